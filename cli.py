@@ -1,0 +1,1 @@
+edgecrack/cli.py

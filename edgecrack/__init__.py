@@ -1,0 +1,69 @@
+"""edgecrack: finds cracks in what a robot's camera sees, on the robot.
+
+Importing this package loads nothing else: each public name is fetched from its module when
+it is first used. Must not import numpy, OpenCV, PyTorch or TensorRT.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgecrack.artifacts import ModelSpec
+    from edgecrack.errors import EdgecrackError
+    from edgecrack.preprocess import PreprocessConfig
+    from edgecrack.runtime.detector import CrackDetector, open_detector
+    from edgecrack.runtime.frame import Frame, FrameResult
+    from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+    from edgecrack.runtime.runner import Runner, open_runner
+    from edgecrack.runtime.source import Source, open_source
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CrackDetector",
+    "EdgecrackError",
+    "Frame",
+    "FrameResult",
+    "ModelSpec",
+    "PipelineConfig",
+    "PreprocessConfig",
+    "Runner",
+    "Source",
+    "__version__",
+    "open_detector",
+    "open_runner",
+    "open_source",
+    "run_pipeline",
+]
+
+_MODULE_OF = {
+    "CrackDetector": "edgecrack.runtime.detector",
+    "EdgecrackError": "edgecrack.errors",
+    "Frame": "edgecrack.runtime.frame",
+    "FrameResult": "edgecrack.runtime.frame",
+    "ModelSpec": "edgecrack.artifacts",
+    "PipelineConfig": "edgecrack.runtime.pipeline",
+    "PreprocessConfig": "edgecrack.preprocess",
+    "Runner": "edgecrack.runtime.runner",
+    "Source": "edgecrack.runtime.source",
+    "open_detector": "edgecrack.runtime.detector",
+    "open_runner": "edgecrack.runtime.runner",
+    "open_source": "edgecrack.runtime.source",
+    "run_pipeline": "edgecrack.runtime.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its module, once."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All names, those not fetched yet included."""
+    return sorted({*globals(), *__all__})

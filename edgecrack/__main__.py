@@ -1,0 +1,8 @@
+"""Runs the command line as `python -m edgecrack`."""
+
+from __future__ import annotations
+
+from edgecrack.cli import main
+
+if __name__ == "__main__":
+    main()

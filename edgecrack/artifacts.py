@@ -1,0 +1,218 @@
+"""The model specification and the sidecar JSON that travels with every model file.
+
+A sidecar has the model file's name plus `.json`. It says what the file is, what it was made
+from and how its input must be prepared, and it holds the file's hash, so that a file that was
+swapped, truncated or edited is refused before anything loads it. Knows nothing of what is
+inside a model file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgecrack.errors import EdgecrackError, ModelFileError
+from edgecrack.files import write_atomic
+from edgecrack.preprocess import PreprocessConfig
+
+SCHEMA_VERSION = 1
+PRECISIONS = ("fp32", "fp16", "int8")
+KINDS = ("checkpoint", "onnx", "engine")
+_HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a runtime must know of a model file.
+
+    Attributes:
+        kind: "checkpoint", "onnx" or "engine".
+        pooling: "gated-scale", "stacked" or "max".
+        width: channels of the network's first block.
+        gate_bias: whether the gating filters have a bias.
+        tile_hw: height and width of a tile in pixels, multiples of 8; (0, 0) for a checkpoint,
+            which has none.
+        batch: tiles per call, or None for any number.
+        preprocess: how a frame is prepared.
+        threshold: crack probability from which a pixel counts as crack, in 0..1.
+        precision: "fp32", "fp16" or "int8".
+        sha256: hash of the model file, hexadecimal.
+        parent_sha256: hash of the file that it was made from, or None.
+        calibration: calibration-set hash and method of an INT8 file, or None.
+        engine: TensorRT flavour, version, compute capability and platform of an engine, or None.
+        scores: accuracy figures, each with the data it was measured on.
+        extra: what later versions may add; kept as it is.
+    """
+
+    kind: str
+    pooling: str
+    width: int
+    gate_bias: bool = False
+    tile_hw: tuple[int, int] = (0, 0)
+    batch: int | None = None
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    threshold: float = 0.5
+    precision: str = "fp32"
+    sha256: str = ""
+    parent_sha256: str | None = None
+    calibration: Mapping[str, Any] | None = None
+    engine: Mapping[str, Any] | None = None
+    scores: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        height, width = self.tile_hw
+        problem = None
+        if self.kind not in KINDS:
+            problem = f"kind {self.kind!r}"
+        elif self.precision not in PRECISIONS:
+            problem = f"precision {self.precision!r}"
+        elif not 0 < self.threshold < 1:
+            problem = f"threshold {self.threshold}"
+        elif self.kind != "checkpoint" and (
+            min(height, width) < 8 or height % 8 or width % 8 or max(height, width) > 16384
+        ):
+            problem = f"tile {width}x{height} px"
+        elif self.batch is not None and self.batch < 1:
+            problem = f"batch {self.batch}"
+        elif self.width < 1:
+            problem = f"width {self.width}"
+        if problem:
+            raise ModelFileError(
+                f"a model is described with {problem}", "export it again with `edgecrack export`"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as it stands in the sidecar."""
+        document = dataclasses.asdict(self)
+        extra = document.pop("extra")
+        document["tile_hw"] = list(self.tile_hw)
+        document["scores"] = [dict(score) for score in self.scores]
+        return {"schema_version": SCHEMA_VERSION, **document, **extra}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ModelSpec:
+        """Read a specification; the inverse of `to_dict`.
+
+        Raises:
+            ModelFileError: a field is missing or has the wrong type, or the schema is newer.
+        """
+        version = document.get("schema_version")
+        if not isinstance(version, int) or version < 1:
+            raise ModelFileError(
+                "the description has no schema_version", "export the model with `edgecrack export`"
+            )
+        if version > SCHEMA_VERSION:
+            raise ModelFileError(
+                f"the description has schema version {version}, this program knows "
+                f"{SCHEMA_VERSION}",
+                "update edgecrack: pip install -U edgecrack",
+            )
+        names = {item.name for item in dataclasses.fields(cls)} - {"extra"}
+        known = {key: value for key, value in document.items() if key in names}
+        extra = {
+            key: value
+            for key, value in document.items()
+            if key not in names and key != "schema_version"
+        }
+        try:
+            known["preprocess"] = PreprocessConfig(**known["preprocess"])
+            height, width = known.get("tile_hw", (0, 0))
+            known["tile_hw"] = (int(height), int(width))
+            known["width"] = int(known["width"])
+            known["threshold"] = float(known.get("threshold", 0.5))
+            known["scores"] = tuple(known.get("scores", ()))
+            if not isinstance(known["sha256"], str) or not isinstance(known["pooling"], str):
+                raise TypeError("sha256 and pooling must be text")
+            return cls(**known, extra=extra)
+        except EdgecrackError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"the description is damaged ({type(error).__name__}: {error})",
+                "export the model again with `edgecrack export`",
+            ) from error
+
+
+def sidecar_path(model: Path) -> Path:
+    """Where the sidecar of a model file lies."""
+    return model.with_name(model.name + ".json")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        ModelFileError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(_HASH_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read model file {path}: {error.strerror}", "check the path and its permissions"
+        ) from error
+    return digest.hexdigest()
+
+
+def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
+    """Hash a finished model file and write its sidecar.
+
+    Returns:
+        The specification with the file's hash in it.
+
+    Raises:
+        OutputError: the sidecar cannot be written.
+    """
+    spec = dataclasses.replace(spec, sha256=file_sha256(model))
+    write_atomic(sidecar_path(model), json.dumps(spec.to_dict(), indent=2) + "\n")
+    return spec
+
+
+def read_verified_spec(model: Path) -> ModelSpec:
+    """Read a model file's sidecar and check that it belongs to the file.
+
+    An engine file is executable code, so nothing may load a file before this has passed.
+
+    Raises:
+        ModelFileError: the file or its sidecar is missing, damaged, or they do not match.
+    """
+    model = Path(model)
+    if not model.is_file():
+        raise ModelFileError(
+            f"model file {model} does not exist", "check the path given to --model"
+        )
+    sidecar = sidecar_path(model)
+    if not sidecar.is_file():
+        raise ModelFileError(
+            f"model file {model} has no sidecar {sidecar.name}",
+            "copy it along with the model, or export the model with `edgecrack export`",
+        )
+    try:
+        document = json.loads(sidecar.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"cannot read sidecar {sidecar}: {error}",
+            "export the model again with `edgecrack export`",
+        ) from error
+    try:
+        spec = ModelSpec.from_dict(document)
+    except EdgecrackError as error:
+        raise ModelFileError(f"sidecar {sidecar}: {error.problem}", error.remedy) from error
+    actual = file_sha256(model)
+    if spec.sha256 != actual:
+        raise ModelFileError(
+            f"{model} does not match its sidecar (sha256 {actual[:12]}..., expected "
+            f"{spec.sha256[:12]}...)",
+            "copy both files again from where they were made",
+        )
+    return spec

@@ -1,0 +1,1 @@
+"""INT8 calibration. Holds nothing yet: this version runs FP32 models only."""

@@ -1,0 +1,78 @@
+"""The errors that a user can cause and mend.
+
+Every error says what is wrong, with the offending value, and what to do about it.
+`cli.py` is the only place that turns one into an exit code; library code raises it
+and never prints.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgecrackError(Exception):
+    """Base of every error that a user can mend.
+
+    Args:
+        problem: what is wrong, naming the value; one clause without a final full stop.
+        remedy: what to do about it; one clause without a final full stop.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}; {remedy}.")
+
+    def __reduce__(self) -> tuple[type[EdgecrackError], tuple[str, str]]:
+        """Rebuild from both parts, so that an error crosses a process border whole."""
+        return type(self), (self.problem, self.remedy)
+
+
+class ConfigError(EdgecrackError):
+    """An option or a configuration value is out of range or does not fit the others."""
+
+    exit_code = 2
+
+
+class DataError(EdgecrackError):
+    """A dataset file is missing, unreadable, or does not fit its partner."""
+
+    exit_code = 3
+
+
+class ModelFileError(EdgecrackError):
+    """A model file is missing, is not ours, or does not match its sidecar."""
+
+    exit_code = 4
+
+
+class SourceError(EdgecrackError):
+    """A camera, stream, video or folder cannot be opened or fails while it is read."""
+
+    exit_code = 5
+
+
+class OutputError(EdgecrackError):
+    """A result cannot be written: folder not writable, disk full, unknown format."""
+
+    exit_code = 6
+
+
+class MissingDependencyError(EdgecrackError):
+    """A command needs an extra that is not installed."""
+
+    exit_code = 7
+
+
+class TrainingError(EdgecrackError):
+    """Training cannot go on: the loss is not finite, or a checkpoint does not fit."""
+
+    exit_code = 8
+
+
+class ExportError(EdgecrackError):
+    """An exported graph breaks the contract: foreign operator or outputs that differ."""
+
+    exit_code = 9

@@ -1,0 +1,22 @@
+"""Scoring a predictor on labelled images, and writing the report."""
+
+from edgecrack.evaluation.evaluate import (
+    FalsePositives,
+    LabelledSample,
+    Predict,
+    evaluate,
+    false_positive_ratio,
+)
+from edgecrack.evaluation.report import write_report
+from edgecrack.evaluation.results import Evaluation, ImageResult
+
+__all__ = [
+    "Evaluation",
+    "FalsePositives",
+    "ImageResult",
+    "LabelledSample",
+    "Predict",
+    "evaluate",
+    "false_positive_ratio",
+    "write_report",
+]

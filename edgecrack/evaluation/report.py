@@ -1,0 +1,189 @@
+"""Write an evaluation as a folder that a person can read and a program can parse.
+
+Knows an `Evaluation` and the predictor that made it; must not know datasets on disk or
+model files. Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgecrack.errors import ConfigError
+from edgecrack.evaluation import figures
+from edgecrack.evaluation.evaluate import LabelledSample, Predict, predict_sample
+from edgecrack.evaluation.results import CHOOSING_TOLERANCE, Evaluation, ImageResult
+from edgecrack.files import output_error, write_atomic, write_png
+from edgecrack.metrics import TOLERANCES, Score, iou
+
+_TOLERANCE_NAMES = {
+    "square": "5x5 square (the paper's 2 px)",
+    "euclidean": "2.0 px radius",
+    "strict": "none (strict)",
+}
+_THRESHOLD_NAMES = {
+    "test": "test: best on this very set",
+    "validation": "best on validation",
+    "given": "given",
+}
+
+
+def write_report(
+    evaluation: Evaluation,
+    folder: Path,
+    predict: Predict,
+    samples: Sequence[LabelledSample],
+    *,
+    title: str,
+    context: Mapping[str, str],
+    examples: int = 4,
+) -> list[Path]:
+    """Write scores, a table per image, the precision-recall curve and example overlays.
+
+    `scores.json`, `scores.md`, `per_image.csv`, `pr_curve.png`, `worst_1.png` .. and
+    `best_1.png` .. (by tolerant F1 at the operating threshold). Predictions for the examples
+    are made again, so that an evaluation need not hold every probability map.
+
+    Args:
+        evaluation: what `evaluate` returned for these samples.
+        folder: made if it does not exist; older files of these names are replaced.
+        predict: the predictor that was evaluated.
+        samples: the samples that were evaluated, in the same order.
+        title: one line, e.g. the model's and the dataset's name.
+        context: what the scores depend on, e.g. model file, data split, machine, date.
+        examples: how many of the best and how many of the worst images to draw; fewer where
+            the set is too small for both.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: the samples are not those of the evaluation.
+        DataError: a sample cannot be read or predicted.
+        MissingDependencyError: matplotlib is not installed.
+        OutputError: a file cannot be written.
+    """
+    figures.require_matplotlib()
+    if [sample.name for sample in samples] != [image.name for image in evaluation.images]:
+        raise ConfigError(
+            "the samples are not those that were evaluated", "pass the samples given to evaluate"
+        )
+    sample_of = dict(zip(evaluation.images, samples, strict=True))
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    document = {"title": title, "context": dict(context), **evaluation.to_dict()}
+    texts = {
+        "scores.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        "scores.md": scores_markdown(evaluation, title, context),
+        "per_image.csv": _per_image_csv(evaluation),
+    }
+    for name, text in texts.items():
+        write_atomic(folder / name, text)
+    write_atomic(folder / "pr_curve.png", figures.precision_recall_png(evaluation, title))
+    written = [folder / name for name in [*texts, "pr_curve.png"]]
+    for name, image in _examples(evaluation, examples).items():
+        path = folder / f"{name}.png"
+        _write_overlay(path, name, image, sample_of[image], predict, evaluation)
+        written.append(path)
+    return written
+
+
+def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, str]) -> str:
+    """The scores as a Markdown page; percentages with one decimal."""
+    lines = [f"# {title}", ""]
+    lines += [f"- {key}: {value}" for key, value in context.items()]
+    lines += [f"- images: {len(evaluation.images)}", ""]
+    lines += [
+        "| tolerance | threshold chosen | threshold | F1 | precision | recall |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for tolerance in TOLERANCES:
+        name = _TOLERANCE_NAMES[tolerance]
+        lines.append(_table_row(name, "its own best (ODS)", evaluation.ods(tolerance)))
+        for choice, threshold in evaluation.thresholds().items():
+            if choice == "test" and tolerance == CHOOSING_TOLERANCE:
+                continue  # the same row as its own best
+            score = evaluation.score_at(tolerance, threshold)
+            lines.append(_table_row(name, _THRESHOLD_NAMES[choice], score))
+    lines += ["", "| tolerance | OIS |", "|---|---:|"]
+    lines += [
+        f"| {_TOLERANCE_NAMES[tolerance]} | {100 * evaluation.ois(tolerance):.1f} |"
+        for tolerance in TOLERANCES
+    ]
+    strict = evaluation.counts("strict")
+    lines += ["", "| strict IoU at | threshold | IoU |", "|---|---:|---:|"]
+    lines.append(f"| its own best | | {100 * iou(strict):.1f} |")
+    lines += [
+        f"| {_THRESHOLD_NAMES[choice]} | {threshold:.2f} | {100 * iou(strict, threshold):.1f} |"
+        for choice, threshold in evaluation.thresholds().items()
+    ]
+    lines += [
+        "",
+        "All values in percent. ODS is the best F1 over thresholds of the pooled set, OIS the mean"
+        " of each image's best F1. A threshold chosen on the scored images themselves is one that"
+        " no user has in advance; rows marked `test` use the one with the best F1 under the square"
+        " tolerance.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table_row(tolerance: str, choice: str, score: Score) -> str:
+    values = (score.f1, score.precision, score.recall)
+    percents = " | ".join(f"{100 * value:.1f}" for value in values)
+    return f"| {tolerance} | {choice} | {score.threshold:.2f} | {percents} |"
+
+
+def _per_image_csv(evaluation: Evaluation) -> str:
+    rows = [image.row(evaluation.operating_threshold) for image in evaluation.images]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {
+                key: f"{value:.6g}" if isinstance(value, float) else value
+                for key, value in row.items()
+            }
+        )
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _examples(evaluation: Evaluation, wanted: int) -> dict[str, ImageResult]:
+    """The images to draw, by file stem; no image is both among the worst and the best."""
+    threshold = evaluation.operating_threshold
+    ranked = sorted(
+        evaluation.images, key=lambda image: image.score_at(CHOOSING_TOLERANCE, threshold).f1
+    )
+    worst = ranked[: min(wanted, (len(ranked) + 1) // 2)]
+    best = ranked[::-1][: min(wanted, len(ranked) - len(worst))]
+    named = {f"worst_{number}": image for number, image in enumerate(worst, start=1)}
+    return named | {f"best_{number}": image for number, image in enumerate(best, start=1)}
+
+
+def _write_overlay(
+    path: Path,
+    rank: str,
+    result: ImageResult,
+    sample: LabelledSample,
+    predict: Predict,
+    evaluation: Evaluation,
+) -> None:
+    image, truth, probability = predict_sample(predict, sample)
+    threshold = evaluation.operating_threshold
+    score = result.score_at(CHOOSING_TOLERANCE, threshold)
+    caption = (
+        f"{rank.replace('_', ' ')}: {result.name}   F1 {score.f1:.3f}   precision"
+        f" {score.precision:.3f}   recall {score.recall:.3f}   at threshold {threshold:.2f}, 5x5"
+        " tolerance"
+    )
+    write_png(path, figures.overlay(image, truth, probability, threshold, caption))

@@ -1,0 +1,249 @@
+"""From a checkpoint to ONNX made of standard operators, checked against torch.
+
+The graph takes and gives bytes: `tiles` uint8 [N, 1, H, W] (preprocessed) and `crack` uint8
+[N, 1, H, W], 255 = certain crack. Scaling, softmax and rounding are inside, so that whoever
+runs the file needs to know no mean, no scale and no threshold of ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgecrack.artifacts import ModelSpec, write_sidecar
+from edgecrack.errors import ConfigError, ExportError
+from edgecrack.export.lowering import LoweredNetwork
+from edgecrack.files import write_atomic
+from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
+from edgecrack.training.checkpoints import load_network
+
+INPUT_NAME, OUTPUT_NAME = "tiles", "crack"
+OPSET = 18  # TensorRT 10.3 of JetPack 6 parses up to 20
+PARITY_LEVELS = 1  # largest difference from torch, of 255
+_RANDOM_TILES = 4
+ALLOWED_OPERATORS = frozenset(
+    {
+        "Add", "Cast", "Concat", "Conv", "ConvTranspose", "Div", "MaxPool", "Mul",
+        "Relu", "Resize", "Round", "Sigmoid", "Sub",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What is exported.
+
+    Attributes:
+        tile_hw: height and width of a tile in pixels, multiples of 8, 16 to 4096. The border
+            ratio of partial convolution is baked for it.
+        batch: tiles per call, 1 to 4096, or None for any number.
+    """
+
+    tile_hw: tuple[int, int] = (256, 256)
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for side in self.tile_hw:
+            if not 16 <= side <= 4096 or side % SIZE_MULTIPLE:
+                raise ConfigError(f"tile side is {side} px", "give a multiple of 8, 16 to 4096")
+        if self.batch is not None and not 1 <= self.batch <= 4096:
+            raise ConfigError(f"batch is {self.batch}", 'give 1 to 4096, or "dynamic"')
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    target: Path,
+    config: ExportConfig | None = None,
+    real_tiles: Sequence[NDArray[np.uint8]] = (),
+) -> ModelSpec:
+    """Export a checkpoint, check the graph against torch, and write it with its sidecar.
+
+    Args:
+        checkpoint: `*.safetensors` with its sidecar.
+        target: the ONNX file to write.
+        config: tile and batch.
+        real_tiles: preprocessed uint8 [H, W] tiles for the check, beside random ones.
+
+    Returns:
+        The description that went into the sidecar.
+
+    Raises:
+        ModelFileError: the checkpoint is missing or damaged.
+        ExportError: the graph holds a foreign operator, or differs from torch by more than 1/255.
+        OutputError: the file cannot be written.
+    """
+    config = config or ExportConfig()
+    network, spec = load_network(checkpoint)
+    model = build_onnx(network, config)
+    check_operators(model)
+    serialised = model.SerializeToString()
+    largest = measure_parity(network, serialised, config, real_tiles)
+    if largest > PARITY_LEVELS:
+        raise ExportError(
+            f"the graph differs from torch by {largest}/255", "report this with the checkpoint"
+        )
+    write_atomic(target, serialised)
+    return write_sidecar(
+        target,
+        dataclasses.replace(
+            spec,
+            kind="onnx",
+            tile_hw=config.tile_hw,
+            batch=config.batch,
+            precision="fp32",
+            parent_sha256=spec.sha256,
+            extra={**spec.extra, "parity_levels": largest, "opset": OPSET},
+        ),
+    )
+
+
+def build_onnx(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
+    """The ONNX graph of a network for one tile size.
+
+    Raises:
+        ExportError: the exporter cannot express the network.
+    """
+    height, width = config.tile_hw
+    lowered = LoweredNetwork(network.eval(), config.tile_hw).eval()
+    # The exporter specialises a dimension of 1, so a dynamic batch is traced with 2.
+    tiles = torch.zeros(config.batch or 2, 1, height, width, dtype=torch.uint8)
+    dynamic = None if config.batch else {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's notes are for its developers
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            lowered,
+            (tiles,),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            opset_version=OPSET,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+            external_data=False,
+        )
+    if program is None:
+        raise ExportError("torch exported nothing", "install the versions in constraints.txt")
+    return _tidy(program.model_proto, config)
+
+
+def _tidy(model: onnx.ModelProto, config: ExportConfig) -> onnx.ModelProto:
+    """Drop what only the exporter's developers read, and name the batch dimension."""
+    model.producer_name, model.producer_version = "edgecrack", ""
+    del model.metadata_props[:]
+    del model.functions[:]
+    kept = [item for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    del model.graph.value_info[:]
+    _fold_pads(model.graph)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+        if config.batch is None:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _fold_pads(graph: onnx.GraphProto) -> None:
+    """Give every max pooling the pads of the -inf `Pad` before it; torch has no such pooling."""
+    constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
+    for node in graph.node:
+        pad = pads.get(node.input[0]) if node.op_type == "MaxPool" else None
+        if pad is None:
+            continue
+        _, _, top, left, _, _, bottom, right = constants[pad.input[1]].tolist()
+        kept = [item for item in node.attribute if item.name != "pads"]
+        del node.attribute[:]
+        node.attribute.extend(
+            [*kept, onnx.helper.make_attribute("pads", [top, left, bottom, right])]
+        )
+        node.input[0] = pad.input[0]
+        graph.node.remove(pad)
+    used = {name for node in graph.node for name in node.input}
+    unused = [item for item in graph.initializer if item.name not in used]
+    for item in unused:
+        graph.initializer.remove(item)
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    """Refuse a graph with an operator outside `ALLOWED_OPERATORS`.
+
+    Raises:
+        ExportError: naming the operators.
+    """
+    foreign = sorted(
+        f"{node.domain or 'ai.onnx'}.{node.op_type}"
+        for node in model.graph.node
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPERATORS
+    )
+    if foreign:
+        raise ExportError(
+            f"the graph holds operators outside the contract: {', '.join(sorted(set(foreign)))}",
+            "install the versions in constraints.txt",
+        )
+
+
+def measure_parity(
+    network: nn.Module,
+    serialised: bytes,
+    config: ExportConfig,
+    real_tiles: Sequence[NDArray[np.uint8]] = (),
+) -> int:
+    """Largest difference between the graph in ONNX Runtime and the network in torch.
+
+    Args:
+        network: the network, float in and logits out.
+        serialised: the ONNX file's bytes.
+        config: tile and batch of the graph.
+        real_tiles: uint8 [H, W] tiles beside fresh random ones.
+
+    Returns:
+        Difference in levels of 255.
+
+    Raises:
+        ConfigError: a real tile has another size.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(serialised, providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng()
+    tiles = [
+        generator.integers(0, 256, config.tile_hw, dtype=np.uint8) for _ in range(_RANDOM_TILES)
+    ]
+    for tile in real_tiles:
+        if tile.shape != config.tile_hw:
+            raise ConfigError(f"a real tile has shape {tile.shape}", f"give {config.tile_hw}")
+        tiles.append(tile)
+    batch = config.batch or 1
+    largest = 0
+    for tile in tiles:
+        stack = np.repeat(tile[None, None], batch, axis=0)
+        (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: stack})
+        expected = reference_output(network, torch.from_numpy(stack))
+        largest = max(largest, int(np.abs(found.astype(int) - expected.astype(int)).max()))
+    return largest
+
+
+def reference_output(network: nn.Module, tiles: Tensor) -> NDArray[Any]:
+    """What the graph must give, computed by the network as it was trained."""
+    with torch.no_grad():
+        logits = network(tiles.float() / 255.0)
+        crack = torch.softmax(logits, dim=1)[:, 1:2]
+    return np.asarray(torch.round(crack * 255.0).to(torch.uint8).numpy())

@@ -1,0 +1,128 @@
+"""A model file made usable on whole frames: prepare, tile, infer, blend.
+
+Everything that a frame needs to become a crack map, as its model's sidecar says it; the one
+place where preprocessing, tiling and a runner meet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.preprocess import preprocess
+from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
+from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
+
+DEFAULT_OVERLAP_PX = 32
+
+
+class CrackDetector:
+    """Finds cracks in frames of any size.
+
+    Args:
+        runner: an open model; closed with the detector.
+        model_name: what to call it in results.
+        threshold: crack probability from which a pixel counts, above 0 and below 1; None takes
+            the model's own.
+        overlap_px: smallest overlap of neighbouring tiles; None takes 32, less on tiny tiles.
+
+    Raises:
+        ConfigError: threshold or overlap is out of range.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        model_name: str,
+        *,
+        threshold: float | None = None,
+        overlap_px: int | None = None,
+    ) -> None:
+        if threshold is not None and not 0 < threshold < 1:
+            raise ConfigError(f"threshold is {threshold}", "give a number above 0 and below 1")
+        tile_hw = runner.spec.tile_hw
+        if overlap_px is None:
+            overlap_px = min(DEFAULT_OVERLAP_PX, min(tile_hw) // 4)
+        self._runner = runner
+        self._tiling = TilingConfig(tile_hw, overlap_px)
+        self._threshold = runner.spec.threshold if threshold is None else threshold
+        self._model_name = model_name
+
+    @property
+    def threshold(self) -> float:
+        """Decision threshold, 0 to 1."""
+        return self._threshold
+
+    @property
+    def model_name(self) -> str:
+        """What to call the model in results."""
+        return self._model_name
+
+    @property
+    def runner(self) -> Runner:
+        """The model's runner."""
+        return self._runner
+
+    def plan(self, frame_hw: tuple[int, int]) -> TilePlan:
+        """The tiles of frames of a size."""
+        return plan_tiles(frame_hw, self._tiling)
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3]."""
+        return preprocess(image, self._runner.spec.preprocess)
+
+    def infer(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain crack."""
+        plan = self.plan((prepared.shape[0], prepared.shape[1]))
+        return plan.stitch(self._runner.infer(plan.cut(prepared)))
+
+    def detect(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Crack probability uint8 [H, W] of a BGR frame uint8 [H, W, 3], 255 = certain crack."""
+        return self.infer(self.prepare(image))
+
+    def close(self) -> None:
+        """Close the model."""
+        self._runner.close()
+
+    def __enter__(self) -> CrackDetector:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_detector(
+    model: Path | None = None,
+    *,
+    threshold: float | None = None,
+    overlap_px: int | None = None,
+    threads: int | None = None,
+) -> CrackDetector:
+    """Open a model file for use on frames.
+
+    Args:
+        model: `*.onnx` with its sidecar; None opens the bundled model.
+        threshold: as in `CrackDetector`.
+        overlap_px: as in `CrackDetector`.
+        threads: CPU threads; None leaves the choice to the backend.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        ConfigError: an option is out of range.
+    """
+    runner = open_runner(model, threads=threads)
+    try:
+        name = (model or BUNDLED_MODEL).name
+        return CrackDetector(runner, name, threshold=threshold, overlap_px=overlap_px)
+    except ConfigError:
+        runner.close()
+        raise

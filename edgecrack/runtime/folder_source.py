@@ -1,0 +1,172 @@
+"""Still images as a source: a folder in natural order, or one file.
+
+Reads one image at a time; an image that cannot be read whole is an error that names it,
+never a frame that is half gray.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import SourceError
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.quiet import quiet_opencv
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+class ImagesSource(ClosesItself):
+    """Image files, one frame each.
+
+    Args:
+        paths: the files, in the order of delivery.
+        name: the source's name in results.
+    """
+
+    live = False
+    frame_rate_hz: float | None = None
+
+    def __init__(self, paths: Sequence[Path], name: str) -> None:
+        quiet_opencv()
+        self.name = name
+        self.frame_count: int | None = len(paths)
+        self._frames = list(zip(paths, unique_names(paths), strict=True))
+        self._next = 0
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> ImagesSource:
+        """All images directly inside `folder`; hidden files and other types are left out.
+
+        Raises:
+            SourceError: there are none.
+        """
+        return cls(images_in(folder), str(folder))
+
+    @classmethod
+    def of_image(cls, path: Path) -> ImagesSource:
+        """One image file."""
+        return cls([path], str(path))
+
+    def read(self) -> Frame | None:
+        """The next image, or None after the last.
+
+        Raises:
+            SourceError: the next image is damaged or has vanished; reading again goes on
+                with the one after it.
+        """
+        if self._next >= len(self._frames):
+            return None
+        path, name = self._frames[self._next]
+        index = self._next
+        self._next += 1
+        data = _bytes_of(path)
+        capture_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+        return Frame(
+            image=decode_image(data, path),
+            index=index,
+            capture_time_ns=capture_time_ns,
+            source=self.name,
+            name=name,
+            monotonic_ns=monotonic_ns,
+        )
+
+    def close(self) -> None:
+        """Deliver nothing more; no file is held open between reads."""
+        self._next = len(self._frames)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images directly inside a folder, in natural order; hidden files are left out.
+
+    Raises:
+        SourceError: there are none.
+    """
+    paths = sorted(
+        (path for path in folder.iterdir() if _is_image(path)),
+        key=lambda path: natural_key(path.name),
+    )
+    if not paths:
+        raise SourceError(
+            f"the folder {folder} holds no images",
+            f"put images ({', '.join(IMAGE_SUFFIXES)}) directly into it",
+        )
+    return paths
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that puts `frame2` before `frame10`; letters compare without case."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    numbered = tuple(
+        (0, int(part), part) if part.isdigit() else (1, 0, part.lower()) for part in parts
+    )
+    return (*numbered, (2, 0, name))
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """The files' stems; where two are equal (`a.jpg`, `a.png`), with the suffix: `a_jpg`."""
+    stems = Counter(path.stem.lower() for path in paths)
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        is_shared = stems[path.stem.lower()] > 1
+        base = f"{path.stem}_{path.suffix[1:]}" if is_shared else path.stem
+        name, serial = base, 2
+        # Without case, since a result may be written to a file system that ignores it.
+        while name.lower() in taken or (name != path.stem and name.lower() in stems):
+            name, serial = f"{base}_{serial}", serial + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def decode_image(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """Decode an image file's bytes to uint8 [H, W, 3] BGR; `path` is named in errors.
+
+    Raises:
+        SourceError: the data is no image, or is cut short.
+    """
+    remedy = "replace the file or take it out of the folder"
+    if data.size == 0:
+        raise SourceError(f"the image {path} is empty", remedy)
+    if _is_cut_short(data.tobytes()):
+        raise SourceError(f"the image {path} is cut short", remedy)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise SourceError(f"the image {path} cannot be decoded: {error.err}", remedy) from error
+    if image is None:
+        raise SourceError(f"the image {path} is damaged or not an image", remedy)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end, which decoders fill with gray without a word."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"IEND" not in data
+    if data.startswith(b"\xff\xd8"):
+        # An end marker counts only after the last scan starts: a thumbnail has its own.
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    return False
+
+
+def _bytes_of(path: Path) -> NDArray[np.uint8]:
+    try:
+        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the image {path}: {error.strerror}", "check the file and its permissions"
+        ) from error
+
+
+def _is_image(path: Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return not is_hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

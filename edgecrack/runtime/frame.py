@@ -1,0 +1,89 @@
+"""What travels through a stream: one frame in, one result out.
+
+Both are plain immutable records; they know nothing of cameras, models or files. Arrays are
+shared between threads without copies, so whoever receives one must not write into it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture from a source.
+
+    Attributes:
+        image: uint8 [H, W, 3] in BGR order.
+        index: 0-based; counts every frame that the source delivered, so that frames dropped
+            later show as gaps.
+        capture_time_ns: wall clock (`time.time_ns`) when the grab returned, before colour
+            conversion. For a recording that is the time of reading, not of filming.
+        source: the source's name, without credentials.
+        name: the file's stem for a folder of images, otherwise the zero-padded index; unique
+            within a source and fit for a file name.
+        media_time_ms: position in a recording, None where there is none.
+        live: from a live source, so `capture_time_ns` is the moment that the picture shows.
+        monotonic_ns: `time.monotonic_ns` at the same moment. Latency is measured with it,
+            since a robot's wall clock jumps when it first hears from a time server.
+    """
+
+    image: NDArray[np.uint8] = field(repr=False)
+    index: int
+    capture_time_ns: int
+    source: str
+    name: str
+    media_time_ms: float | None = None
+    live: bool = False
+    monotonic_ns: int = field(default_factory=time.monotonic_ns)
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+class Region(NamedTuple):
+    """One connected group of crack pixels.
+
+    Attributes:
+        xyxy: bounding box in pixels (left, top, right, bottom); right and bottom exclusive.
+        area_px: number of crack pixels in it.
+    """
+
+    xyxy: tuple[int, int, int, int]
+    area_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What was found in one frame.
+
+    Attributes:
+        frame: the frame as captured.
+        probability: uint8 [H, W], 255 = certain crack.
+        mask: uint8 [H, W], 255 on crack and 0 elsewhere, specks removed.
+        crack_pixels: number of crack pixels in `mask`.
+        regions: connected groups of crack pixels, largest first.
+        latency_ms: from the capture to this result. For a recording, which is read ahead,
+            most of it is waiting in queues.
+        inference_ms: the share of the detector's `infer`.
+    """
+
+    frame: Frame
+    probability: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    crack_pixels: int
+    regions: tuple[Region, ...]
+    latency_ms: float
+    inference_ms: float
+
+    @property
+    def crack_ratio(self) -> float:
+        """Share of the frame's pixels that are crack, 0 to 1."""
+        return self.crack_pixels / self.mask.size

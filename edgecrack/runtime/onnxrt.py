@@ -1,0 +1,136 @@
+"""The CPU backend: ONNX Runtime behind the `Runner` contract."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.errors import ConfigError, ModelFileError
+
+_INPUT, _OUTPUT = "tiles", "crack"
+_FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one sentence
+# A dynamic model gets no more tiles per call than this: activations of a tile at width 16 take
+# tens of MB, and on a CPU larger batches are no faster.
+_MAX_BATCH = 4
+
+
+def _default_threads() -> int:
+    """CPUs this process may use; ONNX Runtime would count those of the whole machine."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+class OnnxRuntimeRunner:
+    """Runs an ONNX file on the CPU.
+
+    Args:
+        path: the file, whose sidecar has been checked.
+        spec: its description.
+        threads: CPU threads; None takes those this process may use.
+
+    Raises:
+        ModelFileError: the file cannot be loaded or its graph is not what the sidecar says.
+        ConfigError: the number of threads is not positive.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec, *, threads: int | None = None) -> None:
+        if threads is not None and not 1 <= threads <= 1024:
+            raise ConfigError(f"the number of threads is {threads}", "give 1 to 1024")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or _default_threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own types are not public
+            raise ModelFileError(
+                f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})",
+                "export the model again with `edgecrack export`",
+            ) from error
+        self._session: onnxruntime.InferenceSession | None = session
+        self._spec = spec
+        self._check_graph(path, session)
+
+    def _check_graph(self, path: Path, session: onnxruntime.InferenceSession) -> None:
+        expected = [self._spec.batch, 1, *self._spec.tile_hw]
+        for role, name, values in (
+            ("input", _INPUT, session.get_inputs()),
+            ("output", _OUTPUT, session.get_outputs()),
+        ):
+            found = [(value.name, value.type, value.shape) for value in values]
+            fits = (
+                len(values) == 1
+                and (values[0].name, values[0].type) == (name, "tensor(uint8)")
+                and list(values[0].shape)[1:] == expected[1:]
+                and (self._spec.batch is None or values[0].shape[0] == self._spec.batch)
+            )
+            if not fits:
+                raise ModelFileError(
+                    f"{path} has {role} {found}, expected {name!r} uint8 {expected}",
+                    "export the model with `edgecrack export`",
+                )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's description."""
+        return self._spec
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Run tiles.
+
+        Args:
+            tiles: uint8 [N, 1, H, W], N from 1.
+
+        Returns:
+            uint8 [N, 1, H, W], 255 = certain crack.
+
+        Raises:
+            ConfigError: the tiles have another shape or dtype, or the runner is closed.
+        """
+        if self._session is None:
+            raise ConfigError("the runner is closed", "open the model again")
+        expected = (1, *self._spec.tile_hw)
+        if (
+            tiles.dtype != np.uint8
+            or tiles.ndim != 4
+            or tiles.shape[1:] != expected
+            or not len(tiles)
+        ):
+            raise ConfigError(
+                f"tiles are {tiles.dtype} of shape {tiles.shape}", f"give uint8 [N, {expected}]"
+            )
+        size = self._spec.batch or min(len(tiles), _MAX_BATCH)
+        result = np.empty_like(tiles)
+        for first in range(0, len(tiles), size):
+            chunk = tiles[first : first + size]
+            count = len(chunk)
+            if self._spec.batch and count < size:  # a fixed batch is filled up with repeats
+                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
+            (output,) = self._session.run([_OUTPUT], {_INPUT: np.ascontiguousarray(chunk)})
+            result[first : first + count] = output[:count]
+        return result
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+    def __enter__(self) -> OnnxRuntimeRunner:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,77 @@
+"""What runs a model file: the `Runner` contract, and the one function that opens a file.
+
+Nothing is loaded before the file's sidecar has been checked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.errors import ModelFileError
+
+BUNDLED_MODEL = Path(__file__).parent.parent / "models" / "edgecrack-bundled.onnx"
+
+
+class Runner(Protocol):
+    """Runs tiles through a model.
+
+    `infer` takes uint8 [N, 1, H, W] with H, W as the spec says and any N from 1, splits or pads
+    N to what the model wants, and gives uint8 [N, 1, H, W], 255 = certain crack. The result
+    belongs to the caller. `close` frees everything, more than once if need be.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's description."""
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Run tiles; see the class."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+    def __enter__(self) -> Runner:
+        """Use as a context manager."""
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+
+
+def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runner:
+    """Open a model file.
+
+    Args:
+        path: `*.onnx` with its sidecar; None opens the bundled model.
+        threads: CPU threads; None leaves the choice to the backend.
+
+    Raises:
+        ModelFileError: the file is missing, is not ours, does not match its sidecar, or is of a
+            kind that this program cannot run.
+        ConfigError: the number of threads is not positive.
+    """
+    path = Path(path) if path is not None else BUNDLED_MODEL
+    spec = read_verified_spec(path)
+    if spec.kind == "checkpoint":
+        raise ModelFileError(
+            f"{path} is a checkpoint, which needs PyTorch to run",
+            f"export it first: edgecrack export {path} -o model.onnx",
+        )
+    if spec.kind != "onnx":
+        raise ModelFileError(
+            f"{path} is a model of kind {spec.kind!r}, which this version cannot run",
+            "give an ONNX file made by `edgecrack export`",
+        )
+    from edgecrack.runtime.onnxrt import OnnxRuntimeRunner
+
+    return OnnxRuntimeRunner(path, spec, threads=threads)

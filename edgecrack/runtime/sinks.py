@@ -1,0 +1,192 @@
+"""Where results go, frame by frame: masks, probability maps, JSON lines, overlay video.
+
+Each sink owns its files and leaves them usable whenever it is closed. Sinks run in the
+stream's writer thread; they must not know sources or models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgecrack.errors import ConfigError
+from edgecrack.files import output_error, write_png
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.output_folder import SUMMARY_NAME, OutputFolder
+
+
+class Sink(Protocol):
+    """Takes results, in order, from one thread.
+
+    Attributes:
+        name: what to call it in an error.
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call it in an error."""
+        ...
+
+    def write(self, result: FrameResult) -> None:
+        """Take one result.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish the files. Called once, also after `write` has failed.
+
+        Raises:
+            OutputError: a file could not be finished.
+        """
+        ...
+
+
+class MaskSink:
+    """`masks/NAME.png`: 255 on crack, 0 elsewhere."""
+
+    name = "mask"
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._folder = folder
+
+    def write(self, result: FrameResult) -> None:
+        """Write one mask, whole or not at all."""
+        path = self._folder.claim(f"masks/{result.frame.name}.png")
+        write_png(path, result.mask, durable=False)
+
+    def close(self) -> None:
+        """Nothing is open between frames."""
+
+
+class ProbabilitySink:
+    """`prob/NAME.png`: 255 = certain crack, before threshold and speck removal."""
+
+    name = "prob"
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._folder = folder
+
+    def write(self, result: FrameResult) -> None:
+        """Write one probability map, whole or not at all."""
+        path = self._folder.claim(f"prob/{result.frame.name}.png")
+        write_png(path, result.probability, durable=False)
+
+    def close(self) -> None:
+        """Nothing is open between frames."""
+
+
+class JsonlSink:
+    """`frames.jsonl`: one JSON object per line and frame.
+
+    Every line goes to the system in one piece, so a killed process leaves whole lines.
+    """
+
+    name = "jsonl"
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._path = folder.claim("frames.jsonl")
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        except OSError as error:
+            raise output_error(self._path, error) from error
+        self._size = 0
+
+    def write(self, result: FrameResult) -> None:
+        """Append one line; after a failure the file ends with the last whole one."""
+        line = (json.dumps(frame_record(result), allow_nan=False) + "\n").encode()
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+            self._size += written
+        except OSError as error:
+            os.ftruncate(self._descriptor, self._size)
+            raise output_error(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def frame_record(result: FrameResult) -> dict[str, Any]:
+    """What `frames.jsonl` says of one frame.
+
+    Boxes are [left, top, right, bottom, area] in pixels, right and bottom exclusive, largest
+    area first.
+    """
+    frame = result.frame
+    seconds, nanoseconds = divmod(frame.capture_time_ns, 10**9)
+    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    height, width = frame.hw
+    media_time_ms = None if frame.media_time_ms is None else round(frame.media_time_ms, 3)
+    return {
+        "frame": frame.index,
+        "name": frame.name,
+        "source": frame.source,
+        "captured_at": f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1000:06d}Z",
+        "capture_time_ns": frame.capture_time_ns,
+        "media_time_ms": media_time_ms,
+        "width": width,
+        "height": height,
+        "crack_pixels": result.crack_pixels,
+        "crack_ratio": round(result.crack_ratio, 6),
+        "boxes": [[*region.xyxy, region.area_px] for region in result.regions],
+        "latency_ms": round(result.latency_ms, 3),
+        "inference_ms": round(result.inference_ms, 3),
+    }
+
+
+# What each kind writes, relative to the output folder.
+KINDS = {
+    "overlay": "overlay*.mp4",
+    "mask": "masks/*.png",
+    "prob": "prob/*.png",
+    "jsonl": "frames.jsonl",
+}
+
+
+def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = None) -> list[Sink]:
+    """Open the sinks for `kinds` in the folder `out`.
+
+    All results of an earlier run in `out` are removed first, of any kind, and nothing else.
+
+    Args:
+        kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
+        out: made if it does not exist.
+        frame_rate_hz: of the overlay video; None gives 10 frames per second.
+
+    Raises:
+        ConfigError: a kind is unknown or given twice.
+        OutputError: the folder cannot be written, or holds foreign files where results
+            would go.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ConfigError(f"unknown output {unknown[0]!r}", f"give some of {', '.join(KINDS)}")
+    if len(set(kinds)) != len(kinds):
+        raise ConfigError(f"the outputs {', '.join(kinds)} repeat", "give each one once")
+    from edgecrack.runtime.overlay_sink import OverlaySink
+
+    folder = OutputFolder(out, [*(KINDS[kind] for kind in kinds), SUMMARY_NAME])
+    folder.claim(SUMMARY_NAME)
+    sinks: list[Sink] = []
+    for kind in kinds:
+        if kind == "overlay":
+            sinks.append(OverlaySink(folder, frame_rate_hz))
+        elif kind == "mask":
+            sinks.append(MaskSink(folder))
+        elif kind == "prob":
+            sinks.append(ProbabilitySink(folder))
+        else:
+            sinks.append(JsonlSink(folder))
+    return sinks

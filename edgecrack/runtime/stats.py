@@ -1,0 +1,168 @@
+"""Counters of a running stream and what is said of it at the end.
+
+Thread-safe: the pipeline adds, anyone may take a snapshot. Knows no source, model or file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from edgecrack.runtime.frame import FrameResult
+
+RECENT_S = 3.0
+LATENCY_WINDOW_FRAMES = 512
+
+EndReason = Literal["end of source", "max frames", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSnapshot:
+    """Counters at one moment.
+
+    Attributes:
+        frames: frames processed so far.
+        fps: frames per second over the last three seconds.
+        fps_overall: frames per second since the start.
+        latency_p50_ms: median latency, capture to result, of the last 512 frames; 0 before
+            the first.
+        latency_p95_ms: the latency that 95 % of them stay below.
+        inference_p50_ms: median time inside the detector's `infer`.
+        crack_pixels: crack pixels in the last frame.
+        crack_pixels_total: crack pixels in all frames.
+        frames_with_cracks: frames with at least one crack pixel.
+        drops: frames that a live source delivered but that were replaced by newer ones.
+        elapsed_s: seconds since the start.
+    """
+
+    frames: int
+    fps: float
+    fps_overall: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    inference_p50_ms: float
+    crack_pixels: int
+    crack_pixels_total: int
+    frames_with_cracks: int
+    drops: int
+    elapsed_s: float
+
+    def to_dict(self) -> dict[str, int | float]:
+        """Plain numbers, rounded to what is worth reading."""
+        return {key: round(value, 3) for key, value in asdict(self).items()}
+
+
+class StreamStats:
+    """Thread-safe counters.
+
+    Args:
+        clock: seconds, monotonic; a test may give its own.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._started_s = clock()
+        self._finished_s: deque[float] = deque(maxlen=4096)
+        self._latencies_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
+        self._inferences_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
+        self._frames = 0
+        self._drops = 0
+        self._crack_pixels = 0
+        self._crack_pixels_total = 0
+        self._frames_with_cracks = 0
+
+    def add(self, result: FrameResult) -> None:
+        """Count one processed frame."""
+        with self._lock:
+            self._frames += 1
+            self._finished_s.append(self._clock())
+            self._latencies_ms.append(result.latency_ms)
+            self._inferences_ms.append(result.inference_ms)
+            self._crack_pixels = result.crack_pixels
+            self._crack_pixels_total += result.crack_pixels
+            self._frames_with_cracks += result.crack_pixels > 0
+
+    def set_drops(self, drops: int) -> None:
+        """Set the number of frames dropped since the start."""
+        with self._lock:
+            self._drops = drops
+
+    def snapshot(self) -> StatsSnapshot:
+        """The counters as they are now."""
+        with self._lock:
+            now_s = self._clock()
+            elapsed_s = max(now_s - self._started_s, 1e-6)
+            recent = sum(finished_s > now_s - RECENT_S for finished_s in self._finished_s)
+            return StatsSnapshot(
+                frames=self._frames,
+                fps=recent / min(elapsed_s, RECENT_S),
+                fps_overall=self._frames / elapsed_s,
+                latency_p50_ms=_percentile(self._latencies_ms, 50),
+                latency_p95_ms=_percentile(self._latencies_ms, 95),
+                inference_p50_ms=_percentile(self._inferences_ms, 50),
+                crack_pixels=self._crack_pixels,
+                crack_pixels_total=self._crack_pixels_total,
+                frames_with_cracks=self._frames_with_cracks,
+                drops=self._drops,
+                elapsed_s=elapsed_s,
+            )
+
+
+def _percentile(values: deque[float], percent: float) -> float:
+    return float(np.percentile(np.array(values), percent)) if values else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """What a whole run did.
+
+    Attributes:
+        source: the source's name, without credentials.
+        model: the detector's name.
+        threshold: decision threshold, 0 to 1.
+        min_area_px: smallest group of crack pixels that was kept.
+        started_at: ISO 8601, UTC.
+        end_reason: why the run ended.
+        error: the sentence of the error that ended it, or None.
+        frames_read: frames that the source delivered.
+        frames_expected: frames that the source said it has, None if it did not say.
+        truncated: the source ended well before `frames_expected`: the recording is damaged
+            or cut short, and part of it was not inspected.
+        stats: the counters at the end.
+    """
+
+    source: str
+    model: str
+    threshold: float
+    min_area_px: int
+    started_at: str
+    end_reason: EndReason
+    error: str | None
+    frames_read: int
+    frames_expected: int | None
+    truncated: bool
+    stats: StatsSnapshot
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `summary.json`: one flat object."""
+        head = asdict(self)
+        del head["stats"]
+        return {**head, **self.stats.to_dict()}
+
+
+def is_truncated(frames_read: int, frames_expected: int | None) -> bool:
+    """Whether a recording ended well before its own frame count.
+
+    Containers that store a duration instead of a count are off by a few frames, so up to
+    2 % (at least 2 frames) may be missing.
+    """
+    if frames_expected is None:
+        return False
+    return frames_expected - frames_read > max(2.0, 0.02 * frames_expected)

@@ -1,0 +1,169 @@
+"""One `edgecrack stream`: open everything, run the pipeline, show progress, say what was found."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.detector import open_detector
+from edgecrack.runtime.output_folder import SUMMARY_NAME
+from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.sinks import open_sinks
+from edgecrack.runtime.source import open_source
+from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
+
+_PLAIN_INTERVAL_S = 5.0  # between progress lines where they cannot be rewritten
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """One stream.
+
+    Attributes:
+        source: address as `open_source` takes it.
+        out: folder of the results.
+        model: model file; None takes the bundled one.
+        save: of "overlay", "mask", "prob" and "jsonl"; ("none",) writes only the summary.
+        max_frames: stop after so many; None goes on to the end.
+        threshold: decision threshold; None takes the model's.
+        min_area_px: groups of fewer crack pixels are dropped.
+        overlap_px: smallest overlap of tiles; None takes the default.
+        threads: CPU threads; None takes all.
+    """
+
+    source: str
+    out: Path
+    model: Path | None = None
+    save: tuple[str, ...] = ("overlay", "mask", "jsonl")
+    max_frames: int | None = None
+    threshold: float | None = None
+    min_area_px: int = 24
+    overlap_px: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.save or ("none" in self.save and len(self.save) > 1):
+            raise ConfigError(
+                f"the outputs are {','.join(self.save)!r}",
+                "give some of overlay, mask, prob, jsonl, or none alone",
+            )
+
+
+def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
+    """Run a stream to its end, to Ctrl-C or to an error; results stay usable in each case.
+
+    Args:
+        config: the stream.
+        as_json: print the summary as JSON on standard output, and nothing else there.
+
+    Raises:
+        EdgecrackError: source, model or output cannot be used; what was written stays.
+    """
+    progress = ProgressLine(sys.stderr)
+    with stop_on_signals() as stop:
+        pipeline = PipelineConfig(
+            max_frames=config.max_frames,
+            min_area_px=config.min_area_px,
+            stop=stop,
+            on_progress=progress.show,
+            summary_path=config.out / SUMMARY_NAME,
+        )
+        with (
+            open_detector(
+                config.model,
+                threshold=config.threshold,
+                overlap_px=config.overlap_px,
+                threads=config.threads,
+            ) as detector,
+            open_source(config.source) as source,
+        ):
+            kinds = () if config.save == ("none",) else config.save
+            sinks = open_sinks(kinds, config.out, source.frame_rate_hz)
+            try:
+                summary = run_pipeline(source, detector, sinks, pipeline)
+            finally:
+                progress.end()
+    print(json.dumps(summary.to_dict()) if as_json else describe(summary, config.out))
+    return summary
+
+
+def describe(summary: StreamSummary, out: Path) -> str:
+    """What a person wants to know at the end."""
+    stats = summary.stats
+    lines = [
+        f"{stats.frames} frames at {stats.fps_overall:.1f} frames/s ({summary.end_reason}), "
+        f"{stats.frames_with_cracks} with cracks, {stats.drops} dropped"
+    ]
+    if summary.truncated:
+        lines.append(
+            f"warning: the source ended after {summary.frames_read} of "
+            f"{summary.frames_expected} frames; it is damaged or cut short"
+        )
+    lines.append(f"results: {out}")
+    return "\n".join(lines)
+
+
+def progress_text(stats: StatsSnapshot) -> str:
+    """The progress line: frames, rate, latency, crack pixels, drops."""
+    return (
+        f"{stats.frames} frames | {stats.fps:.1f} frames/s | latency p50 "
+        f"{stats.latency_p50_ms:.0f} p95 {stats.latency_p95_ms:.0f} ms | "
+        f"crack {stats.crack_pixels} px | {stats.drops} dropped"
+    )
+
+
+class ProgressLine:
+    """Rewrites one line of a terminal; elsewhere writes a line now and then."""
+
+    def __init__(self, output: object) -> None:
+        self._output = sys.stderr if output is None else output
+        self._rewrites = sys.stderr.isatty()
+        self._next_s = 0.0
+        self._open = False
+
+    def show(self, stats: StatsSnapshot) -> None:
+        """Show the counters; called about twice a second."""
+        if self._rewrites:
+            sys.stderr.write(f"\r\x1b[2K{progress_text(stats)}")
+            self._open = True
+        elif stats.elapsed_s >= self._next_s:
+            sys.stderr.write(f"{progress_text(stats)}\n")
+            self._next_s = stats.elapsed_s + _PLAIN_INTERVAL_S
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave the line as it is and begin a new one."""
+        if self._open:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second signal ends the program at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, request_stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,202 @@
+"""Fixed-size tiles over a frame of any size, and their outputs blended back into one map.
+
+A network for 256 x 256 tiles sees a frame of any size through a `TilePlan`: tiles overlap, the
+last row and column are shifted back so that no tile leaves the frame, and each tile's outer
+ring, where the network sees less context, weighs less. Geometry and weights depend only on the
+frame's size, so a plan is made once and used for every frame. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TilingConfig:
+    """How frames are cut.
+
+    Attributes:
+        tile_hw: height and width of a tile in pixels, at least 8.
+        overlap_px: smallest overlap of neighbouring tiles; below half a tile. Half of it is
+            each tile's halo, where its output is faded out.
+    """
+
+    tile_hw: tuple[int, int] = (256, 256)
+    overlap_px: int = 32
+
+    def __post_init__(self) -> None:
+        if min(self.tile_hw) < 8:
+            raise ConfigError(f"tile is {self.tile_hw[1]}x{self.tile_hw[0]} px", "give at least 8")
+        if not 0 <= self.overlap_px < min(self.tile_hw) / 2:
+            raise ConfigError(
+                f"tile overlap is {self.overlap_px} px",
+                f"give 0 to {(min(self.tile_hw) - 1) // 2} px for tiles of this size",
+            )
+
+
+def axis_offsets(length: int, tile: int, overlap: int) -> tuple[int, ...]:
+    """Where tiles begin along one axis.
+
+    As few tiles as the overlap allows, spread evenly, the first at 0 and the last ending at
+    `length`, or one tile at 0 where the frame is smaller.
+    """
+    if length <= tile:
+        return (0,)
+    count = -(-(length - overlap) // (tile - overlap))
+    return tuple(round(index * (length - tile) / (count - 1)) for index in range(count))
+
+
+def _axis_weights(tile: int, offsets: tuple[int, ...], length: int) -> NDArray[np.float32]:
+    """Weight of every pixel of every tile along one axis, summing to 1 at each frame pixel.
+
+    Returns:
+        float32 [len(offsets), tile].
+    """
+    raw = np.zeros((len(offsets), tile), dtype=np.float64)
+    position = np.arange(tile)
+    for index, offset in enumerate(offsets):
+        weight = np.ones(tile)
+        if index > 0:  # rise over the overlap with the tile before
+            overlap = offsets[index - 1] + tile - offset
+            weight = np.minimum(weight, _ramp(position, overlap))
+        if index + 1 < len(offsets):  # fall over the overlap with the tile after
+            overlap = offset + tile - offsets[index + 1]
+            weight = np.minimum(weight, _ramp(tile - 1 - position, overlap))
+        raw[index] = weight
+    total = np.zeros(max(length, tile))
+    for offset, weight in zip(offsets, raw, strict=True):
+        total[offset : offset + tile] += weight
+    for offset, weight in zip(offsets, raw, strict=True):
+        weight /= total[offset : offset + tile]
+    return raw.astype(np.float32)
+
+
+def _ramp(position: NDArray[np.int_], overlap: int) -> NDArray[np.float64]:
+    """0 over the outer quarter of the overlap, 1 from its far quarter on, linear between.
+
+    The outer quarter is what the network knows least about: it lies at the tile's border.
+    """
+    if overlap <= 0:
+        return np.ones(position.shape)
+    quarter = overlap / 4
+    ramp = (position + 0.5 - quarter) / (overlap - 2 * quarter)
+    return np.clip(ramp, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Tiles of one frame size.
+
+    Attributes:
+        frame_hw: the frame's height and width.
+        tile_hw: every tile's height and width, exactly.
+        offsets_y: rows at which tiles begin.
+        offsets_x: columns at which tiles begin.
+        weights_y: float32 [rows, tile height], summing to 1 at each frame row.
+        weights_x: float32 [columns, tile width], summing to 1 at each frame column.
+    """
+
+    frame_hw: tuple[int, int]
+    tile_hw: tuple[int, int]
+    offsets_y: tuple[int, ...]
+    offsets_x: tuple[int, ...]
+    weights_y: NDArray[np.float32]
+    weights_x: NDArray[np.float32]
+
+    @property
+    def corners_yx(self) -> list[tuple[int, int]]:
+        """Top-left corner of every tile, row by row."""
+        return [(y, x) for y in self.offsets_y for x in self.offsets_x]
+
+    def __len__(self) -> int:
+        """Number of tiles."""
+        return len(self.offsets_y) * len(self.offsets_x)
+
+    def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Cut a frame into tiles.
+
+        Args:
+            frame: uint8 [H, W] of the plan's size.
+
+        Returns:
+            uint8 [len(plan), 1, tile height, tile width], row by row. A frame smaller than a
+            tile is mirrored outwards at its bottom and right.
+
+        Raises:
+            ConfigError: the frame has another size.
+        """
+        self._check(frame.shape)
+        height, width = self.tile_hw
+        missing_y = max(0, height - frame.shape[0])
+        missing_x = max(0, width - frame.shape[1])
+        if missing_y or missing_x:
+            frame = np.pad(frame, ((0, missing_y), (0, missing_x)), mode="symmetric")
+        tiles = np.empty((len(self), 1, height, width), dtype=np.uint8)
+        for index, (y, x) in enumerate(self.corners_yx):
+            tiles[index, 0] = frame[y : y + height, x : x + width]
+        return tiles
+
+    def stitch(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Blend the tiles' outputs into one map; the inverse of `cut`.
+
+        Args:
+            tiles: uint8 [len(plan), 1, tile height, tile width] in the order of `cut`.
+
+        Returns:
+            uint8 [H, W].
+
+        Raises:
+            ConfigError: the tiles' shape is not the plan's.
+        """
+        height, width = self.tile_hw
+        if tiles.shape != (len(self), 1, height, width):
+            raise ConfigError(
+                f"tiles have shape {tiles.shape}", f"give ({len(self)}, 1, {height}, {width})"
+            )
+        if len(self) == 1:
+            return np.ascontiguousarray(tiles[0, 0, : self.frame_hw[0], : self.frame_hw[1]])
+        canvas_hw = (max(height, self.frame_hw[0]), max(width, self.frame_hw[1]))
+        grid = tiles.reshape(len(self.offsets_y), len(self.offsets_x), height, width)
+        canvas = np.zeros(canvas_hw, dtype=np.float32)
+        # Weights are a product of both axes: blend each row of tiles first, then the rows.
+        band = np.empty((height, canvas_hw[1]), dtype=np.float32)
+        for row, y in enumerate(self.offsets_y):
+            band[:] = 0
+            for column, x in enumerate(self.offsets_x):
+                band[:, x : x + width] += grid[row, column] * self.weights_x[column]
+            band *= self.weights_y[row][:, None]
+            canvas[y : y + height] += band
+        return np.asarray(
+            cv2.convertScaleAbs(canvas[: self.frame_hw[0], : self.frame_hw[1]]), dtype=np.uint8
+        )
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if shape != self.frame_hw:
+            raise ConfigError(f"a frame has shape {shape}", f"this plan is for {self.frame_hw}")
+
+
+@lru_cache(maxsize=16)
+def plan_tiles(frame_hw: tuple[int, int], config: TilingConfig) -> TilePlan:
+    """The tiles of a frame size; made once and kept.
+
+    Raises:
+        ConfigError: the frame has no pixels.
+    """
+    if min(frame_hw) < 1:
+        raise ConfigError(f"a frame is {frame_hw[1]}x{frame_hw[0]} px", "give at least one pixel")
+    offsets = [
+        axis_offsets(length, tile, config.overlap_px)
+        for length, tile in zip(frame_hw, config.tile_hw, strict=True)
+    ]
+    weights = [
+        _axis_weights(tile, axis, length)
+        for tile, axis, length in zip(config.tile_hw, offsets, frame_hw, strict=True)
+    ]
+    return TilePlan(frame_hw, config.tile_hw, offsets[0], offsets[1], weights[0], weights[1])

@@ -1,0 +1,176 @@
+"""Checkpoints as safetensors: weights and training state in one file, no pickle.
+
+The tensors of Lightning's checkpoint go into the file as they are; everything else goes, as
+JSON, into its header. One file, replaced atomically, is therefore always whole. The sidecar
+beside it repeats the model's description for readers that only want that.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec, write_sidecar
+from edgecrack.errors import ModelFileError
+from edgecrack.files import write_atomic
+from edgecrack.model.unet import CrackUNet, NetworkConfig
+
+SPEC_KEY = "edgecrack"
+NETWORK_PREFIX = "network."
+SUFFIX = ".safetensors"
+_HEADER = "edgecrack.training_state"
+_RETRAIN = "train again, or copy the file again from where it was made"
+
+
+def flatten(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """Move the tensors of a nested structure into `tensors`; return the rest as JSON values.
+
+    Raises:
+        TypeError: the structure holds something that is neither a tensor nor plain data.
+    """
+    if isinstance(tree, Tensor):
+        # A copy, because safetensors refuses two names for one storage.
+        tensors[path] = tree.detach().cpu().clone().contiguous()
+        return {"__tensor__": path}
+    if isinstance(tree, dict):
+        pairs = [
+            [flatten(key, tensors), flatten(value, tensors, f"{path}/{key}" if path else str(key))]
+            for key, value in tree.items()
+        ]
+        return {"__dict__": pairs}
+    if isinstance(tree, (list, tuple)):
+        items = [flatten(item, tensors, f"{path}/{index}") for index, item in enumerate(tree)]
+        return items if isinstance(tree, list) else {"__tuple__": items}
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return tree
+    if isinstance(tree, Path):
+        return str(tree)
+    raise TypeError(f"a checkpoint cannot hold {type(tree).__name__} at {path!r}")
+
+
+def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """The inverse of `flatten`."""
+    if isinstance(tree, list):
+        return [unflatten(item, tensors) for item in tree]
+    if isinstance(tree, dict):
+        if "__tensor__" in tree:
+            return tensors[tree["__tensor__"]]
+        if "__tuple__" in tree:
+            return tuple(unflatten(item, tensors) for item in tree["__tuple__"])
+        return {unflatten(k, tensors): unflatten(v, tensors) for k, v in tree["__dict__"]}
+    return tree
+
+
+class SafetensorsCheckpointIO(CheckpointIO):
+    """Lets Lightning save and resume without pickle."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint and, where it describes a model, its sidecar.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        tensors: dict[str, Tensor] = {}
+        state = flatten(checkpoint, tensors)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target, tensors, state)
+        if SPEC_KEY in checkpoint:
+            write_sidecar(target, ModelSpec.from_dict(checkpoint[SPEC_KEY]))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint with all its training state.
+
+        Raises:
+            ModelFileError: the file is damaged or holds no training state.
+        """
+        header, tensors = _read(Path(path))
+        if header is None:
+            raise ModelFileError(f"{path} holds no training state", "resume from last.safetensors")
+        loaded: dict[str, Any] = unflatten(header, tensors)
+        return loaded
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a checkpoint and its sidecar."""
+        for suffix in ("", ".json"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], state: Any) -> None:
+    # Serialised here and written by us: the library's own writer makes files for their owner only.
+    write_atomic(path, save(tensors, metadata={_HEADER: json.dumps(state)}))
+
+
+def strip_training_state(path: Path) -> ModelSpec:
+    """Keep only the weights and the description of a checkpoint, a quarter of its size.
+
+    Returns:
+        The model's description with the new file's hash.
+
+    Raises:
+        ModelFileError: the file is damaged or describes no model.
+    """
+    checkpoint = SafetensorsCheckpointIO().load_checkpoint(path)
+    if SPEC_KEY not in checkpoint:
+        raise ModelFileError(f"{path} describes no model", _RETRAIN)
+    kept = {key: checkpoint[key] for key in ("state_dict", SPEC_KEY, "epoch", "global_step")}
+    SafetensorsCheckpointIO().save_checkpoint(kept, path)
+    return read_verified_spec(path)
+
+
+def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(metadata[_HEADER]) if _HEADER in metadata else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"cannot read checkpoint {path}: {error}", _RETRAIN) from error
+    return header, tensors
+
+
+def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
+    """The network of a checkpoint, in evaluation mode, and its description.
+
+    Raises:
+        ModelFileError: the file or its sidecar is missing or damaged, they do not match, or the
+            weights are not those of the network that the sidecar describes.
+    """
+    path = Path(path)
+    spec = read_verified_spec(path)
+    if spec.kind != "checkpoint":
+        raise ModelFileError(
+            f"{path} is a model of kind {spec.kind!r}", "give a checkpoint (*.safetensors)"
+        )
+    _, tensors = _read(path)
+    prefix = f"state_dict/{NETWORK_PREFIX}"
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    network = CrackUNet(
+        NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
+    )
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first_line = str(error).strip().splitlines()[-1].strip()
+        raise ModelFileError(
+            f"{path} does not hold a {spec.pooling} network of width {spec.width} ({first_line})",
+            _RETRAIN,
+        ) from error
+    if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
+        raise ModelFileError(f"{path} holds weights that are not finite", _RETRAIN)
+    return network.eval(), spec

@@ -1,0 +1,128 @@
+"""What a training run is made of, validated before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edgecrack.data.augment import ROBOT_AUGMENT
+from edgecrack.data.patches import PatchConfig
+from edgecrack.errors import ConfigError
+from edgecrack.model.unet import NetworkConfig
+from edgecrack.preprocess import PreprocessConfig
+
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["cosine", "constant"]
+Precision = Literal["32", "bf16"]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights are moved.
+
+    Attributes:
+        name: "adamw", or "sgd" with momentum as in the paper.
+        learning_rate: the highest one, reached after the warm-up; above 0, at most 1.
+        momentum: for SGD, 0 to below 1.
+        weight_decay: for AdamW, 0 to 1.
+        warmup_steps: steps over which the learning rate rises from 0. Without normalisation
+            layers a full first step can diverge.
+        clip_norm: largest gradient norm; 0 does not clip.
+        schedule: "cosine" falls to 1 % at the last step; "constant" is the paper's.
+    """
+
+    name: Optimizer = "adamw"
+    learning_rate: float = 2e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup_steps: int = 200
+    clip_norm: float = 1.0
+    schedule: Schedule = "cosine"
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.name, get_args(Optimizer))
+        _one_of("schedule", self.schedule, get_args(Schedule))
+        if not 0 < self.learning_rate <= 1:
+            raise ConfigError(
+                f"learning rate is {self.learning_rate}", "give a number above 0, at most 1"
+            )
+        _in_range("momentum", self.momentum, 0, 0.9999)
+        _in_range("weight decay", self.weight_decay, 0, 1)
+        _in_range("warm-up steps", self.warmup_steps, 0, 1_000_000)
+        _in_range("gradient clip norm", self.clip_norm, 0, 1e6)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run.
+
+    Attributes:
+        data: dataset folders, or "synthetic:COUNT" for generated walls; at least one.
+        out: folder of the run.
+        network: width and pooling.
+        preprocess: how frames are prepared; travels with the model.
+        patches: how patches are drawn.
+        optimizer: how weights are moved.
+        batch_size: patches per step, 1 to 4096.
+        epochs: 1 to 100,000; an epoch ends with a validation and a checkpoint.
+        steps_per_epoch: 1 to 1,000,000.
+        average_decay: decay per step of an exponential moving average of the weights, which is
+            what is validated and saved; 0 switches it off.
+        precision: "32", or "bf16" for mixed bfloat16.
+        seed: decides initial weights, patches and generated walls.
+        resume: go on from `last.safetensors` in `out`.
+    """
+
+    data: tuple[str, ...]
+    out: Path
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    patches: PatchConfig = field(
+        default_factory=lambda: PatchConfig(patch_px=128, augment=ROBOT_AUGMENT)
+    )
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    batch_size: int = 16
+    epochs: int = 25
+    steps_per_epoch: int = 250
+    average_decay: float = 0.0
+    precision: Precision = "32"
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ConfigError(
+                "no training data is given", "give --data DIR or --data synthetic:600"
+            )
+        _one_of("precision", self.precision, get_args(Precision))
+        _in_range("batch size", self.batch_size, 1, 4096)
+        _in_range("epochs", self.epochs, 1, 100_000)
+        _in_range("steps per epoch", self.steps_per_epoch, 1, 1_000_000)
+        _in_range("average decay", self.average_decay, 0, 0.99999)
+        _in_range("seed", self.seed, 0, 2**32 - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as it is saved beside its results."""
+        document = asdict(self)
+        document["out"] = str(self.out)
+        document["data"] = list(self.data)
+        del document["resume"]
+        return document
+
+    def recipe(self) -> dict[str, Any]:
+        """The run as it travels with the model: datasets by name, no folders of this machine."""
+        document = self.to_dict()
+        del document["out"], document["network"], document["preprocess"]
+        document["data"] = [Path(text).name for text in self.data]
+        return document
+
+
+def _in_range(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise ConfigError(f"{name} is {value}", f"give a value from {lowest} to {highest}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}", f"choose one of: {', '.join(choices)}")

@@ -1,0 +1,177 @@
+"""Real sockets: an MJPEG server, a camera that hangs, ports where nobody listens."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgecrack.errors import SourceError
+from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.source import Source, open_source
+from tests.runtime.fakes import (
+    HW,
+    BrightDetector,
+    ListSink,
+    picture,
+    stream_threads,
+    write_video,
+)
+
+
+class Camera(http.server.ThreadingHTTPServer):
+    """Serves MJPEG at /live, and again at /hangs where it falls silent after 8 frames."""
+
+    daemon_threads = True
+    frames = 40
+    end = threading.Event()
+    recording = b""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Camera
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/recording.avi":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.server.recording)))
+            self.end_headers()
+            self.wfile.write(self.server.recording)
+            return
+        if not self.path.startswith(("/live", "/hangs")):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with suppress(OSError):  # the viewer may leave
+            self._send_frames()
+
+    def _send_frames(self) -> None:
+        for index in range(self.server.frames):
+            if self.path == "/hangs" and index == 8:
+                self.server.end.wait(20)
+                return
+            data = cv2.imencode(".jpg", picture(index))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+            self.server.end.wait(0.01)
+
+
+@contextmanager
+def camera(recording: bytes = b"") -> Iterator[str]:
+    server = Camera(("127.0.0.1", 0), Handler)
+    server.end = threading.Event()
+    server.recording = recording
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://bob:hunter2@127.0.0.1:{server.server_port}"
+    finally:
+        server.end.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def read_until_error(source: Source) -> SourceError | None:
+    for _ in range(1000):
+        try:
+            source.read()
+        except SourceError as error:
+            return error
+    return None
+
+
+def test_an_mjpeg_stream_is_live_and_its_frames_come_in_order() -> None:
+    with camera() as address, open_source(f"{address}/live?token=hunter2") as source:
+        assert (source.live, source.frame_count) == (True, None)
+        frames = [source.read() for _ in range(10)]
+    taken = [one for one in frames if one is not None]
+    assert [one.index for one in taken] == list(range(10))
+    assert all(one.live and one.image.shape == (*HW, 3) for one in taken)
+    lengths = [int((one.image[12, :, 1] > 128).sum()) for one in taken]
+    assert lengths == sorted(lengths)
+    assert "hunter2" not in source.name + taken[0].source
+
+
+def test_a_stream_through_the_pipeline(tmp_path: Path) -> None:
+    with camera() as address, open_source(f"{address}/live") as source:
+        sink = ListSink()
+        summary = run_pipeline(source, BrightDetector(), [sink], PipelineConfig(max_frames=5))
+    assert summary.stats.frames == 5 == len(sink.results)
+    assert "hunter2" not in str(summary.to_dict())
+    assert stream_threads() == []
+
+
+@pytest.mark.parametrize("path", ["live", "hangs"])
+def test_a_stream_that_stops_is_an_error_within_the_timeout_and_can_be_opened_again(
+    path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with camera() as address:
+        for _ in range(2):
+            started_s = time.monotonic()
+            with open_source(f"{address}/{path}", timeout_ms=700) as source:
+                caught = read_until_error(source)
+            assert time.monotonic() - started_s < 8
+            assert "stopped delivering" in str(caught)
+            assert "hunter2" not in str(caught)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_recording_over_http_is_not_live(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", [picture(index) for index in range(9)], "MJPG")
+    count = 0
+    with camera(path.read_bytes()) as address, open_source(f"{address}/recording.avi") as source:
+        assert (source.live, source.frame_count) == (False, 9)
+        while source.read() is not None:
+            count += 1
+    assert count == 9
+
+
+def test_a_page_that_is_no_video_is_refused() -> None:
+    with camera() as address, pytest.raises(SourceError, match="does not deliver video"):
+        open_source(f"{address}/nothing", timeout_ms=1000)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+@pytest.mark.parametrize("answers", [False, True])
+def test_nobody_or_a_silent_camera_is_an_error_within_the_timeout(
+    scheme: str, answers: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(4)
+        port = silent.getsockname()[1] if answers else closed_port()
+        started_s = time.monotonic()
+        with pytest.raises(SourceError) as caught:
+            open_source(f"{scheme}://bob:hunter2@127.0.0.1:{port}/live", timeout_ms=700)
+        assert time.monotonic() - started_s < 4
+    assert f"{scheme}://***@127.0.0.1:{port}/live" in caught.value.problem
+    assert "hunter2" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_frames_of_a_stream_are_the_served_pictures() -> None:
+    with camera() as address, open_source(f"{address}/live") as source:
+        taken = source.read()
+    assert taken is not None
+    assert min(np.abs(taken.image.astype(int) - picture(n)).mean() for n in range(20)) < 5
