@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +24,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import Sample, open_dataset, read_image  # noqa: E402
 from edgecrack.evaluation import evaluate, false_positive_ratio, write_report  # noqa: E402
-from edgecrack.files import write_atomic  # noqa: E402
 
-RESULT = ROOT / "benchmarks" / "results" / "blackhat_baseline.json"
 SPLIT_SETS = {"cfd": "paper", "uav315": None}
 KERNELS_PX = (11, 15, 21, 27)
 BLURS_PX = (1.5, 2.0, 3.0, 4.0)
@@ -119,34 +115,15 @@ def measure(folder: Path, report_folder: Path | None) -> dict[str, Any]:
     return result
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-
-
 def main() -> None:
     """Measure both datasets and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = os.environ.get("EDGECRACK_DATA", str(ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default), help="holds cfd/ and uav315/")
-    parser.add_argument("--out", type=Path, default=RESULT, help="the JSON file to write")
     parser.add_argument("--report", type=Path, help="also write pictures and tables here")
     options = parser.parse_args()
     datasets = {name: measure(options.data / name, options.report) for name in SPLIT_SETS}
-    document = {"date": date.today().isoformat(), "machine": machine(), "datasets": datasets}
-    write_atomic(options.out, json.dumps(document, indent=2) + "\n")
+    write_result("blackhat_baseline", {"datasets": datasets}, "numpy", "opencv-python-headless")
     for name, result in datasets.items():
         square, strict = result["scores"]["square"], result["scores"]["strict"]
         print(

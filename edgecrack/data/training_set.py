@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset
 from edgecrack.data.synthetic import WallConfig, generate_wall
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 
 SYNTHETIC = "synthetic"
@@ -65,8 +65,8 @@ def load_training_set(
 ) -> TrainingSet:
     """Read every dataset of a run.
 
-    A folder's `train` and `val` splits are used where it has them; without a `val` split a
-    seeded tenth of the training images is held out. `synthetic:COUNT` generates walls.
+    A folder's `train` and `val` splits are used where it has them; without a `val` split, or
+    with an empty one, a seeded tenth of the training images is held out. `synthetic:COUNT` generates walls.
 
     Args:
         specifications: dataset folders and "synthetic[:COUNT]".
@@ -76,7 +76,8 @@ def load_training_set(
 
     Raises:
         ConfigError: a specification is malformed.
-        DataError: a file is missing, unreadable, or does not fit its partner.
+        DataError: a file is missing, unreadable, or does not fit its partner, or a dataset
+            leaves nothing to train on.
     """
     # Every folder is checked before the first is read, so that a mistake shows at once.
     datasets = {text: _open(text) for text in specifications}
@@ -97,9 +98,21 @@ def load_training_set(
 
 
 def split_samples(dataset: CrackDataset, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples of a dataset; never any of its test split."""
-    train = dataset.samples("train" if "train" in dataset.splits else None)
-    if "val" in dataset.splits:
+    """Training and validation samples of a dataset; never any of its test split.
+
+    Raises:
+        DataError: the splits leave nothing to train on.
+    """
+    reserved = {name for split in ("val", "test") for name in dataset.splits.get(split, ())}
+    if "train" in dataset.splits:
+        train = dataset.samples("train")
+    else:
+        train = [sample for sample in dataset.samples() if sample.name not in reserved]
+    if not train:
+        raise DataError(
+            f"the splits of {dataset.folder} leave no image to train on", "mend splits.json"
+        )
+    if dataset.splits.get("val"):
         return train, dataset.samples("val")
     held_out = max(1, round(len(train) * _HOLD_OUT_SHARE)) if len(train) > 1 else 0
     # Ordered by a hash of the name, so that adding an image does not reshuffle the rest.

@@ -8,9 +8,11 @@ lies inside the map: 9/9 inside, 9/6 on edges, 9/4 in corners. The bias is not s
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 KERNEL_SIZE = 3
@@ -35,6 +37,46 @@ def border_ratio(
     return ratio[None, None].to(device=device, dtype=dtype)
 
 
+_EDGE_RATIO = 1.5  # 9 taps over 6; a corner lies on two edges and gets 9 over 4
+
+
+def _edges(maps: Tensor) -> tuple[Tensor, ...]:
+    return maps[:, :, 0], maps[:, :, -1], maps[:, :, :, 0], maps[:, :, :, -1]
+
+
+def _sum_of_ring(maps: Tensor) -> Tensor:
+    """Sum over the outermost ring of every channel, [C], in float32 at least."""
+    precision = torch.promote_types(maps.dtype, torch.float32)
+    parts = (maps[:, :, 0], maps[:, :, -1], maps[:, :, 1:-1, 0], maps[:, :, 1:-1, -1])
+    return torch.stack([part.sum((0, 2), dtype=precision) for part in parts]).sum(0)
+
+
+class _ScaleRing(torch.autograd.Function):
+    """Multiplies `maps - bias` by the border ratio, in place and on the outermost ring only.
+
+    Inside the ring the ratio is 1: touching all pixels there took as long as the convolution
+    itself at 8 channels.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, bias: Tensor) -> Tensor:
+        ctx.mark_dirty(maps)
+        ctx.bias_dtype = bias.dtype
+        offset = bias.to(maps.dtype)[:, None]
+        for edge in _edges(maps):
+            edge.sub_(offset).mul_(_EDGE_RATIO).add_(offset)
+        return maps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = gradient.clone()
+        for edge in _edges(scaled):
+            edge.mul_(_EDGE_RATIO)
+        bias_gradient = _sum_of_ring(gradient) - _sum_of_ring(scaled)
+        return scaled, bias_gradient.to(ctx.bias_dtype)
+
+
 class PartialConv2d(nn.Module):
     """out = (zero-padded convolution without bias) * border_ratio + bias.
 
@@ -55,6 +97,12 @@ class PartialConv2d(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Convolve; see the class."""
         height, width = features.shape[-2:]
-        ratio = border_ratio(int(height), int(width), features.dtype, str(features.device))
-        convolved = functional.conv2d(features, self.weight, padding=KERNEL_SIZE // 2)
-        return torch.addcmul(self.bias[:, None, None], convolved, ratio)
+        padding = KERNEL_SIZE // 2
+        if min(height, width) >= 2:
+            convolved = functional.conv2d(features, self.weight, self.bias, padding=padding)
+            scaled: Tensor = _ScaleRing.apply(convolved, self.bias)  # type: ignore[no-untyped-call]
+            return scaled
+        # One pixel high or wide, a map is ring on both sides at once.
+        convolved = functional.conv2d(features, self.weight, padding=padding)
+        ratio = border_ratio(height, width, convolved.dtype, str(convolved.device))
+        return convolved * ratio + self.bias.to(convolved.dtype)[:, None, None]

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, write_sidecar
-from edgecrack.errors import ModelFileError
+from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.files import write_atomic
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 
@@ -36,6 +36,8 @@ def flatten(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
         TypeError: the structure holds something that is neither a tensor nor plain data.
     """
     if isinstance(tree, Tensor):
+        while path in tensors:  # {"a": {"b": x}, "a/b": y} gives one path twice
+            path += "'"
         # A copy, because safetensors refuses two names for one storage.
         tensors[path] = tree.detach().cpu().clone().contiguous()
         return {"__tensor__": path}
@@ -98,7 +100,10 @@ class SafetensorsCheckpointIO(CheckpointIO):
         header, tensors = _read(Path(path))
         if header is None:
             raise ModelFileError(f"{path} holds no training state", "resume from last.safetensors")
-        loaded: dict[str, Any] = unflatten(header, tensors)
+        try:
+            loaded: dict[str, Any] = dict(unflatten(header, tensors))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the header of {path} is damaged", _RETRAIN) from error
         return loaded
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -121,12 +126,26 @@ def strip_training_state(path: Path) -> ModelSpec:
     Raises:
         ModelFileError: the file is damaged or describes no model.
     """
-    checkpoint = SafetensorsCheckpointIO().load_checkpoint(path)
-    if SPEC_KEY not in checkpoint:
-        raise ModelFileError(f"{path} describes no model", _RETRAIN)
+    checkpoint = _load_described(path)
     kept = {key: checkpoint[key] for key in ("state_dict", SPEC_KEY, "epoch", "global_step")}
     SafetensorsCheckpointIO().save_checkpoint(kept, path)
     return read_verified_spec(path)
+
+
+def read_description(path: Path) -> ModelSpec:
+    """The description in a checkpoint itself, whether or not its sidecar is there.
+
+    Raises:
+        ModelFileError: the file is damaged or describes no model.
+    """
+    return ModelSpec.from_dict(_load_described(path)[SPEC_KEY])
+
+
+def _load_described(path: Path) -> dict[str, Any]:
+    checkpoint = SafetensorsCheckpointIO().load_checkpoint(path)
+    if SPEC_KEY not in checkpoint:
+        raise ModelFileError(f"{path} describes no model", _RETRAIN)
+    return checkpoint
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
@@ -160,12 +179,12 @@ def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-    network = CrackUNet(
-        NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
-    )
     try:
+        network = CrackUNet(
+            NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
+        )
         network.load_state_dict(weights)
-    except RuntimeError as error:
+    except (ConfigError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[-1].strip()
         raise ModelFileError(
             f"{path} does not hold a {spec.pooling} network of width {spec.width} ({first_line})",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import statistics
 from pathlib import Path
 
 import matplotlib
@@ -27,6 +29,8 @@ def read_logs(folder: Path) -> dict[str, Series]:
     for path in versions:
         with path.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
+                if not row.get("step"):
+                    continue  # the last line of a run that was killed while it wrote
                 for name, text in row.items():
                     if name not in ("step", "epoch") and text:
                         # Steps that were repeated after a resume replace the lost ones.
@@ -46,7 +50,7 @@ def draw_curves(logs: Path, target: Path) -> None:
     left.plot(*_axes(loss), color="#9bb7d4", linewidth=0.8, label="each logged step")
     left.plot(*_axes(_smooth(loss)), color="#1f4e79", label="running mean")
     left.set(title="Training loss (cross-entropy + Dice)", xlabel="step", ylabel="loss")
-    left.set_ylim(bottom=0, top=min(3.0, max((value for _, value in loss), default=1.0) * 1.05))
+    left.set_ylim(bottom=0, top=_top([value for _, value in loss]))
     for name, label in _SCORES.items():
         right.plot(*_axes(series.get(name, [])), marker=".", label=label)
     right.set(title="Validation, whole images", xlabel="step", ylabel="score", ylim=(0, 1))
@@ -56,6 +60,14 @@ def draw_curves(logs: Path, target: Path) -> None:
     with replacing(target) as partial:
         figure.savefig(partial, dpi=110, format="png")
     pyplot.close(figure)
+
+
+def _top(losses: list[float]) -> float:
+    """Upper end of the loss axis: the first steps may lie a hundred times above the rest."""
+    finite = [value for value in losses if math.isfinite(value)]
+    if not finite:
+        return 1.0
+    return min(1.05 * max(finite), max(3.0, 3.0 * statistics.median(finite)))
 
 
 def _axes(series: Series) -> tuple[list[float], list[float]]:

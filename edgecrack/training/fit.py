@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -25,16 +27,27 @@ from edgecrack.data.patches import PatchSampler
 from edgecrack.data.training_set import ImageSet, load_training_set
 from edgecrack.errors import ConfigError, TrainingError
 from edgecrack.files import output_error, write_atomic
+from edgecrack.training.callbacks import ProgressBar, RunCheckpoint
 from edgecrack.training.checkpoints import (
     SUFFIX,
     SafetensorsCheckpointIO,
+    read_description,
     strip_training_state,
 )
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.curves import draw_curves
-from edgecrack.training.module import CrackModule
+from edgecrack.training.module import CrackModule, check_same_run
 
 BEST, LAST = "best", "last"
+_HARMLESS_WARNINGS = (
+    # Batches are cut in this process on purpose; worker processes would only copy the images.
+    ".*does not have many workers.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    # The folder holds config.json by then, and after --resume the run itself.
+    "Checkpoint directory .* exists and is not empty.*",
+    # PyTorch warns of a helper of its own that Lightning calls.
+    ".*LeafSpec.*is deprecated.*",
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,9 @@ def train(
     Raises:
         ConfigError: the folder holds another run, or there is nothing to resume.
         DataError: a dataset does not fit.
-        TrainingError: the loss became infinite or not a number.
+        TrainingError: the loss or a weight became infinite or not a number, the checkpoint to
+            resume is another network's, or the run was interrupted.
+        ModelFileError: the checkpoint to resume is damaged.
         OutputError: results cannot be written.
     """
     last = config.out / f"{LAST}{SUFFIX}"
@@ -106,20 +121,12 @@ def train(
         f"{config.batch_size} patches of {config.patches.patch_px} px"
     )
     trainer, best = _make_trainer(config)
-    with warnings.catch_warnings():
-        # Batches are cut in this process on purpose; worker processes would only copy the images.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+    with _quiet(), _stoppable(trainer, last):
         trainer.fit(
             module,
             DataLoader(_Batches(sampler, config, module), batch_size=None),
             DataLoader(_WholeImages(data.validation), batch_size=None),
             ckpt_path=last if config.resume else None,
-        )
-    if trainer.interrupted:
-        raise TrainingError(
-            f"training was interrupted at step {trainer.global_step}",
-            f"go on with --resume --out {config.out}",
         )
     curves = config.out / "curves.png"
     draw_curves(config.out / "logs", curves)
@@ -140,6 +147,9 @@ def _claim_folder(config: TrainingConfig, last: Path) -> None:
     """Refuse to mix two runs in one folder, and to resume what is not there."""
     if config.resume and not last.is_file():
         raise ConfigError(f"there is no {last} to resume from", "leave out --resume")
+    if config.resume:
+        # Before the data are read, and before config.json is replaced.
+        check_same_run(read_description(last), config)
     if not config.resume and last.exists():
         raise ConfigError(
             f"{config.out} already holds a run", "add --resume to go on, or give another --out"
@@ -151,17 +161,37 @@ def _claim_folder(config: TrainingConfig, last: Path) -> None:
     write_atomic(config.out / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
 
 
-def _make_trainer(config: TrainingConfig) -> tuple[pl.Trainer, ModelCheckpoint]:
-    ModelCheckpoint.FILE_EXTENSION = SUFFIX
-    best = ModelCheckpoint(
-        dirpath=config.out,
-        filename=BEST,
-        monitor="val_strict_f1",
-        mode="max",
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(dirpath=config.out, filename=LAST, enable_version_counter=False)
-    callbacks: list[Any] = [best, last, RichProgressBar(leave=True)]
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the warnings of libraries that a user can do nothing about, and only those."""
+    with warnings.catch_warnings():
+        for message in _HARMLESS_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+@contextmanager
+def _stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
+    """Turn Lightning's silent exit on Ctrl-C and SIGTERM into an error that says how to go on."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        # Lightning leaves Ctrl-C ignored.
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise TrainingError(
+            f"training was interrupted at step {trainer.global_step}",
+            "give the same command with --resume to go on from the last whole epoch"
+            if last.exists()
+            else "no epoch was complete yet, so give the same command again to start over",
+        ) from stop
+
+
+def _make_trainer(config: TrainingConfig) -> tuple[pl.Trainer, RunCheckpoint]:
+    best = RunCheckpoint(config.out, BEST, monitor="val_strict_f1")
+    callbacks: list[Any] = [best, RunCheckpoint(config.out, LAST), ProgressBar()]
     if config.average_decay > 0:
         callbacks.append(EMAWeightAveraging(decay=config.average_decay))
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

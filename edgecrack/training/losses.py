@@ -29,7 +29,7 @@ def dice_loss(crack_probability: Tensor, truth: Tensor) -> Tensor:
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy plus Dice, computed in float32 whatever the network's precision.
+    """Cross-entropy plus Dice, computed in float32 at least, whatever the network's precision.
 
     Cross-entropy works on logits: a softmax output of 1.0000001 breaks its plain form.
 
@@ -40,7 +40,7 @@ def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    logits = logits.float()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     cross_entropy = functional.cross_entropy(logits, truth.long())
     crack_probability = torch.softmax(logits, dim=1)[:, 1]
-    return cross_entropy + dice_loss(crack_probability, truth.float())
+    return cross_entropy + dice_loss(crack_probability, truth.to(logits.dtype))

@@ -23,6 +23,7 @@ from edgecrack.training.config import OptimizerConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 
 _FINAL_LEARNING_RATE_SHARE = 0.01
+_TAMER = "lower --learning-rate or raise --warmup-steps; the checkpoints of whole epochs are kept"
 
 
 def to_network_input(tiles: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class CrackModule(pl.LightningModule):
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step}",
-                "lower --learning-rate or raise --warmup-steps; the last good checkpoint is kept",
+                _TAMER,
             )
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
@@ -113,7 +114,13 @@ class CrackModule(pl.LightningModule):
         self.log_dict(self.validation_scores, prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the model's description, from which the sidecar is written."""
+        """Add the model's description, from which the sidecar is written.
+
+        Raises:
+            TrainingError: a weight is not finite; the checkpoint before this one stays.
+        """
+        if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
+            raise TrainingError(f"the weights became infinite at step {self.global_step}", _TAMER)
         network = self.config.network
         scores = [{"data": "validation", **self.validation_scores}]
         checkpoint[SPEC_KEY] = ModelSpec(
@@ -133,15 +140,8 @@ class CrackModule(pl.LightningModule):
         Raises:
             TrainingError: width, pooling or gate bias differ.
         """
-        saved, own = ModelSpec.from_dict(checkpoint[SPEC_KEY]), self.config.network
-        found = (saved.width, saved.pooling, saved.gate_bias)
-        asked = (own.width, own.pooling, own.gate_bias)
-        if found != asked:
-            raise TrainingError(
-                f"the checkpoint holds width {found[0]} with {found[1]} pooling, but width "
-                f"{asked[0]} with {asked[1]} pooling was asked for",
-                "give the run's own options, or another --out",
-            )
+        saved = ModelSpec.from_dict(checkpoint[SPEC_KEY])
+        check_same_run(saved, self.config)
         self.threshold = saved.threshold
 
     def configure_optimizers(self) -> Any:
@@ -156,6 +156,29 @@ class CrackModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
+    """Check that a checkpoint can be gone on with under a configuration.
+
+    Raises:
+        TrainingError: it holds another network, other optimizer state, or averaged weights
+            where none are asked for (or the reverse).
+    """
+    own, recipe = config.network, saved.extra.get("training", {})
+    found = {"width": saved.width, "pooling": saved.pooling, "gate bias": saved.gate_bias}
+    asked = {"width": own.width, "pooling": own.pooling, "gate bias": own.gate_bias}
+    if "optimizer" in recipe:
+        found["optimizer"] = recipe["optimizer"]["name"]
+        asked["optimizer"] = config.optimizer.name
+        found["averaged weights"] = recipe["average_decay"] > 0
+        asked["averaged weights"] = config.average_decay > 0
+    for name, value in found.items():
+        if value != asked[name]:
+            raise TrainingError(
+                f"the checkpoint has {name} {value}, but {asked[name]} was asked for",
+                "give the run's own options, or another --out",
+            )
 
 
 def _make_optimizer(network: CrackUNet, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -33,6 +33,12 @@ def wait_for(event: threading.Event) -> None:
     event.wait(WAIT_S)
 
 
+def wait_for_threads() -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while stream_threads() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
@@ -70,11 +76,21 @@ def test_a_slow_detector_on_a_recording_drops_nothing_and_reads_only_a_little_ah
     assert max(ahead) <= 2 * config.queue_size + 3
 
 
-def test_a_live_source_keeps_the_newest_frame_and_counts_the_drops() -> None:
+@pytest.mark.parametrize("slow", ["prepare", "infer"])
+def test_a_live_source_keeps_the_newest_frame_and_counts_the_drops(slow: str) -> None:
     source, sink = ScriptedSource(50, live=True), ListSink()
-    # The first inference lasts until the camera has delivered everything.
-    detector = BrightDetector(lambda number: wait_for(source.exhausted))
+    detector = BrightDetector()
+    fast = getattr(detector, slow)
+
+    def lasts_until_the_camera_has_delivered_everything(image: Image) -> Image:
+        wait_for(source.exhausted)
+        found: Image = fast(image)
+        return found
+
+    setattr(detector, slow, lasts_until_the_camera_has_delivered_everything)
+    started_s = time.monotonic()
     summary = run_pipeline(source, detector, [sink])
+    assert time.monotonic() - started_s < WAIT_S / 2
     assert sink.indices == sorted(sink.indices)
     assert sink.indices[-1] == 49
     assert len(sink.indices) <= 4
@@ -158,18 +174,20 @@ def test_a_failing_sink_is_named_and_all_sinks_are_closed(error: Exception, said
 
 
 def test_a_sink_that_fails_while_the_camera_is_silent_is_noticed() -> None:
-    stop = threading.Event()
+    release = threading.Event()
 
     def silent_after_three(index: int) -> None:
         if index == 3:
-            stop.wait(1.0)
+            wait_for(release)
 
+    source = ScriptedSource(4, live=True, before_read=silent_after_three)
     with pytest.raises(OutputError, match="list output failed"):
         run_pipeline(
-            ScriptedSource(4, live=True, before_read=silent_after_three),
-            BrightDetector(),
-            [ListSink(fail_at=0)],
+            source, BrightDetector(), [ListSink(fail_at=0)], PipelineConfig(join_timeout_s=0.1)
         )
+    assert source.delivered == 3
+    release.set()
+    wait_for_threads()
 
 
 def test_an_unfinished_output_is_an_error() -> None:
@@ -193,9 +211,7 @@ def test_outputs_that_hang_are_an_error() -> None:
         assert sink.closed == 0  # it is still being written to
     finally:
         release.set()
-        deadline_s = time.monotonic() + WAIT_S
-        while stream_threads() and time.monotonic() < deadline_s:
-            time.sleep(0.01)
+        wait_for_threads()
 
 
 def test_a_live_source_that_hangs_is_an_error() -> None:
@@ -210,9 +226,7 @@ def test_a_live_source_that_hangs_is_an_error() -> None:
     with pytest.raises(SourceError, match="no frame for"):
         run_pipeline(source, BrightDetector(), [], config)
     release.set()
-    deadline_s = time.monotonic() + WAIT_S
-    while stream_threads() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    wait_for_threads()
 
 
 def test_max_frames_counts_processed_frames() -> None:

@@ -290,3 +290,18 @@ def test_the_real_recording_is_read_whole(data_folder: Path) -> None:
     with open_source(data_folder / "video" / "wall_robot.mp4") as source:
         assert source.frame_count == 728
         assert len(read_all(source)) == 728
+
+
+def test_a_damaged_recording_goes_on_after_the_damage(data_folder: Path, tmp_path: Path) -> None:
+    data = bytearray((data_folder / "video" / "wall_robot.mp4").read_bytes())
+    data[600_000:800_000] = random.Random(1).randbytes(200_000)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with open_source(path) as source:
+        frames = 0
+        last_ms = 0.0
+        while (taken := source.read()) is not None:
+            frames += 1
+            last_ms = taken.media_time_ms or 0.0
+    assert 500 < frames < 728
+    assert last_ms > 24_000

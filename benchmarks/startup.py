@@ -1,0 +1,90 @@
+"""How long a user waits: `edgecrack --help`, and the first result of `stream` after the start.
+
+Each is a fresh process, several times after one warm-up. Beside them stands the time that the
+same Python takes to start and do nothing, which no program can undercut.
+
+    python benchmarks/startup.py [--runs 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.machine import write_result  # noqa: E402
+
+
+def seconds_to_end(command: list[str]) -> float:
+    """From the start of a process to its end."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return time.perf_counter() - started
+
+
+def seconds_to_first_result() -> float:
+    """From the start of `stream` to the first line of `frames.jsonl`."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "edgecrack", "stream", "--source", "demo"]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--max-frames", "2", "--out", folder],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        results = Path(folder) / "frames.jsonl"
+        while not (results.exists() and results.stat().st_size):
+            if process.poll() is not None and not results.exists():
+                raise RuntimeError("stream ended without a result")
+            time.sleep(0.002)
+        elapsed = time.perf_counter() - started
+        process.wait(timeout=60)
+    return elapsed
+
+
+def imports_torch() -> bool:
+    """Whether a stream loads PyTorch."""
+    code = (
+        "import sys, tempfile; from edgecrack.cli import app;"
+        "app(['stream', '--source', 'demo', '--max-frames', '1', '--out', tempfile.mkdtemp()],"
+        " standalone_mode=False); sys.exit('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    return result.returncode != 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=7)
+    runs = parser.parse_args().runs
+    cases = {
+        "python_that_does_nothing": lambda: seconds_to_end([sys.executable, "-c", ""]),
+        "help": lambda: seconds_to_end([sys.executable, "-m", "edgecrack", "--help"]),
+        "first_result_of_stream": seconds_to_first_result,
+    }
+    figures: dict[str, object] = {"runs": runs, "stream_imports_torch": imports_torch()}
+    for measure in cases.values():
+        measure()
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(runs):
+        for name, measure in cases.items():
+            times[name].append(measure())
+    for name, values in times.items():
+        figures[f"{name}_s"] = {
+            "median": round(statistics.median(values), 3),
+            "lowest": round(min(values), 3),
+            "highest": round(max(values), 3),
+        }
+    write_result("startup", figures, "onnxruntime", "numpy", "opencv-python-headless", "typer")
+
+
+if __name__ == "__main__":
+    main()
