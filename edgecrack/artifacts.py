@@ -23,7 +23,25 @@ from edgecrack.preprocess import PreprocessConfig
 SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
 KINDS = ("checkpoint", "onnx", "engine")
+POOLINGS = ("gated-scale", "stacked", "max")
 _HASH_BLOCK_BYTES = 1 << 20
+_NOTHING = type(None)
+_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "kind": (str,),
+    "pooling": (str,),
+    "width": (int,),
+    "gate_bias": (bool,),
+    "tile_hw": (list, tuple),
+    "batch": (int, _NOTHING),
+    "preprocess": (dict,),
+    "threshold": (float, int),
+    "precision": (str,),
+    "sha256": (str,),
+    "parent_sha256": (str, _NOTHING),
+    "calibration": (dict, _NOTHING),
+    "engine": (dict, _NOTHING),
+    "scores": (list, tuple),
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,8 @@ class ModelSpec:
         problem = None
         if self.kind not in KINDS:
             problem = f"kind {self.kind!r}"
+        elif self.pooling not in POOLINGS:
+            problem = f"pooling {self.pooling!r}"
         elif self.precision not in PRECISIONS:
             problem = f"precision {self.precision!r}"
         elif not 0 < self.threshold < 1:
@@ -103,7 +123,7 @@ class ModelSpec:
             ModelFileError: a field is missing or has the wrong type, or the schema is newer.
         """
         version = document.get("schema_version")
-        if not isinstance(version, int) or version < 1:
+        if not isinstance(version, int) or version is True or version < 1:
             raise ModelFileError(
                 "the description has no schema_version", "export the model with `edgecrack export`"
             )
@@ -121,14 +141,14 @@ class ModelSpec:
             if key not in names and key != "schema_version"
         }
         try:
+            _check_types(known)
             known["preprocess"] = PreprocessConfig(**known["preprocess"])
             height, width = known.get("tile_hw", (0, 0))
-            known["tile_hw"] = (int(height), int(width))
-            known["width"] = int(known["width"])
+            known["tile_hw"] = (height, width)
             known["threshold"] = float(known.get("threshold", 0.5))
             known["scores"] = tuple(known.get("scores", ()))
-            if not isinstance(known["sha256"], str) or not isinstance(known["pooling"], str):
-                raise TypeError("sha256 and pooling must be text")
+            if "sha256" not in known:
+                raise KeyError("sha256")
             return cls(**known, extra=extra)
         except EdgecrackError:
             raise
@@ -137,6 +157,25 @@ class ModelSpec:
                 f"the description is damaged ({type(error).__name__}: {error})",
                 "export the model again with `edgecrack export`",
             ) from error
+
+
+def _is_a(value: Any, types: tuple[type, ...]) -> bool:
+    """`isinstance`, except that True is no number."""
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+def _check_types(fields: Mapping[str, Any]) -> None:
+    """Refuse a value that JSON holds in another type; a text "8" must not pass for a number.
+
+    Raises:
+        TypeError: naming the field.
+    """
+    typed = [(name, value, _JSON_TYPES[name]) for name, value in fields.items()]
+    typed += [("tile_hw", side, (int,)) for side in fields.get("tile_hw", ())]
+    typed += [("scores", score, (dict,)) for score in fields.get("scores", ())]
+    for name, value, types in typed:
+        if not _is_a(value, types):
+            raise TypeError(f"{name} holds {value!r:.40}")
 
 
 def sidecar_path(model: Path) -> Path:
@@ -186,9 +225,8 @@ def read_verified_spec(model: Path) -> ModelSpec:
     """
     model = Path(model)
     if not model.is_file():
-        raise ModelFileError(
-            f"model file {model} does not exist", "check the path given to --model"
-        )
+        problem = "is a folder, not a file" if model.is_dir() else "does not exist"
+        raise ModelFileError(f"model file {model} {problem}", "check its path")
     sidecar = sidecar_path(model)
     if not sidecar.is_file():
         raise ModelFileError(

@@ -6,43 +6,68 @@ the command that needs it, so that `--help` and `stream` start at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 from edgecrack import __version__
-from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
+from edgecrack.errors import ConfigError
+from edgecrack.progress import ProgressLine
 
 app = typer.Typer(
     name="edgecrack",
     help="Finds cracks in what a robot's camera sees, on the robot, as it moves.",
-    no_args_is_help=True,
+    epilog=EXIT_CODES,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
-UNEXPECTED = 70
+
+def _heading(panel: str) -> Callable[..., Any]:
+    """Makes options that stand under one heading of a help page."""
+
+    def option(metavar: str, text: str, *names: str) -> Any:
+        return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
+
+    return option
+
+
+_input, _results, _detection = map(_heading, ("Input", "Results", "Detection"))
+_network, _patches, _optimisation = map(_heading, ("Network", "Patches", "Optimisation"))
 
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", help="Model file (*.onnx); default: the bundled one.")
+    Path | None,
+    _detection(
+        "FILE",
+        "Model file (*.onnx, its *.onnx.json beside it); default: the bundled one.",
+        "--model",
+    ),
 ]
 ThresholdOption = Annotated[
     float | None,
-    typer.Option(help="Crack probability from which a pixel counts; default: the model's own."),
+    _detection(
+        "NUMBER",
+        "Crack probability from which a pixel counts, above 0 and below 1; "
+        "default: the model's own.",
+    ),
 ]
 MinAreaOption = Annotated[
-    int, typer.Option("--min-area", help="Groups of fewer crack pixels than this are dropped.")
+    int, _detection("PIXELS", "Smaller groups of crack pixels are dropped as specks.", "--min-area")
 ]
 OverlapOption = Annotated[
-    int | None, typer.Option("--overlap", help="Smallest overlap of tiles in pixels.")
+    int | None,
+    _detection("PIXELS", "Smallest overlap of neighbouring tiles; default: 32.", "--overlap"),
 ]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all.")]
+ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
 
 
 def _show_version(value: bool) -> None:
@@ -51,40 +76,58 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _global_options(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Options of every command."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
 def train(
     data: Annotated[
         list[str],
-        typer.Option(help="Dataset folder, or synthetic:COUNT for generated walls; repeatable."),
+        _input(
+            "SOURCE", "Dataset folder, or synthetic:COUNT for generated walls; may be repeated."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the run, e.g. runs/NAME.")],
-    width: Annotated[int, typer.Option(help="Channels of the first block.")] = 16,
-    pooling: Annotated[str, typer.Option(help="gated-scale, max or stacked.")] = "gated-scale",
-    epochs: Annotated[int, typer.Option(help="An epoch ends with a checkpoint.")] = 25,
-    steps: Annotated[int, typer.Option("--steps-per-epoch", help="Batches per epoch.")] = 250,
-    batch: Annotated[int, typer.Option(help="Patches per step.")] = 16,
-    patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 128,
-    crack_share: Annotated[float, typer.Option(help="Share of patches with crack.")] = 0.6,
-    augment: Annotated[bool, typer.Option(help="Mirror, turn, scale, tone, blur, noise.")] = True,
-    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    warmup: Annotated[int, typer.Option("--warmup-steps", help="Steps of rising rate.")] = 200,
-    schedule: Annotated[str, typer.Option(help="cosine or constant.")] = "cosine",
+    out: Annotated[Path, _results("FOLDER", "The run, e.g. runs/NAME.")],
+    width: Annotated[int, _network("COUNT", "Channels of the first block.")] = 16,
+    pooling: Annotated[str, _network("NAME", "gated-scale, max or stacked.")] = "gated-scale",
+    epochs: Annotated[
+        int, _optimisation("COUNT", "Each ends with a validation and a checkpoint.")
+    ] = 25,
+    steps: Annotated[int, _optimisation("COUNT", "Batches per epoch.", "--steps-per-epoch")] = 250,
+    batch: Annotated[int, _optimisation("COUNT", "Patches per step.")] = 16,
+    patch: Annotated[int, _patches("PIXELS", "Side of a patch.")] = 128,
+    crack_share: Annotated[
+        float, _patches("NUMBER", "Share of patches with a crack, 0 to 1.")
+    ] = 0.6,
+    augment: Annotated[bool, _patches("", "Mirror, turn, scale, tone, blur, noise.")] = True,
+    optimizer: Annotated[str, _optimisation("NAME", "adamw or sgd.")] = "adamw",
+    learning_rate: Annotated[float, _optimisation("NUMBER", "Highest learning rate.")] = 2e-3,
+    warmup: Annotated[
+        int, _optimisation("COUNT", "Steps over which the rate rises.", "--warmup-steps")
+    ] = 200,
+    schedule: Annotated[str, _optimisation("NAME", "cosine or constant.")] = "cosine",
     average: Annotated[
-        float, typer.Option("--average-decay", help="Decay of the averaged weights; 0: off.")
+        float,
+        _optimisation(
+            "NUMBER",
+            "Decay per step of the averaged weights; 0 switches them off.",
+            "--average-decay",
+        ),
     ] = 0.998,
-    precision: Annotated[str, typer.Option(help="32, or bf16 for mixed bfloat16.")] = "32",
-    seed: Annotated[int, typer.Option(help="Decides weights, patches and walls.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    precision: Annotated[str, _optimisation("NAME", "32, or bf16 for mixed bfloat16.")] = "32",
+    seed: Annotated[
+        int, _optimisation("NUMBER", "Decides weights, patches and generated walls.")
+    ] = 0,
+    resume: Annotated[bool, _results("", "Go on with the run in --out.", "--resume")] = False,
 ) -> None:
     """Train a crack-segmentation network."""
     _require_train()
@@ -127,20 +170,38 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model file (*.onnx) or checkpoint.")],
-    data: Annotated[Path, typer.Option(help="Dataset folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Model file (*.onnx) or checkpoint.")
+    ],
+    data: Annotated[
+        Path,
+        _input(
+            "FOLDER", "Dataset: images/ with masks/ (or CFD's ground_truth/), splits.json if any."
+        ),
+    ],
     split: Annotated[
-        str | None, typer.Option(help='Default: "test" where there is one, else "all".')
+        str | None,
+        _input("NAME", "train, val, test or all; default: test where there is one, else all."),
     ] = None,
     split_set: Annotated[
-        str | None, typer.Option(help="Which set of splits, where there are several.")
+        str | None, _input("NAME", "Which set of splits, where there are several; default: paper.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    out: Annotated[
+        Path | None,
+        _results(
+            "FOLDER",
+            "The report: scores, curve, best and worst images; default: "
+            "runs/evaluate-MODEL-DATASET.",
+        ),
+    ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the scores to this file, too.")
+        Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
     ] = None,
 ) -> None:
-    """Score a model on labelled images: ODS, OIS, precision, recall, strict F1 and IoU."""
+    """Score a model on labelled images.
+
+    Reports ODS, OIS, precision and recall as the paper defines them, and strict F1 and IoU.
+    """
     _require_train("evaluation reports")
     from edgecrack.evaluation.run import EvaluationConfig, evaluate_model
 
@@ -152,16 +213,26 @@ def evaluate(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (*.safetensors).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
-    tile: Annotated[str, typer.Option(help="Side of a tile in pixels, or HEIGHTxWIDTH.")] = "256",
-    batch: Annotated[str, typer.Option(help='Tiles per call, or "dynamic".')] = "dynamic",
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint (*.safetensors) of `train`.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")
+    ],
+    tile: Annotated[
+        str, typer.Option(metavar="PIXELS", help="Side of a tile, or HEIGHTxWIDTH; multiples of 8.")
+    ] = "256",
+    batch: Annotated[
+        str, typer.Option(metavar="COUNT", help='Tiles per call, or "dynamic".')
+    ] = "dynamic",
 ) -> None:
     """Export a checkpoint to ONNX and check the file against it."""
     _require_train("export")
     from edgecrack.export.graph import ExportConfig, export_checkpoint
+    from edgecrack.files import make_folder
 
     size = None if batch == "dynamic" else _whole_number("--batch", batch)
+    make_folder(output.parent)
     spec = export_checkpoint(checkpoint, output, ExportConfig(_tile_hw(tile), size))
     typer.echo(
         f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) and {output.name}.json: largest "
@@ -174,24 +245,31 @@ def export(
 def stream(
     source: Annotated[
         str | None,
-        typer.Option(help="Video, folder of images, rtsp:// or http:// address, or demo."),
+        _input(
+            "SOURCE",
+            "Video file, folder of images, rtsp:// or http:// address, or demo, a "
+            "wall that needs no camera.",
+        ),
     ] = None,
-    camera: Annotated[int | None, typer.Option(help="Number of a camera.")] = None,
-    model: ModelOption = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/stream"),
-    max_frames: Annotated[int | None, typer.Option(help="Stop after so many frames.")] = None,
+    camera: Annotated[int | None, _input("NUMBER", "Camera of this machine; 0: the first.")] = None,
+    max_frames: Annotated[int | None, _input("COUNT", "Stop after so many frames.")] = None,
+    out: Annotated[Path, _results("FOLDER", "Where the results go.")] = Path("runs/stream"),
     save: Annotated[
-        str, typer.Option(help="Some of overlay, mask, prob, jsonl; or none.")
+        str, _results("KINDS", "Some of overlay, mask, prob, jsonl; or none.")
     ] = "overlay,mask,jsonl",
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")
+        bool, _results("", "Print the summary as JSON, and nothing else.", "--json")
     ] = False,
+    model: ModelOption = None,
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = 24,
     overlap: OverlapOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Find cracks in a camera, stream, video or folder, live. Ctrl-C ends it cleanly."""
+    """Find cracks in a camera, stream, video or folder, live.
+
+    Ctrl-C or SIGTERM ends it cleanly: what was found until then is complete and readable.
+    """
     from edgecrack.runtime.stream import StreamConfig, run_stream
 
     config = StreamConfig(
@@ -210,16 +288,23 @@ def stream(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Images and folders of images.")
+    ],
+    out: Annotated[Path, _results("FOLDER", "Where the results go.")],
+    save: Annotated[
+        str, _results("KINDS", "Some of prob, mask, overlay; each becomes NAME.KIND.png.")
+    ] = "prob,mask,overlay",
     model: ModelOption = None,
-    save: Annotated[str, typer.Option(help="Some of prob, mask, overlay.")] = "prob,mask,overlay",
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = 24,
     overlap: OverlapOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Find cracks in still images; NAME.prob.png holds the probability, 255 = certain crack."""
+    """Find cracks in still images.
+
+    NAME.prob.png holds the crack probability of each pixel, 255 = certain crack.
+    """
     from edgecrack.runtime.detector import open_detector
     from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images
 
@@ -262,51 +347,59 @@ def _require_train(purpose: str = "training") -> None:
     from edgecrack.extras import require
 
     extra: Literal["train", "export"] = "export" if purpose == "export" else "train"
-    for module in ("torch", "safetensors", "onnx") if extra == "export" else ("matplotlib",):
+    modules = {
+        "training": ("torch", "lightning", "safetensors", "matplotlib"),
+        "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
+    }
+    for module in modules.get(purpose, ("matplotlib",)):
         require(module, extra=extra, purpose=purpose)
-    if purpose == "training":
-        require("lightning", extra="train", purpose=purpose)
 
 
-def _progress(noun: str) -> Any:
-    """A callback (done, total) that rewrites one line of a terminal."""
+def _progress(noun: str) -> Callable[[int, int], None]:
+    """A callback (done, total) that shows how far a command is."""
+    line = ProgressLine(sys.stderr)
 
     def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == total else "\r"
-            sys.stderr.write(f"{done}/{total} {noun}{end}")
-            sys.stderr.flush()
+        line.show(f"{done} of {total} {noun}")
+        if done == total:
+            line.end()
 
     return show
 
 
 def main() -> None:
     """Run the command line; the entry point of the `edgecrack` program."""
-    debug = os.environ.get("EDGECRACK_DEBUG", "") not in ("", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may be no text in any encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except EdgecrackError as error:
-        _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED, debug)
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output went away; a second message about it would fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         raise SystemExit(1) from None
     except Exception as error:
-        _fail(
-            f"unexpected {type(error).__name__}: {error}; this is a fault in edgecrack, please "
-            "report it with the output of EDGECRACK_DEBUG=1",
-            UNEXPECTED,
-            debug,
-        )
+        _fail(error)
+    except KeyboardInterrupt as error:
+        _fail(error)
+    if code == INTERRUPTED:  # typer returns what it would have given to the shell
+        _fail(KeyboardInterrupt())
 
 
-def _fail(sentence: str, code: int, debug: bool) -> None:
-    if debug:
-        raise
+def _fail(error: BaseException) -> NoReturn:
+    if os.environ.get("EDGECRACK_DEBUG", "") not in ("", "0"):
+        traceback.print_exception(error)
+    sentence, code = failure_of(error, sys.argv[1:])
+    if isinstance(error, OSError):
+        _drop_output()
     typer.echo(f"edgecrack: {sentence}", err=True)
     raise SystemExit(code)
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, instead of failing once more at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

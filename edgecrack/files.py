@@ -49,6 +49,23 @@ def output_error(path: Path | str, error: OSError) -> OutputError:
     return OutputError(f"cannot write {path}: {error.strerror or error}", remedy)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they do not exist.
+
+    Raises:
+        OutputError: it cannot be made or written into, or a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        problem = NotADirectoryError(errno.ENOTDIR, "it is a file")
+        raise output_error(path, problem) from error
+    except OSError as error:
+        raise output_error(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise output_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def _target(path: Path | str) -> Path:
     """The file to replace: links followed, and known to be replaceable."""
     target = Path(os.path.realpath(path))

@@ -35,7 +35,8 @@ class PreprocessConfig:
             raise ConfigError(
                 f"clahe_clip is {self.clahe_clip}", "give a number above 0, at most 100"
             )
-        if not 1 <= self.clahe_grid <= 64:
+        # type(), because OpenCV takes neither 8.0 nor True.
+        if type(self.clahe_grid) is not int or not 1 <= self.clahe_grid <= 64:
             raise ConfigError(f"clahe_grid is {self.clahe_grid}", "give 1 to 64 cells per side")
         if not 0.1 <= self.gamma <= 10:
             raise ConfigError(f"gamma is {self.gamma}", "give a number from 0.1 to 10")

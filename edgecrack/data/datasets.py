@@ -7,6 +7,7 @@ tensors or training.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,9 +52,14 @@ def read_mask_image(path: Path) -> NDArray[np.uint8]:
         uint8 [H, W], 0 or 255.
 
     Raises:
-        DataError: the file is missing or cannot be decoded.
+        DataError: the file is missing or cannot be decoded, or its values are 0 and 1.
     """
     gray = cv2.cvtColor(read_image(path), cv2.COLOR_BGR2GRAY)
+    if gray.max() == 1:
+        # Labelling tools write class numbers; read as brightness they would be an empty mask.
+        raise DataError(
+            f"mask {path} holds 0 and 1", "multiply it by 255, so that crack is 255 and the rest 0"
+        )
     return np.where(gray >= 128, 255, 0).astype(np.uint8)
 
 
@@ -71,9 +77,14 @@ def read_mask_cfd(path: Path) -> NDArray[np.uint8]:
 
     loadmat = require("scipy.io", extra="train", purpose="reading CFD's .mat files").loadmat
     try:
-        segmentation = np.asarray(loadmat(path)["groundTruth"][0, 0]["Segmentation"])
-    except FileNotFoundError as error:
-        raise DataError(f"label file {path} is missing", "restore it from the dataset") from error
+        # Read here, because the reader's own message on a missing file does not say so.
+        content = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"cannot read label file {path}: {error.strerror}", "restore it from the dataset"
+        ) from error
+    try:
+        segmentation = np.asarray(loadmat(content)["groundTruth"][0, 0]["Segmentation"])
     except Exception as error:  # the reader raises a dozen types on damaged files
         raise DataError(
             f"{path} is not a CFD label file ({error})", "restore it from the dataset"
@@ -227,6 +238,11 @@ def _list_images(folder: Path) -> dict[str, Path]:
 
 def _read_splits(path: Path, split_set: str | None) -> dict[str, list[str]]:
     if not path.exists():
+        if split_set is not None:
+            raise ConfigError(
+                f"there is no {path} to take split set {split_set!r} from",
+                "leave out the split set",
+            )
         return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -239,6 +255,11 @@ def _read_splits(path: Path, split_set: str | None) -> dict[str, list[str]]:
                 f"{path} has no split set {chosen!r}", f"choose one of: {', '.join(document)}"
             )
         document = document[chosen]
+    elif split_set is not None:
+        raise ConfigError(
+            f"{path} has no split set {split_set!r}, only one plain list of splits",
+            "leave out the split set",
+        )
     if not isinstance(document, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names)
         for names in document.values()

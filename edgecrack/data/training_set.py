@@ -66,7 +66,8 @@ def load_training_set(
     """Read every dataset of a run.
 
     A folder's `train` and `val` splits are used where it has them; without a `val` split, or
-    with an empty one, a seeded tenth of the training images is held out. `synthetic:COUNT` generates walls.
+    with an empty one, a seeded tenth of the training images is held out. `synthetic:COUNT`
+    generates walls.
 
     Args:
         specifications: dataset folders and "synthetic[:COUNT]".

@@ -16,9 +16,18 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelSpec, read_verified_spec
 from edgecrack.data.datasets import open_dataset, read_image
 from edgecrack.evaluation.evaluate import Predict, evaluate, false_positive_ratio
-from edgecrack.evaluation.report import scores_markdown, write_report
-from edgecrack.files import write_atomic
+from edgecrack.evaluation.report import write_report
+from edgecrack.evaluation.results import Evaluation
+from edgecrack.extras import require
+from edgecrack.files import make_folder, write_atomic
+from edgecrack.metrics import Tolerance, iou
 from edgecrack.runtime.detector import open_detector
+
+_TOLERANCE_NAMES: dict[Tolerance, str] = {
+    "square": "5x5 square (paper)",
+    "euclidean": "2.0 px radius",
+    "strict": "none (strict)",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class EvaluationConfig:
 def evaluate_model(
     config: EvaluationConfig, on_progress: Callable[[int, int], None] | None = None
 ) -> str:
-    """Score a model, write the report, and return its table as text.
+    """Score a model, write the report, and return the scores as a short text.
 
     Raises:
         ModelFileError: the model cannot be used.
@@ -53,6 +62,9 @@ def evaluate_model(
         OutputError: the report cannot be written.
     """
     dataset = open_dataset(config.data, config.split_set)
+    make_folder(config.out)  # an hour of scoring must not end at a folder that cannot be made
+    if config.json_file is not None:
+        make_folder(config.json_file.parent)
     split = config.split or ("test" if "test" in dataset.splits else "all")
     samples = dataset.samples(split)
     with ExitStack() as stack:
@@ -79,12 +91,36 @@ def evaluate_model(
     if config.json_file is not None:
         document = {"title": title, "context": context, **result.to_dict()}
         write_atomic(config.json_file, json.dumps(document, indent=2) + "\n")
-    return scores_markdown(result, title, context)
+    return f"{title}, {len(samples)} images\n\n{scores_text(result)}"
+
+
+def scores_text(evaluation: Evaluation) -> str:
+    """The scores as a table for a terminal of 80 columns; percentages with one decimal."""
+    operating = evaluation.operating_threshold
+    heading = f"threshold {operating:.2f}"
+    lines = [
+        f"{'':24}{'best threshold':>21}{heading:>34}",
+        f"{'tolerance':24}{'ODS':>8}{'at':>6}{'OIS':>7}{'F1':>8}{'precision':>11}{'recall':>8}"
+        f"{'IoU':>7}",
+    ]
+    for tolerance, name in _TOLERANCE_NAMES.items():
+        best, used = evaluation.ods(tolerance), evaluation.score_at(tolerance, operating)
+        line = (
+            f"{name:24}{100 * best.f1:8.1f}{best.threshold:6.2f}"
+            f"{100 * evaluation.ois(tolerance):7.1f}{100 * used.f1:8.1f}"
+            f"{100 * used.precision:11.1f}{100 * used.recall:8.1f}"
+        )
+        if tolerance == "strict":
+            line += f"{100 * iou(evaluation.counts(tolerance), operating):7.1f}"
+        lines.append(line)
+    return "\n".join([*lines, "", "in percent; ODS and OIS choose thresholds on these images"])
 
 
 def _open_predictor(model: Path, stack: ExitStack) -> tuple[Predict, ModelSpec, str]:
     spec = read_verified_spec(model)
     if spec.kind == "checkpoint":
+        for module in ("torch", "lightning", "safetensors"):
+            require(module, extra="train", purpose="evaluating a checkpoint")
         from edgecrack.training.predictor import CheckpointPredictor
 
         return CheckpointPredictor(model), spec, "whole image, torch"

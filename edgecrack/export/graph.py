@@ -164,7 +164,7 @@ def _fold_pads(graph: onnx.GraphProto) -> None:
     """Give every max pooling the pads of the -inf `Pad` before it; torch has no such pooling."""
     constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
     pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
-    for node in graph.node:
+    for node in list(graph.node):  # a copy: nodes are removed on the way
         pad = pads.get(node.input[0]) if node.op_type == "MaxPool" else None
         if pad is None:
             continue

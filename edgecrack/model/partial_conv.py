@@ -28,13 +28,15 @@ def border_ratio(
         [1, 1, height, width]: 1 inside, 1.5 on edges, 2.25 in corners (more on maps that are
         one pixel high or wide). Shared between callers: do not change it in place.
     """
-    taps_y = torch.full((height,), float(KERNEL_SIZE))
-    taps_x = torch.full((width,), float(KERNEL_SIZE))
-    for taps in (taps_y, taps_x):
-        taps[0] -= 1
-        taps[-1] -= 1
-    ratio = KERNEL_SIZE**2 / (taps_y[:, None] * taps_x[None, :])
-    return ratio[None, None].to(device=device, dtype=dtype)
+    # A tensor made in inference mode could never be trained with, and this one is kept.
+    with torch.inference_mode(False):
+        taps_y = torch.full((height,), float(KERNEL_SIZE))
+        taps_x = torch.full((width,), float(KERNEL_SIZE))
+        for taps in (taps_y, taps_x):
+            taps[0] -= 1
+            taps[-1] -= 1
+        ratio = KERNEL_SIZE**2 / (taps_y[:, None] * taps_x[None, :])
+        return ratio[None, None].to(device=device, dtype=dtype)
 
 
 _EDGE_RATIO = 1.5  # 9 taps over 6; a corner lies on two edges and gets 9 over 4

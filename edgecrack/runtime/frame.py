@@ -70,8 +70,8 @@ class FrameResult:
         mask: uint8 [H, W], 255 on crack and 0 elsewhere, specks removed.
         crack_pixels: number of crack pixels in `mask`.
         regions: connected groups of crack pixels, largest first.
-        latency_ms: from the capture to this result. For a recording, which is read ahead,
-            most of it is waiting in queues.
+        latency_ms: from the capture to this result. A recording is read ahead, so there it is the
+            time that preparing, inferring and measuring took, without waiting in queues.
         inference_ms: the share of the detector's `infer`.
     """
 

@@ -48,6 +48,9 @@ class OnnxRuntimeRunner:
         options.intra_op_num_threads = threads or _default_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY
+        # Spinning threads would take the cores from capture, video encoding and the robot's other
+        # programs while they wait.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -72,13 +75,19 @@ class OnnxRuntimeRunner:
                 len(values) == 1
                 and (values[0].name, values[0].type) == (name, "tensor(uint8)")
                 and list(values[0].shape)[1:] == expected[1:]
-                and (self._spec.batch is None or values[0].shape[0] == self._spec.batch)
+                and self._takes_batch(values[0].shape[0])
             )
             if not fits:
                 raise ModelFileError(
                     f"{path} has {role} {found}, expected {name!r} uint8 {expected}",
                     "export the model with `edgecrack export`",
                 )
+
+    def _takes_batch(self, dimension: int | str | None) -> bool:
+        """Whether a graph's first dimension, a number or a name, is that of the sidecar."""
+        if self._spec.batch is None:
+            return not isinstance(dimension, int)
+        return dimension == self._spec.batch
 
     @property
     def spec(self) -> ModelSpec:

@@ -91,8 +91,7 @@ def caption(result: FrameResult) -> str:
     frame, count = result.frame, len(result.regions)
     regions = f"{count} region" + ("" if count == 1 else "s")
     found = f"crack {result.crack_pixels:,} px in {regions}" if count else "no crack"
-    # A recording is read ahead, so that its latency says nothing about the detector.
-    cost = f"{result.latency_ms if frame.live else result.inference_ms:.0f} ms"
+    cost = f"{result.latency_ms:.0f} ms"
     return "  ".join(part for part in (frame.name, _moment(frame), found, cost) if part)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecrack.errors import ConfigError, OutputError, SourceError
-from edgecrack.files import output_error, write_png
+from edgecrack.files import make_folder, write_png
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.folder_source import IMAGE_SUFFIXES, ImagesSource, images_in
 from edgecrack.runtime.frame import Frame, FrameResult
@@ -78,13 +78,10 @@ def predict_images(
         ConfigError: a path is not a still image.
         OutputError: a result cannot be written, or would overwrite an input.
     """
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(config.out, error) from error
-    predictions = []
     files = list_images(paths)
     inputs = {file.resolve() for file in files}
+    make_folder(config.out)
+    predictions = []
     with ImagesSource(files, "images") as source:
         while (frame := source.read()) is not None:
             predictions.append(_predict(detector, frame, config, inputs))

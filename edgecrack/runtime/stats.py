@@ -30,7 +30,7 @@ class StatsSnapshot:
         frames: frames processed so far.
         fps: frames per second over the last three seconds.
         fps_overall: frames per second since the start.
-        latency_p50_ms: median latency, capture to result, of the last 512 frames; 0 before
+        latency_p50_ms: median of `FrameResult.latency_ms` over the last 512 frames; 0 before
             the first.
         latency_p95_ms: the latency that 95 % of them stay below.
         inference_p50_ms: median time inside the detector's `infer`.

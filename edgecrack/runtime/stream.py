@@ -13,14 +13,13 @@ from pathlib import Path
 from types import FrameType
 
 from edgecrack.errors import ConfigError
+from edgecrack.progress import ProgressLine
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.output_folder import SUMMARY_NAME
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.sinks import open_sinks
+from edgecrack.runtime.sinks import KINDS, open_sinks
 from edgecrack.runtime.source import open_source
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
-
-_PLAIN_INTERVAL_S = 5.0  # between progress lines where they cannot be rewritten
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,19 @@ class StreamConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.save or ("none" in self.save and len(self.save) > 1):
+        # Here, so that a slip shows before a model is loaded and a camera opened.
+        unknown = [kind for kind in self.save if kind not in KINDS]
+        if self.save != ("none",) and (
+            unknown or len(set(self.save)) != len(self.save) or not self.save
+        ):
             raise ConfigError(
-                f"the outputs are {','.join(self.save)!r}",
-                "give some of overlay, mask, prob, jsonl, or none alone",
+                f"the outputs to save are {','.join(self.save)!r}",
+                f"give some of {', '.join(KINDS)}, each once, or none alone",
+            )
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ConfigError(
+                f"the number of frames to stop after is {self.max_frames}",
+                "give 1 or more, or leave --max-frames out",
             )
 
 
@@ -68,12 +76,16 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
         EdgecrackError: source, model or output cannot be used; what was written stays.
     """
     progress = ProgressLine(sys.stderr)
+
+    def show(stats: StatsSnapshot) -> None:
+        progress.show(progress_text(stats))
+
     with stop_on_signals() as stop:
         pipeline = PipelineConfig(
             max_frames=config.max_frames,
             min_area_px=config.min_area_px,
             stop=stop,
-            on_progress=progress.show,
+            on_progress=show,
             summary_path=config.out / SUMMARY_NAME,
         )
         with (
@@ -114,46 +126,27 @@ def describe(summary: StreamSummary, out: Path) -> str:
 def progress_text(stats: StatsSnapshot) -> str:
     """The progress line: frames, rate, latency, crack pixels, drops."""
     return (
-        f"{stats.frames} frames | {stats.fps:.1f} frames/s | latency p50 "
-        f"{stats.latency_p50_ms:.0f} p95 {stats.latency_p95_ms:.0f} ms | "
-        f"crack {stats.crack_pixels} px | {stats.drops} dropped"
+        f"{stats.frames} frames | {stats.fps:.1f}/s | latency {stats.latency_p50_ms:.0f} ms "
+        f"(p95 {stats.latency_p95_ms:.0f}) | crack {stats.crack_pixels} px | "
+        f"{stats.drops} dropped"
     )
-
-
-class ProgressLine:
-    """Rewrites one line of a terminal; elsewhere writes a line now and then."""
-
-    def __init__(self, output: object) -> None:
-        self._output = sys.stderr if output is None else output
-        self._rewrites = sys.stderr.isatty()
-        self._next_s = 0.0
-        self._open = False
-
-    def show(self, stats: StatsSnapshot) -> None:
-        """Show the counters; called about twice a second."""
-        if self._rewrites:
-            sys.stderr.write(f"\r\x1b[2K{progress_text(stats)}")
-            self._open = True
-        elif stats.elapsed_s >= self._next_s:
-            sys.stderr.write(f"{progress_text(stats)}\n")
-            self._next_s = stats.elapsed_s + _PLAIN_INTERVAL_S
-        sys.stderr.flush()
-
-    def end(self) -> None:
-        """Leave the line as it is and begin a new one."""
-        if self._open:
-            sys.stderr.write("\n")
-            sys.stderr.flush()
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal ends the program at once."""
+    """An event that SIGINT, SIGTERM and SIGHUP set; a second one ends the program at once.
+
+    SIGHUP comes when the terminal goes away, as with a broken ssh connection; where it is
+    ignored, as under nohup, it stays ignored.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         stop.set()

@@ -1,26 +1,44 @@
-"""What Lightning is told to do beside training: show progress and keep checkpoints.
+"""How Lightning behaves beside training: its progress, checkpoints, warnings and interruptions.
 
 Knows the names of the logged quantities and of the run's files, nothing of data or networks.
 """
 
 from __future__ import annotations
 
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import (
+    ProcessingSpeedColumn,
+    RichProgressBarTheme,
+)
 
+from edgecrack.errors import TrainingError
 from edgecrack.training.checkpoints import SUFFIX
 
-_SHOWN = {"train_loss": "loss", "val_ods": "ODS", "val_strict_f1": "F1"}
+_SHOWN = {"train_loss": "loss", "val_strict_f1": "F1"}
+_HARMLESS_WARNINGS = (
+    # Batches are cut in this process on purpose; worker processes would only copy the images.
+    ".*does not have many workers.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    # The folder holds config.json by then, and after --resume the run itself.
+    "Checkpoint directory .* exists and is not empty.*",
+    # PyTorch warns of a helper of its own that Lightning calls.
+    ".*LeafSpec.*is deprecated.*",
+)
 
 
 class ProgressBar(RichProgressBar):
-    """One line per epoch with the loss and the validation scores, short enough for a terminal."""
+    """One line per epoch with the loss and the score that chooses the best checkpoint."""
 
     def __init__(self) -> None:
-        super().__init__(leave=True)
+        super().__init__(leave=True, theme=RichProgressBarTheme(metrics_format=".3g"))
 
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -28,6 +46,11 @@ class ProgressBar(RichProgressBar):
         """The quantities worth a place on the line, under their usual names."""
         values = super().get_metrics(trainer, pl_module)
         return {label: values[name] for name, label in _SHOWN.items() if name in values}
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
+        """Those of Lightning without steps per second, so that the line fits into 80 columns."""
+        columns: list[Any] = super().configure_columns(trainer)
+        return [column for column in columns if not isinstance(column, ProcessingSpeedColumn)]
 
     def _get_train_description(self, current_epoch: int) -> str:
         # Lightning counts from 0; people do not. Padded to the width of "Validation".
@@ -65,3 +88,39 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _here(self, path: str) -> str:
         return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+
+@contextmanager
+def without_harmless_warnings() -> Iterator[None]:
+    """Hide the warnings of libraries that a user can do nothing about, and only those."""
+    with warnings.catch_warnings():
+        for message in _HARMLESS_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+@contextmanager
+def stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
+    """Turn Lightning's silent exit on Ctrl-C and SIGTERM into an error that says how to go on.
+
+    Args:
+        trainer: what runs in the block.
+        last: the checkpoint from which the run could be resumed.
+
+    Raises:
+        TrainingError: the run was interrupted.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        # Lightning leaves Ctrl-C ignored.
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise TrainingError(
+            f"training was interrupted at step {trainer.global_step}",
+            "give the same command with --resume to go on from the last whole epoch"
+            if last.exists()
+            else "no epoch was complete yet, so give the same command again to start over",
+        ) from stop

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from edgecrack.artifacts import ModelSpec
 from edgecrack.data.augment import ROBOT_AUGMENT
 from edgecrack.data.patches import PatchConfig
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, TrainingError
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 
@@ -116,6 +117,32 @@ class TrainingConfig:
         del document["out"], document["network"], document["preprocess"]
         document["data"] = [Path(text).name for text in self.data]
         return document
+
+
+def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
+    """Check that a checkpoint can be gone on with under a configuration.
+
+    Raises:
+        TrainingError: it holds another network, other optimizer state, or averaged weights
+            where none are asked for (or the reverse).
+    """
+    own, recipe = config.network, saved.extra.get("training", {})
+    pairs: list[tuple[str, Any, Any]] = [
+        ("width", saved.width, own.width),
+        ("pooling", saved.pooling, own.pooling),
+        ("gate bias", saved.gate_bias, own.gate_bias),
+    ]
+    if "optimizer" in recipe:
+        pairs += [
+            ("optimizer", recipe["optimizer"]["name"], config.optimizer.name),
+            ("averaged weights", recipe["average_decay"] > 0, config.average_decay > 0),
+        ]
+    for name, found, asked in pairs:
+        if found != asked:
+            raise TrainingError(
+                f"the checkpoint has {name} {found}, but {asked} was asked for",
+                "give the run's own options, or another --out",
+            )
 
 
 def _in_range(name: str, value: float, lowest: float, highest: float) -> None:

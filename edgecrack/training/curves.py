@@ -48,7 +48,7 @@ def draw_curves(logs: Path, target: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     loss = series.get("train_loss", [])
     left.plot(*_axes(loss), color="#9bb7d4", linewidth=0.8, label="each logged step")
-    left.plot(*_axes(_smooth(loss)), color="#1f4e79", label="running mean")
+    left.plot(*_axes(_smooth(loss)), color="#1f4e79", label="running median")
     left.set(title="Training loss (cross-entropy + Dice)", xlabel="step", ylabel="loss")
     left.set_ylim(bottom=0, top=_top([value for _, value in loss]))
     for name, label in _SCORES.items():
@@ -74,10 +74,10 @@ def _axes(series: Series) -> tuple[list[float], list[float]]:
     return [step for step, _ in series], [value for _, value in series]
 
 
-def _smooth(series: Series, share: float = 0.9) -> Series:
-    smoothed: Series = []
-    mean = series[0][1] if series else 0.0
-    for step, value in series:
-        mean = share * mean + (1 - share) * value
-        smoothed.append((step, mean))
-    return smoothed
+def _smooth(series: Series, count: int = 15) -> Series:
+    """Median of the last `count` values: unlike a mean it forgets the huge first losses."""
+    values = [value for _, value in series]
+    return [
+        (step, statistics.median(values[max(0, index + 1 - count) : index + 1]))
+        for index, (step, _) in enumerate(series)
+    ]

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,29 +22,25 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from edgecrack.data.patches import PatchSampler
 from edgecrack.data.training_set import ImageSet, load_training_set
-from edgecrack.errors import ConfigError, TrainingError
+from edgecrack.errors import ConfigError
 from edgecrack.files import output_error, write_atomic
-from edgecrack.training.callbacks import ProgressBar, RunCheckpoint
+from edgecrack.training.callbacks import (
+    ProgressBar,
+    RunCheckpoint,
+    stoppable,
+    without_harmless_warnings,
+)
 from edgecrack.training.checkpoints import (
     SUFFIX,
     SafetensorsCheckpointIO,
     read_description,
     strip_training_state,
 )
-from edgecrack.training.config import TrainingConfig
+from edgecrack.training.config import TrainingConfig, check_same_run
 from edgecrack.training.curves import draw_curves
-from edgecrack.training.module import CrackModule, check_same_run
+from edgecrack.training.module import CrackModule
 
 BEST, LAST = "best", "last"
-_HARMLESS_WARNINGS = (
-    # Batches are cut in this process on purpose; worker processes would only copy the images.
-    ".*does not have many workers.*",
-    ".*`IterableDataset` has `__len__` defined.*",
-    # The folder holds config.json by then, and after --resume the run itself.
-    "Checkpoint directory .* exists and is not empty.*",
-    # PyTorch warns of a helper of its own that Lightning calls.
-    ".*LeafSpec.*is deprecated.*",
-)
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ def train(
         f"{config.batch_size} patches of {config.patches.patch_px} px"
     )
     trainer, best = _make_trainer(config)
-    with _quiet(), _stoppable(trainer, last):
+    with without_harmless_warnings(), stoppable(trainer, last):
         trainer.fit(
             module,
             DataLoader(_Batches(sampler, config, module), batch_size=None),
@@ -159,34 +152,6 @@ def _claim_folder(config: TrainingConfig, last: Path) -> None:
     except OSError as error:
         raise output_error(config.out, error) from error
     write_atomic(config.out / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the warnings of libraries that a user can do nothing about, and only those."""
-    with warnings.catch_warnings():
-        for message in _HARMLESS_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        yield
-
-
-@contextmanager
-def _stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
-    """Turn Lightning's silent exit on Ctrl-C and SIGTERM into an error that says how to go on."""
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not trainer.interrupted:
-            raise
-        # Lightning leaves Ctrl-C ignored.
-        signal.signal(signal.SIGINT, on_interrupt)
-        raise TrainingError(
-            f"training was interrupted at step {trainer.global_step}",
-            "give the same command with --resume to go on from the last whole epoch"
-            if last.exists()
-            else "no epoch was complete yet, so give the same command again to start over",
-        ) from stop
 
 
 def _make_trainer(config: TrainingConfig) -> tuple[pl.Trainer, RunCheckpoint]:

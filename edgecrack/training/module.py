@@ -19,7 +19,7 @@ from edgecrack.errors import TrainingError
 from edgecrack.metrics import ThresholdCounts, count_image, iou, ods, pool
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import OptimizerConfig, TrainingConfig
+from edgecrack.training.config import OptimizerConfig, TrainingConfig, check_same_run
 from edgecrack.training.losses import segmentation_loss
 
 _FINAL_LEARNING_RATE_SHARE = 0.01
@@ -156,29 +156,6 @@ class CrackModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-
-def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
-    """Check that a checkpoint can be gone on with under a configuration.
-
-    Raises:
-        TrainingError: it holds another network, other optimizer state, or averaged weights
-            where none are asked for (or the reverse).
-    """
-    own, recipe = config.network, saved.extra.get("training", {})
-    found = {"width": saved.width, "pooling": saved.pooling, "gate bias": saved.gate_bias}
-    asked = {"width": own.width, "pooling": own.pooling, "gate bias": own.gate_bias}
-    if "optimizer" in recipe:
-        found["optimizer"] = recipe["optimizer"]["name"]
-        asked["optimizer"] = config.optimizer.name
-        found["averaged weights"] = recipe["average_decay"] > 0
-        asked["averaged weights"] = config.average_decay > 0
-    for name, value in found.items():
-        if value != asked[name]:
-            raise TrainingError(
-                f"the checkpoint has {name} {value}, but {asked[name]} was asked for",
-                "give the run's own options, or another --out",
-            )
 
 
 def _make_optimizer(network: CrackUNet, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -48,7 +48,7 @@ def test_cracks_at_the_border_are_drawn() -> None:
 
 def test_caption_tells_the_time_of_the_picture() -> None:
     result = result_of(frame(3))
-    assert caption(result) == "000003  0:00.1  crack 84 px in 1 region  3 ms"
+    assert caption(result) == "000003  0:00.1  crack 84 px in 1 region  12 ms"
     live = dataclasses.replace(result.frame, live=True, media_time_ms=None)
     assert caption(dataclasses.replace(result, frame=live)).split("  ")[1:] == [
         "22:13:20Z",

@@ -1,0 +1,80 @@
+"""What the command line says of each failure, and the exit code that goes with it.
+
+One sentence with the value and the remedy, never a traceback. Knows errors; must not print
+or exit, which `cli.py` does.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from edgecrack.errors import ConfigError, EdgecrackError
+
+INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+UNEXPECTED = 70
+EXIT_CODES = (
+    "Exit codes: 0 done, or a stream stopped by Ctrl-C; 2 option, 3 data set, 4 model file, "
+    "5 source, 6 output, 7 missing package, 8 training, 9 export; 130 interrupted; 70 a fault in "
+    "edgecrack. EDGECRACK_DEBUG=1 shows where an error comes from."
+)
+_OUTPUT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
+    """The sentence for a user and the exit code.
+
+    Args:
+        error: what ended the command.
+        arguments: the command line's words, to name the value that an option was given.
+    """
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return "interrupted.", INTERRUPTED
+    if hasattr(error, "format_message"):  # typer's usage errors, which have no public base class
+        error = _usage_error(error, arguments)
+    elif isinstance(error, OSError) and error.errno in _OUTPUT_ERRNOS:
+        from edgecrack.files import output_error  # not above: it brings OpenCV
+
+        error = output_error(error.filename or "the output", error)
+    if isinstance(error, EdgecrackError):
+        return " ".join(str(error).split()), error.exit_code
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"unexpected {text}; this is a fault in edgecrack, please report it with the output of "
+        "EDGECRACK_DEBUG=1.",
+        UNEXPECTED,
+    )
+
+
+def _usage_error(error: Any, arguments: Sequence[str]) -> ConfigError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "edgecrack"
+    message = str(error.format_message()).strip().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    remedy = f"see `{command} --help`"
+    options = getattr(getattr(error, "param", None), "opts", [])
+    value = _value_of(options, arguments)
+    if value is None:
+        return ConfigError(message, remedy)
+    for word, kind in (
+        ("integer", "a whole number"),
+        ("float", "a number"),
+        ("number", "a number"),
+    ):
+        if word in message:
+            remedy = f"give {kind}"
+            break
+    return ConfigError(f"{options[0]} is {value!r}", remedy)
+
+
+def _value_of(options: Sequence[str], arguments: Sequence[str]) -> str | None:
+    """What followed the option on the command line; None if it was not given."""
+    value = None
+    for index, word in enumerate(arguments):
+        name, equals, rest = word.partition("=")
+        if name in options and name.startswith("-"):
+            value = rest if equals else next(iter(arguments[index + 1 :]), None)
+    return value

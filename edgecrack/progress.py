@@ -1,0 +1,65 @@
+"""One line of progress on a terminal; elsewhere a plain line now and then.
+
+Progress must never end the work that it reports on: a terminal that goes away, as when a
+robot's ssh connection breaks, is not an error here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TextIO
+
+PLAIN_INTERVAL_S = 5.0
+_ERASE_LINE = "\r\x1b[2K"
+_FALLBACK_COLUMNS = 80
+
+
+class ProgressLine:
+    """Rewrites one line of a terminal; into a file or pipe writes a line every few seconds.
+
+    Args:
+        output: usually standard error.
+        interval_s: seconds between lines where they cannot be rewritten.
+        clock: seconds, monotonic; a test may give its own.
+    """
+
+    def __init__(
+        self,
+        output: TextIO,
+        interval_s: float = PLAIN_INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._output = output
+        self._rewrites = output.isatty()
+        self._interval_s = interval_s
+        self._clock = clock
+        self._next_s = clock()
+        self._is_open = False
+
+    def show(self, text: str) -> None:
+        """Show `text`, cut to the terminal's width: a wrapped line could not be erased."""
+        if self._rewrites:
+            self._write(f"{_ERASE_LINE}{text[: self._columns() - 1]}")
+            self._is_open = True
+        elif self._clock() >= self._next_s:
+            self._write(f"{text}\n")
+            self._next_s = self._clock() + self._interval_s
+
+    def end(self) -> None:
+        """Leave the line as it is and begin a new one; nothing where none is open."""
+        if self._is_open:
+            self._is_open = False
+            self._write("\n")
+
+    def _columns(self) -> int:
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(self._output.fileno()).columns or _FALLBACK_COLUMNS
+        return _FALLBACK_COLUMNS
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._output.write(text)
+            self._output.flush()

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.preprocess import preprocess
+from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.measure import threshold_level
+from edgecrack.runtime.predict import PredictConfig, Prediction, list_images, predict_images
+from tests.runtime.models import IdentityRunner
+
+Image = NDArray[np.uint8]
+
+
+def write_photo(path: Path, hw: tuple[int, int] = (90, 120), seed: int = 0) -> Path:
+    image = np.random.default_rng(seed).integers(0, 60, (*hw, 3), dtype=np.uint8)
+    image[20:26, 10:90] = 250
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def read(path: Path) -> Image:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None, path
+    return np.asarray(image, np.uint8)
+
+
+def detector(threshold: float = 0.8) -> CrackDetector:
+    """Calls bright pixels, as preprocessing leaves them, crack."""
+    return CrackDetector(IdentityRunner((64, 64)), "bright", threshold=threshold)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_for_an_image(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "in" / "wall.png")
+    out = tmp_path / "deep" / "out"
+    found = predict_images(detector(), [photo], PredictConfig(out))
+    assert names(out) == ["wall.mask.png", "wall.overlay.png", "wall.prob.png"]
+
+    probability, mask = read(out / "wall.prob.png"), read(out / "wall.mask.png")
+    assert probability.dtype == np.uint8
+    assert probability.shape == mask.shape == (90, 120)
+    np.testing.assert_array_equal(probability, preprocess(read(photo)))
+    assert probability.max() == 255
+    assert set(np.unique(mask)) == {0, 255}
+    assert read(out / "wall.overlay.png").ndim == 3
+
+    (prediction,) = found
+    assert prediction.name == "wall"
+    assert prediction.crack_pixels == np.count_nonzero(mask)
+    assert prediction.crack_ratio == prediction.crack_pixels / mask.size
+    assert [file.name for file in prediction.files] == [
+        "wall.prob.png", "wall.mask.png", "wall.overlay.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.999])
+def test_the_mask_is_the_probability_at_the_threshold(tmp_path: Path, threshold: float) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    predict_images(
+        detector(threshold), [photo], PredictConfig(tmp_path / "out", ("prob", "mask"), 0)
+    )
+    probability = read(tmp_path / "out" / "wall.prob.png")
+    mask = read(tmp_path / "out" / "wall.mask.png")
+    np.testing.assert_array_equal(mask == 255, probability >= threshold_level(threshold))
+
+
+def test_specks_leave_the_mask_but_not_the_probability(tmp_path: Path) -> None:
+    image = np.full((64, 64, 3), 20, np.uint8)
+    image[10:14, 5:60] = 250
+    image[40, 40] = 250
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    predict_images(
+        detector(), [tmp_path / "a.png"], PredictConfig(tmp_path / "out", min_area_px=10)
+    )
+    assert read(tmp_path / "out" / "a.prob.png")[40, 40] > 200
+    mask = read(tmp_path / "out" / "a.mask.png")
+    assert mask[40, 40] == 0
+    assert mask[12, 30] == 255
+
+
+def test_only_what_is_asked_for(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    predict_images(detector(), [photo], PredictConfig(tmp_path / "out", ("mask",)))
+    assert names(tmp_path / "out") == ["wall.mask.png"]
+
+
+def test_folders_and_files_in_the_order_given_folders_in_natural_order(tmp_path: Path) -> None:
+    folder = tmp_path / "walls"
+    for name in ("w10.png", "w2.jpg", "w1.png"):
+        write_photo(folder / name)
+    (folder / "notes.txt").write_text("not an image")
+    last = write_photo(tmp_path / "single.bmp")
+    seen: list[str] = []
+
+    def note(item: Prediction) -> None:
+        assert all(file.is_file() for file in item.files)
+        seen.append(item.name)
+
+    config = PredictConfig(tmp_path / "out", ("mask",))
+    found = predict_images(detector(), [folder, last], config, note)
+    assert seen == [item.name for item in found] == ["w1", "w2", "w10", "single"]
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    paths = [
+        write_photo(tmp_path / "a" / "wall.png", seed=1),
+        write_photo(tmp_path / "b" / "wall.png", seed=2),
+        write_photo(tmp_path / "b" / "wall.bmp", seed=3),
+    ]
+    found = predict_images(detector(), paths, PredictConfig(tmp_path / "out", ("prob",)))
+    files = [item.files[0] for item in found]
+    assert len(set(files)) == 3
+    for path, file in zip(paths, files, strict=True):
+        np.testing.assert_array_equal(read(file), preprocess(read(path)))
+
+
+def test_a_damaged_image_is_named_and_earlier_results_stay(tmp_path: Path) -> None:
+    good = write_photo(tmp_path / "a.png")
+    bad = tmp_path / "b.png"
+    bad.write_bytes(good.read_bytes()[:200])
+    later = write_photo(tmp_path / "c.png")
+    out = tmp_path / "out"
+    with pytest.raises(SourceError, match=r"b\.png"):
+        predict_images(detector(), [good, bad, later], PredictConfig(out, ("prob", "mask")))
+    assert names(out) == ["a.mask.png", "a.prob.png"]
+    assert read(out / "a.prob.png").shape == (90, 120)
+
+
+def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "walls"
+    write_photo(folder / "wall.png", seed=1)
+    victim = write_photo(folder / "wall.mask.png", seed=2)
+    before = victim.read_bytes()
+    with pytest.raises(OutputError, match=r"wall\.mask\.png is an input"):
+        predict_images(detector(), [folder], PredictConfig(folder))
+    assert victim.read_bytes() == before
+
+
+def test_an_input_is_not_overwritten_through_a_link(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "wall.prob.png").symlink_to(photo)
+    before = photo.read_bytes()
+    with pytest.raises(OutputError, match="input"):
+        predict_images(detector(), [photo], PredictConfig(out))
+    assert photo.read_bytes() == before
+
+
+def test_a_second_run_replaces_the_results(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    config = PredictConfig(tmp_path / "out", ("mask",), 0)
+    predict_images(detector(0.9), [photo], config)
+    few = np.count_nonzero(read(tmp_path / "out" / "wall.mask.png"))
+    predict_images(detector(0.1), [photo], config)
+    assert np.count_nonzero(read(tmp_path / "out" / "wall.mask.png")) > few
+    assert names(tmp_path / "out") == ["wall.mask.png"]
+
+
+def test_gray_and_sixteen_bit_images_are_taken(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((70, 80), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((70, 80, 3), 9000, np.uint16))
+    found = predict_images(
+        detector(), [tmp_path / "gray.png", tmp_path / "deep.png"], PredictConfig(tmp_path / "out")
+    )
+    assert [item.name for item in found] == ["gray", "deep"]
+
+
+@pytest.mark.parametrize("save", [("prob", "nonsense"), ("jsonl",), ()])
+def test_unknown_outputs_are_refused(tmp_path: Path, save: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="prob, mask, overlay"):
+        PredictConfig(tmp_path, save)
+
+
+def test_a_negative_area_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="-5"):
+        PredictConfig(tmp_path, min_area_px=-5)
+
+
+def test_paths_that_are_no_images(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"none\.png does not exist"):
+        list_images([tmp_path / "none.png"])
+    with pytest.raises(SourceError, match="holds no images"):
+        list_images([tmp_path])
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    with pytest.raises(ConfigError, match="edgecrack stream --source"):
+        list_images([tmp_path / "clip.mp4"])
+
+
+def test_a_wrong_path_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        predict_images(detector(), [tmp_path / "none.png"], PredictConfig(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=str(out)):
+            predict_images(detector(), [photo], PredictConfig(out))

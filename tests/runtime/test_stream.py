@@ -1,0 +1,348 @@
+"""`edgecrack stream` from end to end, as a process of its own, and its parts."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgecrack.errors import ConfigError
+from edgecrack.progress import ProgressLine
+from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
+from edgecrack.runtime.stream import StreamConfig, describe, progress_text, stop_on_signals
+from tests.runtime.fakes import read_video
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENDLESS = "demo?frames=100000"
+PATIENCE_S = 60.0  # far above what is needed; a machine may be busy
+
+# A robot: what is blocked cannot be imported, and what else was loaded is told at the end.
+ROBOT = """
+import sys
+blocked = {"torch", "lightning", "safetensors", "matplotlib", "scipy", "onnx", "tensorrt"}
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from edgecrack.cli import main
+try:
+    main()
+finally:
+    assert not blocked & set(sys.modules), blocked & set(sys.modules)
+"""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"}
+
+
+def command(arguments: Sequence[str | Path]) -> list[str]:
+    return [sys.executable, "-m", "edgecrack", "stream", "--threads", "1", *map(str, arguments)]
+
+
+def stream(
+    *arguments: str | Path, start: Sequence[str] = (), **options: Any
+) -> subprocess.CompletedProcess[str]:
+    words = [*start, *map(str, arguments)] if start else command(arguments)
+    return subprocess.run(
+        words,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        **options,
+    )
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "frames.jsonl").read_text().splitlines()]
+
+
+def check_results(folder: Path, frames: int) -> None:
+    """All four kinds of result are there, whole, for each frame, and nothing else is."""
+    assert [record["frame"] for record in records(folder)] == list(range(frames))
+    assert len(read_video(folder / "overlay.mp4")) == frames
+    assert sorted(path.name for path in (folder / "masks").iterdir()) == [
+        f"{number:06d}.png" for number in range(frames)
+    ]
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {"frames.jsonl", "masks", "overlay.mp4", "summary.json"}
+    assert not [path for path in folder.rglob(".*") if path.name != ".edgecrack-files"]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param([sys.executable, "-m", "edgecrack"], id="as it is installed here"),
+        pytest.param([sys.executable, "-c", ROBOT], id="on a robot without PyTorch"),
+    ],
+)
+def test_six_frames_of_the_demo(tmp_path: Path, start: list[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["stream", "--source", "demo", "--max-frames", "6", "--json", "--out", str(out)]
+    done = stream(*arguments, start=start)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)  # one object and nothing else
+    assert done.stdout.count("\n") == 1
+    assert (summary["end_reason"], summary["frames"], summary["error"]) == ("max frames", 6, None)
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["frames_with_cracks"] > 0  # the bundled model finds the demo's cracks
+    check_results(out, 6)
+    assert "Traceback" not in done.stderr
+
+
+def start_endless(out: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A stream that runs until it is told to stop, past its second frame."""
+    process = subprocess.Popen(
+        command(["--source", ENDLESS, "--json", "--out", out, *arguments]),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + PATIENCE_S
+    log = out / "frames.jsonl"
+    while not (log.exists() and log.read_text().count("\n") >= 2):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_stream_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    process = start_endless(tmp_path / "out")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    summary = json.loads(output)
+    assert summary["end_reason"] == "stopped"
+    assert summary["error"] is None
+    assert summary["frames"] >= 2
+    assert "Traceback" not in errors
+    check_results(tmp_path / "out", summary["frames"])
+
+
+def test_a_killed_stream_leaves_whole_lines_and_the_next_run_clears_up(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start_endless(out, "--save", "mask,jsonl")
+    process.kill()
+    process.communicate(timeout=PATIENCE_S)
+    assert len(records(out)) >= 2
+    done = stream("--source", "demo", "--max-frames", "1", "--save", "mask,jsonl", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert len(records(out)) == 1
+    assert [path.name for path in (out / "masks").iterdir()] == ["000000.png"]
+
+
+def full_disk_error(done: subprocess.CompletedProcess[str], out: Path) -> None:
+    assert done.returncode == 6
+    assert done.stdout == ""
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith("edgecrack: ")
+    assert str(out) in sentence
+    assert "Traceback" not in done.stderr
+
+
+def test_a_limit_on_file_sizes_ends_with_whole_lines_and_exit_code_6(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+
+    out = tmp_path / "out"
+    done = stream("--source", ENDLESS, "--save", "jsonl", "--out", out, preexec_fn=limit)
+    full_disk_error(done, out)
+    assert "ulimit" in done.stderr
+    assert 1 <= len(records(out)) < 10
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["end_reason"] == "failed"
+    assert "frames.jsonl" in summary["error"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 36 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=36k", "edgecrack-test", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_what_was_written(small_disk: Path) -> None:
+    out = small_disk / "out"
+    done = stream("--source", ENDLESS, "--save", "mask,jsonl", "--out", out)
+    full_disk_error(done, out)
+    assert "free some space" in done.stderr
+    masks = sorted((out / "masks").glob("*.png"))
+    assert len(masks) >= 3
+    for number, record in enumerate(records(out)):
+        assert record["frame"] == number
+    # The frame at which the disk was full may have a mask and no line, never half of one.
+    assert len(masks) - len(records(out)) in (0, 1)
+
+
+def test_a_disk_too_small_for_a_video_says_so_at_once(small_disk: Path) -> None:
+    done = stream("--source", "demo", "--save", "overlay", "--out", small_disk / "out")
+    full_disk_error(done, small_disk)
+    assert "overlay" in done.stderr
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("save", "named"),
+        [
+            ((), "''"),
+            (("none", "mask"), "none,mask"),
+            (("video",), "video"),
+            (("mask",) * 2, "once"),
+        ],
+    )
+    def test_outputs_that_make_no_sense(self, save: tuple[str, ...], named: str) -> None:
+        with pytest.raises(ConfigError, match=named):
+            StreamConfig("demo", Path("out"), save=save)
+
+    @pytest.mark.parametrize("frames", [0, -3])
+    def test_no_frames_at_all(self, frames: int) -> None:
+        with pytest.raises(ConfigError, match=str(frames)):
+            StreamConfig("demo", Path("out"), max_frames=frames)
+
+
+def snapshot(frames: int = 120, elapsed_s: float = 10.0) -> StatsSnapshot:
+    return StatsSnapshot(
+        frames=frames,
+        fps=12.5,
+        fps_overall=12.0,
+        latency_p50_ms=81.4,
+        latency_p95_ms=120.9,
+        inference_p50_ms=60.0,
+        crack_pixels=6135,
+        crack_pixels_total=70000,
+        frames_with_cracks=7,
+        drops=3,
+        elapsed_s=elapsed_s,
+    )
+
+
+def test_the_progress_line_says_what_matters_and_fits_eighty_columns() -> None:
+    text = progress_text(snapshot(123456))
+    for part in ("123456 frames", "12.5/s", "81 ms", "121", "6135 px", "3 dropped"):
+        assert part in text
+    assert len(text) < 80
+
+
+def test_the_last_words_name_a_recording_that_was_cut_short() -> None:
+    summary = StreamSummary(
+        source="a.mp4",
+        model="m.onnx",
+        threshold=0.5,
+        min_area_px=24,
+        started_at="2024-01-01T00:00:00+00:00",
+        end_reason="end of source",
+        error=None,
+        frames_read=40,
+        frames_expected=100,
+        truncated=True,
+        stats=snapshot(),
+    )
+    text = describe(summary, Path("runs/x"))
+    assert "120 frames" in text
+    assert "7 with cracks" in text
+    assert "3 dropped" in text
+    assert "40 of 100 frames" in text
+    assert "runs/x" in text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class TestProgressLine:
+    def test_a_terminal_has_one_line_that_is_rewritten(self) -> None:
+        output = Terminal()
+        line = ProgressLine(output)
+        for number in range(3):
+            line.show(f"frame {number}")
+        line.end()
+        line.end()
+        assert output.getvalue().count("\n") == 1
+        assert output.getvalue().split("\r\x1b[2K")[1:] == ["frame 0", "frame 1", "frame 2\n"]
+
+    def test_a_line_is_cut_to_the_terminal(self) -> None:
+        output = Terminal()
+        ProgressLine(output).show("x" * 500)
+        assert len(output.getvalue().removeprefix("\r\x1b[2K")) == 79
+
+    def test_elsewhere_a_plain_line_now_and_then(self) -> None:
+        output, now_s = io.StringIO(), [0.0]
+        line = ProgressLine(output, interval_s=5.0, clock=lambda: now_s[0])
+        for number in range(23):
+            now_s[0] = float(number)
+            line.show(f"frame {number}")
+        line.end()
+        assert output.getvalue() == "frame 0\nframe 5\nframe 10\nframe 15\nframe 20\n"
+
+    def test_nothing_is_left_open_where_nothing_was_shown(self) -> None:
+        output = Terminal()
+        ProgressLine(output).end()
+        assert output.getvalue() == ""
+
+    def test_an_output_that_goes_away_does_not_end_the_work(self) -> None:
+        output = Terminal()
+        line = ProgressLine(output)
+        output.close()
+        line.show("frame 1")
+        line.end()
+
+
+class TestStopOnSignals:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_sets_the_event_and_handlers_come_back(self, number: signal.Signals) -> None:
+        before = signal.getsignal(number)
+        with stop_on_signals() as stop:
+            assert not stop.is_set()
+            os.kill(os.getpid(), number)
+            assert stop.wait(5)
+            # A second one ends the program at once, as the user now expects.
+            assert signal.getsignal(number) == signal.SIG_DFL
+        assert signal.getsignal(number) == before
+
+    def test_a_hang_up_that_is_ignored_stays_ignored(self) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with stop_on_signals() as stop:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert not stop.is_set()
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_outside_of_the_main_thread_signals_are_left_alone(self) -> None:
+        seen: list[bool] = []
+
+        def body() -> None:
+            with stop_on_signals() as stop:
+                seen.append(stop.is_set())
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join(10)
+        assert seen == [False]

@@ -1,0 +1,404 @@
+"""The command line: what it says of bad input, its exit codes, its help, its progress."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import typer
+
+from edgecrack import __version__, cli
+from edgecrack.runtime.runner import BUNDLED_MODEL
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMMANDS = ["train", "evaluate", "export", "stream", "predict"]
+NEEDS = {"train": ("torch", "lightning"), "evaluate": ("matplotlib",), "export": ("torch", "onnx")}
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The error, which must be exactly one line with a remedy after a semicolon."""
+        assert self.err.count("\n") == 1, self.err
+        assert re.fullmatch(r"edgecrack: .+; .+\.\n", self.err), self.err
+        assert "Traceback" not in self.err
+        return self.err
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Calls the program's entry point in this process, in an empty working folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("EDGECRACK_DEBUG", raising=False)
+
+    def call(*words: object, whole_install: bool = True) -> Outcome:
+        for module in NEEDS.get(str(words[0]) if words else "", ()) if whole_install else ():
+            pytest.importorskip(module, reason=f"`{words[0]}` needs {module}")
+        monkeypatch.setattr(sys, "argv", ["edgecrack", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    return call
+
+
+def process(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    environment |= {"COLUMNS": "80"} | options.pop("env", {})
+    return subprocess.run(
+        [sys.executable, "-m", "edgecrack", *map(str, words)],
+        env=environment,
+        text=True,
+        timeout=60,
+        check=False,
+        **({"capture_output": True} | options),
+    )
+
+
+def write_photo(path: Path, hw: tuple[int, int] = (96, 128)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(0).normal(140, 9, (*hw, 3)).clip(0, 255).astype(np.uint8)
+    image[:, 50:53] = 30
+    _, data = cv2.imencode(path.suffix, image)
+    path.write_bytes(data.tobytes())
+    return path
+
+
+class TestStreamRefuses:
+    @pytest.mark.parametrize(
+        ("words", "code", "named", "remedy"),
+        [
+            (["--source", "demo", "--threshold", "2"], 2, "threshold is 2.0", "above 0"),
+            (["--source", "demo", "--threshold", "nan"], 2, "nan", "above 0"),
+            (["--source", "demo", "--threshold", "abc"], 2, "--threshold is 'abc'", "a number"),
+            (["--source", "demo", "--max-frames", "0"], 2, "is 0", "1 or more"),
+            (["--source", "demo", "--max-frames", "1.5"], 2, "'1.5'", "a whole number"),
+            (["--source", "demo", "--max-frames=many"], 2, "'many'", "a whole number"),
+            (["--source", "demo", "--save", "nonsense"], 2, "'nonsense'", "overlay, mask"),
+            (["--source", "demo", "--save", ""], 2, "''", "overlay, mask"),
+            (["--source", "demo", "--save", "none,mask"], 2, "'none,mask'", "alone"),
+            (["--source", "demo", "--save", "mask,mask"], 2, "'mask,mask'", "once"),
+            (["--source", "demo", "--overlap", "500"], 2, "500 px", "0 to 127"),
+            (["--source", "demo", "--overlap", "-1"], 2, "-1 px", "0 to 127"),
+            (["--source", "demo", "--threads", "0"], 2, "is 0", "1 to 1024"),
+            (["--source", "demo", "--min-area", "-1"], 2, "-1", "0 or more"),
+            (["--source", "demo", "--camera", "0"], 2, "both --source and --camera", "give"),
+            ([], 2, "no source", "--camera 0"),
+            (["--camera", "-1"], 2, "--camera is -1", "0 for the first"),
+            (["--sauce", "demo"], 2, "--sauce", "stream --help"),
+            (["--source"], 2, "--source", "--help"),
+            (["--source", ""], 5, "empty", "demo"),
+            (["--source", "demo?frames=0"], 5, "frames=0", "1 to"),
+            (["--source", "0"], 5, "0 does not exist", "camera:0"),
+            (["--source", "ftp://camera"], 5, "ftp://", "rtsp://"),
+            (["--source", "none.mp4"], 5, "none.mp4 does not exist", "give"),
+            (["--source", "empty"], 5, "empty holds no images", "put images"),
+            (["--source", "bad.mp4"], 5, "bad.mp4 is not a video", "check"),
+            (["--source", "demo", "--model", "none.onnx"], 4, "none.onnx does not exist", "path"),
+            (["--source", "demo", "--model", "empty"], 4, "empty is a folder", "path"),
+            (["--source", "demo", "--model", "text.onnx"], 4, "no sidecar", "edgecrack export"),
+            (["--source", "demo", "--model", "cut.onnx"], 4, "cut.onnx does not match", "copy"),
+            (["--source", "demo", "--out", "file"], 6, "file", "give"),
+            (["--source", "demo", "--out", "file/below"], 6, "file/below", "folders"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_bad_input(
+        self, run: Run, words: list[str], code: int, named: str, remedy: str
+    ) -> None:
+        Path("empty").mkdir()
+        for name in ("bad.mp4", "text.onnx", "file"):
+            Path(name).write_text("hello\n")
+        Path("cut.onnx").write_bytes(BUNDLED_MODEL.read_bytes()[:1000])
+        shutil.copy(f"{BUNDLED_MODEL}.json", "cut.onnx.json")
+        outcome = run("stream", *words)
+        problem, _, advice = outcome.sentence.partition("; ")
+        assert outcome.code == code
+        assert outcome.out == ""
+        assert named in problem
+        assert remedy in advice
+        assert not Path("runs").exists()  # nothing is made before everything is known to fit
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
+    def test_a_camera_that_is_not_there(self, run: Run) -> None:
+        outcome = run("stream", "--camera", "97")
+        assert outcome.code == 5
+        assert "/dev/video97" in outcome.sentence
+
+    def test_foreign_files_in_the_way(self, run: Run) -> None:
+        Path("out").mkdir()
+        Path("out/frames.jsonl").write_text("mine\n")
+        outcome = run("stream", "--source", "demo", "--max-frames", "1", "--out", "out")
+        assert outcome.code == 6
+        assert "frames.jsonl" in outcome.sentence
+        assert Path("out/frames.jsonl").read_text() == "mine\n"
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_folder_without_permission(self, run: Run) -> None:
+        Path("locked").mkdir(mode=0o500)
+        outcome = run("stream", "--source", "demo", "--out", "locked/out")
+        assert outcome.code == 6
+        assert "permissions" in outcome.sentence
+
+
+class TestOtherCommandsRefuse:
+    @pytest.mark.parametrize(
+        ("words", "code", "named", "remedy"),
+        [
+            (["nonsense"], 2, "'nonsense'", "--help"),
+            (["--nonsense"], 2, "--nonsense", "--help"),
+            (["predict", "--out", "p"], 2, "IMAGES", "predict --help"),
+            (["predict", "none.png", "--out", "p"], 5, "none.png does not exist", "path"),
+            (["predict", "empty", "--out", "p"], 5, "empty holds no images", "put images"),
+            (["predict", "file", "--out", "p"], 2, "file is not a still image", "stream"),
+            (["predict", "bad.png", "--out", "p"], 5, "bad.png", "replace"),
+            (["predict", "good.png", "--out", "file"], 6, "file", "give"),
+            (["predict", "good.png", "--out", "p", "--save", "jsonl"], 2, "'jsonl'", "prob, mask"),
+            (["predict", "good.png", "--out", "p", "--min-area", "-2"], 2, "-2", "0 or more"),
+            (["evaluate", BUNDLED_MODEL, "--data", "none"], 3, "none does not exist", "--data"),
+            (["evaluate", BUNDLED_MODEL, "--data", "empty"], 3, "empty/images", "masks/"),
+            (["evaluate", BUNDLED_MODEL], 2, "--data", "evaluate --help"),
+            (["evaluate", "none.onnx", "--data", "set"], 4, "none.onnx", "path"),
+            (["evaluate", BUNDLED_MODEL, "--data", "set", "--split", "x"], 2, "'x'", "all"),
+            (["evaluate", BUNDLED_MODEL, "--data", "set", "--out", "file/r"], 6, "file/r", "give"),
+            (["export", BUNDLED_MODEL, "-o", "x.onnx"], 4, "kind 'onnx'", "safetensors"),
+            (["export", "file", "-o", "x.onnx"], 4, "file has no sidecar", "export"),
+            (["export", "file", "-o", "x.onnx", "--tile", "100"], 2, "100 px", "multiple of 8"),
+            (["export", "file", "-o", "x.onnx", "--tile", "8x"], 2, "8 px", "16 to 4096"),
+            (["export", "file", "-o", "x.onnx", "--tile", "a"], 2, "--tile is 'a'", "number"),
+            (["export", "file", "-o", "x.onnx", "--batch", "0"], 2, "batch is 0", "dynamic"),
+            (["export", "file", "-o", "x.onnx", "--batch", "-1"], 2, "'-1'", "whole number"),
+            (["export", "file", "-o", "file/x.onnx"], 6, "file", "give"),
+            (["train", "--out", "r"], 2, "--data", "train --help"),
+            (["train", "--data", "none", "--out", "r"], 3, "none does not exist", "--data"),
+            (["train", "--data", "synthetic:x", "--out", "r"], 2, "'x'", "synthetic:COUNT"),
+            (["train", "--data", "synthetic:9", "--out", "r", "--width", "0"], 2, "is 0", "1 to"),
+            (["train", "--data", "d", "--out", "r", "--pooling", "avg"], 2, "'avg'", "stacked"),
+            (["train", "--data", "d", "--out", "r", "--optimizer", "x"], 2, "'x'", "adamw"),
+            (["train", "--data", "d", "--out", "r", "--schedule", "x"], 2, "'x'", "cosine"),
+            (["train", "--data", "d", "--out", "r", "--precision", "16"], 2, "'16'", "bf16"),
+            (["train", "--data", "d", "--out", "r", "--epochs", "0"], 2, "is 0", "from 1"),
+            (["train", "--data", "d", "--out", "r", "--patch", "7"], 2, "7", "give"),
+            (["train", "--data", "d", "--out", "r", "--learning-rate", "-1"], 2, "-1", "give"),
+            (["train", "--data", "d", "--out", "r", "--resume"], 2, "to resume from", "--resume"),
+        ],
+        ids=lambda value: " ".join(map(str, value))[:60] if isinstance(value, list) else "",
+    )
+    def test_bad_input(
+        self, run: Run, words: list[str], code: int, named: str, remedy: str
+    ) -> None:
+        Path("empty").mkdir()
+        Path("file").write_text("hello\n")
+        Path("bad.png").write_text("hello\n")
+        write_photo(Path("good.png"))
+        write_photo(Path("set/images/a.png"))
+        write_photo(Path("set/masks/a.png"))
+        outcome = run(*words)
+        problem, _, advice = outcome.sentence.partition("; ")
+        assert outcome.code == code
+        assert named in problem
+        assert remedy in advice
+
+    def test_training_does_not_mix_two_runs(self, run: Run) -> None:
+        Path("r").mkdir()
+        Path("r/last.safetensors").write_text("")
+        outcome = run("train", "--data", "synthetic:9", "--out", "r")
+        assert outcome.code == 2
+        assert "--resume" in outcome.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        (["evaluate", BUNDLED_MODEL, "--data", "x"], "matplotlib"),
+        (["export", "best.safetensors", "-o", "x.onnx"], "torch"),
+        (["train", "--data", "x", "--out", "r"], "torch"),
+    ],
+    ids=str,
+)
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    outcome = run(*words, whole_install=False)
+    assert outcome.code == 7
+    assert module in outcome.sentence
+    assert 'pip install "edgecrack[' in outcome.sentence
+
+
+def test_ctrl_c_outside_of_a_stream(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgecrack.runtime.predict.predict_images", interrupt)
+    assert run("predict", "a.png", "--out", "p") == (130, "", "edgecrack: interrupted.\n")
+
+
+def test_a_fault_of_ours_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("edgecrack.runtime.predict.predict_images", fail)
+    outcome = run("predict", "a.png", "--out", "p")
+    assert outcome.code == 70
+    assert "RuntimeError: two lines" in outcome.sentence
+    assert "EDGECRACK_DEBUG=1" in outcome.sentence
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code() -> None:
+    words = ("stream", "--source", "none.mp4")
+    plain, debug = process(*words), process(*words, env={"EDGECRACK_DEBUG": "1"})
+    assert plain.returncode == debug.returncode == 5
+    assert plain.stderr.count("\n") == 1
+    assert "Traceback" in debug.stderr
+    assert "open_source" in debug.stderr
+    assert debug.stderr.endswith(plain.stderr)
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = process("--version", stdout=write_end, stderr=subprocess.PIPE, capture_output=False)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_an_output_that_is_full_is_named() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = process("--version", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 6
+    assert done.stderr.startswith("edgecrack: cannot write the output: No space left")
+    assert done.stderr.count("\n") == 1
+
+
+class TestHelp:
+    def test_no_command_is_a_call_for_help(self, run: Run) -> None:
+        outcome = run()
+        assert outcome == run("--help")
+        assert outcome.code == 0
+        assert all(f" {name} " in outcome.out for name in COMMANDS)
+        assert "Exit codes: 0 done" in outcome.out
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    @pytest.mark.parametrize("flag", ["-h", "--help"])
+    def test_each_command_lists_all_its_options_in_eighty_columns(
+        self, run: Run, command: str, flag: str
+    ) -> None:
+        outcome = run(command, flag)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert max(map(len, outcome.out.splitlines())) <= 80
+        group: Any = typer.main.get_command(cli.app)
+        parameters = group.commands[command].params
+        assert len(parameters) >= 4
+        for parameter in parameters:
+            assert parameter.param_type_name == "argument" or parameter.help, parameter.name
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                name = option if option.startswith("-") else parameter.metavar.rstrip(".")
+                assert re.search(rf"(^|[\s│]){re.escape(name)}\b", outcome.out, re.M), option
+
+    def test_the_list_above_is_whole(self) -> None:
+        group: Any = typer.main.get_command(cli.app)
+        assert set(COMMANDS) <= set(group.commands)
+
+    def test_no_summary_of_a_command_is_cut_off(self, run: Run) -> None:
+        assert "..." not in run("--help").out.partition("Commands")[2]
+
+    def test_version(self, run: Run) -> None:
+        assert run("--version") == (0, f"edgecrack {__version__}\n", "")
+
+    def test_help_loads_nothing_heavy(self) -> None:
+        code = (
+            "import sys; sys.argv = ['edgecrack', 'stream', '--help']\n"
+            "from edgecrack.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "heavy = {'numpy', 'cv2', 'torch', 'onnxruntime', 'matplotlib'} & set(sys.modules)\n"
+            "assert not heavy, heavy\n"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)
+
+
+class TestPredict:
+    def test_each_image_is_named_with_what_was_found(self, run: Run) -> None:
+        write_photo(Path("walls/w1.png"))
+        write_photo(Path("walls/w2.jpg"))
+        outcome = run("predict", "walls", "--out", "p", "--save", "prob", "--threads", "1")
+        assert (outcome.code, outcome.err) == (0, "")
+        lines = outcome.out.splitlines()
+        assert [line.partition(":")[0] for line in lines[:2]] == ["w1", "w2"]
+        assert all("crack pixels in" in line for line in lines[:2])
+        assert lines[2:] == ["2 images, results in p"]
+        assert sorted(path.name for path in Path("p").iterdir()) == ["w1.prob.png", "w2.prob.png"]
+
+    def test_a_damaged_image_ends_it_but_earlier_ones_are_told(self, run: Run) -> None:
+        write_photo(Path("walls/a.png"))
+        Path("walls/b.png").write_text("hello")
+        outcome = run("predict", "walls", "--out", "p", "--threads", "1")
+        assert outcome.code == 5
+        assert outcome.out.startswith("a: ")
+        assert "b.png" in outcome.sentence
+        assert Path("p/a.prob.png").is_file()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+    def test_a_name_that_is_no_text(self, tmp_path: Path) -> None:
+        photo = write_photo(tmp_path / "a.png")
+        try:
+            odd = photo.rename(tmp_path / os.fsdecode(b"\xff\xfe.png"))
+        except OSError:
+            pytest.skip("this file system takes only text as names")
+        done = process("predict", odd, "--out", tmp_path / "p", "--save", "mask")
+        assert done.returncode == 0, done.stderr
+        assert "crack pixels" in done.stdout
+
+
+def test_on_a_terminal_one_progress_line_is_rewritten(tmp_path: Path) -> None:
+    terminal, slave = pty.openpty()
+    words = ["stream", "--source", "demo", "--max-frames", "4", "--save", "none", "--threads", "1"]
+    done = process(
+        *words, "--out", tmp_path, stderr=slave, stdout=subprocess.PIPE, capture_output=False
+    )
+    os.close(slave)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert done.returncode == 0, shown
+    assert shown.startswith("\r\x1b[2K")
+    assert shown.endswith("\r\n")
+    assert shown.count("\n") == 1
+    assert "4 frames" in shown.rpartition("\x1b[2K")[2]
+    assert done.stdout.startswith("4 frames at ")
+
+
+def test_without_a_terminal_progress_is_a_few_plain_lines(tmp_path: Path) -> None:
+    words = ["stream", "--source", "demo", "--max-frames", "4", "--save", "none", "--threads", "1"]
+    done = process(*words, "--out", tmp_path)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stderr
+    assert "\r" not in done.stderr
+    assert 1 <= done.stderr.count("\n") < 10
+    assert all(" frames | " in line for line in done.stderr.splitlines())

@@ -1,0 +1,69 @@
+"""Tiny training runs: a set of six generated walls, two epochs of three steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgecrack.data.augment import ROBOT_AUGMENT
+from edgecrack.data.patches import PatchConfig
+from edgecrack.data.synthetic import write_dataset
+from edgecrack.model.unet import NetworkConfig
+from edgecrack.training.checkpoints import SafetensorsCheckpointIO
+from edgecrack.training.config import OptimizerConfig, TrainingConfig
+
+STEPS = 3
+
+
+def make_walls(folder: Path) -> Path:
+    """Four walls to train on and two to validate on, whose sides are no multiples of 8."""
+    write_dataset(folder, 6, (60, 76), seed=3, split_fractions={"train": 4 / 6, "val": 2 / 6})
+    return folder
+
+
+def tiny_config(data: Path | str, out: Path, **changes: Any) -> TrainingConfig:
+    values: dict[str, Any] = {
+        "data": (str(data),),
+        "out": out,
+        "network": NetworkConfig(width=2),
+        "patches": PatchConfig(patch_px=32, augment=ROBOT_AUGMENT),
+        "optimizer": OptimizerConfig(warmup_steps=2, schedule="constant"),
+        "batch_size": 4,
+        "epochs": 2,
+        "steps_per_epoch": STEPS,
+        "seed": 5,
+    }
+    return TrainingConfig(**{**values, **changes})
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The network's weights in a checkpoint."""
+    state: dict[str, torch.Tensor] = SafetensorsCheckpointIO().load_checkpoint(checkpoint)[
+        "state_dict"
+    ]
+    return state
+
+
+def training_state_of(checkpoint: Path) -> dict[str, Any]:
+    """What decides how a run goes on: weights, their average, optimizer and schedule."""
+    whole = SafetensorsCheckpointIO().load_checkpoint(checkpoint)
+    names = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
+    return {name: whole[name] for name in (*names, "lr_schedulers") if name in whole}
+
+
+def assert_same(first: Any, second: Any, path: str = "") -> None:
+    """Equal bit for bit, all the way down."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), f"{path} differs by {(first - second).abs().max()}"
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_same(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), path
+        for index, (one, other) in enumerate(zip(first, second, strict=True)):
+            assert_same(one, other, f"{path}/{index}")
+    else:
+        assert first == second, path

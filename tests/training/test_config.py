@@ -1,0 +1,85 @@
+"""A run's configuration: ranges are checked when it is made, and it is saved as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgecrack.errors import ConfigError
+from edgecrack.model.unet import NetworkConfig
+from edgecrack.training.config import OptimizerConfig, TrainingConfig
+
+
+def config(**values: Any) -> TrainingConfig:
+    return TrainingConfig(**{"data": ("sets/cfd",), "out": Path("runs/one"), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"data": ()}, r"no training data is given; give --data DIR"),
+        ({"precision": "16"}, r"precision is '16'; choose one of: 32, bf16"),
+        ({"batch_size": 0}, r"batch size is 0; give a value from 1 to 4096"),
+        ({"batch_size": 4097}, "batch size is 4097"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"steps_per_epoch": 0}, "steps per epoch is 0"),
+        ({"average_decay": 1.0}, r"average decay is 1\.0"),
+        ({"average_decay": -0.1}, r"average decay is -0\.1"),
+        ({"average_decay": math.nan}, "average decay is nan"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+    ],
+)
+def test_bad_runs(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"name": "adam"}, r"optimizer is 'adam'; choose one of: adamw, sgd"),
+        ({"schedule": "linear"}, r"schedule is 'linear'; choose one of: cosine, constant"),
+        ({"learning_rate": 0.0}, r"learning rate is 0\.0"),
+        ({"learning_rate": 1.5}, r"learning rate is 1\.5"),
+        ({"learning_rate": math.nan}, "learning rate is nan"),
+        ({"momentum": 1.0}, r"momentum is 1\.0"),
+        ({"weight_decay": -1.0}, r"weight decay is -1\.0"),
+        ({"warmup_steps": -1}, "warm-up steps is -1"),
+        ({"clip_norm": -0.5}, r"gradient clip norm is -0\.5"),
+    ],
+)
+def test_bad_optimizers(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        OptimizerConfig(**values)
+
+
+def test_the_paper_s_run_can_be_written_down() -> None:
+    paper = config(
+        network=NetworkConfig(width=32),
+        optimizer=OptimizerConfig("sgd", 0.001, 0.9, 0.0, 0, 0.0, "constant"),
+        batch_size=32,
+        epochs=25,
+    )
+    assert json.loads(json.dumps(paper.to_dict()))["optimizer"]["schedule"] == "constant"
+
+
+def test_saved_run_is_json_and_leaves_out_how_it_was_started() -> None:
+    document = json.loads(json.dumps(config(resume=True).to_dict()))
+    assert document["out"] == str(Path("runs/one"))
+    assert document["data"] == ["sets/cfd"]
+    assert document["network"] == {"width": 16, "pooling": "gated-scale", "gate_bias": False}
+    assert document["patches"]["augment"]["scale_range"] == [0.6, 1.5]
+    assert "resume" not in document
+
+
+def test_recipe_names_datasets_without_the_folders_of_this_machine(tmp_path: Path) -> None:
+    run = config(data=(str(tmp_path / "cfd"), "synthetic:600"), out=tmp_path / "run")
+    recipe = run.recipe()
+    assert recipe["data"] == ["cfd", "synthetic:600"]
+    assert str(tmp_path) not in json.dumps(recipe)
+    assert {"network", "preprocess", "out"}.isdisjoint(recipe)
