@@ -20,6 +20,7 @@ from edgecrack import __version__
 from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
 from edgecrack.errors import ConfigError
 from edgecrack.progress import ProgressLine
+from edgecrack.runtime.defaults import MIN_AREA_PX, OVERLAP_PX
 
 app = typer.Typer(
     name="edgecrack",
@@ -65,7 +66,9 @@ MinAreaOption = Annotated[
 ]
 OverlapOption = Annotated[
     int | None,
-    _detection("PIXELS", "Smallest overlap of neighbouring tiles; default: 32.", "--overlap"),
+    _detection(
+        "PIXELS", f"Smallest overlap of neighbouring tiles; default: {OVERLAP_PX}.", "--overlap"
+    ),
 ]
 ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
 
@@ -262,7 +265,7 @@ def stream(
     ] = False,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
-    min_area: MinAreaOption = 24,
+    min_area: MinAreaOption = MIN_AREA_PX,
     overlap: OverlapOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -297,7 +300,7 @@ def predict(
     ] = "prob,mask,overlay",
     model: ModelOption = None,
     threshold: ThresholdOption = None,
-    min_area: MinAreaOption = 24,
+    min_area: MinAreaOption = MIN_AREA_PX,
     overlap: OverlapOption = None,
     threads: ThreadsOption = None,
 ) -> None:

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.preprocess import preprocess
+from edgecrack.runtime.defaults import OVERLAP_PX
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
 from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
-
-DEFAULT_OVERLAP_PX = 32
 
 
 class CrackDetector:
@@ -46,7 +45,7 @@ class CrackDetector:
             raise ConfigError(f"threshold is {threshold}", "give a number above 0 and below 1")
         tile_hw = runner.spec.tile_hw
         if overlap_px is None:
-            overlap_px = min(DEFAULT_OVERLAP_PX, min(tile_hw) // 4)
+            overlap_px = min(OVERLAP_PX, min(tile_hw) // 4)
         self._runner = runner
         self._tiling = TilingConfig(tile_hw, overlap_px)
         self._threshold = runner.spec.threshold if threshold is None else threshold

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.stats import StatsSnapshot
 
 
@@ -59,7 +60,7 @@ class PipelineConfig:
     """
 
     max_frames: int | None = None
-    min_area_px: int = 24
+    min_area_px: int = MIN_AREA_PX
     queue_size: int = 4
     stop: threading.Event = field(default_factory=threading.Event)
     on_progress: Callable[[StatsSnapshot], None] | None = None

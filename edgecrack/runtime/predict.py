@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.files import make_folder, write_png
+from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.folder_source import IMAGE_SUFFIXES, ImagesSource, images_in
 from edgecrack.runtime.frame import Frame, FrameResult
@@ -35,7 +36,7 @@ class PredictConfig:
 
     out: Path
     save: tuple[str, ...] = KINDS
-    min_area_px: int = 24
+    min_area_px: int = MIN_AREA_PX
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.save if kind not in KINDS]

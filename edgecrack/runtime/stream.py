@@ -14,6 +14,7 @@ from types import FrameType
 
 from edgecrack.errors import ConfigError
 from edgecrack.progress import ProgressLine
+from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.output_folder import SUMMARY_NAME
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
@@ -44,7 +45,7 @@ class StreamConfig:
     save: tuple[str, ...] = ("overlay", "mask", "jsonl")
     max_frames: int | None = None
     threshold: float | None = None
-    min_area_px: int = 24
+    min_area_px: int = MIN_AREA_PX
     overlap_px: int | None = None
     threads: int | None = None
 
