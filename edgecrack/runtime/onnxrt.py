@@ -18,7 +18,7 @@ _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one se
 # A dynamic model gets no more tiles per call than this: activations of a tile at width 16 take
 # tens of MB, and on a CPU larger batches are no faster.
 _MAX_BATCH = 4
-_SPIN_US = "200"
+_SPIN_US = "50"
 
 
 def _default_threads() -> int:
@@ -50,7 +50,8 @@ class OnnxRuntimeRunner:
         options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY
         # Threads that spin until there is work take the cores from capture, video encoding and the
-        # robot's other programs; threads that never spin were 1.3 times slower. Versions of ONNX
+        # robot's other programs; threads that never spin were 1.3 times slower
+        # (benchmarks/onnxruntime_spinning.py). Versions of ONNX
         # Runtime that do not know the entry ignore it.
         options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
         try:
