@@ -8,8 +8,10 @@ PIP_ARGS ?=
 SOURCE ?= demo
 OUT ?= runs/demo
 MAX_FRAMES ?= 120
-# More options for pytest and for the scripts that `make bench` runs.
+# More options for pytest.
 PYTEST_ARGS ?=
+# The scripts that `make bench` runs, and options that all of them know.
+BENCH ?= stream_efficiency startup memory
 BENCH_ARGS ?=
 
 ROBOT := .venv
@@ -49,7 +51,8 @@ help: ## List the targets and the variables
 	@echo "                     gigabytes of CUDA; without a GPU, give make test and make lint"
 	@echo "                     PIP_ARGS='--extra-index-url URL' with PyTorch's CPU index as URL"
 	@echo "  PYTEST_ARGS=...    more options for pytest"
-	@echo "  BENCH_ARGS=...     more options for the benchmark scripts"
+	@echo "  BENCH=memory       which of benchmarks/*.py to run; else three of them"
+	@echo "  BENCH_ARGS=...     more options for the scripts named by BENCH"
 
 stream: $(ROBOT)/.installed ## Install for running only (no PyTorch) and stream the demo
 	@echo "==> Looking for cracks in '$(SOURCE)', at most $(MAX_FRAMES) frames"
@@ -72,7 +75,7 @@ format: $(TEST)/.installed ## Put imports and layout in order
 	@$(TEST)/bin/ruff format
 
 bench: $(TEST)/.installed ## Measure speed, start-up and memory on this machine
-	@for script in stream_efficiency startup memory; do \
+	@for script in $(BENCH); do \
 		echo "==> benchmarks/$$script.py"; \
 		$(TEST)/bin/python benchmarks/$$script.py $(BENCH_ARGS) || exit 1; \
 	done

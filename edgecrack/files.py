@@ -137,6 +137,9 @@ def replacing(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
 def write_atomic(path: Path | str, data: bytes | str, *, durable: bool = True) -> None:
     """Write `data` to `path` whole or not at all; text is written as UTF-8.
 
+    What of a text is no character, as in a file name of any bytes, is written as an escape, the
+    same that JSON has for it.
+
     Args:
         path: the file to write or replace; its folder must exist.
         data: the whole content.
@@ -145,7 +148,7 @@ def write_atomic(path: Path | str, data: bytes | str, *, durable: bool = True) -
     Raises:
         OutputError: as in `replacing`.
     """
-    content = data.encode("utf-8") if isinstance(data, str) else data
+    content = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     with replacing(path, durable=durable) as partial, partial.open("xb") as file:
         file.write(content)
 

@@ -65,8 +65,8 @@ def preprocess(
     """Turn one frame into network input.
 
     Gray (0.299 R + 0.587 G + 0.114 B), stretched to 0..255 over the frame, CLAHE, gamma.
-    The order and the values follow the paper's "histogram equalization, normalization
-    and gamma adjustment" in the reading of DESIGN section 3.
+    This is the paper's "histogram equalization, normalization and gamma adjustment"; it leaves
+    order and values open, which are chosen here.
 
     Args:
         frame: uint8 [H, W, 3] in BGR order as OpenCV delivers it, or uint8 [H, W] gray.

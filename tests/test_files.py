@@ -40,7 +40,12 @@ def names_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("data", "stored"),
-    [(b"\x00\xff", b"\x00\xff"), ("größe\n", "größe\n".encode()), (b"", b"")],
+    [
+        (b"\x00\xff", b"\x00\xff"),
+        ("größe\n", "größe\n".encode()),
+        (b"", b""),
+        ('"\udcff.mp4"', b'"\\udcff.mp4"'),  # a file name that is no text, and valid JSON
+    ],
 )
 def test_content_is_stored_as_given(tmp_path: Path, data: bytes | str, stored: bytes) -> None:
     path = tmp_path / "result.json"

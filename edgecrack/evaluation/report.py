@@ -16,7 +16,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.evaluation import figures
 from edgecrack.evaluation.evaluate import LabelledSample, Predict, predict_sample
 from edgecrack.evaluation.results import CHOOSING_TOLERANCE, Evaluation, ImageResult
-from edgecrack.files import output_error, write_atomic, write_png
+from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import TOLERANCES, Score, iou
 
 _TOLERANCE_NAMES = {
@@ -73,10 +73,7 @@ def write_report(
         )
     sample_of = dict(zip(evaluation.images, samples, strict=True))
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
+    make_folder(folder)
     document = {"title": title, "context": dict(context), **evaluation.to_dict()}
     texts = {
         "scores.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
@@ -145,12 +142,7 @@ def _per_image_csv(evaluation: Evaluation) -> str:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {
-                key: f"{value:.6g}" if isinstance(value, float) else value
-                for key, value in row.items()
-            }
-        )
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue()
 
 

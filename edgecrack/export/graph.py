@@ -79,11 +79,14 @@ def export_checkpoint(
         The description that went into the sidecar.
 
     Raises:
+        ConfigError: the target is the checkpoint itself.
         ModelFileError: the checkpoint is missing or damaged.
         ExportError: the graph holds a foreign operator, or differs from torch by more than 1/255.
         OutputError: the file cannot be written.
     """
     config = config or ExportConfig()
+    if target.resolve() == checkpoint.resolve():
+        raise ConfigError(f"{target} is the checkpoint itself", "give the ONNX file another name")
     network, spec = load_network(checkpoint)
     model = build_onnx(network, config)
     check_operators(model)

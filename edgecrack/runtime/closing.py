@@ -1,4 +1,4 @@
-"""The context manager half of every source, written once."""
+"""The context manager half of sources, runners and detectors, written once."""
 
 from __future__ import annotations
 

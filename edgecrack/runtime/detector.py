@@ -7,19 +7,19 @@ place where preprocessing, tiling and a runner meet.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.preprocess import preprocess
+from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import OVERLAP_PX
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
 from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
 
 
-class CrackDetector:
+class CrackDetector(ClosesItself):
     """Finds cracks in frames of any size.
 
     Args:
@@ -86,17 +86,6 @@ class CrackDetector:
     def close(self) -> None:
         """Close the model."""
         self._runner.close()
-
-    def __enter__(self) -> CrackDetector:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_detector(

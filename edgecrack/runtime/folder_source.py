@@ -88,12 +88,15 @@ def images_in(folder: Path) -> list[Path]:
     """The images directly inside a folder, in natural order; hidden files are left out.
 
     Raises:
-        SourceError: there are none.
+        SourceError: there are none, or the folder cannot be read.
     """
-    paths = sorted(
-        (path for path in folder.iterdir() if _is_image(path)),
-        key=lambda path: natural_key(path.name),
-    )
+    try:
+        found = [path for path in folder.iterdir() if _is_image(path)]
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the folder {folder}: {error.strerror}", "change its permissions"
+        ) from error
+    paths = sorted(found, key=lambda path: natural_key(path.name))
     if not paths:
         raise SourceError(
             f"the folder {folder} holds no images",
@@ -153,9 +156,22 @@ def _is_cut_short(data: bytes) -> bool:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return b"IEND" not in data
     if data.startswith(b"\xff\xd8"):
-        # An end marker counts only after the last scan starts: a thumbnail has its own.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+        # Before the picture lies a thumbnail with an end of its own, and after it, in some phones'
+        # photos, a film with any bytes at all: the first end after the first scan is the picture's.
+        scan = _first_scan(data)
+        return scan >= 0 and data.find(b"\xff\xd9", scan) < 0
     return False
+
+
+def _first_scan(data: bytes) -> int:
+    """Where a JPEG's picture data begin, past the segments of its header; -1 for nowhere."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        if data[place + 1 : place + 2] == b"\xff":
+            place += 1  # a fill byte
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return data.find(b"\xff\xda", place)
 
 
 def _bytes_of(path: Path) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import onnxruntime
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.runtime.closing import ClosesItself
 
 _INPUT, _OUTPUT = "tiles", "crack"
 _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one sentence
@@ -29,7 +29,7 @@ def _default_threads() -> int:
         return os.cpu_count() or 1
 
 
-class OnnxRuntimeRunner:
+class OnnxRuntimeRunner(ClosesItself):
     """Runs an ONNX file on the CPU.
 
     Args:
@@ -51,8 +51,7 @@ class OnnxRuntimeRunner:
         options.log_severity_level = _FATAL_ONLY
         # Threads that spin until there is work take the cores from capture, video encoding and the
         # robot's other programs; threads that never spin were 1.3 times slower
-        # (benchmarks/onnxruntime_spinning.py). Versions of ONNX
-        # Runtime that do not know the entry ignore it.
+        # (benchmarks/onnxruntime_spinning.py). Versions that do not know the entry ignore it.
         options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
         try:
             session = onnxruntime.InferenceSession(
@@ -135,14 +134,3 @@ class OnnxRuntimeRunner:
     def close(self) -> None:
         """Free the session."""
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeRunner:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

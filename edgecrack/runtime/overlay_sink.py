@@ -21,7 +21,11 @@ from edgecrack.runtime.quiet import quiet_opencv
 
 DEFAULT_FRAME_RATE_HZ = 10.0
 RESERVE_BYTES = 32 * 2**20
-GROWTH_CHECK_FRAMES = 300
+# The writer holds back 256 KiB, and an unchanging picture takes as little as 10 bytes a frame:
+# a file that stood still for fewer frames than this may be quite well.
+GROWTH_CHECK_FRAMES = 30_000
+# MPEG-4 counts time in whole parts of at most 1/65535 s, which 239.813 Hz does not fit into.
+_FINEST_RATE_HZ = 65.0
 _SMALLEST_SIDE_PX = 16
 
 
@@ -33,7 +37,7 @@ class OverlaySink:
 
     Args:
         folder: where the video goes.
-        frame_rate_hz: None gives 10.
+        frame_rate_hz: None gives 10; above 65 it is rounded to a tenth.
         reserve_bytes: stop with an error while this much disk space is still free: a video
             without its index, which is written last, cannot be played.
     """
@@ -48,7 +52,7 @@ class OverlaySink:
     ) -> None:
         quiet_opencv()
         self._folder = folder
-        self._frame_rate_hz = frame_rate_hz or DEFAULT_FRAME_RATE_HZ
+        self._frame_rate_hz = _encodable_rate_hz(frame_rate_hz or DEFAULT_FRAME_RATE_HZ)
         self._reserve_bytes = reserve_bytes
         self._writer: cv2.VideoWriter | None = None
         self._hw = (0, 0)
@@ -138,6 +142,10 @@ class OverlaySink:
                 "check the disk quota and the limit on file sizes",
             )
         self._size_bytes = size_bytes
+
+
+def _encodable_rate_hz(rate_hz: float) -> float:
+    return round(rate_hz, 1) if rate_hz > _FINEST_RATE_HZ else rate_hz
 
 
 def _encodable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,6 +21,10 @@ def quiet_opencv() -> None:
     # OpenCV reads this when it first touches FFmpeg; -8 is AV_LOG_QUIET.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        # OpenCV 5 moved the function of OpenCV 4; 0 is the silent level in both.
-        owner: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
-        owner.setLogLevel(0)
+        # OpenCV 5 moved the function of OpenCV 4, and a system's own build may have neither:
+        # chatter is no reason to fail. 0 is the silent level in both.
+        places: tuple[Any, ...] = (cv2, getattr(getattr(cv2, "utils", None), "logging", None))
+        for place in places:
+            if hasattr(place, "setLogLevel"):
+                place.setLogLevel(0)
+                return

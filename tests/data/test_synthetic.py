@@ -350,7 +350,7 @@ class TestWriteDataset:
             )
             np.testing.assert_array_equal(image, wall.image)
             np.testing.assert_array_equal(mask, wall.mask)
-        assert not list(tmp_path.rglob("*.partial"))
+        assert not list(tmp_path.rglob(".*"))
 
     @pytest.mark.parametrize(
         ("arguments", "named"),

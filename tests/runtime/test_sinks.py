@@ -105,6 +105,20 @@ def test_a_frame_of_another_size_starts_another_video(tmp_path: Path) -> None:
     assert shapes == [[(48, 64)] * 2, [(102, 34)], [(16, 16)], [(48, 64)]]
 
 
+@pytest.mark.parametrize("rate_hz", [0.5, 29.97, 64.999, 66.123, 119.987, 239.813, 1000.0])
+def test_a_video_of_any_rate_can_be_started(rate_hz: float, tmp_path: Path) -> None:
+    run(open_sinks(["overlay"], tmp_path, rate_hz), [picture()] * 3)
+    capture = cv2.VideoCapture(str(tmp_path / "overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(rate_hz, abs=0.06)
+    capture.release()
+
+
+def test_a_picture_that_does_not_change_is_no_full_disk(tmp_path: Path) -> None:
+    still = np.full((16, 16, 3), 100, np.uint8)
+    run(open_sinks(["overlay"], tmp_path), [still] * 900)
+    assert len(read_video(tmp_path / "overlay.mp4")) == 900
+
+
 def test_no_frames_make_no_video(tmp_path: Path) -> None:
     run(open_sinks(["overlay", "jsonl"], tmp_path), [])
     assert files_in(tmp_path) == {"frames.jsonl"}

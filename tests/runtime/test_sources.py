@@ -190,6 +190,21 @@ def test_an_image_cut_short_is_named_and_the_rest_can_still_be_read(
     assert last.name == "2"
 
 
+@pytest.mark.parametrize("tail", [b"\xff\xda and more", b"\xff\xd9\xff\xda", b"\0" * 9])
+@pytest.mark.parametrize("head", [b"", b"\xff\xe1\0\x0a\xff\xd8\xff\xda\xff\xd9\0\0", b"\xff"])
+def test_a_photo_with_a_thumbnail_and_a_film_behind_it_is_whole(
+    head: bytes, tail: bytes, tmp_path: Path
+) -> None:
+    data = cv2.imencode(".jpg", noise(1)[0])[1].tobytes()
+    (tmp_path / "whole.jpg").write_bytes(data[:2] + head + data[2:] + tail)
+    (tmp_path / "cut.jpg").write_bytes(data[:2] + head + data[2 : len(data) // 2])
+    with open_source(tmp_path / "whole.jpg") as source:
+        (taken,) = read_all(source)
+    assert taken.image.shape == (*HW, 3)
+    with open_source(tmp_path / "cut.jpg") as source, pytest.raises(SourceError, match="cut short"):
+        source.read()
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
 def test_a_file_that_only_looks_like_an_image_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(content)

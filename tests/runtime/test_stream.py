@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,29 +105,42 @@ def test_six_frames_of_the_demo(tmp_path: Path, start: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def start_endless(out: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def endless(out: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A stream that runs until it is told to stop, past its second frame."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command(["--source", ENDLESS, "--json", "--out", out, *arguments]),
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    deadline_s = time.monotonic() + PATIENCE_S
-    log = out / "frames.jsonl"
-    while not (log.exists() and log.read_text().count("\n") >= 2):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    return process
+    ) as process:
+        try:
+            deadline_s = time.monotonic() + PATIENCE_S
+            log = out / "frames.jsonl"
+            while not (log.exists() and log.read_text().count("\n") >= 2):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
 
 
+@pytest.fixture
+def hang_up_counts() -> Iterator[None]:
+    """Tests may run under nohup, which lets every process below it ignore a hang-up."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_up_counts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_stream_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    process = start_endless(tmp_path / "out")
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=PATIENCE_S)
+    with endless(tmp_path / "out") as process:
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     summary = json.loads(output)
     assert summary["end_reason"] == "stopped"
@@ -138,9 +152,9 @@ def test_a_signal_ends_a_stream_cleanly(tmp_path: Path, number: signal.Signals) 
 
 def test_a_killed_stream_leaves_whole_lines_and_the_next_run_clears_up(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start_endless(out, "--save", "mask,jsonl")
-    process.kill()
-    process.communicate(timeout=PATIENCE_S)
+    with endless(out, "--save", "mask,jsonl") as process:
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
     assert len(records(out)) >= 2
     done = stream("--source", "demo", "--max-frames", "1", "--save", "mask,jsonl", "--out", out)
     assert done.returncode == 0, done.stderr
@@ -315,6 +329,7 @@ class TestProgressLine:
 
 
 class TestStopOnSignals:
+    @pytest.mark.usefixtures("hang_up_counts")
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_a_signal_sets_the_event_and_handlers_come_back(self, number: signal.Signals) -> None:
         before = signal.getsignal(number)

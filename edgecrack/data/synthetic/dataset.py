@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from edgecrack.data.synthetic.noise import ByteArray
 from edgecrack.data.synthetic.wall import WallConfig, check_size_hw, generate_wall
-from edgecrack.errors import ConfigError, OutputError
+from edgecrack.errors import ConfigError
+from edgecrack.files import make_folder, write_atomic, write_png
 
 SPLIT_NAMES = ("train", "val", "test")
 _DEFAULT_FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -49,12 +47,12 @@ def write_dataset(
     names = [f"{index:04d}" for index in range(count)]
     splits = _split(names, split_fractions or _DEFAULT_FRACTIONS, seed)
     for kind in ("images", "masks"):
-        _make_folder(folder / kind)
+        make_folder(folder / kind)
     for index, name in enumerate(names):
         wall = generate_wall(WallConfig(seed=first + index, size_hw=size_hw))
-        _write(folder / "images" / f"{name}.png", _png(wall.image))
-        _write(folder / "masks" / f"{name}.png", _png(wall.mask))
-    _write(folder / "splits.json", (json.dumps(splits, indent=2) + "\n").encode())
+        write_png(folder / "images" / f"{name}.png", wall.image, durable=False)
+        write_png(folder / "masks" / f"{name}.png", wall.mask, durable=False)
+    write_atomic(folder / "splits.json", json.dumps(splits, indent=2) + "\n")
 
 
 def _split(names: list[str], fractions: Mapping[str, float], seed: int) -> dict[str, list[str]]:
@@ -72,30 +70,3 @@ def _split(names: list[str], fractions: Mapping[str, float], seed: int) -> dict[
         split: sorted(names[index] for index in order[begin:end])
         for split, begin, end in zip(SPLIT_NAMES, ends[:-1], ends[1:], strict=True)
     }
-
-
-def _png(picture: ByteArray) -> bytes:
-    """A picture as PNG file content."""
-    return cv2.imencode(".png", picture)[1].tobytes()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make {folder}: {error.strerror}", "give a folder that you may write to"
-        ) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", "free some space or give another folder"
-        ) from error
