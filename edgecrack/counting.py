@@ -90,8 +90,9 @@ def uint8_level(threshold: float) -> int:
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"the threshold is {threshold}", "give a number above 0, at most 1")
-    # 255 * 0.6 is 153 in truth and may be a hair above in floats; the rounding mends that.
-    return math.ceil(round(255 * threshold, 6))
+    # 255 * 0.6 is 153 in truth and may be a hair above in floats; the rounding mends that. A
+    # probability of 0 is never crack, however low the threshold.
+    return max(1, math.ceil(round(255 * threshold, 6)))
 
 
 def binarize(probability: NDArray[Any], threshold: float) -> NDArray[np.bool_]:

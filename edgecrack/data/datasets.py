@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, DataError
+from edgecrack.images import IMAGE_SUFFIXES, DamagedImageError, decode_image
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_SPLIT_SET = "paper"
 _CFD_CRACK_LABEL = 2  # 1 is background, 3 and 4 are enclosed or ambiguous background
 
@@ -34,15 +34,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DataError: the file is missing or cannot be decoded.
     """
     try:
-        encoded = np.fromfile(path, dtype=np.uint8)
+        return decode_image(path.read_bytes())
     except OSError as error:
         raise DataError(
             f"cannot read image {path}: {error.strerror}", "check the path and its permissions"
         ) from error
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if image is None:
-        raise DataError(f"{path} is not a readable image", "replace or remove the file")
-    return np.asarray(image, dtype=np.uint8)
+    except DamagedImageError as error:
+        raise DataError(f"the image {path} {error}", "replace or remove the file") from error
 
 
 def read_mask_image(path: Path) -> NDArray[np.uint8]:
@@ -52,13 +50,16 @@ def read_mask_image(path: Path) -> NDArray[np.uint8]:
         uint8 [H, W], 0 or 255.
 
     Raises:
-        DataError: the file is missing or cannot be decoded, or its values are 0 and 1.
+        DataError: the file is missing or cannot be decoded, or it has marks but none of them
+            is bright enough to count.
     """
     gray = cv2.cvtColor(read_image(path), cv2.COLOR_BGR2GRAY)
-    if gray.max() == 1:
-        # Labelling tools write class numbers; read as brightness they would be an empty mask.
+    brightest = int(gray.max())
+    if 0 < brightest < 128:
+        # Labelling tools write class numbers or palettes; that would be read as an empty mask.
         raise DataError(
-            f"mask {path} holds 0 and 1", "multiply it by 255, so that crack is 255 and the rest 0"
+            f"mask {path} holds no value above {brightest}",
+            "convert it, so that crack is 255 and the rest 0",
         )
     return np.where(gray >= 128, 255, 0).astype(np.uint8)
 

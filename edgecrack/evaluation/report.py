@@ -84,6 +84,8 @@ def write_report(
         write_atomic(folder / name, text)
     write_atomic(folder / "pr_curve.png", figures.precision_recall_png(evaluation, title))
     written = [folder / name for name in [*texts, "pr_curve.png"]]
+    for stale in (*folder.glob("worst_*.png"), *folder.glob("best_*.png")):
+        stale.unlink()  # of an earlier report that drew more
     for name, image in _examples(evaluation, examples).items():
         path = folder / f"{name}.png"
         _write_overlay(path, name, image, sample_of[image], predict, evaluation)

@@ -12,16 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
+from edgecrack.images import IMAGE_SUFFIXES, DamagedImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class ImagesSource(ClosesItself):
@@ -71,7 +69,7 @@ class ImagesSource(ClosesItself):
         data = _bytes_of(path)
         capture_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         return Frame(
-            image=decode_image(data, path),
+            image=_decode(data, path),
             index=index,
             capture_time_ns=capture_time_ns,
             source=self.name,
@@ -131,55 +129,21 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def decode_image(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    """Decode an image file's bytes to uint8 [H, W, 3] BGR; `path` is named in errors.
-
-    Raises:
-        SourceError: the data is no image, or is cut short.
-    """
-    remedy = "replace the file or take it out of the folder"
-    if data.size == 0:
-        raise SourceError(f"the image {path} is empty", remedy)
-    if _is_cut_short(data.tobytes()):
-        raise SourceError(f"the image {path} is cut short", remedy)
+def _bytes_of(path: Path) -> bytes:
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise SourceError(f"the image {path} cannot be decoded: {error.err}", remedy) from error
-    if image is None:
-        raise SourceError(f"the image {path} is damaged or not an image", remedy)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end, which decoders fill with gray without a word."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" not in data
-    if data.startswith(b"\xff\xd8"):
-        # Before the picture lies a thumbnail with an end of its own, and after it, in some phones'
-        # photos, a film with any bytes at all: the first end after the first scan is the picture's.
-        scan = _first_scan(data)
-        return scan >= 0 and data.find(b"\xff\xd9", scan) < 0
-    return False
-
-
-def _first_scan(data: bytes) -> int:
-    """Where a JPEG's picture data begin, past the segments of its header; -1 for nowhere."""
-    place = 2
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        if data[place + 1 : place + 2] == b"\xff":
-            place += 1  # a fill byte
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return data.find(b"\xff\xda", place)
-
-
-def _bytes_of(path: Path) -> NDArray[np.uint8]:
-    try:
-        return np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        return path.read_bytes()
     except OSError as error:
         raise SourceError(
             f"cannot read the image {path}: {error.strerror}", "check the file and its permissions"
+        ) from error
+
+
+def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
+    try:
+        return decode_image(data)
+    except DamagedImageError as error:
+        raise SourceError(
+            f"the image {path} {error}", "replace the file or take it out of the folder"
         ) from error
 
 

@@ -5,14 +5,13 @@ Knows arrays only: no frames, files or models.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import ConfigError
+from edgecrack.counting import uint8_level
 from edgecrack.runtime.frame import Region
 
 
@@ -31,19 +30,6 @@ class CrackMeasure:
     regions: tuple[Region, ...]
 
 
-def threshold_level(threshold: float) -> int:
-    """The smallest probability byte that counts as crack: ceil(threshold * 255), at least 1.
-
-    Raises:
-        ConfigError: the threshold is not within 0 to 1.
-    """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"the decision threshold is {threshold}", "give a number from 0 to 1")
-    # 0.55 * 255 is 140.25000000000003: without the margin, products that should be whole
-    # numbers could be rounded up by one.
-    return max(1, math.ceil(threshold * 255 - 1e-9))
-
-
 def measure_cracks(
     probability: NDArray[np.uint8], threshold: float, min_area_px: int
 ) -> CrackMeasure:
@@ -51,10 +37,10 @@ def measure_cracks(
 
     Args:
         probability: uint8 [H, W], 255 = certain crack.
-        threshold: decision threshold, 0 to 1.
+        threshold: decision threshold, above 0, at most 1.
         min_area_px: smallest group of 8-connected pixels that is kept; 0 or 1 keeps all.
     """
-    level = threshold_level(threshold)
+    level = uint8_level(threshold)
     mask = np.asarray(cv2.threshold(probability, level - 1, 255, cv2.THRESH_BINARY)[1], np.uint8)
     return _without_specks(mask, min_area_px)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgecrack.runtime.measure import threshold_level
+from edgecrack.counting import uint8_level
 from edgecrack.runtime.pipeline_config import Detector, PipelineConfig
 from edgecrack.runtime.pipeline_run import PipelineRun
 from edgecrack.runtime.sinks import Sink
@@ -42,5 +42,5 @@ def run_pipeline(
         OutputError: a sink failed; the error names it.
     """
     config = config or PipelineConfig()
-    threshold_level(detector.threshold)
+    uint8_level(detector.threshold)
     return PipelineRun(source, detector, sinks, config).run()

@@ -98,9 +98,10 @@ def open_source(uri: str | os.PathLike[str], timeout_ms: int = DEFAULT_TIMEOUT_M
             stays open, and the same address may be tried again.
     """
     # Imported here: each of these needs cv2, which `import edgecrack` must not load.
+    from edgecrack.images import IMAGE_SUFFIXES
     from edgecrack.runtime.camera_source import open_camera
     from edgecrack.runtime.demo_source import open_demo
-    from edgecrack.runtime.folder_source import IMAGE_SUFFIXES, ImagesSource
+    from edgecrack.runtime.folder_source import ImagesSource
     from edgecrack.runtime.video_source import open_stream, open_video_file
 
     address = os.fspath(uri).strip()

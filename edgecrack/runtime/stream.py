@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, OutputError
 from edgecrack.progress import ProgressLine
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import open_detector
@@ -76,6 +76,7 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     Raises:
         EdgecrackError: source, model or output cannot be used; what was written stays.
     """
+    _keep_source_out_of_results(config)
     progress = ProgressLine(sys.stderr)
 
     def show(stats: StatsSnapshot) -> None:
@@ -106,6 +107,16 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
                 progress.end()
     print(json.dumps(summary.to_dict()) if as_json else describe(summary, config.out))
     return summary
+
+
+def _keep_source_out_of_results(config: StreamConfig) -> None:
+    """A new run clears the results of the one before, which may be what is to be read."""
+    source = Path(config.source).expanduser()
+    if source.exists() and source.resolve().is_relative_to(config.out.resolve()):
+        raise OutputError(
+            f"the source {config.source} lies in the folder of the results, {config.out}",
+            "give another --out",
+        )
 
 
 def describe(summary: StreamSummary, out: Path) -> str:

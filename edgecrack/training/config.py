@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -132,17 +133,21 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
         ("pooling", saved.pooling, own.pooling),
         ("gate bias", saved.gate_bias, own.gate_bias),
     ]
-    if "optimizer" in recipe:
-        pairs += [
-            ("optimizer", recipe["optimizer"]["name"], config.optimizer.name),
-            ("averaged weights", recipe["average_decay"] > 0, config.average_decay > 0),
-        ]
+    # The length of a run may be changed, and nothing else that decides its steps.
+    for name, asked in config.recipe().items():
+        if name in recipe and name != "epochs":
+            pairs.append((name.replace("_", " "), _as_json(recipe[name]), _as_json(asked)))
     for name, found, asked in pairs:
         if found != asked:
             raise TrainingError(
                 f"the checkpoint has {name} {found}, but {asked} was asked for",
                 "give the run's own options, or another --out",
             )
+
+
+def _as_json(value: Any) -> Any:
+    """A value as it comes back from JSON, where a pair is a list."""
+    return json.loads(json.dumps(value))
 
 
 def _in_range(name: str, value: float, lowest: float, highest: float) -> None:

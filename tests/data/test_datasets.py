@@ -246,11 +246,19 @@ def test_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None:
         open_dataset(folder).all_samples["b"].load()
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a nonsense", b"\x89PNG\r\n\x1a\n cut"])
-def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"GIF89a nonsense", "is damaged or not an image"),
+        (b"\x89PNG\r\n\x1a\n cut", "is cut short"),
+        (cv2.imencode(".jpg", np.full((64, 64), 90, np.uint8))[1].tobytes()[:-40], "is cut short"),
+    ],
+)
+def test_unreadable_image_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     folder = make_folder(tmp_path)
     (folder / "images" / "b.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"b\.png is not a readable image"):
+    with pytest.raises(DataError, match=rf"b\.png {problem}"):
         open_dataset(folder).all_samples["b"].image()
 
 
@@ -259,9 +267,12 @@ def test_image_that_vanished_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.png")
 
 
-def test_mask_of_class_numbers_is_refused_instead_of_read_as_empty(tmp_path: Path) -> None:
-    write_png(tmp_path / "mask.png", crack_mask() // 255)
-    with pytest.raises(DataError, match=r"mask\.png holds 0 and 1; multiply it by 255"):
+@pytest.mark.parametrize("value", [1, 2, 38])
+def test_mask_of_class_numbers_is_refused_instead_of_read_as_empty(
+    tmp_path: Path, value: int
+) -> None:
+    write_png(tmp_path / "mask.png", crack_mask() // 255 * value)
+    with pytest.raises(DataError, match=rf"mask\.png holds no value above {value}; convert it"):
         read_mask_image(tmp_path / "mask.png")
 
 

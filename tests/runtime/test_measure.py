@@ -6,23 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgecrack.counting import uint8_level
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.measure import find_regions, measure_cracks, threshold_level
+from edgecrack.runtime.measure import find_regions, measure_cracks
 from tests.runtime.fakes import Image, slow_regions
 
 
 @pytest.mark.parametrize(
     ("threshold", "level"),
-    [(0.0, 1), (0.5, 128), (0.55, 141), (0.2, 51), (0.4, 102), (0.6, 153), (1.0, 255)],
+    [(1e-9, 1), (0.5, 128), (0.55, 141), (0.2, 51), (0.4, 102), (0.6, 153), (1.0, 255)],
 )
-def test_threshold_level(threshold: float, level: int) -> None:
-    assert threshold_level(threshold) == level
+def test_uint8_level(threshold: float, level: int) -> None:
+    assert uint8_level(threshold) == level
 
 
-@pytest.mark.parametrize("threshold", [-0.01, 1.01, float("nan")])
+@pytest.mark.parametrize("threshold", [-0.01, 0.0, 1.01, float("nan")])
 def test_threshold_outside_0_to_1_is_refused(threshold: float) -> None:
     with pytest.raises(ConfigError, match="threshold"):
-        threshold_level(threshold)
+        uint8_level(threshold)
 
 
 def test_the_level_itself_counts_as_crack() -> None:
@@ -58,7 +59,7 @@ def test_find_regions_leaves_the_mask_alone() -> None:
 
 @given(
     arrays.arrays(np.uint8, st.tuples(st.integers(1, 14), st.integers(1, 14))),
-    st.floats(0, 1),
+    st.floats(0, 1, exclude_min=True),
     st.integers(0, 6),
 )
 def test_equals_the_flood_fill_reference(
@@ -66,7 +67,7 @@ def test_equals_the_flood_fill_reference(
 ) -> None:
     before = probability.copy()
     found = measure_cracks(probability, threshold, min_area_px)
-    crack = (probability >= threshold_level(threshold)).astype(np.uint8)
+    crack = (probability >= uint8_level(threshold)).astype(np.uint8)
     expected = slow_regions(crack, min_area_px)
     assert sorted(found.regions) == sorted(expected)
     areas = [region.area_px for region in found.regions]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecrack.counting import uint8_level
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.measure import threshold_level
 from edgecrack.runtime.predict import PredictConfig, Prediction, list_images, predict_images
 from tests.runtime.models import IdentityRunner
 
@@ -71,7 +71,7 @@ def test_the_mask_is_the_probability_at_the_threshold(tmp_path: Path, threshold:
     )
     probability = read(tmp_path / "out" / "wall.prob.png")
     mask = read(tmp_path / "out" / "wall.mask.png")
-    np.testing.assert_array_equal(mask == 255, probability >= threshold_level(threshold))
+    np.testing.assert_array_equal(mask == 255, probability >= uint8_level(threshold))
 
 
 def test_specks_leave_the_mask_but_not_the_probability(tmp_path: Path) -> None:

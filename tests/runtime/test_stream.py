@@ -18,10 +18,16 @@ from typing import Any
 
 import pytest
 
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, OutputError
 from edgecrack.progress import ProgressLine
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
-from edgecrack.runtime.stream import StreamConfig, describe, progress_text, stop_on_signals
+from edgecrack.runtime.stream import (
+    StreamConfig,
+    describe,
+    progress_text,
+    run_stream,
+    stop_on_signals,
+)
 from tests.runtime.fakes import read_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -326,6 +332,15 @@ class TestProgressLine:
         output.close()
         line.show("frame 1")
         line.end()
+
+
+@pytest.mark.parametrize("inside", ["overlay.mp4", "masks", "."])
+def test_a_source_among_the_results_is_refused_and_kept(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "overlay.mp4").write_bytes(b"a film")
+    with pytest.raises(OutputError, match="lies in the folder of the results"):
+        run_stream(StreamConfig(source=str(tmp_path / inside), out=tmp_path))
+    assert (tmp_path / "overlay.mp4").read_bytes() == b"a film"
 
 
 class TestStopOnSignals:
