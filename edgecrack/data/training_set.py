@@ -25,9 +25,9 @@ _DEFAULT_WALLS = 600
 _WALL_SIZE_HW = (320, 320)
 _HOLD_OUT_SHARE = 0.1
 _VALIDATION_SEED = 2**40  # beyond the seeds of training walls
-# People mark cracks about a pixel wider on each side than they are (median width 2.8 px in CFD
-# and 4.0 in uav315, against 2.0 in the exact masks of walls); a network that learns from both
-# needs one habit.
+# People mark cracks about a pixel wider on each side than they are: median width 3 px in CFD and
+# uav315, 1 px in the exact masks of walls (benchmarks/label_widths.py). A network that learns from
+# both needs one habit.
 _LABEL_WIDENING = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.uint8)
 
 

@@ -59,7 +59,7 @@ class CrackModule(pl.LightningModule):
         super().__init__()
         self.config = config
         self.network = CrackUNet(config.network)
-        # channels-last trained 1.6 times (float32) to 3 times (bfloat16) as fast on an x86 CPU
+        # channels-last is the faster layout for convolutions of few channels on a CPU
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.threshold = 0.5
         self.validation_scores: dict[str, float] = {}
