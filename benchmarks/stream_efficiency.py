@@ -32,6 +32,7 @@ from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E40
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.sinks import open_sinks  # noqa: E402
 from edgecrack.runtime.source import open_source  # noqa: E402
+from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 
 _BATCH = 4
 
@@ -75,6 +76,7 @@ def main() -> None:
     video = data / "video" / "wall_robot.mp4"
     parser.add_argument("--video", default=str(video) if video.exists() else "demo")
     options = parser.parse_args()
+    leave_cores_to_the_network()
     threads = len(os.sched_getaffinity(0))
     with open_detector(options.model, threads=threads) as detector:
         frames = tiles_of(options.video, detector, options.frames)

@@ -18,7 +18,7 @@ _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one se
 # A dynamic model gets no more tiles per call than this: activations of a tile at width 16 take
 # tens of MB, and on a CPU larger batches are no faster.
 _MAX_BATCH = 4
-_SPIN_US = "50"
+_SPIN_US = "200"
 
 
 def _default_threads() -> int:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import cv2
+
 from edgecrack.errors import ConfigError, OutputError
 from edgecrack.progress import ProgressLine
 from edgecrack.runtime.defaults import MIN_AREA_PX
@@ -77,6 +79,7 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
         EdgecrackError: source, model or output cannot be used; what was written stays.
     """
     _keep_source_out_of_results(config)
+    leave_cores_to_the_network()
     progress = ProgressLine(sys.stderr)
 
     def show(stats: StatsSnapshot) -> None:
@@ -107,6 +110,14 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
                 progress.end()
     print(json.dumps(summary.to_dict()) if as_json else describe(summary, config.out))
     return summary
+
+
+def leave_cores_to_the_network() -> None:
+    """Let OpenCV work in the calling thread only, for the whole process.
+
+    The network keeps all cores busy, and more threads of OpenCV only take turns with it.
+    """
+    cv2.setNumThreads(1)
 
 
 def _keep_source_out_of_results(config: StreamConfig) -> None:
