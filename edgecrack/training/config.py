@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -124,8 +125,8 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
     """Check that a checkpoint can be gone on with under a configuration.
 
     Raises:
-        TrainingError: it holds another network, other optimizer state, or averaged weights
-            where none are asked for (or the reverse).
+        TrainingError: it holds another network, or was made with other data or settings. Only
+            the number of epochs may differ.
     """
     own, recipe = config.network, saved.extra.get("training", {})
     pairs: list[tuple[str, Any, Any]] = [
@@ -134,9 +135,10 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
         ("gate bias", saved.gate_bias, own.gate_bias),
     ]
     # The length of a run may be changed, and nothing else that decides its steps.
-    for name, asked in config.recipe().items():
-        if name in recipe and name != "epochs":
-            pairs.append((name.replace("_", " "), _as_json(recipe[name]), _as_json(asked)))
+    found_leaves = _leaves(recipe)
+    for name, asked in _leaves(config.recipe()).items():
+        if name in found_leaves and name != "epochs":
+            pairs.append((name, found_leaves[name], asked))
     for name, found, asked in pairs:
         if found != asked:
             raise TrainingError(
@@ -145,9 +147,16 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
             )
 
 
-def _as_json(value: Any) -> Any:
-    """A value as it comes back from JSON, where a pair is a list."""
-    return json.loads(json.dumps(value))
+def _leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every single value under a readable name, as it comes back from JSON (pairs are lists)."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{path} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            found |= _leaves(value, name)
+        else:
+            found[name] = json.loads(json.dumps(value))
+    return found
 
 
 def _in_range(name: str, value: float, lowest: float, highest: float) -> None:
