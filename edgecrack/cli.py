@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -228,18 +228,32 @@ def export(
     batch: Annotated[
         str, typer.Option(metavar="COUNT", help='Tiles per call, or "dynamic".')
     ] = "dynamic",
+    check_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Images whose tiles join the check, beside random ones."
+        ),
+    ] = None,
 ) -> None:
     """Export a checkpoint to ONNX and check the file against it."""
     _require_train("export")
+    from edgecrack.artifacts import read_verified_spec
+    from edgecrack.export.check_tiles import tiles_of_images
     from edgecrack.export.graph import ExportConfig, export_checkpoint
     from edgecrack.files import make_folder
 
     size = None if batch == "dynamic" else _whole_number("--batch", batch)
+    config = ExportConfig(_tile_hw(tile), size)
+    tiles: Sequence[Any] = ()
+    if check_images is not None:
+        preparation = read_verified_spec(checkpoint).preprocess
+        tiles = tiles_of_images(check_images, preparation, config.tile_hw)
     make_folder(output.parent)
-    spec = export_checkpoint(checkpoint, output, ExportConfig(_tile_hw(tile), size))
+    spec = export_checkpoint(checkpoint, output, config, tiles)
     typer.echo(
         f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) and {output.name}.json: largest "
-        f"difference from torch {spec.extra['parity_levels']}/255\n"
+        f"difference from torch {spec.extra['parity_levels']}/255 on random and {len(tiles)} real "
+        "tiles\n"
         f"next: edgecrack stream --source demo --model {output}"
     )
 
