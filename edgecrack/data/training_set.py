@@ -23,7 +23,7 @@ from edgecrack.preprocess import PreprocessConfig, preprocess
 SYNTHETIC = "synthetic"
 _DEFAULT_WALLS = 600
 _WALL_SIZE_HW = (320, 320)
-_HOLD_OUT_SHARE = 0.1
+HOLD_OUT_SHARE = 0.1
 _VALIDATION_SEED = 2**40  # beyond the seeds of training walls
 # People mark cracks about a pixel wider on each side than they are: median width 3 px in CFD and
 # uav315, 1 px in the exact masks of walls (benchmarks/label_widths.py). A network that learns from
@@ -62,11 +62,12 @@ def load_training_set(
     config: PreprocessConfig,
     seed: int,
     on_message: Callable[[str], None] = lambda message: None,
+    hold_out: float = HOLD_OUT_SHARE,
 ) -> TrainingSet:
     """Read every dataset of a run.
 
     A folder's `train` and `val` splits are used where it has them; without a `val` split, or
-    with an empty one, a seeded tenth of the training images is held out. `synthetic:COUNT`
+    with an empty one, a seeded share of the training images is held out. `synthetic:COUNT`
     generates walls.
 
     Args:
@@ -74,6 +75,8 @@ def load_training_set(
         config: how frames are prepared.
         seed: decides hold-outs and generated walls.
         on_message: told what is being read.
+        hold_out: the share that is held out for validation where there is no `val` split, 0 to
+            0.5. With 0, all images are trained on, and validation uses the same images.
 
     Raises:
         ConfigError: a specification is malformed.
@@ -89,7 +92,7 @@ def load_training_set(
             on_message(f"generating {count} walls")
             _add_walls(result, count, config, seed)
             continue
-        train, validation = split_samples(dataset, seed)
+        train, validation = split_samples(dataset, seed, hold_out)
         on_message(f"reading {dataset.name}: {len(train)} train, {len(validation)} validation")
         for samples, target in ((train, result.train), (validation, result.validation)):
             for sample in samples:
@@ -98,7 +101,9 @@ def load_training_set(
     return result
 
 
-def split_samples(dataset: CrackDataset, seed: int) -> tuple[list[Sample], list[Sample]]:
+def split_samples(
+    dataset: CrackDataset, seed: int, hold_out: float = HOLD_OUT_SHARE
+) -> tuple[list[Sample], list[Sample]]:
     """Training and validation samples of a dataset; never any of its test split.
 
     Raises:
@@ -115,7 +120,7 @@ def split_samples(dataset: CrackDataset, seed: int) -> tuple[list[Sample], list[
         )
     if dataset.splits.get("val"):
         return train, dataset.samples("val")
-    held_out = max(1, round(len(train) * _HOLD_OUT_SHARE)) if len(train) > 1 else 0
+    held_out = max(1, round(len(train) * hold_out)) if len(train) > 1 and hold_out > 0 else 0
     # Ordered by a hash of the name, so that adding an image does not reshuffle the rest.
     ranked = sorted(train, key=lambda item: hashlib.sha256(f"{seed}:{item.name}".encode()).digest())
     names = {sample.name for sample in ranked[:held_out]}

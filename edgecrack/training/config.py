@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from edgecrack.artifacts import ModelSpec
 from edgecrack.data.augment import ROBOT_AUGMENT
 from edgecrack.data.patches import PatchConfig
+from edgecrack.data.training_set import HOLD_OUT_SHARE
 from edgecrack.errors import ConfigError, TrainingError
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
@@ -73,6 +74,8 @@ class TrainingConfig:
         average_decay: decay per step of an exponential moving average of the weights, which is
             what is validated and saved; 0 switches it off.
         precision: "32", or "bf16" for mixed bfloat16.
+        hold_out: share of a dataset's training images that is kept for validation where it has
+            no validation split, 0 to 0.5; with 0 validation uses the training images.
         seed: decides initial weights, patches and generated walls.
         resume: go on from `last.safetensors` in `out`.
     """
@@ -90,6 +93,7 @@ class TrainingConfig:
     steps_per_epoch: int = 250
     average_decay: float = 0.0
     precision: Precision = "32"
+    hold_out: float = HOLD_OUT_SHARE
     seed: int = 0
     resume: bool = False
 
@@ -103,6 +107,7 @@ class TrainingConfig:
         _in_range("epochs", self.epochs, 1, 100_000)
         _in_range("steps per epoch", self.steps_per_epoch, 1, 1_000_000)
         _in_range("average decay", self.average_decay, 0, 0.99999)
+        _in_range("hold-out share", self.hold_out, 0, 0.5)
         _in_range("seed", self.seed, 0, 2**32 - 1)
 
     def to_dict(self) -> dict[str, Any]:

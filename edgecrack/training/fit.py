@@ -104,7 +104,7 @@ def train(
     """
     last = config.out / f"{LAST}{SUFFIX}"
     _claim_folder(config, last)
-    data = load_training_set(config.data, config.preprocess, config.seed, on_message)
+    data = load_training_set(config.data, config.preprocess, config.seed, on_message, config.hold_out)
     pl.seed_everything(config.seed, verbose=False)
     module = CrackModule(config)
     sampler = PatchSampler(data.train.images, data.train.masks, config.patches, config.seed)
