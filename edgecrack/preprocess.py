@@ -21,7 +21,7 @@ class PreprocessConfig:
     """Parameters of `preprocess`; they travel in every model file's sidecar.
 
     Attributes:
-        clahe_clip: contrast limit of the adaptive histogram equalisation, > 0.
+        clahe_clip: contrast limit of the adaptive histogram equalisation; 0 leaves it out.
         clahe_grid: the frame is split into clahe_grid x clahe_grid cells, 1 to 64.
         gamma: exponent 1/gamma brightens dark pixels when gamma > 1, 0.1 to 10.
     """
@@ -31,10 +31,8 @@ class PreprocessConfig:
     gamma: float = 1.2
 
     def __post_init__(self) -> None:
-        if not 0 < self.clahe_clip <= 100:
-            raise ConfigError(
-                f"clahe_clip is {self.clahe_clip}", "give a number above 0, at most 100"
-            )
+        if not 0 <= self.clahe_clip <= 100:
+            raise ConfigError(f"clahe_clip is {self.clahe_clip}", "give a number from 0 to 100")
         # type(), because OpenCV takes neither 8.0 nor True.
         if type(self.clahe_grid) is not int or not 1 <= self.clahe_grid <= 64:
             raise ConfigError(f"clahe_grid is {self.clahe_grid}", "give 1 to 64 cells per side")
@@ -90,10 +88,10 @@ def preprocess(
     else:
         raise ConfigError(f"a frame has shape {frame.shape}", "give [H, W, 3] (BGR) or [H, W]")
     lowest, highest, _, _ = cv2.minMaxLoc(gray)
-    stretched = cv2.LUT(gray, _stretch_table(lowest, highest))
-    grid = (config.clahe_grid, config.clahe_grid)
-    equalised = cv2.createCLAHE(clipLimit=config.clahe_clip, tileGridSize=grid).apply(stretched)
-    result: NDArray[np.uint8] = np.asarray(
-        cv2.LUT(equalised, _gamma_table(config.gamma)), dtype=np.uint8
-    )
-    return result
+    result = cv2.LUT(gray, _stretch_table(lowest, highest))
+    if config.clahe_clip > 0:
+        grid = (config.clahe_grid, config.clahe_grid)
+        result = cv2.createCLAHE(clipLimit=config.clahe_clip, tileGridSize=grid).apply(result)
+    if config.gamma != 1:
+        result = cv2.LUT(result, _gamma_table(config.gamma))
+    return np.asarray(result, dtype=np.uint8)
