@@ -51,10 +51,6 @@ def noise(*shape: int, low: int = 0, high: int = 255, seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(low, high + 1, shape, dtype=np.uint8)
 
 
-def off_by(found: Image, expected: Image) -> int:
-    return int(np.abs(found.astype(int) - expected.astype(int)).max())
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("levels", [(0, 255), (90, 130), (12, 13), (3, 200)])
 def test_equals_the_definition_on_gray(size: tuple[int, int], levels: tuple[int, int]) -> None:
