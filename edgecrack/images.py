@@ -6,6 +6,8 @@ error, for training data and camera folders alike. Knows bytes and pixels, no pa
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,22 @@ class DamagedImageError(ValueError):
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file.
+    """Decode the bytes of an image file, turned upright where its EXIF data say so.
 
     Returns:
         uint8 [H, W, 3] in BGR order.
+
+    Raises:
+        DamagedImageError: the data is no image, or is cut short.
+    """
+    return np.asarray(decode_pixels(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+
+
+def decode_pixels(data: bytes, flags: int) -> NDArray[Any]:
+    """Decode the bytes of an image file as OpenCV's `IMREAD_` flags say.
+
+    Returns:
+        Shape and dtype as the flags and the file have them.
 
     Raises:
         DamagedImageError: the data is no image, or is cut short.
@@ -31,12 +45,12 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     if _is_cut_short(data):
         raise DamagedImageError("is cut short")
     try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:
         raise DamagedImageError(f"cannot be decoded: {error.err}") from error
     if image is None:
         raise DamagedImageError("is damaged or not an image")
-    return np.asarray(image, dtype=np.uint8)
+    return np.asarray(image)
 
 
 def _is_cut_short(data: bytes) -> bool:

@@ -6,29 +6,18 @@ and equalising them again for every patch. numpy only; knows nothing of tensors.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.datasets import CrackDataset, Sample, open_dataset
-from edgecrack.data.synthetic import WallConfig, generate_wall
-from edgecrack.errors import ConfigError, DataError
-from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.data.source_images import HOLD_OUT_SHARE, list_source, split_samples
+from edgecrack.data.sources import parse_sources
+from edgecrack.errors import DataError
+from edgecrack.preprocess import PreprocessConfig
 
-SYNTHETIC = "synthetic"
-_DEFAULT_WALLS = 600
-_WALL_SIZE_HW = (320, 320)
-HOLD_OUT_SHARE = 0.1
-_VALIDATION_SEED = 2**40  # beyond the seeds of training walls
-# People mark cracks about a pixel wider on each side than they are: median width 3 px in CFD and
-# uav315, 1 px in the exact masks of walls (benchmarks/label_widths.py). A network that learns from
-# both needs one habit.
-_LABEL_WIDENING = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.uint8)
+__all__ = ["HOLD_OUT_SHARE", "ImageSet", "TrainingSet", "load_training_set", "split_samples"]
 
 
 @dataclass
@@ -38,23 +27,37 @@ class ImageSet:
     Attributes:
         images: uint8 [H, W] each.
         masks: uint8 [H, W] each, 255 where there is crack.
+        names: "SOURCE/IMAGE" each, unique in a run.
+        sources: index of each image's source in `TrainingSet.sources`.
     """
 
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     masks: list[NDArray[np.uint8]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
 
-    def add(self, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+    def add(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], name: str, source: int
+    ) -> None:
         """Add one preprocessed image with its truth."""
         self.images.append(image)
         self.masks.append(mask)
+        self.names.append(name)
+        self.sources.append(source)
 
 
 @dataclass
 class TrainingSet:
-    """What a run trains on and what it validates on."""
+    """What a run trains on and what it validates on.
+
+    Attributes:
+        sources: name and weight of each; the share of the patches that come from a source is its
+            weight over the sum of all.
+    """
 
     train: ImageSet
     validation: ImageSet
+    sources: tuple[tuple[str, float], ...] = ()
 
 
 def load_training_set(
@@ -64,14 +67,14 @@ def load_training_set(
     on_message: Callable[[str], None] = lambda message: None,
     hold_out: float = HOLD_OUT_SHARE,
 ) -> TrainingSet:
-    """Read every dataset of a run.
+    """Read every data source of a run.
 
-    A folder's `train` and `val` splits are used where it has them; without a `val` split, or
-    with an empty one, a seeded share of the training images is held out. `synthetic:COUNT`
-    generates walls.
+    A dataset's `train` and `val` splits are used where it has them; without a `val` split, or
+    with an empty one, a seeded share of the training images is held out, as it is of images
+    without crack.
 
     Args:
-        specifications: dataset folders and "synthetic[:COUNT]".
+        specifications: data sources as `parse_source` reads them.
         config: how frames are prepared.
         seed: decides hold-outs and generated walls.
         on_message: told what is being read.
@@ -79,80 +82,40 @@ def load_training_set(
             0.5. With 0, all images are trained on, and validation uses the same images.
 
     Raises:
-        ConfigError: a specification is malformed.
+        ConfigError: a source is malformed, or the sources do not go together.
         DataError: a file is missing, unreadable, or does not fit its partner, or a dataset
-            leaves nothing to train on.
+            leaves nothing to train on or marks no crack at all.
     """
+    sources = parse_sources(specifications)
     # Every folder is checked before the first is read, so that a mistake shows at once.
-    datasets = {text: _open(text) for text in specifications}
-    result = TrainingSet(ImageSet(), ImageSet())
-    for text, dataset in datasets.items():
-        if dataset is None:
-            count = _wall_count(text)
-            on_message(f"generating {count} walls")
-            _add_walls(result, count, config, seed)
-            continue
-        train, validation = split_samples(dataset, seed, hold_out)
-        on_message(f"reading {dataset.name}: {len(train)} train, {len(validation)} validation")
-        for samples, target in ((train, result.train), (validation, result.validation)):
-            for sample in samples:
-                image, mask = sample.load()
-                target.add(preprocess(image, config), mask)
+    listed = [list_source(source, config, seed, hold_out) for source in sources]
+    shares = tuple(
+        (source.name, float(source.weight or len(images.train.names)))
+        for source, images in zip(sources, listed, strict=True)
+    )
+    result = TrainingSet(ImageSet(), ImageSet(), shares)
+    for number, (source, images) in enumerate(zip(sources, listed, strict=True)):
+        on_message(images.message)
+        for part, target in ((images.train, result.train), (images.validation, result.validation)):
+            for name, image, mask in part.read():
+                target.add(image, mask, f"{source.name}/{name}", number)
+        if source.kind == "labelled":
+            _check_cracks(source.name, result.train.masks[-len(images.train.names) :])
     return result
 
 
-def split_samples(
-    dataset: CrackDataset, seed: int, hold_out: float = HOLD_OUT_SHARE
-) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples of a dataset; never any of its test split.
-
-    Raises:
-        DataError: the splits leave nothing to train on.
-    """
-    reserved = {name for split in ("val", "test") for name in dataset.splits.get(split, ())}
-    if "train" in dataset.splits:
-        train = dataset.samples("train")
-    else:
-        train = [sample for sample in dataset.samples() if sample.name not in reserved]
-    if not train:
+def _check_cracks(name: str, masks: Sequence[NDArray[np.uint8]]) -> None:
+    """Refuse a labelled source whose masks mark nothing, or nearly everything."""
+    crack = sum(int(np.count_nonzero(mask)) for mask in masks)
+    share = crack / sum(mask.size for mask in masks)
+    if crack == 0:
         raise DataError(
-            f"the splits of {dataset.folder} leave no image to train on", "mend splits.json"
+            f"no training image has any crack: all {len(masks)} masks of {name!r} are black",
+            "check that crack is white in the masks, or give images without crack as clean:DIR",
         )
-    if dataset.splits.get("val"):
-        return train, dataset.samples("val")
-    held_out = max(1, round(len(train) * hold_out)) if len(train) > 1 and hold_out > 0 else 0
-    # Ordered by a hash of the name, so that adding an image does not reshuffle the rest.
-    ranked = sorted(train, key=lambda item: hashlib.sha256(f"{seed}:{item.name}".encode()).digest())
-    names = {sample.name for sample in ranked[:held_out]}
-    validation = [sample for sample in train if sample.name in names]
-    return [sample for sample in train if sample.name not in names], validation or train
-
-
-def _open(text: str) -> CrackDataset | None:
-    if text == SYNTHETIC or text.startswith(f"{SYNTHETIC}:"):
-        _wall_count(text)
-        return None
-    return open_dataset(Path(text))
-
-
-def _wall_count(text: str) -> int:
-    _, _, count = text.partition(":")
-    if not count:
-        return _DEFAULT_WALLS
-    if not count.isdecimal() or not 10 <= int(count) <= 100_000:
-        raise ConfigError(
-            f"{text!r} asks for {count!r} walls", "give synthetic:COUNT, 10 to 100000"
+    if share > 0.5:
+        raise DataError(
+            f"{100 * share:.0f} % of the pixels in the {len(masks)} training masks of {name!r} "
+            "are crack",
+            "invert the masks: crack is white, the rest black",
         )
-    return int(count)
-
-
-def _add_walls(result: TrainingSet, count: int, config: PreprocessConfig, seed: int) -> None:
-    first = seed * 100_000
-    for target, seeds in (
-        (result.train, range(first, first + count)),
-        (result.validation, range(_VALIDATION_SEED, _VALIDATION_SEED + max(1, count // 50))),
-    ):
-        for wall_seed in seeds:
-            wall = generate_wall(WallConfig(seed=wall_seed, size_hw=_WALL_SIZE_HW))
-            widened = cv2.dilate(wall.mask, _LABEL_WIDENING)
-            target.add(preprocess(wall.image, config), np.asarray(widened, dtype=np.uint8))

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from edgecrack.data.datasets import CrackDataset, open_dataset, read_image, read_mask_image
+from edgecrack.data.datasets import CrackDataset, open_dataset
 from edgecrack.errors import ConfigError, DataError
-
-HW = (24, 32)
-CFD_LABELS = np.array([[1, 2, 3], [4, 2, 1]], np.uint8)
-
-
-def write_png(path: Path, array: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.asarray(array, np.uint8))
-
-
-def crack_mask() -> Any:
-    mask = np.zeros(HW, np.uint8)
-    mask[10:12, 4:28] = 255
-    return mask
-
-
-def make_folder(folder: Path, names: tuple[str, ...] = ("a", "b", "c")) -> Path:
-    for index, name in enumerate(names):
-        write_png(folder / "images" / f"{name}.png", np.full((*HW, 3), 90 + index))
-        write_png(folder / "masks" / f"{name}.png", crack_mask())
-    return folder
-
-
-def make_cfd(folder: Path) -> Path:
-    """CFD's layout: three labelled images and one distractor without a label."""
-    savemat = pytest.importorskip("scipy.io", reason="reading .mat files needs scipy").savemat
-    for name in ("001", "002", "003", "201"):
-        write_png(folder / "images" / f"{name}.jpg", np.full((2, 3, 3), 120))
-    (folder / "ground_truth").mkdir()
-    for name in ("001", "002", "003"):
-        truth = {"Segmentation": CFD_LABELS, "Boundaries": CFD_LABELS > 1}
-        savemat(folder / "ground_truth" / f"{name}.mat", {"groundTruth": truth})
-    return folder
-
-
-def write_splits(folder: Path, document: Any) -> None:
-    text = document if isinstance(document, str) else json.dumps(document)
-    (folder / "splits.json").write_text(text)
-
+from tests.data.folders import (
+    HW,
+    crack_mask,
+    make_cfd,
+    make_folder,
+    turn_by_exif,
+    write_image,
+    write_splits,
+)
 
 # ---- the real sets
 
@@ -104,6 +72,13 @@ def test_uav315_has_one_mask_with_transparency_whose_colour_counts(data_folder: 
     assert np.unique(mask).tolist() == [0, 255]
 
 
+def test_every_mask_of_uav315_reads_as_bright_is_crack(data_folder: Path) -> None:
+    for sample in real(data_folder, "uav315").samples():
+        raw = cv2.imread(str(sample.mask_path), cv2.IMREAD_COLOR)
+        assert raw is not None
+        assert np.array_equal(sample.mask() > 0, raw[..., 0] >= 128), sample.name
+
+
 # ---- made-up sets
 
 
@@ -142,14 +117,26 @@ def test_cfd_label_2_alone_is_crack(tmp_path: Path) -> None:
     assert [path.name for path in dataset.unlabelled] == ["201.jpg"]
 
 
-def test_mask_brightness_is_cut_in_the_middle(tmp_path: Path) -> None:
-    write_png(tmp_path / "mask.png", [[0, 1, 127, 128, 254, 255]])
-    assert read_mask_image(tmp_path / "mask.png").tolist() == [[0, 0, 0, 255, 255, 255]]
-
-
 def test_names_need_not_be_ascii(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "Brücke", ("Riß 1",))
     assert open_dataset(folder).all_samples["Riß 1"].load()[0].shape == (*HW, 3)
+
+
+def test_exif_turns_neither_image_nor_mask(tmp_path: Path) -> None:
+    """What is stored counts: a camera writes the turn beside the pixels, a mask has none."""
+    folder = make_folder(tmp_path, ("a",))
+    (folder / "images" / "a.png").unlink()
+    picture = np.zeros((*HW, 3), np.uint8)
+    picture[:8, :8] = 255
+    write_image(folder / "images" / "a.jpg", picture)
+    turn_by_exif(folder / "images" / "a.jpg", 6)
+    turned = cv2.imread(str(folder / "images" / "a.jpg"))
+    assert turned is not None
+    assert turned.shape[:2] == HW[::-1]
+    image, mask = open_dataset(folder).all_samples["a"].load()
+    assert image.shape[:2] == mask.shape == HW
+    assert image[:7, :7].min() > 200
+    assert image[10:, 10:].max() < 50
 
 
 # ---- every mistake, on opening
@@ -164,7 +151,7 @@ def remove_mask(folder: Path) -> None:
 
 
 def two_of_one_name(folder: Path) -> None:
-    write_png(folder / "images" / "b.jpg", np.zeros((*HW, 3)))
+    write_image(folder / "images" / "b.jpg", np.zeros((*HW, 3)))
 
 
 def empty_images(folder: Path) -> None:
@@ -203,32 +190,6 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         open_dataset(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(
-    ("document", "split_set", "kind", "words"),
-    [
-        ("{not json", None, DataError, "cannot read"),
-        (["a", "b"], None, DataError, "is not a split file"),
-        ({"train": "a"}, None, DataError, "is not a split file"),
-        ({"train": [1, 2]}, None, DataError, "is not a split file"),
-        ({"train": ["a", "zebra"]}, None, DataError, "lists 'zebra' in 'train'"),
-        ({"mine": {"train": ["a"]}}, None, ConfigError, "no split set 'paper'.*choose.*mine"),
-        ({"mine": {"train": ["a"]}}, "yours", ConfigError, "no split set 'yours'"),
-        ({"mine": {"train": ["a"]}, "other": 3}, "other", DataError, "is not a split file"),
-        ({"train": ["a"]}, "paper", ConfigError, "no split set 'paper'"),
-        (None, "paper", ConfigError, "there is no .*splits.json"),
-    ],
-)
-def test_mistakes_in_splits_json(
-    tmp_path: Path, document: Any, split_set: str | None, kind: type[Exception], words: str
-) -> None:
-    folder = make_folder(tmp_path)
-    if document is not None:
-        write_splits(folder, document)
-    with pytest.raises(kind, match=words) as caught:
-        open_dataset(folder, split_set)
-    assert "splits.json" in str(caught.value)
-
-
 def test_cfd_distractors_have_no_label_to_be_listed(tmp_path: Path) -> None:
     folder = make_cfd(tmp_path)
     write_splits(folder, {"test": ["001", "201"]})
@@ -241,56 +202,25 @@ def test_cfd_distractors_have_no_label_to_be_listed(tmp_path: Path) -> None:
 
 def test_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    write_png(folder / "masks" / "b.png", np.zeros((10, 20)))
+    write_image(folder / "masks" / "b.png", np.zeros((10, 20)))
     with pytest.raises(DataError, match=r"b\.png is 20x10 px but b\.png is 32x24"):
         open_dataset(folder).all_samples["b"].load()
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "is empty"),
-        (b"GIF89a nonsense", "is damaged or not an image"),
-        (b"\x89PNG\r\n\x1a\n cut", "is cut short"),
-        (cv2.imencode(".jpg", np.full((64, 64), 90, np.uint8))[1].tobytes()[:-40], "is cut short"),
-    ],
-)
-def test_unreadable_image_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_mask_of_the_turned_image_is_explained(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, ("a",))
+    (folder / "images" / "a.png").unlink()
+    write_image(folder / "images" / "a.jpg", np.zeros((*HW, 3)))
+    turn_by_exif(folder / "images" / "a.jpg", 6)
+    write_image(folder / "masks" / "a.png", crack_mask().T)
+    with pytest.raises(DataError, match=r"24x32 px but a\.jpg is 32x24; .*EXIF.*save the image"):
+        open_dataset(folder).all_samples["a"].load()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_empty_split_is_refused_when_it_is_asked_for(tmp_path: Path, split: str) -> None:
     folder = make_folder(tmp_path)
-    (folder / "images" / "b.png").write_bytes(content)
-    with pytest.raises(DataError, match=rf"b\.png {problem}"):
-        open_dataset(folder).all_samples["b"].image()
-
-
-def test_image_that_vanished_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot read image .*gone\.png: No such file"):
-        read_image(tmp_path / "gone.png")
-
-
-@pytest.mark.parametrize("value", [1, 2, 38])
-def test_mask_of_class_numbers_is_refused_instead_of_read_as_empty(
-    tmp_path: Path, value: int
-) -> None:
-    write_png(tmp_path / "mask.png", crack_mask() // 255 * value)
-    with pytest.raises(DataError, match=rf"mask\.png holds no value above {value}; convert it"):
-        read_mask_image(tmp_path / "mask.png")
-
-
-@pytest.mark.parametrize("kind", ["noise", "other variable"])
-def test_damaged_mat_file_is_named(tmp_path: Path, kind: str) -> None:
-    folder = make_cfd(tmp_path)
-    path = folder / "ground_truth" / "002.mat"
-    if kind == "noise":
-        path.write_bytes(b"MATLAB" * 40)
-    else:
-        pytest.importorskip("scipy.io").savemat(path, {"other": CFD_LABELS})
-    with pytest.raises(DataError, match=r"002\.mat is not a CFD label file"):
-        open_dataset(folder).all_samples["002"].mask()
-
-
-def test_mat_file_that_vanished_is_named(tmp_path: Path) -> None:
-    folder = make_cfd(tmp_path)
-    sample = open_dataset(folder).all_samples["002"]
-    sample.mask_path.unlink()
-    with pytest.raises(DataError, match=r"002\.mat: No such file"):
-        sample.mask()
+    write_splits(folder, {"train": ["a"], "test": ["b"], split: []})
+    dataset = open_dataset(folder)
+    with pytest.raises(DataError, match=rf"split '{split}' of .* is empty; list images in"):
+        dataset.samples(split)

@@ -26,8 +26,16 @@ from edgecrack.data.synthetic import (
 from edgecrack.data.synthetic.canvas import Canvas, bounding_box
 from edgecrack.data.synthetic.crack_paint import CrackLook, paint_cracks
 from edgecrack.data.synthetic.crack_paths import dress, walk
+from edgecrack.data.synthetic.distractors import (
+    DISTRACTORS,
+    LYING,
+    MARKINGS,
+    OBJECTS,
+    STANDING,
+    Painter,
+)
+from edgecrack.data.synthetic.perspective import ground_view, thin_mask
 from edgecrack.data.synthetic.surfaces import SURFACES, render_surface
-from edgecrack.data.synthetic.wall import DISTRACTORS, MARKINGS, OBJECTS, Painter
 from edgecrack.errors import ConfigError, OutputError
 
 SMALL = (96, 128)
@@ -193,6 +201,22 @@ class TestDistractors:
             changed += not np.array_equal(image, canvas.image)
         assert changed >= 6
 
+    @pytest.mark.parametrize("hw", [(32, 32), (33, 90), (330, 70)])
+    @pytest.mark.parametrize("painter", DISTRACTORS, ids=lambda painter: painter.__name__)
+    def test_each_shows_at_any_size_and_repeats(
+        self, painter: Painter, hw: tuple[int, int]
+    ) -> None:
+        shown = 0
+        for seed in range(10):
+            first, second = plain_canvas(hw, 130.0), plain_canvas(hw, 130.0)
+            painter(first, np.random.default_rng(seed))
+            painter(second, np.random.default_rng(seed))
+            np.testing.assert_array_equal(first.image, second.image)
+            assert not first.mask.any()
+            shown += bool((np.abs(first.image - 130.0) > 8.0).any())
+        # A smooth patch differs from a plain surface in its outline alone, at times little.
+        assert shown >= 6
+
     @pytest.mark.parametrize("painter", MARKINGS, ids=lambda painter: painter.__name__)
     def test_markings_never_take_a_crack_away(self, painter: Painter) -> None:
         canvas = plain_canvas(SMALL)
@@ -212,10 +236,71 @@ class TestDistractors:
         assert all(share < 1.0 for share in left.values()), left
 
     def test_every_distractor_can_be_drawn_on_some_surface(self) -> None:
+        assert set(LYING) | set(STANDING) == set(OBJECTS)
+        assert not set(LYING) & set(STANDING)
         for table in (MARKINGS, OBJECTS):
             for painter, weights in table.items():
                 assert set(weights) == set(SURFACES), painter.__name__
                 assert max(weights.values()) > 0
+
+
+class TestGroundView:
+    """A surface seen aslant: picture and mask move together, thin cracks stay thin."""
+
+    @staticmethod
+    def seen(seed: int, width_px: float, hw: tuple[int, int] = (160, 200)) -> Canvas:
+        rng = np.random.default_rng(seed)
+        canvas = plain_canvas((int(1.3 * hw[0]), int(1.3 * hw[1])))
+        points = walk(rng, (-5.0, 0.65 * hw[0]), 0.0, 2 * hw[1], 0.4)
+        path = dress(rng, points, width_px, (0.0, 0.0), 0.0)
+        paint_cracks(canvas, [path], CrackLook(depth=0.9, grit=0.0), rng)
+        return ground_view(canvas, hw, rng)
+
+    def test_the_mask_lies_on_the_dark_pixels(self) -> None:
+        for seed in range(12):
+            canvas = self.seen(seed, 4.0)
+            dark = canvas.image[..., 0] < 110.0
+            assert canvas.mask.any()
+            assert set(np.unique(canvas.mask)) == {0, 255}
+            near = cv2.dilate(canvas.mask, np.ones((3, 3), np.uint8)) > 0
+            assert near[dark].mean() > 0.99
+            assert (canvas.image[..., 0][canvas.mask > 0] < 160.0).mean() > 0.95
+
+    def test_a_crack_remains_one_piece_and_thin(self) -> None:
+        pieces = []
+        for seed in range(12):
+            canvas = self.seen(seed, 2.0)
+            pieces.append(components(canvas.mask))
+            assert np.count_nonzero(canvas.mask) < 0.04 * canvas.mask.size
+        assert np.median(pieces) == 1
+
+    def test_other_sizes_and_strips_make_no_seam(self) -> None:
+        ramp = np.linspace(20.0, 220.0, 520, dtype=np.float32)[:, None, None]
+        image = np.broadcast_to(ramp, (520, 60, 3)).copy()
+        canvas = Canvas(image, np.zeros((520, 60), np.uint8))
+        for seed in range(6):
+            seen = ground_view(canvas, (400, 46), np.random.default_rng(seed))
+            assert seen.image.shape == (400, 46, 3)
+            steps = np.abs(np.diff(seen.image[..., 0], n=2, axis=0)).max()
+            assert steps < 0.6
+
+    @pytest.mark.parametrize("offset_px", [0.0, 0.3, 0.5, 0.8])
+    @pytest.mark.parametrize(("width_px", "kept"), [(0.4, False), (0.7, True), (1.0, True)])
+    def test_half_a_pixel_is_where_a_line_leaves_the_mask(
+        self, offset_px: float, width_px: float, kept: bool
+    ) -> None:
+        for transposed in (False, True):
+            share = np.zeros((20, 20), np.uint8)
+            first = 9.0 + offset_px
+            for row in range(8, 13):
+                covered = min(row + 1.0, first + width_px) - max(float(row), first)
+                share[row] = round(255 * max(covered, 0.0))
+            mask = thin_mask(share.T.copy() if transposed else share)
+            mask = mask.T if transposed else mask
+            # A line that fills two pixels by half takes both.
+            marked = (mask[:, 5:15] > 0).sum(axis=0)
+            assert marked.min() >= int(kept)
+            assert marked.max() <= (2 if width_px == 1.0 else int(kept))
 
 
 class TestWallConfig:

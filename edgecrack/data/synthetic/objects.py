@@ -174,9 +174,10 @@ def inspection_mark(canvas: Canvas, rng: np.random.Generator) -> None:
     x, y = random_place(canvas, rng)
     text = canvas.blank()
     words = f"{rng.integers(1, 99)}-{rng.integers(1, 9)}" if rng.random() < 0.7 else "x"
-    scale = rng.uniform(0.5, 1.4) * min(canvas.hw) / 300.0
+    unit = min(canvas.hw) / 300.0
+    scale = rng.uniform(0.5, 1.4) * unit
     thickness = int(rng.integers(1, 4))
-    at = (int(x) - 20, int(y))
+    at = (int(x - 20.0 * unit), int(y))
     cv2.putText(text, words, at, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness, cv2.LINE_AA)
     text = worn(soft(text, 0.6), rng, rng.uniform(0.05, 0.4), 8.0)
     colours = ((230.0, 230.0, 230.0), (40.0, 40.0, 190.0), (45.0, 45.0, 45.0), (180.0, 90.0, 30.0))

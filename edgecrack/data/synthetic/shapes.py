@@ -41,9 +41,29 @@ def random_place(canvas: Canvas, rng: np.random.Generator) -> tuple[float, float
     return rng.uniform(0.08, 0.92) * width, rng.uniform(0.08, 0.92) * height
 
 
+def far_flung_place(canvas: Canvas, rng: np.random.Generator) -> tuple[float, float]:
+    """A point of the picture, x and y; as often near its border, where things are cut off."""
+    if rng.random() < 0.5:
+        return random_place(canvas, rng)
+    height, width = canvas.hw
+    along, border = rng.uniform(0.0, 1.0), rng.uniform(-0.06, 0.1)
+    place = ((along, border), (along, 1.0 - border), (border, along), (1.0 - border, along))
+    x, y = place[int(rng.integers(0, 4))]
+    return x * width, y * height
+
+
+def local_brightness(canvas: Canvas, place_xy: tuple[float, float]) -> float:
+    """Mean level of the surface around a place, 25 to 235."""
+    height, width = canvas.hw
+    x = int(np.clip(place_xy[0], 8, width - 8))
+    y = int(np.clip(place_xy[1], 8, height - 8))
+    part = canvas.image[max(0, y - 16) : y + 16, max(0, x - 16) : x + 16]
+    return float(np.clip(part.mean(), 25.0, 235.0))
+
+
 def right_angle(rng: np.random.Generator) -> float:
-    """An angle close to level or upright, radians; now and then any other."""
-    if rng.random() < 0.2:
+    """An angle close to level or upright, radians; almost as often any other."""
+    if rng.random() < 0.45:
         return float(rng.uniform(0.0, np.pi))
     return float(rng.integers(0, 2) * np.pi / 2.0 + rng.normal(0.0, 0.05))
 
@@ -66,6 +86,33 @@ def blob(
     field = fractal_noise(rng, (y1 - y0, x1 - x0), radius_px, 1.5, gain=0.62)
     inside = smooth_step(1.0 - distance + np.float32(raggedness) * field, -0.06, 0.06)
     coverage[y0:y1, x0:x1] = (inside * 255.0).astype(np.uint8)
+    return coverage
+
+
+def ring(side_px: int, radius_px: float, thickness_px: float | None) -> ByteArray:
+    """Coverage of a circle about the middle of a square; filled where thickness is None."""
+    span = np.arange(side_px, dtype=np.float32) - np.float32((side_px - 1) / 2.0)
+    distance = np.hypot(span[:, None], span[None, :])
+    share = np.float32(radius_px + 0.5) - distance
+    if thickness_px is not None:
+        share = np.float32(0.5 * thickness_px + 0.5) - np.abs(distance - np.float32(radius_px))
+    return np.asarray(np.clip(share, 0.0, 1.0) * 255.0, dtype=np.uint8)
+
+
+def oval(
+    canvas: Canvas,
+    centre_xy: tuple[float, float],
+    axes_px: tuple[float, float],
+    angle_rad: float,
+    thickness: int = -1,
+) -> ByteArray:
+    """Coverage of an ellipse, anti-aliased; filled where thickness is negative."""
+    coverage = canvas.blank()
+    fixed = 1 << _FIXED_POINT_BITS
+    at = (int(centre_xy[0] * fixed), int(centre_xy[1] * fixed))
+    axes = (max(1, int(axes_px[0] * fixed)), max(1, int(axes_px[1] * fixed)))
+    degrees = float(np.rad2deg(angle_rad))
+    cv2.ellipse(coverage, at, axes, degrees, 0, 360, 255, thickness, cv2.LINE_AA, _FIXED_POINT_BITS)
     return coverage
 
 

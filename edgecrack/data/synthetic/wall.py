@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecrack.data.synthetic import markings, objects
+from edgecrack.data.synthetic import covers
 from edgecrack.data.synthetic.camera import photograph, to_bytes
 from edgecrack.data.synthetic.canvas import Canvas
 from edgecrack.data.synthetic.crack_nets import map_cracks, stepped_crack
 from edgecrack.data.synthetic.crack_paint import paint_cracks, random_look
-from edgecrack.data.synthetic.crack_paths import CrackPath, branched_crack
-from edgecrack.data.synthetic.noise import ByteArray
+from edgecrack.data.synthetic.crack_paths import CrackPath, branched_crack, dress
+from edgecrack.data.synthetic.distractors import Painter, draw_painters
+from edgecrack.data.synthetic.noise import ByteArray, smooth_sequence
+from edgecrack.data.synthetic.perspective import ground_view
 from edgecrack.data.synthetic.surfaces import SURFACES, BrickBond, Surface, render_surface
 from edgecrack.errors import ConfigError
 
-Painter = Callable[[Canvas, np.random.Generator], None]
-
-# Painted before the cracks, with how often each is drawn on each surface.
-MARKINGS: dict[Painter, dict[Surface, float]] = {
-    markings.straight_joint: {"concrete": 1.2, "asphalt": 1.0, "brick": 0.4},
-    markings.formwork: {"concrete": 1.0, "asphalt": 0.0, "brick": 0.0},
-    markings.stain: {"concrete": 1.4, "asphalt": 1.0, "brick": 1.0},
-    markings.drips: {"concrete": 1.0, "asphalt": 0.1, "brick": 0.8},
-    markings.lane_paint: {"concrete": 0.4, "asphalt": 1.3, "brick": 0.2},
-    markings.bug_holes: {"concrete": 1.4, "asphalt": 0.8, "brick": 0.5},
-    markings.scratches: {"concrete": 0.8, "asphalt": 0.6, "brick": 0.5},
-    markings.smooth_patch: {"concrete": 0.5, "asphalt": 0.7, "brick": 0.3},
-    objects.inspection_mark: {"concrete": 0.4, "asphalt": 0.3, "brick": 0.3},
-}
-# Painted over the cracks.
-OBJECTS: dict[Painter, dict[Surface, float]] = {
-    objects.shadow: {"concrete": 1.2, "asphalt": 1.4, "brick": 1.2},
-    objects.cable: {"concrete": 0.7, "asphalt": 0.4, "brick": 0.8},
-    objects.debris: {"concrete": 0.4, "asphalt": 0.8, "brick": 0.2},
-    objects.manhole: {"concrete": 0.3, "asphalt": 0.7, "brick": 0.1},
-    objects.object_edge: {"concrete": 0.7, "asphalt": 0.6, "brick": 0.6},
-}
-DISTRACTORS: tuple[Painter, ...] = (*MARKINGS, *OBJECTS)
-
 _SMALLEST_PX = 32
 _LARGEST_PX = 8192
+_SLANTING_SHARE = 0.18
 
 
 @dataclass(frozen=True)
@@ -53,8 +31,9 @@ class WallConfig:
         seed: the same configuration with the same seed gives the same bytes; 0 or more.
         size_hw: height and width in pixels, each 32 to 8192.
         surface: the material; None draws it from the seed.
-        crack_count: number of separate cracks; None draws 0 to 4, 0 with probability 0.2.
-        distractor_count: number of things that are not cracks; None draws 0 to 5.
+        crack_count: number of separate cracks; None draws 0 to 4, 0 with probability 0.24.
+        distractor_count: number of things that are not cracks; None draws 0 to 6, one
+            more where there is no crack.
         camera_effects: whether light, lens, noise and compression are simulated.
 
     Raises:
@@ -115,33 +94,58 @@ def generate_wall(config: WallConfig) -> Wall:
     """
     rng = np.random.default_rng(config.seed)
     drawn_surface = SURFACES[int(rng.choice(3, p=(0.45, 0.37, 0.18)))]
-    drawn_cracks = int(rng.choice(5, p=(0.2, 0.43, 0.22, 0.1, 0.05)))
-    drawn_distractors = int(rng.choice(6, p=(0.14, 0.24, 0.24, 0.18, 0.12, 0.08)))
+    drawn_cracks = int(rng.choice(5, p=(0.24, 0.41, 0.21, 0.09, 0.05)))
+    drawn_distractors = int(rng.choice(6, p=(0.1, 0.2, 0.22, 0.21, 0.16, 0.11)))
+    drawn_distractors += int(drawn_cracks == 0)
     surface = config.surface or drawn_surface
     cracks = drawn_cracks if config.crack_count is None else config.crack_count
     distractors = drawn_distractors if config.distractor_count is None else config.distractor_count
-    image, bond = render_surface(surface, config.size_hw, rng)
-    canvas = Canvas(image, np.zeros(config.size_hw, dtype=np.uint8))
-    below, above = _draw_painters(surface, distractors, rng)
+    slanting = rng.random() < _SLANTING_SHARE
+    hw = _enlarged(config.size_hw) if slanting else config.size_hw
+    image, bond = render_surface(surface, hw, rng)
+    canvas = Canvas(image, np.zeros(hw, dtype=np.uint8))
+    below, lying, standing = draw_painters(surface, distractors, rng)
     for painter in below:
         painter(canvas, rng)
+    if cracks and covers.manhole_cover in lying and rng.random() < 0.5:
+        cracks -= 1
+        lying[lying.index(covers.manhole_cover)] = _cracked_surround(canvas, rng)
     for _ in range(cracks):
         add_crack(canvas, rng, surface, bond)
-    for painter in above:
+    for painter in lying:
+        painter(canvas, rng)
+    if slanting:
+        canvas = ground_view(canvas, config.size_hw, rng)
+    for painter in standing:
         painter(canvas, rng)
     picture = photograph(canvas.image, rng) if config.camera_effects else to_bytes(canvas.image)
     return Wall(picture, canvas.mask, surface)
 
 
-def _draw_painters(
-    surface: Surface, count: int, rng: np.random.Generator
-) -> tuple[list[Painter], list[Painter]]:
-    """Which distractors a wall gets, those under its cracks and those over them."""
-    weights = np.array([(MARKINGS | OBJECTS)[painter][surface] for painter in DISTRACTORS])
-    drawn = rng.choice(len(DISTRACTORS), size=count, p=weights / weights.sum())
-    chosen = [DISTRACTORS[index] for index in drawn.tolist()]
-    below = [painter for painter in chosen if painter in MARKINGS]
-    return below, [painter for painter in chosen if painter in OBJECTS]
+def _enlarged(hw: tuple[int, int]) -> tuple[int, int]:
+    """The size of a surface of which a slanting view shows the near end about as it is."""
+    return int(1.3 * hw[0]), int(1.3 * hw[1])
+
+
+def _cracked_surround(canvas: Canvas, rng: np.random.Generator) -> Painter:
+    """Crack the road around a place, and return who sets a manhole cover there."""
+    height, width = canvas.hw
+    place = (rng.uniform(0.15, 0.85) * width, rng.uniform(0.15, 0.85) * height)
+    count = int(rng.integers(50, 140))
+    turn = rng.uniform(0.0, 2.0 * np.pi) + np.linspace(0.0, rng.uniform(1.5, 5.5), count)
+    radius = rng.uniform(0.25, 0.42) * min(height, width)
+    reach = radius * (1.0 + 0.08 * smooth_sequence(rng, count, 25.0))
+    reach += 1.3 * smooth_sequence(rng, count, 3.0)
+    arc = np.stack([place[0] + reach * np.cos(turn), place[1] + reach * np.sin(turn)], axis=1)
+    width_px = rng.uniform(1.3, 3.0)
+    look = random_look(rng, width_px)
+    look = replace(look, depth=max(look.depth, 0.5))
+    paint_cracks(canvas, [dress(rng, arc.astype(np.float32), width_px)], look, rng)
+
+    def cover(on: Canvas, generator: np.random.Generator) -> None:
+        covers.manhole_cover(on, generator, place)
+
+    return cover
 
 
 def add_crack(

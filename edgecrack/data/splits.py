@@ -1,0 +1,127 @@
+"""Which images a run may train on: `splits.json`, and splits drawn where there is none.
+
+Names only; knows nothing of files but `splits.json` itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from edgecrack.errors import ConfigError, DataError
+
+DEFAULT_SPLIT_SET = "paper"
+SPLIT_SEED = 2020  # of every drawn split; changing it makes reported scores incomparable
+Splits = dict[str, list[str]]
+_APART = ("train", "val", "test")  # no image may be in two of these
+
+
+def ranked(names: Iterable[str], seed: int) -> list[str]:
+    """Names in a random order that follows from each name and the seed alone.
+
+    A name keeps its place relative to all others, whichever of them come or go.
+    """
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def held_out(names: Iterable[str], seed: int, share: float) -> set[str]:
+    """A share of the names, at least one where there are two or more and the share is above 0."""
+    order = ranked(names, seed)
+    count = max(1, round(len(order) * share)) if len(order) > 1 and share > 0 else 0
+    return set(order[:count])
+
+
+def draw_split(groups: Iterable[Iterable[str]], train: int, total: int) -> Splits:
+    """Train and test in the ratio of `train` to `total`, in each group of names.
+
+    A pure function of the names and `SPLIT_SEED`.
+
+    Returns:
+        "train" and "test", sorted; nothing where one of them would be empty.
+    """
+    chosen: Splits = {"train": [], "test": []}
+    for group in groups:
+        order = ranked(group, SPLIT_SEED)
+        count = round(len(order) * train / total)
+        chosen["train"] += order[:count]
+        chosen["test"] += order[count:]
+    if not all(chosen.values()):
+        return {}
+    return {split: sorted(names) for split, names in chosen.items()}
+
+
+def read_splits(path: Path, split_set: str | None) -> Splits:
+    """Read a `splits.json`: one set of splits, or several named ones, of which one is chosen.
+
+    Args:
+        path: the file, which is there.
+        split_set: name of the set; None takes "paper" where there are several.
+
+    Raises:
+        DataError: the file cannot be read or is no split file, or a name stands twice.
+        ConfigError: it has no such set.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}", "mend or remove the file") from error
+    splits = _choose(path, document, split_set)
+    for split, names in splits.items():
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"{path} lists {twice[0]!r} {names.count(twice[0])} times in {split!r}",
+                "list it once",
+            )
+    for first, second in combinations([split for split in _APART if split in splits], 2):
+        both = sorted(set(splits[first]) & set(splits[second]))
+        if both:
+            raise DataError(
+                f"{path} lists {both[0]!r} in both {first!r} and {second!r}"
+                + (f" (and {len(both) - 1} more)" if len(both) > 1 else ""),
+                "list it in one of them: scores on images that were trained on mean nothing",
+            )
+    return splits
+
+
+def _choose(path: Path, document: Any, split_set: str | None) -> Splits:
+    if isinstance(document, dict) and any(isinstance(value, dict) for value in document.values()):
+        chosen = split_set or DEFAULT_SPLIT_SET
+        if chosen not in document:
+            raise ConfigError(
+                f"{path} has no split set {chosen!r}", f"choose one of: {', '.join(document)}"
+            )
+        document = document[chosen]
+    elif split_set is not None:
+        raise ConfigError(
+            f"{path} has no split set {split_set!r}, only one plain list of splits",
+            "leave out the split set",
+        )
+    if not isinstance(document, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in document.values()
+    ):
+        raise DataError(
+            f"{path} is not a split file", 'give {"train": [names], "val": [...], "test": [...]}'
+        )
+    return document
+
+
+def check_listed(path: Path, splits: Mapping[str, Iterable[str]], known: Mapping[str, Any]) -> None:
+    """Check that every name of the splits is a labelled image.
+
+    Raises:
+        DataError: one is not.
+    """
+    for split, names in splits.items():
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise DataError(
+                f"{path} lists {missing[0]!r} in {split!r}, but there is no such labelled image",
+                "mend the list or add the files",
+            )
