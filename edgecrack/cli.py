@@ -12,12 +12,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from edgecrack import __version__
 from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
+from edgecrack.cli_options import heading, require_extra
+from edgecrack.cli_train import train
 from edgecrack.errors import ConfigError
 from edgecrack.progress import ProgressLine
 from edgecrack.runtime.defaults import MIN_AREA_PX, OVERLAP_PX
@@ -33,17 +35,7 @@ app = typer.Typer(
 )
 
 
-def _heading(panel: str) -> Callable[..., Any]:
-    """Makes options that stand under one heading of a help page."""
-
-    def option(metavar: str, text: str, *names: str) -> Any:
-        return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
-
-    return option
-
-
-_input, _results, _detection = map(_heading, ("Input", "Results", "Detection"))
-_network, _patches, _optimisation = map(_heading, ("Network", "Patches", "Optimisation"))
+_input, _results, _detection = map(heading, ("Input", "Results", "Detection"))
 
 ModelOption = Annotated[
     Path | None,
@@ -91,90 +83,16 @@ def _global_options(
         typer.echo(context.get_help())
 
 
-@app.command()
-def train(
-    data: Annotated[
-        list[str],
-        _input(
-            "SOURCE", "Dataset folder, or synthetic:COUNT for generated walls; may be repeated."
-        ),
-    ],
-    out: Annotated[Path, _results("FOLDER", "The run, e.g. runs/NAME.")],
-    width: Annotated[int, _network("COUNT", "Channels of the first block.")] = 16,
-    pooling: Annotated[str, _network("NAME", "gated-scale, max or stacked.")] = "gated-scale",
-    epochs: Annotated[
-        int, _optimisation("COUNT", "Each ends with a validation and a checkpoint.")
-    ] = 25,
-    steps: Annotated[int, _optimisation("COUNT", "Batches per epoch.", "--steps-per-epoch")] = 250,
-    batch: Annotated[int, _optimisation("COUNT", "Patches per step.")] = 16,
-    patch: Annotated[int, _patches("PIXELS", "Side of a patch.")] = 128,
-    crack_share: Annotated[
-        float, _patches("NUMBER", "Share of patches with a crack, 0 to 1.")
-    ] = 0.6,
-    augment: Annotated[bool, _patches("", "Mirror, turn, scale, tone, blur, noise.")] = True,
-    optimizer: Annotated[str, _optimisation("NAME", "adamw or sgd.")] = "adamw",
-    learning_rate: Annotated[float, _optimisation("NUMBER", "Highest learning rate.")] = 2e-3,
-    warmup: Annotated[
-        int, _optimisation("COUNT", "Steps over which the rate rises.", "--warmup-steps")
-    ] = 200,
-    schedule: Annotated[str, _optimisation("NAME", "cosine or constant.")] = "cosine",
-    average: Annotated[
-        float,
-        _optimisation(
-            "NUMBER",
-            "Decay per step of the averaged weights; 0 switches them off.",
-            "--average-decay",
-        ),
-    ] = 0.998,
-    precision: Annotated[str, _optimisation("NAME", "32, or bf16 for mixed bfloat16.")] = "32",
-    seed: Annotated[
-        int, _optimisation("NUMBER", "Decides weights, patches and generated walls.")
-    ] = 0,
-    resume: Annotated[bool, _results("", "Go on with the run in --out.", "--resume")] = False,
-) -> None:
-    """Train a crack-segmentation network."""
-    _require_train()
-    from edgecrack.data.augment import ROBOT_AUGMENT, AugmentConfig
-    from edgecrack.data.patches import PatchConfig
-    from edgecrack.model.unet import NetworkConfig
-    from edgecrack.training.config import OptimizerConfig, TrainingConfig
-    from edgecrack.training.fit import train as run_training
-
-    changes = ROBOT_AUGMENT if augment else AugmentConfig()
-    result = run_training(
-        TrainingConfig(
-            data=tuple(data),
-            out=out,
-            network=NetworkConfig(width=width, pooling=pooling),  # type: ignore[arg-type]
-            patches=PatchConfig(patch_px=patch, crack_share=crack_share, augment=changes),
-            optimizer=OptimizerConfig(
-                name=optimizer,  # type: ignore[arg-type]
-                learning_rate=learning_rate,
-                warmup_steps=warmup,
-                schedule=schedule,  # type: ignore[arg-type]
-            ),
-            batch_size=batch,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            average_decay=average,
-            precision=precision,  # type: ignore[arg-type]
-            seed=seed,
-            resume=resume,
-        ),
-        typer.echo,
-    )
-    typer.echo(
-        f"trained {result.steps} steps: validation ODS {100 * result.validation_ods:.1f}, strict "
-        f"F1 {100 * result.validation_strict_f1:.1f}\n"
-        f"best checkpoint: {result.best}\ncurves: {result.curves}\n"
-        f"next: edgecrack export {result.best} -o {out / 'model.onnx'}"
-    )
+app.command()(train)
 
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Model file (*.onnx) or checkpoint.")
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="Model files (*.onnx) or checkpoints; several are compared."
+        ),
     ],
     data: Annotated[
         Path,
@@ -189,29 +107,67 @@ def evaluate(
     split_set: Annotated[
         str | None, _input("NAME", "Which set of splits, where there are several; default: paper.")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        _detection(
+            "NAME",
+            "tiled as on the robot, whole, or patch-stride-N: the paper's mean over patches at "
+            "every N-th position. Default: tiled for *.onnx, whole for checkpoints.",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None, _detection("PIXELS", "The N of --protocol patch-stride, given apart.")
+    ] = None,
+    patch: Annotated[
+        int | None,
+        _detection("PIXELS", "Side of a patch; default: as the model was trained, else 48."),
+    ] = None,
+    threshold_from: Annotated[
+        str,
+        _detection(
+            "SOURCE",
+            "Threshold to judge at: the model's own, the best on the val or (optimistic) the test "
+            "split, or a number: model, val, test or 0.01 to 0.99.",
+        ),
+    ] = "model",
+    device: Annotated[
+        str, _detection("NAME", "Where checkpoints run: auto, cpu or cuda.")
+    ] = "auto",
+    precision: Annotated[
+        str, _detection("NAME", "For checkpoints: 32, or bf16 or 16 for mixed half precision.")
+    ] = "32",
     out: Annotated[
         Path | None,
         _results(
             "FOLDER",
-            "The report: scores, curve, best and worst images; default: "
-            "runs/evaluate-MODEL-DATASET.",
+            "The report, index.html first; default: runs/evaluate-MODEL-DATASET, of several "
+            "models runs/compare-DATASET.",
         ),
     ] = None,
     json_file: Annotated[
         Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
     ] = None,
 ) -> None:
-    """Score a model on labelled images.
+    """Score models on labelled images.
 
     Reports ODS, OIS, precision and recall as the paper defines them, and strict F1 and IoU.
+    Several models are gathered into groups, e.g. seeds of one recipe, and compared.
     """
-    _require_train("evaluation reports")
-    from edgecrack.evaluation.run import EvaluationConfig, evaluate_model
+    require_extra("evaluation reports")
+    from edgecrack.evaluation.protocols import PredictionConfig, parse_command_words
+    from edgecrack.evaluation.run import EvaluationConfig, evaluate_models
+    from edgecrack.evaluation.thresholds import parse_threshold_source
 
-    folder = out or Path("runs") / f"evaluate-{model.stem}-{data.resolve().name}"
-    config = EvaluationConfig(model, data, folder, split, split_set, json_file)
-    typer.echo(evaluate_model(config, _progress("images")))
-    typer.echo(f"report: {folder}")
+    paths, chosen = parse_command_words(models, protocol, stride)
+    name = f"evaluate-{paths[0].stem}" if len(paths) == 1 else "compare"
+    folder = out or Path("runs") / f"{name}-{data.resolve().name}"
+    prediction = PredictionConfig(chosen, patch, device, precision)
+    source = parse_threshold_source(threshold_from)
+    config = EvaluationConfig(
+        tuple(paths), data, folder, split, split_set, json_file, prediction, source
+    )
+    typer.echo(evaluate_models(config, _progress("images")))
+    typer.echo(f"report: {folder / 'index.html'}")
 
 
 @app.command()
@@ -236,7 +192,7 @@ def export(
     ] = None,
 ) -> None:
     """Export a checkpoint to ONNX and check the file against it."""
-    _require_train("export")
+    require_extra("export")
     from edgecrack.artifacts import read_verified_spec
     from edgecrack.export.check_tiles import tiles_of_images
     from edgecrack.export.graph import ExportConfig, export_checkpoint
@@ -358,18 +314,6 @@ def _whole_number(option: str, text: str) -> int:
 def _tile_hw(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
     return _whole_number("--tile", height), _whole_number("--tile", width or height)
-
-
-def _require_train(purpose: str = "training") -> None:
-    from edgecrack.extras import require
-
-    extra: Literal["train", "export"] = "export" if purpose == "export" else "train"
-    modules = {
-        "training": ("torch", "lightning", "safetensors", "matplotlib"),
-        "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
-    }
-    for module in modules.get(purpose, ("matplotlib",)):
-        require(module, extra=extra, purpose=purpose)
 
 
 def _progress(noun: str) -> Callable[[int, int], None]:

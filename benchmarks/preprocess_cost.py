@@ -1,0 +1,76 @@
+"""What each part of the preprocessing costs per frame, beside the network itself.
+
+One thread, medians of interleaved repeats; frames of the wall video where it is there, else noise.
+
+    python benchmarks/preprocess_cost.py [--data DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.machine import write_result  # noqa: E402
+from edgecrack.preprocess import PreprocessConfig, preprocess  # noqa: E402
+from edgecrack.runtime.detector import open_detector  # noqa: E402
+
+CONFIGS = {
+    "all": PreprocessConfig(),
+    "no_gamma": PreprocessConfig(gamma=1),
+    "no_clahe": PreprocessConfig(clahe_clip=0),
+    "stretch_only": PreprocessConfig(clahe_clip=0, gamma=1),
+}
+_REPEATS = 21
+
+
+def first_frame(data: Path) -> NDArray[np.uint8]:
+    """A frame of the wall video, uint8 [H, W, 3], or noise of its size."""
+    ok, frame = cv2.VideoCapture(str(data / "video" / "wall_robot.mp4")).read()
+    if ok:
+        return np.asarray(frame, dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (854, 480, 3), dtype=np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    default = os.environ.get("EDGECRACK_DATA", str(ROOT.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=Path(default))
+    frame = first_frame(parser.parse_args().data)
+    cv2.setNumThreads(1)
+    spent: dict[str, list[float]] = {name: [] for name in [*CONFIGS, "network"]}
+    with open_detector(threads=1) as detector:
+        prepared = detector.prepare(frame)
+        for _ in range(_REPEATS):
+            for name, config in CONFIGS.items():
+                begin = time.perf_counter()
+                preprocess(frame, config)
+                spent[name].append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            detector.infer(prepared)
+            spent["network"].append(time.perf_counter() - begin)
+    median_ms = {name: 1000 * statistics.median(times) for name, times in spent.items()}
+    shares = {
+        f"{name}_percent_of_network": round(100 * median_ms[name] / median_ms["network"], 2)
+        for name in CONFIGS
+    }
+    figures = {
+        "frame_hw": list(frame.shape[:2]),
+        "median_ms": {name: round(value, 3) for name, value in median_ms.items()},
+        **shares,
+    }
+    write_result("preprocess_cost", figures, "onnxruntime", "opencv-python-headless")
+
+
+if __name__ == "__main__":
+    main()

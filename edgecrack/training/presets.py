@@ -1,0 +1,244 @@
+"""Training presets: readable YAML files from which a run's configuration is built.
+
+A file's keys are the fields of `TrainingConfig`; what it leaves out keeps its default. A run saves
+its own configuration in the same form, so `--preset runs/NAME/config.yaml` repeats it. Knows the
+form of a configuration, nothing of what its values mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from edgecrack.data.augment import ROBOT_AUGMENT
+from edgecrack.data.sources import parse_source
+from edgecrack.errors import ConfigError
+from edgecrack.extras import require
+from edgecrack.training.config import TrainingConfig
+
+FOLDER = Path(__file__).resolve().parents[1] / "presets"
+_Config = TypeVar("_Config")
+
+
+def preset_names() -> list[str]:
+    """The names of the presets that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_preset(name: str) -> tuple[str, dict[str, Any]]:
+    """Read a preset that comes with the package, or a file.
+
+    Args:
+        name: "paper", "edge", or the path of a YAML file.
+
+    Returns:
+        The file's text, comments included, and its values.
+
+    Raises:
+        ConfigError: there is no such preset, or the file cannot be read or is no mapping.
+    """
+    path = FOLDER / f"{name}.yaml" if name in preset_names() else Path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(preset_names())
+        raise ConfigError(
+            f"there is no preset {name!r}", f"choose one of {known}, or give a readable YAML file"
+        ) from error
+    document = parse_yaml(text, str(path))
+    if document is not None and not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no settings", "give lines of the form `name: value`")
+    return text, document or {}
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML.
+
+    Raises:
+        ConfigError: it is none; the message names `where` and the line.
+        MissingDependencyError: PyYAML is not installed.
+    """
+    yaml = require("yaml", extra="train", purpose="reading a preset")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        first_line = " ".join(str(error).split())
+        raise ConfigError(f"{where} is no YAML ({first_line})", "mend it") from error
+
+
+def to_yaml(config: TrainingConfig) -> str:
+    """A configuration as a preset file."""
+    yaml = require("yaml", extra="train", purpose="writing a run's configuration")
+    return cast(str, yaml.safe_dump(_plain(config.to_dict()), sort_keys=False, width=100))
+
+
+def set_value(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set one value by its dotted key, e.g. "optimizer.learning_rate", in place.
+
+    Raises:
+        ConfigError: a part of the key is a plain value and holds no others.
+    """
+    *folders, last = key.split(".")
+    place = document
+    for folder in folders:
+        place = place.setdefault(folder, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{folder!r} of {key!r} holds no settings", "check the name")
+    place[last] = value
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split "KEY=VALUE" and read the value as YAML does.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text!r} sets nothing", "give KEY=VALUE, e.g. --set loss.x=1")
+    return key.strip(), parse_yaml(value, f"--set {text!r}")
+
+
+def config_of_run(
+    preset: str,
+    given: Mapping[str, Any],
+    changes: Sequence[str] = (),
+    augment: bool | None = None,
+) -> TrainingConfig:
+    """A run's configuration: a preset, values by dotted key over it, then "KEY=VALUE" texts.
+
+    Args:
+        preset: a preset's name or file.
+        given: values by dotted key; None leaves the preset's.
+        changes: "KEY=VALUE" texts, which come last.
+        augment: False switches every change of patches off, True gives the robot's where the
+            preset has none.
+
+    Raises:
+        ConfigError: a name is unknown, or a value has the wrong type or is out of range.
+    """
+    _, document = read_preset(preset)
+    if augment is not None:
+        present = document.get("patches", {}).get("augment")
+        robot = _plain(dataclasses.asdict(ROBOT_AUGMENT))
+        set_value(document, "patches.augment", (present or robot) if augment else {})
+    for key, value in given.items():
+        if value is not None:
+            set_value(document, key, value)
+    for text in changes:
+        set_value(document, *parse_setting(text))
+    if not document.get("data"):
+        raise ConfigError("no training data is given", "give --data DIR or --data synthetic:600")
+    return build_config(_without_idle_plan(document))
+
+
+def _without_idle_plan(document: dict[str, Any]) -> dict[str, Any]:
+    """The same without the plan's entries for datasets that this run does not have."""
+    plan, data = document.get("plan"), document.get("data")
+    if not isinstance(plan, list) or not isinstance(data, list):
+        return document
+    names = {parse_source(str(text)).name for text in data}
+    # What is no proper entry stays, for the configuration to refuse.
+    kept = [item for item in plan if not _is_of_others(item, names)]
+    if plan and not kept:
+        planned = ", ".join(str(item["source"]) for item in plan)
+        raise ConfigError(
+            f"the preset plans patches of {planned}, but the data are {', '.join(sorted(names))}",
+            "name a source as NAME=FOLDER, or give --set plan=[] for plain random patches",
+        )
+    return {**document, "plan": kept}
+
+
+def _is_of_others(item: Any, names: set[str]) -> bool:
+    return isinstance(item, dict) and "source" in item and item["source"] not in names
+
+
+def build_config(document: Mapping[str, Any]) -> TrainingConfig:
+    """Build and validate a run's configuration from plain values.
+
+    Raises:
+        ConfigError: a name is unknown, a value has the wrong type or is out of range.
+    """
+    return _build(TrainingConfig, document, "")
+
+
+def _build(kind: type[_Config], document: Any, path: str) -> _Config:
+    """An instance of a dataclass from a mapping; `path` is the dotted key so far."""
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{path} is {document!r}", "give a group of `name: value` lines")
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(cast(Any, kind))]
+    values = {}
+    for name, value in document.items():
+        key = f"{path}.{name}" if path else str(name)
+        if name not in names:
+            close = difflib.get_close_matches(str(name), names, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+            raise ConfigError(f"there is no setting {key!r}", hint.rstrip("?"))
+        values[name] = _convert(hints[name], value, key)
+    missing = [
+        field.name
+        for field in dataclasses.fields(cast(Any, kind))
+        if field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(
+            f"{f'{path} has no' if path else 'there is no'} {missing[0]!r}", "give a value for it"
+        )
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    """One value as its field's type wants it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (item for item in arguments if item is not type(None))
+        return _convert(hint, value, key)
+    if dataclasses.is_dataclass(hint):
+        return _build(cast(type[Any], hint), value, key)
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ConfigError(f"{key} is {value!r}", "give a list")
+        if arguments[-1] is Ellipsis:
+            return tuple(_convert(arguments[0], item, key) for item in value)
+        if len(value) != len(arguments):
+            raise ConfigError(f"{key} is {value!r}", f"give a list of {len(arguments)}")
+        return tuple(_convert(kind, item, key) for kind, item in zip(arguments, value, strict=True))
+    if origin is Literal:
+        # YAML reads an unquoted 32 as a number; the choice itself checks the rest.
+        return str(value)
+    return _plain_value(hint, value, key)
+
+
+def _plain_value(hint: Any, value: Any, key: str) -> Any:
+    if hint is Path and isinstance(value, (str, Path)):
+        return Path(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(value)
+    if hint is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML takes 1e-3 for text
+        except ValueError:
+            pass
+    if hint in (int, bool, str) and type(value) is hint:
+        return value
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "a text")
+    raise ConfigError(f"{key} is {value!r}", f"give {wanted}")
+
+
+def _plain(tree: Any) -> Any:
+    """The same with lists and texts only, as YAML writes them without tags."""
+    if isinstance(tree, Mapping):
+        return {str(key): _plain(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_plain(item) for item in tree]
+    return str(tree) if isinstance(tree, Path) else tree
