@@ -91,7 +91,7 @@ def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...", help="Model files (*.onnx) or checkpoints; several are compared."
+            metavar="MODEL", help="Model files (*.onnx) or checkpoints; several are compared."
         ),
     ],
     data: Annotated[

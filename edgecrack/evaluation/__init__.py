@@ -1,12 +1,11 @@
 """Scoring a predictor on labelled images, and writing the report."""
 
 from edgecrack.evaluation.evaluate import (
-    FalsePositives,
     LabelledSample,
     Predict,
     evaluate,
-    false_positive_ratio,
 )
+from edgecrack.evaluation.false_positives import FalsePositives, false_positive_ratio
 from edgecrack.evaluation.report import write_report
 from edgecrack.evaluation.results import Evaluation, ImageResult
 

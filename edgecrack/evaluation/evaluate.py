@@ -6,16 +6,15 @@ a network, a runtime or a filter stands behind it, nor how results are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.evaluation.results import CHOOSING_TOLERANCE, Evaluation, ImageResult
+from edgecrack.evaluation.results import VALIDATION_TOLERANCE, Choice, Evaluation, ImageResult
 from edgecrack.metrics import TOLERANCES, Tolerance
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -42,6 +41,8 @@ def evaluate(
     *,
     threshold: float | None = None,
     validation: Sequence[LabelledSample] | None = None,
+    operating: Choice | None = None,
+    given_name: str = "given",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a predictor on labelled images.
@@ -52,7 +53,9 @@ def evaluate(
         predict: from a BGR frame to a probability map of the same height and width.
         samples: the images to score.
         threshold: a threshold to report scores at, one of 0.01, 0.02 .. 0.99.
-        validation: other images, on which a threshold is chosen by tolerant F1.
+        validation: other images, on which a threshold is chosen by strict F1, as in training.
+        operating: the threshold to report images at; see `Evaluation`.
+        given_name: what reports call `threshold`.
         on_progress: called with (images done, images in all) after every image, validation
             included.
 
@@ -68,61 +71,15 @@ def evaluate(
     total = len(tuning) + len(samples)
     results: list[ImageResult] = []
     for done, sample in enumerate([*tuning, *samples], start=1):
-        tolerances = TOLERANCES if done > len(tuning) else (CHOOSING_TOLERANCE,)
+        tolerances = TOLERANCES if done > len(tuning) else (VALIDATION_TOLERANCE,)
         results.append(_evaluate_sample(predict, sample, tolerances))
         if on_progress is not None:
             on_progress(done, total)
     chosen = None
     if tuning:
-        tuned = metrics.pool(item.counts[CHOOSING_TOLERANCE] for item in results[: len(tuning)])
+        tuned = metrics.pool(item.counts[VALIDATION_TOLERANCE] for item in results[: len(tuning)])
         chosen = metrics.ods(tuned).threshold
-    return Evaluation(tuple(results[len(tuning) :]), threshold, chosen)
-
-
-@dataclass(frozen=True)
-class FalsePositives:
-    """How much of crack-free images was flagged.
-
-    Attributes:
-        threshold: the threshold it was flagged at.
-        per_image: share of each image's pixels, 0 to 1, in the images' order.
-        overall: share of all pixels of all images, 0 to 1.
-    """
-
-    threshold: float
-    per_image: tuple[float, ...]
-    overall: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON."""
-        return asdict(self)
-
-
-def false_positive_ratio(
-    predict: Predict, images: Iterable[NDArray[np.uint8]], threshold: float
-) -> FalsePositives:
-    """Measure how much a predictor flags on images that hold no crack.
-
-    Args:
-        predict: from a BGR frame to a probability map of the same height and width.
-        images: frames, uint8 [H, W, 3] BGR; read one at a time, so a generator will do.
-        threshold: above 0, at most 1.
-
-    Raises:
-        ConfigError: no images, or a threshold out of range.
-        DataError: a prediction does not fit its image.
-    """
-    metrics.uint8_level(threshold)
-    flagged: list[int] = []
-    pixels: list[int] = []
-    for number, image in enumerate(images, start=1):
-        probability = _predict_checked(predict, image, f"image {number}")
-        flagged.append(int(np.count_nonzero(metrics.binarize(probability, threshold))))
-        pixels.append(probability.size)
-    if not pixels:
-        raise ConfigError("there are no crack-free images", "give at least one image")
-    ratios = tuple(part / whole for part, whole in zip(flagged, pixels, strict=True))
-    return FalsePositives(threshold, ratios, sum(flagged) / sum(pixels))
+    return Evaluation(tuple(results[len(tuning) :]), threshold, chosen, operating, given_name)
 
 
 def predict_sample(
@@ -146,10 +103,15 @@ def predict_sample(
             f"{sample.name}: the image has shape {image.shape}, its mask {truth.shape}",
             "give a mask of the image's size",
         )
-    return image, truth, _predict_checked(predict, image, sample.name)
+    return image, truth, predict_checked(predict, image, sample.name)
 
 
-def _predict_checked(predict: Predict, image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+def predict_checked(predict: Predict, image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Predict one image.
+
+    Raises:
+        DataError: the prediction does not fit its image; the message names it by `name`.
+    """
     probability = predict(image)
     if probability.dtype != np.uint8 or probability.shape != image.shape[:2]:
         raise DataError(

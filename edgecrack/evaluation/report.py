@@ -11,24 +11,20 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation import figures
+from edgecrack.evaluation import curves, figures
 from edgecrack.evaluation.evaluate import LabelledSample, Predict, predict_sample
-from edgecrack.evaluation.results import CHOOSING_TOLERANCE, Evaluation, ImageResult
+from edgecrack.evaluation.report_page import report_page
+from edgecrack.evaluation.results import (
+    CHOOSING_TOLERANCE,
+    TOLERANCE_NAMES,
+    Evaluation,
+    ImageResult,
+)
 from edgecrack.files import make_folder, write_atomic, write_png
-from edgecrack.metrics import TOLERANCES, Score, iou
-
-_TOLERANCE_NAMES = {
-    "square": "5x5 square (the paper's 2 px)",
-    "euclidean": "2.0 px radius",
-    "strict": "none (strict)",
-}
-_THRESHOLD_NAMES = {
-    "test": "test: best on this very set",
-    "validation": "best on validation",
-    "given": "given",
-}
+from edgecrack.metrics import TOLERANCES, Score, average_precision, iou
 
 
 def write_report(
@@ -40,12 +36,14 @@ def write_report(
     title: str,
     context: Mapping[str, str],
     examples: int = 4,
+    unlabelled: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write scores, a table per image, the precision-recall curve and example overlays.
 
     `scores.json`, `scores.md`, `per_image.csv`, `pr_curve.png`, `worst_1.png` .. and
-    `best_1.png` .. (by tolerant F1 at the operating threshold). Predictions for the examples
-    are made again, so that an evaluation need not hold every probability map.
+    `best_1.png` .. (by tolerant F1 at the operating threshold), and `index.html`, a page of all
+    of these. Predictions for the examples are made again, so that an evaluation need not hold
+    every probability map.
 
     Args:
         evaluation: what `evaluate` returned for these samples.
@@ -56,9 +54,10 @@ def write_report(
         context: what the scores depend on, e.g. model file, data split, machine, date.
         examples: how many of the best and how many of the worst images to draw; fewer where
             the set is too small for both.
+        unlabelled: what `FalsePositives.to_dict` gave for images without labels, or None.
 
     Returns:
-        The files written.
+        The files written, `index.html` last.
 
     Raises:
         ConfigError: the samples are not those of the evaluation.
@@ -66,7 +65,7 @@ def write_report(
         MissingDependencyError: matplotlib is not installed.
         OutputError: a file cannot be written.
     """
-    figures.require_matplotlib()
+    curves.require_matplotlib()
     if [sample.name for sample in samples] != [image.name for image in evaluation.images]:
         raise ConfigError(
             "the samples are not those that were evaluated", "pass the samples given to evaluate"
@@ -74,7 +73,7 @@ def write_report(
     sample_of = dict(zip(evaluation.images, samples, strict=True))
     folder = Path(folder)
     make_folder(folder)
-    document = {"title": title, "context": dict(context), **evaluation.to_dict()}
+    document = report_document(evaluation, title, context, unlabelled)
     texts = {
         "scores.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
         "scores.md": scores_markdown(evaluation, title, context),
@@ -82,15 +81,30 @@ def write_report(
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    write_atomic(folder / "pr_curve.png", figures.precision_recall_png(evaluation, title))
+    write_atomic(folder / "pr_curve.png", curves.precision_recall_png(evaluation, title))
     written = [folder / name for name in [*texts, "pr_curve.png"]]
     for stale in (*folder.glob("worst_*.png"), *folder.glob("best_*.png")):
         stale.unlink()  # of an earlier report that drew more
-    for name, image in _examples(evaluation, examples).items():
+    chosen = _examples(evaluation, examples)
+    for name, image in chosen.items():
         path = folder / f"{name}.png"
         _write_overlay(path, name, image, sample_of[image], predict, evaluation)
         written.append(path)
-    return written
+    pictures = {f"{name}.png": image for name, image in chosen.items()}
+    page = folder / "index.html"
+    write_atomic(page, report_page(evaluation, title, context, pictures, unlabelled))
+    return [*written, page]
+
+
+def report_document(
+    evaluation: Evaluation,
+    title: str,
+    context: Mapping[str, str],
+    unlabelled: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything of a report as plain values for JSON; the arguments are `write_report`'s."""
+    document = {"title": title, "context": dict(context), **evaluation.to_dict()}
+    return document | ({} if unlabelled is None else {"unlabelled": dict(unlabelled)})
 
 
 def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, str]) -> str:
@@ -102,24 +116,26 @@ def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, st
         "| tolerance | threshold chosen | threshold | F1 | precision | recall |",
         "|---|---|---:|---:|---:|---:|",
     ]
+    names = evaluation.threshold_names()
     for tolerance in TOLERANCES:
-        name = _TOLERANCE_NAMES[tolerance]
+        name = TOLERANCE_NAMES[tolerance]
         lines.append(_table_row(name, "its own best (ODS)", evaluation.ods(tolerance)))
         for choice, threshold in evaluation.thresholds().items():
             if choice == "test" and tolerance == CHOOSING_TOLERANCE:
                 continue  # the same row as its own best
             score = evaluation.score_at(tolerance, threshold)
-            lines.append(_table_row(name, _THRESHOLD_NAMES[choice], score))
-    lines += ["", "| tolerance | OIS |", "|---|---:|"]
+            lines.append(_table_row(name, names[choice], score))
+    lines += ["", "| tolerance | OIS | average precision |", "|---|---:|---:|"]
     lines += [
-        f"| {_TOLERANCE_NAMES[tolerance]} | {100 * evaluation.ois(tolerance):.1f} |"
+        f"| {TOLERANCE_NAMES[tolerance]} | {100 * evaluation.ois(tolerance):.1f}"
+        f" | {100 * average_precision(evaluation.counts(tolerance)):.1f} |"
         for tolerance in TOLERANCES
     ]
     strict = evaluation.counts("strict")
     lines += ["", "| strict IoU at | threshold | IoU |", "|---|---:|---:|"]
     lines.append(f"| its own best | | {100 * iou(strict):.1f} |")
     lines += [
-        f"| {_THRESHOLD_NAMES[choice]} | {threshold:.2f} | {100 * iou(strict, threshold):.1f} |"
+        f"| {names[choice]} | {threshold:.2f} | {100 * iou(strict, threshold):.1f} |"
         for choice, threshold in evaluation.thresholds().items()
     ]
     lines += [
@@ -127,7 +143,8 @@ def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, st
         "All values in percent. ODS is the best F1 over thresholds of the pooled set, OIS the mean"
         " of each image's best F1. A threshold chosen on the scored images themselves is one that"
         " no user has in advance; rows marked `test` use the one with the best F1 under the square"
-        " tolerance.",
+        " tolerance. A threshold chosen on validation is the one with the best strict F1 there, as"
+        " in training.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from edgecrack import metrics
 from edgecrack.errors import ConfigError
 from edgecrack.metrics import TOLERANCES, Score, ThresholdCounts, Tolerance
 
 CHOOSING_TOLERANCE: Tolerance = "square"
-"""A deployed model has one threshold; it is chosen by the paper's own measure."""
+"""The paper's measure: ODS and the threshold called `test` are the best by it."""
+VALIDATION_TOLERANCE: Tolerance = "strict"
+"""A threshold to run with is chosen as training chooses it: a tolerance does not punish masks that
+are too wide, so the best tolerant F1 would often lie at a threshold far too low."""
+TOLERANCE_NAMES: Mapping[Tolerance, str] = {
+    "square": "5x5 square (paper)",
+    "euclidean": "2.0 px radius",
+    "strict": "none (strict)",
+}
+Choice = Literal["test", "validation", "given"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +72,26 @@ class Evaluation:
     Attributes:
         images: one result per sample, in the samples' order.
         threshold: the threshold that was given, e.g. by the model's sidecar, or None.
-        validation_threshold: the one with the best F1 on the validation samples, or None.
+        validation_threshold: the one with the best strict F1 on the validation samples, or None.
+        operating: which of the thresholds a user would run with; None takes the given one, else
+            that of validation, else that of test.
+        given_name: what a report calls the given threshold.
     """
 
     images: tuple[ImageResult, ...]
     threshold: float | None = None
     validation_threshold: float | None = None
+    operating: Choice | None = None
+    given_name: str = "given"
 
     def __post_init__(self) -> None:
         if not self.images:
             raise ConfigError("there are no samples to evaluate", "give at least one sample")
+        if self.operating is not None and self.operating not in self.thresholds():
+            raise ConfigError(
+                f"there is no {self.operating} threshold to report at",
+                f"choose one of: {', '.join(self.thresholds())}",
+            )
         for threshold in (self.threshold, self.validation_threshold):
             if threshold is not None:
                 metrics.threshold_index(threshold)
@@ -93,13 +112,13 @@ class Evaluation:
         """The pooled score at one of the thresholds 0.01 .. 0.99."""
         return metrics.score_at(self.counts(tolerance), threshold)
 
-    def thresholds(self) -> dict[str, float]:
+    def thresholds(self) -> dict[Choice, float]:
         """The thresholds that scores are reported at, by how each was chosen.
 
-        `test`: best tolerant F1 on the evaluated set, which flatters; `validation` and `given`
-        where there are such.
+        `test`: best tolerant F1 on the evaluated set, which flatters; `validation` (best strict F1)
+        and `given` where there are such.
         """
-        chosen = {
+        chosen: dict[Choice, float | None] = {
             "test": self.ods(CHOOSING_TOLERANCE).threshold,
             "validation": self.validation_threshold,
             "given": self.threshold,
@@ -108,8 +127,22 @@ class Evaluation:
 
     @property
     def operating_threshold(self) -> float:
-        """The threshold that a user would run with: given, else validation, else test."""
-        return list(self.thresholds().values())[-1]
+        """The threshold that a user would run with; see `operating`."""
+        return self.thresholds()[self.operating_choice]
+
+    @property
+    def operating_choice(self) -> Choice:
+        """How the operating threshold was chosen."""
+        return self.operating or list(self.thresholds())[-1]
+
+    def threshold_names(self) -> dict[Choice, str]:
+        """How each threshold was chosen, in words for a table."""
+        names: dict[Choice, str] = {
+            "test": "test: best on this very set",
+            "validation": "best strict F1 on validation",
+            "given": self.given_name,
+        }
+        return {choice: names[choice] for choice in self.thresholds()}
 
     def to_dict(self) -> dict[str, Any]:
         """All scores as plain values for JSON; F1, precision, recall, IoU from 0 to 1."""
@@ -117,6 +150,7 @@ class Evaluation:
             "images": len(self.images),
             "crack_ratio": self._crack_ratio(),
             "thresholds": self.thresholds(),
+            "operating": {"chosen": self.operating_choice, "threshold": self.operating_threshold},
             "scores": {tolerance: self._scores(tolerance) for tolerance in TOLERANCES},
             "per_image": [image.row(self.operating_threshold) for image in self.images],
         }

@@ -1,33 +1,33 @@
-"""One `edgecrack evaluate`: open model and dataset, score, write the report."""
+"""One `edgecrack evaluate`: open models and dataset, score, write the reports."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgecrack.artifacts import ModelSpec, read_verified_spec
-from edgecrack.data.datasets import open_dataset, read_image
-from edgecrack.evaluation.evaluate import Predict, evaluate, false_positive_ratio
-from edgecrack.evaluation.report import write_report
+from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
+from edgecrack.errors import ConfigError
+from edgecrack.evaluation.evaluate import Predict, evaluate
+from edgecrack.evaluation.false_positives import false_positive_ratio
+from edgecrack.evaluation.groups import ScoredModel, check_distinct, labels_of
+from edgecrack.evaluation.open_model import OpenModel, open_model
+from edgecrack.evaluation.protocols import PredictionConfig
+from edgecrack.evaluation.remember import RememberingPredictor
+from edgecrack.evaluation.report import report_document, write_report
+from edgecrack.evaluation.report_page import unlabelled_sentence
+from edgecrack.evaluation.report_text import report_text
 from edgecrack.evaluation.results import Evaluation
+from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
 from edgecrack.files import make_folder, write_atomic
-from edgecrack.metrics import Tolerance, iou
-from edgecrack.runtime.detector import open_detector
 
-_TOLERANCE_NAMES: dict[Tolerance, str] = {
-    "square": "5x5 square (paper)",
-    "euclidean": "2.0 px radius",
-    "strict": "none (strict)",
-}
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -35,99 +35,189 @@ class EvaluationConfig:
     """What is scored on what.
 
     Attributes:
-        model: ONNX file (run in tiles, as on the robot) or checkpoint (run on whole images).
+        models: ONNX files and checkpoints; several are compared.
         data: dataset folder.
         out: folder of the report.
         split: "train", "val", "test" or "all"; None takes "test" where there is one.
         split_set: which set of splits, where the dataset has several.
         json_file: write the scores here, too.
+        prediction: how models are run.
+        threshold: where the operating threshold comes from.
     """
 
-    model: Path
+    models: tuple[Path, ...]
     data: Path
     out: Path
     split: str | None = None
     split_set: str | None = None
     json_file: Path | None = None
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    threshold: ThresholdSource = field(default_factory=ThresholdSource)
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ConfigError("there is no model to evaluate", "give at least one model file")
 
 
-def evaluate_model(
-    config: EvaluationConfig, on_progress: Callable[[int, int], None] | None = None
-) -> str:
-    """Score a model, write the report, and return the scores as a short text.
+@dataclass(frozen=True)
+class _Images:
+    """The images of one evaluation, the same for every model."""
+
+    dataset: CrackDataset
+    split: str
+    scored: Sequence[Sample]
+    validation: Sequence[Sample] | None
+
+    @property
+    def per_model(self) -> int:
+        """How many images each model has to see."""
+        tuning = len(self.validation or ())
+        return len(self.scored) + tuning + len(self.dataset.unlabelled)
+
+
+def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = None) -> str:
+    """Score models, write the report, and return the scores as a short text.
+
+    One model gives its report in `out`. Several give a comparison there, and each one's own
+    report in `out/models/LABEL`.
 
     Raises:
-        ModelFileError: the model cannot be used.
+        ConfigError: the options do not fit each other, the models or the dataset.
+        ModelFileError: a model cannot be used.
         DataError: a file of the dataset cannot be used.
         OutputError: the report cannot be written.
     """
-    dataset = open_dataset(config.data, config.split_set)
+    images = _open_images(config)
     make_folder(config.out)  # an hour of scoring must not end at a folder that cannot be made
     if config.json_file is not None:
         make_folder(config.json_file.parent)
-    split = config.split or ("test" if "test" in dataset.splits else "all")
-    samples = dataset.samples(split)
+    several = len(config.models) > 1
+    labels = labels_of(config.models)
+    if several:
+        require("scipy.stats", extra="train", purpose="comparing models")
+        check_distinct(config.models)
+    total = len(config.models) * images.per_model
+    scored: list[ScoredModel] = []
     with ExitStack() as stack:
-        predict, spec, protocol = _open_predictor(config.model, stack)
-        threshold = min(0.99, max(0.01, round(spec.threshold, 2)))
-        result = evaluate(predict, samples, threshold=threshold, on_progress=on_progress)
-        context = {
-            "model": f"{config.model.name} ({spec.pooling}, width {spec.width}, {spec.precision}, "
-            f"sha256 {spec.sha256[:12]})",
-            "protocol": protocol,
-            "data": f"{dataset.name}, {split}, {len(samples)} images",
-            "machine": platform.machine(),
-            "date": datetime.now(timezone.utc).date().isoformat(),
-        }
-        if dataset.unlabelled:
-            images = map(read_image, dataset.unlabelled)
-            flagged = false_positive_ratio(predict, images, threshold)
-            context["unlabelled images"] = (
-                f"{100 * flagged.overall:.2f} % of the pixels of {len(dataset.unlabelled)} images "
-                "flagged at the given threshold"
+        maps = Path(stack.enter_context(TemporaryDirectory(prefix="edgecrack-evaluate-")))
+        for number, (model, label) in enumerate(zip(config.models, labels, strict=True)):
+            folder = config.out / "models" / label if several else config.out
+            (maps / str(number)).mkdir()
+            scored.append(
+                _score(
+                    config,
+                    images,
+                    _Place(model, label, folder, maps / str(number)),
+                    _Ticker(on_progress, number * images.per_model, total),
+                )
             )
-        title = f"{config.model.name} on {dataset.name} ({split})"
-        write_report(result, config.out, predict, samples, title=title, context=context)
+        if several:
+            from edgecrack.evaluation.comparison import write_comparison
+
+            title = f"{len(scored)} models on {images.dataset.name} ({images.split})"
+            document, text = write_comparison(scored, images.scored, config.out, title=title)
+        else:
+            document, text = scored[0].document, report_text(scored[0])
     if config.json_file is not None:
-        document = {"title": title, "context": context, **result.to_dict()}
         write_atomic(config.json_file, json.dumps(document, indent=2) + "\n")
-    return f"{title}, {len(samples)} images\n\n{scores_text(result)}"
+    return text
 
 
-def scores_text(evaluation: Evaluation) -> str:
-    """The scores as a table for a terminal of 80 columns; percentages with one decimal."""
-    operating = evaluation.operating_threshold
-    heading = f"threshold {operating:.2f}"
-    lines = [
-        f"{'':24}{'best threshold':>21}{heading:>34}",
-        f"{'tolerance':24}{'ODS':>8}{'at':>6}{'OIS':>7}{'F1':>8}{'precision':>11}{'recall':>8}"
-        f"{'IoU':>7}",
-    ]
-    for tolerance, name in _TOLERANCE_NAMES.items():
-        best, used = evaluation.ods(tolerance), evaluation.score_at(tolerance, operating)
-        line = (
-            f"{name:24}{100 * best.f1:8.1f}{best.threshold:6.2f}"
-            f"{100 * evaluation.ois(tolerance):7.1f}{100 * used.f1:8.1f}"
-            f"{100 * used.precision:11.1f}{100 * used.recall:8.1f}"
+def _open_images(config: EvaluationConfig) -> _Images:
+    dataset = open_dataset(config.data, config.split_set)
+    split = config.split or ("test" if "test" in dataset.splits else "all")
+    scored = dataset.samples(split)
+    chosen = config.threshold.name == "val"
+    return _Images(dataset, split, scored, validation_samples(dataset, scored) if chosen else None)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A model and where its results go.
+
+    Attributes:
+        model: the model file.
+        label: what it is called beside others.
+        folder: of its report.
+        maps: an existing folder for its probability maps.
+    """
+
+    model: Path
+    label: str
+    folder: Path
+    maps: Path
+
+
+class _Ticker:
+    """Counts one model's images into the progress of all."""
+
+    def __init__(self, show: Progress | None, before: int, total: int) -> None:
+        self._show, self._done, self._total = show, before, total
+
+    def __call__(self, *_: object) -> None:
+        self._done += 1
+        if self._show is not None:
+            self._show(self._done, self._total)
+
+
+def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Ticker) -> ScoredModel:
+    source, dataset = config.threshold, images.dataset
+    with ExitStack() as stack:
+        opened = open_model(place.model, config.prediction, stack)
+        predict = RememberingPredictor(opened.predict, place.maps)
+        result = evaluate(
+            predict,
+            images.scored,
+            threshold=source.given(opened.spec.threshold),
+            validation=images.validation,
+            operating=source.choice,
+            given_name=source.given_name,
+            on_progress=tick,
         )
-        if tolerance == "strict":
-            line += f"{100 * iou(evaluation.counts(tolerance), operating):7.1f}"
-        lines.append(line)
-    return "\n".join([*lines, "", "in percent; ODS and OIS choose thresholds on these images"])
+        unlabelled = _flagged(opened.predict, dataset, result.operating_threshold, tick)
+        context = _context(config, images, place, opened, result)
+        if unlabelled is not None:
+            context["unlabelled images"] = unlabelled_sentence(unlabelled)
+        title = f"{place.model.name} on {dataset.name} ({images.split})"
+        write_report(
+            result,
+            place.folder,
+            predict,
+            images.scored,
+            title=title,
+            context=context,
+            unlabelled=unlabelled,
+        )
+    document = report_document(result, title, context, unlabelled)
+    return ScoredModel(place.label, place.model, opened.spec, result, predict, document)
 
 
-def _open_predictor(model: Path, stack: ExitStack) -> tuple[Predict, ModelSpec, str]:
-    spec = read_verified_spec(model)
-    if spec.kind == "checkpoint":
-        for module in ("torch", "lightning", "safetensors"):
-            require(module, extra="train", purpose="evaluating a checkpoint")
-        from edgecrack.training.predictor import CheckpointPredictor
+def _flagged(
+    predict: Predict, dataset: CrackDataset, threshold: float, tick: Callable[[], None]
+) -> dict[str, object] | None:
+    """What `FalsePositives.to_dict` gives for the dataset's unlabelled images, if any."""
+    if not dataset.unlabelled:
+        return None
+    images = map(read_image, dataset.unlabelled)
+    found = false_positive_ratio(predict, images, threshold, on_image=tick)
+    return found.to_dict([path.name for path in dataset.unlabelled])
 
-        return CheckpointPredictor(model), spec, "whole image, torch"
-    detector = stack.enter_context(open_detector(model))
-    tile_h, tile_w = spec.tile_hw
 
-    def detect(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return detector.detect(image)
-
-    return detect, spec, f"{tile_w}x{tile_h} px tiles, preprocessed once per frame"
+def _context(
+    config: EvaluationConfig,
+    images: _Images,
+    place: _Place,
+    opened: OpenModel,
+    result: Evaluation,
+) -> dict[str, str]:
+    spec = opened.spec
+    sentence = config.threshold.sentence(len(images.validation or ()))
+    return {
+        "model": f"{place.model.name} ({spec.pooling}, width {spec.width}, {spec.precision}, "
+        f"sha256 {spec.sha256[:12]})",
+        "protocol": opened.protocol,
+        "operating threshold": f"{result.operating_threshold:.2f}, {sentence}",
+        "data": f"{images.dataset.name}, {images.split}, {len(images.scored)} images",
+        "machine": platform.machine(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }

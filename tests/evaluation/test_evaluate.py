@@ -110,6 +110,44 @@ def test_the_validation_threshold_is_not_the_test_one() -> None:
     assert evaluate(brightness_of, test, threshold=None).thresholds() == {"test": 0.49}
 
 
+def test_validation_chooses_by_strict_f1() -> None:
+    """A dim seam around the crack is a hit within the tolerance, and wrong without it."""
+
+    @dataclass
+    class Seamed(Drawn):
+        def image(self) -> NDArray[np.uint8]:
+            frame = super().image()
+            rows = np.flatnonzero(self.truth.any(axis=1))
+            frame[[rows[0] - 1, rows[-1] + 1], 3:-3] = 100
+            return frame
+
+    truth = drawn("v", 5).truth
+    found = evaluate(brightness_of, [drawn("t", 5)], validation=[Seamed("v", truth)])
+    assert found.validation_threshold is not None
+    assert metrics.uint8_level(found.validation_threshold) > 100
+    assert evaluate(brightness_of, [Seamed("v", truth)]).ods("square").threshold < 0.5
+
+
+def test_the_operating_threshold_is_the_one_asked_for() -> None:
+    def operating(choice: Any) -> float:
+        return evaluate(
+            brightness_of,
+            [drawn("bright", 5, 250)],
+            threshold=0.9,
+            validation=[drawn("dim", 5, 100)],
+            operating=choice,
+        ).operating_threshold
+
+    assert [operating(choice) for choice in ("test", "validation", "given", None)] == [
+        0.49,
+        0.2,
+        0.9,
+        0.9,
+    ]
+    with pytest.raises(ConfigError, match="no validation threshold"):
+        evaluate(brightness_of, [drawn("a", 5)], threshold=0.9, operating="validation")
+
+
 def test_to_dict_is_plain_json_and_complete() -> None:
     found = evaluate(shifted(1), [drawn("a", 5), drawn("b", 8)], threshold=0.5)
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -179,6 +217,31 @@ def test_false_positives_per_image_and_overall() -> None:
         false_positive_ratio(brightness_of, [clean], 1.5)
     with pytest.raises(DataError, match="image 2"):
         false_positive_ratio(lambda frame: brightness_of(frame)[:10, :10], [clean, spotted], 0.5)
+
+
+def test_false_positives_as_published_lack_specks() -> None:
+    """A group of 6 pixels stays and one of 5 goes, counted with diagonal neighbours."""
+    frame = np.zeros((10, 20, 3), np.uint8)
+    frame[2, 2:7] = 255
+    frame[3, 7] = 255  # diagonally next to the bar: a group of 6
+    frame[8, 10:15] = 255
+    told: list[int] = []
+    found = false_positive_ratio(
+        brightness_of, [frame, frame[:5]], 0.5, 6, on_image=lambda: told.append(1)
+    )
+    assert found.per_image == (11 / 200, 6 / 100)
+    assert found.per_image_published == (6 / 200, 6 / 100)
+    assert found.overall == 17 / 300
+    assert found.overall_published == 12 / 300
+    assert len(told) == 2
+    document = json.loads(json.dumps(found.to_dict(["a", "b"]), allow_nan=False))
+    assert document["images"] == 2
+    assert document["min_area_px"] == 6
+    assert document["per_image"][0] == {
+        "name": "a",
+        "flagged": 11 / 200,
+        "flagged_published": 6 / 200,
+    }
 
 
 @pytest.mark.skipif(not (DATA / "cfd").is_dir(), reason="CFD is not in EDGECRACK_DATA")

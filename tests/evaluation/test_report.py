@@ -15,8 +15,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError
-from edgecrack.evaluation import Evaluation, evaluate, figures, write_report
+from edgecrack.evaluation import (
+    Evaluation,
+    evaluate,
+    false_positive_ratio,
+    figures,
+    write_report,
+)
 from edgecrack.evaluation.report import scores_markdown
+from tests.evaluation.pages import read_page
 
 pytest.importorskip("matplotlib")
 
@@ -75,7 +82,7 @@ def test_the_files_are_there_and_nothing_else(tmp_path: Path, evaluation: Evalua
     folder = tmp_path / "new" / "report"
     written = write(evaluation, folder)
     names = ["scores.json", "scores.md", "per_image.csv", "pr_curve.png"]
-    names += ["worst_1.png", "worst_2.png", "best_1.png", "best_2.png"]
+    names += ["worst_1.png", "worst_2.png", "best_1.png", "best_2.png", "index.html"]
     assert [path.name for path in written] == names
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     for path in written:
@@ -108,9 +115,10 @@ def test_markdown_states_every_threshold_and_percentages() -> None:
     given = [line for line in text.splitlines() if "2.0 px radius | given" in line]
     assert len(given) == 1
     assert [float(cell) for cell in given[0].split("|")[3:7]] == pytest.approx(expected, abs=0.05)
-    assert text.count("best on validation") == 4
+    assert text.count("best strict F1 on validation") == 4
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| none (strict) |")}
-    assert widths == {7, 3}
+    assert widths == {7, 4}
+    assert "average precision" in text
 
 
 @pytest.mark.parametrize(
@@ -128,7 +136,7 @@ def test_no_image_is_among_both_worst_and_best(
 def test_a_set_of_one_image(tmp_path: Path) -> None:
     found = evaluate(predict, SAMPLES[:1], threshold=None)
     written = write_report(found, tmp_path, predict, SAMPLES[:1], title="One", context={})
-    assert [path.name for path in written][4:] == ["worst_1.png"]
+    assert [path.name for path in written][4:] == ["worst_1.png", "index.html"]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +174,44 @@ def test_overlay_of_any_size(hw: tuple[int, int]) -> None:
     drawn = figures.overlay(image, truth, truth.astype(np.uint8) * 255, 0.5, "größe " * 40)
     assert drawn.dtype == np.uint8
     assert max(drawn.shape) < 2000
+
+
+def test_several_predictions_stand_side_by_side() -> None:
+    truth = np.zeros((40, 60), bool)
+    truth[10] = True
+    right, wrong = (np.zeros((40, 60), np.uint8) for _ in range(2))
+    right[10] = wrong[30] = 200
+    image = np.full((40, 60, 3), 90, np.uint8)
+    predictions = [figures.Prediction(right, 0.5, "right"), figures.Prediction(wrong, 0.5, "wrong")]
+    drawn = figures.overlays(image, truth, predictions, "both")
+    quarter = drawn.shape[1] // 4
+    pictures = drawn[34 + 26 : -42]
+    third, fourth = pictures[:, 2 * quarter : 3 * quarter], pictures[:, 3 * quarter :]
+    assert (third == figures.HIT_BGR).all(axis=2).any()
+    assert not (third == figures.MISS_BGR).all(axis=2).any()
+    assert (fourth == figures.MISS_BGR).all(axis=2).any()
+    assert (fourth == figures.FALSE_ALARM_BGR).all(axis=2).any()
+
+
+def test_the_page_shows_every_image_and_escapes_names(tmp_path: Path) -> None:
+    evil = Line('<script>alert("1")</script>&x', 10, 12)
+    samples = [*SAMPLES, evil]
+    found = evaluate(predict, samples, threshold=0.5)
+    unlabelled = false_positive_ratio(predict, [samples[0].image()], 0.5).to_dict(["<i>clean"])
+    context = {"model": "<b>model</b>"}
+    write_report(
+        found, tmp_path, predict, samples, title="A & B", context=context, unlabelled=unlabelled
+    )
+    page = read_page(tmp_path / "index.html")
+    assert page.title == "A & B"
+    assert page.tags["script"] == 1  # its own, and none of a name's
+    assert page.tags["b"] == 5  # the five large numbers, and none of the context's
+    assert page.tags["i"] == 0
+    assert {sample.name for sample in samples} <= set(page.cells)
+    assert "<i>clean" in page.cells
+    assert {"pr_curve.png", "worst_1.png", "best_1.png"} <= set(page.addresses)
+    document = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert document["unlabelled"] == unlabelled
 
 
 def test_an_evaluation_of_other_samples_is_refused(tmp_path: Path, evaluation: Evaluation) -> None:

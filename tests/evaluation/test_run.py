@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,11 @@ import pytest
 
 from edgecrack.errors import ConfigError, DataError, ModelFileError, OutputError
 from edgecrack.evaluation.evaluate import evaluate
-from edgecrack.evaluation.run import EvaluationConfig, evaluate_model, scores_text
+from edgecrack.evaluation.report_text import scores_text
+from edgecrack.evaluation.run import EvaluationConfig, evaluate_models
+from edgecrack.evaluation.thresholds import parse_threshold_source
 from edgecrack.runtime.runner import BUNDLED_MODEL
+from tests.evaluation.checkpoints import write_checkpoint
 from tests.runtime.models import spec_of, write_model
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib, of the train extra")
@@ -46,16 +50,16 @@ def test_the_report_and_the_text(tmp_path: Path, model: Path) -> None:
     data = write_set(tmp_path / "walls", ["a", "b", "c"])
     steps: list[tuple[int, int]] = []
     config = EvaluationConfig(
-        model, data, tmp_path / "deep" / "report", json_file=tmp_path / "other" / "scores.json"
+        (model,), data, tmp_path / "deep" / "report", json_file=tmp_path / "other" / "scores.json"
     )
-    text = evaluate_model(config, lambda done, total: steps.append((done, total)))
+    text = evaluate_models(config, lambda done, total: steps.append((done, total)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert text.startswith("bright.onnx on walls (all), 3 images\n")
     assert max(map(len, text.splitlines())) <= 80
     assert "threshold 0.90" in text
 
     names = {path.name for path in config.out.iterdir()}
-    assert {"scores.json", "scores.md", "per_image.csv", "pr_curve.png", "worst_1.png"} <= names
+    assert {"scores.json", "scores.md", "per_image.csv", "pr_curve.png", "index.html"} <= names
     scores = json.loads((config.out / "scores.json").read_text())
     assert scores == json.loads((tmp_path / "other" / "scores.json").read_text())
     assert scores["images"] == 3
@@ -100,7 +104,7 @@ def test_which_images_are_scored(
     tmp_path: Path, model: Path, splits: object, split: str | None, images: int
 ) -> None:
     data = write_set(tmp_path / "walls", ["a", "b", "c"], splits)
-    evaluate_model(EvaluationConfig(model, data, tmp_path / "report", split))
+    evaluate_models(EvaluationConfig((model,), data, tmp_path / "report", split))
     assert json.loads((tmp_path / "report" / "scores.json").read_text())["images"] == images
 
 
@@ -108,10 +112,10 @@ def test_sets_of_splits(tmp_path: Path, model: Path) -> None:
     sets = {"paper": {"test": ["a"]}, "other": {"test": ["b", "c"]}}
     data = write_set(tmp_path / "walls", ["a", "b", "c"], sets)
     report = tmp_path / "report"
-    evaluate_model(EvaluationConfig(model, data, report, split_set="other"))
+    evaluate_models(EvaluationConfig((model,), data, report, split_set="other"))
     assert json.loads((report / "scores.json").read_text())["images"] == 2
     with pytest.raises(ConfigError, match=r"'third'.*paper, other"):
-        evaluate_model(EvaluationConfig(model, data, report, split_set="third"))
+        evaluate_models(EvaluationConfig((model,), data, report, split_set="third"))
 
 
 def test_unlabelled_images_count_as_false_alarms(tmp_path: Path, model: Path) -> None:
@@ -123,75 +127,128 @@ def test_unlabelled_images_count_as_false_alarms(tmp_path: Path, model: Path) ->
     record = np.zeros((1, 1), dtype=[("Segmentation", object)])
     record[0, 0] = (labels,)
     io.savemat(data / "ground_truth" / "001.mat", {"groundTruth": record})
-    evaluate_model(EvaluationConfig(model, data, tmp_path / "report"))
+    evaluate_models(EvaluationConfig((model,), data, tmp_path / "report"))
     scores = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert scores["images"] == 1
     note = scores["context"]["unlabelled images"]
     assert "of 1 images" in note
     assert 0 < float(note.split()[0]) < 20  # the bright bar, which nobody labelled
+    flagged = scores["unlabelled"]
+    assert [row["name"] for row in flagged["per_image"]] == ["201.png"]
+    assert flagged["min_area_px"] == 60
+    assert 0 < flagged["flagged_published"] <= flagged["flagged"] < 0.2
+    assert flagged["threshold"] == 0.9
 
 
 def test_a_checkpoint_is_run_whole_in_torch(tmp_path: Path) -> None:
-    pytest.importorskip("lightning", reason="a checkpoint needs the train extra")
-    from edgecrack.artifacts import ModelSpec
-    from edgecrack.model.unet import CrackUNet, NetworkConfig
-    from edgecrack.training.checkpoints import SPEC_KEY, SafetensorsCheckpointIO
-
-    network = CrackUNet(NetworkConfig(width=4))
-    path = tmp_path / "best.safetensors"
-    SafetensorsCheckpointIO().save_checkpoint(
-        {
-            "state_dict": {f"network.{key}": value for key, value in network.state_dict().items()},
-            SPEC_KEY: ModelSpec("checkpoint", "gated-scale", 4, sha256="0").to_dict(),
-        },
-        path,
-    )
+    path = write_checkpoint(tmp_path / "best.safetensors")
     data = write_set(tmp_path / "walls", ["a"])
-    evaluate_model(EvaluationConfig(path, data, tmp_path / "report"))
+    evaluate_models(EvaluationConfig((path,), data, tmp_path / "report"))
     context = json.loads((tmp_path / "report" / "scores.json").read_text())["context"]
     assert context["protocol"] == "whole image, torch"
 
 
+SPLITS = {"train": ["a"], "val": ["b"], "test": ["c", "d"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen", "told"),
+    [
+        ("model", "given", "0.90, the model's own"),
+        ("val", "validation", "best strict F1 on 1 validation images"),
+        ("test", "test", "optimistic"),
+        ("0.4", "given", "0.40, given"),
+    ],
+)
+def test_where_the_threshold_comes_from(
+    tmp_path: Path, model: Path, words: str, chosen: str, told: str
+) -> None:
+    data = write_set(tmp_path / "walls", ["a", "b", "c", "d"], SPLITS)
+    steps: list[tuple[int, int]] = []
+    source = parse_threshold_source(words)
+    config = EvaluationConfig((model,), data, tmp_path / "report", threshold=source)
+    text = evaluate_models(config, lambda done, total: steps.append((done, total)))
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert scores["operating"]["chosen"] == chosen
+    assert scores["operating"]["threshold"] == scores["thresholds"][chosen]
+    assert scores["thresholds"]["given"] == (0.4 if words == "0.4" else 0.9)
+    assert "test" in scores["thresholds"]  # the optimistic one is always beside it
+    assert told in scores["context"]["operating threshold"]
+    assert told in text
+    assert steps[-1] == ((3, 3) if words == "val" else (2, 2))
+
+
 class TestRefused:
+    def test_a_validation_split_that_is_not_there(self, tmp_path: Path, model: Path) -> None:
+        source = parse_threshold_source("val")
+        for number, (splits, named) in enumerate(
+            [(None, "none at all"), ({"train": ["a"], "test": ["b"]}, "train, test")]
+        ):
+            data = write_set(tmp_path / f"walls{number}", ["a", "b"], splits)
+            config = EvaluationConfig((model,), data, tmp_path / "r", threshold=source)
+            with pytest.raises(ConfigError, match=named):
+                evaluate_models(config, lambda done, total: pytest.fail("it was scored"))
+
+    def test_a_validation_image_that_is_scored(self, tmp_path: Path, model: Path) -> None:
+        data = write_set(tmp_path / "walls", ["a", "b", "c"], {"val": ["a", "b"], "test": ["c"]})
+        source = parse_threshold_source("val")
+        config = EvaluationConfig((model,), data, tmp_path / "r", "all", threshold=source)
+        with pytest.raises(DataError, match=r"image a is among the scored.*--split"):
+            evaluate_models(config)
+        (data / "images" / "b.png").write_bytes((data / "images" / "c.png").read_bytes())
+        with pytest.raises(DataError, match="image b is among the scored images, too as c"):
+            evaluate_models(replace(config, split="test"))
+
+    @pytest.mark.parametrize("text", ["", "best", "0", "1", "0.333", "nan", "-0.5", "0,5"])
+    def test_a_threshold_source_that_is_none(self, text: str) -> None:
+        with pytest.raises(ConfigError, match=f"--threshold-from is {text!r}; give model, val"):
+            parse_threshold_source(text)
+
+    def test_no_model(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="no model"):
+            EvaluationConfig((), tmp_path, tmp_path)
+
     def test_a_report_that_cannot_be_written_before_anything_is_scored(
         self, tmp_path: Path, model: Path
     ) -> None:
         data = write_set(tmp_path / "walls", ["a"])
         (tmp_path / "file").write_text("")
         for config in (
-            EvaluationConfig(model, data, tmp_path / "file" / "report"),
-            EvaluationConfig(model, data, tmp_path / "r", json_file=tmp_path / "file" / "s.json"),
+            EvaluationConfig((model,), data, tmp_path / "file" / "report"),
+            EvaluationConfig(
+                (model,), data, tmp_path / "r", json_file=tmp_path / "file" / "s.json"
+            ),
         ):
             with pytest.raises(OutputError, match="file"):
-                evaluate_model(config, lambda done, total: pytest.fail("it was scored"))
+                evaluate_models(config, lambda done, total: pytest.fail("it was scored"))
 
     def test_a_split_that_is_not_there(self, tmp_path: Path, model: Path) -> None:
         data = write_set(tmp_path / "walls", ["a"], {"train": ["a"]})
         with pytest.raises(ConfigError, match="'val'"):
-            evaluate_model(EvaluationConfig(model, data, tmp_path / "r", "val"))
+            evaluate_models(EvaluationConfig((model,), data, tmp_path / "r", "val"))
 
     def test_a_split_without_images(self, tmp_path: Path, model: Path) -> None:
         data = write_set(tmp_path / "walls", ["a"], {"train": ["a"], "test": []})
-        with pytest.raises(ConfigError, match="no samples"):
-            evaluate_model(EvaluationConfig(model, data, tmp_path / "r"))
+        with pytest.raises(DataError, match=r"'test'.*is empty"):
+            evaluate_models(EvaluationConfig((model,), data, tmp_path / "r"))
 
     def test_a_damaged_image_is_named(self, tmp_path: Path, model: Path) -> None:
         data = write_set(tmp_path / "walls", ["a", "b"])
         (data / "images" / "b.png").write_bytes(b"hello")
         with pytest.raises(DataError, match=r"b\.png"):
-            evaluate_model(EvaluationConfig(model, data, tmp_path / "r"))
+            evaluate_models(EvaluationConfig((model,), data, tmp_path / "r"))
 
     def test_a_mask_of_another_size_is_named(self, tmp_path: Path, model: Path) -> None:
         data = write_set(tmp_path / "walls", ["a", "b"])
         cv2.imwrite(str(data / "masks" / "b.png"), np.zeros((7, 7), np.uint8))
         with pytest.raises(DataError, match="b: "):
-            evaluate_model(EvaluationConfig(model, data, tmp_path / "r"))
+            evaluate_models(EvaluationConfig((model,), data, tmp_path / "r"))
 
     def test_a_model_without_its_sidecar(self, tmp_path: Path, model: Path) -> None:
         Path(f"{model}.json").unlink()
         data = write_set(tmp_path / "walls", ["a"])
         with pytest.raises(ModelFileError, match="sidecar"):
-            evaluate_model(EvaluationConfig(model, data, tmp_path / "r"))
+            evaluate_models(EvaluationConfig((model,), data, tmp_path / "r"))
 
 
 def test_the_bundled_model_on_real_images(tmp_path: Path, data_folder: Path) -> None:
@@ -206,6 +263,6 @@ def test_the_bundled_model_on_real_images(tmp_path: Path, data_folder: Path) -> 
         for name in names:
             (found,) = (source / part).glob(f"{name}.*")
             (data / part / found.name).symlink_to(found)
-    evaluate_model(EvaluationConfig(BUNDLED_MODEL, data, tmp_path / "report"))
+    evaluate_models(EvaluationConfig((BUNDLED_MODEL,), data, tmp_path / "report"))
     scores = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert scores["scores"]["square"]["ods"]["f1"] > 0.4

@@ -1,0 +1,145 @@
+"""A model file opened as a plain function from frame to probability map.
+
+Runs it by one of the protocols of `protocols.py`. Must not know datasets or scores. torch is
+imported only where a checkpoint is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.errors import ConfigError
+from edgecrack.evaluation.evaluate import Predict
+from edgecrack.evaluation.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
+from edgecrack.evaluation.protocols import PredictionConfig, Protocol
+from edgecrack.extras import require
+from edgecrack.runtime.detector import CrackDetector, open_detector
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model ready to predict.
+
+    Attributes:
+        predict: from a BGR frame to a probability map.
+        spec: the model's description.
+        protocol: how it is run, in words for a report.
+    """
+
+    predict: Predict
+    spec: ModelSpec
+    protocol: str
+
+
+def open_model(model: Path, config: PredictionConfig, stack: ExitStack) -> OpenModel:
+    """Open a checkpoint or an ONNX file.
+
+    Args:
+        model: the file, with its sidecar.
+        config: how to run it.
+        stack: closes the model.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        ConfigError: the model cannot be run in this way.
+        MissingDependencyError: a checkpoint needs packages that are not installed.
+    """
+    spec = read_verified_spec(model)
+    opener = _open_checkpoint if spec.kind == "checkpoint" else _open_onnx
+    return opener(model, spec, config, stack)
+
+
+def _open_checkpoint(
+    model: Path, spec: ModelSpec, config: PredictionConfig, stack: ExitStack
+) -> OpenModel:
+    for module in ("torch", "lightning", "safetensors"):
+        require(module, extra="train", purpose="evaluating a checkpoint")
+    from edgecrack.training import predictor
+
+    network = predictor.CheckpointNetwork(model, device=config.device, precision=config.precision)
+    where = "torch" if network.device.type == "cpu" else f"torch, {network.device.type}"
+    where += f", {config.precision}" if config.precision != "32" else ""
+    protocol = config.protocol or Protocol("whole")
+    if protocol.name == "whole":
+        return OpenModel(predictor.CheckpointPredictor(network), spec, f"whole image, {where}")
+    if protocol.name == "tiled":
+        runner = predictor.CheckpointRunner(network)
+        detector = stack.enter_context(CrackDetector(runner, model.name))
+        return OpenModel(_detect(detector), spec, f"{_tiles(runner.spec)}, {where}")
+    patches = _patches(spec, protocol, config)
+    predict = predictor.PatchPredictor(network, patches)
+    return OpenModel(predict, spec, f"{_describe(patches)}, {where}")
+
+
+def _open_onnx(
+    model: Path, spec: ModelSpec, config: PredictionConfig, stack: ExitStack
+) -> OpenModel:
+    for option, value, usual in (
+        ("device", config.device, ("auto", "cpu")),
+        ("precision", config.precision, ("32",)),
+    ):
+        if value not in usual:
+            raise ConfigError(
+                f"--{option} {value} is for checkpoints, and {model} is a model of kind"
+                f" {spec.kind!r}",
+                f"leave out --{option}, or evaluate the checkpoint",
+            )
+    protocol = config.protocol or Protocol("tiled")
+    if protocol.name == "whole":
+        raise ConfigError(
+            f"{model} cannot see whole images: it takes tiles of {_size(spec)} px",
+            "give --protocol tiled, or evaluate the checkpoint",
+        )
+    if protocol.name == "tiled":
+        detector = stack.enter_context(open_detector(model))
+        return OpenModel(_detect(detector), spec, _tiles(spec))
+    patches = _patches(spec, protocol, config)
+    side = patches.patch_px
+    if spec.tile_hw != (side, side):
+        raise ConfigError(
+            f"{model} takes tiles of {_size(spec)} px and the patches are {side}x{side} px",
+            f"export it with --tile {side}, evaluate the checkpoint, or give another --patch",
+        )
+    detector = stack.enter_context(open_detector(model))
+
+    def predict(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return average_patches(detector.prepare(image), patches, detector.runner.infer)
+
+    return OpenModel(predict, spec, _describe(patches))
+
+
+def _detect(detector: CrackDetector) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    return lambda image: detector.detect(image)
+
+
+def _patches(spec: ModelSpec, protocol: Protocol, config: PredictionConfig) -> PatchStride:
+    side = config.patch_px or _trained_patch_px(spec) or PAPER_PATCH_PX
+    return PatchStride(side, protocol.stride_px or PatchStride.stride_px)
+
+
+def _trained_patch_px(spec: ModelSpec) -> int | None:
+    """The side of the patches that a model was trained on, where its sidecar says so."""
+    recipe = spec.extra.get("training")
+    patches = recipe.get("patches") if isinstance(recipe, Mapping) else None
+    side = patches.get("patch_px") if isinstance(patches, Mapping) else None
+    return side if isinstance(side, int) else None
+
+
+def _size(spec: ModelSpec) -> str:
+    return f"{spec.tile_hw[1]}x{spec.tile_hw[0]}"
+
+
+def _tiles(spec: ModelSpec) -> str:
+    return f"{_size(spec)} px tiles, preprocessed once per frame"
+
+
+def _describe(patches: PatchStride) -> str:
+    side, stride = patches.patch_px, patches.stride_px
+    return f"mean over {side}x{side} px patches at stride {stride} px"
