@@ -69,7 +69,7 @@ def run(
         if not math.isfinite(losses[-1]):
             break
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         if not torch.isfinite(norm):
             losses.append(math.nan)

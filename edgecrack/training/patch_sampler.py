@@ -1,0 +1,197 @@
+"""Batches of training patches, drawn, cut and changed on the training device.
+
+All random numbers of a batch are drawn on the host from (seed, step), one row per patch: any
+step can be drawn again without those before it, a process of several draws its share of the
+rows and nothing else, and no device is waited for. What they decide is done on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgecrack.data.patches import PatchConfig
+from edgecrack.data.plan import EpochPlan, EpochSlots
+from edgecrack.errors import ConfigError, DataError
+from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance
+from edgecrack.training.chances import check_sources, rising_chances
+from edgecrack.training.geometry import cut_plain, turn_over
+from edgecrack.training.placement import PLACEMENT_DRAWS, draw_shapes, place
+from edgecrack.training.resampling import Resampler, smallest_image_px
+from edgecrack.training.resident import ResidentImages
+
+_DRAW_STREAM = 0  # apart from the orders of epochs and the bank of noise
+_IMAGE, _TURN, _OWN_DRAWS = 0, 1, 2
+
+
+class DevicePatchSampler:
+    """Draws batches of patches with a fixed share of cracked ones.
+
+    Without a plan every batch holds its share of cracked patches, rounded to whole patches, of
+    images drawn by weight. With a plan an epoch takes each image's patches as counted, in an
+    order of its own.
+
+    Args:
+        images: preprocessed frames, uint8 [H, W] each.
+        masks: the truth of each, uint8 [H, W], above 0 where there is crack.
+        config: patch size, share and augmentation.
+        seed: with the step, decides every draw.
+        source_of: number of each image's source (its dataset), from 0 on.
+        source_weights: how often each source is drawn, in any unit. Without it every image is
+            drawn as often as any other. Where crack is asked for, only sources and images that
+            have some take part.
+        plan: patches that an epoch takes from each source; then weights are not used.
+        device: where images lie and patches are made.
+
+    Raises:
+        DataError: there are no images, none has any crack, or a mask has another size.
+        ConfigError: sources, weights and plan do not fit each other, or no weight is above 0
+            where there is something to draw.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        masks: Sequence[NDArray[np.uint8]],
+        config: PatchConfig,
+        seed: int = 0,
+        *,
+        source_of: Sequence[int] | None = None,
+        source_weights: Sequence[float] | None = None,
+        plan: EpochPlan | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.seed, self.device = config, seed, torch.device(device)
+        smallest = smallest_image_px(config.patch_px, config.augment)
+        self._resident = ResidentImages(images, masks, smallest, device)
+        self._resampler = Resampler(self._resident, config.patch_px, config.augment)
+        self._appearance = Appearance(config.augment, config.patch_px, seed, device)
+        sources = check_sources(len(images), source_of, source_weights)
+        cracks = self._resident.crack_counts
+        if not cracks.any() and config.crack_share > 0:
+            raise DataError(
+                "no training image has any crack pixel", "check the masks, or set crack share to 0"
+            )
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._slots: EpochSlots | None = None
+        self._chances: dict[bool, NDArray[np.float64]] = {}
+        if plan is not None:
+            # Counted before mirroring outwards, which would favour small images.
+            shown = [int(np.count_nonzero(mask)) for mask in masks]
+            self._slots = plan.slots(sources.tolist(), shown, config.crack_share)
+            return
+        if config.crack_share > 0:
+            self._chances[True] = rising_chances(sources, cracks > 0, source_weights)
+        if config.crack_share < 1:
+            self._chances[False] = rising_chances(sources, cracks >= 0, source_weights)
+
+    def batch(self, step: int, size: int, rank: int = 0, ranks: int = 1) -> tuple[Tensor, Tensor]:
+        """One process's share of a training step.
+
+        The patches of all processes, one after the other, are those of
+        `batch(step, size * ranks)`. With a plan the last batch of an epoch may be smaller; it is
+        then dealt out as evenly as can be, and filled up from the epoch's beginning where there
+        are fewer patches than processes.
+
+        Args:
+            step: number of the training step, from 0 on.
+            size: patches per process.
+            rank: number of this process, from 0 on.
+            ranks: processes that share the step.
+
+        Returns:
+            Patches and masks, uint8 [size, 1, patch_px, patch_px] each, on the device; masks are
+            0 or 1.
+
+        Raises:
+            ConfigError: a number is out of range.
+        """
+        if step < 0 or size < 1 or not 0 <= rank < ranks:
+            raise ConfigError(
+                f"a batch is asked for with step {step}, size {size}, rank {rank} of {ranks}",
+                "give step >= 0, size >= 1 and 0 <= rank < ranks",
+            )
+        columns = _OWN_DRAWS + PLACEMENT_DRAWS + APPEARANCE_DRAWS
+        generator = np.random.default_rng((self.seed, _DRAW_STREAM, step))
+        if self._slots is not None:
+            slot = self._slots_of(self._slots, step, size * ranks, ranks)
+            draws = generator.random((len(slot), columns))
+            image = self._slots.image[slot].astype(np.int64)
+            with_crack = self._slots.with_crack[slot]
+        else:
+            draws = generator.random((size * ranks, columns))
+            with_crack = self._kinds(step, len(draws))
+            image = self._images(with_crack, draws[:, _IMAGE])
+        mine = slice(len(draws) * rank // ranks, len(draws) * (rank + 1) // ranks)
+        # Whatever precision the network is trained in, gray levels are computed in full.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return self._make(image[mine], with_crack[mine], draws[mine])
+
+    def steps_per_epoch(self, batch: int) -> int:
+        """Steps that an epoch of the plan takes.
+
+        Args:
+            batch: patches per step, of all processes together.
+
+        Raises:
+            ConfigError: the sampler has no plan.
+        """
+        if self._slots is None:
+            raise ConfigError(
+                "there is no plan that would end an epoch", "give the steps of an epoch, or a plan"
+            )
+        return -(-len(self._slots) // batch)
+
+    def _slots_of(self, slots: EpochSlots, step: int, batch: int, ranks: int) -> NDArray[np.int64]:
+        """Which slots of the plan a step takes."""
+        epoch, place_in_epoch = divmod(step, self.steps_per_epoch(batch))
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, slots.order(self.seed, epoch)
+        order = self._order[1]
+        taken = order[place_in_epoch * batch : (place_in_epoch + 1) * batch]
+        if len(taken) < ranks:
+            taken = np.concatenate([taken, np.resize(order, ranks - len(taken))])
+        return taken
+
+    def _kinds(self, step: int, count: int) -> NDArray[np.bool_]:
+        """Which patches of a step show crack: their share of any stretch of patches."""
+        position = np.arange(step * count, (step + 1) * count + 1)
+        # A millionth more, lest 100 times 0.29 be 28.
+        return np.asarray(np.diff(np.floor(position * self.config.crack_share + 1e-6)) > 0)
+
+    def _images(
+        self, with_crack: NDArray[np.bool_], draws: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        image = np.empty(len(draws), np.int64)
+        for kind, risen in self._chances.items():
+            of_kind = with_crack == kind
+            image[of_kind] = np.searchsorted(risen, draws[of_kind], side="right")
+        return image
+
+    def _make(
+        self,
+        image: NDArray[np.int64],
+        with_crack: NDArray[np.bool_],
+        draws: NDArray[np.float64],
+    ) -> tuple[Tensor, Tensor]:
+        augment, side = self.config.augment, self.config.patch_px
+        own, where, looks = np.split(draws, (_OWN_DRAWS, _OWN_DRAWS + PLACEMENT_DRAWS), axis=1)
+        shapes = draw_shapes(where, side, augment)
+        places = place(self._resident, image, with_crack, shapes, where, side)
+        if augment.resamples:
+            pairs = self._resampler.cut(places, shapes)
+            # A lone pixel may be lost in shrinking; the one that was drawn is shown.
+            members = torch.arange(len(pairs), device=self.device)
+            drawn = torch.from_numpy(with_crack).to(self.device).to(torch.uint8)
+            at = members, 1, places.at_y.long(), places.at_x.long()
+            pairs[at] = torch.maximum(pairs[at], drawn)
+        else:
+            pairs = cut_plain(self._resident, places, side)
+        if augment.geometry:
+            turn_over(pairs, np.floor(8 * own[:, _TURN]).astype(np.int64))
+        patches = self._appearance.change(pairs[:, 0], looks)
+        return patches[:, None], pairs[:, 1:].contiguous()
