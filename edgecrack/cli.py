@@ -147,6 +147,9 @@ def evaluate(
     json_file: Annotated[
         Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
     ] = None,
+    unlabelled: Annotated[
+        bool, _input("", "Count what is flagged on the dataset's images without labels, too.")
+    ] = True,
 ) -> None:
     """Score models on labelled images.
 
@@ -164,7 +167,7 @@ def evaluate(
     prediction = PredictionConfig(chosen, patch, device, precision)
     source = parse_threshold_source(threshold_from)
     config = EvaluationConfig(
-        tuple(paths), data, folder, split, split_set, json_file, prediction, source
+        tuple(paths), data, folder, split, split_set, json_file, prediction, source, unlabelled
     )
     typer.echo(evaluate_models(config, _progress("images")))
     typer.echo(f"report: {folder / 'index.html'}")

@@ -181,7 +181,7 @@ class TestOtherCommandsRefuse:
             (["predict", "good.png", "--out", "p", "--save", "jsonl"], 2, "'jsonl'", "prob, mask"),
             (["predict", "good.png", "--out", "p", "--min-area", "-2"], 2, "-2", "0 or more"),
             (["evaluate", BUNDLED_MODEL, "--data", "none"], 3, "none does not exist", "--data"),
-            (["evaluate", BUNDLED_MODEL, "--data", "empty"], 3, "empty/images", "masks/"),
+            (["evaluate", BUNDLED_MODEL, "--data", "empty"], 3, "no known layout", "images/"),
             (["evaluate", BUNDLED_MODEL], 2, "--data", "evaluate --help"),
             (["evaluate", "none.onnx", "--data", "set"], 4, "none.onnx", "path"),
             (["evaluate", BUNDLED_MODEL, "--data", "set", "--split", "x"], 2, "'x'", "all"),
@@ -195,7 +195,12 @@ class TestOtherCommandsRefuse:
             (["export", "file", "-o", "x.onnx", "--batch", "0"], 2, "batch is 0", "dynamic"),
             (["export", "file", "-o", "x.onnx", "--batch", "-1"], 2, "'-1'", "whole number"),
             (["export", "file", "-o", "file/x.onnx"], 6, "file", "give"),
-            (["train", "--out", "r"], 2, "--data", "train --help"),
+            (["train", "--out", "r"], 2, "no training data", "--data DIR"),
+            (["train", "--data", "d", "--out", "r", "--preset", "x"], 2, "'x'", "edge, paper"),
+            (["train", "--data", "d", "--out", "r", "--set", "lr=1"], 2, "'lr'", "known are"),
+            (["train", "--data", "d", "--out", "r", "--init", "x.y"], 4, "x.y", "path"),
+            (["train", "--data", "d@0", "--out", "r"], 2, "weight", "above 0"),
+            (["train", "--data", "d", "--out", "r", "--devices", "3"], 2, "16", "--batch 15"),
             (["train", "--data", "none", "--out", "r"], 3, "none does not exist", "--data"),
             (["train", "--data", "synthetic:x", "--out", "r"], 2, "'x'", "synthetic:COUNT"),
             (["train", "--data", "synthetic:9", "--out", "r", "--width", "0"], 2, "is 0", "1 to"),
@@ -228,7 +233,7 @@ class TestOtherCommandsRefuse:
     def test_training_does_not_mix_two_runs(self, run: Run) -> None:
         Path("r").mkdir()
         Path("r/last.safetensors").write_text("")
-        outcome = run("train", "--data", "synthetic:9", "--out", "r")
+        outcome = run("train", "--data", "synthetic:10", "--out", "r")
         assert outcome.code == 2
         assert "--resume" in outcome.sentence
 

@@ -43,6 +43,7 @@ class EvaluationConfig:
         json_file: write the scores here, too.
         prediction: how models are run.
         threshold: where the operating threshold comes from.
+        unlabelled: whether to count what is flagged on images without a label, too.
     """
 
     models: tuple[Path, ...]
@@ -53,6 +54,7 @@ class EvaluationConfig:
     json_file: Path | None = None
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     threshold: ThresholdSource = field(default_factory=ThresholdSource)
+    unlabelled: bool = True
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -67,12 +69,13 @@ class _Images:
     split: str
     scored: Sequence[Sample]
     validation: Sequence[Sample] | None
+    unlabelled: Sequence[Path]
 
     @property
     def per_model(self) -> int:
         """How many images each model has to see."""
         tuning = len(self.validation or ())
-        return len(self.scored) + tuning + len(self.dataset.unlabelled)
+        return len(self.scored) + tuning + len(self.unlabelled)
 
 
 def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = None) -> str:
@@ -128,7 +131,9 @@ def _open_images(config: EvaluationConfig) -> _Images:
     split = config.split or ("test" if "test" in dataset.splits else "all")
     scored = dataset.samples(split)
     chosen = config.threshold.name == "val"
-    return _Images(dataset, split, scored, validation_samples(dataset, scored) if chosen else None)
+    validation = validation_samples(dataset, scored) if chosen else None
+    unlabelled = dataset.unlabelled if config.unlabelled else ()
+    return _Images(dataset, split, scored, validation, unlabelled)
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
             given_name=source.given_name,
             on_progress=tick,
         )
-        unlabelled = _flagged(opened.predict, dataset, result.operating_threshold, tick)
+        unlabelled = _flagged(opened.predict, images.unlabelled, result.operating_threshold, tick)
         context = _context(config, images, place, opened, result)
         if unlabelled is not None:
             context["unlabelled images"] = unlabelled_sentence(unlabelled)
@@ -193,14 +198,14 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
 
 
 def _flagged(
-    predict: Predict, dataset: CrackDataset, threshold: float, tick: Callable[[], None]
+    predict: Predict, unlabelled: Sequence[Path], threshold: float, tick: Callable[[], None]
 ) -> dict[str, object] | None:
     """What `FalsePositives.to_dict` gives for the dataset's unlabelled images, if any."""
-    if not dataset.unlabelled:
+    if not unlabelled:
         return None
-    images = map(read_image, dataset.unlabelled)
+    images = map(read_image, unlabelled)
     found = false_positive_ratio(predict, images, threshold, on_image=tick)
-    return found.to_dict([path.name for path in dataset.unlabelled])
+    return found.to_dict([path.name for path in unlabelled])
 
 
 def _context(

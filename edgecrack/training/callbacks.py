@@ -1,4 +1,4 @@
-"""How Lightning behaves beside training: its progress, checkpoints, warnings and interruptions.
+"""How Lightning behaves beside training: its progress, checkpoints, warnings and signals.
 
 Knows the names of the logged quantities and of the run's files, nothing of data or networks.
 """
@@ -6,6 +6,7 @@ Knows the names of the logged quantities and of the run's files, nothing of data
 from __future__ import annotations
 
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import (
     ProcessingSpeedColumn,
     RichProgressBarTheme,
 )
 
-from edgecrack.errors import TrainingError
 from edgecrack.training.checkpoints import SUFFIX
 
 _SHOWN = {"train_loss": "loss", "val_strict_f1": "F1"}
@@ -27,8 +27,10 @@ _HARMLESS_WARNINGS = (
     # Batches are cut in this process on purpose; worker processes would only copy the images.
     ".*does not have many workers.*",
     ".*`IterableDataset` has `__len__` defined.*",
-    # The folder holds config.json by then, and after --resume the run itself.
+    # The folder holds config.yaml by then, and after --resume the run itself.
     "Checkpoint directory .* exists and is not empty.*",
+    # Every process logs the same scores, of all images, and so needs no exchange.
+    ".*sync_dist=True.* when logging on epoch level.*",
     # PyTorch warns of a helper of its own that Lightning calls.
     ".*LeafSpec.*is deprecated.*",
 )
@@ -90,6 +92,22 @@ class RunCheckpoint(ModelCheckpoint):
         return str(Path(self.dirpath or "") / Path(path).name) if path else path
 
 
+class TerminateAtOnce(Callback):
+    """Puts back the handler of `interruption.terminable`, which Lightning replaces at the start.
+
+    Lightning's own waits for the end of the step and then asks the other processes, which hangs
+    where one of them is gone. What came after the last checkpoint is lost in either case.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put it back."""
+        if threading.current_thread() is threading.main_thread() and self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+
 @contextmanager
 def without_harmless_warnings() -> Iterator[None]:
     """Hide the warnings of libraries that a user can do nothing about, and only those."""
@@ -97,30 +115,3 @@ def without_harmless_warnings() -> Iterator[None]:
         for message in _HARMLESS_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         yield
-
-
-@contextmanager
-def stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
-    """Turn Lightning's silent exit on Ctrl-C and SIGTERM into an error that says how to go on.
-
-    Args:
-        trainer: what runs in the block.
-        last: the checkpoint from which the run could be resumed.
-
-    Raises:
-        TrainingError: the run was interrupted.
-    """
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not trainer.interrupted:
-            raise
-        # Lightning leaves Ctrl-C ignored.
-        signal.signal(signal.SIGINT, on_interrupt)
-        raise TrainingError(
-            f"training was interrupted at step {trainer.global_step}",
-            "give the same command with --resume to go on from the last whole epoch"
-            if last.exists()
-            else "no epoch was complete yet, so give the same command again to start over",
-        ) from stop

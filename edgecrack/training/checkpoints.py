@@ -132,6 +132,21 @@ def strip_training_state(path: Path) -> ModelSpec:
     return read_verified_spec(path)
 
 
+def mend_sidecar(path: Path) -> None:
+    """Write a checkpoint's sidecar anew where it is not the checkpoint's.
+
+    A run that is killed between the two files leaves a new checkpoint beside an old sidecar.
+
+    Raises:
+        ModelFileError: the checkpoint is damaged or describes no model.
+        OutputError: the sidecar cannot be written.
+    """
+    try:
+        read_verified_spec(path)
+    except ModelFileError:
+        write_sidecar(path, read_description(path))
+
+
 def read_description(path: Path) -> ModelSpec:
     """The description in a checkpoint itself, whether or not its sidecar is there.
 

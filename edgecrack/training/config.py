@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgecrack.artifacts import ModelSpec
 from edgecrack.data.augment import ROBOT_AUGMENT
 from edgecrack.data.patches import PatchConfig
+from edgecrack.data.plan import EpochPlan, PatchCount
+from edgecrack.data.sources import parse_source
 from edgecrack.data.training_set import HOLD_OUT_SHARE
-from edgecrack.errors import ConfigError, TrainingError
+from edgecrack.errors import ConfigError
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "constant"]
-Precision = Literal["32", "bf16"]
+Precision = Literal["32", "bf16", "16"]
+Accelerator = Literal["auto", "cpu", "gpu"]
+_HOW_STARTED = ("resume", "devices", "nodes", "accelerator")
 
 
 @dataclass(frozen=True)
@@ -58,25 +59,58 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """What is added to the cross-entropy, and with which weight; 0 leaves a term out.
+
+    Attributes:
+        dice_weight: of the Dice term over the whole batch, 0 to 100; the paper's sum has 1.
+        cl_dice_weight: of the centreline Dice, which asks for unbroken cracks, 0 to 100.
+        cl_dice_iterations: half the width in pixels of the widest crack whose centreline it
+            finds, 1 to 50.
+        distillation_weight: of the divergence from a teacher's probabilities, 0 to 100.
+    """
+
+    dice_weight: float = 1.0
+    cl_dice_weight: float = 0.0
+    cl_dice_iterations: int = 5
+    distillation_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("dice", "cl_dice", "distillation"):
+            label = f"{name.replace('_', ' ')} weight"
+            _in_range(label, getattr(self, f"{name}_weight"), 0, 100)
+        _in_range("cl dice iterations", self.cl_dice_iterations, 1, 50)
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One training run.
 
     Attributes:
-        data: dataset folders, or "synthetic:COUNT" for generated walls; at least one.
+        data: sources of images as `data.sources.parse_source` reads them; at least one.
         out: folder of the run.
         network: width and pooling.
         preprocess: how frames are prepared; travels with the model.
         patches: how patches are drawn.
+        plan: patches per epoch from each source, as the paper counts them; the steps per epoch
+            then follow from it. Empty draws at random.
         optimizer: how weights are moved.
-        batch_size: patches per step, 1 to 4096.
+        loss: what the network is punished for.
+        teacher: checkpoint of the network to learn from; given exactly when the distillation
+            weight is above 0.
+        init: checkpoint whose weights to start from, of the same network; None draws them.
+        batch_size: patches per step, 1 to 4096, shared out equally among all processes.
         epochs: 1 to 100,000; an epoch ends with a validation and a checkpoint.
-        steps_per_epoch: 1 to 1,000,000.
+        steps_per_epoch: 1 to 1,000,000; without effect where there is a plan.
         average_decay: decay per step of an exponential moving average of the weights, which is
             what is validated and saved; 0 switches it off.
-        precision: "32", or "bf16" for mixed bfloat16.
+        precision: "32", or mixed: "bf16", or "16" (float16, on CUDA only).
         hold_out: share of a dataset's training images that is kept for validation where it has
             no validation split, 0 to 0.5; with 0 validation uses the training images.
         seed: decides initial weights, patches and generated walls.
+        devices: processes on each machine, one per GPU, 1 to 1024.
+        nodes: machines, 1 to 1024.
+        accelerator: "gpu" (CUDA), "cpu", or "auto" for a GPU where there is one.
         resume: go on from `last.safetensors` in `out`.
     """
 
@@ -87,14 +121,21 @@ class TrainingConfig:
     patches: PatchConfig = field(
         default_factory=lambda: PatchConfig(patch_px=128, augment=ROBOT_AUGMENT)
     )
+    plan: tuple[PatchCount, ...] = ()
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    teacher: Path | None = None
+    init: Path | None = None
     batch_size: int = 16
     epochs: int = 25
     steps_per_epoch: int = 250
-    average_decay: float = 0.0
+    average_decay: float = 0.998
     precision: Precision = "32"
     hold_out: float = HOLD_OUT_SHARE
     seed: int = 0
+    devices: int = 1
+    nodes: int = 1
+    accelerator: Accelerator = "auto"
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -103,65 +144,73 @@ class TrainingConfig:
                 "no training data is given", "give --data DIR or --data synthetic:600"
             )
         _one_of("precision", self.precision, get_args(Precision))
+        _one_of("accelerator", self.accelerator, get_args(Accelerator))
         _in_range("batch size", self.batch_size, 1, 4096)
         _in_range("epochs", self.epochs, 1, 100_000)
         _in_range("steps per epoch", self.steps_per_epoch, 1, 1_000_000)
         _in_range("average decay", self.average_decay, 0, 0.99999)
         _in_range("hold-out share", self.hold_out, 0, 0.5)
         _in_range("seed", self.seed, 0, 2**32 - 1)
+        _in_range("devices", self.devices, 1, 1024)
+        _in_range("nodes", self.nodes, 1, 1024)
+        if self.plan:
+            EpochPlan(self.plan)  # which refuses to count a source twice
+        self._check_processes()
+        self._check_teacher()
+
+    def _check_processes(self) -> None:
+        if self.batch_size % self.processes:
+            below = self.batch_size // self.processes * self.processes
+            raise ConfigError(
+                f"batch size {self.batch_size} cannot be shared out equally among "
+                f"{self.processes} processes",
+                f"give --batch {below or self.processes} or another multiple of {self.processes}",
+            )
+
+    def _check_teacher(self) -> None:
+        weight = self.loss.distillation_weight
+        if self.teacher is None and weight > 0:
+            raise ConfigError(
+                f"distillation weight is {weight}, but there is no teacher", "give --teacher FILE"
+            )
+        if self.teacher is not None and weight == 0:
+            raise ConfigError(
+                f"{self.teacher} is to teach, but the distillation weight is 0",
+                "give --set loss.distillation_weight=1, or leave out --teacher",
+            )
+
+    @property
+    def processes(self) -> int:
+        """Number of processes on all machines."""
+        return self.devices * self.nodes
 
     def to_dict(self) -> dict[str, Any]:
         """The run as it is saved beside its results."""
         document = asdict(self)
-        document["out"] = str(self.out)
+        for name in ("out", "init", "teacher"):
+            value = document[name]
+            document[name] = None if value is None else str(value)
         document["data"] = list(self.data)
+        document["plan"] = list(document["plan"])
         del document["resume"]
         return document
 
     def recipe(self) -> dict[str, Any]:
-        """The run as it travels with the model: datasets by name, no folders of this machine."""
+        """The run as it travels with the model, without anything of this machine.
+
+        Datasets and checkpoints stand by name. The number of processes is left out, for the
+        result does not depend on it.
+        """
         document = self.to_dict()
         del document["out"], document["network"], document["preprocess"]
-        document["data"] = [Path(text).name for text in self.data]
+        for name in _HOW_STARTED:
+            document.pop(name, None)
+        document["data"] = [parse_source(text).label for text in self.data]
+        for name in ("init", "teacher"):
+            path = getattr(self, name)
+            # Its run and its own name: every run's best checkpoint is called the same.
+            document[name] = None if path is None else "/".join(path.resolve().parts[-2:])
         return document
-
-
-def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
-    """Check that a checkpoint can be gone on with under a configuration.
-
-    Raises:
-        TrainingError: it holds another network, or was made with other data or settings. Only
-            the number of epochs may differ.
-    """
-    own, recipe = config.network, saved.extra.get("training", {})
-    pairs: list[tuple[str, Any, Any]] = [
-        ("width", saved.width, own.width),
-        ("pooling", saved.pooling, own.pooling),
-        ("gate bias", saved.gate_bias, own.gate_bias),
-    ]
-    # The length of a run may be changed, and nothing else that decides its steps.
-    found_leaves = _leaves(recipe)
-    for name, asked in _leaves(config.recipe()).items():
-        if name in found_leaves and name != "epochs":
-            pairs.append((name, found_leaves[name], asked))
-    for name, found, asked in pairs:
-        if found != asked:
-            raise TrainingError(
-                f"the checkpoint has {name} {found}, but {asked} was asked for",
-                "give the run's own options, or another --out",
-            )
-
-
-def _leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Every single value under a readable name, as it comes back from JSON (pairs are lists)."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{path} {key}".strip().replace("_", " ")
-        if isinstance(value, Mapping):
-            found |= _leaves(value, name)
-        else:
-            found[name] = json.loads(json.dumps(value))
-    return found
 
 
 def _in_range(name: str, value: float, lowest: float, highest: float) -> None:

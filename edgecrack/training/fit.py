@@ -1,46 +1,41 @@
-"""One training run, from datasets to `best.safetensors`.
+"""One training run, from datasets to `best.safetensors`, in one process or in several.
 
-Writes into the run's folder: `config.json`, `best.safetensors` and `last.safetensors` with their
-sidecars, `logs/` (CSV) and `curves.png`.
+What it writes is listed in `run_folder.py`; only the first process writes.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch import distributed
+from torch.utils.data import DataLoader
 
-from edgecrack.data.patches import PatchSampler
-from edgecrack.data.training_set import ImageSet, load_training_set
-from edgecrack.errors import ConfigError
-from edgecrack.files import output_error, write_atomic
-from edgecrack.training.callbacks import (
-    ProgressBar,
-    RunCheckpoint,
-    stoppable,
-    without_harmless_warnings,
-)
-from edgecrack.training.checkpoints import (
-    SUFFIX,
-    SafetensorsCheckpointIO,
-    read_description,
-    strip_training_state,
-)
-from edgecrack.training.config import TrainingConfig, check_same_run
+from edgecrack.data.training_set import load_training_set
+from edgecrack.errors import TrainingError
+from edgecrack.training.batches import Batches, WholeImages
+from edgecrack.training.callbacks import without_harmless_warnings
+from edgecrack.training.checkpoints import strip_training_state
+from edgecrack.training.config import TrainingConfig
 from edgecrack.training.curves import draw_curves
+from edgecrack.training.distillation import Teacher
+from edgecrack.training.interruption import stoppable, terminable
+from edgecrack.training.launch import ConnectionLostError, connection_lost, run_in_processes
 from edgecrack.training.module import CrackModule
-
-BEST, LAST = "best", "last"
+from edgecrack.training.place import Place, find_place
+from edgecrack.training.run_folder import (
+    check_run,
+    claim_folder,
+    initial_network,
+    last_checkpoint,
+    teaching_network,
+)
+from edgecrack.training.trainer import make_trainer
 
 
 @dataclass(frozen=True)
@@ -55,80 +50,97 @@ class TrainingResult:
     steps: int
 
 
-class _Batches(IterableDataset[tuple[Tensor, Tensor]]):
-    """The batches of one epoch; where to begin follows from the trainer's own step."""
-
-    def __init__(self, sampler: PatchSampler, config: TrainingConfig, module: CrackModule) -> None:
-        self._sampler, self._config, self._module = sampler, config, module
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        first = self._module.global_step
-        for step in range(first, first + len(self)):
-            patches, masks = self._sampler.batch(step, self._config.batch_size)
-            yield torch.from_numpy(patches), torch.from_numpy(masks)
-
-    def __len__(self) -> int:
-        return self._config.steps_per_epoch
-
-
-class _WholeImages(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, images: ImageSet) -> None:
-        self._set = images
-
-    def __len__(self) -> int:
-        return len(self._set.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return (
-            torch.from_numpy(self._set.images[index])[None, None],
-            torch.from_numpy(self._set.masks[index])[None, None],
-        )
-
-
 def train(
     config: TrainingConfig, on_message: Callable[[str], None] = lambda message: None
-) -> TrainingResult:
+) -> TrainingResult | None:
     """Train a network.
+
+    With several devices it starts a process for each, unless torchrun or Slurm has done so.
+    These import the calling script, which must therefore train under
+    `if __name__ == "__main__":` only.
 
     Args:
         config: the run.
-        on_message: told what is happening, a line at a time.
+        on_message: told what is happening, a line at a time, in the first process only.
+
+    Returns:
+        The result in the first process of the run, None in all others.
 
     Raises:
-        ConfigError: the folder holds another run, or there is nothing to resume.
+        ConfigError: the folder holds another run, there is nothing to resume, or the machine
+            or the processes on it are not as asked for.
         DataError: a dataset does not fit.
-        TrainingError: the loss or a weight became infinite or not a number, the checkpoint to
-            resume is another network's, or the run was interrupted.
-        ModelFileError: the checkpoint to resume is damaged.
+        TrainingError: the loss or a gradient became infinite or not a number, the checkpoint to
+            resume is another run's, another process of the run ended, or the run was
+            interrupted.
+        ModelFileError: a checkpoint to resume, to start from or to learn from is damaged or of
+            another network.
         OutputError: results cannot be written.
     """
-    last = config.out / f"{LAST}{SUFFIX}"
-    _claim_folder(config, last)
-    data = load_training_set(config.data, config.preprocess, config.seed, on_message, config.hold_out)
-    pl.seed_everything(config.seed, verbose=False)
-    module = CrackModule(config)
-    sampler = PatchSampler(data.train.images, data.train.masks, config.patches, config.seed)
-    on_message(
-        f"training width {config.network.width} with {config.network.pooling} pooling on "
-        f"{len(data.train.images)} images, {config.epochs} x {config.steps_per_epoch} steps of "
-        f"{config.batch_size} patches of {config.patches.patch_px} px"
-    )
-    trainer, best = _make_trainer(config)
-    with without_harmless_warnings(), stoppable(trainer, last):
-        trainer.fit(
-            module,
-            DataLoader(_Batches(sampler, config, module), batch_size=None),
-            DataLoader(_WholeImages(data.validation), batch_size=None),
-            ckpt_path=last if config.resume else None,
-        )
+    place, last = find_place(config), last_checkpoint(config)
+    with terminable(last):
+        check_run(config)
+        if place.is_main:
+            claim_folder(config)
+        if place.starts_processes:
+            result = run_in_processes(train_here, config, place, last, on_message)
+            return result if place.is_main else None
+        try:
+            return train_here(config, place, on_message)
+        except ConnectionLostError as error:
+            raise connection_lost(str(error), last) from error
+
+
+def train_here(
+    config: TrainingConfig, place: Place, on_message: Callable[[str], None]
+) -> TrainingResult | None:
+    """What each process of a run does, after the first has claimed the folder.
+
+    Returns:
+        The result in the first process, None in all others.
+
+    Raises:
+        ConnectionLostError: another process is gone.
+        EdgecrackError: as `train`.
+    """
+    tell = on_message if place.is_main else lambda message: None
+    last = last_checkpoint(config)
+    with terminable(last):
+        data = load_training_set(config.data, config.preprocess, config.seed, tell, config.hold_out)
+        pl.seed_everything(config.seed, verbose=False)
+        trainer, best = make_trainer(config, place)
+        batches = Batches(data, config, place, trainer.strategy.root_device)
+        module = _make_module(config, len(batches))
+        batches.steps_taken = lambda: module.global_step
+        trainer.log_every_n_steps = min(10, len(batches))  # type: ignore[attr-defined]
+        tell(_summary(config, place, len(data.train.images), len(batches)))
+        with (
+            without_harmless_warnings(),
+            _lost_connections(place),
+            stoppable(trainer, last),
+        ):
+            trainer.fit(
+                module,
+                DataLoader(batches, batch_size=None),
+                DataLoader(WholeImages(data.validation, place), batch_size=None),
+                ckpt_path=last if config.resume else None,
+            )
+            # The others wait, so that a failure to write the results ends all of them.
+            result = _finish(config, trainer, Path(best.best_model_path)) if place.is_main else None
+            trainer.strategy.barrier()
+            if distributed.is_available() and distributed.is_initialized():
+                distributed.destroy_process_group()
+        return result
+
+
+def _finish(config: TrainingConfig, trainer: pl.Trainer, best: Path) -> TrainingResult:
     curves = config.out / "curves.png"
     draw_curves(config.out / "logs", curves)
-    best_path = Path(best.best_model_path)
     # Kept whole until here: only a whole checkpoint holds the averaged weights.
-    scores = strip_training_state(best_path).scores[0]
+    scores = strip_training_state(best).scores[0]
     return TrainingResult(
-        best=best_path,
-        last=last,
+        best=best,
+        last=last_checkpoint(config),
         curves=curves,
         validation_ods=float(scores["val_ods"]),
         validation_strict_f1=float(scores["val_strict_f1"]),
@@ -136,42 +148,37 @@ def train(
     )
 
 
-def _claim_folder(config: TrainingConfig, last: Path) -> None:
-    """Refuse to mix two runs in one folder, and to resume what is not there."""
-    if config.resume and not last.is_file():
-        raise ConfigError(f"there is no {last} to resume from", "leave out --resume")
-    if config.resume:
-        # Before the data are read, and before config.json is replaced.
-        check_same_run(read_description(last), config)
-    if not config.resume and last.exists():
-        raise ConfigError(
-            f"{config.out} already holds a run", "add --resume to go on, or give another --out"
-        )
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(config.out, error) from error
-    write_atomic(config.out / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-
-
-def _make_trainer(config: TrainingConfig) -> tuple[pl.Trainer, RunCheckpoint]:
-    best = RunCheckpoint(config.out, BEST, monitor="val_strict_f1")
-    callbacks: list[Any] = [best, RunCheckpoint(config.out, LAST), ProgressBar()]
-    if config.average_decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=config.average_decay))
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    trainer = pl.Trainer(
-        accelerator="auto",
-        devices=1,
-        max_epochs=config.epochs,
-        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-        gradient_clip_val=config.optimizer.clip_norm or None,
-        logger=CSVLogger(config.out, name="logs", flush_logs_every_n_steps=20),
-        log_every_n_steps=min(10, config.steps_per_epoch),
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        plugins=[SafetensorsCheckpointIO()],
-        enable_model_summary=False,
-        use_distributed_sampler=False,
+def _summary(config: TrainingConfig, place: Place, images: int, steps: int) -> str:
+    where = f" in {place.ranks} processes" if place.ranks > 1 else ""
+    return (
+        f"training width {config.network.width} with {config.network.pooling} pooling on "
+        f"{images} images, {config.epochs} x {steps} steps of "
+        f"{config.batch_size} patches of {config.patches.patch_px} px{where}"
     )
-    return trainer, best
+
+
+def _make_module(config: TrainingConfig, steps_per_epoch: int) -> CrackModule:
+    teacher = None
+    if config.teacher is not None:
+        teacher = Teacher(teaching_network(config, config.teacher)[0])
+    module = CrackModule(config, steps_per_epoch, teacher)
+    if config.init is not None and not config.resume:
+        module.network.load_state_dict(initial_network(config, config.init).state_dict())
+    return module
+
+
+@contextmanager
+def _lost_connections(place: Place) -> Iterator[None]:
+    """Tell a lost connection from other errors of the framework."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if place.ranks > 1 and (isinstance(error, distributed.DistError) or "gloo" in text):
+            detail = re.sub(r"^\[\S*\] ?", "", text).partition(". ")[0]
+            raise ConnectionLostError(detail[:160]) from error
+        if isinstance(error, torch.OutOfMemoryError):
+            raise TrainingError(
+                "the GPU ran out of memory", "lower --batch, --patch or --width"
+            ) from error
+        raise

@@ -1,46 +1,136 @@
-"""The training loss: cross-entropy on the two-way logits plus Dice on the crack channel.
+"""The training loss: cross-entropy and Dice as in the paper, centreline Dice, distillation.
 
 Dice alone gives no gradient for false alarms on tiles without crack, which are most of what a
 robot sees; cross-entropy alone drowns thin cracks in background. The paper sums the two.
+
+Every term is a formula over sums of pixels. The sums are added up over all processes before the
+formula, so that the loss is that of the whole batch, whichever process holds which part of it.
+Knows logits and truth; must not know networks or how processes talk.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-DICE_SMOOTH = 1.0
+from edgecrack.training.config import LossConfig
+from edgecrack.training.skeleton import soft_skeleton
+
+SMOOTH = 1.0
+_PAPER = LossConfig()
 
 
-def dice_loss(crack_probability: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice over the whole batch, smoothed so that an empty batch gives 0, not 0/0.
-
-    Args:
-        crack_probability: float [N, H, W] in 0..1.
-        truth: float [N, H, W], 0 or 1.
-
-    Returns:
-        Scalar in 0..1.
-    """
-    overlap = (crack_probability * truth).sum()
-    total = crack_probability.sum() + truth.sum()
-    return 1.0 - (2.0 * overlap + DICE_SMOOTH) / (total + DICE_SMOOTH)
+def _alone(sums: Tensor) -> Tensor:
+    return sums
 
 
-def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy plus Dice, computed in float32 at least, whatever the network's precision.
+def segmentation_loss(
+    logits: Tensor,
+    truth: Tensor,
+    config: LossConfig = _PAPER,
+    *,
+    teacher_margin: Tensor | None = None,
+    combine: Callable[[Tensor], Tensor] = _alone,
+) -> Tensor:
+    """The weighted sum of all terms, in float32 at least, whatever the network's precision.
 
     Cross-entropy works on logits: a softmax output of 1.0000001 breaks its plain form.
 
     Args:
         logits: [N, 2, H, W] (background, crack).
         truth: integer [N, H, W], 0 or 1.
+        config: the terms' weights.
+        teacher_margin: the teacher's crack logit less its background logit, [N, H, W]; needed
+            with a distillation weight.
+        combine: adds up float [K] over all processes; the default is for one process.
 
     Returns:
-        Scalar.
+        Scalar, the same in every process.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    cross_entropy = functional.cross_entropy(logits, truth.long())
-    crack_probability = torch.softmax(logits, dim=1)[:, 1]
-    return cross_entropy + dice_loss(crack_probability, truth.to(logits.dtype))
+    crack = truth.to(logits.dtype)
+    probability = torch.softmax(logits, dim=1)[:, 1]
+    terms = [(1.0, cross_entropy_sums(logits, truth), mean_of)]
+    if config.dice_weight > 0:
+        terms.append((config.dice_weight, dice_sums(probability, crack), dice_of))
+    if config.cl_dice_weight > 0:
+        sums = cl_dice_sums(probability, crack, config.cl_dice_iterations)
+        terms.append((config.cl_dice_weight, sums, cl_dice_of))
+    if config.distillation_weight > 0 and teacher_margin is not None:
+        sums = divergence_sums(logits[:, 1] - logits[:, 0], teacher_margin.to(logits.dtype))
+        terms.append((config.distillation_weight, sums, mean_of))
+    totals = combine(torch.cat([sums for _, sums, _ in terms]))
+    parts = torch.split(totals, [len(sums) for _, sums, _ in terms])
+    weighted = [
+        weight * formula(part) for (weight, _, formula), part in zip(terms, parts, strict=True)
+    ]
+    return torch.stack(weighted).sum()
+
+
+def mean_of(sums: Tensor) -> Tensor:
+    """(sum, count) -> mean."""
+    return sums[0] / sums[1]
+
+
+def cross_entropy_sums(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy summed over pixels, and their number; see `mean_of`."""
+    total = functional.cross_entropy(logits, truth.long(), reduction="sum")
+    return torch.stack([total, total.new_tensor(truth.numel())])
+
+
+def dice_sums(probability: Tensor, crack: Tensor) -> Tensor:
+    """Overlap and total of two maps, float [N, H, W] in 0..1 each; see `dice_of`."""
+    return torch.stack([(probability * crack).sum(), probability.sum() + crack.sum()])
+
+
+def dice_of(sums: Tensor) -> Tensor:
+    """1 - Dice over the whole batch, smoothed so that an empty batch gives 0, not 0/0."""
+    overlap, total = sums
+    loss: Tensor = 1.0 - (2.0 * overlap + SMOOTH) / (total + SMOOTH)
+    return loss
+
+
+def cl_dice_sums(probability: Tensor, crack: Tensor, iterations: int) -> Tensor:
+    """What of each centreline lies within the other map, and their lengths; see `cl_dice_of`."""
+    predicted, true = (soft_skeleton(item, iterations) for item in (probability, crack))
+    return torch.stack(
+        [(predicted * crack).sum(), predicted.sum(), (true * probability).sum(), true.sum()]
+    )
+
+
+def cl_dice_of(sums: Tensor) -> Tensor:
+    """1 - clDice over the whole batch: the harmonic mean of topology precision and sensitivity."""
+    predicted_within, predicted, true_within, true = sums
+    precision = (predicted_within + SMOOTH) / (predicted + SMOOTH)
+    sensitivity = (true_within + SMOOTH) / (true + SMOOTH)
+    loss: Tensor = 1.0 - 2.0 * precision * sensitivity / (precision + sensitivity)
+    return loss
+
+
+def divergence_sums(margin: Tensor, teacher_margin: Tensor, temperature: float = 1.0) -> Tensor:
+    """Divergence of the crack probability from the teacher's; see `mean_of`.
+
+    Each pixel adds the binary cross-entropy to the teacher's probability less that
+    probability's own entropy, so that a student that agrees pays nothing. Both probabilities
+    are softened by the temperature, and the sum is scaled by its square, which keeps the
+    gradient's size (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+
+    Args:
+        margin: crack logit less background logit, [N, H, W].
+        teacher_margin: the teacher's, [N, H, W].
+        temperature: 1 or above.
+
+    Returns:
+        Float [2]: the sum over pixels, and their number.
+    """
+    own, wanted = margin / temperature, teacher_margin / temperature
+    probability = torch.sigmoid(wanted)
+    cross_entropy, entropy = (
+        functional.binary_cross_entropy_with_logits(item, probability, reduction="none")
+        for item in (own, wanted)
+    )
+    total = (cross_entropy - entropy).sum() * temperature**2
+    return torch.stack([total, total.new_tensor(margin.numel())])

@@ -11,18 +11,23 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 from torch.nn import functional
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import TrainingError
-from edgecrack.metrics import ThresholdCounts, count_image, iou, ods, pool
+from edgecrack.metrics import ThresholdCounts, count_image, iou, ods
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import OptimizerConfig, TrainingConfig, check_same_run
+from edgecrack.training.config import TrainingConfig
+from edgecrack.training.distillation import Teacher
+from edgecrack.training.distributed import pool_over_processes, sum_over_processes
 from edgecrack.training.losses import segmentation_loss
+from edgecrack.training.optimization import learning_rate_share, make_optimizer
+from edgecrack.training.same_run import check_same_run
 
-_FINAL_LEARNING_RATE_SHARE = 0.01
+_LEAST_SCALE = 1.0  # float16 gradients that still overflow unscaled will not recover
 _TAMER = "lower --learning-rate or raise --warmup-steps; the checkpoints of whole epochs are kept"
 
 
@@ -53,11 +58,20 @@ class CrackModule(pl.LightningModule):
 
     Args:
         config: the run.
+        steps_per_epoch: where it is not the configuration's but follows from its plan.
+        teacher: what to learn from besides the truth.
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        steps_per_epoch: int | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.steps_per_epoch = steps_per_epoch or config.steps_per_epoch
+        self._teacher = teacher
         self.network = CrackUNet(config.network)
         # channels-last is the faster layout for convolutions of few channels on a CPU
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,14 +92,40 @@ class CrackModule(pl.LightningModule):
             TrainingError: the loss is not finite.
         """
         tiles, truth = batch
-        loss = segmentation_loss(self(tiles), truth[:, 0])
+        margin = self._teacher.margin(to_network_input(tiles)) if self._teacher else None
+        loss = segmentation_loss(
+            self(tiles),
+            truth[:, 0],
+            self.config.loss,
+            teacher_margin=margin,
+            combine=sum_over_processes,
+        )
+        # The same in every process, so that all of them stop here.
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss.item()} at step {self.global_step}",
-                _TAMER,
-            )
+            raise TrainingError(f"the loss became {loss.item()} at step {self.global_step}", _TAMER)
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm, which tells by the way whether the gradient is sound.
+
+        Raises:
+            TrainingError: it is not finite; the weights are still those of the step before.
+        """
+        limit = self.config.optimizer.clip_norm or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+        if torch.isfinite(norm):
+            return
+        plugin = self.trainer.precision_plugin
+        scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
+        if scaler is not None and scaler.get_scale() > _LEAST_SCALE:
+            return  # the scaler leaves this step out and tries a smaller scale
+        raise TrainingError(f"the gradient became {norm.item()} at step {self.global_step}", _TAMER)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting afresh."""
@@ -93,8 +133,10 @@ class CrackModule(pl.LightningModule):
         self._tolerant_counts.clear()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Count one whole image."""
+        """Count one whole image; an empty one stands for none."""
         image, truth = batch
+        if not image.numel():
+            return
         probability = predict_image(self.network, image).cpu().numpy()
         mask = truth[0, 0].cpu().numpy() > 0
         self._strict_counts.append(count_image(probability, mask, "strict"))
@@ -102,7 +144,8 @@ class CrackModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log pooled scores; the threshold of the best strict F1 travels with the model."""
-        strict, tolerant = pool(self._strict_counts), pool(self._tolerant_counts)
+        strict = pool_over_processes(self._strict_counts, "strict", self.device)
+        tolerant = pool_over_processes(self._tolerant_counts, "square", self.device)
         best = ods(strict)
         self.threshold = float(np.clip(best.threshold, 0.01, 0.99))
         self.validation_scores = {
@@ -147,8 +190,8 @@ class CrackModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimizer and a learning rate that is set at every step."""
         config = self.config.optimizer
-        total_steps = self.config.epochs * self.config.steps_per_epoch
-        optimizer = _make_optimizer(self.network, config)
+        total_steps = self.config.epochs * self.steps_per_epoch
+        optimizer = make_optimizer(self.network, config)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, total_steps, config)
         )
@@ -156,24 +199,3 @@ class CrackModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-
-def _make_optimizer(network: CrackUNet, config: OptimizerConfig) -> torch.optim.Optimizer:
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=config.learning_rate, momentum=config.momentum
-        )
-    return torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-
-
-def learning_rate_share(step: int, total_steps: int, config: OptimizerConfig) -> float:
-    """Share of the highest learning rate that a step uses, 0 to 1."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return 1.0
-    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return _FINAL_LEARNING_RATE_SHARE + (1 - _FINAL_LEARNING_RATE_SHARE) * cosine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgecrack.data.synthetic import write_dataset
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO
 from edgecrack.training.config import OptimizerConfig, TrainingConfig
+from edgecrack.training.fit import TrainingResult, train
 
 STEPS = 3
 
@@ -33,9 +35,19 @@ def tiny_config(data: Path | str, out: Path, **changes: Any) -> TrainingConfig:
         "batch_size": 4,
         "epochs": 2,
         "steps_per_epoch": STEPS,
+        "average_decay": 0.0,
         "seed": 5,
     }
     return TrainingConfig(**{**values, **changes})
+
+
+def run(
+    config: TrainingConfig, on_message: Callable[[str], None] = lambda message: None
+) -> TrainingResult:
+    """Train in the first process of a run, which has a result."""
+    result = train(config, on_message)
+    assert result is not None
+    return result
 
 
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:

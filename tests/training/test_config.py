@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from edgecrack.data.plan import PatchCount
 from edgecrack.errors import ConfigError
 from edgecrack.model.unet import NetworkConfig
-from edgecrack.training.config import OptimizerConfig, TrainingConfig
+from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig
 
 
 def config(**values: Any) -> TrainingConfig:
@@ -22,7 +23,18 @@ def config(**values: Any) -> TrainingConfig:
     ("values", "words"),
     [
         ({"data": ()}, r"no training data is given; give --data DIR"),
-        ({"precision": "16"}, r"precision is '16'; choose one of: 32, bf16"),
+        ({"precision": "64"}, r"precision is '64'; choose one of: 32, bf16, 16"),
+        ({"accelerator": "tpu"}, r"accelerator is 'tpu'; choose one of: auto, cpu, gpu"),
+        ({"devices": 0}, "devices is 0"),
+        ({"nodes": 0}, "nodes is 0"),
+        (
+            {"batch_size": 15, "devices": 2},
+            r"batch size 15 cannot be shared out equally among 2 processes; give --batch 14 or",
+        ),
+        ({"batch_size": 3, "devices": 2, "nodes": 2}, "give --batch 4 or another multiple of 4"),
+        ({"teacher": Path("t")}, r"t is to teach, but the distillation weight is 0"),
+        ({"loss": LossConfig(distillation_weight=0.5)}, r"0\.5, but there is no teacher"),
+        ({"plan": (PatchCount("cfd", 1), PatchCount("cfd", 2))}, "names a source twice"),
         ({"batch_size": 0}, r"batch size is 0; give a value from 1 to 4096"),
         ({"batch_size": 4097}, "batch size is 4097"),
         ({"epochs": 0}, "epochs is 0"),
@@ -58,6 +70,20 @@ def test_bad_optimizers(values: dict[str, Any], words: str) -> None:
         OptimizerConfig(**values)
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"dice_weight": -1.0}, r"dice weight is -1\.0"),
+        ({"cl_dice_weight": math.nan}, "cl dice weight is nan"),
+        ({"cl_dice_iterations": 0}, "cl dice iterations is 0"),
+        ({"distillation_weight": 101.0}, r"distillation weight is 101\.0"),
+    ],
+)
+def test_bad_losses(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        LossConfig(**values)
+
+
 def test_the_paper_s_run_can_be_written_down() -> None:
     paper = config(
         network=NetworkConfig(width=32),
@@ -83,3 +109,15 @@ def test_recipe_names_datasets_without_the_folders_of_this_machine(tmp_path: Pat
     assert recipe["data"] == ["cfd", "synthetic:600"]
     assert str(tmp_path) not in json.dumps(recipe)
     assert {"network", "preprocess", "out"}.isdisjoint(recipe)
+
+
+def test_how_a_run_is_started_does_not_travel_with_the_model() -> None:
+    first, other = config(), config(devices=4, nodes=2, accelerator="cpu", out=Path("b"))
+    assert first.recipe() == other.recipe()
+    assert {"devices", "nodes", "accelerator", "resume"}.isdisjoint(first.recipe())
+
+
+def test_checkpoints_of_a_run_travel_under_their_run_s_name(tmp_path: Path) -> None:
+    start = tmp_path / "edge" / "best.safetensors"
+    recipe = config(init=start).recipe()
+    assert (recipe["init"], recipe["teacher"]) == ("edge/best.safetensors", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,22 @@ import torch
 import edgecrack.training.module
 from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import open_dataset
+from edgecrack.data.patches import PatchConfig
 from edgecrack.errors import ConfigError, DataError, ModelFileError, TrainingError
 from edgecrack.metrics import count_image, ods
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.curves import read_logs
-from edgecrack.training.fit import TrainingResult, train
+from edgecrack.training.fit import TrainingResult
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.predictor import CheckpointPredictor
+from edgecrack.training.presets import config_of_run
 from tests.training.runs import (
     STEPS,
     assert_same,
     make_walls,
+    run,
     tiny_config,
     training_state_of,
     weights_of,
@@ -63,17 +66,17 @@ def finished(
     """A run that nothing disturbed, with averaged weights."""
     messages: list[str] = []
     config = tiny_config(walls, tmp_path_factory.mktemp("runs") / "run", average_decay=0.5)
-    return config, train(config, messages.append), messages
+    return config, run(config, messages.append), messages
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException) -> None:
     """Make the training step number `step` raise, as a crash or a Ctrl-C would."""
     calls = iter(range(10**6))
 
-    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    def loss(*arguments: Any, **options: Any) -> torch.Tensor:
         if next(calls) == step:
             raise error
-        return segmentation_loss(logits, truth)
+        return segmentation_loss(*arguments, **options)
 
     monkeypatch.setattr(edgecrack.training.module, "segmentation_loss", loss)
 
@@ -88,7 +91,7 @@ def test_run_leaves_everything_it_promises(
     assert sorted(path.name for path in config.out.iterdir()) == [
         "best.safetensors",
         "best.safetensors.json",
-        "config.json",
+        "config.yaml",
         "curves.png",
         "last.safetensors",
         "last.safetensors.json",
@@ -98,9 +101,7 @@ def test_run_leaves_everything_it_promises(
         config.out / name for name in ("best.safetensors", "last.safetensors", "curves.png")
     )
     assert result.steps == 2 * STEPS
-    assert json.loads((config.out / "config.json").read_text()) == json.loads(
-        json.dumps(config.to_dict())
-    )
+    assert config_of_run(str(config.out / "config.yaml"), {}) == config
     assert cv2.imread(str(result.curves)) is not None
     assert set(read_logs(config.out / "logs")) >= {"train_loss", "val_ods", "val_strict_f1"}
     assert messages[0] == "reading walls: 4 train, 2 validation"
@@ -159,8 +160,8 @@ def test_average_is_the_exponential_one(walls: Path, tmp_path: Path) -> None:
     )
     for epochs in (1, 2, 3):
         config = tiny_config(walls, tmp_path / f"{epochs}", epochs=epochs, steps_per_epoch=1)
-        plain.append(weights_of(train(config).last))
-    found = weights_of(train(averaged).last)
+        plain.append(weights_of(run(config).last))
+    found = weights_of(run(averaged).last)
     for name, value in found.items():
         wanted = plain[0][name].double()
         for later in plain[1:]:
@@ -171,16 +172,16 @@ def test_average_is_the_exponential_one(walls: Path, tmp_path: Path) -> None:
 def test_same_seed_same_weights_other_seed_other_weights(
     walls: Path, tmp_path: Path, finished: tuple[TrainingConfig, TrainingResult, list[str]]
 ) -> None:
-    again = train(tiny_config(walls, tmp_path / "again", average_decay=0.5))
+    again = run(tiny_config(walls, tmp_path / "again", average_decay=0.5))
     assert_same(training_state_of(again.last), training_state_of(finished[1].last))
-    other = train(tiny_config(walls, tmp_path / "other", average_decay=0.5, seed=6, epochs=1))
+    other = run(tiny_config(walls, tmp_path / "other", average_decay=0.5, seed=6, epochs=1))
     assert not torch.equal(
         *(next(iter(weights_of(item).values())) for item in (again.last, other.last))
     )
 
 
 def test_mixed_bfloat16_trains_float32_weights(walls: Path, tmp_path: Path) -> None:
-    result = train(tiny_config(walls, tmp_path, precision="bf16", epochs=1))
+    result = run(tiny_config(walls, tmp_path, precision="bf16", epochs=1))
     network, _ = load_network(result.best)
     assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
 
@@ -190,11 +191,12 @@ def test_one_image_is_learned_by_heart(walls: Path, tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (tmp_path / "one" / kind).mkdir(parents=True)
         shutil.copy(walls / kind / "0001.png", tmp_path / "one" / kind)
-    result = train(
+    result = run(
         tiny_config(
             tmp_path / "one",
             tmp_path / "run",
             network=NetworkConfig(width=4),
+            patches=PatchConfig(32),
             epochs=2,
             steps_per_epoch=40,
             batch_size=8,
@@ -212,15 +214,15 @@ def test_one_image_is_learned_by_heart(walls: Path, tmp_path: Path) -> None:
 def test_crashed_run_goes_on_to_the_same_weights(
     walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average_decay: float
 ) -> None:
-    whole = train(tiny_config(walls, tmp_path / "whole", average_decay=average_decay))
+    whole = run(tiny_config(walls, tmp_path / "whole", average_decay=average_decay))
     out = tmp_path / "crashed"
     with monkeypatch.context() as patch:
         fail_at(patch, STEPS + 1, MemoryError("the machine gave up"))
         with pytest.raises(MemoryError):
-            train(tiny_config(walls, out, average_decay=average_decay))
+            run(tiny_config(walls, out, average_decay=average_decay))
     # What the crash left can be used as it is.
     assert load_network(out / "best.safetensors")[1].scores[0]["val_ods"] >= 0
-    resumed = train(tiny_config(walls, out, average_decay=average_decay, resume=True))
+    resumed = run(tiny_config(walls, out, average_decay=average_decay, resume=True))
     assert resumed.steps == whole.steps
     assert_same(training_state_of(resumed.last), training_state_of(whole.last))
     assert_same(weights_of(resumed.best), weights_of(whole.best))
@@ -234,21 +236,21 @@ def test_crashed_run_goes_on_to_the_same_weights(
 def test_finished_run_can_be_lengthened_and_resuming_it_unchanged_changes_nothing(
     walls: Path, tmp_path: Path
 ) -> None:
-    first = train(tiny_config(walls, tmp_path / "run"))
+    first = run(tiny_config(walls, tmp_path / "run"))
     best = first.best.read_bytes()
-    again = train(tiny_config(walls, tmp_path / "run", resume=True))
+    again = run(tiny_config(walls, tmp_path / "run", resume=True))
     assert again == first
     assert first.best.read_bytes() == best
-    longer = train(tiny_config(walls, tmp_path / "run", epochs=3, resume=True))
-    whole = train(tiny_config(walls, tmp_path / "whole", epochs=3))
+    longer = run(tiny_config(walls, tmp_path / "run", epochs=3, resume=True))
+    whole = run(tiny_config(walls, tmp_path / "whole", epochs=3))
     assert longer.steps == 3 * STEPS
     assert_same(training_state_of(longer.last), training_state_of(whole.last))
 
 
 def test_moved_run_goes_on_without_forgetting_its_best(walls: Path, tmp_path: Path) -> None:
-    first = train(tiny_config(walls, tmp_path / "here"))
+    first = run(tiny_config(walls, tmp_path / "here"))
     (tmp_path / "here").rename(tmp_path / "there")
-    moved = train(tiny_config(walls, tmp_path / "there", epochs=3, resume=True))
+    moved = run(tiny_config(walls, tmp_path / "there", epochs=3, resume=True))
     assert moved.best == tmp_path / "there" / "best.safetensors"
     assert moved.validation_strict_f1 >= first.validation_strict_f1
     assert not (tmp_path / "here").exists()
@@ -265,9 +267,9 @@ def test_ctrl_c_in_the_first_epoch_says_to_start_over(
         with pytest.raises(
             TrainingError, match=r"interrupted at step 1; no epoch was complete yet.*start over"
         ):
-            train(tiny_config(walls, tmp_path))
+            run(tiny_config(walls, tmp_path))
     assert signal.getsignal(signal.SIGINT) is before
-    assert train(tiny_config(walls, tmp_path)).steps == 2 * STEPS
+    assert run(tiny_config(walls, tmp_path)).steps == 2 * STEPS
 
 
 def start_program(*arguments: str) -> subprocess.Popen[str]:
@@ -315,10 +317,10 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
     assert done > 0
     assert done % STEPS == 0
 
-    epochs = done // STEPS + 1
-    changes: dict[str, Any] = {"average_decay": 0.5, "epochs": epochs}
-    resumed = train(tiny_config(walls, out, resume=True, **changes))
-    whole = train(tiny_config(walls, tmp_path / "whole", **changes))
+    changes = {"epochs": done // STEPS + 1, "resume": True}
+    config = config_of_run(str(out / "config.yaml"), changes)
+    resumed = run(config)
+    whole = run(replace(config, out=tmp_path / "whole", resume=False))
     assert_same(training_state_of(resumed.last), training_state_of(whole.last))
 
 
@@ -344,9 +346,9 @@ def test_folder_that_holds_a_run_is_not_mixed_with_another(
     config = finished[0]
     before = {path: path.read_bytes() for path in config.out.glob("*.*")}
     with pytest.raises(ConfigError, match=r"already holds a run; add --resume"):
-        train(config)
+        run(config)
     with pytest.raises(TrainingError, match="has width 2, but 4 was asked for"):
-        train(
+        run(
             tiny_config(
                 config.data[0], config.out, network=NetworkConfig(4), average_decay=0.5, resume=True
             )
@@ -356,23 +358,23 @@ def test_folder_that_holds_a_run_is_not_mixed_with_another(
 
 def test_there_must_be_a_run_to_resume(walls: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no .*last\.safetensors to resume from; leave out"):
-        train(tiny_config(walls, tmp_path / "none", resume=True))
+        run(tiny_config(walls, tmp_path / "none", resume=True))
     assert not (tmp_path / "none").exists()
     (tmp_path / "last.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelFileError, match=r"cannot read checkpoint .*last\.safetensors"):
-        train(tiny_config(walls, tmp_path, resume=True))
+        run(tiny_config(walls, tmp_path, resume=True))
 
 
 def test_mistakes_in_the_data_come_out_as_they_are(walls: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere does not exist"):
-        train(tiny_config("nowhere", tmp_path))
+        run(tiny_config("nowhere", tmp_path))
     for path in shutil.copytree(
         walls / "masks", tmp_path / "blank" / "masks", dirs_exist_ok=True
     ).iterdir():
         cv2.imwrite(str(path), np.zeros((60, 76), np.uint8))
     shutil.copytree(walls / "images", tmp_path / "blank" / "images")
     with pytest.raises(DataError, match="no training image has any crack"):
-        train(tiny_config(tmp_path / "blank", tmp_path / "run"))
+        run(tiny_config(tmp_path / "blank", tmp_path / "run"))
 
 
 def test_loss_that_is_not_a_number_stops_the_run_and_keeps_its_checkpoints(
@@ -380,35 +382,35 @@ def test_loss_that_is_not_a_number_stops_the_run_and_keeps_its_checkpoints(
 ) -> None:
     calls = iter(range(10**6))
 
-    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        value = segmentation_loss(logits, truth)
+    def loss(*arguments: Any, **options: Any) -> torch.Tensor:
+        value = segmentation_loss(*arguments, **options)
         return value * float("nan") if next(calls) == STEPS + 1 else value
 
     monkeypatch.setattr(edgecrack.training.module, "segmentation_loss", loss)
     with pytest.raises(
         TrainingError, match=rf"the loss became nan at step {STEPS + 1}; lower --learning-rate"
     ):
-        train(tiny_config(walls, tmp_path))
+        run(tiny_config(walls, tmp_path))
     for name in ("best", "last"):
         _, spec = load_network(tmp_path / f"{name}.safetensors")
         assert spec.scores[0]["data"] == "validation"
     monkeypatch.undo()
-    assert train(tiny_config(walls, tmp_path, resume=True)).steps == 2 * STEPS
+    assert run(tiny_config(walls, tmp_path, resume=True)).steps == 2 * STEPS
 
 
-def test_weights_that_blow_up_in_an_epoch_s_last_step_do_not_replace_good_ones(
+def test_gradient_that_is_not_a_number_in_an_epoch_s_last_step_spoils_no_checkpoint(
     walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = iter(range(10**6))
 
-    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        value = segmentation_loss(logits, truth)
+    def loss(*arguments: Any, **options: Any) -> torch.Tensor:
+        value = segmentation_loss(*arguments, **options)
         if next(calls) == 2 * STEPS - 1:
             value.register_hook(lambda gradient: gradient * float("nan"))  # type: ignore[no-untyped-call]
         return value
 
     monkeypatch.setattr(edgecrack.training.module, "segmentation_loss", loss)
-    with pytest.raises(TrainingError, match="the weights became infinite at step 6"):
-        train(tiny_config(walls, tmp_path))
+    with pytest.raises(TrainingError, match="the gradient became nan at step 5; lower"):
+        run(tiny_config(walls, tmp_path))
     for name in ("best", "last"):
         load_network(tmp_path / f"{name}.safetensors")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.training.losses import dice_loss, segmentation_loss
+from edgecrack.training.config import LossConfig
+from edgecrack.training.losses import (
+    cl_dice_of,
+    cl_dice_sums,
+    dice_of,
+    dice_sums,
+    divergence_sums,
+    mean_of,
+    segmentation_loss,
+)
+from edgecrack.training.skeleton import soft_skeleton
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +87,8 @@ def test_perfect_prediction_of_an_even_mask_costs_nothing(value: int) -> None:
 
 
 def test_nothing_true_and_nothing_predicted_is_not_0_by_0() -> None:
-    assert dice_loss(torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)).item() == 0.0
+    empty = torch.zeros(2, 8, 8)
+    assert dice_of(dice_sums(empty, empty)).item() == 0.0
 
 
 def test_false_alarms_on_empty_tiles_are_punished_the_more_the_larger_they_are() -> None:
@@ -123,3 +136,121 @@ def test_gradient_is_the_numerical_one(share: float) -> None:
     logits = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     truth = (torch.rand(2, 4, 4) < share).long()
     assert torch.autograd.gradcheck(lambda values: segmentation_loss(values, truth), (logits,))
+
+
+# ---- centreline Dice
+
+
+def test_centreline_dice_is_the_reference_s() -> None:
+    generator = np.random.default_rng(5)
+    probability = generator.random((2, 12, 10))
+    crack = (generator.random((2, 12, 10)) < 0.3).astype(np.float64)
+    lines = [soft_skeleton(torch.from_numpy(item), 3).numpy() for item in (probability, crack)]
+    sums = [0.0] * 4
+    for place in np.ndindex(crack.shape):
+        predicted, true = (float(line[place]) for line in lines)
+        sums[0] += predicted * float(crack[place])
+        sums[1] += predicted
+        sums[2] += true * float(probability[place])
+        sums[3] += true
+    precision, sensitivity = ((sums[i] + 1) / (sums[i + 1] + 1) for i in (0, 2))
+    wanted = 1 - 2 * precision * sensitivity / (precision + sensitivity)
+    found = cl_dice_of(cl_dice_sums(torch.from_numpy(probability), torch.from_numpy(crack), 3))
+    assert found.item() == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_gap_in_a_crack_costs_and_a_thinner_crack_does_not() -> None:
+    truth = torch.zeros(1, 32, 64)
+    truth[:, 14:17] = 1
+    thinner, broken = truth.clone(), truth.clone()
+    thinner[:, 14] = thinner[:, 16] = 0
+    broken[:, :, 10:53] = 0  # as many pixels as the thinner one lost
+
+    def loss(maps: Tensor) -> float:
+        return cl_dice_of(cl_dice_sums(maps, truth, 3)).item()
+
+    assert loss(truth) == pytest.approx(0, abs=1e-6)
+    assert loss(thinner) == pytest.approx(0, abs=1e-6)
+    assert loss(broken) > 0.3
+
+
+def test_no_crack_anywhere_is_not_0_by_0() -> None:
+    empty = torch.zeros(2, 16, 16)
+    assert cl_dice_of(cl_dice_sums(empty, empty, 3)).item() == 0.0
+
+
+# ---- distillation
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_divergence_is_the_reference_s(temperature: float) -> None:
+    own, teacher = np.random.default_rng(6).normal(0, 4, (2, 3, 5, 4))
+    total = 0.0
+    for student_margin, teacher_margin in zip(own.flat, teacher.flat, strict=True):
+        q, p = (1 / (1 + math.exp(-z / temperature)) for z in (student_margin, teacher_margin))
+        total += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    wanted = total / own.size * temperature**2
+    margins = torch.from_numpy(own), torch.from_numpy(teacher)
+    assert mean_of(divergence_sums(*margins, temperature)).item() == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_student_that_agrees_pays_nothing_and_is_left_alone() -> None:
+    margin = torch.tensor([[[-1e4, -2.0, 0.0, 3.0, 1e4]]], requires_grad=True)
+    loss = mean_of(divergence_sums(margin, margin.detach()))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert margin.grad is not None
+    assert margin.grad.abs().max() < 1e-7
+
+
+def test_weights_are_those_of_the_terms() -> None:
+    logits, truth = torch.randn(2, 2, 16, 16), torch.randint(0, 2, (2, 16, 16))
+    teacher = torch.randn(2, 16, 16)
+    crack, probability = truth.float(), torch.softmax(logits, 1)[:, 1]
+    parts = {
+        "dice_weight": dice_of(dice_sums(probability, crack)),
+        "cl_dice_weight": cl_dice_of(cl_dice_sums(probability, crack, 4)),
+        "distillation_weight": mean_of(divergence_sums(logits[:, 1] - logits[:, 0], teacher)),
+    }
+    nothing = LossConfig(dice_weight=0, cl_dice_iterations=4)
+    plain = segmentation_loss(logits, truth, nothing)
+    assert plain.item() == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, truth).item(), rel=1e-6
+    )
+    for name, part in parts.items():
+        config = replace(nothing, **{name: 2.5})  # type: ignore[arg-type]
+        loss = segmentation_loss(logits, truth, config, teacher_margin=teacher)
+        assert (loss - plain).item() == pytest.approx(2.5 * part.item(), rel=1e-4), name
+
+
+# ---- a batch that several processes share
+
+
+@pytest.mark.parametrize("shares", [[3, 3], [4, 2], [5, 1]])
+def test_shares_of_a_batch_give_its_loss_and_together_its_gradient(shares: list[int]) -> None:
+    config = LossConfig(1.0, cl_dice_weight=0.7, cl_dice_iterations=2, distillation_weight=0.4)
+    logits, truth = torch.randn(6, 2, 16, 16).double(), torch.randint(0, 2, (6, 16, 16))
+    teacher = torch.randn(6, 16, 16).double()
+    whole = logits.clone().requires_grad_()
+    loss = segmentation_loss(whole, truth, config, teacher_margin=teacher)
+    loss.backward()  # type: ignore[no-untyped-call]
+    parts = [item.requires_grad_() for item in torch.split(logits.clone(), shares)]
+    sums: list[Tensor] = []
+
+    def keep(own: Tensor) -> Tensor:
+        sums.append(own)
+        return own
+
+    arguments = list(
+        zip(parts, torch.split(truth, shares), torch.split(teacher, shares), strict=True)
+    )
+    for part, mask, margin in arguments:
+        segmentation_loss(part, mask, config, teacher_margin=margin, combine=keep)
+    for rank, (part, mask, margin) in enumerate(arguments):
+        add_other = partial(torch.add, sums[1 - rank].detach())
+        found = segmentation_loss(part, mask, config, teacher_margin=margin, combine=add_other)
+        assert found.item() == pytest.approx(loss.item(), rel=1e-12)
+        found.backward()  # type: ignore[no-untyped-call]
+    assert whole.grad is not None
+    gradient = torch.cat([part.grad for part in parts if part.grad is not None])
+    assert torch.allclose(gradient, whole.grad, rtol=1e-9, atol=1e-14)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from edgecrack.data.patches import PatchConfig, PatchSampler
 from edgecrack.errors import TrainingError
@@ -19,10 +21,10 @@ from edgecrack.training.config import OptimizerConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
     CrackModule,
-    learning_rate_share,
     predict_image,
     to_network_input,
 )
+from edgecrack.training.optimization import learning_rate_share
 from tests.training.runs import tiny_config
 
 
@@ -163,6 +165,44 @@ def test_loss_that_is_not_finite_is_an_error() -> None:
     image, truth = cracked(32, 32)
     with pytest.raises(TrainingError, match="the loss became nan at step 0; lower --learning-rate"):
         made.training_step((image, truth // 255), 0)
+
+
+def in_trainer(made: CrackModule, precision: Precision) -> CrackModule:
+    """A module in its eighth step, with one gradient that is not a number."""
+    made._trainer = SimpleNamespace(global_step=7, precision_plugin=precision)  # type: ignore[assignment]
+    for weight in made.parameters():
+        weight.grad = torch.ones_like(weight)
+    next(made.parameters()).grad = torch.full_like(next(made.parameters()), math.nan)
+    return made
+
+
+def test_gradient_that_is_not_a_number_is_an_error_before_any_weight_moves() -> None:
+    made = in_trainer(module(), Precision())
+    with pytest.raises(TrainingError, match="the gradient became nan at step 7; lower --learning"):
+        made.configure_gradient_clipping(torch.optim.SGD(made.parameters()))
+
+
+def test_float16_gradients_may_overflow_until_their_scale_is_used_up() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    scaler.scale(torch.zeros(1))  # which makes the scale
+    made = in_trainer(module(), MixedPrecision("16-mixed", "cpu", scaler))
+    made.configure_gradient_clipping(torch.optim.SGD(made.parameters()))
+    scaler.update(1.0)
+    with pytest.raises(TrainingError, match="the gradient became nan at step 7"):
+        made.configure_gradient_clipping(torch.optim.SGD(made.parameters()))
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+def test_gradient_norm_is_clipped_if_asked_for(clip_norm: float) -> None:
+    made = in_trainer(module(optimizer=OptimizerConfig(clip_norm=clip_norm)), Precision())
+    for weight in made.parameters():
+        weight.grad = torch.ones_like(weight)
+    before = math.sqrt(sum(weight.numel() for weight in made.parameters()))
+    made.configure_gradient_clipping(torch.optim.SGD(made.parameters()))
+    squares = [
+        float(weight.grad.square().sum()) for weight in made.parameters() if weight.grad is not None
+    ]
+    assert math.sqrt(sum(squares)) == pytest.approx(clip_norm or before, rel=1e-4)
 
 
 def test_weights_that_are_not_finite_are_not_saved() -> None:

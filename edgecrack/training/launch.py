@@ -1,0 +1,193 @@
+"""Starts the processes of a run on this machine, watches them, and ends all of them together.
+
+Lightning's own launcher kills the first process along with the others when one of them ends, so
+that nothing is left to say what happened. Here none of the processes that compute is the one
+that talks to the user: it stays free, notices whatever happens to them, and never waits for long.
+Knows processes and pipes; what they compute is `fit.py`'s.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from edgecrack.errors import EdgecrackError, TrainingError
+from edgecrack.training.config import TrainingConfig
+from edgecrack.training.interruption import how_to_go_on
+from edgecrack.training.place import Place
+
+Result = TypeVar("Result")
+Work = Callable[[TrainingConfig, Place, Callable[[str], None]], Result]
+
+# How long processes that lost a connection are given for another to tell why.
+_CAUSE_WAIT_S = 5.0
+_EXIT_WAIT_S = 30.0
+
+
+class ConnectionLostError(Exception):
+    """Another process of the run is gone; what happened is that one's to say.
+
+    Args:
+        detail: what this process noticed.
+    """
+
+
+class _RemoteError(Exception):
+    """Where an error came from in another process, as its text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def connection_lost(detail: str, last: Path) -> TrainingError:
+    """What to tell a user of a `ConnectionLostError` when nothing more is known."""
+    return TrainingError(
+        f"the connection to another process of the run was lost ({detail})",
+        f"look for that process's own message, then {how_to_go_on(last)}",
+    )
+
+
+def run_in_processes(
+    work: Work[Result],
+    config: TrainingConfig,
+    place: Place,
+    last: Path,
+    on_message: Callable[[str], None],
+) -> Result:
+    """Do work in `config.devices` new processes; if one fails, none goes on.
+
+    Args:
+        work: a function of a module; what it returns in the first process is returned here.
+        config: the run.
+        place: this process's.
+        last: the checkpoint from which the run could be resumed.
+        on_message: told what the first process tells.
+
+    Raises:
+        TrainingError: a process ended without a word, or the connection to another machine's
+            was lost, or the run was interrupted.
+        Exception: what a process raised.
+    """
+    context = multiprocessing.get_context("spawn")
+    port = os.environ.get("MASTER_PORT") if config.nodes > 1 else None
+    rendezvous = {
+        "MASTER_ADDR": os.environ["MASTER_ADDR"] if config.nodes > 1 else "127.0.0.1",
+        "MASTER_PORT": port or str(_free_port()),
+        "NODE_RANK": str(place.rank // config.devices),
+        "WORLD_SIZE": str(place.ranks),
+    }
+    processes: dict[Connection, BaseProcess] = {}
+    try:
+        for local_rank in range(config.devices):
+            rank = place.rank + local_rank
+            here, there = context.Pipe(duplex=False)
+            variables = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(local_rank)}
+            its_place = Place(rank, place.ranks, place.starter, place.accelerator)
+            process = context.Process(
+                target=_run,
+                args=(there, variables, work, config, its_place),
+                name=f"process {rank + 1} of {place.ranks}",
+                daemon=True,
+            )
+            process.start()
+            there.close()  # the other end is the process's alone, so its end ends the pipe
+            processes[here] = process
+        result: Result = _collect(processes, last, on_message)
+        for started in processes.values():
+            started.join(_EXIT_WAIT_S)
+        return result
+    except KeyboardInterrupt as stop:
+        raise TrainingError("training was interrupted", how_to_go_on(last)) from stop
+    finally:
+        # At once: a process that waits for another hears nothing else, and files are never
+        # half-written.
+        for started in processes.values():
+            started.kill()
+        for connection, started in processes.items():
+            started.join()
+            connection.close()
+
+
+def _collect(
+    processes: dict[Connection, BaseProcess], last: Path, on_message: Callable[[str], None]
+) -> Any:
+    """Wait until every process has sent its result; return the first one's."""
+    silent, result, lost = set(processes), None, None
+    while silent:
+        for connection in cast(list[Connection], wait(list(silent), timeout=0.5)):
+            try:
+                kind, value, text = connection.recv()
+            except (EOFError, OSError):
+                raise _ended(processes[connection], last) from None
+            if kind == "message":
+                on_message(value)
+                continue
+            silent.discard(connection)
+            if kind == "result" and connection is next(iter(processes)):
+                result = value
+            elif kind == "lost":
+                lost = lost or (time.monotonic(), text)
+            elif kind == "error":
+                raise value from _RemoteError(text)
+        if lost and (not silent or time.monotonic() - lost[0] > _CAUSE_WAIT_S):
+            raise connection_lost(lost[1], last)
+    return result
+
+
+def _ended(process: BaseProcess, last: Path) -> TrainingError:
+    process.join(_EXIT_WAIT_S)
+    code = process.exitcode or 0
+    how = f"exit code {code}"
+    if code < 0:
+        how = signal.Signals(-code).name
+    hint = "see whether memory ran out, then " if code == -signal.SIGKILL else ""
+    return TrainingError(f"{process.name} was ended by {how}", hint + how_to_go_on(last))
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(
+    connection: Connection,
+    variables: dict[str, str],
+    work: Work[Any],
+    config: TrainingConfig,
+    place: Place,
+) -> None:
+    """What one of the processes does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.update(variables)
+
+    def tell(message: str) -> None:
+        connection.send(("message", message, ""))
+
+    try:
+        connection.send(("result", work(config, place, tell), ""))
+    except ConnectionLostError as error:
+        connection.send(("lost", None, str(error)))
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error))
+        if not isinstance(error, EdgecrackError) and type(error).__module__ != "builtins":
+            error = RuntimeError(f"{type(error).__name__}: {error}")  # others may not arrive whole
+        connection.send(("error", error, text))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,114 @@
+"""The folder of a run: who may write into it, and what must be right before anything is read.
+
+It holds `config.yaml`, `best.safetensors` and `last.safetensors` with their sidecars, `logs/`
+(CSV) and `curves.png`. Knows files and configurations, nothing of data or training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.data.plan import EpochPlan
+from edgecrack.data.sources import parse_sources
+from edgecrack.errors import ConfigError, ModelFileError, TrainingError
+from edgecrack.files import make_folder, write_atomic
+from edgecrack.model.unet import CrackUNet
+from edgecrack.training.checkpoints import SUFFIX, load_network, mend_sidecar, read_description
+from edgecrack.training.config import TrainingConfig
+from edgecrack.training.presets import to_yaml
+from edgecrack.training.same_run import check_same_run
+
+BEST, LAST = "best", "last"
+
+
+def last_checkpoint(config: TrainingConfig) -> Path:
+    """The checkpoint from which a run is resumed."""
+    return config.out / f"{LAST}{SUFFIX}"
+
+
+def check_run(config: TrainingConfig) -> None:
+    """Refuse to mix two runs in one folder, to resume what is not there, and unfit checkpoints.
+
+    Raises:
+        ConfigError: the folder holds another run, there is nothing to resume, or data and plan
+            do not go together.
+        TrainingError: what is to be resumed is another run's, or the teacher wants frames that
+            are prepared otherwise.
+        ModelFileError: a checkpoint is missing, damaged, or another network's.
+    """
+    names = [source.name for source in parse_sources(config.data)]
+    if config.plan:
+        EpochPlan(config.plan).ordered(names)
+    last = last_checkpoint(config)
+    if config.resume:
+        if not last.is_file():
+            raise ConfigError(f"there is no {last} to resume from", "leave out --resume")
+        check_same_run(read_description(last), config)
+    elif last.exists():
+        raise ConfigError(
+            f"{config.out} already holds a run", "add --resume to go on, or give another --out"
+        )
+    elif config.init is not None:
+        initial_network(config, config.init)
+    if config.teacher is not None:
+        teaching_network(config, config.teacher)
+
+
+def claim_folder(config: TrainingConfig) -> None:
+    """Make the folder a run's own, after `check_run`; what a killed run left half-done is mended.
+
+    Raises:
+        OutputError: it cannot be written into.
+        ModelFileError: the checkpoint to resume from is damaged.
+    """
+    make_folder(config.out)
+    for partial in config.out.glob(f".edgecrack-*{SUFFIX}"):
+        partial.unlink(missing_ok=True)
+    for name in (BEST, LAST):
+        checkpoint = config.out / f"{name}{SUFFIX}"
+        if config.resume and checkpoint.is_file():
+            mend_sidecar(checkpoint)
+    write_atomic(config.out / "config.yaml", to_yaml(config))
+
+
+def initial_network(config: TrainingConfig, path: Path) -> CrackUNet:
+    """The network whose weights a run starts from.
+
+    Raises:
+        ModelFileError: the checkpoint is missing, damaged, or of another network.
+    """
+    network, spec = load_network(path)
+    wanted = config.network
+    for name, option, found, asked in (
+        ("width", "--width", spec.width, wanted.width),
+        ("pooling", "--pooling", spec.pooling, wanted.pooling),
+        ("gate bias", "--set network.gate_bias=", spec.gate_bias, wanted.gate_bias),
+    ):
+        if found != asked:
+            value = str(found).lower()
+            given = f"{option}{value}" if option.endswith("=") else f"{option} {value}"
+            raise ModelFileError(
+                f"{path} has {name} {found}, but {asked} was asked for",
+                f"give {given}, or another --init",
+            )
+    return network
+
+
+def teaching_network(config: TrainingConfig, path: Path) -> tuple[CrackUNet, ModelSpec]:
+    """The network that teaches, and its description.
+
+    Raises:
+        ModelFileError: the checkpoint is missing or damaged.
+        TrainingError: it knows frames that are prepared otherwise than the run's.
+    """
+    network, spec = load_network(path)
+    found, asked = spec.preprocess.to_dict(), config.preprocess.to_dict()
+    for name, value in found.items():
+        if value != asked[name]:
+            raise TrainingError(
+                f"the teacher {path} knows frames with {name} {value}, the run prepares them with "
+                f"{asked[name]}",
+                f"give --set preprocess.{name}={value}, or another teacher",
+            )
+    return network, spec
