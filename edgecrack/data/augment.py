@@ -1,15 +1,8 @@
-"""Changes made to a training patch: geometry, tone, blur and noise.
-
-Works on preprocessed patches. The mask takes part in the geometry only.
-"""
+"""How strongly training patches are changed. What changes them is `training/augmentation.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 
@@ -75,14 +68,6 @@ class AugmentConfig:
         """Side of the largest window that becomes a patch of `side` pixels."""
         return max(side, round(side / self.scale_range[0]))
 
-    def cut_px(self, side: int, generator: np.random.Generator) -> int:
-        """Draw the side of the window that becomes a patch of `side` pixels."""
-        low, high = self.scale_range
-        if low == high:
-            return side
-        scale = float(np.exp(generator.uniform(np.log(low), np.log(high))))
-        return min(self.largest_cut_px(side), max(8, round(side / scale)))
-
 
 _HIGHEST = {
     "tone": 0.9,
@@ -112,61 +97,3 @@ ROBOT_AUGMENT = AugmentConfig(
     noise_levels=10.0,
     jpeg_probability=0.25,
 )
-
-
-def augment(
-    image: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
-    side: int,
-    config: AugmentConfig,
-    generator: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Change one window and bring it to the patch size.
-
-    Args:
-        image: uint8 [C, C], the window.
-        mask: uint8 [C, C], above 0 where there is crack.
-        side: side of the patch in pixels.
-        config: strength of each change.
-        generator: source of every draw.
-
-    Returns:
-        Patch uint8 [side, side] and mask uint8 [side, side] of 0 and 1.
-    """
-    truth = (mask > 0).astype(np.uint8)
-    if image.shape[0] != side:
-        shrinking = image.shape[0] > side
-        method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, (side, side), interpolation=method), np.uint8)
-        # Thin cracks vanish under nearest-neighbour shrinking: keep what is 40 % covered.
-        covered = cv2.resize(truth * 255, (side, side), interpolation=method)
-        truth = (np.asarray(covered) >= (102 if shrinking else 128)).astype(np.uint8)
-    if config.geometry:
-        turns = int(generator.integers(4))
-        image, truth = np.rot90(image, turns), np.rot90(truth, turns)
-        if generator.random() < 0.5:
-            image, truth = image[:, ::-1], truth[:, ::-1]
-    image = _change_tone(np.ascontiguousarray(image), config, generator)
-    return image, np.ascontiguousarray(truth)
-
-
-def _change_tone(
-    image: NDArray[np.uint8], config: AugmentConfig, generator: np.random.Generator
-) -> NDArray[np.uint8]:
-    if config.tone > 0:
-        contrast = 1 + generator.uniform(-config.tone, config.tone)
-        offset = 255 * generator.uniform(-config.tone, config.tone) / 2
-        gamma = float(np.exp(generator.uniform(-config.tone, config.tone)))
-        levels = 255 * (np.arange(256) / 255) ** gamma
-        table = np.clip(np.rint((levels - 128) * contrast + 128 + offset), 0, 255)
-        image = np.asarray(cv2.LUT(image, table.astype(np.uint8)), np.uint8)
-    if config.invert_probability and generator.random() < config.invert_probability:
-        image = np.asarray(255 - image, np.uint8)
-    if config.blur_probability and generator.random() < config.blur_probability:
-        sigma = float(generator.uniform(0.4, 1.4))
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
-    if config.noise_levels > 0:
-        spread = generator.uniform(0, config.noise_levels)
-        noise = generator.standard_normal(image.shape, dtype=np.float32) * np.float32(spread)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
-    return image

@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
-from edgecrack.data.patches import PatchConfig, PatchSampler
+from edgecrack.data.patches import PatchConfig
 from edgecrack.errors import TrainingError
 from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
@@ -25,6 +25,7 @@ from edgecrack.training.module import (
     to_network_input,
 )
 from edgecrack.training.optimization import learning_rate_share
+from edgecrack.training.patch_sampler import DevicePatchSampler
 from tests.training.runs import tiny_config
 
 
@@ -138,13 +139,13 @@ def test_validation_scores_are_those_of_the_metrics_pooled_over_images() -> None
 
 def test_loss_falls_when_one_image_is_learned_by_heart() -> None:
     image, truth = (item[0, 0].numpy() for item in cracked())
-    sampler = PatchSampler([image], [truth], PatchConfig(32, 0.6))
+    sampler = DevicePatchSampler([image], [truth], PatchConfig(32, 0.6))
     optimizer_config = OptimizerConfig(learning_rate=5e-3, warmup_steps=0)
     made = module(network=NetworkConfig(width=4), optimizer=optimizer_config)
     optimizer = made.configure_optimizers()["optimizer"]
     losses = []
     for step in range(100):
-        patches, masks = (torch.from_numpy(item) for item in sampler.batch(step, 8))
+        patches, masks = sampler.batch(step, 8)
         loss = segmentation_loss(made(patches), masks[:, 0])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
