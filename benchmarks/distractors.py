@@ -40,6 +40,8 @@ def no_crack(name: str, shape_hw: tuple[int, int]) -> NDArray[np.bool_]:
     document = json.loads(OBJECTS.read_text(encoding="utf-8"))
     if name in document["whole"]:
         return np.ones(shape_hw, dtype=np.bool_)
+    if name not in document["objects"] and name not in document["nothing_certain"]:
+        raise SystemExit(f"photo {name} is not in {OBJECTS.name}; outline what is no crack on it")
     region = np.zeros(shape_hw, dtype=np.uint8)
     for item in document["objects"].get(name, ()):
         if "ellipse" in item:

@@ -1,11 +1,12 @@
 """Gated Scale Pooling against max pooling and stacked pooling, the same recipe and several seeds.
 
-Trains each pooling with each seed on a dataset's training split, and scores the weights after the
-last step on its test split. Runs that are done are not repeated, so the script can be stopped and
-started again; `--worker 1/2` and `--worker 2/2` share the runs between two processes.
+Trains each pooling with each seed on CFD's training split. Runs that are done are not repeated, so
+the script can be stopped and started again; `--worker 1/2` and `--worker 2/2` share the runs
+between two processes. `edgecrack evaluate` scores the weights after the last step on the test
+split, all checkpoints at once.
 
-    python benchmarks/pooling_experiment.py --out runs/pooling                  # train
-    python benchmarks/pooling_experiment.py --out runs/pooling --report         # score, write JSON
+    python benchmarks/pooling_experiment.py --out runs/pooling
+    edgecrack evaluate runs/pooling/*/last.safetensors --data DIR --protocol patch-stride-8
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.distractors import false_alarms  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
+from edgecrack.data.training_set import split_samples  # noqa: E402
 from edgecrack.evaluation.evaluate import evaluate  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.training.fit import train  # noqa: E402
@@ -55,7 +56,7 @@ def sources(name: str, options: argparse.Namespace) -> list[str]:
     if name == "walls only":
         return ["synthetic:600"]
     if name == "walls count half":
-        count = len(open_dataset(options.data / photos).samples("train"))
+        count = len(split_samples(open_dataset(options.data / photos), seed=0)[0])
         return [f"{folder}@{count}", "synthetic:600@300"]
     return [folder] if name == "no walls" else [folder, "synthetic:600"]
 

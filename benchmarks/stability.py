@@ -79,7 +79,7 @@ def run(
     return {
         "finite": finite,
         "first_loss": losses[0],
-        "largest_loss": max(value for value in losses if math.isfinite(value)),
+        "largest_loss": max(filter(math.isfinite, losses), default=math.inf),
         "final_loss": statistics.mean(losses[-20:]) if finite else None,
         "f1": best_f1(network, sampler, seed * steps) if finite else 0.0,
     }
@@ -113,7 +113,8 @@ def main() -> None:
     images = load_training_set([folder], PreprocessConfig(), seed=0, hold_out=0.0).train
     sampler = DevicePatchSampler(images.images, images.masks, PatchConfig(patch_px=48))
     rows: list[dict[str, Any]] = []
-    for recipe in RECIPES:
+    parts = [part.strip() for part in options.recipes.split(",")]
+    for recipe in (name for name in RECIPES if any(part in name for part in parts)):
         for width in map(int, options.widths.split(",")):
             runs = [
                 run(sampler, recipe, width, seed, options.steps) for seed in range(options.seeds)

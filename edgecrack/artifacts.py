@@ -237,7 +237,7 @@ def read_verified_spec(model: Path) -> ModelSpec:
         document = json.loads(sidecar.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"cannot read sidecar {sidecar}: {error}",
             "export the model again with `edgecrack export`",

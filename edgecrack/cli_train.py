@@ -33,7 +33,7 @@ def train(
         list[str] | None,
         _input(
             "KEY=VALUE",
-            "Any value of the preset, e.g. optimizer.momentum=0.8; may be repeated.",
+            "Any value of the preset, e.g. loss.cl_dice_weight=0.5; may be repeated.",
             "--set",
         ),
     ] = None,

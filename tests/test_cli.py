@@ -6,8 +6,10 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -263,6 +265,22 @@ def test_ctrl_c_outside_of_a_stream(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("edgecrack.runtime.predict.predict_images", interrupt)
     assert run("predict", "a.png", "--out", "p") == (130, "", "edgecrack: interrupted.\n")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at once: `evaluate` has gigabytes of temporary files to remove."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def terminate(*arguments: object, **options: object) -> None:
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("edgecrack.runtime.predict.predict_images", terminate)
+    try:
+        assert run("predict", "a.png", "--out", "p") == (130, "", "edgecrack: interrupted.\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_fault_of_ours_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

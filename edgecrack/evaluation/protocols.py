@@ -15,7 +15,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.evaluation.patch_grid import PatchStride
 
 ProtocolName = Literal["tiled", "whole", "patch-stride"]
-_PATCH_STRIDE = re.compile(r"patch-stride(?:[- ]+(\d+))?")
+_PATCH_STRIDE = re.compile(r"patch-stride(?:(?:-| +)([0-9]+))?")
 _HOW_TO_GIVE = "give tiled, whole, or patch-stride-N with N from 1, e.g. patch-stride-8"
 
 

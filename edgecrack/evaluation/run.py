@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 from collections.abc import Callable, Sequence
@@ -11,8 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, DataError
 from edgecrack.evaluation.evaluate import Predict, evaluate
 from edgecrack.evaluation.false_positives import false_positive_ratio
 from edgecrack.evaluation.groups import ScoredModel, check_distinct, labels_of
@@ -25,7 +28,7 @@ from edgecrack.evaluation.report_text import report_text
 from edgecrack.evaluation.results import Evaluation
 from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
-from edgecrack.files import make_folder, write_atomic
+from edgecrack.files import make_folder, output_error, write_atomic
 
 Progress = Callable[[int, int], None]
 
@@ -94,6 +97,9 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
     make_folder(config.out)  # an hour of scoring must not end at a folder that cannot be made
     if config.json_file is not None:
         make_folder(config.json_file.parent)
+        if config.json_file.is_dir():
+            problem = IsADirectoryError(errno.EISDIR, "it is a folder")
+            raise output_error(config.json_file, problem)
     several = len(config.models) > 1
     labels = labels_of(config.models)
     if several:
@@ -130,10 +136,30 @@ def _open_images(config: EvaluationConfig) -> _Images:
     dataset = open_dataset(config.data, config.split_set)
     split = config.split or ("test" if "test" in dataset.splits else "all")
     scored = dataset.samples(split)
+    _check_cracks(dataset.folder, split, scored)
     chosen = config.threshold.name == "val"
     validation = validation_samples(dataset, scored) if chosen else None
     unlabelled = dataset.unlabelled if config.unlabelled else ()
     return _Images(dataset, split, scored, validation, unlabelled)
+
+
+def _check_cracks(folder: Path, split: str, scored: Sequence[Sample]) -> None:
+    """Refuse labels that mark nothing, or nearly everything: scores on them mean nothing."""
+    crack = pixels = 0
+    for sample in scored:
+        mask = sample.mask()
+        crack, pixels = crack + int(np.count_nonzero(mask)), pixels + mask.size
+    if crack == 0:
+        raise DataError(
+            f"no image of {folder} ({split}) has any crack: all {len(scored)} masks are black",
+            "check that crack is white in the masks, or score images that have cracks",
+        )
+    if 2 * crack > pixels:
+        raise DataError(
+            f"{100 * crack / pixels:.0f} % of the pixels in the {len(scored)} masks of {folder} "
+            f"({split}) are crack",
+            "invert the masks: crack is white, the rest black",
+        )
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,18 @@ def read_description(path: Path) -> ModelSpec:
     return ModelSpec.from_dict(_load_described(path)[SPEC_KEY])
 
 
+def whole_epochs(path: Path) -> int:
+    """Epochs that a checkpoint's run had completed.
+
+    Raises:
+        ModelFileError: the file is damaged, describes no model, or is no run's.
+    """
+    epoch = _load_described(path).get("epoch")
+    if not isinstance(epoch, int):
+        raise ModelFileError(f"{path} does not tell its epoch", "resume from last.safetensors")
+    return epoch + 1
+
+
 def _load_described(path: Path) -> dict[str, Any]:
     checkpoint = SafetensorsCheckpointIO().load_checkpoint(path)
     if SPEC_KEY not in checkpoint:

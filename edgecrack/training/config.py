@@ -30,7 +30,7 @@ class OptimizerConfig:
         name: "adamw", or "sgd" with momentum as in the paper.
         learning_rate: the highest one, reached after the warm-up; above 0, at most 1.
         momentum: for SGD, 0 to below 1.
-        weight_decay: for AdamW, 0 to 1.
+        weight_decay: 0 to 1; decoupled from the gradient in AdamW, a part of it in SGD.
         warmup_steps: steps over which the learning rate rises from 0. Without normalisation
             layers a full first step can diverge.
         clip_norm: largest gradient norm; 0 does not clip.
@@ -68,18 +68,21 @@ class LossConfig:
         cl_dice_iterations: half the width in pixels of the widest crack whose centreline it
             finds, 1 to 50.
         distillation_weight: of the divergence from a teacher's probabilities, 0 to 100.
+        distillation_temperature: softens both probabilities before they are compared, 1 to 20.
     """
 
     dice_weight: float = 1.0
     cl_dice_weight: float = 0.0
     cl_dice_iterations: int = 5
     distillation_weight: float = 0.0
+    distillation_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("dice", "cl_dice", "distillation"):
             label = f"{name.replace('_', ' ')} weight"
             _in_range(label, getattr(self, f"{name}_weight"), 0, 100)
         _in_range("cl dice iterations", self.cl_dice_iterations, 1, 50)
+        _in_range("distillation temperature", self.distillation_temperature, 1, 20)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def draw_curves(logs: Path, target: Path) -> None:
     loss = series.get("train_loss", [])
     left.plot(*_axes(loss), color="#9bb7d4", linewidth=0.8, label="each logged step")
     left.plot(*_axes(_smooth(loss)), color="#1f4e79", label="running median")
-    left.set(title="Training loss (cross-entropy + Dice)", xlabel="step", ylabel="loss")
+    left.set(title="Training loss", xlabel="step", ylabel="loss")
     left.set_ylim(bottom=0, top=_top([value for _, value in loss]))
     for name, label in _SCORES.items():
         right.plot(*_axes(series.get(name, [])), marker=".", label=label)

@@ -28,6 +28,7 @@ from edgecrack.training.interruption import stoppable, terminable
 from edgecrack.training.launch import ConnectionLostError, connection_lost, run_in_processes
 from edgecrack.training.module import CrackModule
 from edgecrack.training.place import Place, find_place
+from edgecrack.training.presets import to_yaml
 from edgecrack.training.run_folder import (
     check_run,
     claim_folder,
@@ -82,6 +83,7 @@ def train(
         check_run(config)
         if place.is_main:
             claim_folder(config)
+            on_message(f"settings, also in {config.out / 'config.yaml'}:\n{to_yaml(config)}")
         if place.starts_processes:
             result = run_in_processes(train_here, config, place, last, on_message)
             return result if place.is_main else None
@@ -109,7 +111,8 @@ def train_here(
         data = load_training_set(config.data, config.preprocess, config.seed, tell, config.hold_out)
         pl.seed_everything(config.seed, verbose=False)
         trainer, best = make_trainer(config, place)
-        batches = Batches(data, config, place, trainer.strategy.root_device)
+        with _lost_connections(place):  # or memory, which must hold all images
+            batches = Batches(data, config, place, trainer.strategy.root_device)
         module = _make_module(config, len(batches))
         batches.steps_taken = lambda: module.global_step
         trainer.log_every_n_steps = min(10, len(batches))  # type: ignore[attr-defined]
@@ -179,6 +182,7 @@ def _lost_connections(place: Place) -> Iterator[None]:
             raise ConnectionLostError(detail[:160]) from error
         if isinstance(error, torch.OutOfMemoryError):
             raise TrainingError(
-                "the GPU ran out of memory", "lower --batch, --patch or --width"
+                "the GPU ran out of memory",
+                "lower --batch, --patch or --width, or give fewer or smaller images",
             ) from error
         raise

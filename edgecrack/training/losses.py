@@ -60,7 +60,9 @@ def segmentation_loss(
         sums = cl_dice_sums(probability, crack, config.cl_dice_iterations)
         terms.append((config.cl_dice_weight, sums, cl_dice_of))
     if config.distillation_weight > 0 and teacher_margin is not None:
-        sums = divergence_sums(logits[:, 1] - logits[:, 0], teacher_margin.to(logits.dtype))
+        margin = logits[:, 1] - logits[:, 0]
+        temperature = config.distillation_temperature
+        sums = divergence_sums(margin, teacher_margin.to(logits.dtype), temperature)
         terms.append((config.distillation_weight, sums, mean_of))
     totals = combine(torch.cat([sums for _, sums, _ in terms]))
     parts = torch.split(totals, [len(sums) for _, sums, _ in terms])

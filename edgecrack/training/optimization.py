@@ -19,7 +19,10 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.O
     """The optimizer of all weights of a network."""
     if config.name == "sgd":
         return torch.optim.SGD(
-            network.parameters(), lr=config.learning_rate, momentum=config.momentum
+            network.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
         )
     return torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

@@ -119,7 +119,7 @@ def _started_from_outside() -> tuple[Starter, int, int]:
         if "SLURM_NTASKS_PER_NODE" not in environment:
             raise ConfigError(
                 f"Slurm started {tasks} tasks without a number for each machine",
-                "give srun and sbatch --ntasks-per-node in place of --ntasks",
+                "start through srun, and give srun and sbatch --ntasks-per-node, not --ntasks",
             )
         return "slurm", int(environment["SLURM_PROCID"]), tasks
     return "ourselves", 0, 1

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from edgecrack.data.augment import ROBOT_AUGMENT
+from edgecrack.data.augment import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.data.sources import parse_source
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
@@ -65,7 +65,7 @@ def parse_yaml(text: str, where: str) -> Any:
     yaml = require("yaml", extra="train", purpose="reading a preset")
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         first_line = " ".join(str(error).split())
         raise ConfigError(f"{where} is no YAML ({first_line})", "mend it") from error
 
@@ -123,17 +123,35 @@ def config_of_run(
     """
     _, document = read_preset(preset)
     if augment is not None:
-        present = document.get("patches", {}).get("augment")
-        robot = _plain(dataclasses.asdict(ROBOT_AUGMENT))
-        set_value(document, "patches.augment", (present or robot) if augment else {})
+        set_value(document, "patches.augment", _switched(document, augment))
     for key, value in given.items():
         if value is not None:
             set_value(document, key, value)
-    for text in changes:
-        set_value(document, *parse_setting(text))
+    settings = [parse_setting(text) for text in changes]
+    for key, value in settings:
+        set_value(document, key, value)
     if not document.get("data"):
         raise ConfigError("no training data is given", "give --data DIR or --data synthetic:600")
-    return build_config(_without_idle_plan(document))
+    config = build_config(_without_idle_plan(document))
+    steps_asked = given.get("steps_per_epoch") is not None or "steps_per_epoch" in dict(settings)
+    if config.plan and steps_asked:
+        raise ConfigError(
+            f"{config.steps_per_epoch} steps per epoch are asked for, but the plan decides them",
+            "leave out --steps-per-epoch, or give --set plan=[] for plain random patches",
+        )
+    return config
+
+
+def _switched(document: Mapping[str, Any], augment: bool) -> Any:
+    """The preset's changes of patches, the robot's where it has none, or none."""
+    if not augment:
+        return {}
+    patches = document.get("patches")
+    present = patches.get("augment") if isinstance(patches, Mapping) else None
+    # A saved run spells out that it changes nothing.
+    if present and _build(AugmentConfig, present, "patches.augment") != AugmentConfig():
+        return present
+    return _plain(dataclasses.asdict(ROBOT_AUGMENT))
 
 
 def _without_idle_plan(document: dict[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,22 @@ It holds `config.yaml`, `best.safetensors` and `last.safetensors` with their sid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.data.plan import EpochPlan
-from edgecrack.data.sources import parse_sources
+from edgecrack.data.sources import DataSource, parse_sources
 from edgecrack.errors import ConfigError, ModelFileError, TrainingError
 from edgecrack.files import make_folder, write_atomic
 from edgecrack.model.unet import CrackUNet
-from edgecrack.training.checkpoints import SUFFIX, load_network, mend_sidecar, read_description
+from edgecrack.training.checkpoints import (
+    SUFFIX,
+    load_network,
+    mend_sidecar,
+    read_description,
+    whole_epochs,
+)
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import to_yaml
 from edgecrack.training.same_run import check_same_run
@@ -31,20 +38,26 @@ def check_run(config: TrainingConfig) -> None:
     """Refuse to mix two runs in one folder, to resume what is not there, and unfit checkpoints.
 
     Raises:
-        ConfigError: the folder holds another run, there is nothing to resume, or data and plan
-            do not go together.
+        ConfigError: the folder holds another run, there is nothing to resume, more epochs are
+            done than were asked for, or data and plan do not go together.
         TrainingError: what is to be resumed is another run's, or the teacher wants frames that
             are prepared otherwise.
         ModelFileError: a checkpoint is missing, damaged, or another network's.
     """
-    names = [source.name for source in parse_sources(config.data)]
+    sources = parse_sources(config.data)
     if config.plan:
-        EpochPlan(config.plan).ordered(names)
+        _check_planned(config, sources)
     last = last_checkpoint(config)
     if config.resume:
         if not last.is_file():
             raise ConfigError(f"there is no {last} to resume from", "leave out --resume")
         check_same_run(read_description(last), config)
+        done = whole_epochs(last)
+        if done > config.epochs:
+            raise ConfigError(
+                f"{last} has {done} epochs behind it, but {config.epochs} were asked for",
+                f"give --epochs {done} or more",
+            )
     elif last.exists():
         raise ConfigError(
             f"{config.out} already holds a run", "add --resume to go on, or give another --out"
@@ -53,6 +66,17 @@ def check_run(config: TrainingConfig) -> None:
         initial_network(config, config.init)
     if config.teacher is not None:
         teaching_network(config, config.teacher)
+
+
+def _check_planned(config: TrainingConfig, sources: Sequence[DataSource]) -> None:
+    EpochPlan(config.plan).ordered([source.name for source in sources])
+    for source in sources:
+        if source.weight is not None:
+            raise ConfigError(
+                f"the data source {source.name!r} has the weight {source.weight:g}, but the plan "
+                "counts its patches",
+                "leave out @WEIGHT, or give --set plan=[]",
+            )
 
 
 def claim_folder(config: TrainingConfig) -> None:

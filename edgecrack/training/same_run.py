@@ -27,6 +27,9 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
         ("pooling", saved.pooling, own.pooling),
         ("gate bias", saved.gate_bias, own.gate_bias),
     ]
+    known = _leaves(saved.preprocess.to_dict(), "preprocess")
+    for name, asked in _leaves(config.preprocess.to_dict(), "preprocess").items():
+        pairs.append((name, known[name], asked))
     # The length of a run may be changed, and nothing else that decides its steps.
     found_leaves = _leaves(recipe)
     for name, asked in _leaves(config.recipe()).items():

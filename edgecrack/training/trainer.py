@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
@@ -31,9 +32,13 @@ def make_trainer(config: TrainingConfig, place: Place) -> tuple[pl.Trainer, RunC
     callbacks: list[Any] = [best, RunCheckpoint(config.out, LAST), TerminateAtOnce()]
     callbacks += [ProgressBar()] if place.is_main else []
     if config.average_decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=config.average_decay))
+        # Told where, or Lightning would keep it where the network is before it is moved to a GPU.
+        averaging = EMAWeightAveraging(place.accelerator, decay=config.average_decay)
+        callbacks.append(averaging)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # By default a GPU rounds the factors of float32 convolutions to 10 bits; "32" means 32.
+    torch.backends.cudnn.allow_tf32 = config.precision != "32"
     several = DDPStrategy(timeout=_SILENCE, gradient_as_bucket_view=True)
     trainer = pl.Trainer(
         accelerator=place.accelerator,

@@ -191,6 +191,7 @@ def test_a_protocol_in_words(text: str, stride: int | None, expected: Protocol) 
         ("patch-stride-0", None, "0 px"),
         ("patch-stride-8", 4, "one stride"),
         ("patch-stride-x", None, "patch-stride-x"),
+        ("patch-stride--1", None, "patch-stride--1"),
         ("tiled", 4, "tiled with stride 4"),
         ("sliding", None, "'sliding'.*tiled, whole"),
         ("", None, "''"),

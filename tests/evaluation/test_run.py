@@ -222,6 +222,25 @@ class TestRefused:
             with pytest.raises(OutputError, match="file"):
                 evaluate_models(config, lambda done, total: pytest.fail("it was scored"))
 
+    def test_scores_for_a_file_that_is_a_folder(self, tmp_path: Path, model: Path) -> None:
+        data = write_set(tmp_path / "walls", ["a"])
+        config = EvaluationConfig((model,), data, tmp_path / "report", json_file=data)
+        with pytest.raises(OutputError, match="walls: it is a folder"):
+            evaluate_models(config, lambda done, total: pytest.fail("scored before it was refused"))
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [(0, r"\(all\) has any crack: all 2 masks are black"), (255, "100 % .*; invert the masks")],
+    )
+    def test_masks_that_mark_nothing_or_everything(
+        self, tmp_path: Path, model: Path, value: int, message: str
+    ) -> None:
+        data = write_set(tmp_path / "walls", ["a", "b"])
+        for mask in (data / "masks").iterdir():
+            cv2.imwrite(str(mask), np.full(HW, value, np.uint8))
+        with pytest.raises(DataError, match=message):
+            evaluate_models(EvaluationConfig((model,), data, tmp_path / "report"))
+
     def test_a_split_that_is_not_there(self, tmp_path: Path, model: Path) -> None:
         data = write_set(tmp_path / "walls", ["a"], {"train": ["a"]})
         with pytest.raises(ConfigError, match="'val'"):

@@ -104,8 +104,9 @@ def test_run_leaves_everything_it_promises(
     assert config_of_run(str(config.out / "config.yaml"), {}) == config
     assert cv2.imread(str(result.curves)) is not None
     assert set(read_logs(config.out / "logs")) >= {"train_loss", "val_ods", "val_strict_f1"}
-    assert messages[0] == "reading walls: 4 train, 2 validation"
-    assert "2 x 3 steps of 4 patches of 32 px" in messages[1]
+    assert messages[0].partition("\n")[2] == (config.out / "config.yaml").read_text()
+    assert messages[1] == "reading walls: 4 train, 2 validation"
+    assert "2 x 3 steps of 4 patches of 32 px" in messages[2]
 
 
 def test_sidecars_tell_how_the_model_was_made_but_not_where(
@@ -240,6 +241,8 @@ def test_finished_run_can_be_lengthened_and_resuming_it_unchanged_changes_nothin
     best = first.best.read_bytes()
     again = run(tiny_config(walls, tmp_path / "run", resume=True))
     assert again == first
+    with pytest.raises(ConfigError, match="has 2 epochs behind it, but 1 were asked for; give"):
+        run(tiny_config(walls, tmp_path / "run", epochs=1, resume=True))
     assert first.best.read_bytes() == best
     longer = run(tiny_config(walls, tmp_path / "run", epochs=3, resume=True))
     whole = run(tiny_config(walls, tmp_path / "whole", epochs=3))
@@ -329,8 +332,9 @@ def test_command_line_is_clean_and_says_what_is_next(walls: Path, tmp_path: Path
     program = start_program("train", "--data", str(walls), "--out", str(out), *options.split())
     printed, complained = program.communicate(timeout=120)
     assert (program.returncode, complained) == (0, "")
-    lines = printed.splitlines()
-    assert lines[0] == "reading walls: 4 train, 2 validation"
+    settings, reading, after = printed.partition("reading walls: 4 train, 2 validation\n")
+    assert (out / "config.yaml").read_text() in settings
+    lines = [reading, *after.splitlines()]
     assert [line[:9] for line in lines[2:4]] == ["Epoch 1/2", "Epoch 2/2"]
     assert all("loss: " in line and "F1: " in line for line in lines[2:4])
     assert lines[4].startswith("trained 6 steps: validation ODS ")

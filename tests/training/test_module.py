@@ -17,6 +17,7 @@ from edgecrack.data.patches import PatchConfig
 from edgecrack.errors import TrainingError
 from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
+from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.config import OptimizerConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
@@ -223,6 +224,7 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
         ({"optimizer": OptimizerConfig("sgd")}, "has optimizer name adamw, but sgd"),
         ({"average_decay": 0.9}, "has average decay 0.0, but 0.9"),
         ({"seed": 6}, "has seed 5, but 6"),
+        ({"preprocess": PreprocessConfig(gamma=2.0)}, r"has preprocess gamma 1\.2, but 2\.0"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(changes: dict[str, Any], words: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgecrack.data.augment import ROBOT_AUGMENT, AugmentConfig
-from edgecrack.data.plan import PatchCount
+from edgecrack.data.plan import PAPER_COUNTS, PatchCount
 from edgecrack.errors import ConfigError
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import (
@@ -46,6 +46,11 @@ def test_paper_is_the_paper_to_the_letter() -> None:
     assert (config.hold_out, config.precision) == (0.0, "32")
 
 
+def test_the_paper_preset_has_the_paper_s_counts() -> None:
+    data = ["cfd=A", "cracktree=B", "aiglern=C"]
+    assert config_of_run("paper", {**GIVEN, "data": data}).plan == PAPER_COUNTS
+
+
 def test_edge_is_the_default_of_the_command_line_and_augments() -> None:
     config = config_of_run("edge", GIVEN)
     assert config.network.width == 8
@@ -73,6 +78,23 @@ def test_augmentation_is_switched_as_a_whole() -> None:
     assert config_of_run("edge", GIVEN, augment=False).patches.augment == AugmentConfig()
     cfd = {**GIVEN, "data": ["cfd=DIR"]}
     assert config_of_run("paper", cfd, augment=True).patches.augment == ROBOT_AUGMENT
+
+
+def test_augmentation_is_switched_on_over_a_saved_run_without_any(tmp_path: Path) -> None:
+    saved = tmp_path / "config.yaml"
+    saved.write_text(to_yaml(config_of_run("edge", GIVEN, augment=False)), encoding="utf-8")
+    assert config_of_run(str(saved), {}, augment=True).patches.augment == ROBOT_AUGMENT
+    saved.write_text("patches:\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"'patches' of 'patches\.augment' holds no settings"):
+        config_of_run(str(saved), GIVEN, augment=True)
+
+
+def test_steps_that_the_plan_decides_are_not_taken_in_silence() -> None:
+    cfd = {**GIVEN, "data": ["cfd=DIR"]}
+    for given, changes in (({"steps_per_epoch": 9}, []), ({}, ["steps_per_epoch=9"])):
+        with pytest.raises(ConfigError, match="9 steps per epoch are asked for, but the plan"):
+            config_of_run("paper", {**cfd, **given}, changes)
+    assert config_of_run("paper", cfd, ["steps_per_epoch=9", "plan=[]"]).steps_per_epoch == 9
 
 
 @pytest.mark.parametrize("name", ["edge", "paper"])
@@ -113,6 +135,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("plan=[{per_image: 3}]", "plan has no 'source'"),
         ("epochs", "--set 'epochs' sets nothing; give KEY=VALUE"),
         ("epochs=[", r"--set 'epochs=\[' is no YAML"),
+        ("epochs=2001-99-99", "is no YAML"),
     ],
 )
 def test_mistakes_are_named(setting: str, message: str) -> None:

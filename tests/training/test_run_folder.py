@@ -118,6 +118,12 @@ def test_a_plan_decides_the_steps_of_an_epoch(walls: Path, tmp_path: Path) -> No
     assert whole["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.01 * 2e-3)
 
 
+def test_a_plan_leaves_no_room_for_weights(walls: Path, tmp_path: Path) -> None:
+    plan = (PatchCount("walls", per_image=5),)
+    with pytest.raises(ConfigError, match=r"'walls' has the weight 2, but the plan .*WEIGHT"):
+        run(tiny_config(f"{walls}@2", tmp_path / "run", plan=plan))
+
+
 def test_a_plan_of_other_data(walls: Path, tmp_path: Path) -> None:
     plan = (PatchCount("cfd", per_image=5),)
     with pytest.raises(ConfigError, match="the plan names cfd, but the sources are walls"):
