@@ -188,7 +188,12 @@ def test_a_missing_sidecar_is_refused(model: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", b"[]", b"null", b'"text"', b'{"width": }', b"\xff\xfe{}", b'{"schema_version": 1'],
+    [
+        *(b"", b"{", b"[]", b"null", b'"text"', b'{"width": }', b"\xff\xfe{}"),
+        b'{"schema_version": 1',
+        b"[" * 100_000,
+    ],
+    ids=lambda text: text[:20],
 )
 def test_a_damaged_sidecar_is_refused(model: Path, text: bytes) -> None:
     sidecar_path(model).write_bytes(text)

@@ -6,7 +6,6 @@ is named in a `DataError`; nothing is skipped. Knows nothing of patches, tensors
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +135,8 @@ def open_dataset(
         ConfigError: there is no such split set or layout.
     """
     folder = Path(folder)
-    if not os.path.isdir(folder):  # which a name of any length may ask
-        problem = "is a file, not a folder" if os.path.isfile(folder) else "does not exist"
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.is_file() else "does not exist"
         raise DataError(f"dataset folder {folder} {problem}", "check the path given to --data")
     found, listing = list_dataset(folder, layout)
     samples = {

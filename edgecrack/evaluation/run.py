@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.evaluation.evaluate import Predict, evaluate
@@ -105,6 +106,9 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
     if several:
         require("scipy.stats", extra="train", purpose="comparing models")
         check_distinct(config.models)
+    for model in config.models:
+        read_verified_spec(model)
+    _check_cracks(images)
     total = len(config.models) * images.per_model
     scored: list[ScoredModel] = []
     with ExitStack() as stack:
@@ -136,15 +140,15 @@ def _open_images(config: EvaluationConfig) -> _Images:
     dataset = open_dataset(config.data, config.split_set)
     split = config.split or ("test" if "test" in dataset.splits else "all")
     scored = dataset.samples(split)
-    _check_cracks(dataset.folder, split, scored)
     chosen = config.threshold.name == "val"
     validation = validation_samples(dataset, scored) if chosen else None
     unlabelled = dataset.unlabelled if config.unlabelled else ()
     return _Images(dataset, split, scored, validation, unlabelled)
 
 
-def _check_cracks(folder: Path, split: str, scored: Sequence[Sample]) -> None:
+def _check_cracks(images: _Images) -> None:
     """Refuse labels that mark nothing, or nearly everything: scores on them mean nothing."""
+    folder, split, scored = images.dataset.folder, images.split, images.scored
     crack = pixels = 0
     for sample in scored:
         mask = sample.mask()
