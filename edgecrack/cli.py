@@ -6,6 +6,7 @@ the command that needs it, so that `--help` and `stream` start at once.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -97,9 +98,11 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        Path,
+        str,
         _input(
-            "FOLDER", "Dataset: images/ with masks/ (or CFD's ground_truth/), splits.json if any."
+            "FOLDER",
+            "Dataset: images/ with masks/, or as published, splits.json if any; LAYOUT=FOLDER "
+            "demands a layout.",
         ),
     ],
     split: Annotated[
@@ -160,16 +163,27 @@ def evaluate(
     """
     require_extra("evaluation reports")
     from edgecrack.evaluation.protocols import PredictionConfig, parse_command_words
-    from edgecrack.evaluation.run import EvaluationConfig, evaluate_models
+    from edgecrack.evaluation.run import EvaluationConfig, evaluate_models, parse_labelled
     from edgecrack.evaluation.thresholds import parse_threshold_source
 
     paths, chosen = parse_command_words(models, protocol, stride)
     name = f"evaluate-{paths[0].stem}" if len(paths) == 1 else "compare"
-    folder = out or Path("runs") / f"{name}-{data.resolve().name}"
+    dataset = parse_labelled(data)
+    folder = out or Path("runs") / f"{name}-{dataset.name}"
     prediction = PredictionConfig(chosen, patch, device, precision)
     source = parse_threshold_source(threshold_from)
     config = EvaluationConfig(
-        tuple(paths), data, folder, split, split_set, json_file, prediction, source, unlabelled
+        models=tuple(paths),
+        data=dataset.folder or Path(data),
+        out=folder,
+        split=split,
+        split_set=split_set,
+        json_file=json_file,
+        prediction=prediction,
+        threshold=source,
+        unlabelled=unlabelled,
+        layout=dataset.layout,
+        name=dataset.name,
     )
     typer.echo(evaluate_models(config, _progress("images")))
     typer.echo(f"report: {folder / 'index.html'}")
@@ -201,7 +215,7 @@ def export(
     from edgecrack.artifacts import read_verified_spec
     from edgecrack.export.check_tiles import tiles_of_images
     from edgecrack.export.graph import ExportConfig, export_checkpoint
-    from edgecrack.files import make_folder
+    from edgecrack.files import make_folder, output_error
 
     size = None if batch == "dynamic" else _whole_number("--batch", batch)
     config = ExportConfig(_tile_hw(tile), size)
@@ -210,6 +224,8 @@ def export(
         preparation = read_verified_spec(checkpoint).preprocess
         tiles = tiles_of_images(check_images, preparation, config.tile_hw)
     make_folder(output.parent)
+    if output.is_dir():
+        raise output_error(output, IsADirectoryError(errno.EISDIR, "it is a folder"))
     spec = export_checkpoint(checkpoint, output, config, tiles)
     typer.echo(
         f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) and {output.name}.json: largest "
@@ -317,8 +333,12 @@ def _whole_number(option: str, text: str) -> int:
 
 
 def _tile_hw(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    return _whole_number("--tile", height), _whole_number("--tile", width or height)
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise ConfigError(
+            f"--tile is {text!r}", "give a whole number, or HEIGHTxWIDTH as in 256x320"
+        )
+    return int(sides[0]), int(sides[-1])
 
 
 def _progress(noun: str) -> Callable[[int, int], None]:

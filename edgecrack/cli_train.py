@@ -14,7 +14,7 @@ _network, _patches, _optimisation = map(heading, ("Network", "Patches", "Optimis
 
 
 def train(
-    out: Annotated[Path, _results("FOLDER", "The run, e.g. runs/NAME.")],
+    out: Annotated[str, _results("FOLDER", "The run, e.g. runs/NAME.")],
     data: Annotated[
         list[str] | None,
         _input(
@@ -38,7 +38,7 @@ def train(
         ),
     ] = None,
     init: Annotated[
-        Path | None, _input("CHECKPOINT", "Start from these weights, of the same width.")
+        str | None, _input("CHECKPOINT", "Start from these weights, of the same width.")
     ] = None,
     width: Annotated[int | None, _network("COUNT", "Channels of the first block.")] = None,
     pooling: Annotated[str | None, _network("NAME", "gated-scale, max or stacked.")] = None,
@@ -77,7 +77,7 @@ def train(
         str | None, _optimisation("NAME", "32, or mixed: bf16, or 16 on a GPU.")
     ] = None,
     teacher: Annotated[
-        Path | None,
+        str | None,
         _optimisation(
             "CHECKPOINT", "A wider network to learn from (with loss.distillation_weight)."
         ),
@@ -96,7 +96,7 @@ def train(
     """
     require_extra("training")
     from edgecrack.training.fit import train as run_training
-    from edgecrack.training.presets import config_of_run
+    from edgecrack.training.presets import config_of_run, origin_of_run
 
     given = {
         "data": list(data) if data else None,
@@ -123,9 +123,10 @@ def train(
         "resume": resume,
     }
     config = config_of_run(preset, given, changes or (), augment)
-    result = run_training(config, typer.echo)
+    origin = origin_of_run(preset, given, changes or (), augment)
+    result = run_training(config, typer.echo, origin)
     if result is not None:
-        typer.echo(_closing(result, out))
+        typer.echo(_closing(result, config.out))
 
 
 def _closing(result: Any, out: Path) -> str:

@@ -72,6 +72,12 @@ class TrainingError(EdgecrackError):
     exit_code = 8
 
 
+class InterruptedTrainingError(TrainingError):
+    """Ctrl-C or SIGTERM ended a training; it can be gone on with."""
+
+    exit_code = 130
+
+
 class ExportError(EdgecrackError):
     """An exported graph breaks the contract: foreign operator or outputs that differ."""
 

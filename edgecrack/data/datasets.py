@@ -1,7 +1,8 @@
 """Labelled image sets on disk, opened and checked.
 
 Files are listed and checked against each other here and read on demand. A file that does not fit
-is named in a `DataError`; nothing is skipped. Knows nothing of patches, tensors or training.
+is named in a `DataError`; what is passed over, `pairing` says. Knows nothing of patches, tensors
+or training.
 """
 
 from __future__ import annotations

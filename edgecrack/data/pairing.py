@@ -24,6 +24,13 @@ _LABEL_FOLDER = re.compile(
 )
 _MARK = r"(?:gt|label|lab|mask|ground_?truth)"
 _LABEL_PREFIX = re.compile(rf"^{_MARK}[ _-]", re.IGNORECASE)
+# What lies beside images without being one. Any other file is refused, for it may be meant as one.
+_NO_IMAGES = frozenset(
+    {
+        ".txt", ".md", ".json", ".csv", ".tsv", ".xml", ".xmp", ".yaml", ".yml",
+        ".html", ".pdf", ".log", ".ini", ".db",
+    }
+)  # fmt: skip
 _LABEL_SUFFIX = re.compile(rf"[ _-]{_MARK}$", re.IGNORECASE)
 
 
@@ -54,14 +61,15 @@ def list_images(folder: Path) -> dict[str, Path]:
     """The image files of a folder by their stems, in the order of their names.
 
     Raises:
-        DataError: the folder is missing or has no images, or two of them share a name.
+        DataError: the folder is missing or has no images, two of them share a name, or a file is
+            of a kind that is not read.
     """
     if not folder.is_dir():
         raise DataError(
             f"folder {folder} is missing",
             "a dataset needs images/ and masks/, or another layout of docs/datasets.md",
         )
-    found = by_key(image_files(folder), stem_of)
+    found = by_key(only_images(folder), stem_of)
     if not found:
         raise DataError(f"folder {folder} holds no images", "add images or check the path")
     return found
@@ -74,6 +82,23 @@ def image_files(folder: Path) -> list[Path]:
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     ]
+
+
+def only_images(folder: Path) -> list[Path]:
+    """The image files of a folder that is there for images, in which none may be overlooked.
+
+    Raises:
+        DataError: it has a file that is of no kind that is read, nor surely something else.
+    """
+    known = {*IMAGE_SUFFIXES, *_NO_IMAGES}
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".")
+        if path.suffix.lower() not in known and not hidden and path.is_file():
+            raise DataError(
+                f"{path} is no image of a kind that is read ({', '.join(IMAGE_SUFFIXES)})",
+                "convert it to png, or move it out of the folder",
+            )
+    return image_files(folder)
 
 
 def stem_of(path: Path) -> str:
@@ -129,15 +154,16 @@ def match_labels(
     the marked files. A label whose image is missing keeps its own stem.
 
     Raises:
-        DataError: two images, or two labels, belong to one name.
+        DataError: two images, or two labels, belong to one name, or a file in one of two folders
+            is of a kind that is not read.
     """
-    files = image_files(images_folder)
     if images_folder == labels_folder:
+        files = image_files(images_folder)
         marked = {path for path in files if _unmarked(path.stem) != path.stem}
         labels = [path for path in files if path in marked]
         files = [path for path in files if path not in marked]
     else:
-        labels = image_files(labels_folder)
+        files, labels = only_images(images_folder), only_images(labels_folder)
     images = by_key(files, stem_of)
     stems = {stem.lower(): stem for stem in images}
 

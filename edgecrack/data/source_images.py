@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
-from edgecrack.data.pairing import image_files
+from edgecrack.data.pairing import only_images
 from edgecrack.data.sources import DataSource
 from edgecrack.data.splits import held_out
 from edgecrack.data.synthetic import WallConfig, generate_wall
@@ -136,7 +136,7 @@ def _list_clean(
             f"folder {folder} of images without crack does not exist",
             "check the path given to --data",
         )
-    files = image_files(folder)
+    files = only_images(folder)
     if not files:
         raise DataError(
             f"folder {folder} holds no images", "give the folder in which the image files lie"

@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import numpy as np
 
 from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
+from edgecrack.data.sources import DataSource, parse_source
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.evaluation.evaluate import Predict, evaluate
 from edgecrack.evaluation.false_positives import false_positive_ratio
@@ -48,6 +49,8 @@ class EvaluationConfig:
         prediction: how models are run.
         threshold: where the operating threshold comes from.
         unlabelled: whether to count what is flagged on images without a label, too.
+        layout: the layout that the dataset must be of; None finds it out.
+        name: what the dataset is called in the report; "" for its folder's name.
     """
 
     models: tuple[Path, ...]
@@ -59,6 +62,8 @@ class EvaluationConfig:
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     threshold: ThresholdSource = field(default_factory=ThresholdSource)
     unlabelled: bool = True
+    layout: str | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -80,6 +85,26 @@ class _Images:
         """How many images each model has to see."""
         tuning = len(self.validation or ())
         return len(self.scored) + tuning + len(self.unlabelled)
+
+
+def parse_labelled(text: str) -> DataSource:
+    """Read `[NAME=]DIR`, the dataset to score on, as `data.sources.parse_source` reads it.
+
+    Raises:
+        ConfigError: it is something else that can be trained on, or has a weight.
+    """
+    source = parse_source(text)
+    if source.kind != "labelled":
+        raise ConfigError(
+            f"{text!r} is {source.kind}, but scores need a labelled dataset",
+            "give [NAME=]DIR; a folder of that name is ./NAME",
+        )
+    if source.weight is not None:
+        raise ConfigError(
+            f"the dataset {text!r} to score on has the weight {source.weight:g}",
+            "leave out @WEIGHT, and check that the folder exists",
+        )
+    return source
 
 
 def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = None) -> str:
@@ -137,7 +162,8 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
 
 
 def _open_images(config: EvaluationConfig) -> _Images:
-    dataset = open_dataset(config.data, config.split_set)
+    dataset = open_dataset(config.data, config.split_set, config.layout)
+    dataset = replace(dataset, name=config.name or dataset.name)
     split = config.split or ("test" if "test" in dataset.splits else "all")
     scored = dataset.samples(split)
     chosen = config.threshold.name == "val"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,9 @@ from edgecrack.training.place import Place, find_place
 from edgecrack.training.presets import to_yaml
 from edgecrack.training.run_folder import (
     check_run,
-    claim_folder,
     initial_network,
     last_checkpoint,
+    own_folder,
     teaching_network,
 )
 from edgecrack.training.trainer import make_trainer
@@ -52,7 +52,9 @@ class TrainingResult:
 
 
 def train(
-    config: TrainingConfig, on_message: Callable[[str], None] = lambda message: None
+    config: TrainingConfig,
+    on_message: Callable[[str], None] = lambda message: None,
+    origin: str = "",
 ) -> TrainingResult | None:
     """Train a network.
 
@@ -63,27 +65,31 @@ def train(
     Args:
         config: the run.
         on_message: told what is happening, a line at a time, in the first process only.
+        origin: where the settings come from, to be told before them.
 
     Returns:
         The result in the first process of the run, None in all others.
 
     Raises:
-        ConfigError: the folder holds another run, there is nothing to resume, or the machine
-            or the processes on it are not as asked for.
+        ConfigError: the folder holds another run or is in use by one, there is nothing to
+            resume, or the machine or the processes on it are not as asked for.
         DataError: a dataset does not fit.
         TrainingError: the loss or a gradient became infinite or not a number, the checkpoint to
-            resume is another run's, another process of the run ended, or the run was
-            interrupted.
+            resume is another run's, or another process of the run ended.
+        InterruptedTrainingError: the run was interrupted.
         ModelFileError: a checkpoint to resume, to start from or to learn from is damaged or of
             another network.
         OutputError: results cannot be written.
     """
     place, last = find_place(config), last_checkpoint(config)
-    with terminable(last):
-        check_run(config)
+    with terminable(last), ExitStack() as held:
         if place.is_main:
-            claim_folder(config)
+            held.enter_context(own_folder(config))
+            if origin:
+                on_message(origin)
             on_message(f"settings, also in {config.out / 'config.yaml'}:\n{to_yaml(config)}")
+        else:
+            check_run(config)
         if place.starts_processes:
             result = run_in_processes(train_here, config, place, last, on_message)
             return result if place.is_main else None

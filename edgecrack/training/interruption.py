@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from edgecrack.errors import TrainingError
+from edgecrack.errors import InterruptedTrainingError
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -30,6 +30,21 @@ def how_to_go_on(last: Path) -> str:
     return "no epoch was complete yet, so give the same command again to start over"
 
 
+def interrupted(
+    stop: BaseException | None, last: Path, step: int | None = None
+) -> InterruptedTrainingError:
+    """What to tell a user whose run a signal ended.
+
+    Args:
+        stop: what the signal raised.
+        last: the checkpoint from which the run could be resumed.
+        step: steps done, where that is known.
+    """
+    how = "ended by SIGTERM" if isinstance(stop, Terminated) else "interrupted"
+    where = "" if step is None else f" at step {step}"
+    return InterruptedTrainingError(f"training was {how}{where}", how_to_go_on(last))
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
@@ -44,7 +59,7 @@ def terminable(last: Path) -> Iterator[None]:
         last: the checkpoint from which the run could be resumed.
 
     Raises:
-        TrainingError: SIGTERM came.
+        InterruptedTrainingError: SIGTERM came.
     """
     before = signal.getsignal(signal.SIGTERM)
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -55,7 +70,7 @@ def terminable(last: Path) -> Iterator[None]:
     try:
         yield
     except Terminated as stop:
-        raise TrainingError("training was ended by SIGTERM", how_to_go_on(last)) from stop
+        raise interrupted(stop, last) from stop
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -69,7 +84,7 @@ def stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
         last: the checkpoint from which the run could be resumed.
 
     Raises:
-        TrainingError: the run was interrupted.
+        InterruptedTrainingError: the run was interrupted.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -79,6 +94,5 @@ def stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
             raise
         # Lightning leaves Ctrl-C ignored.
         signal.signal(signal.SIGINT, on_interrupt)
-        raise TrainingError(
-            f"training was interrupted at step {trainer.global_step}", how_to_go_on(last)
-        ) from stop
+        # Its exit stands in the handler of what the signal raised.
+        raise interrupted(stop.__context__, last, trainer.global_step) from stop

@@ -15,7 +15,9 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any, TypeVar, cast
 
 from edgecrack.errors import EdgecrackError, TrainingError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.interruption import how_to_go_on
+from edgecrack.training.interruption import how_to_go_on, interrupted
 from edgecrack.training.place import Place
 
 Result = TypeVar("Result")
@@ -75,7 +77,8 @@ def run_in_processes(
 
     Raises:
         TrainingError: a process ended without a word, or the connection to another machine's
-            was lost, or the run was interrupted.
+            was lost.
+        InterruptedTrainingError: the run was interrupted.
         Exception: what a process raised.
     """
     context = multiprocessing.get_context("spawn")
@@ -99,15 +102,16 @@ def run_in_processes(
                 name=f"process {rank + 1} of {place.ranks}",
                 daemon=True,
             )
-            process.start()
+            with _ctrl_c_waits():
+                process.start()
+                processes[here] = process
             there.close()  # the other end is the process's alone, so its end ends the pipe
-            processes[here] = process
         result: Result = _collect(processes, last, on_message)
         for started in processes.values():
             started.join(_EXIT_WAIT_S)
         return result
     except KeyboardInterrupt as stop:
-        raise TrainingError("training was interrupted", how_to_go_on(last)) from stop
+        raise interrupted(stop, last) from stop
     finally:
         # At once: a process that waits for another hears nothing else, and files are never
         # half-written.
@@ -116,6 +120,20 @@ def run_in_processes(
         for connection, started in processes.items():
             started.join()
             connection.close()
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Hold Ctrl-C back while a process is started, which inherits that until it ignores it itself.
+
+    Ctrl-C reaches all processes, and one that still imports would answer with a traceback.
+    """
+    resource_tracker.ensure_running()  # which `start` would do, and then let Ctrl-C through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _collect(
@@ -169,6 +187,7 @@ def _run(
 ) -> None:
     """What one of the processes does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back by _ctrl_c_waits
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(variables)
 

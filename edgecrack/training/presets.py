@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,10 +45,17 @@ def read_preset(name: str) -> tuple[str, dict[str, Any]]:
     path = FOLDER / f"{name}.yaml" if name in preset_names() else Path(name)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8", "save it as UTF-8") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
         known = ", ".join(preset_names())
         raise ConfigError(
-            f"there is no preset {name!r}", f"choose one of {known}, or give a readable YAML file"
+            f"there is no preset {name!r}", f"choose one of {known}, or give a YAML file"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the preset {name!r}: {error.strerror or error}",
+            f"give a YAML file that you may read, or one of {', '.join(preset_names())}",
         ) from error
     document = parse_yaml(text, str(path))
     if document is not None and not isinstance(document, dict):
@@ -59,15 +67,40 @@ def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML.
 
     Raises:
-        ConfigError: it is none; the message names `where` and the line.
+        ConfigError: it is none, or sets something twice; the message names `where` and the line.
         MissingDependencyError: PyYAML is not installed.
     """
     yaml = require("yaml", extra="train", purpose="reading a preset")
     try:
+        twice = _set_twice(yaml.compose(text, Loader=yaml.SafeLoader))
+        if twice is not None:
+            raise ConfigError(
+                f"{where} sets {twice.value!r} twice, again in line {twice.start_mark.line + 1}",
+                "leave one of them out",
+            )
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         first_line = " ".join(str(error).split())
         raise ConfigError(f"{where} is no YAML ({first_line})", "mend it") from error
+
+
+def _set_twice(tree: Any) -> Any:
+    """The first key of a parsed YAML tree that stands in its group for the second time, or None."""
+    waiting, seen = [tree], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+            continue
+        seen.add(id(node))  # a group may be referred to from many places
+        keys = set()
+        for item in node.value:
+            key, value = item if isinstance(item, tuple) else (None, item)
+            waiting.append(value)
+            if key is not None and isinstance(key.value, str):
+                if key.value in keys:
+                    return key
+                keys.add(key.value)
+    return None
 
 
 def to_yaml(config: TrainingConfig) -> str:
@@ -142,6 +175,22 @@ def config_of_run(
     return config
 
 
+def origin_of_run(
+    preset: str,
+    given: Mapping[str, Any],
+    changes: Sequence[str] = (),
+    augment: bool | None = None,
+) -> str:
+    """The preset's name and what was given over it, a line each; arguments of `config_of_run`."""
+    values = {"augment": augment, **given, **dict(map(parse_setting, changes))}
+    lines = [
+        f"  {key}: {json.dumps(_plain(value), ensure_ascii=False, default=str)}"
+        for key, value in values.items()
+        if value is not None and not (key == "resume" and value is False)
+    ]
+    return "\n".join([f"preset: {preset}, with", *lines])
+
+
 def _switched(document: Mapping[str, Any], augment: bool) -> Any:
     """The preset's changes of patches, the robot's where it has none, or none."""
     if not augment:
@@ -172,7 +221,8 @@ def _without_idle_plan(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_others(item: Any, names: set[str]) -> bool:
-    return isinstance(item, dict) and "source" in item and item["source"] not in names
+    source = item.get("source") if isinstance(item, dict) else None
+    return isinstance(source, str) and source not in names
 
 
 def build_config(document: Mapping[str, Any]) -> TrainingConfig:
@@ -237,6 +287,8 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
 
 
 def _plain_value(hint: Any, value: Any, key: str) -> Any:
+    if hint is Path and value == "":
+        raise ConfigError(f"{key} is empty", "give a path; a variable of the shell may be unset")
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

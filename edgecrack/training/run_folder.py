@@ -6,10 +6,12 @@ It holds `config.yaml`, `best.safetensors` and `last.safetensors` with their sid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgecrack.artifacts import ModelSpec
+from edgecrack.data.pairing import image_files
 from edgecrack.data.plan import EpochPlan
 from edgecrack.data.sources import DataSource, parse_sources
 from edgecrack.errors import ConfigError, ModelFileError, TrainingError
@@ -24,6 +26,7 @@ from edgecrack.training.checkpoints import (
 )
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import to_yaml
+from edgecrack.training.run_lock import only_run_in
 from edgecrack.training.same_run import check_same_run
 
 BEST, LAST = "best", "last"
@@ -32,6 +35,48 @@ BEST, LAST = "best", "last"
 def last_checkpoint(config: TrainingConfig) -> Path:
     """The checkpoint from which a run is resumed."""
     return config.out / f"{LAST}{SUFFIX}"
+
+
+@contextmanager
+def own_folder(config: TrainingConfig) -> Iterator[None]:
+    """Check a run, then keep its folder for it alone for the time of the block.
+
+    Raises:
+        ConfigError: another run is writing into the folder, or as `check_run`.
+        OutputError: it cannot be written into.
+        EdgecrackError: as `check_run`.
+    """
+    check_place(config)
+    if not config.out.is_dir():
+        check_run(config)  # so that a run that cannot be leaves no folder
+        make_folder(config.out)
+    with only_run_in(config.out):
+        check_run(config)  # what another run may have left until now
+        claim_folder(config)
+        yield
+
+
+def check_place(config: TrainingConfig) -> None:
+    """Refuse to write among the files of a dataset.
+
+    Raises:
+        ConfigError: `out` is a dataset's folder, or in one of its folders of images or labels.
+    """
+    if config.resume:
+        return
+    out = config.out.resolve()
+    for source in parse_sources(config.data):
+        folder = None if source.folder is None else source.folder.resolve()
+        if folder is None or (out != folder and folder not in out.parents):
+            continue
+        inside = [path for path in (out, *out.parents) if folder in path.parents and path.is_dir()]
+        full = next((path for path in inside if image_files(path) or any(path.glob("*.mat"))), None)
+        if out == folder or full is not None:
+            raise ConfigError(
+                f"{config.out} is {'the' if out == folder else 'among the files of the'} dataset "
+                f"{source.folder}",
+                "give another --out, e.g. runs/NAME",
+            )
 
 
 def check_run(config: TrainingConfig) -> None:
@@ -51,7 +96,7 @@ def check_run(config: TrainingConfig) -> None:
     if config.resume:
         if not last.is_file():
             raise ConfigError(f"there is no {last} to resume from", "leave out --resume")
-        check_same_run(read_description(last), config)
+        check_same_run(_description(last), config)
         done = whole_epochs(last)
         if done > config.epochs:
             raise ConfigError(
@@ -66,6 +111,21 @@ def check_run(config: TrainingConfig) -> None:
         initial_network(config, config.init)
     if config.teacher is not None:
         teaching_network(config, config.teacher)
+
+
+def _description(last: Path) -> ModelSpec:
+    """That of a checkpoint to resume from, whose loss is not the loss of the run's best."""
+    try:
+        return read_description(last)
+    except ModelFileError as error:
+        best = last.with_name(f"{BEST}{SUFFIX}")
+        if not best.is_file():
+            raise
+        raise ModelFileError(
+            error.problem,
+            f"{best} is still there to be used, or to start a new run from with --init and "
+            "another --out",
+        ) from error
 
 
 def _check_planned(config: TrainingConfig, sources: Sequence[DataSource]) -> None:

@@ -105,9 +105,22 @@ def test_folder_without_splits_has_only_all(tmp_path: Path) -> None:
 
 def test_other_files_beside_the_images_are_left_alone(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    (folder / "images" / "Thumbs.db").write_bytes(b"x")
+    for name in ("Thumbs.db", "notes.TXT", "labels.json"):
+        (folder / "images" / name).write_bytes(b"x")
+    (folder / "masks" / "old").mkdir()
     (folder / "images" / ".hidden.png").write_bytes(b"x")
     assert list(open_dataset(folder).all_samples) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["d.heic", "d.GIF", "d.dng", "d.raw", "d.npy", "d"])
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_a_file_that_may_be_meant_as_an_image_is_not_passed_over(
+    tmp_path: Path, part: str, name: str
+) -> None:
+    folder = make_folder(tmp_path)
+    (folder / part / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=rf"{part}/{name} is no image of a kind .*; convert it"):
+        open_dataset(folder)
 
 
 def test_cfd_label_2_alone_is_crack(tmp_path: Path) -> None:

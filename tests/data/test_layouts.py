@@ -238,6 +238,17 @@ def test_a_mixture_with_some_of_aiglern_is_not_aiglern(tmp_path: Path) -> None:
         open_dataset(folder, layout="aiglern")
 
 
+# ---- CrackTree's two folders
+
+
+def test_a_label_of_a_kind_that_is_not_read_is_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "image" / "1.jpg", photo())
+    write_image(tmp_path / "gt" / "1.png", crack_mask())
+    (tmp_path / "gt" / "2.gif").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"gt/2\.gif is no image of a kind that is read"):
+        open_dataset(tmp_path, layout="cracktree")
+
+
 # ---- DeepCrack
 
 

@@ -59,6 +59,14 @@ def test_several_models(
     assert "256x256 px tiles" in scores(f"{folder}/models/two")["context"]["protocol"]
 
 
+def test_a_named_layout_is_demanded_and_names_the_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "one/best.safetensors --data generic=walls --device cpu")
+    assert scores("runs/evaluate-best-generic")["context"]["data"] == "generic, test, 2 images"
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, "one/best.safetensors --data deepcrack=walls")
+    assert stopped.value.code == 3
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -22,7 +22,13 @@ import edgecrack.training.module
 from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import open_dataset
 from edgecrack.data.patches import PatchConfig
-from edgecrack.errors import ConfigError, DataError, ModelFileError, TrainingError
+from edgecrack.errors import (
+    ConfigError,
+    DataError,
+    InterruptedTrainingError,
+    ModelFileError,
+    TrainingError,
+)
 from edgecrack.metrics import count_image, ods
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
@@ -268,7 +274,8 @@ def test_ctrl_c_in_the_first_epoch_says_to_start_over(
     with monkeypatch.context() as patch:
         fail_at(patch, 1, KeyboardInterrupt())
         with pytest.raises(
-            TrainingError, match=r"interrupted at step 1; no epoch was complete yet.*start over"
+            InterruptedTrainingError,
+            match=r"interrupted at step 1; no epoch was complete yet.*start over",
         ):
             run(tiny_config(walls, tmp_path))
     assert signal.getsignal(signal.SIGINT) is before
@@ -309,7 +316,7 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
         printed, complained = program.communicate(timeout=60)
     finally:
         program.kill()
-    assert program.returncode == TrainingError.exit_code, complained
+    assert program.returncode == 130, complained
     assert complained.count("\n") == 1
     assert complained.startswith("edgecrack: training was interrupted at step ")
     assert complained.endswith(

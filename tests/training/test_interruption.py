@@ -16,7 +16,7 @@ import torch
 import edgecrack.training.fit
 import edgecrack.training.module
 from edgecrack.artifacts import read_verified_spec
-from edgecrack.errors import TrainingError
+from edgecrack.errors import InterruptedTrainingError, TrainingError
 from edgecrack.training.fit import train
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import CrackModule
@@ -128,8 +128,10 @@ def test_sigterm_ends_a_run_at_once_with_a_sentence(
 
     with monkeypatch.context() as patch:
         patch.setattr(edgecrack.training.module, "segmentation_loss", loss)
-        with pytest.raises(TrainingError, match=rf"interrupted at step {step}; .*{remedy}"):
+        words = rf"ended by SIGTERM at step {step}; .*{remedy}"
+        with pytest.raises(InterruptedTrainingError, match=words) as caught:
             train(tiny_config(walls, tmp_path, average_decay=0.5, epochs=3))
+    assert caught.value.exit_code == 130
     assert signal.getsignal(signal.SIGTERM) is before
     resume = step > STEPS
     run(tiny_config(walls, tmp_path, average_decay=0.5, epochs=3, resume=resume))
@@ -144,7 +146,8 @@ def test_sigterm_while_data_are_read(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(edgecrack.training.fit, "load_training_set", load)
-    with pytest.raises(TrainingError, match="training was ended by SIGTERM; no epoch was complete"):
+    words = "training was ended by SIGTERM; no epoch was complete"
+    with pytest.raises(InterruptedTrainingError, match=words):
         train(tiny_config(walls, tmp_path))
 
 
@@ -161,7 +164,10 @@ def test_diverging_run_stops_and_its_last_checkpoint_goes_on(walls: Path, tmp_pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edgecrack.training.fit, "CrackModule", Poisoned)
-        with pytest.raises(TrainingError, match=rf"the loss became nan at step {STEPS + 1}; lower"):
+        with pytest.raises(
+            TrainingError, match=rf"the loss became nan at step {STEPS + 1}; lower"
+        ) as caught:
             train(tiny_config(walls, out, epochs=2, resume=True))
+    assert caught.value.exit_code == 8
     assert_same(weights_of(out / "last.safetensors"), good)
     assert run(tiny_config(walls, out, epochs=2, resume=True)).steps == 2 * STEPS

@@ -148,6 +148,46 @@ def test_killed_run_of_two_processes_goes_on_to_what_one_process_alone_reaches(
     assert again.steps == done + 1
 
 
+def test_ctrl_c_to_all_while_they_start_is_answered_by_one_sentence(tmp_path: Path) -> None:
+    make_walls(tmp_path / "walls")
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(to_yaml(config_in(tmp_path, epochs=100_000)))
+    program = subprocess.Popen(
+        # A shell may have had Ctrl-C ignored for what it started in the background.
+        [
+            sys.executable,
+            "-c",
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from edgecrack.cli import main; main()",
+            *("train", "--preset", str(preset), "--out", str(tmp_path / "run")),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 60
+        while len(workers := children(program.pid)) < 2:
+            assert program.poll() is None, program.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        for _ in range(50):  # over the time in which they import
+            for worker in workers:
+                os.kill(worker, signal.SIGINT)
+            time.sleep(0.02)
+        os.killpg(program.pid, signal.SIGINT)
+        _, complained = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    assert complained.startswith("edgecrack: training was interrupted; "), complained
+    assert complained.count("\n") == 1
+    assert program.returncode == 130
+    wait_until_gone(workers)
+
+
 def test_an_error_in_one_process_ends_the_other_and_arrives_whole(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     config.out.mkdir()

@@ -15,6 +15,7 @@ from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import (
     build_config,
     config_of_run,
+    origin_of_run,
     parse_setting,
     preset_names,
     read_preset,
@@ -133,6 +134,9 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("precision=64", "precision is '64'; choose one of"),
         ("plan=[{source: synthetic}]", "synthetic"),
         ("plan=[{per_image: 3}]", "plan has no 'source'"),
+        ("plan=[{source: [1], per_image: 3}]", r"plan.source is \[1\]; give a text"),
+        ("out=", "out is None"),
+        ("out=''", "out is empty; give a path"),
         ("epochs", "--set 'epochs' sets nothing; give KEY=VALUE"),
         ("epochs=[", r"--set 'epochs=\[' is no YAML"),
         ("epochs=2001-99-99", "is no YAML"),
@@ -154,12 +158,17 @@ def test_missing_data_and_out_are_asked_for() -> None:
     ("content", "message"),
     [
         (None, "there is no preset"),
-        (b"\xff\xfe\x00", "there is no preset|is no YAML"),
+        (b"\xff\xfe\x00", "is no text in UTF-8; save it"),
         (b"- 1\n- 2\n", "holds no settings"),
         (b"a: [1\n", "is no YAML"),
         (b"!!python/object/apply:os.system ['true']", "is no YAML"),
+        (
+            b"loss: {dice_weight: 1}\nepochs: 2\nepochs: 3\n",
+            "sets 'epochs' twice, .* line 3; leave",
+        ),
+        (b"loss:\n  dice_weight: 1\n  dice_weight: 1\n", "sets 'dice_weight' twice, .* line 3"),
     ],
-    ids=["absent", "bytes", "list", "torn", "code"],
+    ids=["absent", "bytes", "list", "torn", "code", "twice", "twice-within"],
 )
 def test_a_preset_that_is_none(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
@@ -167,6 +176,31 @@ def test_a_preset_that_is_none(content: bytes | None, message: str, tmp_path: Pa
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         config_of_run(str(path), GIVEN)
+
+
+def test_a_folder_is_not_an_unknown_preset(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the preset .*: Is a directory; give"):
+        config_of_run(str(tmp_path), GIVEN)
+
+
+def test_yaml_may_refer_to_itself_without_being_walked_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "circle.yaml"
+    path.write_text("a: &a [*a]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="there is no setting 'a'"):
+        config_of_run(str(path), GIVEN)
+
+
+def test_a_run_s_origin_is_the_preset_and_what_was_given_over_it() -> None:
+    given = {**GIVEN, "epochs": None, "batch_size": 8, "resume": False}
+    changes = ["batch_size=4", "patches.augment.noise_levels=1.5"]
+    assert origin_of_run("edge", given, changes, augment=True).splitlines() == [
+        "preset: edge, with",
+        "  augment: true",
+        '  data: ["synthetic:20"]',
+        '  out: "runs/x"',
+        "  batch_size: 4",
+        "  patches.augment.noise_levels: 1.5",
+    ]
 
 
 def test_an_empty_preset_gives_the_defaults(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,11 @@ from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
 from edgecrack.training.config import LossConfig, OptimizerConfig
 from edgecrack.training.curves import read_logs
+from edgecrack.training.run_folder import own_folder
+from edgecrack.training.run_lock import only_run_in
 from tests.training.runs import make_walls, run, tiny_config, weights_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +111,71 @@ def test_teacher_of_other_frames(walls: Path, tmp_path: Path) -> None:
                 walls, tmp_path / "run", teacher=teacher, loss=LossConfig(distillation_weight=1)
             )
         )
+
+
+def test_a_second_run_is_kept_out_until_the_first_one_ends(walls: Path, tmp_path: Path) -> None:
+    config = tiny_config(walls, tmp_path / "run", epochs=1)
+    refused: list[str] = []
+
+    def start_another(message: str) -> None:
+        for resume in (False, True):
+            with pytest.raises(ConfigError, match=r"run is in use by another run; wait .*--out"):
+                run(replace(config, resume=resume))
+            refused.append(message)
+
+    run(config, start_another)
+    assert len(refused) == 2 * 3
+    assert not list(config.out.glob(".*"))
+    run(replace(config, resume=True))
+
+
+def test_a_killed_run_bars_no_other(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from edgecrack.training.run_lock import only_run_in\n"
+        "with only_run_in(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError, match="is in use"), only_run_in(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert list(tmp_path.iterdir())
+    with only_run_in(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_does_not_write_among_a_dataset_s_files(walls: Path, tmp_path: Path) -> None:
+    before = sorted(walls.rglob("*"))
+    for out in (walls, walls / "images", walls / "masks" / "deep" / "run"):
+        with pytest.raises(ConfigError, match=r"dataset .*; give another --out, e\.g\. runs/NAME"):
+            run(tiny_config(walls, out))
+    assert sorted(walls.rglob("*")) == before
+    with own_folder(tiny_config(walls, tmp_path / "run")):
+        pass
+    shutil.copytree(walls, tmp_path / "walls")
+    with own_folder(tiny_config(tmp_path / "walls", tmp_path / "walls" / "runs" / "a")):
+        pass
+
+
+def test_a_torn_last_checkpoint_points_to_the_best(walls: Path, tmp_path: Path) -> None:
+    config = tiny_config(walls, tmp_path / "run", epochs=1)
+    last = run(config).last
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(
+        ModelFileError, match=r"last\..*; .*best\.safetensors is still there .*--init"
+    ):
+        run(replace(config, resume=True))
+    last.with_name("best.safetensors").unlink()
+    with pytest.raises(ModelFileError, match=r"last\..*; train again"):
+        run(replace(config, resume=True))
 
 
 def test_a_plan_decides_the_steps_of_an_epoch(walls: Path, tmp_path: Path) -> None:
