@@ -13,16 +13,16 @@ import json
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast
 
 from edgecrack.data.augment import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.data.sources import parse_source
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.training.config import TrainingConfig
+from edgecrack.training.plain_values import build, to_plain
 
 FOLDER = Path(__file__).resolve().parents[1] / "presets"
-_Config = TypeVar("_Config")
 
 
 def preset_names() -> list[str]:
@@ -106,7 +106,7 @@ def _set_twice(tree: Any) -> Any:
 def to_yaml(config: TrainingConfig) -> str:
     """A configuration as a preset file."""
     yaml = require("yaml", extra="train", purpose="writing a run's configuration")
-    return cast(str, yaml.safe_dump(_plain(config.to_dict()), sort_keys=False, width=100))
+    return cast(str, yaml.safe_dump(to_plain(config.to_dict()), sort_keys=False, width=100))
 
 
 def set_value(document: dict[str, Any], key: str, value: Any) -> None:
@@ -184,7 +184,7 @@ def origin_of_run(
     """The preset's name and what was given over it, a line each; arguments of `config_of_run`."""
     values = {"augment": augment, **given, **dict(map(parse_setting, changes))}
     lines = [
-        f"  {key}: {json.dumps(_plain(value), ensure_ascii=False, default=str)}"
+        f"  {key}: {json.dumps(to_plain(value), ensure_ascii=False, default=str)}"
         for key, value in values.items()
         if value is not None and not (key == "resume" and value is False)
     ]
@@ -198,9 +198,9 @@ def _switched(document: Mapping[str, Any], augment: bool) -> Any:
     patches = document.get("patches")
     present = patches.get("augment") if isinstance(patches, Mapping) else None
     # A saved run spells out that it changes nothing.
-    if present and _build(AugmentConfig, present, "patches.augment") != AugmentConfig():
+    if present and build(AugmentConfig, present, "patches.augment") != AugmentConfig():
         return present
-    return _plain(dataclasses.asdict(ROBOT_AUGMENT))
+    return to_plain(dataclasses.asdict(ROBOT_AUGMENT))
 
 
 def _without_idle_plan(document: dict[str, Any]) -> dict[str, Any]:
@@ -231,84 +231,4 @@ def build_config(document: Mapping[str, Any]) -> TrainingConfig:
     Raises:
         ConfigError: a name is unknown, a value has the wrong type or is out of range.
     """
-    return _build(TrainingConfig, document, "")
-
-
-def _build(kind: type[_Config], document: Any, path: str) -> _Config:
-    """An instance of a dataclass from a mapping; `path` is the dotted key so far."""
-    if not isinstance(document, Mapping):
-        raise ConfigError(f"{path} is {document!r}", "give a group of `name: value` lines")
-    hints = get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(cast(Any, kind))]
-    values = {}
-    for name, value in document.items():
-        key = f"{path}.{name}" if path else str(name)
-        if name not in names:
-            close = difflib.get_close_matches(str(name), names, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
-            raise ConfigError(f"there is no setting {key!r}", hint.rstrip("?"))
-        values[name] = _convert(hints[name], value, key)
-    missing = [
-        field.name
-        for field in dataclasses.fields(cast(Any, kind))
-        if field.name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(
-            f"{f'{path} has no' if path else 'there is no'} {missing[0]!r}", "give a value for it"
-        )
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    """One value as its field's type wants it."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (hint,) = (item for item in arguments if item is not type(None))
-        return _convert(hint, value, key)
-    if dataclasses.is_dataclass(hint):
-        return _build(cast(type[Any], hint), value, key)
-    if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigError(f"{key} is {value!r}", "give a list")
-        if arguments[-1] is Ellipsis:
-            return tuple(_convert(arguments[0], item, key) for item in value)
-        if len(value) != len(arguments):
-            raise ConfigError(f"{key} is {value!r}", f"give a list of {len(arguments)}")
-        return tuple(_convert(kind, item, key) for kind, item in zip(arguments, value, strict=True))
-    if origin is Literal:
-        # YAML reads an unquoted 32 as a number; the choice itself checks the rest.
-        return str(value)
-    return _plain_value(hint, value, key)
-
-
-def _plain_value(hint: Any, value: Any, key: str) -> Any:
-    if hint is Path and value == "":
-        raise ConfigError(f"{key} is empty", "give a path; a variable of the shell may be unset")
-    if hint is Path and isinstance(value, (str, Path)):
-        return Path(value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is float and is_number:
-        return float(value)
-    if hint is float and isinstance(value, str):
-        try:
-            return float(value)  # YAML takes 1e-3 for text
-        except ValueError:
-            pass
-    if hint in (int, bool, str) and type(value) is hint:
-        return value
-    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "a text")
-    raise ConfigError(f"{key} is {value!r}", f"give {wanted}")
-
-
-def _plain(tree: Any) -> Any:
-    """The same with lists and texts only, as YAML writes them without tags."""
-    if isinstance(tree, Mapping):
-        return {str(key): _plain(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_plain(item) for item in tree]
-    return str(tree) if isinstance(tree, Path) else tree
+    return build(TrainingConfig, document, "")
