@@ -8,9 +8,7 @@ form of a configuration, nothing of what its values mean.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
