@@ -106,15 +106,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--widths", default="8,16,32")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--recipes", default="", help="parts of names, comma-separated")
+    parser.add_argument("--recipes", default="", help="names, separated by semicolons")
     parser.add_argument("--result", default="stability")
     options = parser.parse_args()
     folder = str(options.data / "cfd")
     images = load_training_set([folder], PreprocessConfig(), seed=0, hold_out=0.0).train
     sampler = DevicePatchSampler(images.images, images.masks, PatchConfig(patch_px=48))
     rows: list[dict[str, Any]] = []
-    parts = [part.strip() for part in options.recipes.split(",")]
-    for recipe in (name for name in RECIPES if any(part in name for part in parts)):
+    chosen = options.recipes.split(";") if options.recipes else list(RECIPES)
+    for recipe in chosen:
         for width in map(int, options.widths.split(",")):
             runs = [
                 run(sampler, recipe, width, seed, options.steps) for seed in range(options.seeds)
