@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgecrack.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.files import write_atomic
 from edgecrack.preprocess import PreprocessConfig
@@ -231,7 +232,7 @@ def read_verified_spec(model: Path) -> ModelSpec:
     if not sidecar.is_file():
         raise ModelFileError(
             f"model file {model} has no sidecar {sidecar.name}",
-            "copy it along with the model, or export the model with `edgecrack export`",
+            f"copy it along with the model, or {_make_again(model)}",
         )
     try:
         document = json.loads(sidecar.read_text(encoding="utf-8"))
@@ -239,18 +240,36 @@ def read_verified_spec(model: Path) -> ModelSpec:
             raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(
-            f"cannot read sidecar {sidecar}: {error}",
-            "export the model again with `edgecrack export`",
+            f"cannot read sidecar {sidecar}: {error}", _make_again(model)
         ) from error
     try:
         spec = ModelSpec.from_dict(document)
     except EdgecrackError as error:
-        raise ModelFileError(f"sidecar {sidecar}: {error.problem}", error.remedy) from error
+        # An update stays an update; what is to be made again depends on the file.
+        remedy = _make_again(model) if "edgecrack export" in error.remedy else error.remedy
+        raise ModelFileError(f"sidecar {sidecar}: {error.problem}", remedy) from error
     actual = file_sha256(model)
     if spec.sha256 != actual:
+        remedy = "copy both files again from where they were made"
+        if spec.kind == "engine":
+            remedy += f", or {_make_again(model, spec.engine or {})}"
         raise ModelFileError(
             f"{model} does not match its sidecar (sha256 {actual[:12]}..., expected "
             f"{spec.sha256[:12]}...)",
-            "copy both files again from where they were made",
+            remedy,
         )
     return spec
+
+
+def _make_again(model: Path, engine: Mapping[str, Any] | None = None) -> str:
+    """What to do about a model file that cannot be trusted, as a clause.
+
+    Args:
+        model: the file.
+        engine: the `engine` field of its sidecar, where that can be read.
+    """
+    if engine is None and model.suffix.lower() not in ENGINE_SUFFIXES:
+        return "export the model again with `edgecrack export`"
+    source = (engine or {}).get("source")
+    command = rebuild_command(model, source if isinstance(source, str) else None)
+    return f"build the engine again: {command}"

@@ -6,25 +6,25 @@ the command that needs it, so that `--help` and `stream` start at once.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from edgecrack import __version__
+from edgecrack.cli_build import build_engine, calibrate, export
+from edgecrack.cli_doctor import doctor
 from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
-from edgecrack.cli_options import heading, require_extra
+from edgecrack.cli_evaluate import evaluate
+from edgecrack.cli_options import heading
 from edgecrack.cli_train import train
 from edgecrack.errors import ConfigError
-from edgecrack.progress import ProgressLine
 from edgecrack.runtime.defaults import MIN_AREA_PX, OVERLAP_PX
 
 app = typer.Typer(
@@ -87,152 +87,11 @@ def _global_options(
 
 
 app.command()(train)
-
-
-@app.command()
-def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL", help="Model files (*.onnx) or checkpoints; several are compared."
-        ),
-    ],
-    data: Annotated[
-        str,
-        _input(
-            "FOLDER",
-            "Dataset: images/ with masks/, or as published, splits.json if any; LAYOUT=FOLDER "
-            "demands a layout.",
-        ),
-    ],
-    split: Annotated[
-        str | None,
-        _input("NAME", "train, val, test or all; default: test where there is one, else all."),
-    ] = None,
-    split_set: Annotated[
-        str | None, _input("NAME", "Which set of splits, where there are several; default: paper.")
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        _detection(
-            "NAME",
-            "tiled as on the robot, whole, or patch-stride-N: the paper's mean over patches at "
-            "every N-th position. Default: tiled for *.onnx, whole for checkpoints.",
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None, _detection("PIXELS", "The N of --protocol patch-stride, given apart.")
-    ] = None,
-    patch: Annotated[
-        int | None,
-        _detection("PIXELS", "Side of a patch; default: as the model was trained, else 48."),
-    ] = None,
-    threshold_from: Annotated[
-        str,
-        _detection(
-            "SOURCE",
-            "Threshold to judge at: the model's own, the best on the val or (optimistic) the test "
-            "split, or a number: model, val, test or 0.01 to 0.99.",
-        ),
-    ] = "model",
-    device: Annotated[
-        str, _detection("NAME", "Where checkpoints run: auto, cpu or cuda.")
-    ] = "auto",
-    precision: Annotated[
-        str, _detection("NAME", "For checkpoints: 32, or bf16 or 16 for mixed half precision.")
-    ] = "32",
-    out: Annotated[
-        Path | None,
-        _results(
-            "FOLDER",
-            "The report, index.html first; default: runs/evaluate-MODEL-DATASET, of several "
-            "models runs/compare-DATASET.",
-        ),
-    ] = None,
-    json_file: Annotated[
-        Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
-    ] = None,
-    unlabelled: Annotated[
-        bool, _input("", "Count what is flagged on the dataset's images without labels, too.")
-    ] = True,
-) -> None:
-    """Score models on labelled images.
-
-    Reports ODS, OIS, precision and recall as the paper defines them, and strict F1 and IoU.
-    Several models are gathered into groups, e.g. seeds of one recipe, and compared.
-    """
-    require_extra("evaluation reports")
-    from edgecrack.evaluation.protocols import PredictionConfig, parse_command_words
-    from edgecrack.evaluation.run import EvaluationConfig, evaluate_models, parse_labelled
-    from edgecrack.evaluation.thresholds import parse_threshold_source
-
-    paths, chosen = parse_command_words(models, protocol, stride)
-    name = f"evaluate-{paths[0].stem}" if len(paths) == 1 else "compare"
-    dataset = parse_labelled(data)
-    folder = out or Path("runs") / f"{name}-{dataset.name}"
-    prediction = PredictionConfig(chosen, patch, device, precision)
-    source = parse_threshold_source(threshold_from)
-    config = EvaluationConfig(
-        models=tuple(paths),
-        data=dataset.folder or Path(data),
-        out=folder,
-        split=split,
-        split_set=split_set,
-        json_file=json_file,
-        prediction=prediction,
-        threshold=source,
-        unlabelled=unlabelled,
-        layout=dataset.layout,
-        name=dataset.name,
-    )
-    typer.echo(evaluate_models(config, _progress("images")))
-    typer.echo(f"report: {folder / 'index.html'}")
-
-
-@app.command()
-def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint (*.safetensors) of `train`.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")
-    ],
-    tile: Annotated[
-        str, typer.Option(metavar="PIXELS", help="Side of a tile, or HEIGHTxWIDTH; multiples of 8.")
-    ] = "256",
-    batch: Annotated[
-        str, typer.Option(metavar="COUNT", help='Tiles per call, or "dynamic".')
-    ] = "dynamic",
-    check_images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Images whose tiles join the check, beside random ones."
-        ),
-    ] = None,
-) -> None:
-    """Export a checkpoint to ONNX and check the file against it."""
-    require_extra("export")
-    from edgecrack.artifacts import read_verified_spec
-    from edgecrack.export.check_tiles import tiles_of_images
-    from edgecrack.export.graph import ExportConfig, export_checkpoint
-    from edgecrack.files import make_folder, output_error
-
-    size = None if batch == "dynamic" else _whole_number("--batch", batch)
-    config = ExportConfig(_tile_hw(tile), size)
-    tiles: Sequence[Any] = ()
-    if check_images is not None:
-        preparation = read_verified_spec(checkpoint).preprocess
-        tiles = tiles_of_images(check_images, preparation, config.tile_hw)
-    make_folder(output.parent)
-    if output.is_dir():
-        raise output_error(output, IsADirectoryError(errno.EISDIR, "it is a folder"))
-    spec = export_checkpoint(checkpoint, output, config, tiles)
-    typer.echo(
-        f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) and {output.name}.json: largest "
-        f"difference from torch {spec.extra['parity_levels']}/255 on random and {len(tiles)} real "
-        "tiles\n"
-        f"next: edgecrack stream --source demo --model {output}"
-    )
+app.command()(evaluate)
+app.command()(export)
+app.command()(calibrate)
+app.command("build-engine")(build_engine)
+app.command()(doctor)
 
 
 @app.command()
@@ -324,33 +183,6 @@ def _source_address(source: str | None, camera: int | None) -> str:
 
 def _choices(text: str) -> tuple[str, ...]:
     return tuple(part for part in (item.strip() for item in text.split(",")) if part)
-
-
-def _whole_number(option: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"{option} is {text!r}", "give a whole number")
-    return int(text)
-
-
-def _tile_hw(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise ConfigError(
-            f"--tile is {text!r}", "give a whole number, or HEIGHTxWIDTH as in 256x320"
-        )
-    return int(sides[0]), int(sides[-1])
-
-
-def _progress(noun: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that shows how far a command is."""
-    line = ProgressLine(sys.stderr)
-
-    def show(done: int, total: int) -> None:
-        line.show(f"{done} of {total} {noun}")
-        if done == total:
-            line.end()
-
-    return show
 
 
 def main() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import typer
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
+    "calibration": ("onnx",),
 }
 
 
@@ -32,6 +33,6 @@ def require_extra(purpose: str = "training") -> None:
     """
     from edgecrack.extras import require
 
-    extra: Literal["train", "export"] = "export" if purpose == "export" else "train"
+    extra = {"export": "export", "calibration": "quantize"}.get(purpose, "train")
     for module in _MODULES.get(purpose, ("matplotlib",)):
         require(module, extra=extra, purpose=purpose)

@@ -82,3 +82,15 @@ class ExportError(EdgecrackError):
     """An exported graph breaks the contract: foreign operator or outputs that differ."""
 
     exit_code = 9
+
+
+class DeviceError(EdgecrackError):
+    """The GPU or its driver cannot do what was asked."""
+
+    exit_code = 10
+
+
+class AccuracyError(EdgecrackError):
+    """A quantized model loses more accuracy than is allowed, and was not written."""
+
+    exit_code = 11

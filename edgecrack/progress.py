@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
+from types import TracebackType
+from typing import Any, TextIO
 
 PLAIN_INTERVAL_S = 5.0
 _ERASE_LINE = "\r\x1b[2K"
@@ -63,3 +64,69 @@ class ProgressLine:
         with suppress(OSError, ValueError):
             self._output.write(text)
             self._output.flush()
+
+
+class StageBar:
+    """A bar that names the stage of a long command; into a file or pipe each name once.
+
+        with StageBar(sys.stderr) as bar:
+            bar.show("calibrating", 3, 10)
+
+    Args:
+        output: usually standard error.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+        self._stage = ""
+        self._named: set[str] = set()
+        self._bar: Any = None
+        self._task: Any = None
+        if output.isatty():
+            self._bar = _rich_bar(output)
+
+    def __enter__(self) -> StageBar:
+        """The bar itself; leaving the block removes it."""
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is: `done` of `total` steps."""
+        if self._bar is None:
+            if stage not in self._named:
+                self._named.add(stage)
+                with suppress(OSError, ValueError):
+                    self._output.write(f"{stage}\n")
+                    self._output.flush()
+        elif stage != self._stage:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(stage, total=total, completed=done)
+        else:
+            self._bar.update(self._task, completed=done, total=total)
+        self._stage = stage
+
+
+def _rich_bar(output: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(file=output),
+        transient=True,
+    )

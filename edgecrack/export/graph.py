@@ -23,21 +23,16 @@ from torch import Tensor, nn
 
 from edgecrack.artifacts import ModelSpec, write_sidecar
 from edgecrack.errors import ConfigError, ExportError
+from edgecrack.export.contract import INPUT_NAME, OPSET, OUTPUT_NAME
+from edgecrack.export.half import checked_half
 from edgecrack.export.lowering import LoweredNetwork
+from edgecrack.export.tidy import check_operators, tidy
 from edgecrack.files import write_atomic
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.training.checkpoints import load_network
 
-INPUT_NAME, OUTPUT_NAME = "tiles", "crack"
-OPSET = 18  # TensorRT 10.3 of JetPack 6 parses up to 20
 PARITY_LEVELS = 1  # largest difference from torch, of 255
 _RANDOM_TILES = 4
-ALLOWED_OPERATORS = frozenset(
-    {
-        "Add", "Cast", "Concat", "Conv", "ConvTranspose", "Div", "MaxPool", "Mul",
-        "Relu", "Resize", "Round", "Sigmoid", "Sub",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,10 +43,12 @@ class ExportConfig:
         tile_hw: height and width of a tile in pixels, multiples of 8, 16 to 4096. The border
             ratio of partial convolution is baked for it.
         batch: tiles per call, 1 to 4096, or None for any number.
+        precision: "fp32", or "fp16" for a graph that is typed FP16 throughout.
     """
 
     tile_hw: tuple[int, int] = (256, 256)
     batch: int | None = None
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         for side in self.tile_hw:
@@ -59,6 +56,11 @@ class ExportConfig:
                 raise ConfigError(f"tile side is {side} px", "give a multiple of 8, 16 to 4096")
         if self.batch is not None and not 1 <= self.batch <= 4096:
             raise ConfigError(f"batch is {self.batch}", 'give 1 to 4096, or "dynamic"')
+        if self.precision not in ("fp32", "fp16"):
+            remedy = "give fp32 or fp16"
+            if self.precision == "int8":
+                remedy += "; INT8 needs images: edgecrack calibrate MODEL --data FOLDER -o FILE"
+            raise ConfigError(f"the precision is {self.precision!r}", remedy)
 
 
 def export_checkpoint(
@@ -96,6 +98,12 @@ def export_checkpoint(
         raise ExportError(
             f"the graph differs from torch by {largest}/255", "report this with the checkpoint"
         )
+    extra = {**spec.extra, "parity_levels": largest, "opset": OPSET}
+    if config.precision == "fp16":
+        tiles = _stack(_random_tiles(config.tile_hw), real_tiles)
+        half = checked_half(model, tiles, config.batch)
+        serialised = half.model.SerializeToString()
+        extra["fp16"] = half.to_dict()
     write_atomic(target, serialised)
     return write_sidecar(
         target,
@@ -104,11 +112,22 @@ def export_checkpoint(
             kind="onnx",
             tile_hw=config.tile_hw,
             batch=config.batch,
-            precision="fp32",
+            precision=config.precision,
             parent_sha256=spec.sha256,
-            extra={**spec.extra, "parity_levels": largest, "opset": OPSET},
+            extra=extra,
         ),
     )
+
+
+def _random_tiles(tile_hw: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    generator = np.random.default_rng()
+    return [generator.integers(0, 256, tile_hw, dtype=np.uint8) for _ in range(_RANDOM_TILES)]
+
+
+def _stack(
+    random: Sequence[NDArray[np.uint8]], real: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    return np.stack([*random, *real])[:, None]
 
 
 def build_onnx(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
@@ -139,68 +158,7 @@ def build_onnx(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
         )
     if program is None:
         raise ExportError("torch exported nothing", "install the versions in constraints.txt")
-    return _tidy(program.model_proto, config)
-
-
-def _tidy(model: onnx.ModelProto, config: ExportConfig) -> onnx.ModelProto:
-    """Drop what only the exporter's developers read, and name the batch dimension."""
-    model.producer_name, model.producer_version = "edgecrack", ""
-    del model.metadata_props[:]
-    del model.functions[:]
-    kept = [item for item in model.opset_import if item.domain in ("", "ai.onnx")]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    del model.graph.value_info[:]
-    _fold_pads(model.graph)
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in (*model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
-        if config.batch is None:
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def _fold_pads(graph: onnx.GraphProto) -> None:
-    """Give every max pooling the pads of the -inf `Pad` before it; torch has no such pooling."""
-    constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
-    pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
-    for node in list(graph.node):  # a copy: nodes are removed on the way
-        pad = pads.get(node.input[0]) if node.op_type == "MaxPool" else None
-        if pad is None:
-            continue
-        _, _, top, left, _, _, bottom, right = constants[pad.input[1]].tolist()
-        kept = [item for item in node.attribute if item.name != "pads"]
-        del node.attribute[:]
-        node.attribute.extend(
-            [*kept, onnx.helper.make_attribute("pads", [top, left, bottom, right])]
-        )
-        node.input[0] = pad.input[0]
-        graph.node.remove(pad)
-    used = {name for node in graph.node for name in node.input}
-    unused = [item for item in graph.initializer if item.name not in used]
-    for item in unused:
-        graph.initializer.remove(item)
-
-
-def check_operators(model: onnx.ModelProto) -> None:
-    """Refuse a graph with an operator outside `ALLOWED_OPERATORS`.
-
-    Raises:
-        ExportError: naming the operators.
-    """
-    foreign = sorted(
-        f"{node.domain or 'ai.onnx'}.{node.op_type}"
-        for node in model.graph.node
-        if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPERATORS
-    )
-    if foreign:
-        raise ExportError(
-            f"the graph holds operators outside the contract: {', '.join(sorted(set(foreign)))}",
-            "install the versions in constraints.txt",
-        )
+    return tidy(program.model_proto, config.batch)
 
 
 def measure_parity(
@@ -226,10 +184,7 @@ def measure_parity(
     import onnxruntime
 
     session = onnxruntime.InferenceSession(serialised, providers=["CPUExecutionProvider"])
-    generator = np.random.default_rng()
-    tiles = [
-        generator.integers(0, 256, config.tile_hw, dtype=np.uint8) for _ in range(_RANDOM_TILES)
-    ]
+    tiles = _random_tiles(config.tile_hw)
     for tile in real_tiles:
         if tile.shape != config.tile_hw:
             raise ConfigError(f"a real tile has shape {tile.shape}", f"give {config.tile_hw}")

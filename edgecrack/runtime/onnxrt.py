@@ -21,7 +21,7 @@ _MAX_BATCH = 4
 _SPIN_US = "200"
 
 
-def _default_threads() -> int:
+def default_threads() -> int:
     """CPUs this process may use; ONNX Runtime would count those of the whole machine."""
     try:
         return len(os.sched_getaffinity(0))
@@ -46,7 +46,7 @@ class OnnxRuntimeRunner(ClosesItself):
         if threads is not None and not 1 <= threads <= 1024:
             raise ConfigError(f"the number of threads is {threads}", "give 1 to 1024")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _default_threads()
+        options.intra_op_num_threads = threads or default_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY
         # Threads that spin until there is work take the cores from capture, video encoding and the

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec
-from edgecrack.errors import ModelFileError
+from edgecrack.errors import ConfigError, ModelFileError
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "models" / "edgecrack-bundled.onnx"
 
@@ -49,16 +49,18 @@ class Runner(Protocol):
 
 
 def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runner:
-    """Open a model file.
+    """Open a model file: an ONNX file on the CPU, an engine on the first GPU.
 
     Args:
-        path: `*.onnx` with its sidecar; None opens the bundled model.
-        threads: CPU threads; None leaves the choice to the backend.
+        path: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
+        threads: CPU threads of an ONNX file; None leaves the choice to the backend.
 
     Raises:
-        ModelFileError: the file is missing, is not ours, does not match its sidecar, or is of a
-            kind that this program cannot run.
-        ConfigError: the number of threads is not positive.
+        ModelFileError: the file is missing, is not ours, does not match its sidecar, is of a
+            kind that this program cannot run, or is an engine for another machine.
+        ConfigError: the number of threads is not positive, or was given for an engine.
+        DeviceError: the file is an engine and there is no GPU, or it fails.
+        MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing.
     """
     path = Path(path) if path is not None else BUNDLED_MODEL
     spec = read_verified_spec(path)
@@ -67,11 +69,22 @@ def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runn
             f"{path} is a checkpoint, which needs PyTorch to run",
             f"export it first: edgecrack export {path} -o model.onnx",
         )
-    if spec.kind != "onnx":
-        raise ModelFileError(
-            f"{path} is a model of kind {spec.kind!r}, which this version cannot run",
-            "give an ONNX file made by `edgecrack export`",
-        )
+    if spec.kind == "engine":
+        return _open_engine(path, spec, threads)
     from edgecrack.runtime.onnxrt import OnnxRuntimeRunner
 
     return OnnxRuntimeRunner(path, spec, threads=threads)
+
+
+def _open_engine(path: Path, spec: ModelSpec, threads: int | None) -> Runner:
+    if threads is not None:
+        raise ConfigError(
+            f"{threads} CPU threads were asked for, and {path} is an engine, which runs on the GPU",
+            "leave the threads out",
+        )
+    from edgecrack.runtime.preflight import check_engine
+
+    check_engine(path, spec)
+    from edgecrack.runtime.trt import TensorRTRunner
+
+    return TensorRTRunner(path, spec)

@@ -21,13 +21,12 @@ from edgecrack.data.synthetic import Wall, WallConfig, generate_wall
 from edgecrack.errors import ConfigError, ExportError, ModelFileError, OutputError
 from edgecrack.export import graph, lowering
 from edgecrack.export.graph import (
-    ALLOWED_OPERATORS,
     ExportConfig,
     build_onnx,
-    check_operators,
     export_checkpoint,
     measure_parity,
 )
+from edgecrack.export.tidy import ALLOWED_OPERATORS, check_operators
 from edgecrack.model.gated_scale_pool import Pooling
 from edgecrack.model.unet import CrackUNet
 from edgecrack.preprocess import PreprocessConfig, preprocess

@@ -1,0 +1,65 @@
+"""Whether an INT8 file is accurate enough to be handed out.
+
+The gate compares it with the FP32 file on tiles that set none of its ranges. A file that fails
+is not written. Knows scores alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgecrack.calibration.accuracy import Accuracy
+from edgecrack.errors import AccuracyError, ConfigError
+
+DEFAULT_MAX_DROP = 0.5
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The drop that is allowed.
+
+    Attributes:
+        max_drop: points of ODS, and of recall on thin cracks, that INT8 may lose; 0 to 100.
+    """
+
+    max_drop: float = DEFAULT_MAX_DROP
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop <= 100 or math.isnan(self.max_drop):
+            raise ConfigError(
+                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in --max-drop 0.5"
+            )
+
+    def passes(self, reference: Accuracy, candidate: Accuracy) -> bool:
+        """Whether both drops are within the limit."""
+        return self.excess(reference, candidate) <= 0
+
+    def excess(self, reference: Accuracy, candidate: Accuracy) -> float:
+        """By how many points the worse of the two drops exceeds the limit, or less than 0."""
+        drops = (
+            reference.ods - candidate.ods,
+            reference.thin_recall - candidate.thin_recall,
+        )
+        return max(drops) - self.max_drop
+
+    def require(self, reference: Accuracy, candidate: Accuracy, tried: str) -> None:
+        """Refuse a candidate that loses too much.
+
+        Args:
+            reference: of the FP32 file.
+            candidate: of the INT8 file, on the same tiles.
+            tried: what was done to save it, in words.
+
+        Raises:
+            AccuracyError: saying both numbers and what to try.
+        """
+        if self.passes(reference, candidate):
+            return
+        raise AccuracyError(
+            f"INT8 loses too much: ODS {reference.ods:.2f} -> {candidate.ods:.2f}, recall on thin "
+            f"cracks {reference.thin_recall:.2f} -> {candidate.thin_recall:.2f}, {self.max_drop:g} "
+            f"points allowed ({tried})",
+            "give more varied images, another --method, a larger --max-drop if you accept the "
+            "loss, or use --precision fp16",
+        )

@@ -1,0 +1,131 @@
+"""From an FP32 graph and ranges to a Q/DQ graph: INT8 convolutions, the rest typed FP16.
+
+Symmetric, per channel for weights and per tensor for activations, biases not quantized: what
+TensorRT asks for. ONNX Runtime's quantizer writes the graph. Knows graphs; must not know
+images or accuracy.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from edgecrack.errors import ExportError
+from edgecrack.export.precision import half_scale, to_half
+
+QUANTIZED_OPERATORS = ("Conv", "ConvTranspose")
+
+
+def quantizable_layers(model: onnx.ModelProto) -> list[str]:
+    """Names of the layers that can run in INT8, in the order of the graph."""
+    return [node.name for node in model.graph.node if node.op_type in QUANTIZED_OPERATORS]
+
+
+def layer_inputs(model: onnx.ModelProto) -> dict[str, str]:
+    """The tensor that feeds each quantizable layer."""
+    return {
+        node.name: node.input[0] for node in model.graph.node if node.op_type in QUANTIZED_OPERATORS
+    }
+
+
+def quantize(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, float],
+    keep: Collection[str] = (),
+    *,
+    half: bool = True,
+) -> onnx.ModelProto:
+    """Quantize the convolutions of a graph.
+
+    Args:
+        model: the FP32 graph.
+        ranges: for each tensor that feeds a convolution, the magnitude that INT8 shall cover.
+        keep: names of layers that stay in floating point.
+        half: type what is not INT8 as FP16; else it stays FP32.
+
+    Returns:
+        A new graph.
+
+    Raises:
+        ExportError: every layer is kept, or a constant does not fit into FP16.
+    """
+    layers = [name for name in quantizable_layers(model) if name not in set(keep)]
+    if not layers:
+        raise ExportError("no layer is left in INT8", "export with --precision fp16 instead")
+    quantized = _insert_pairs(model, ranges, layers)
+    _round_scales(quantized)
+    return to_half(quantized) if half else quantized
+
+
+def _insert_pairs(
+    model: onnx.ModelProto, ranges: Mapping[str, float], layers: list[str]
+) -> onnx.ModelProto:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    work = onnx.ModelProto()
+    work.CopyFrom(model)
+    spans = {
+        name: TensorData(lowest=np.float32(-value), highest=np.float32(value))
+        for name, value in ranges.items()
+    }
+    logging.getLogger().disabled, before = True, logging.getLogger().disabled
+    try:
+        quantizer = QDQQuantizer(
+            work,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, spans),
+            nodes_to_quantize=layers,
+            nodes_to_exclude=[],
+            op_types_to_quantize=list(QUANTIZED_OPERATORS),
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": list(QUANTIZED_OPERATORS),
+            },
+        )
+        quantizer.quantize_model()
+    finally:
+        logging.getLogger().disabled = before
+    quantizer.model.topological_sort()
+    result: onnx.ModelProto = quantizer.model.model
+    return result
+
+
+def _round_scales(model: onnx.ModelProto) -> None:
+    """Round activation scales to FP16 before anything runs, so that FP32 and FP16 files agree."""
+    scales = {
+        node.input[1]
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    }
+    for value in model.graph.initializer:
+        if value.name in scales:
+            rounded = half_scale(numpy_helper.to_array(value))
+            value.CopyFrom(numpy_helper.from_array(rounded, value.name))
+
+
+def layer_work(model: onnx.ModelProto) -> dict[str, float]:
+    """Multiplications of each quantizable layer for one tile."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    shapes = {
+        info.name: [item.dim_value for item in info.type.tensor_type.shape.dim]
+        for info in (*inferred.graph.input, *inferred.graph.output, *inferred.graph.value_info)
+    }
+    weights = {item.name: list(item.dims) for item in model.graph.initializer}
+    work = {}
+    for node in model.graph.node:
+        if node.op_type in QUANTIZED_OPERATORS:
+            # Every weight is used once for each position of the smaller of the two maps.
+            side = node.output[0] if node.op_type == "Conv" else node.input[0]
+            work[node.name] = float(np.prod(weights[node.input[1]]) * np.prod(shapes[side][2:]))
+    return work

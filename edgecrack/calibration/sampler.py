@@ -1,0 +1,212 @@
+"""Tiles for calibration: stratified by crack and brightness, seeded, hashed.
+
+Ranges taken from bare wall alone clip what a crack does to a network, and tiles of one
+brightness clip the others. Knows frames and tiles; must not know INT8 or accuracy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.calibration.frames import CalibrationFrame, CalibrationFrames
+from edgecrack.errors import ConfigError, DataError
+from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+
+LEAST_TILES = 64
+LEAST_HELD_OUT = 16
+_BRIGHTNESS_STRATA = 4
+_CANDIDATES_PER_TILE = 4
+_MOST_PER_FRAME = 16
+_CRACK_PX = 20  # fewer are a speck at a tile's corner
+
+Detect = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+"""From tiles, uint8 [N, 1, H, W], to what counts as crack, bool [N, H, W]."""
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How many tiles, and which.
+
+    Attributes:
+        tiles: tiles that set the ranges, 64 to 4096.
+        held_out: tiles that judge the result, 16 to 4096.
+        seed: draws them; the same data and seed give the same tiles.
+    """
+
+    tiles: int = 256
+    held_out: int = 192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("number of calibration tiles", self.tiles, LEAST_TILES),
+            ("number of held-out tiles", self.held_out, LEAST_HELD_OUT),
+        ):
+            if not least <= value <= 4096:
+                raise ConfigError(f"the {name} is {value}", f"give {least} to 4096")
+        if self.seed < 0:
+            raise ConfigError(f"the seed is {self.seed}", "give 0 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class TileSet:
+    """Tiles as the network takes them, with what counts as truth.
+
+    Attributes:
+        pixels: uint8 [N, 1, H, W], preprocessed.
+        truth: bool [N, H, W], crack; by hand, or what the FP32 model finds.
+        cracked: how many tiles hold a crack.
+        strata: how many tiles each stratum gave, by name.
+    """
+
+    pixels: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+    strata: dict[str, int]
+
+    @property
+    def cracked(self) -> int:
+        """How many tiles hold a crack."""
+        return int((self.truth.sum((1, 2)) >= _CRACK_PX).sum())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of pixels and truth, hexadecimal."""
+        digest = hashlib.sha256(repr(self.pixels.shape).encode())
+        digest.update(np.ascontiguousarray(self.pixels).tobytes())
+        digest.update(np.packbits(self.truth).tobytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    pixels: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+
+    @property
+    def cracked(self) -> bool:
+        return int(self.truth.sum()) >= _CRACK_PX
+
+    @property
+    def brightness(self) -> float:
+        return float(self.pixels.mean())
+
+
+def sample_tiles(
+    frames: CalibrationFrames,
+    config: SamplerConfig,
+    preparation: PreprocessConfig,
+    tile_hw: tuple[int, int],
+    detect: Detect,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[TileSet, TileSet]:
+    """Draw the tiles that set the ranges and those held out.
+
+    Half of each set holds a crack where there are enough such tiles, and each half is spread
+    evenly over four classes of brightness.
+
+    Args:
+        frames: where they are cut from.
+        config: how many.
+        preparation: how the model's frames are prepared.
+        tile_hw: height and width of a tile in pixels.
+        detect: the FP32 model, which stands in for a truth that nobody has drawn.
+        advance: told how many frames were cut, of how many.
+
+    Returns:
+        Calibration tiles and held-out tiles.
+
+    Raises:
+        DataError: too few tiles, or none with a crack.
+    """
+    sets: list[TileSet] = []
+    total = len(frames.calibration) + len(frames.held_out)
+    for name, part, wanted, least in (
+        ("calibration", frames.calibration, config.tiles, LEAST_TILES),
+        ("held-out", frames.held_out, config.held_out, LEAST_HELD_OUT),
+    ):
+        generator = np.random.default_rng([config.seed, len(sets)])
+        before = len(frames.calibration) if sets else 0
+        candidates = _candidates(
+            part,
+            wanted,
+            preparation,
+            tile_hw,
+            detect,
+            generator,
+            lambda done, before=before: advance(before + done, total),  # type: ignore[misc]
+        )
+        if len(candidates) < least:
+            raise DataError(
+                f"{frames.name} gives {len(candidates)} {name} tiles of "
+                f"{tile_hw[1]}x{tile_hw[0]} px and {least} is the least",
+                "give more or larger images",
+            )
+        if not any(item.cracked for item in candidates):
+            raise DataError(
+                f"none of the {len(candidates)} {name} tiles of {frames.name} holds a crack",
+                "give images of cracks, too: ranges from bare wall clip what a crack does",
+            )
+        sets.append(_stratified(candidates, wanted, generator))
+    return sets[0], sets[1]
+
+
+def _candidates(
+    part: Sequence[CalibrationFrame],
+    wanted: int,
+    preparation: PreprocessConfig,
+    tile_hw: tuple[int, int],
+    detect: Detect,
+    generator: np.random.Generator,
+    advance: Callable[[int], None],
+) -> list[_Candidate]:
+    """Some tiles of every frame, the same number of each as far as it has them."""
+    per_frame = -(-wanted * _CANDIDATES_PER_TILE // max(1, len(part)))
+    per_frame = min(max(per_frame, 1), _MOST_PER_FRAME)
+    found = []
+    for index, item in enumerate(part):
+        image, mask = item.load()
+        prepared = preprocess(image, preparation)
+        plan = plan_tiles((prepared.shape[0], prepared.shape[1]), TilingConfig(tile_hw, 0))
+        chosen = np.sort(generator.permutation(len(plan))[:per_frame])
+        pixels = plan.cut(prepared)[chosen]
+        truth = detect(pixels) if mask is None else plan.cut(mask)[chosen, 0] > 0
+        found += [_Candidate(one[0], own) for one, own in zip(pixels, truth, strict=True)]
+        advance(index + 1)
+    return found
+
+
+def _stratified(
+    candidates: list[_Candidate], wanted: int, generator: np.random.Generator
+) -> TileSet:
+    """Take turns between the strata until there are enough tiles or none are left."""
+    strata: dict[str, list[_Candidate]] = {}
+    for cracked in (True, False):
+        part = sorted(
+            (item for item in candidates if item.cracked == cracked),
+            key=lambda item: item.brightness,
+        )
+        classes = np.array_split(np.arange(len(part)), _BRIGHTNESS_STRATA)
+        for number, indices in enumerate(classes):
+            name = f"{'crack' if cracked else 'no crack'}, brightness class {number + 1}"
+            strata[name] = [part[index] for index in generator.permutation(indices).tolist()]
+    chosen: list[_Candidate] = []
+    taken = dict.fromkeys(strata, 0)
+    while len(chosen) < min(wanted, len(candidates)):
+        for name, waiting in strata.items():
+            if waiting and len(chosen) < wanted:
+                chosen.append(waiting.pop())
+                taken[name] += 1
+    return TileSet(
+        np.stack([item.pixels for item in chosen])[:, None],
+        np.stack([item.truth for item in chosen]),
+        taken,
+    )

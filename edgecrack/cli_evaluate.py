@@ -1,0 +1,126 @@
+"""The `evaluate` command: scores of models on labelled images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecrack.cli_options import heading, require_extra
+from edgecrack.progress import ProgressLine
+
+_input, _results, _detection = map(heading, ("Input", "Results", "Detection"))
+
+
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL", help="Model files (*.onnx) or checkpoints; several are compared."
+        ),
+    ],
+    data: Annotated[
+        str,
+        _input(
+            "FOLDER",
+            "Dataset: images/ with masks/, or as published, splits.json if any; LAYOUT=FOLDER "
+            "demands a layout.",
+        ),
+    ],
+    split: Annotated[
+        str | None,
+        _input("NAME", "train, val, test or all; default: test where there is one, else all."),
+    ] = None,
+    split_set: Annotated[
+        str | None, _input("NAME", "Which set of splits, where there are several; default: paper.")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        _detection(
+            "NAME",
+            "tiled as on the robot, whole, or patch-stride-N: the paper's mean over patches at "
+            "every N-th position. Default: tiled for *.onnx, whole for checkpoints.",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None, _detection("PIXELS", "The N of --protocol patch-stride, given apart.")
+    ] = None,
+    patch: Annotated[
+        int | None,
+        _detection("PIXELS", "Side of a patch; default: as the model was trained, else 48."),
+    ] = None,
+    threshold_from: Annotated[
+        str,
+        _detection(
+            "SOURCE",
+            "Threshold to judge at: the model's own, the best on the val or (optimistic) the test "
+            "split, or a number: model, val, test or 0.01 to 0.99.",
+        ),
+    ] = "model",
+    device: Annotated[
+        str, _detection("NAME", "Where checkpoints run: auto, cpu or cuda.")
+    ] = "auto",
+    precision: Annotated[
+        str, _detection("NAME", "For checkpoints: 32, or bf16 or 16 for mixed half precision.")
+    ] = "32",
+    out: Annotated[
+        Path | None,
+        _results(
+            "FOLDER",
+            "The report, index.html first; default: runs/evaluate-MODEL-DATASET, of several "
+            "models runs/compare-DATASET.",
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
+    ] = None,
+    unlabelled: Annotated[
+        bool, _input("", "Count what is flagged on the dataset's images without labels, too.")
+    ] = True,
+) -> None:
+    """Score models on labelled images.
+
+    Reports ODS, OIS, precision and recall as the paper defines them, and strict F1 and IoU.
+    Several models are gathered into groups, e.g. seeds of one recipe, and compared.
+    """
+    require_extra("evaluation reports")
+    from edgecrack.evaluation.protocols import PredictionConfig, parse_command_words
+    from edgecrack.evaluation.run import EvaluationConfig, evaluate_models, parse_labelled
+    from edgecrack.evaluation.thresholds import parse_threshold_source
+
+    paths, chosen = parse_command_words(models, protocol, stride)
+    name = f"evaluate-{paths[0].stem}" if len(paths) == 1 else "compare"
+    dataset = parse_labelled(data)
+    folder = out or Path("runs") / f"{name}-{dataset.name}"
+    prediction = PredictionConfig(chosen, patch, device, precision)
+    source = parse_threshold_source(threshold_from)
+    config = EvaluationConfig(
+        models=tuple(paths),
+        data=dataset.folder or Path(data),
+        out=folder,
+        split=split,
+        split_set=split_set,
+        json_file=json_file,
+        prediction=prediction,
+        threshold=source,
+        unlabelled=unlabelled,
+        layout=dataset.layout,
+        name=dataset.name,
+    )
+    typer.echo(evaluate_models(config, _progress("images")))
+    typer.echo(f"report: {folder / 'index.html'}")
+
+
+def _progress(noun: str) -> Callable[[int, int], None]:
+    """A callback (done, total) that shows how far a command is."""
+    line = ProgressLine(sys.stderr)
+
+    def show(done: int, total: int) -> None:
+        line.show(f"{done} of {total} {noun}")
+        if done == total:
+            line.end()
+
+    return show

@@ -1,0 +1,158 @@
+"""The libraries that `stream` needs, the bundled model, and the extras."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+
+from edgecrack.doctor.check import Check
+from edgecrack.doctor.jetson import find_jetson
+from edgecrack.doctor.machine import Machine
+from edgecrack.doctor.probing import NUMPY_MISMATCH
+from edgecrack.doctor.system_packages import find_hidden, open_environment
+
+NUMPY, OPENCV, ONNX_RUNTIME, MODEL = "NumPy", "OpenCV", "ONNX Runtime", "bundled model"
+EXTRAS = {
+    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml"),
+    "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
+    "quantize": ("onnx",),
+}
+_JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"
+_COMMANDS = {"train": "train and evaluate", "export": "export", "quantize": "calibrate"}
+
+
+def check_numpy(machine: Machine) -> list[Check]:
+    """NumPy."""
+    package = '"numpy<2"' if machine.architecture == "aarch64" else "numpy"
+    return [_simple(machine, "numpy", NUMPY, package)]
+
+
+def check_onnx_runtime(machine: Machine) -> list[Check]:
+    """ONNX Runtime and what it can run on."""
+    line = _simple(machine, "onnxruntime", ONNX_RUNTIME, "onnxruntime")
+    if not line.usable:
+        return [line]
+    providers = machine.probes["onnxruntime"].found.get("providers", [])
+    names = ", ".join(str(name).removesuffix("ExecutionProvider") for name in providers)
+    return [Check(ONNX_RUNTIME, "ok", f"{line.found}, runs on: {names or 'nothing'}")]
+
+
+def check_opencv(machine: Machine) -> list[Check]:
+    """OpenCV, and which sources it can open."""
+    probed = machine.probes.get("cv2")
+    if probed is None:
+        hidden = find_hidden(machine, "cv2")
+        if hidden:
+            return [Check(OPENCV, "missing", f"not seen: {hidden.why}", hidden.remedy)]
+        return [Check(OPENCV, "missing", "not installed", _opencv_remedy(machine))]
+    if probed.failure:
+        found = f"installed, but cannot be loaded: {probed.failure}"
+        mismatch = probed.failure == NUMPY_MISMATCH
+        remedy = 'pip install "numpy<2"' if mismatch else _opencv_remedy(machine)
+        return [Check(OPENCV, "missing", found, remedy)]
+    build = str(probed.found.get("build", ""))
+    parts = {name: _is_built_with(build, name) for name in ("FFMPEG", "GStreamer", "v4l/v4l2")}
+    shown = ", ".join(f"{'with' if there else 'without'} {name}" for name, there in parts.items())
+    found = f"{probed.found.get('version')}, {shown.replace('v4l/v4l2', 'V4L2')}"
+    if find_jetson(machine) is not None and not parts["GStreamer"]:
+        return [_wheel_on_jetson(machine, found)]
+    if machine.system == "linux" and not parts["v4l/v4l2"]:
+        return [Check(OPENCV, "warning", f"{found}: no camera", _opencv_remedy(machine))]
+    if not parts["FFMPEG"] and not parts["GStreamer"]:
+        return [Check(OPENCV, "warning", f"{found}: no videos", _opencv_remedy(machine))]
+    return [Check(OPENCV, "ok", found)]
+
+
+def check_model(machine: Machine) -> list[Check]:
+    """The bundled model: whole, and run once on one tile."""
+    reinstall = _reinstall(machine)
+    try:
+        data = machine.model.read_bytes()
+        sidecar = machine.model.with_name(f"{machine.model.name}.json")
+        expected = json.loads(sidecar.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = f"{machine.model.name} or its sidecar cannot be read ({type(error).__name__})"
+        return [Check(MODEL, "missing", found, reinstall)]
+    if hashlib.sha256(data).hexdigest() != expected:
+        found = f"{machine.model.name} does not match its sidecar's hash"
+        return [Check(MODEL, "missing", found, reinstall)]
+    run = machine.probes.get("run")
+    if run is None:
+        return [Check(MODEL, "ok", f"{machine.model.name} is whole")]
+    if run.failure:
+        lines = [*check_numpy(machine), *check_opencv(machine), *check_onnx_runtime(machine)]
+        causes = [line.name for line in lines if not line.usable]
+        if causes:
+            found = f"{machine.model.name} is whole; not run for want of {', '.join(causes)}"
+            return [Check(MODEL, "warning", found)]
+        return [Check(MODEL, "missing", f"it does not run: {run.failure}", reinstall)]
+    return [Check(MODEL, "ok", "whole, and runs on the CPU")]
+
+
+def check_extras(machine: Machine) -> list[Check]:
+    """The extras of this package, and what each still lacks."""
+    return [_check_extra(machine, extra) for extra in EXTRAS]
+
+
+def _check_extra(machine: Machine, extra: str) -> Check:
+    name, remedy = f"extra {extra}", f'pip install "edgecrack[{extra}]"'
+    lacking = [module for module in EXTRAS[extra] if module not in machine.modules]
+    if not lacking:
+        return Check(name, "ok", f"installed, for edgecrack {_COMMANDS[extra]}")
+    if find_jetson(machine) is not None:
+        return Check(name, "not needed here", f"edgecrack {_COMMANDS[extra]}: on a workstation")
+    what = "not installed" if len(lacking) == len(EXTRAS[extra]) else f"lacks {', '.join(lacking)}"
+    return Check(name, "missing", f"{what}; only for edgecrack {_COMMANDS[extra]}", remedy)
+
+
+def _simple(machine: Machine, probe: str, name: str, package: str) -> Check:
+    probed = machine.probes.get(probe)
+    if probed is None:
+        return Check(name, "missing", "not installed", f"pip install {package}")
+    if probed.failure:
+        found = f"installed, but cannot be loaded: {probed.failure}"
+        # Without what it depends on: that would bring a newer numpy than the machine can take.
+        return Check(name, "missing", found, f"pip install --force-reinstall --no-deps {package}")
+    return Check(name, "ok", str(probed.found.get("version", "of unknown version")))
+
+
+def _reinstall(machine: Machine) -> str:
+    tree = machine.model.parents[2]
+    if (tree / "pyproject.toml").is_file():
+        return f"git -C {shlex.quote(str(tree))} checkout -- edgecrack/models"
+    return "pip install --force-reinstall --no-deps edgecrack"
+
+
+def _opencv_remedy(machine: Machine) -> str:
+    if find_jetson(machine) is not None:
+        return _JETPACK_OPENCV
+    if machine.architecture == "aarch64":
+        return "sudo apt-get install python3-opencv"
+    if "cv2" in machine.probes:
+        # The full wheel and the headless one share a folder: removing one breaks the other.
+        return (
+            "pip uninstall -y opencv-python opencv-python-headless && "
+            "pip install opencv-python-headless"
+        )
+    return "pip install opencv-python-headless"
+
+
+def _wheel_on_jetson(machine: Machine, found: str) -> Check:
+    wheels = machine.probes["cv2"].found.get("wheels") or []
+    if not wheels:
+        found += ": no CSI camera"
+        return Check(OPENCV, "warning", found, _opencv_remedy(machine))
+    commands = [f"pip uninstall -y {' '.join(map(str, wheels))}"]
+    library = machine.path("usr/lib")
+    if not any(library.glob("python3*/dist-packages/cv2*")):
+        commands.append(_JETPACK_OPENCV)
+    if machine.virtual_environment is not None:
+        commands.append(open_environment(machine))
+    found += ": pip's wheel hides the system's OpenCV, which has GStreamer"
+    return Check(OPENCV, "warning", found, " && ".join(commands))
+
+
+def _is_built_with(build: str, name: str) -> bool:
+    return re.search(rf"^\s*{re.escape(name)}:\s*YES", build, re.MULTILINE) is not None

@@ -1,0 +1,171 @@
+"""Run as a script, in a process of its own: loads one library and tells what it is, as JSON.
+
+A library that is broken may end the process or never come back, so nothing of the doctor runs
+here. Arguments: the probe's name and the import path of the process that asks. Must not import
+anything of edgecrack at the top.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this folder, whose modules have names that a library may have, too
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+def probe_numpy() -> dict[str, Any]:
+    """NumPy."""
+    import numpy
+
+    return {"version": numpy.__version__}
+
+
+def probe_cv2() -> dict[str, Any]:
+    """OpenCV, with the report on how it was built."""
+    import importlib.metadata
+
+    import cv2
+
+    wheels = []
+    for name in ("python", "python-headless", "contrib-python", "contrib-python-headless"):
+        try:
+            importlib.metadata.version(f"opencv-{name}")
+            wheels.append(f"opencv-{name}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"version": cv2.__version__, "build": cv2.getBuildInformation(), "wheels": wheels}
+
+
+def probe_onnxruntime() -> dict[str, Any]:
+    """ONNX Runtime."""
+    import onnxruntime
+
+    return {
+        "version": onnxruntime.__version__,
+        "providers": onnxruntime.get_available_providers(),
+    }
+
+
+def probe_tensorrt() -> dict[str, Any]:
+    """TensorRT."""
+    import tensorrt
+
+    return {"version": tensorrt.__version__, "builder": hasattr(tensorrt, "Builder")}
+
+
+def probe_tensorrt_rtx() -> dict[str, Any]:
+    """TensorRT for RTX."""
+    import tensorrt_rtx
+
+    members = getattr(getattr(tensorrt_rtx, "ComputeCapability", None), "__members__", {})
+    numbers = [name[2:] for name in members if name.startswith("SM") and name[2:].isdecimal()]
+    return {
+        "version": tensorrt_rtx.__version__,
+        "builder": hasattr(tensorrt_rtx, "Builder"),
+        "targets": [f"{number[:-1]}.{number[-1]}" for number in numbers],
+    }
+
+
+def probe_pycuda() -> dict[str, Any]:
+    """pycuda, with its driver module, which is what fails without a driver."""
+    import pycuda
+    import pycuda.driver
+
+    return {"version": pycuda.VERSION_TEXT}
+
+
+def probe_cuda() -> dict[str, Any]:
+    """cuda-python."""
+    import importlib
+    import importlib.metadata
+
+    importlib.import_module("cuda.bindings.driver")
+    for name in ("cuda-bindings", "cuda-python"):
+        try:
+            return {"version": importlib.metadata.version(name)}
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"version": "of unknown version"}
+
+
+def probe_gpu() -> dict[str, Any]:
+    """The GPUs that the driver gives."""
+    import ctypes
+
+    from edgecrack.gpu import gpu_devices, why_no_gpu
+
+    why = why_no_gpu()
+    devices = () if why else gpu_devices()
+    version = ctypes.c_int(0)
+    try:
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        version.value = 0
+    return {
+        "why": why,
+        "cuda": version.value // 1000,
+        "devices": [[gpu.name, gpu.compute_capability, gpu.total_bytes] for gpu in devices],
+    }
+
+
+def probe_run() -> dict[str, Any]:
+    """The bundled model on one tile, through everything that `stream` loads."""
+    import numpy as np
+
+    import edgecrack.runtime.stream  # noqa: F401 (what it brings must load)
+    from edgecrack.runtime.detector import open_detector
+
+    with open_detector() as detector:
+        height, width = detector.runner.spec.tile_hw
+        detector.detect(np.zeros((height, width, 3), np.uint8))
+    return {}
+
+
+PROBES: dict[str, Callable[[], dict[str, Any]]] = {
+    "numpy": probe_numpy,
+    "cv2": probe_cv2,
+    "onnxruntime": probe_onnxruntime,
+    "tensorrt": probe_tensorrt,
+    "tensorrt_rtx": probe_tensorrt_rtx,
+    "pycuda": probe_pycuda,
+    "cuda": probe_cuda,
+    "gpu": probe_gpu,
+    "run": probe_run,
+}
+
+
+def main(name: str, import_path: str) -> None:
+    """Print the answer of one probe as the only line on standard output."""
+    sys.path[:] = json.loads(import_path)
+    _drop_no_core_file()
+    answer_handle = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no part of the answer
+    answer: dict[str, Any]
+    try:
+        answer = {"found": PROBES[name]()}
+    except BaseException as error:  # a library may raise SystemExit, too
+        lines = str(error).strip().splitlines() or [""]
+        answer = {"failure": f"{type(error).__name__}: {lines[-1].strip()}"}
+    os.write(answer_handle, json.dumps(answer).encode())
+    # Not through the libraries' own clean-up, which crashes in some of them.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _drop_no_core_file() -> None:
+    """A crash here is an answer, and none that shall fill the user's folder."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    except (ImportError, OSError, ValueError):
+        return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

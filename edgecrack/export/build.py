@@ -1,0 +1,227 @@
+"""From a checkpoint or an ONNX file to an engine, each stage checked, in one call.
+
+export -> precision or calibration -> engine -> scores. What lies between is kept beside the
+engine: the ONNX file that it was built from serves every other GPU and version. Must not know
+the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write_sidecar
+from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.export.engine import EngineBuild, build_engine
+from edgecrack.export.engine_config import EngineConfig
+from edgecrack.export.engine_targets import resolve_targets
+from edgecrack.export.graph_file import read_graph
+from edgecrack.export.scoring import Scored, labelled_tiles, score_files
+from edgecrack.extras import require
+from edgecrack.files import make_folder, write_atomic
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, total)."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What is built.
+
+    Attributes:
+        precision: "fp32", "fp16" or "int8"; None takes an ONNX file's own where that is FP16 or
+            INT8, else FP16.
+        calibration: data, method and gate; needed to make INT8, and its data also score FP16.
+        tile_hw: height and width of a tile in pixels, for a checkpoint.
+        batch: tiles per call for a checkpoint, or None for any number.
+        engine: how the engine is built.
+    """
+
+    precision: str | None = None
+    calibration: CalibrationConfig | None = None
+    tile_hw: tuple[int, int] = (256, 256)
+    batch: int | None = None
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def __post_init__(self) -> None:
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"the precision is {self.precision!r}", f"give one of: {', '.join(PRECISIONS)}"
+            )
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was built and how good it is.
+
+    Attributes:
+        engine: the engine.
+        onnx_file: the ONNX file that it was built from.
+        written: every model file that was written, in order; each has its sidecar beside it.
+        scores: by precision, the file before and after; empty where nothing could score them.
+        data: what the scores were measured on.
+        kept_fp16: layers of an INT8 engine that stay in FP16.
+    """
+
+    engine: EngineBuild
+    onnx_file: Path
+    written: tuple[Path, ...]
+    scores: tuple[Scored, ...]
+    data: str
+    kept_fp16: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        spec = self.engine.spec
+        return {
+            "engine": str(self.engine.path),
+            "sidecar": f"{self.engine.path}.json",
+            "onnx": str(self.onnx_file),
+            "precision": spec.precision,
+            "target": dict(spec.engine or {}),
+            "size_bytes": self.engine.size_bytes,
+            "build_seconds": round(self.engine.seconds, 2),
+            "scores": [item.to_dict() for item in self.scores],
+            "scored_on": self.data,
+            "kept_fp16": list(self.kept_fp16),
+            "warnings": list(self.engine.warnings),
+            "command": self.engine.command,
+        }
+
+
+def build(
+    model: Path,
+    output: Path,
+    config: BuildConfig | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> BuildReport:
+    """Build an engine from a checkpoint or an ONNX file.
+
+    Args:
+        model: `*.safetensors` or `*.onnx`, with its sidecar.
+        output: the engine to write; NAME.fp32.onnx, NAME.fp16.onnx or NAME.int8.onnx come beside
+            NAME.engine where they are made on the way.
+        config: precision, data and target.
+        progress: told of each stage.
+
+    Raises:
+        EdgecrackError: as `export_checkpoint`, `calibrate` and `build_engine`. Nothing that was
+            not checked is written.
+    """
+    config, model, output = config or BuildConfig(), Path(model), Path(output)
+    # Asked first: nobody waits for a calibration to learn that nothing builds for the target.
+    resolve_targets(config.engine.targets, config.engine.flavour)
+    spec = read_verified_spec(model)
+    precision = _precision(model, spec, config)
+    make_folder(output.parent)
+    _check_names(model, output)
+    source, written = model, []
+    if spec.kind == "checkpoint":
+        progress("exporting", 0, 1)
+        source = output.with_suffix(".fp32.onnx")
+        spec = _export(model, source, config)
+        written.append(source)
+    float_file = source if spec.precision == "fp32" else None
+    if precision != spec.precision:
+        target = output.with_suffix(f".{precision}.onnx")
+        spec = _convert(source, target, precision, config, progress)
+        source = target
+        written.append(target)
+    built = build_engine(source, output, config.engine, progress)
+    written.append(output)
+    progress("scoring", 0, 1)
+    scores, data = _score(float_file, source, spec, config, output)
+    progress("scoring", 1, 1)
+    kept = tuple((spec.calibration or {}).get("kept_fp16", ()))
+    return BuildReport(built, source, tuple(written), scores, data, kept)
+
+
+def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
+    """The precision to build, after what cannot be had is refused.
+
+    Raises:
+        ConfigError: INT8 without data.
+        ModelFileError: an engine, or a file that has already been rounded to another precision.
+    """
+    if spec.kind == "engine":
+        raise ModelFileError(
+            f"{model} is an engine already", "give the checkpoint or the ONNX file it came from"
+        )
+    own = spec.precision if spec.kind == "onnx" else "fp32"
+    precision = config.precision or (own if own != "fp32" else "fp16")
+    if own not in ("fp32", precision):
+        raise ModelFileError(
+            f"{model} is {own.upper()} and {precision.upper()} is asked for",
+            "give the FP32 file that it was made from",
+        )
+    if precision == "int8" and own != "int8" and config.calibration is None:
+        raise ConfigError(
+            "INT8 is asked for without data",
+            "give images of what the robot sees: --calibration-data FOLDER",
+        )
+    return precision
+
+
+def _check_names(model: Path, output: Path) -> None:
+    if output.suffix not in (".engine", ".plan"):
+        raise ConfigError(
+            f"the engine is to be called {output.name}", "give a name that ends in .engine"
+        )
+    if output.resolve() == model.resolve():
+        raise ConfigError(f"{output} is the model itself", "give the engine another name")
+
+
+def _export(model: Path, target: Path, config: BuildConfig) -> ModelSpec:
+    for module in ("torch", "lightning", "safetensors", "onnx", "onnxscript"):
+        require(module, extra="export", purpose="building from a checkpoint")
+    from edgecrack.export.graph import ExportConfig, export_checkpoint
+
+    return export_checkpoint(model, target, ExportConfig(config.tile_hw, config.batch))
+
+
+def _convert(
+    source: Path, target: Path, precision: str, config: BuildConfig, progress: Progress
+) -> ModelSpec:
+    """Make the FP16 or INT8 file of an FP32 one."""
+    if precision == "int8" and config.calibration is not None:
+        require("onnx", extra="quantize", purpose="changing a model's precision")
+        from edgecrack.calibration.calibrate import calibrate
+
+        return calibrate(source, target, config.calibration, progress).spec
+    require("onnx", extra="quantize", purpose="changing a model's precision")
+    from edgecrack.export.half import checked_half
+
+    spec = read_verified_spec(source)
+    graph = read_graph(source, spec, "fp32")
+    progress("checking FP16", 0, 1)
+    tiles, _ = labelled_tiles(config.calibration, spec, graph)
+    half = checked_half(graph, tiles.pixels, spec.batch)
+    write_atomic(target, half.model.SerializeToString())
+    return write_sidecar(
+        target,
+        dataclasses.replace(
+            spec,
+            precision="fp16",
+            parent_sha256=spec.sha256,
+            extra={**spec.extra, "fp16": half.to_dict()},
+        ),
+    )
+
+
+def _score(
+    float_file: Path | None, source: Path, spec: ModelSpec, config: BuildConfig, engine: Path
+) -> tuple[tuple[Scored, ...], str]:
+    """Scores of the FP32 file and of what was built, on the same tiles.
+
+    An INT8 file brings those that the gate judged it by; a CPU would need as long again.
+    """
+    if spec.precision == "int8":
+        found = [item for item in spec.scores if "ods" in item and "precision" in item]
+        if found:
+            rows = tuple(Scored.from_mapping(item) for item in found)
+            return rows, str(found[-1].get("data", "unknown data"))
+    return score_files(float_file, source, spec, config.calibration, engine)

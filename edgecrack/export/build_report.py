@@ -1,0 +1,49 @@
+"""What `edgecrack build-engine` prints."""
+
+from __future__ import annotations
+
+from edgecrack.calibration.summary import SCORE_HEADS, score_row
+from edgecrack.engine_info import EngineInfo
+from edgecrack.export.build import BuildReport
+from edgecrack.table import rows_text
+
+
+def report_text(report: BuildReport) -> str:
+    """The report as a person reads it: scores, then what lies where."""
+    built = report.engine
+    info = EngineInfo.from_dict(built.spec.engine)
+    names = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8", "engine": "engine, run here"}
+    lines = []
+    if report.scores:
+        rows = [score_row(names.get(item.name, item.name), item.accuracy) for item in report.scores]
+        lines += [rows_text(SCORE_HEADS, rows), f"measured on: {report.data}", ""]
+    gpus = ", ".join(f"SM{item.replace('.', '')}" for item in info.compute_capabilities)
+    facts = [
+        ("engine", f"{built.path} ({built.size_bytes / 1e6:.2f} MB)"),
+        ("precision", f"{built.spec.precision.upper()}, verified: {_convolutions(report)}"),
+        ("for", f"{gpus}; {info.flavour} {info.version}, {info.platform}"),
+        ("tiles per call", "{} to {}, tuned for {}".format(*_batch(info))),
+        ("built in", f"{built.seconds:.1f} s"),
+        ("sidecar", f"{built.path}.json"),
+        ("built from", str(report.onnx_file)),
+    ]
+    if built.spec.precision == "int8":
+        kept = ", ".join(report.kept_fp16) or "none"
+        facts.append(("kept in FP16", kept))
+    width = max(len(name) for name, _ in facts)
+    lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
+    lines += [f"warning: {text}" for text in built.warnings]
+    lines += ["the same with NVIDIA's tool:", f"  {built.command}"]
+    lines.append(f"next: edgecrack stream --camera 0 --model {built.path}")
+    return "\n".join(lines)
+
+
+def _batch(info: EngineInfo) -> tuple[int, int, int]:
+    least, best, most = info.batch
+    return least, most, best
+
+
+def _convolutions(report: BuildReport) -> str:
+    counts = report.engine.types.convolutions
+    words = [f"{count} {name}" for name, count in counts.items()]
+    return f"convolutions {', '.join(words)}"

@@ -1,0 +1,53 @@
+"""Reading an ONNX file of ours back as a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.errors import ModelFileError
+from edgecrack.export.contract import OPSET
+from edgecrack.extras import require
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
+    """Read the graph of a file whose sidecar has been checked.
+
+    Args:
+        path: the ONNX file.
+        spec: its description.
+        precision: the precision that it must have.
+
+    Raises:
+        ModelFileError: the file is no ONNX file, or of another precision.
+        MissingDependencyError: the package onnx is not installed.
+    """
+    require("onnx", extra="quantize", purpose="changing a model's precision")
+    import onnx
+    import onnx.version_converter
+
+    if spec.kind != "onnx":
+        remedy = "give an ONNX file made by `edgecrack export`"
+        if spec.kind == "checkpoint":
+            remedy = f"export it first: edgecrack export {path} -o model.onnx"
+        raise ModelFileError(f"{path} is a model of kind {spec.kind!r}", remedy)
+    if spec.precision != precision:
+        raise ModelFileError(
+            f"{path} is {spec.precision.upper()} and {precision.upper()} is needed",
+            "give the FP32 file that it was made from",
+        )
+    try:
+        graph = onnx.load(str(path))
+        onnx.checker.check_model(graph)
+        if graph.opset_import[0].version < OPSET:  # files of edgecrack 0.1 have 18
+            graph = onnx.version_converter.convert_version(graph, OPSET)
+    except Exception as error:  # protobuf's and onnx's own types are not public
+        raise ModelFileError(
+            f"{path} cannot be read as ONNX ({str(error).splitlines()[0]})",
+            "export the model again with `edgecrack export`",
+        ) from error
+    return graph

@@ -1,0 +1,104 @@
+"""From an FP32 graph to one typed FP16, uint8 at both ends.
+
+TensorRT's strong typing takes each tensor's type from the file, so the precision of an engine
+is decided here and not by builder flags. Knows ONNX alone; must not import torch or tensorrt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from edgecrack.errors import ExportError
+
+HALF_MAXIMUM = 65504.0
+HALF_SMALLEST_NORMAL = 2.0**-14
+_FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph in which every float32 tensor is float16.
+
+    Weights are rounded to nearest even. Scales of Q/DQ pairs become float16, too, so that what
+    comes out of DequantizeLinear is float16; INT8 weights stay as they are.
+
+    Args:
+        model: a graph with float32 tensors, as `edgecrack export` or `calibrate` makes it.
+
+    Raises:
+        ExportError: a constant does not fit into float16.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    settings = _float32_by_definition(result)
+    for value in graph.initializer:
+        if value.name not in settings:
+            _retype(value)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                _retype(attribute.t)
+            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FLOAT:
+                attribute.i = _HALF
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        if info.type.tensor_type.elem_type == _FLOAT:
+            info.type.tensor_type.elem_type = _HALF
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def float32_tensors(model: onnx.ModelProto) -> list[str]:
+    """Names of the float32 tensors of a graph, initializers included, sorted.
+
+    Left out is what an operator's definition wants as float32, such as the factors of Resize.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    infos = (*inferred.graph.input, *inferred.graph.output, *inferred.graph.value_info)
+    found = {info.name for info in infos if info.type.tensor_type.elem_type == _FLOAT}
+    found |= {item.name for item in inferred.graph.initializer if item.data_type == _FLOAT}
+    return sorted(found - _float32_by_definition(inferred))
+
+
+def _float32_by_definition(model: onnx.ModelProto) -> set[str]:
+    """Inputs that an operator's definition wants as float32 whatever it computes in.
+
+    The scale factors of Resize are one: settings, not data.
+    """
+    version = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    names = set()
+    for node in model.graph.node:
+        formal = onnx.defs.get_schema(node.op_type, version).inputs
+        for name, parameter in zip(node.input, formal, strict=False):
+            if "tensor(float)" in parameter.types and "tensor(float16)" not in parameter.types:
+                names.add(name)
+    return names
+
+
+def half_scale(scale: NDArray[Any]) -> NDArray[np.float32]:
+    """Q/DQ scales rounded to what float16 holds and kept out of its subnormal range."""
+    kept = np.maximum(np.asarray(scale, np.float32), HALF_SMALLEST_NORMAL)
+    return kept.astype(np.float16).astype(np.float32)
+
+
+def _retype(tensor: TensorProto) -> None:
+    if tensor.data_type != _FLOAT:
+        return
+    values = numpy_helper.to_array(tensor)
+    largest = float(np.abs(values).max()) if values.size else 0.0
+    if not largest <= HALF_MAXIMUM:
+        raise ExportError(
+            f"{tensor.name} holds {largest:.3g}, which FP16 cannot hold",
+            "export with --precision fp32, or train again with weight decay",
+        )
+    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
+
+
+def operator_names(model: onnx.ModelProto) -> Iterable[str]:
+    """Operator types of a graph, in order."""
+    return (node.op_type for node in model.graph.node)

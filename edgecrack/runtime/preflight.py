@@ -1,0 +1,185 @@
+"""Whether an engine can run on this machine, told before anything of it is loaded.
+
+TensorRT itself refuses a foreign engine with a page of messages, or crashes; here the reason is
+one sentence with the command that mends it. Knows sidecars and this machine, never an engine's
+bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.engine_info import EngineInfo, current_platform, rebuild_command
+from edgecrack.errors import DeviceError, MissingDependencyError, ModelFileError
+from edgecrack.tensorrt_module import HOW_TO_INSTALL, find_tensorrt, installed_flavours
+
+# What TensorRT calls AMPERE_PLUS: every GPU from this compute capability on.
+_HARDWARE_COMPATIBLE_FROM = "8.0"
+_DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides whether an engine runs on a machine.
+
+    Attributes:
+        platform: operating system and processor, as in "linux-aarch64".
+        tensorrt: version of each TensorRT that is installed, by flavour.
+        compute_capability: of the first GPU, as in "8.7"; None without one.
+        no_gpu: why there is none, as a clause; None with one.
+    """
+
+    platform: str
+    tensorrt: Mapping[str, str] = field(default_factory=dict)
+    compute_capability: str | None = None
+    no_gpu: str | None = None
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on; loads TensorRT only where no package tells its version."""
+    from edgecrack.gpu import gpu_devices, why_no_gpu
+
+    devices = gpu_devices()
+    versions = {flavour: _installed_version(flavour) for flavour in installed_flavours()}
+    return Machine(
+        platform=current_platform(),
+        tensorrt={flavour: version for flavour, version in versions.items() if version},
+        compute_capability=devices[0].compute_capability if devices else None,
+        no_gpu=None if devices else why_no_gpu() or "the CUDA driver sees no GPU",
+    )
+
+
+def check_engine(path: Path, spec: ModelSpec, machine: Machine | None = None) -> EngineInfo:
+    """Refuse an engine that cannot run on a machine.
+
+    Args:
+        path: the engine's file, whose hash has been checked.
+        spec: its sidecar.
+        machine: where it is to run; None is this machine.
+
+    Returns:
+        Where the engine runs, as its sidecar says.
+
+    Raises:
+        ModelFileError: it was built for another platform, GPU or TensorRT, or its sidecar says
+            nothing of that.
+        DeviceError: the machine has no GPU.
+        MissingDependencyError: the machine has not the TensorRT that the engine needs.
+    """
+    info = _read_info(path, spec)
+    machine = machine or this_machine()
+    rebuild = rebuild_command(path, info.source)
+    if info.platform != machine.platform:
+        raise ModelFileError(
+            f"{path} is an engine for {info.platform}, and this machine is {machine.platform}",
+            f"build it here: {rebuild}",
+        )
+    wanted = _wanted_gpu(info)
+    if machine.compute_capability is None:
+        raise DeviceError(
+            f"{path} is an engine for a GPU of {wanted}, and {machine.no_gpu}",
+            f"run the ONNX file itself, or build the engine where there is a GPU: {rebuild}",
+        )
+    if not _runs_on(info, machine.compute_capability):
+        raise ModelFileError(
+            f"{path} is an engine for {wanted}, and this GPU has {machine.compute_capability}",
+            f"build it for this GPU: {rebuild}",
+        )
+    if info.flavour not in machine.tensorrt:
+        raise _missing_flavour(path, info, machine, rebuild)
+    check_version(path, info, machine.tensorrt[info.flavour])
+    return info
+
+
+def check_version(path: Path, info: EngineInfo, version: str) -> None:
+    """Refuse an engine of another TensorRT than the one that is here.
+
+    Args:
+        path: the engine's file, for the error.
+        info: where the engine runs.
+        version: the version that is here, of the engine's flavour.
+
+    Raises:
+        ModelFileError: the engine does not run in it.
+    """
+    built, found = _numbers(info.version), _numbers(version)
+    length = max(1, min(len(built), len(found)))  # a package may leave out the build number
+    fits = built[:length] == found[:length]
+    wanted = info.version
+    if info.version_compatible:
+        fits = built[:1] == found[:1] and built[:length] <= found[:length]
+        wanted = f"{info.version} or a later {built[0]}.x"
+    if not fits:
+        raise ModelFileError(
+            f"{path} is an engine of {info.flavour} {wanted}, and this machine has {version}",
+            f"build it with the version that is here: {rebuild_command(path, info.source)}",
+        )
+
+
+def _read_info(path: Path, spec: ModelSpec) -> EngineInfo:
+    try:
+        return EngineInfo.from_dict(spec.engine)
+    except ModelFileError as error:
+        source = (spec.engine or {}).get("source")
+        command = rebuild_command(path, source if isinstance(source, str) else None)
+        raise ModelFileError(
+            f"{path}: {error.problem}", f"build the engine again: {command}"
+        ) from error
+
+
+def _wanted_gpu(info: EngineInfo) -> str:
+    if info.hardware_compatible:
+        return f"compute capability {_HARDWARE_COMPATIBLE_FROM} or later"
+    return f"compute capability {' or '.join(info.compute_capabilities)}"
+
+
+def _runs_on(info: EngineInfo, capability: str) -> bool:
+    if capability in info.compute_capabilities:
+        return True
+    return info.hardware_compatible and _numbers(capability) >= _numbers(_HARDWARE_COMPATIBLE_FROM)
+
+
+def _missing_flavour(
+    path: Path, info: EngineInfo, machine: Machine, rebuild: str
+) -> MissingDependencyError:
+    needs = f"{path} is an engine of {info.flavour} {info.version}"
+    if not machine.tensorrt:
+        return MissingDependencyError(
+            f"{needs}, and this machine has no TensorRT",
+            f"{HOW_TO_INSTALL}; if that is another version, build the engine again: {rebuild}",
+        )
+    found = ", ".join(f"{name} {version}" for name, version in machine.tensorrt.items())
+    return MissingDependencyError(
+        f"{needs}, and this machine has {found}",
+        f"build it with what is here: {rebuild}",
+    )
+
+
+def _installed_version(flavour: str) -> str | None:
+    """Version of an installed TensorRT, from its package's metadata where it has any."""
+    for distribution in _DISTRIBUTIONS[flavour]:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    try:  # JetPack's comes as a Debian package, which may have no metadata
+        return find_tensorrt(flavour).version
+    except MissingDependencyError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, as in (10, 3, 0)."""
+    numbers = []
+    for part in version.split("."):
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)

@@ -1,0 +1,68 @@
+"""TensorRT for RTX compiles an engine's kernels when it is first run; this keeps them in a file.
+
+The file stands beside the engine and is for that engine alone. Without it, or where it cannot be
+written, everything works and every start compiles again. Knows files and bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from edgecrack.errors import OutputError
+from edgecrack.files import write_atomic
+
+_HEADER = b"edgecrack runtime cache 1\n"
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_LARGEST_BYTES = 1 << 30
+
+
+def runtime_cache_path(engine: Path) -> Path:
+    """Where the compiled kernels of an engine lie."""
+    return engine.with_name(f"{engine.name}.cache")
+
+
+def read_runtime_cache(engine: Path, engine_sha256: str) -> bytes | None:
+    """Read the kernels of an engine.
+
+    Args:
+        engine: the engine's file.
+        engine_sha256: its hash, hexadecimal.
+
+    Returns:
+        TensorRT's own bytes, or None where there are none, they are damaged, or they belong to
+        another engine.
+    """
+    try:
+        path = runtime_cache_path(engine)
+        content = path.read_bytes() if path.stat().st_size <= _LARGEST_BYTES else b""
+    except OSError:
+        return None
+    start = len(_HEADER) + _DIGEST_BYTES
+    kernels = content[start:]
+    if content[:start] != _HEADER + _digest(engine_sha256, kernels):
+        return None
+    return kernels
+
+
+def write_runtime_cache(engine: Path, engine_sha256: str, kernels: bytes) -> str | None:
+    """Keep the kernels of an engine.
+
+    Args:
+        engine: the engine's file.
+        engine_sha256: its hash, hexadecimal.
+        kernels: TensorRT's own bytes.
+
+    Returns:
+        None, or why they could not be kept.
+    """
+    try:
+        content = _HEADER + _digest(engine_sha256, kernels) + kernels
+        write_atomic(runtime_cache_path(engine), content)
+    except OutputError as error:
+        return f"compiled kernels are not kept for the next start: {error.problem}"
+    return None
+
+
+def _digest(engine_sha256: str, kernels: bytes) -> bytes:
+    return hashlib.sha256(engine_sha256.encode() + b"\n" + kernels).digest()

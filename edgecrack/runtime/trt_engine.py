@@ -1,0 +1,169 @@
+"""Loads an engine and checks that it is what its sidecar says.
+
+Loading runs code that is in the file, so the very bytes that are loaded are hashed first. Knows
+nothing of batches or of memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.engine_info import EngineInfo, rebuild_command
+from edgecrack.errors import DeviceError, ModelFileError
+from edgecrack.export.engine_log import BuildLog, make_logger
+from edgecrack.tensorrt_module import TensorRT
+
+INPUT, OUTPUT = "tiles", "crack"
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine in memory, and what must live as long as it.
+
+    Attributes:
+        engine: TensorRT's ICudaEngine.
+        runtime: the Runtime that loaded it.
+        logger: the logger of both.
+        log: what TensorRT says.
+    """
+
+    engine: Any
+    runtime: Any
+    logger: Any
+    log: BuildLog
+
+
+def read_engine(path: Path, spec: ModelSpec) -> bytes:
+    """Read an engine's file, once, and hash what was read.
+
+    Raises:
+        ModelFileError: it cannot be read, or is not the file that its sidecar describes.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read engine {path}: {error.strerror}", "check the path and its permissions"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != spec.sha256:
+        raise ModelFileError(
+            f"{path} changed after its sidecar was checked", "copy it again and start again"
+        )
+    return content
+
+
+def load_engine(
+    tensorrt: TensorRT, path: Path, spec: ModelSpec, info: EngineInfo, content: bytes
+) -> LoadedEngine:
+    """Load an engine; the GPU must be current.
+
+    Args:
+        tensorrt: the TensorRT that is to run it.
+        path: its file, for errors.
+        spec: its sidecar.
+        info: where it runs.
+        content: its bytes, of `read_engine`.
+
+    Raises:
+        DeviceError: TensorRT does not start.
+        ModelFileError: TensorRT refuses the engine, or it is not what the sidecar says.
+    """
+    logger, log = make_logger(tensorrt.module)
+    runtime = _make_runtime(tensorrt, logger, log)
+    if info.version_compatible:
+        # Such an engine brings its own lean runtime, a program for the processor, which TensorRT
+        # will not run unless told. It may: the bytes have the hash that the sidecar names, and
+        # whoever could forge both could as well replace this program.
+        runtime.engine_host_code_allowed = True
+    if info.dla_core is not None:
+        _choose_dla(runtime, path, info)
+    engine = runtime.deserialize_cuda_engine(content)
+    if engine is None:
+        raise ModelFileError(
+            f"{tensorrt.flavour} {tensorrt.version} cannot load {path} ({log.reason()})",
+            f"build it again: {rebuild_command(path, info.source)}",
+        )
+    check_engine_tensors(tensorrt.module, engine, path, spec, info)
+    return LoadedEngine(engine, runtime, logger, log)
+
+
+def check_engine_tensors(
+    trt: Any, engine: Any, path: Path, spec: ModelSpec, info: EngineInfo
+) -> None:
+    """Check inputs and outputs of a loaded engine.
+
+    Args:
+        trt: the TensorRT module.
+        engine: its ICudaEngine.
+        path: the engine's file, for errors.
+        spec: its sidecar.
+        info: where it runs.
+
+    Raises:
+        ModelFileError: names, directions, types, shapes or the batch differ from the sidecar.
+    """
+    found = sorted(_describe(engine, index) for index in range(engine.num_io_tensors))
+    least, _, most = info.batch
+    uint8 = str(trt.DataType.UINT8)
+    fixed = least == most
+    allowed = []
+    # A range whose ends are alike may show as a number or as a range.
+    for batch in (most, -1) if fixed else (-1,):
+        shape = (batch, 1, *spec.tile_hw)
+        allowed.append(
+            sorted(
+                (name, str(mode), uint8, shape)
+                for name, mode in (
+                    (INPUT, trt.TensorIOMode.INPUT),
+                    (OUTPUT, trt.TensorIOMode.OUTPUT),
+                )
+            )
+        )
+    problem = None
+    if found not in allowed:
+        problem = f"{path} has {_list(found)}, expected {_list(allowed[0])}"
+    elif spec.batch not in ((None, most) if fixed else (None,)):
+        problem = f"{path} is described with batch {spec.batch} and with batches {info.batch}"
+    elif found[0][3][0] == -1:
+        profile = [tuple(dims)[0] for dims in engine.get_tensor_profile_shape(INPUT, 0)]
+        if tuple(profile) != info.batch:
+            problem = f"{path} takes batches {tuple(profile)}, expected {info.batch}"
+    if problem:
+        raise ModelFileError(problem, f"build it again: {rebuild_command(path, info.source)}")
+
+
+def _make_runtime(tensorrt: TensorRT, logger: Any, log: BuildLog) -> Any:
+    try:
+        return tensorrt.module.Runtime(logger)
+    except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
+        raise DeviceError(
+            f"{tensorrt.flavour} {tensorrt.version} does not start ({log.reason()})",
+            "check the GPU and update its driver",
+        ) from error
+
+
+def _choose_dla(runtime: Any, path: Path, info: EngineInfo) -> None:
+    if info.dla_core is None or info.dla_core >= runtime.num_DLA_cores:
+        raise ModelFileError(
+            f"{path} is an engine for DLA core {info.dla_core}, and this machine has "
+            f"{runtime.num_DLA_cores} DLA cores",
+            f"build it without a DLA core: {rebuild_command(path, info.source)}",
+        )
+    runtime.DLA_core = info.dla_core
+
+
+def _describe(engine: Any, index: int) -> tuple[str, str, str, tuple[int, ...]]:
+    name = engine.get_tensor_name(index)
+    mode, dtype = engine.get_tensor_mode(name), engine.get_tensor_dtype(name)
+    return name, str(mode), str(dtype), tuple(engine.get_tensor_shape(name))
+
+
+def _list(tensors: list[tuple[str, str, str, tuple[int, ...]]]) -> str:
+    return ", ".join(
+        f"{mode.rpartition('.')[2].lower()} {name} {dtype.rpartition('.')[2]} {list(shape)}"
+        for name, mode, dtype, shape in tensors
+    )
