@@ -94,6 +94,6 @@ $(ROBOT)/.installed: $(MANIFESTS)
 
 $(TEST)/.installed: $(MANIFESTS)
 	$(call make_venv,$(TEST))
-	@echo "==> Installing everything for tests: PyTorch, ONNX, linters (some minutes)"
-	@$(TEST)/bin/python $(PIP_INSTALL) -e '.[train,export,dev]'
+	@echo "==> Installing everything for tests: PyTorch, ONNX, TensorRT for RTX, linters (some minutes)"
+	@$(TEST)/bin/python $(PIP_INSTALL) -e '.[train,export,quantize,rtx,dev]'
 	@touch $@

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 PLAIN_INTERVAL_S = 5.0
 _ERASE_LINE = "\r\x1b[2K"
@@ -118,6 +118,25 @@ class StageBar:
         self._stage = stage
 
 
+class _Lenient:
+    """A stream that may be gone: what cannot be written to it is dropped."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._output, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._output.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._output.flush()
+
+
 def _rich_bar(output: TextIO) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -127,6 +146,7 @@ def _rich_bar(output: TextIO) -> Any:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(file=output),
+        console=Console(file=cast(TextIO, _Lenient(output))),
         transient=True,
+        redirect_stdout=False,  # results are written there
     )

@@ -310,6 +310,55 @@ def test_the_poolings_are_those_of_the_network() -> None:
     assert network.POOLINGS == POOLINGS
 
 
+class TestRemediesForEngines:
+    """An engine is not exported but built, so what to do about it is another command."""
+
+    @pytest.fixture(params=["crack.engine", "crack.PLAN"])
+    def engine(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        path: Path = tmp_path / request.param
+        path.write_bytes(CONTENT)
+        spec = dataclasses.replace(FULL, kind="engine", engine={"source": "walls.onnx"})
+        write_sidecar(path, spec)
+        return path
+
+    def command(self, engine: Path, source: str = "crack.onnx") -> str:
+        return f"edgecrack build-engine {source} --target auto -o {engine}"
+
+    def test_a_missing_sidecar(self, engine: Path) -> None:
+        sidecar_path(engine).unlink()
+        assert refusal(engine).remedy == (
+            f"copy it along with the model, or build the engine again: {self.command(engine)}"
+        )
+
+    def test_a_damaged_sidecar(self, engine: Path) -> None:
+        sidecar_path(engine).write_text("{")
+        assert refusal(engine).remedy == f"build the engine again: {self.command(engine)}"
+
+    def test_a_missing_field(self, engine: Path) -> None:
+        rewrite(engine, pooling=...)
+        assert refusal(engine).remedy == f"build the engine again: {self.command(engine)}"
+
+    def test_a_newer_schema_still_asks_for_an_update(self, engine: Path) -> None:
+        rewrite(engine, schema_version=SCHEMA_VERSION + 1)
+        assert "pip install -U edgecrack" in refusal(engine).remedy
+
+    @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x"], ids=["cut", "grown"])
+    def test_a_changed_file(self, engine: Path, content: bytes) -> None:
+        engine.write_bytes(content)
+        error = refusal(engine)
+        assert "does not match its sidecar" in error.problem
+        assert error.remedy == (
+            "copy both files again from where they were made, or build the engine again: "
+            + self.command(engine, "walls.onnx")
+        )
+
+    def test_a_forged_hash(self, engine: Path) -> None:
+        rewrite(engine, sha256="0" * 64, engine=None)
+        error = refusal(engine)
+        assert "expected 000000000000..." in error.problem
+        assert self.command(engine) in error.remedy
+
+
 def test_no_sidecar_for_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"cannot read model file .*absent\.onnx"):
         write_sidecar(tmp_path / "absent.onnx", FULL)

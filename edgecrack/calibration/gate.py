@@ -6,8 +6,9 @@ is not written. Knows scores alone.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.errors import AccuracyError, ConfigError
@@ -26,7 +27,7 @@ class Gate:
     max_drop: float = DEFAULT_MAX_DROP
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_drop <= 100 or math.isnan(self.max_drop):
+        if not 0 <= self.max_drop <= 100:
             raise ConfigError(
                 f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in --max-drop 0.5"
             )
@@ -36,12 +37,16 @@ class Gate:
         return self.excess(reference, candidate) <= 0
 
     def excess(self, reference: Accuracy, candidate: Accuracy) -> float:
-        """By how many points the worse of the two drops exceeds the limit, or less than 0."""
+        """By how many points the worse of the two drops exceeds the limit, or less than 0.
+
+        Not a number where a score is none, which passes no gate.
+        """
         drops = (
             reference.ods - candidate.ods,
             reference.thin_recall - candidate.thin_recall,
         )
-        return max(drops) - self.max_drop
+        # Rounded, for 86.86 - 86.36 is a hair above 0.5 in floats.
+        return round(float(np.max(drops)) - self.max_drop, 9)
 
     def require(self, reference: Accuracy, candidate: Accuracy, tried: str) -> None:
         """Refuse a candidate that loses too much.

@@ -14,10 +14,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgecrack.calibration.ranges import LEVELS
 from edgecrack.errors import ExportError
 from edgecrack.export.precision import half_scale, to_half
 
 QUANTIZED_OPERATORS = ("Conv", "ConvTranspose")
+_PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[str]:
@@ -57,7 +59,8 @@ def quantize(
     if not layers:
         raise ExportError("no layer is left in INT8", "export with --precision fp16 instead")
     quantized = _insert_pairs(model, ranges, layers)
-    _round_scales(quantized)
+    _spare_others(quantized, set(layers))
+    _round_scales(quantized, model)
     return to_half(quantized) if half else quantized
 
 
@@ -101,17 +104,43 @@ def _insert_pairs(
     return result
 
 
-def _round_scales(model: onnx.ModelProto) -> None:
-    """Round activation scales to FP16 before anything runs, so that FP32 and FP16 files agree."""
-    scales = {
-        node.input[1]
-        for node in model.graph.node
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
-    }
-    for value in model.graph.initializer:
-        if value.name in scales:
-            rounded = half_scale(numpy_helper.to_array(value))
-            value.CopyFrom(numpy_helper.from_array(rounded, value.name))
+def _spare_others(model: onnx.ModelProto, layers: Collection[str]) -> None:
+    """Let only the layers read a quantized tensor: ONNX Runtime gives it to whoever reads it.
+
+    Shortcuts, skips and poolings, and layers that are kept, would lose accuracy to no gain.
+    """
+    producers = {node.output[0]: node for node in model.graph.node}
+    for node in model.graph.node:
+        if node.name in layers or node.op_type in _PAIR:
+            continue
+        for index, name in enumerate(node.input):
+            restore = producers.get(name)
+            if restore is not None and restore.op_type == "DequantizeLinear":
+                node.input[index] = producers[restore.input[0]].input[0]
+
+
+def _round_scales(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
+    """Round scales to FP16 before anything runs, so that FP32 and FP16 files agree.
+
+    A weight is then divided by the scale that it will be multiplied by. The first layer's
+    weights need it: with the input's 1/255 in them their scales lie below FP16's normal range.
+    """
+    constants = {value.name: value for value in model.graph.initializer}
+    weights = {value.name: value for value in original.graph.initializer}
+    layers = {node.name: node for node in original.graph.node}
+    producers = {node.output[0]: node for node in model.graph.node}
+    for name in {node.input[1] for node in model.graph.node if node.op_type in _PAIR}:
+        rounded = half_scale(numpy_helper.to_array(constants[name]))
+        constants[name].CopyFrom(numpy_helper.from_array(rounded, name))
+    for node in model.graph.node:
+        restore = producers.get(node.input[1]) if node.op_type in QUANTIZED_OPERATORS else None
+        if restore is not None:
+            weight = numpy_helper.to_array(weights[layers[node.name].input[1]])
+            steps = numpy_helper.to_array(constants[restore.input[1]])
+            axis = 0 if node.op_type == "Conv" else 1  # of the output channels
+            steps = np.expand_dims(steps, [side for side in range(weight.ndim) if side != axis])
+            levels = np.clip(np.rint(weight / steps), -LEVELS, LEVELS).astype(np.int8)
+            constants[restore.input[0]].CopyFrom(numpy_helper.from_array(levels, restore.input[0]))
 
 
 def layer_work(model: onnx.ModelProto) -> dict[str, float]:

@@ -6,14 +6,14 @@ and ONNX graphs; must not know images, labels or accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, ExportError
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +25,8 @@ LEVELS = 127  # symmetric INT8: -127 to 127
 _BINS = 4096
 _ENTROPY_BINS, _ENTROPY_STRIDE = 2048, 8
 _MSE_CANDIDATES = 100
+_CHUNK = 4
+_NOTHING = 1e-30  # below it, float32 cannot hold bins per unit
 
 
 def parse_method(text: str) -> Method:
@@ -122,32 +124,56 @@ def _divergence(counts: NDArray[np.float64], kept: int) -> float:
 def collect_histograms(
     model: onnx.ModelProto,
     tensors: Sequence[str],
-    batches: Callable[[], Iterable[NDArray[np.uint8]]],
+    tiles: NDArray[np.uint8],
+    batch: int | None = None,
 ) -> dict[str, Histogram]:
     """Run tiles through a graph twice: for the largest magnitudes, then for their counts.
 
     Args:
         model: the float graph, `tiles` in.
         tensors: names of the float tensors wanted.
-        batches: gives the same uint8 [N, 1, H, W] batches each time.
+        tiles: uint8 [N, 1, H, W].
+        batch: tiles per call that the graph wants, or None for any number.
 
     Returns:
         One histogram for each tensor.
+
+    Raises:
+        ExportError: a value is infinite or not a number.
     """
     session = _session_with_outputs(model, tensors)
     largest = dict.fromkeys(tensors, 0.0)
-    for batch in batches():
-        for name, values in zip(tensors, session.run(list(tensors), {"tiles": batch}), strict=True):
-            largest[name] = max(largest[name], float(np.abs(values).max()))
+    for outputs in _outputs(session, tensors, tiles, batch):
+        for name, values in outputs.items():
+            peak = float(np.abs(values).max())
+            if not np.isfinite(peak):
+                raise ExportError(
+                    f"{name} reaches {peak} on the calibration tiles", "train the network again"
+                )
+            largest[name] = max(largest[name], peak)
     counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
     # A tensor that is always zero still needs a step that is no division by zero.
-    bounds = {name: value or 1.0 for name, value in largest.items()}
-    for batch in batches():
-        for name, values in zip(tensors, session.run(list(tensors), {"tiles": batch}), strict=True):
+    bounds = {name: value if value > _NOTHING else 1.0 for name, value in largest.items()}
+    for outputs in _outputs(session, tensors, tiles, batch):
+        for name, values in outputs.items():
             scaled = np.abs(values).ravel() * (_BINS / bounds[name])
             bins = np.minimum(scaled.astype(np.int32), _BINS - 1)
             counts[name] += np.bincount(bins, minlength=_BINS)
     return {name: Histogram(counts[name], bounds[name]) for name in tensors}
+
+
+def _outputs(
+    session: Any, tensors: Sequence[str], tiles: NDArray[np.uint8], batch: int | None
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """The tensors' values, some tiles at a time; what fills up a fixed batch is left out."""
+    size = batch or _CHUNK
+    for first in range(0, len(tiles), size):
+        chunk = tiles[first : first + size]
+        count = len(chunk)
+        if batch and count < size:
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
+        found = session.run(list(tensors), {"tiles": np.ascontiguousarray(chunk)})
+        yield {name: values[:count] for name, values in zip(tensors, found, strict=True)}
 
 
 def _session_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:

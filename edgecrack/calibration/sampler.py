@@ -170,7 +170,8 @@ def _candidates(
 ) -> list[_Candidate]:
     """Some tiles of every frame, the same number of each as far as it has them."""
     per_frame = -(-wanted * _CANDIDATES_PER_TILE // max(1, len(part)))
-    per_frame = min(max(per_frame, 1), _MOST_PER_FRAME)
+    # Few large frames may give more each, lest there be too few tiles in all.
+    per_frame = min(max(per_frame, 1), max(_MOST_PER_FRAME, -(-wanted // max(1, len(part)))))
     found = []
     for index, item in enumerate(part):
         image, mask = item.load()

@@ -29,6 +29,10 @@ _CRACKTREE_COUNTS = (206, 260)
 _CRACKTREE_SPLIT = (130, 206)  # training images of all, in the paper
 
 
+class UnknownLayoutError(DataError):
+    """A folder holds no dataset; another error says that a dataset in it is damaged."""
+
+
 def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
     """List a dataset's files.
 
@@ -41,7 +45,8 @@ def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
 
     Raises:
         ConfigError: there is no such layout.
-        DataError: the folder is not of the layout, or of none, or two files share a name.
+        DataError: the folder is not of the layout, or two files share a name.
+        UnknownLayoutError: the folder is of no layout.
     """
     if layout is not None:
         if layout not in _LAYOUTS:
@@ -58,7 +63,7 @@ def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
         listing = find(folder, False)
         if listing is not None:
             return name, listing
-    raise DataError(
+    raise UnknownLayoutError(
         f"{folder} is of no known layout",
         "make folders images/ and masks/, name its layout (e.g. --data cracktree=DIR), or give "
         "images without crack as clean:DIR",

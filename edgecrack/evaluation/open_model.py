@@ -39,7 +39,7 @@ class OpenModel:
 
 
 def open_model(model: Path, config: PredictionConfig, stack: ExitStack) -> OpenModel:
-    """Open a checkpoint or an ONNX file.
+    """Open a checkpoint, an ONNX file or an engine.
 
     Args:
         model: the file, with its sidecar.

@@ -20,7 +20,7 @@ from edgecrack.export.engine import EngineBuild, build_engine
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import resolve_targets
 from edgecrack.export.graph_file import read_graph
-from edgecrack.export.scoring import Scored, labelled_tiles, score_files
+from edgecrack.export.scoring import Parity, Scored, check_parity, labelled_tiles, score_files
 from edgecrack.extras import require
 from edgecrack.files import make_folder, write_atomic
 
@@ -65,6 +65,7 @@ class BuildReport:
         scores: by precision, the file before and after; empty where nothing could score them.
         data: what the scores were measured on.
         kept_fp16: layers of an INT8 engine that stay in FP16.
+        parity: how the engine differs from the ONNX file, where it runs on this machine.
     """
 
     engine: EngineBuild
@@ -73,6 +74,7 @@ class BuildReport:
     scores: tuple[Scored, ...]
     data: str
     kept_fp16: tuple[str, ...]
+    parity: Parity | None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
@@ -88,6 +90,7 @@ class BuildReport:
             "scores": [item.to_dict() for item in self.scores],
             "scored_on": self.data,
             "kept_fp16": list(self.kept_fp16),
+            "engine_against_onnx": self.parity.to_dict() if self.parity else None,
             "warnings": list(self.engine.warnings),
             "command": self.engine.command,
         }
@@ -134,10 +137,11 @@ def build(
     built = build_engine(source, output, config.engine, progress)
     written.append(output)
     progress("scoring", 0, 1)
-    scores, data = _score(float_file, source, spec, config, output)
+    scores, data = _score(float_file, source, spec, config)
+    parity = check_parity(output, source, spec)
     progress("scoring", 1, 1)
     kept = tuple((spec.calibration or {}).get("kept_fp16", ()))
-    return BuildReport(built, source, tuple(written), scores, data, kept)
+    return BuildReport(built, source, tuple(written), scores, data, kept, parity)
 
 
 def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
@@ -213,7 +217,7 @@ def _convert(
 
 
 def _score(
-    float_file: Path | None, source: Path, spec: ModelSpec, config: BuildConfig, engine: Path
+    float_file: Path | None, source: Path, spec: ModelSpec, config: BuildConfig
 ) -> tuple[tuple[Scored, ...], str]:
     """Scores of the FP32 file and of what was built, on the same tiles.
 
@@ -224,4 +228,4 @@ def _score(
         if found:
             rows = tuple(Scored.from_mapping(item) for item in found)
             return rows, str(found[-1].get("data", "unknown data"))
-    return score_files(float_file, source, spec, config.calibration, engine)
+    return score_files(float_file, source, spec, config.calibration)

@@ -12,10 +12,9 @@ def report_text(report: BuildReport) -> str:
     """The report as a person reads it: scores, then what lies where."""
     built = report.engine
     info = EngineInfo.from_dict(built.spec.engine)
-    names = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8", "engine": "engine, run here"}
     lines = []
     if report.scores:
-        rows = [score_row(names.get(item.name, item.name), item.accuracy) for item in report.scores]
+        rows = [score_row(item.name.upper(), item.accuracy) for item in report.scores]
         lines += [rows_text(SCORE_HEADS, rows), f"measured on: {report.data}", ""]
     gpus = ", ".join(f"SM{item.replace('.', '')}" for item in info.compute_capabilities)
     facts = [
@@ -27,6 +26,7 @@ def report_text(report: BuildReport) -> str:
         ("sidecar", f"{built.path}.json"),
         ("built from", str(report.onnx_file)),
     ]
+    facts.append(("run here", _parity(report)))
     if built.spec.precision == "int8":
         kept = ", ".join(report.kept_fp16) or "none"
         facts.append(("kept in FP16", kept))
@@ -47,3 +47,13 @@ def _convolutions(report: BuildReport) -> str:
     counts = report.engine.types.convolutions
     words = [f"{count} {name}" for name, count in counts.items()]
     return f"convolutions {', '.join(words)}"
+
+
+def _parity(report: BuildReport) -> str:
+    found = report.parity
+    if found is None:
+        return "no: this machine cannot run it"
+    return (
+        f"yes: it differs from {report.onnx_file.name} in ONNX Runtime by "
+        f"{found.mean_difference:.3f}/255 in the mean, {found.largest_difference}/255 at most"
+    )

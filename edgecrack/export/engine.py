@@ -21,7 +21,6 @@ from edgecrack.export.engine_check import TensorTypes, check_precision
 from edgecrack.export.engine_command import trtexec_command
 from edgecrack.export.engine_config import EngineConfig, check_features
 from edgecrack.export.engine_files import check_output, read_model, write_engine
-from edgecrack.export.engine_log import BuildLog, make_logger
 from edgecrack.export.engine_network import check_interface, parse_network, set_shapes
 from edgecrack.export.engine_progress import BuildControl, OnProgress, make_monitor, run_watched
 from edgecrack.export.engine_settings import (
@@ -32,6 +31,7 @@ from edgecrack.export.engine_settings import (
 )
 from edgecrack.export.engine_targets import Resolved, resolve_targets
 from edgecrack.export.engine_verify import verify_engine
+from edgecrack.tensorrt_log import BuildLog, make_logger
 
 
 @dataclass(frozen=True)

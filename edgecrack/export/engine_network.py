@@ -12,7 +12,7 @@ from typing import Any
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ExportError
 from edgecrack.export.contract import INPUT_NAME, OUTPUT_NAME
-from edgecrack.export.engine_log import BuildLog
+from edgecrack.tensorrt_log import BuildLog
 from edgecrack.tensorrt_module import TensorRT
 
 _REMEDY = "export the model again with `edgecrack export`, with a single file and no custom nodes"

@@ -16,8 +16,8 @@ from edgecrack.artifacts import ModelSpec
 from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import ExportError
 from edgecrack.export.contract import INPUT_NAME, OUTPUT_NAME
-from edgecrack.export.engine_log import make_logger
 from edgecrack.gpu import gpu_devices
+from edgecrack.tensorrt_log import make_logger
 from edgecrack.tensorrt_module import TensorRT
 
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"

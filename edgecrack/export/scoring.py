@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import ModelSpec, sidecar_path
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.frames import open_frames
 from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.calibration.sampler import TileSet, sample_tiles
-from edgecrack.errors import DeviceError, MissingDependencyError, ModelFileError
+from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
-from edgecrack.preprocess import preprocess
+from edgecrack.preprocess import PreprocessConfig, preprocess
 
 if TYPE_CHECKING:
     import onnx
 
 WALLS = 48
-_WALLS_NAME = f"{WALLS} generated walls"
+PARITY_MEAN_LEVELS = 1.0  # other kernels round otherwise; a wrong one is off by far more
+_LEAST_WALLS = 4
+_LEAST_WALL_PX = 32  # smaller ones are not generated
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Scored:
     """One row of a build's table.
 
     Attributes:
-        name: what was scored: "fp32", "fp16", "int8", or "engine" where it ran on a GPU.
+        name: the precision of what was scored.
         accuracy: its scores.
     """
 
@@ -82,7 +85,8 @@ def labelled_tiles(
         graph: stands in for a truth that nobody has drawn.
     """
     if calibration is None:
-        return _walls(spec), _WALLS_NAME
+        walls = _walls(spec.tile_hw, spec.preprocess)
+        return walls, f"{len(walls)} generated walls"
     run, level = GraphRun(graph, spec.batch), uint8_level(spec.threshold)
     frames = open_frames(calibration.data, calibration.sampler.seed)
     _, held_out = sample_tiles(
@@ -100,16 +104,14 @@ def score_files(
     source: Path,
     spec: ModelSpec,
     calibration: CalibrationConfig | None,
-    engine: Path,
 ) -> tuple[tuple[Scored, ...], str]:
-    """Score an FP32 file, the file that an engine was built from, and the engine if it runs here.
+    """Score an FP32 file and the file that an engine was built from.
 
     Args:
         float_file: the FP32 file, or None where it is not known.
         source: the file that the engine was built from; may be the FP32 file.
         spec: its description.
         calibration: names the data; None for generated walls.
-        engine: the engine.
 
     Returns:
         The rows, and what they were measured on.
@@ -123,9 +125,6 @@ def score_files(
     if source != float_file:
         output = GraphRun(source.read_bytes(), spec.batch)(tiles.pixels)
         rows.append(Scored(spec.precision, _judge(output, tiles, spec, expected)))
-    ran = _run_engine(engine, tiles.pixels)
-    if ran is not None:
-        rows.append(Scored("engine", _judge(ran, tiles, spec, expected)))
     return tuple(rows), data
 
 
@@ -135,20 +134,70 @@ def _judge(
     return measure_accuracy(output, tiles.truth, spec.threshold, expected)
 
 
-def _run_engine(engine: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The engine's own output, or None where this machine cannot run it."""
+@dataclass(frozen=True)
+class Parity:
+    """How an engine that ran here differs from the ONNX file that it was built from.
+
+    Attributes:
+        tiles: number of tiles, of generated walls.
+        largest_difference: in levels of 255.
+        mean_difference: in levels of 255.
+    """
+
+    tiles: int
+    largest_difference: int
+    mean_difference: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures as JSON holds them."""
+        return {
+            "tiles": self.tiles,
+            "largest_difference": self.largest_difference,
+            "mean_difference": round(self.mean_difference, 4),
+        }
+
+
+def check_parity(engine: Path, source: Path, spec: ModelSpec) -> Parity | None:
+    """Run an engine beside the ONNX file that it was built from, where this machine can.
+
+    Returns:
+        The differences, or None for an engine that was built here for another machine.
+
+    Raises:
+        ExportError: the engine computes something else; it is removed.
+    """
     from edgecrack.runtime.runner import open_runner
 
+    pixels = _walls(spec.tile_hw, spec.preprocess).pixels
     try:
         with open_runner(engine) as runner:
-            return runner.infer(pixels)[:, 0]
+            ran = runner.infer(pixels)[:, 0]
     except (ModelFileError, MissingDependencyError, DeviceError):
-        return None  # built here for another machine
+        return None
+    expected = GraphRun(source.read_bytes(), spec.batch)(pixels)
+    difference = np.abs(ran.astype(np.int16) - expected.astype(np.int16))
+    found = Parity(len(pixels), int(difference.max()), float(difference.mean()))
+    if found.mean_difference > PARITY_MEAN_LEVELS:
+        for path in (engine, sidecar_path(engine)):
+            path.unlink(missing_ok=True)
+        raise ExportError(
+            f"the engine differs from {source.name} by {found.mean_difference:.2f}/255 in the "
+            f"mean, {PARITY_MEAN_LEVELS:g} is allowed, and was removed",
+            "build it with another TensorRT or precision, and report this",
+        )
+    return found
 
 
-def _walls(spec: ModelSpec) -> TileSet:
+@lru_cache(maxsize=1)
+def _walls(tile_hw: tuple[int, int], preparation: PreprocessConfig) -> TileSet:
+    """Kept, for one build asks up to three times."""
     from edgecrack.data.synthetic import WallConfig, generate_wall
 
-    walls = [generate_wall(WallConfig(seed, spec.tile_hw)) for seed in range(WALLS)]
-    pixels = np.stack([preprocess(wall.image, spec.preprocess) for wall in walls])[:, None]
-    return TileSet(pixels, np.stack([wall.mask > 0 for wall in walls]), {})
+    height, width = tile_hw
+    size_hw = (max(height, _LEAST_WALL_PX), max(width, _LEAST_WALL_PX))
+    # Large tiles are scored on fewer walls, for each takes its time.
+    count = min(WALLS, max(_LEAST_WALLS, WALLS * 512**2 // (height * width)))
+    walls = [generate_wall(WallConfig(seed, size_hw)) for seed in range(count)]
+    frames = np.stack([preprocess(wall.image, preparation) for wall in walls])
+    masks = np.stack([wall.mask > 0 for wall in walls])
+    return TileSet(frames[:, None, :height, :width], masks[:, :height, :width], {})

@@ -104,7 +104,9 @@ class CudaPython:
     def allocate_pinned(self, size: int) -> NDArray[np.uint8]:
         """See `Cuda.allocate_pinned`."""
         pointer = int(self._call("cudaHostAlloc", size, 0))
-        return np.frombuffer((ctypes.c_uint8 * size).from_address(pointer), np.uint8)
+        block = (ctypes.c_uint8 * size).from_address(pointer)
+        array: NDArray[np.uint8] = np.ctypeslib.as_array(block)
+        return array
 
     def free_pinned(self, array: NDArray[np.uint8]) -> None:
         """See `Cuda.free_pinned`."""

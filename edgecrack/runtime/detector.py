@@ -98,7 +98,7 @@ def open_detector(
     """Open a model file for use on frames.
 
     Args:
-        model: `*.onnx` with its sidecar; None opens the bundled model.
+        model: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
         threshold: as in `CrackDetector`.
         overlap_px: as in `CrackDetector`.
         threads: CPU threads; None leaves the choice to the backend.
@@ -106,6 +106,8 @@ def open_detector(
     Raises:
         ModelFileError: the file cannot be used.
         ConfigError: an option is out of range.
+        DeviceError: an engine finds no GPU, or the GPU fails.
+        MissingDependencyError: an engine finds no TensorRT.
     """
     runner = open_runner(model, threads=threads)
     try:

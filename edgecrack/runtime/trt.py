@@ -23,7 +23,7 @@ from edgecrack.errors import ConfigError, DeviceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.cuda_memory import Cuda, open_cuda
 from edgecrack.runtime.preflight import check_version
-from edgecrack.runtime.trt_cache import read_runtime_cache, write_runtime_cache
+from edgecrack.runtime.trt_cache import KernelCache
 from edgecrack.runtime.trt_engine import LoadedEngine, load_engine, read_engine
 from edgecrack.runtime.trt_slot import Slot
 from edgecrack.tensorrt_module import TensorRT, find_tensorrt
@@ -57,8 +57,8 @@ class TensorRTConfig:
 def batch_size(count: int, batch: tuple[int, int, int]) -> int:
     """Tiles of each batch, for a number of tiles.
 
-    All batches of a call are of one size: a change of size costs TensorRT time and spoils a CUDA
-    graph, and costs more than the tiles that fill up the last batch.
+    All batches of a call are of one size, since a change of size costs TensorRT time and spoils a
+    CUDA graph. The price is fewer tiles of filling than there are batches.
 
     Args:
         count: number of tiles, from 1.
@@ -103,8 +103,7 @@ class TensorRTRunner(ClosesItself):
         self._notes: list[str] = []
         self._slots: list[Slot] = []
         self._loaded: LoadedEngine | None = None
-        self._cache: Any = None
-        self._known_kernels: bytes | None = None
+        self._kernels: KernelCache | None = None
         content = read_engine(path, spec)
         self._tensorrt = tensorrt or find_tensorrt(self._info.flavour)
         check_version(path, self._info, self._tensorrt.version)
@@ -161,12 +160,7 @@ class TensorRTRunner(ClosesItself):
             strategies = self._tensorrt.module.CudaGraphStrategy
             runtime_config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
         if self._config.runtime_cache and has("IRuntimeConfig.create_runtime_cache"):
-            self._cache = runtime_config.create_runtime_cache()
-            kernels = read_runtime_cache(self._path, self._spec.sha256)
-            # Kernels of another GPU, driver or version are refused, and compiled anew.
-            if kernels is not None and self._cache.deserialize(kernels):
-                self._known_kernels = kernels
-            runtime_config.set_runtime_cache(self._cache)
+            self._kernels = KernelCache(runtime_config, self._path, self._spec.sha256)
         return runtime_config
 
     @property
@@ -237,7 +231,9 @@ class TensorRTRunner(ClosesItself):
             if not self._is_open:
                 return
             with suppress(DeviceError), self._cuda.current():
-                self._keep_kernels()
+                problem = self._kernels.keep() if self._kernels is not None else None
+                if problem:
+                    self._add_note(problem)
             self._free()
 
     def _free(self) -> None:
@@ -247,20 +243,7 @@ class TensorRTRunner(ClosesItself):
                 stack.enter_context(self._cuda.current())
             while self._slots:
                 self._slots.pop().close()
-            self._cache = self._loaded = None
-
-    def _keep_kernels(self) -> None:
-        if self._cache is None:
-            return
-        try:
-            kernels = bytes(self._cache.serialize())
-        except (RuntimeError, TypeError) as error:  # TensorRT's, and what is made of a null
-            self._add_note(f"compiled kernels are not kept for the next start: {error}")
-            return
-        if kernels != self._known_kernels:
-            problem = write_runtime_cache(self._path, self._spec.sha256, kernels)
-            if problem:
-                self._add_note(problem)
+            self._kernels = self._loaded = None
 
     def _add_note(self, note: str) -> None:
         if note not in self._notes:

@@ -1,13 +1,14 @@
 """TensorRT for RTX compiles an engine's kernels when it is first run; this keeps them in a file.
 
 The file stands beside the engine and is for that engine alone. Without it, or where it cannot be
-written, everything works and every start compiles again. Knows files and bytes.
+written, everything works and every start compiles again. Must not know batches or buffers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic
@@ -15,6 +16,39 @@ from edgecrack.files import write_atomic
 _HEADER = b"edgecrack runtime cache 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _LARGEST_BYTES = 1 << 30
+
+
+class KernelCache:
+    """The compiled kernels of one engine, in memory and in their file.
+
+    Args:
+        runtime_config: IRuntimeConfig of TensorRT for RTX, which will use and fill them.
+        engine: the engine's file.
+        engine_sha256: its hash, hexadecimal.
+    """
+
+    def __init__(self, runtime_config: Any, engine: Path, engine_sha256: str) -> None:
+        self._engine, self._sha256 = engine, engine_sha256
+        self._cache = runtime_config.create_runtime_cache()
+        self._known = read_runtime_cache(engine, engine_sha256)
+        # Kernels of another GPU, driver or version are refused, and compiled anew.
+        if self._known is not None and not self._cache.deserialize(self._known):
+            self._known = None
+        runtime_config.set_runtime_cache(self._cache)
+
+    def keep(self) -> str | None:
+        """Write the kernels to their file, if there are new ones.
+
+        Returns:
+            None, or why they could not be kept.
+        """
+        try:
+            kernels = bytes(self._cache.serialize())
+        except (RuntimeError, TypeError) as error:  # TensorRT's, and what is made of a null
+            return f"compiled kernels are not kept for the next start: {error}"
+        if kernels == self._known:
+            return None
+        return write_runtime_cache(self._engine, self._sha256, kernels)
 
 
 def runtime_cache_path(engine: Path) -> Path:

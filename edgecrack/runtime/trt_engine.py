@@ -14,10 +14,13 @@ from typing import Any
 from edgecrack.artifacts import ModelSpec
 from edgecrack.engine_info import EngineInfo, rebuild_command
 from edgecrack.errors import DeviceError, ModelFileError
-from edgecrack.export.engine_log import BuildLog, make_logger
+from edgecrack.tensorrt_log import BuildLog, make_logger
 from edgecrack.tensorrt_module import TensorRT
 
 INPUT, OUTPUT = "tiles", "crack"
+# In TensorRT's words for a failure that is the GPU's and not the engine's.
+_SIGNS_OF_THE_GPU = ("cuda runtime", "cudaerror", "out of memory", "outofmemory")
+Tensor = tuple[str, str, str, tuple[int, ...]]  # name, direction, type, shape
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def load_engine(
         content: its bytes, of `read_engine`.
 
     Raises:
-        DeviceError: TensorRT does not start.
+        DeviceError: TensorRT does not start, or the GPU fails or has no memory left.
         ModelFileError: TensorRT refuses the engine, or it is not what the sidecar says.
     """
     logger, log = make_logger(tensorrt.module)
@@ -83,10 +86,7 @@ def load_engine(
         _choose_dla(runtime, path, info)
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
-        raise ModelFileError(
-            f"{tensorrt.flavour} {tensorrt.version} cannot load {path} ({log.reason()})",
-            f"build it again: {rebuild_command(path, info.source)}",
-        )
+        raise _not_loaded(tensorrt, path, info, log.reason())
     check_engine_tensors(tensorrt.module, engine, path, spec, info)
     return LoadedEngine(engine, runtime, logger, log)
 
@@ -108,32 +108,26 @@ def check_engine_tensors(
     """
     found = sorted(_describe(engine, index) for index in range(engine.num_io_tensors))
     least, _, most = info.batch
-    uint8 = str(trt.DataType.UINT8)
-    fixed = least == most
-    allowed = []
+    is_fixed = least == most
     # A range whose ends are alike may show as a number or as a range.
-    for batch in (most, -1) if fixed else (-1,):
-        shape = (batch, 1, *spec.tile_hw)
-        allowed.append(
-            sorted(
-                (name, str(mode), uint8, shape)
-                for name, mode in (
-                    (INPUT, trt.TensorIOMode.INPUT),
-                    (OUTPUT, trt.TensorIOMode.OUTPUT),
-                )
-            )
-        )
+    allowed = [_expected(trt, spec, batch) for batch in ((most, -1) if is_fixed else (-1,))]
     problem = None
     if found not in allowed:
         problem = f"{path} has {_list(found)}, expected {_list(allowed[0])}"
-    elif spec.batch not in ((None, most) if fixed else (None,)):
+    elif spec.batch not in ((None, most) if is_fixed else (None,)):
         problem = f"{path} is described with batch {spec.batch} and with batches {info.batch}"
     elif found[0][3][0] == -1:
-        profile = [tuple(dims)[0] for dims in engine.get_tensor_profile_shape(INPUT, 0)]
-        if tuple(profile) != info.batch:
-            problem = f"{path} takes batches {tuple(profile)}, expected {info.batch}"
+        profile = tuple(next(iter(dims)) for dims in engine.get_tensor_profile_shape(INPUT, 0))
+        if profile != info.batch:
+            problem = f"{path} takes batches {profile}, expected {info.batch}"
     if problem:
         raise ModelFileError(problem, f"build it again: {rebuild_command(path, info.source)}")
+
+
+def _expected(trt: Any, spec: ModelSpec, batch: int) -> list[Tensor]:
+    uint8, shape = str(trt.DataType.UINT8), (batch, 1, *spec.tile_hw)
+    ends = ((INPUT, trt.TensorIOMode.INPUT), (OUTPUT, trt.TensorIOMode.OUTPUT))
+    return sorted((name, str(mode), uint8, shape) for name, mode in ends)
 
 
 def _make_runtime(tensorrt: TensorRT, logger: Any, log: BuildLog) -> Any:
@@ -146,6 +140,17 @@ def _make_runtime(tensorrt: TensorRT, logger: Any, log: BuildLog) -> Any:
         ) from error
 
 
+def _not_loaded(
+    tensorrt: TensorRT, path: Path, info: EngineInfo, reason: str
+) -> DeviceError | ModelFileError:
+    problem = f"{tensorrt.flavour} {tensorrt.version} cannot load {path} ({reason})"
+    if any(sign in reason.lower() for sign in _SIGNS_OF_THE_GPU):
+        return DeviceError(
+            problem, "close other programs that use the GPU, update its driver, and start again"
+        )
+    return ModelFileError(problem, f"build it again: {rebuild_command(path, info.source)}")
+
+
 def _choose_dla(runtime: Any, path: Path, info: EngineInfo) -> None:
     if info.dla_core is None or info.dla_core >= runtime.num_DLA_cores:
         raise ModelFileError(
@@ -156,13 +161,13 @@ def _choose_dla(runtime: Any, path: Path, info: EngineInfo) -> None:
     runtime.DLA_core = info.dla_core
 
 
-def _describe(engine: Any, index: int) -> tuple[str, str, str, tuple[int, ...]]:
+def _describe(engine: Any, index: int) -> Tensor:
     name = engine.get_tensor_name(index)
     mode, dtype = engine.get_tensor_mode(name), engine.get_tensor_dtype(name)
     return name, str(mode), str(dtype), tuple(engine.get_tensor_shape(name))
 
 
-def _list(tensors: list[tuple[str, str, str, tuple[int, ...]]]) -> str:
+def _list(tensors: list[Tensor]) -> str:
     return ", ".join(
         f"{mode.rpartition('.')[2].lower()} {name} {dtype.rpartition('.')[2]} {list(shape)}"
         for name, mode, dtype, shape in tensors

@@ -139,17 +139,21 @@ class FakeGpu:
             self.enqueue(stream, work)
 
 
-class cudaError_t(enum.IntEnum):  # noqa: N801 - CUDA's own name
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-    cudaErrorStreamCaptureUnsupported = 900
-    cudaErrorUnknown = 999
+CudaError = enum.IntEnum(
+    "CudaError",
+    {
+        "cudaSuccess": 0,
+        "cudaErrorMemoryAllocation": 2,
+        "cudaErrorStreamCaptureUnsupported": 900,
+        "cudaErrorUnknown": 999,
+    },
+)
 
 
 class FakeRuntime:
     """`cuda.bindings.runtime`: functions that give an error code and their results."""
 
-    cudaError_t = cudaError_t  # noqa: N815
+    cudaError_t = CudaError  # noqa: N815
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
     cudaDeviceAttr = SimpleNamespace(  # noqa: N815
@@ -171,18 +175,18 @@ class FakeRuntime:
             if frees:  # it is freed, and reports what went wrong before
                 action()
             memory = "Malloc" in name or "HostAlloc" in name
-            code = cudaError_t.cudaErrorMemoryAllocation if memory else cudaError_t.cudaErrorUnknown
+            code = CudaError.cudaErrorMemoryAllocation if memory else CudaError.cudaErrorUnknown
             return (code, *[None] * results)
         result = action()
-        if isinstance(result, cudaError_t):
+        if isinstance(result, CudaError):
             return (result, *[None] * results)
-        return (cudaError_t.cudaSuccess, *((result,) if results == 1 else result or ()))
+        return (CudaError.cudaSuccess, *((result,) if results == 1 else result or ()))
 
     def cudaSetDevice(self, index: int) -> Any:  # noqa: N802
         return self._do("cudaSetDevice", lambda: setattr(self.gpu.here, "current", index == 0))
 
     def cudaGetLastError(self) -> Any:  # noqa: N802
-        return (cudaError_t.cudaSuccess,)
+        return (CudaError.cudaSuccess,)
 
     def cudaMemGetInfo(self) -> Any:  # noqa: N802
         return self._do("cudaMemGetInfo", lambda: (3 << 30, 8 << 30), 2)
@@ -227,15 +231,13 @@ class FakeRuntime:
         )
 
     def cudaStreamBeginCapture(self, stream: int, mode: int) -> Any:  # noqa: N802
-        return self._do(
-            "cudaStreamBeginCapture", lambda: self.gpu.recording.update({stream: []})
-        )
+        return self._do("cudaStreamBeginCapture", lambda: self.gpu.recording.update({stream: []}))
 
     def cudaStreamEndCapture(self, stream: int) -> Any:  # noqa: N802
         def end() -> Any:
             work = self.gpu.recording.pop(stream)
             if self.gpu.capture_fails:
-                return cudaError_t.cudaErrorStreamCaptureUnsupported
+                return CudaError.cudaErrorStreamCaptureUnsupported
             graph = self.gpu.handle()
             self.gpu.graphs[graph] = work
             return graph
@@ -515,7 +517,10 @@ class FakeRuntimeOfTensorRT(Counted):
         self._trt.dla_core = value
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> FakeEngine | None:
-        if not self._trt.step("deserialize_cuda_engine") or serialized_engine != b"engine":
+        if not self._trt.step("deserialize_cuda_engine"):
+            self._logger.log(FakeLogger.ERROR, "Cuda Runtime (out of memory)")
+            return None
+        if serialized_engine != b"engine":
             self._logger.log(FakeLogger.ERROR, "the magic tag does not match")
             return None
         return FakeEngine(self._trt)
@@ -601,7 +606,9 @@ class FakeContext(Counted):
             if self._changes != change:
                 gpu.fault("a graph ran after its context had changed")
             given = gpu.device[self._addresses["tiles"]][:count]
-            gpu.device[self._addresses["crack"]][:count] = 255 - given if self._trt.invert else given
+            gpu.device[self._addresses["crack"]][:count] = (
+                255 - given if self._trt.invert else given
+            )
 
         gpu.enqueue(stream_handle, work)
         return True

@@ -94,3 +94,14 @@ def write_model(path: Path, spec: ModelSpec | None = None, **graph: Any) -> Path
     write_graph(path, **({"tile_hw": spec.tile_hw, "batch": spec.batch} | graph))
     write_sidecar(path, spec)
     return path
+
+
+def engine_of(onnx_file: Path, engine: Path) -> Path:
+    """An engine for the GPU of this machine, with its sidecar; skips where none can be built."""
+    from edgecrack.errors import MissingDependencyError
+    from edgecrack.export.engine import build_engine
+
+    try:
+        return build_engine(onnx_file, engine).path
+    except MissingDependencyError as error:
+        pytest.skip(f"no engine can be built: {error.problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,13 +14,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import sidecar_path, write_sidecar
+from edgecrack.artifacts import file_sha256, sidecar_path, write_sidecar
 from edgecrack.data.synthetic import DemoPath
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.preprocess import preprocess
+from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.onnxrt import OnnxRuntimeRunner
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
-from tests.runtime.models import spec_of, write_graph, write_model
+from tests.runtime.models import engine_of, spec_of, write_graph, write_model
 
 Image = NDArray[np.uint8]
 FIXED_BATCH = 3
@@ -43,22 +45,43 @@ def fixed_batch_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as an engine for the GPU of this machine."""
+    return engine_of(BUNDLED_MODEL, tmp_path_factory.mktemp("engine") / "any.engine")
+
+
+@pytest.fixture(scope="session")
+def fixed_batch_engine(fixed_batch_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return engine_of(fixed_batch_model, tmp_path_factory.mktemp("engine") / "fixed.engine")
+
+
 # One entry per backend and kind of file; what is below must hold for each.
-BACKENDS = ["onnxruntime, any batch", "onnxruntime, fixed batch"]
+BACKENDS = [
+    "bundled",
+    "fixed_batch_model",
+    pytest.param("engine", marks=pytest.mark.gpu),
+    pytest.param("fixed_batch_engine", marks=pytest.mark.gpu),
+]
 
 
 @pytest.fixture(params=BACKENDS)
 def model(request: pytest.FixtureRequest) -> Path:
-    if request.param == "onnxruntime, any batch":
+    if request.param == "bundled":
         return BUNDLED_MODEL
-    path: Path = request.getfixturevalue("fixed_batch_model")
+    path: Path = request.getfixturevalue(request.param)
     return path
+
+
+def opened(model: Path) -> Runner:
+    """A runner that leaves the other cores to other tests."""
+    return open_runner(model, threads=1 if model.suffix == ".onnx" else None)
 
 
 @pytest.fixture
 def runner(model: Path) -> Iterator[Runner]:
-    with open_runner(model, threads=1) as opened:
-        yield opened
+    with opened(model) as runner:
+        yield runner
 
 
 def tiles_for(runner: Runner, count: int, seed: int = 0) -> Image:
@@ -86,9 +109,11 @@ class TestContract:
         together = runner.infer(tiles).astype(int)
         alone = np.concatenate([runner.infer(tile[None]) for tile in tiles])
         turned = runner.infer(np.ascontiguousarray(tiles[::-1]))[::-1]
-        # One level, since a backend may choose another order of summation for another batch.
-        assert np.abs(together - alone).max() <= 1
-        assert np.abs(together - turned).max() <= 1
+        # One level, since a backend may choose another order of summation for another batch; a
+        # GPU may choose another kernel.
+        levels = 2 if runner.spec.kind == "engine" else 1
+        assert np.abs(together - alone).max() <= levels
+        assert np.abs(together - turned).max() <= levels
         assert len({tile.tobytes() for tile in alone}) == 5
 
     def test_the_input_stays_and_the_result_is_the_callers(self, runner: Runner) -> None:
@@ -134,7 +159,7 @@ class TestContract:
         assert f"{height}, {width}" in caught.value.remedy
 
     def test_a_closed_runner_says_so_and_closes_again(self, model: Path) -> None:
-        with open_runner(model, threads=1) as runner:
+        with opened(model) as runner:
             tiles = tiles_for(runner, 1)
             runner.close()
             with pytest.raises(ConfigError, match="closed"):
@@ -144,7 +169,7 @@ class TestContract:
             runner.infer(tiles)
 
     def test_the_context_closes_after_an_error_and_passes_it_on(self, model: Path) -> None:
-        runner = open_runner(model, threads=1)
+        runner = opened(model)
         tiles = tiles_for(runner, 1)
         with pytest.raises(KeyError), runner:
             raise KeyError
@@ -189,6 +214,49 @@ def test_the_bundled_model_is_the_default_and_sees_a_crack() -> None:
     far = cv2.dilate(truth.astype(np.uint8), np.ones((11, 11), np.uint8)) == 0
     assert crack[truth].mean() > 0.7
     assert crack[far].mean() < 0.01
+
+
+@pytest.mark.gpu
+class TestEngineOnARealGpu:
+    def free_bytes(self) -> int:
+        from edgecrack.runtime.cuda_memory import open_cuda
+
+        cuda = open_cuda()
+        with cuda.current():
+            return cuda.memory()[0]
+
+    @pytest.mark.parametrize("count", [1, 3, 8, 20])
+    def test_it_gives_what_onnx_runtime_gives(self, engine: Path, count: int) -> None:
+        with open_runner(BUNDLED_MODEL) as cpu, open_runner(engine) as gpu:
+            tiles = tiles_for(cpu, count, seed=count)
+            expected = cpu.infer(tiles).astype(int)
+            for _ in range(4):  # plain, recorded, and launched as a CUDA graph
+                assert np.abs(gpu.infer(tiles) - expected).max() <= 2
+
+    def test_closing_frees_its_memory(self, engine: Path) -> None:
+        open_runner(engine).close()  # the context of CUDA itself stays
+        before = self.free_bytes()
+        with open_runner(engine) as runner:
+            runner.infer(tiles_for(runner, 20))
+            during = self.free_bytes()
+        assert before - during > 1 << 20
+        assert before - self.free_bytes() < 8 << 20
+
+    def test_damaged_code_under_a_forged_hash(self, engine: Path, tmp_path: Path) -> None:
+        path = tmp_path / "crack.engine"
+        spec = json.loads(sidecar_path(engine).read_text())
+        path.write_bytes(engine.read_bytes()[:1000])
+        spec["sha256"] = file_sha256(path)
+        sidecar_path(path).write_text(json.dumps(spec))
+        with pytest.raises(ModelFileError, match="cannot load") as caught:
+            open_runner(path)
+        assert "edgecrack build-engine" in caught.value.remedy
+
+    def test_whole_frames_are_the_same_as_on_the_cpu(self, engine: Path) -> None:
+        view = DemoPath().frame(0)
+        with open_detector(BUNDLED_MODEL) as cpu, open_detector(engine) as gpu:
+            difference = cpu.detect(view.image).astype(int) - gpu.detect(view.image)
+        assert np.abs(difference).max() <= 2
 
 
 class TestRefusedFiles:
@@ -281,11 +349,31 @@ class TestRefusedFiles:
         write_sidecar(path, spec_of((0, 0), kind="checkpoint"))
         assert f"edgecrack export {path}" in self.refusal(path).remedy
 
-    def test_an_engine(self, tmp_path: Path) -> None:
-        path = tmp_path / "m.engine"
+    def write_engine(self, folder: Path, **info: Any) -> Path:
+        path = folder / "m.engine"
         path.write_bytes(b"code")
-        write_sidecar(path, spec_of((16, 16), kind="engine"))
-        assert "engine" in self.refusal(path).problem
+        spec = dataclasses.replace(spec_of((16, 16), kind="engine"), engine=info or None)
+        write_sidecar(path, spec)
+        return path
+
+    def test_an_engine_that_does_not_say_where_it_runs(self, tmp_path: Path) -> None:
+        path = self.write_engine(tmp_path)
+        with pytest.raises(ModelFileError, match="no engine field") as caught:
+            open_runner(path)
+        assert f"edgecrack build-engine m.onnx --target auto -o {path}" in caught.value.remedy
+
+    def test_threads_for_an_engine(self, tmp_path: Path) -> None:
+        path = self.write_engine(tmp_path)
+        with pytest.raises(ConfigError, match="2 CPU threads were asked for") as caught:
+            open_runner(path, threads=2)
+        assert "leave the threads out" in caught.value.remedy
+
+    def test_an_engine_with_one_flipped_bit(self, tmp_path: Path) -> None:
+        path = self.write_engine(tmp_path, source="crack.onnx")
+        path.write_bytes(b"codd")
+        error = self.refusal(path)
+        assert "does not match its sidecar" in error.problem
+        assert "edgecrack build-engine crack.onnx" in error.remedy
 
     def test_nothing_is_loaded_before_the_hash_is_checked(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,260 @@
+"""`build-engine` as a whole: a checkpoint or an ONNX file in, an engine and its table out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgecrack import cli
+from edgecrack.artifacts import read_verified_spec
+from edgecrack.calibration import quantize
+from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.calibration.gate import Gate
+from edgecrack.calibration.sampler import SamplerConfig
+from edgecrack.data.synthetic import write_dataset
+from edgecrack.engine_info import EngineInfo
+from edgecrack.errors import AccuracyError, ConfigError, EdgecrackError, ModelFileError
+from edgecrack.export.build import BuildConfig, BuildReport, build
+from edgecrack.export.build_report import report_text
+from edgecrack.export.engine_config import EngineConfig
+from edgecrack.export.engine_targets import parse_targets
+from edgecrack.export.graph_file import read_graph
+from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__")
+
+
+def need_rtx() -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (extra rtx)")
+
+
+def config(precision: str | None = None, target: str = "sm86", **more: Any) -> BuildConfig:
+    return BuildConfig(precision, engine=EngineConfig(targets=parse_targets(target)), **more)
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgecrack", "build-engine", *map(str, words)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled dataset of generated walls: 16 for the ranges, 6 to judge by."""
+    folder = tmp_path_factory.mktemp("walls") / "walls"
+    fractions = {"train": 16 / 23, "val": 6 / 23, "test": 1 / 23}
+    write_dataset(folder, 23, (512, 512), seed=50, split_fractions=fractions)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def calibration(walls: Path) -> CalibrationConfig:
+    # Few tiles for a test's sake, hence the wide gate; calibrate's own tests narrow it.
+    return CalibrationConfig(walls, gate=Gate(3.0), sampler=SamplerConfig(tiles=64, held_out=16))
+
+
+@pytest.fixture(scope="session")
+def int8(
+    tmp_path_factory: pytest.TempPathFactory, calibration: CalibrationConfig
+) -> tuple[BuildReport, list[str]]:
+    need_rtx()
+    stages: list[str] = []
+    output = tmp_path_factory.mktemp("int8") / "robot.engine"
+    report = build(
+        BUNDLED_MODEL,
+        output,
+        config("int8", calibration=calibration),
+        lambda stage, done, total: stages.append(stage),
+    )
+    return report, stages
+
+
+@pytest.mark.parametrize("target", ["sm86", "sm89", "sm120"])
+def test_the_command_builds_a_real_engine(
+    target: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    need_rtx()
+    output = tmp_path / "made" / "robot.engine"
+    words = ["build-engine", str(BUNDLED_MODEL), "--target", target, "-o", str(output)]
+    monkeypatch.setattr(sys, "argv", ["edgecrack", *words])
+    cli.main()
+    done = capsys.readouterr()
+    spec = read_verified_spec(output)
+    info = EngineInfo.from_dict(spec.engine)
+    capability = {"sm86": "8.6", "sm89": "8.9", "sm120": "12.0"}[target]
+    assert info.compute_capabilities == (capability,)
+    assert (spec.kind, spec.precision, info.flavour) == ("engine", "fp16", "tensorrt_rtx")
+    source = output.with_suffix(".fp16.onnx")
+    assert spec.parent_sha256 == read_verified_spec(source).sha256
+    assert {path.name for path in output.parent.iterdir()} == {
+        "robot.engine",
+        "robot.engine.json",
+        "robot.fp16.onnx",
+        "robot.fp16.onnx.json",
+    }
+    for pattern in (
+        r"FP32 +\d\d\.\d\d +\d\d\.\d\d +\d\d\.\d\d +0/255",
+        r"FP16 +\d\d\.\d\d +\d\d\.\d\d +\d\d\.\d\d +\d+/255",
+        "measured on: 48 generated walls",
+        rf"for +SM{target[2:]}; tensorrt_rtx",
+        r"built in +\d+\.\d s",
+        rf"sidecar +{re.escape(str(output))}\.json",
+        rf"--onnx={re.escape(str(source))}",
+    ):
+        assert re.search(pattern, done.out), (pattern, done.out)
+    assert "scoring" in done.err  # the stages, for there is no terminal to draw a bar on
+
+
+def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
+    need_rtx()
+    output = tmp_path / "robot.engine"
+    done = command(BUNDLED_MODEL, "--target", "sm86,sm89", "-o", output, "--json")
+    document = json.loads(done.stdout)
+    assert document["precision"] == "fp16"
+    assert document["size_bytes"] == output.stat().st_size
+    assert document["target"]["compute_capabilities"] == ["8.6", "8.9"]
+    rows = {row["precision"]: row for row in document["scores"]}
+    assert abs(rows["fp16"]["ods"] - rows["fp32"]["ods"]) < 0.2
+    assert rows["fp16"]["largest_difference"] <= 16
+
+
+def test_int8_goes_through_calibration_and_gate(int8: tuple[BuildReport, list[str]]) -> None:
+    report, stages = int8
+    spec = report.engine.spec
+    assert spec.precision == "int8"
+    assert [path.name for path in report.written] == ["robot.int8.onnx", "robot.engine"]
+    assert spec.calibration is not None
+    assert spec.calibration["tiles"] == 64
+    assert list(report.kept_fp16) == spec.calibration["kept_fp16"]
+    counts = report.engine.types.convolutions
+    assert counts["INT8"] == 45 - len(report.kept_fp16)
+    assert counts.get("HALF", 0) == len(report.kept_fp16)
+    assert "FLOAT" not in counts
+    names = [item.name for item in report.scores]
+    assert names == ["fp32", "int8"]
+    fp32, quantized = (item.accuracy for item in report.scores)
+    assert fp32.ods - quantized.ods <= 3.0
+    assert fp32.thin_recall - quantized.thin_recall <= 3.0
+    for stage in ("sampling tiles", "collecting ranges", "scoring"):
+        assert stage in stages
+    text = report_text(report)
+    assert "INT8, verified: convolutions" in text
+    assert "kept in FP16" in text
+
+
+def test_the_int8_file_runs_on_the_cpu_too(int8: tuple[BuildReport, list[str]]) -> None:
+    with open_runner(int8[0].onnx_file) as runner:
+        assert runner.spec.precision == "int8"
+
+
+def test_an_int8_file_needs_no_data_and_keeps_its_scores(
+    int8: tuple[BuildReport, list[str]], tmp_path: Path
+) -> None:
+    source = int8[0].onnx_file
+    report = build(source, tmp_path / "again.engine", config())
+    assert report.engine.spec.precision == "int8"
+    assert report.scores == int8[0].scores
+    assert report.onnx_file == source
+    assert [path.name for path in report.written] == ["again.engine"]
+
+
+def test_an_engine_comes_straight_from_a_checkpoint(tmp_path: Path) -> None:
+    need_rtx()
+    pytest.importorskip("torch")
+    from edgecrack.artifacts import ModelSpec
+    from edgecrack.training.checkpoints import NETWORK_PREFIX, SPEC_KEY, SafetensorsCheckpointIO
+    from tests.model.networks import lively_network
+
+    network = lively_network()
+    state = network.state_dict().items()
+    content = {
+        "state_dict": {NETWORK_PREFIX + name: value for name, value in state},
+        SPEC_KEY: ModelSpec(kind="checkpoint", pooling="gated-scale", width=2).to_dict(),
+    }
+    checkpoint = tmp_path / "best.safetensors"
+    SafetensorsCheckpointIO().save_checkpoint(content, checkpoint)
+    report = build(checkpoint, tmp_path / "robot.engine", config("fp32", tile_hw=(64, 64)))
+    assert [path.name for path in report.written] == ["robot.fp32.onnx", "robot.engine"]
+    assert report.engine.spec.tile_hw == (64, 64)
+
+
+class TestRefusals:
+    def test_a_target_that_nothing_here_builds_for_comes_before_any_work(
+        self, tmp_path: Path
+    ) -> None:
+        absent = CalibrationConfig(tmp_path / "absent")
+        with pytest.raises(ConfigError) as caught:
+            build(
+                BUNDLED_MODEL,
+                tmp_path / "robot.engine",
+                config("int8", "orin", calibration=absent),
+            )
+        assert "orin" in caught.value.problem.lower() or "8.7" in caught.value.problem
+        assert "build-engine" in caught.value.remedy
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("precision", "name", "kind", "words"),
+        [
+            ("int8", "robot.engine", ConfigError, "--calibration-data"),
+            ("fp16", "robot.onnx", ConfigError, "ends in .engine"),
+        ],
+    )
+    def test_what_does_not_fit(
+        self, precision: str, name: str, kind: type[EdgecrackError], words: str, tmp_path: Path
+    ) -> None:
+        need_rtx()
+        with pytest.raises(kind) as caught:
+            build(BUNDLED_MODEL, tmp_path / name, config(precision))
+        assert words in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_precision_of_no_name(self) -> None:
+        with pytest.raises(ConfigError, match=r"'int4'.*fp32, fp16, int8"):
+            BuildConfig("int4")
+
+    def test_int8_is_not_rounded_again(
+        self, int8: tuple[BuildReport, list[str]], tmp_path: Path
+    ) -> None:
+        with pytest.raises(ModelFileError, match="INT8 and FP16 is asked for"):
+            build(int8[0].onnx_file, tmp_path / "robot.engine", config("fp16"))
+
+    def test_an_engine_is_not_built_from_an_engine(
+        self, int8: tuple[BuildReport, list[str]], tmp_path: Path
+    ) -> None:
+        with pytest.raises(ModelFileError, match="is an engine already"):
+            build(int8[0].engine.path, tmp_path / "robot.engine", config())
+
+    def test_a_gate_that_nothing_passes_leaves_no_engine(
+        self, walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        need_rtx()
+        bundled = read_verified_spec(BUNDLED_MODEL)
+
+        class Shut(Gate):
+            def excess(self, reference: Any, candidate: Any) -> float:
+                return 1.0
+
+        # Three layers, so that the search for a mix that passes is soon at its end.
+        layers = quantize.quantizable_layers(read_graph(BUNDLED_MODEL, bundled, "fp32"))[1:4]
+        monkeypatch.setattr(quantize, "quantizable_layers", lambda model: layers)
+        shut = CalibrationConfig(walls, gate=Shut(), sampler=SamplerConfig(64, 16))
+        with pytest.raises(AccuracyError):
+            build(BUNDLED_MODEL, tmp_path / "robot.engine", config("int8", calibration=shut))
+        assert list(tmp_path.iterdir()) == []
