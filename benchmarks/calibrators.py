@@ -35,7 +35,6 @@ from edgecrack.export.graph_file import read_graph  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
 from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
-_CHUNK = 4
 _SCORES = ("ods", "strict_f1", "thin_recall")
 
 
@@ -68,17 +67,11 @@ def main() -> None:
             spec.tile_hw,
             lambda pixels: float_run(pixels) >= level,
         )
-        histograms = collect_histograms(
-            graph,
-            inputs,
-            lambda pixels=tiles.pixels: (  # type: ignore[misc]
-                pixels[first : first + _CHUNK] for first in range(0, len(pixels), _CHUNK)
-            ),
-        )
+        histograms = collect_histograms(graph, inputs, tiles.pixels, spec.batch)
         wanted = float_run(held_out.pixels)
         reference = measure_accuracy(wanted, held_out.truth, spec.threshold, wanted)
         for method in METHODS:
-            ranges = {name: range_of(values, method) for name, values in histograms.items()}
+            ranges = {tensor: range_of(values, method) for tensor, values in histograms.items()}
             quantized = quantize(graph, ranges, layers[:1])
             own = GraphRun(quantized, spec.batch)(held_out.pixels)
             accuracy = measure_accuracy(own, held_out.truth, spec.threshold, wanted)
@@ -91,8 +84,8 @@ def main() -> None:
                 )
             print(seed, method, rows[method], flush=True)
     figures: dict[str, Any] = {"width": spec.width, "seeds": given.seeds, "kept": layers[:1]}
-    for method, sets in rows.items():
-        figures[method] = {
+    for used, sets in rows.items():
+        figures[used] = {
             name: {
                 key: {
                     "mean": round(statistics.mean(item[key] for item in found), 3),

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA, load_images, score  # noqa: E402
 from edgecrack.artifacts import read_verified_spec  # noqa: E402
+from edgecrack.calibration import defaults  # noqa: E402
 from edgecrack.calibration.config import CalibrationConfig  # noqa: E402
 from edgecrack.calibration.gate import Gate  # noqa: E402
 from edgecrack.calibration.ranges import parse_method  # noqa: E402
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--max-drop", type=float, default=0.5)
-    parser.add_argument("--method", default="mse")
+    parser.add_argument("--method", default=defaults.METHOD)
     given = parser.parse_args()
     calibration = CalibrationConfig(
         given.data / "uav315", parse_method(given.method), Gate(given.max_drop)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecrack.calibration import defaults
 from edgecrack.cli_options import heading, require_extra
 from edgecrack.errors import ConfigError
 
@@ -98,10 +99,10 @@ def calibrate(
         _input("PATH", "Labelled dataset, folder of images, or video of what the robot sees."),
     ],
     output: OutputOption,
-    method: MethodOption = "mse",
-    max_drop: MaxDropOption = 0.5,
-    tiles: TilesOption = 256,
-    held_out: HeldOutOption = 192,
+    method: MethodOption = defaults.METHOD,
+    max_drop: MaxDropOption = defaults.MAX_DROP,
+    tiles: TilesOption = defaults.TILES,
+    held_out: HeldOutOption = defaults.HELD_OUT_TILES,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
 ) -> None:
@@ -147,10 +148,10 @@ def build_engine(
         Path | None,
         _input("PATH", "Dataset, folder of images, or video: sets INT8's ranges, scores FP16."),
     ] = None,
-    method: MethodOption = "mse",
-    max_drop: MaxDropOption = 0.5,
-    tiles: TilesOption = 256,
-    held_out: HeldOutOption = 192,
+    method: MethodOption = defaults.METHOD,
+    max_drop: MaxDropOption = defaults.MAX_DROP,
+    tiles: TilesOption = defaults.TILES,
+    held_out: HeldOutOption = defaults.HELD_OUT_TILES,
     seed: SeedOption = 0,
     tile: Annotated[
         str, _input("PIXELS", "Of a checkpoint: side of a tile, or HEIGHTxWIDTH.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecrack.calibration import defaults
 from edgecrack.calibration.gate import Gate
 from edgecrack.calibration.ranges import Method, parse_method
 from edgecrack.calibration.sampler import SamplerConfig
 
-# Measured: benchmarks/calibrators.py, docs/engines.md.
-DEFAULT_METHOD: Method = "mse"
+DEFAULT_METHOD: Method = parse_method(defaults.METHOD)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecrack.calibration.accuracy import Accuracy
+from edgecrack.calibration.defaults import MAX_DROP
 from edgecrack.errors import AccuracyError, ConfigError
-
-DEFAULT_MAX_DROP = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Gate:
         max_drop: points of ODS, and of recall on thin cracks, that INT8 may lose; 0 to 100.
     """
 
-    max_drop: float = DEFAULT_MAX_DROP
+    max_drop: float = MAX_DROP
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop <= 100:

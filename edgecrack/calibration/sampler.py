@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.calibration import defaults
 from edgecrack.calibration.frames import CalibrationFrame, CalibrationFrames
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
@@ -39,8 +40,8 @@ class SamplerConfig:
         seed: draws them; the same data and seed give the same tiles.
     """
 
-    tiles: int = 256
-    held_out: int = 192
+    tiles: int = defaults.TILES
+    held_out: int = defaults.HELD_OUT_TILES
     seed: int = 0
 
     def __post_init__(self) -> None:

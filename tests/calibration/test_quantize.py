@@ -1,0 +1,343 @@
+"""The Q/DQ graph: which tensors are INT8, how, and that a plain simulation gives the same."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from edgecrack.calibration.quantize import (
+    layer_inputs,
+    layer_work,
+    quantizable_layers,
+    quantize,
+)
+from edgecrack.calibration.ranges import collect_histograms, range_of
+from edgecrack.errors import ExportError
+from edgecrack.export.contract import OPSET
+from edgecrack.export.precision import float32_tensors
+from edgecrack.export.tidy import check_operators
+from tests.calibration.small import constants_of, producers_of, run, small_graph, tiles
+
+PAIR = ("QuantizeLinear", "DequantizeLinear")
+SMALLEST_NORMAL = 2.0**-14
+# One of each kind: 1x1 with tiny weights, 3x3, a grouped one, transposed, and a head.
+KINDS = [
+    "encoder.0.project",
+    "encoder.1.convolutions.2",
+    "pools.1.gate",
+    "upsamples.0",
+    "heads.3",
+]
+
+
+@lru_cache(maxsize=1)
+def ranges() -> dict[str, float]:
+    model = small_graph()
+    names = sorted(set(layer_inputs(model).values()))
+    found = collect_histograms(model, names, tiles(6, seed=8))
+    return {name: range_of(values, "percentile") for name, values in found.items()}
+
+
+@lru_cache(maxsize=8)
+def quantized(kept: tuple[str, ...] = (), half: bool = True) -> onnx.ModelProto:
+    return quantize(small_graph(), ranges(), kept, half=half)
+
+
+def others_than(*names: str) -> tuple[str, ...]:
+    return tuple(name for name in quantizable_layers(small_graph()) if name not in names)
+
+
+def layers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    return {node.name: node for node in model.graph.node if node.name}
+
+
+def reads_pair(model: onnx.ModelProto, node: onnx.NodeProto) -> list[bool]:
+    producers = producers_of(model)
+    return [name in producers and producers[name].op_type in PAIR for name in node.input]
+
+
+def test_layers_are_the_convolutions_by_their_names_in_order() -> None:
+    layers = quantizable_layers(small_graph())
+    assert layers[:2] == ["encoder.0.project", "encoder.0.convolutions.0"]
+    assert layers[-1] == "heads.3"
+    assert len(set(layers)) == len(layers) == 45
+    assert set(KINDS) < set(layers)
+    assert set(layer_inputs(small_graph())) == set(layers)
+
+
+def test_input_and_weights_of_convolutions_are_int8_and_nothing_else() -> None:
+    model = quantized()
+    producers = producers_of(model)
+    for node in model.graph.node:
+        if node.op_type in PAIR:
+            continue
+        wanted = node.op_type in ("Conv", "ConvTranspose")
+        expected = [wanted and index < 2 for index in range(len(node.input))]
+        assert reads_pair(model, node) == expected, node.name
+        if wanted:
+            restore = producers[node.input[0]]
+            assert producers[restore.input[0]].op_type == "QuantizeLinear"
+            # What goes in is what went into the layer before.
+            source = producers[restore.input[0]].input[0]
+            assert source == layer_inputs(small_graph())[node.name]
+
+
+def test_kept_layers_are_left_as_they_are() -> None:
+    kept = quantizable_layers(small_graph())[::2]
+    model, before = quantized(tuple(kept)), layers_of(small_graph())
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            is_kept = node.name in kept
+            assert reads_pair(model, node)[:2] == [not is_kept] * 2, node.name
+            if is_kept:
+                assert list(node.input) == list(before[node.name].input)
+
+
+def test_a_layer_is_kept_even_where_it_shares_its_input_with_one_that_is_not() -> None:
+    inputs = layer_inputs(small_graph())
+    shared = [
+        (one, other)
+        for one in inputs
+        for other in inputs
+        if one != other and inputs[one] == inputs[other]
+    ]
+    assert shared
+    kept, quantized_one = shared[0]
+    model = quantized((kept,))
+    layers = layers_of(model)
+    assert layers[kept].input[0] == inputs[kept]
+    assert reads_pair(model, layers[quantized_one])[0]
+
+
+def test_all_is_symmetric_and_weights_have_a_scale_for_each_output_channel() -> None:
+    model = quantized()
+    constants, producers = constants_of(model), producers_of(model)
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        data, weight = (producers[name] for name in node.input[:2])
+        assert constants[data.input[1]].shape == ()
+        assert constants[data.input[2]].dtype == np.int8
+        axis = 0 if node.op_type == "Conv" else 1
+        assert [item.i for item in weight.attribute if item.name == "axis"] == [axis]
+        levels = constants[weight.input[0]]
+        assert levels.dtype == np.int8
+        assert levels.min() >= -127
+        assert constants[weight.input[1]].shape == (levels.shape[axis],)
+        for restore in (data, weight):
+            assert not constants[restore.input[2]].any()
+
+
+def test_weights_come_back_to_within_half_a_step_the_first_layer_s_tiny_ones_too() -> None:
+    model, before = quantized(), constants_of(small_graph())
+    constants, producers = constants_of(model), producers_of(model)
+    original = layers_of(small_graph())
+    tiny = 0
+    for name in quantizable_layers(small_graph()):
+        node = layers_of(model)[name]
+        restore = producers[node.input[1]]
+        axis = 0 if node.op_type == "Conv" else 1
+        weight = before[original[name].input[1]]
+        steps = constants[restore.input[1]].astype(np.float64)
+        for channel, step in enumerate(steps.tolist()):
+            wanted = np.take(weight, channel, axis).astype(np.float64)
+            levels = np.take(constants[restore.input[0]], channel, axis)
+            assert np.abs(levels * step - wanted).max() <= 0.57 * step
+            # As fine as INT8 allows, unless FP16 cannot hold such a step.
+            assert step <= max(np.abs(wanted).max() / 127 * 1.001, SMALLEST_NORMAL)
+            tiny += step == SMALLEST_NORMAL
+    assert tiny >= 2, "the case of steps below FP16's normal range was not met"
+
+
+def test_scales_are_what_fp16_holds_and_normal_numbers() -> None:
+    for half in (True, False):
+        model = quantized((), half)
+        constants = constants_of(model)
+        names = {node.input[1] for node in model.graph.node if node.op_type in PAIR}
+        for name in names:
+            scale = constants[name]
+            assert scale.dtype == (np.float16 if half else np.float32)
+            assert (scale.astype(np.float16).astype(np.float64) == scale.astype(np.float64)).all()
+            assert (scale >= SMALLEST_NORMAL).all()
+
+
+def test_a_range_too_small_for_fp16_gets_the_smallest_normal_step() -> None:
+    small = dict.fromkeys(ranges(), 1e-6)
+    model = quantize(small_graph(), small)
+    constants = constants_of(model)
+    steps = {
+        float(constants[node.input[1]])
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+    assert steps == {SMALLEST_NORMAL}
+
+
+def test_biases_and_all_other_constants_are_only_rounded_to_fp16() -> None:
+    before, after = constants_of(small_graph()), constants_of(quantized())
+    weights = {
+        node.input[1]
+        for node in small_graph().graph.node
+        if node.op_type in ("Conv", "ConvTranspose")
+    }
+    biases = [name for name in before if "bias" in name]
+    assert biases
+    for name in set(before) - weights:
+        value = before[name]
+        if name in after and after[name].dtype == np.float16:
+            np.testing.assert_array_equal(after[name], value.astype(np.float16))
+        else:
+            np.testing.assert_array_equal(after[name], value)
+    assert all(after[name].dtype == np.float16 for name in biases)
+
+
+def test_the_graph_is_fp16_else_and_of_the_contract_s_operators() -> None:
+    model = quantized()
+    onnx.checker.check_model(model, full_check=True)
+    assert float32_tensors(model) == []
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", OPSET)]
+    assert OPSET == 20
+    assert model.ir_version <= 10
+    check_operators(model, quantized=True)
+    with pytest.raises(ExportError, match=r"ai\.onnx\.DequantizeLinear"):
+        check_operators(model)
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.elem_type == TensorProto.UINT8
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert (model.graph.input[0].name, model.graph.output[0].name) == ("tiles", "crack")
+
+
+def test_the_model_given_is_not_changed() -> None:
+    model = small_graph()
+    quantize(model, ranges())
+    assert model.SerializeToString() == small_graph().SerializeToString()
+
+
+def test_the_same_graph_comes_out_each_time() -> None:
+    again = quantize(small_graph(), ranges())
+    assert again.SerializeToString() == quantized().SerializeToString()
+
+
+def fake_quantized(values: NDArray[Any], step: float) -> NDArray[np.float64]:
+    """Rounded to the nearest of 256 levels, ties to even, as the standard has it."""
+    levels = np.rint(values.astype(np.float32) / np.float32(step))
+    return np.clip(levels, -128, 127).astype(np.float64) * step
+
+
+def weight_steps(weight: NDArray[Any], axis: int) -> NDArray[np.float64]:
+    largest = np.abs(weight).max(tuple(side for side in range(4) if side != axis))
+    steps = np.maximum(largest / np.float32(127), SMALLEST_NORMAL)
+    return np.asarray(steps.astype(np.float16).astype(np.float64))
+
+
+def slow_convolution(
+    node: onnx.NodeProto, data: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Conv and ConvTranspose, output value by output value, without bias; one tile."""
+    given = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    step, groups = given.get("strides", [1, 1])[0], given.get("group", 1)
+    if node.op_type == "ConvTranspose":
+        inputs, outputs, kernel, _ = weight.shape
+        assert (step, groups) == (kernel, 1)
+        side = data.shape[2] * step
+        result = np.zeros((1, outputs, side, side))
+        for row in range(side):
+            for column in range(side):
+                pixel = data[0, :, row // step, column // step]
+                result[0, :, row, column] = pixel @ weight[:, :, row % step, column % step]
+        return result
+    outputs, inputs, kernel, _ = weight.shape
+    margin = given.get("pads", [0] * 4)[0]
+    padded = np.pad(data, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+    side = (padded.shape[2] - kernel) // step + 1
+    result = np.zeros((1, outputs, side, side))
+    for channel in range(outputs):
+        first = channel // (outputs // groups) * inputs
+        for row in range(side):
+            for column in range(side):
+                window = padded[
+                    0,
+                    first : first + inputs,
+                    row * step : row * step + kernel,
+                    column * step : column * step + kernel,
+                ]
+                result[0, channel, row, column] = (window * weight[channel]).sum()
+    return result
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_int8_layer_gives_what_a_plain_simulation_gives(name: str) -> None:
+    original = small_graph()
+    model = quantized(others_than(name), half=False)
+    node, before = layers_of(model)[name], layers_of(original)[name]
+    source = before.input[0]
+    data, found = run(model, tiles(1), (source, node.output[0]))
+    weight = constants_of(original)[before.input[1]]
+    axis = 0 if node.op_type == "Conv" else 1
+    data_step = float(np.float16(max(ranges()[source] / 127, SMALLEST_NORMAL)))
+    steps = np.expand_dims(weight_steps(weight, axis), [side for side in range(4) if side != axis])
+    levels = np.clip(np.rint(weight.astype(np.float64) / steps), -127, 127)
+    expected = slow_convolution(before, fake_quantized(data, data_step), levels * steps)
+    if len(before.input) > 2:
+        expected += constants_of(original)[before.input[2]][:, None, None]
+    (exact,) = run(original, tiles(1), (before.output[0],))
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+    # And that is near what the layer gives in floating point.
+    assert np.abs(found - exact).mean() <= 0.05 * np.abs(exact).mean()
+
+
+def test_the_whole_graph_stays_near_the_float_one() -> None:
+    expected, found = (
+        run(model, tiles(4))[0].astype(int) for model in (small_graph(), quantized())
+    )
+    assert np.abs(found - expected).mean() < 10
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.95
+
+
+def test_one_int8_layer_costs_no_more_than_all_of_them() -> None:
+    (expected,) = run(small_graph(), tiles(4))
+
+    def error(kept: tuple[str, ...]) -> float:
+        (found,) = run(quantize(small_graph(), ranges(), kept, half=False), tiles(4))
+        return float(((found.astype(float) - expected) ** 2).mean())
+
+    assert error(others_than("encoder.0.project")) < error(())
+
+
+def test_with_every_layer_kept_there_is_nothing_to_quantize() -> None:
+    with pytest.raises(ExportError, match="no layer is left in INT8; export with --precision fp16"):
+        quantize(small_graph(), ranges(), quantizable_layers(small_graph()))
+
+
+def test_logging_is_on_again_after_the_quantizer(caplog: pytest.LogCaptureFixture) -> None:
+    import logging
+
+    quantize(small_graph(), ranges())
+    logging.getLogger().warning("heard")
+    assert [record.message for record in caplog.records] == ["heard"]
+
+
+def test_work_is_the_number_of_multiplications_for_a_tile() -> None:
+    """Width 2, tiles of 32 px: channels 2, 4, 8, 16 on maps of 32, 16, 8, 4 px."""
+    work = layer_work(small_graph())
+    assert list(work) == quantizable_layers(small_graph())
+    expected = {
+        "encoder.0.project": 1 * 2 * 32 * 32,
+        "encoder.0.convolutions.3": 2 * 2 * 9 * 32 * 32,
+        "pools.0.gate": 2 * 4 * 16 * 16,
+        "encoder.1.project": 2 * 4 * 16 * 16,
+        "encoder.3.convolutions.0": 16 * 16 * 9 * 4 * 4,
+        "heads.0": 16 * 4 * 4,
+        "upsamples.0": 16 * 8 * 4 * 4 * 4,
+        "decoder.0.project": 16 * 8 * 8 * 8,
+        "decoder.2.convolutions.1": 2 * 2 * 9 * 32 * 32,
+        "heads.3": 2 * 32 * 32,
+    }
+    assert {name: work[name] for name in expected} == expected
+    assert layer_work(small_graph(2)) == work
