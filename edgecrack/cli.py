@@ -91,7 +91,6 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(calibrate)
 app.command("build-engine")(build_engine)
-app.command()(doctor)
 
 
 @app.command()
@@ -168,6 +167,9 @@ def predict(
     with open_detector(model, threshold=threshold, overlap_px=overlap, threads=threads) as detector:
         found = predict_images(detector, images, config, show)
     typer.echo(f"{len(found)} images, results in {out}")
+
+
+app.command()(doctor)
 
 
 def _source_address(source: str | None, camera: int | None) -> str:

@@ -50,7 +50,8 @@ class Accuracy:
         strict_f1: F1 without tolerance at the model's own threshold.
         thin_recall: share of thin crack pixels that are found within 2 px at the model's own
             threshold; 100 where the set has none.
-        largest_difference: largest difference from the FP32 output, in levels of 255.
+        largest_difference: largest difference from the FP32 output, in levels of 255; 0 where
+            there was none to compare with.
     """
 
     ods: float

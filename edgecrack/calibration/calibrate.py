@@ -166,6 +166,7 @@ class _Search:
         self._ranges = {
             name: range_of(values, self._config.method) for name, values in histograms.items()
         }
+        progress("collecting ranges", 1, 1)
         accuracy = self._judge(())
         if self._config.gate.passes(self.reference, accuracy):
             return Choice((), accuracy, True, 1), []

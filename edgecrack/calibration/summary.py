@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 SCORE_HEADS = ("precision", "ODS", "strict F1", "thin-crack recall", "largest difference")
 
 
-def score_row(name: str, accuracy: Accuracy) -> tuple[str, ...]:
-    """One row of the table of scores."""
+def score_row(name: str, accuracy: Accuracy, *, compared: bool = True) -> tuple[str, ...]:
+    """One row of the table of scores.
+
+    Args:
+        name: what was scored.
+        accuracy: its scores.
+        compared: whether there was an FP32 file to differ from.
+    """
     return (
         name,
         f"{accuracy.ods:.2f}",
         f"{accuracy.strict_f1:.2f}",
         f"{accuracy.thin_recall:.2f}",
-        f"{accuracy.largest_difference}/255",
+        f"{accuracy.largest_difference}/255" if compared else "unknown",
     )
 
 

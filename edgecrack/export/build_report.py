@@ -14,7 +14,10 @@ def report_text(report: BuildReport) -> str:
     info = EngineInfo.from_dict(built.spec.engine)
     lines = []
     if report.scores:
-        rows = [score_row(item.name.upper(), item.accuracy) for item in report.scores]
+        compared = any(item.name == "fp32" for item in report.scores)
+        rows = [
+            score_row(item.name.upper(), item.accuracy, compared=compared) for item in report.scores
+        ]
         lines += [rows_text(SCORE_HEADS, rows), f"measured on: {report.data}", ""]
     gpus = ", ".join(f"SM{item.replace('.', '')}" for item in info.compute_capabilities)
     facts = [
@@ -34,7 +37,8 @@ def report_text(report: BuildReport) -> str:
     lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
     lines += [f"warning: {text}" for text in built.warnings]
     lines += ["the same with NVIDIA's tool:", f"  {built.command}"]
-    lines.append(f"next: edgecrack stream --camera 0 --model {built.path}")
+    where = "next" if report.parity else "next, where it is to run"
+    lines.append(f"{where}: edgecrack stream --camera 0 --model {built.path}")
     return "\n".join(lines)
 
 

@@ -85,8 +85,10 @@ def test_where_few_tiles_hold_a_crack_all_of_them_are_taken() -> None:
     frames = frames_of(cracked=lambda index: index in (3, 30))
     first, second = sample(frames)
     assert len(first) == 64
-    assert 1 <= first.cracked == sum(
-        count for name, count in first.strata.items() if name.startswith("crack")
+    assert (
+        1
+        <= first.cracked
+        == sum(count for name, count in first.strata.items() if name.startswith("crack"))
     )
     assert first.cracked == min(12, -(-64 * 4 // 24))  # what one frame gives
     assert second.cracked >= 1

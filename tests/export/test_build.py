@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgecrack import cli
 from edgecrack.artifacts import read_verified_spec
@@ -19,12 +21,13 @@ from edgecrack.calibration.gate import Gate
 from edgecrack.calibration.sampler import SamplerConfig
 from edgecrack.data.synthetic import write_dataset
 from edgecrack.engine_info import EngineInfo
-from edgecrack.errors import AccuracyError, ConfigError, EdgecrackError, ModelFileError
+from edgecrack.errors import AccuracyError, ConfigError, EdgecrackError, ExportError, ModelFileError
 from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.graph_file import read_graph
+from edgecrack.runtime import runner as runner_module
 from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -192,6 +195,49 @@ def test_an_engine_comes_straight_from_a_checkpoint(tmp_path: Path) -> None:
     report = build(checkpoint, tmp_path / "robot.engine", config("fp32", tile_hw=(64, 64)))
     assert [path.name for path in report.written] == ["robot.fp32.onnx", "robot.engine"]
     assert report.engine.spec.tile_hw == (64, 64)
+
+
+def test_a_robot_without_torch_and_onnx_builds_from_a_finished_file(
+    int8: tuple[BuildReport, list[str]], tmp_path: Path
+) -> None:
+    output = tmp_path / "robot.engine"
+    words = ["build-engine", str(int8[0].onnx_file), "--target", "sm86", "-o", str(output)]
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'onnx', 'onnxscript', 'lightning']))\n"
+        f"sys.argv = ['edgecrack', *{words!r}]\n"
+        "from edgecrack.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_verified_spec(output).precision == "int8"
+
+
+def test_an_engine_that_computes_something_else_is_removed(
+    int8: tuple[BuildReport, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong:
+        def __enter__(self) -> Wrong:
+            return self
+
+        def __exit__(self, *ended: object) -> None:
+            pass
+
+        def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return np.full_like(tiles, 200)
+
+    monkeypatch.setattr(runner_module, "open_runner", lambda path: Wrong())
+    with pytest.raises(ExportError, match=r"differs from robot.int8.onnx by .*removed"):
+        build(int8[0].onnx_file, tmp_path / "robot.engine", config())
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestRefusals:

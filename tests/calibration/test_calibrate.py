@@ -1,0 +1,398 @@
+"""From an FP32 file and images to an INT8 file that has passed the gate, or to none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
+from edgecrack.calibration import calibrate as module
+from edgecrack.calibration.accuracy import Accuracy
+from edgecrack.calibration.calibrate import Calibration, calibrate
+from edgecrack.calibration.config import DEFAULT_METHOD, CalibrationConfig
+from edgecrack.calibration.gate import Gate
+from edgecrack.calibration.quantize import quantizable_layers
+from edgecrack.calibration.sampler import SamplerConfig
+from edgecrack.calibration.summary import calibration_dict, calibration_text
+from edgecrack.data.synthetic import WallConfig, generate_wall, write_dataset
+from edgecrack.errors import AccuracyError, ConfigError, DataError, ModelFileError, OutputError
+from edgecrack.export.precision import float32_tensors
+from edgecrack.export.scoring import Scored
+from edgecrack.files import write_png
+from edgecrack.preprocess import preprocess
+from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+from tests.calibration.small import TILE_HW, save_model, small_graph
+
+FEW = SamplerConfig(64, 16)
+
+
+@pytest.fixture(scope="module")
+def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled dataset with splits, large enough for tiles of 256 px."""
+    folder = tmp_path_factory.mktemp("walls")
+    write_dataset(folder, 24, (512, 512), 5, {"train": 0.7, "val": 0.25, "test": 0.05})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images without labels."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(12):
+        write_png(folder / f"{seed}.png", generate_wall(WallConfig(seed, (96, 160))).image)
+    return folder
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> Path:
+    return save_model(small_graph(), tmp_path / "small.onnx")
+
+
+@dataclasses.dataclass
+class Made:
+    done: Calibration
+    target: Path
+    stages: list[tuple[str, int, int]]
+
+
+@pytest.fixture(scope="module")
+def bundled(walls: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The bundled model in INT8."""
+    target = tmp_path_factory.mktemp("int8") / "wall.int8.onnx"
+    stages: list[tuple[str, int, int]] = []
+    config = CalibrationConfig(walls, gate=Gate(2.0), sampler=FEW)
+    done = calibrate(BUNDLED_MODEL, target, config, lambda *told: stages.append(told))
+    return Made(done, target, stages)
+
+
+def easy(data: Path, **change: Any) -> CalibrationConfig:
+    """Any INT8 file passes."""
+    return CalibrationConfig(data, **{"gate": Gate(100), "sampler": FEW, **change})
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_bundled_model_is_as_good_in_int8(bundled: Made) -> None:
+    """Nearly all of it: what was kept may be a few layers, never most of the work."""
+    done = bundled.done
+    assert done.layers == 45
+    assert done.int8_share > 0.9
+    assert done.reference.ods > 50
+    assert done.accuracy.ods >= done.reference.ods - 2
+    assert done.accuracy.thin_recall >= done.reference.thin_recall - 2
+    assert done.reference.largest_difference == 0
+    assert 0 < done.accuracy.largest_difference <= 255
+
+
+def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) -> None:
+    parent = read_verified_spec(BUNDLED_MODEL)
+    spec = read_verified_spec(bundled.target)
+    assert spec == bundled.done.spec
+    assert (spec.precision, spec.kind, spec.parent_sha256) == ("int8", "onnx", parent.sha256)
+    for name in ("pooling", "width", "tile_hw", "batch", "preprocess", "threshold", "extra"):
+        assert getattr(spec, name) == getattr(parent, name)
+    record = dict(spec.calibration or {})
+    hashes = {record.pop("set_sha256"), record.pop("held_out_sha256")}
+    assert {len(item) for item in hashes} == {64}
+    assert len(hashes) == 2
+    share, costs = record.pop("int8_share_of_multiplications"), record.pop("cost_of_layers")
+    assert share == pytest.approx(bundled.done.int8_share, abs=1e-4)
+    kept = record.pop("kept_fp16")
+    assert tuple(kept) == bundled.done.kept
+    assert not kept or kept == list(costs)[: len(kept)]
+    with_crack = (record.pop("tiles_with_crack"), record.pop("held_out_tiles_with_crack"))
+    assert 0 < with_crack[0] <= 64
+    assert 0 < with_crack[1] <= 16
+    assert record == {
+        "data": walls.name,
+        "truth": "labels",
+        "parts": "train split for the ranges, val split held out",
+        "method": DEFAULT_METHOD,
+        "seed": 0,
+        "tiles": 64,
+        "held_out_tiles": 16,
+        "max_drop": 2.0,
+    }
+    assert spec.scores[: len(parent.scores)] == parent.scores
+    for entry, name, scores in zip(
+        spec.scores[len(parent.scores) :],
+        ("fp32", "int8"),
+        (bundled.done.reference, bundled.done.accuracy),
+        strict=True,
+    ):
+        data = f"held-out tiles of {walls.name}"
+        assert entry == {"data": data, "precision": name, **scores.to_dict()}
+        assert Scored.from_mapping(entry).name == name
+
+
+def test_the_file_runs_and_finds_what_the_fp32_file_finds(bundled: Made) -> None:
+    spec = read_verified_spec(BUNDLED_MODEL)
+    wall = generate_wall(WallConfig(77, spec.tile_hw, "concrete", 2, 0))
+    pixels = preprocess(wall.image, spec.preprocess)[None, None]
+    with open_runner(BUNDLED_MODEL) as runner:
+        expected = runner.infer(pixels)
+    with open_runner(bundled.target) as runner:
+        found = runner.infer(pixels)
+    level = 255 * spec.threshold
+    both = ((expected >= level) & (found >= level)).sum()
+    assert both > 100
+    assert both / ((expected >= level) | (found >= level)).sum() > 0.9
+    assert float32_tensors(onnx.load(str(bundled.target))) == []
+    assert bundled.target.stat().st_size < BUNDLED_MODEL.stat().st_size
+
+
+def test_every_stage_is_told_of_and_comes_to_its_end(bundled: Made) -> None:
+    names = [name for name, _, _ in bundled.stages]
+    assert names[0] == "sampling tiles"
+    assert "collecting ranges" in names
+    for name in dict.fromkeys(names):
+        last = [told for told in bundled.stages if told[0] == name][-1]
+        if name != "keeping layers in FP16":  # which stops at the first that passes
+            assert last[1] == last[2], name
+    assert all(0 <= done <= total for _, done, total in bundled.stages)
+
+
+def test_what_is_printed_has_the_scores_the_data_and_the_next_step(bundled: Made) -> None:
+    text = calibration_text(bundled.done, bundled.target)
+    for words in (
+        f"{bundled.done.reference.ods:.2f}",
+        f"{bundled.done.accuracy.ods:.2f}",
+        f"{bundled.done.accuracy.thin_recall:.2f}",
+        "16 held-out tiles",
+        "truth: labels",
+        f"{DEFAULT_METHOD}, from 64 tiles",
+        "next: edgecrack build-engine",
+    ):
+        assert words in text
+    document = json.loads(json.dumps(calibration_dict(bundled.done, bundled.target)))
+    assert document["int8"] == bundled.done.accuracy.to_dict()
+    assert document["onnx"] == str(bundled.target)
+
+
+def test_images_without_labels_are_judged_by_the_fp32_model(
+    small_model: Path, photos: Path, tmp_path: Path
+) -> None:
+    done = calibrate(small_model, tmp_path / "int8.onnx", easy(photos))
+    record = dict(done.spec.calibration or {})
+    assert record["truth"] == "fp32 model"
+    # The FP32 model agrees with itself.
+    assert (done.reference.strict_f1, done.reference.thin_recall) == (100.0, 100.0)
+    assert done.accuracy.strict_f1 < 100
+    assert done.kept == ()
+    assert done.int8_share == 1.0
+    assert "what the FP32 model finds" in calibration_text(done, tmp_path / "int8.onnx")
+
+
+@pytest.mark.parametrize("method", ["entropy", "percentile", "minmax", "mse"])
+def test_each_method_makes_a_file_of_its_own(
+    small_model: Path, photos: Path, tmp_path: Path, method: Any
+) -> None:
+    target = tmp_path / f"{method}.onnx"
+    done = calibrate(small_model, target, easy(photos, method=method))
+    assert (done.spec.calibration or {})["method"] == method
+    with open_runner(target) as runner:
+        assert runner.infer(np.zeros((1, 1, *TILE_HW), np.uint8)).shape == (1, 1, *TILE_HW)
+
+
+def test_the_same_data_and_seed_give_the_same_bytes(
+    small_model: Path, photos: Path, tmp_path: Path
+) -> None:
+    targets = [tmp_path / name for name in ("a.onnx", "b.onnx", "c.onnx")]
+    for target, seed in zip(targets, (1, 1, 2), strict=True):
+        calibrate(small_model, target, easy(photos, sampler=SamplerConfig(64, 16, seed)))
+    first, second, other = (path.read_bytes() for path in targets)
+    assert first == second
+    assert first != other
+    first_sidecar, second_sidecar = (sidecar_path(path).read_bytes() for path in targets[:2])
+    assert first_sidecar == second_sidecar
+
+
+@pytest.mark.parametrize("batch", [2, 3, 100])
+def test_a_model_of_a_fixed_batch_is_calibrated_whatever_the_number_of_tiles(
+    photos: Path, tmp_path: Path, batch: int
+) -> None:
+    """Not even as few tiles as fill no batch are left out of the ranges."""
+    free = save_model(small_graph(), tmp_path / "free.onnx")
+    fixed = save_model(small_graph(batch), tmp_path / "fixed.onnx", batch=batch)
+    expected = calibrate(free, tmp_path / "free.int8.onnx", easy(photos))
+    target = tmp_path / "fixed.int8.onnx"
+    done = calibrate(fixed, target, easy(photos))
+    assert done.spec.batch == batch
+    assert done.accuracy.ods == pytest.approx(expected.accuracy.ods, abs=0.5)
+    assert done.accuracy.strict_f1 == pytest.approx(expected.accuracy.strict_f1, abs=1)
+    with open_runner(target) as runner:
+        assert runner.infer(np.zeros((3, 1, *TILE_HW), np.uint8)).shape == (3, 1, *TILE_HW)
+
+
+class Judge:
+    """Stands in for the scores: FP32 has 90, INT8 what `wanted` says for its place in line."""
+
+    def __init__(self, wanted: tuple[float, ...]) -> None:
+        self._wanted, self.asked = wanted, 0
+
+    def __call__(
+        self,
+        output: NDArray[np.uint8],
+        truth: NDArray[np.bool_],
+        threshold: float,
+        reference: NDArray[np.uint8] | None = None,
+    ) -> Accuracy:
+        if output is reference:
+            return Accuracy(90.0, 60.0, 80.0)
+        ods = self._wanted[min(self.asked, len(self._wanted) - 1)]
+        self.asked += 1
+        return Accuracy(ods, 60.0, 80.0, 3)
+
+
+def test_a_model_that_loses_too_much_is_not_written(
+    small_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And an older file of that name is left as it is."""
+    monkeypatch.setattr(module, "measure_accuracy", Judge((80.0,)))
+    target = save_model(small_graph(), tmp_path / "int8.onnx")
+    before, names = (target.read_bytes(), sidecar_path(target).read_bytes()), files_in(tmp_path)
+    stages: list[str] = []
+    with pytest.raises(AccuracyError) as caught:
+        calibrate(
+            small_model,
+            target,
+            CalibrationConfig(photos, gate=Gate(0.5), sampler=FEW),
+            lambda stage, done, total: stages.append(stage),
+        )
+    assert files_in(tmp_path) == names
+    assert (target.read_bytes(), sidecar_path(target).read_bytes()) == before
+    assert "ODS 90.00 -> 80.00" in caught.value.problem
+    assert f"45 of 45 mixes tried, {DEFAULT_METHOD} ranges" in caught.value.problem
+    assert stages.count("ranking layers") == stages.count("keeping layers in FP16") == 45
+
+
+def test_the_layers_that_cost_most_are_kept_and_no_more_of_them_than_needed(
+    small_model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Judge((80.0, 85.0, 86.0, 89.7))
+    monkeypatch.setattr(module, "measure_accuracy", judge)
+    target = tmp_path / "int8.onnx"
+    done = calibrate(small_model, target, CalibrationConfig(photos, sampler=FEW))
+    assert judge.asked == 4
+    assert done.accuracy.ods == 89.7
+    assert len(done.kept) == 3
+    costs = (done.spec.calibration or {})["cost_of_layers"]
+    assert set(costs) == set(quantizable_layers(small_graph()))
+    assert list(costs.values()) == sorted(costs.values(), reverse=True)
+    assert tuple(costs)[:3] == done.kept
+    assert 0 < done.int8_share < 1
+    written = onnx.load(str(target))
+    producers = {node.output[0]: node.op_type for node in written.graph.node}
+    kept = {
+        node.name
+        for node in written.graph.node
+        if node.op_type in ("Conv", "ConvTranspose")
+        and producers.get(node.input[0]) != "DequantizeLinear"
+    }
+    assert kept == set(done.kept)
+    assert f"({len(kept)} of 45 layers" in calibration_text(done, target)
+
+
+def test_no_drop_at_all_is_either_kept_to_or_refused(
+    small_model: Path, photos: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "int8.onnx"
+    try:
+        done = calibrate(small_model, target, easy(photos, gate=Gate(0)))
+    except AccuracyError:
+        assert not target.exists()
+        assert not sidecar_path(target).exists()
+    else:
+        assert done.accuracy.ods >= done.reference.ods
+        assert done.accuracy.thin_recall >= done.reference.thin_recall
+        assert target.exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem", "remedy"),
+    [
+        ({"precision": "fp16"}, "is FP16 and FP32 is needed", "give the FP32 file"),
+        ({"precision": "int8"}, "is INT8 and FP32 is needed", "give the FP32 file"),
+        ({"kind": "checkpoint"}, "kind 'checkpoint'", "export it first: edgecrack export"),
+        ({"kind": "engine"}, "kind 'engine'", "give an ONNX file"),
+    ],
+)
+def test_another_kind_of_model_is_refused(
+    photos: Path, tmp_path: Path, spec: dict[str, str], problem: str, remedy: str
+) -> None:
+    model = save_model(small_graph(), tmp_path / "model.onnx", **spec)
+    with pytest.raises(ModelFileError) as caught:
+        calibrate(model, tmp_path / "int8.onnx", easy(photos))
+    assert problem in caught.value.problem
+    assert remedy in caught.value.remedy
+    assert files_in(tmp_path) == {"model.onnx", "model.onnx.json"}
+
+
+def test_a_file_that_is_no_onnx_is_refused(photos: Path, tmp_path: Path) -> None:
+    from edgecrack.artifacts import write_sidecar
+
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"no graph at all")
+    write_sidecar(model, ModelSpec("onnx", "max", 2, tile_hw=TILE_HW))
+    with pytest.raises(ModelFileError, match=r"model\.onnx cannot be read as ONNX"):
+        calibrate(model, tmp_path / "int8.onnx", easy(photos))
+
+
+def test_a_model_that_was_changed_is_refused(
+    small_model: Path, photos: Path, tmp_path: Path
+) -> None:
+    small_model.write_bytes(small_model.read_bytes() + b"\0")
+    with pytest.raises(ModelFileError, match="does not match its sidecar"):
+        calibrate(small_model, tmp_path / "int8.onnx", easy(photos))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "problem"),
+    [
+        ("small.onnx", ConfigError, r"small\.onnx is the model itself; give the INT8 file another"),
+        ("../here/small.onnx", ConfigError, "is the model itself"),
+        ("folder", OutputError, "folder: it is a folder; give the path of a file"),
+        ("none/int8.onnx", OutputError, "its folder does not exist; create the folder"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused_before_anything_runs(
+    photos: Path, tmp_path: Path, name: str, error: type[Exception], problem: str
+) -> None:
+    here = tmp_path / "here"
+    (here / "folder").mkdir(parents=True)
+    model = save_model(small_graph(), here / "small.onnx")
+    before = model.read_bytes()
+    stages: list[str] = []
+    with pytest.raises(error, match=problem):
+        calibrate(model, here / name, easy(photos), lambda stage, _, __: stages.append(stage))
+    assert not stages
+    assert model.read_bytes() == before
+    assert files_in(here) == {"folder", "small.onnx", "small.onnx.json"}
+
+
+def test_data_without_a_crack_are_refused(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "bare"
+    for kind in ("images", "masks"):
+        (data / kind).mkdir(parents=True)
+    for seed in range(9):
+        wall = generate_wall(WallConfig(seed, (96, 160), None, 0))
+        write_png(data / "images" / f"{seed}.png", wall.image)
+        write_png(data / "masks" / f"{seed}.png", wall.mask)
+    with pytest.raises(DataError, match=r"none of the \d+ calibration tiles of bare holds a crack"):
+        calibrate(small_model, tmp_path / "int8.onnx", easy(data))
+
+
+def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the method is 'kl'; give one of"):
+        CalibrationConfig(tmp_path, method="kl")  # type: ignore[arg-type]
