@@ -1,9 +1,8 @@
 """Which way of choosing INT8 ranges costs least: entropy, percentile, minmax or mse.
 
 Each method sets ranges from the same tiles of uav315's train split, three sets of tiles drawn
-by three seeds; the first layer stays in FP16, for the camera's 256 levels do not fit into
-INT8's 127 positive ones. Judged on held-out tiles of uav315's val split, which is where the
-default is chosen, and on the test images of uav315 and CFD, which decide nothing.
+by three seeds; all layers are INT8. Judged on held-out tiles of uav315's val split, which is where
+the default is chosen, and on the test images of uav315 and CFD, which decide nothing.
 
     python benchmarks/calibrators.py [--data DIR] [--model FILE]    # DIR holds cfd/ and uav315/
 """
@@ -28,7 +27,7 @@ from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
 from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
-from edgecrack.calibration.quantize import layer_inputs, quantizable_layers, quantize  # noqa: E402
+from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
 from edgecrack.calibration.ranges import METHODS, collect_histograms, range_of  # noqa: E402
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
@@ -56,7 +55,6 @@ def main() -> None:
     tests = [load_images(given.data / name, "test") for name in ("uav315", "cfd")]
     expected = {images.name: images.maps(graph, spec) for images in tests}
     references = {images.name: score(images, expected[images.name], spec) for images in tests}
-    layers = quantizable_layers(graph)
     inputs = sorted(set(layer_inputs(graph).values()))
     rows: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for seed in range(given.seeds):
@@ -72,7 +70,7 @@ def main() -> None:
         reference = measure_accuracy(wanted, held_out.truth, spec.threshold, wanted)
         for method in METHODS:
             ranges = {tensor: range_of(values, method) for tensor, values in histograms.items()}
-            quantized = quantize(graph, ranges, layers[:1])
+            quantized = quantize(graph, ranges)
             own = GraphRun(quantized, spec.batch)(held_out.pixels)
             accuracy = measure_accuracy(own, held_out.truth, spec.threshold, wanted)
             difference = np.abs(own.astype(np.int16) - wanted.astype(np.int16)).mean()
@@ -83,7 +81,7 @@ def main() -> None:
                     _on_test(images, quantized, spec, expected, references)
                 )
             print(seed, method, rows[method], flush=True)
-    figures: dict[str, Any] = {"width": spec.width, "seeds": given.seeds, "kept": layers[:1]}
+    figures: dict[str, Any] = {"width": spec.width, "seeds": given.seeds}
     for used, sets in rows.items():
         figures[used] = {
             name: {

@@ -28,7 +28,7 @@ class Terminal:
     def read(self) -> str:
         self.output.flush()
         parts = []
-        while select.select([self._master], [], [], 0.2)[0]:
+        while select.select([self._master], [], [], 0.03)[0]:  # the bar is drawn every 0.1 s
             parts.append(os.read(self._master, 1 << 16))
         return b"".join(parts).decode()
 
