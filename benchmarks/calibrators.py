@@ -31,6 +31,7 @@ from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
 from edgecrack.calibration.ranges import METHODS, collect_histograms, range_of  # noqa: E402
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
+from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
 from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
@@ -71,7 +72,7 @@ def main() -> None:
         for method in METHODS:
             ranges = {tensor: range_of(values, method) for tensor, values in histograms.items()}
             quantized = quantize(graph, ranges)
-            own = GraphRun(quantized, spec.batch)(held_out.pixels)
+            own = GraphRun(simulate_half(quantized), spec.batch)(held_out.pixels)
             accuracy = measure_accuracy(own, held_out.truth, spec.threshold, wanted)
             difference = np.abs(own.astype(np.int16) - wanted.astype(np.int16)).mean()
             found = {**drops(reference, accuracy), "mean_difference": float(difference)}

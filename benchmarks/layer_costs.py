@@ -36,6 +36,7 @@ from edgecrack.calibration.ranges import collect_histograms, parse_method, range
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
 from edgecrack.calibration.sensitivity import rank_layers  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
+from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
 from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
@@ -78,7 +79,8 @@ def main() -> None:
     kept_rows: list[dict[str, Any]] = []
     for count in range(_MOST_KEPT + 1):
         kept = [cost.name for cost in costs[:count]]
-        output = GraphRun(quantize(graph, ranges, kept), spec.batch)(held_out.pixels)
+        graph_kept = simulate_half(quantize(graph, ranges, kept))
+        output = GraphRun(graph_kept, spec.batch)(held_out.pixels)
         accuracy = measure_accuracy(output, held_out.truth, spec.threshold, wanted)
         difference = np.abs(output.astype(np.int16) - wanted.astype(np.int16)).mean()
         kept_rows.append(

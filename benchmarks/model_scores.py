@@ -19,6 +19,7 @@ from edgecrack.artifacts import ModelSpec  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
 from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
+from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
 
 DEFAULT_DATA = Path(os.environ.get("EDGECRACK_DATA", str(ROOT.parent / "shared" / "data")))
@@ -29,7 +30,9 @@ class GraphRunner:
 
     def __init__(self, graph: onnx.ModelProto | bytes, spec: ModelSpec) -> None:
         self.spec = spec
-        self._run = GraphRun(graph, spec.batch)
+        content = graph if isinstance(graph, bytes) else graph.SerializeToString()
+        rounded = simulate_half(onnx.load_model_from_string(content))  # as a GPU would round
+        self._run = GraphRun(rounded, spec.batch)
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return self._run(tiles)[:, None]

@@ -20,6 +20,7 @@ from edgecrack.errors import ModelFileError
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")
 ENGINE_SUFFIXES = (".engine", ".plan")
+JETSON_CAPABILITIES = frozenset({"7.2", "8.7", "11.0"})  # Xavier, Orin, Thor
 _CAPABILITY = re.compile(r"[1-9][0-9]?\.[0-9]")
 
 

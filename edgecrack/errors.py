@@ -94,3 +94,8 @@ class AccuracyError(EdgecrackError):
     """A quantized model loses more accuracy than is allowed, and was not written."""
 
     exit_code = 11
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, on one line: the first, or the error's type."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _SHOWN_ERRORS = 3
+_KEPT_MESSAGES = 64
 _SHOWN_CHARACTERS = 400
 
 
 @dataclass
 class BuildLog:
-    """Messages of TensorRT, each once, in order.
+    """Messages of TensorRT, each once, in order; of too many the oldest go.
 
     Attributes:
         errors: of severity ERROR and INTERNAL_ERROR.
@@ -29,6 +30,12 @@ class BuildLog:
         line = " ".join(text.split())
         if line and line not in messages:
             messages.append(line)
+            del messages[:-_KEPT_MESSAGES]
+
+    def clear(self) -> None:
+        """Forget all, so that the next failure is not explained by an earlier one."""
+        self.errors.clear()
+        self.warnings.clear()
 
     def reason(self) -> str:
         """The first errors as a clause, for an exception; never empty."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecrack.engine_info import FLAVOURS
-from edgecrack.errors import ConfigError, MissingDependencyError
+from edgecrack.errors import ConfigError, MissingDependencyError, first_line
 
 OLDEST_TENSORRT = (10, 3)  # JetPack 6.1
 HOW_TO_INSTALL = (
@@ -97,7 +97,7 @@ def find_tensorrt(flavour: str | None = None) -> TensorRT:
             module = importlib.import_module(name)
             return _checked(name, module)
         except (ImportError, OSError, RuntimeError) as error:
-            failures.append(f"{name} cannot be loaded ({str(error).splitlines()[0]})")
+            failures.append(f"{name} cannot be loaded ({first_line(error)})")
     wanted = flavour or " or ".join(FLAVOURS)
     problem = "; ".join(failures) or f"{wanted} is not installed"
     raise MissingDependencyError(problem, HOW_TO_INSTALL)

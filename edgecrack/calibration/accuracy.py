@@ -52,12 +52,14 @@ class Accuracy:
             threshold; 100 where the set has none.
         largest_difference: largest difference from the FP32 output, in levels of 255; 0 where
             there was none to compare with.
+        thin_pixels: thin crack pixels that the recall is a share of.
     """
 
     ods: float
     strict_f1: float
     thin_recall: float
     largest_difference: int = 0
+    thin_pixels: int = 0
 
     def to_dict(self) -> dict[str, float]:
         """The scores as they stand in a sidecar."""
@@ -66,6 +68,7 @@ class Accuracy:
             "strict_f1": round(self.strict_f1, 2),
             "thin_recall": round(self.thin_recall, 2),
             "largest_difference": self.largest_difference,
+            "thin_pixels": self.thin_pixels,
         }
 
 
@@ -102,6 +105,7 @@ def measure_accuracy(
         strict_f1=100.0 * (2 * hits / positives if positives else 1.0),
         thin_recall=100.0 * (thin_found / thin_count if thin_count else 1.0),
         largest_difference=largest,
+        thin_pixels=thin_count,
     )
 
 

@@ -26,6 +26,7 @@ from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
 from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
 from edgecrack.errors import ConfigError
 from edgecrack.export.graph_file import read_graph
+from edgecrack.export.precision import simulate_half
 from edgecrack.files import output_error, write_atomic
 from edgecrack.metrics import uint8_level
 
@@ -91,8 +92,10 @@ def calibrate(
     choice, costs = search.run(progress)
     tried = f"{choice.tried} of {len(costs) or choice.tried} mixes tried, {config.method} ranges"
     config.gate.require(search.reference, choice.accuracy, tried)
+    layers = quantizer.quantizable_layers(graph)
     work = quantizer.layer_work(graph)
-    share = 1.0 - sum(work[name] for name in choice.kept) / sum(work.values())
+    quantized = set(layers) - set(choice.kept)
+    share = sum(work[name] for name in quantized) / sum(work.values())
     write_atomic(target, search.build(choice.kept).SerializeToString())
     written = write_sidecar(
         target,
@@ -100,11 +103,15 @@ def calibrate(
             spec,
             precision="int8",
             parent_sha256=spec.sha256,
-            calibration=_record(config, frames, tiles, held_out, choice, costs, share),
+            calibration={
+                **_record(config, frames, tiles, held_out, choice, costs),
+                "int8_layers": len(quantized),
+                "int8_share_of_multiplications": round(share, 4),
+            },
             scores=(*spec.scores, *_scores(frames, search.reference, choice.accuracy)),
         ),
     )
-    return Calibration(written, search.reference, choice.accuracy, choice.kept, len(work), share)
+    return Calibration(written, search.reference, choice.accuracy, choice.kept, len(layers), share)
 
 
 def _check_target(target: Path, model: Path) -> None:
@@ -189,7 +196,8 @@ class _Search:
         return quantizer.quantize(self._graph, self._ranges, kept)
 
     def _judge(self, kept: tuple[str, ...]) -> Accuracy:
-        output = GraphRun(self.build(kept), self._spec.batch)(self._held_out.pixels)
+        graph = simulate_half(self.build(kept))
+        output = GraphRun(graph, self._spec.batch)(self._held_out.pixels)
         return measure_accuracy(output, self._held_out.truth, self._spec.threshold, self._expected)
 
     def _error_alone(self, layer: str) -> float:
@@ -206,7 +214,6 @@ def _record(
     held_out: TileSet,
     choice: Choice,
     costs: list[LayerCost],
-    share: float,
 ) -> dict[str, Any]:
     """What the sidecar says of how the file came about."""
     return {
@@ -223,7 +230,6 @@ def _record(
         "held_out_sha256": held_out.sha256,
         "max_drop": config.gate.max_drop,
         "kept_fp16": list(choice.kept),
-        "int8_share_of_multiplications": round(share, 4),
         "cost_of_layers": {cost.name: round(cost.error, 4) for cost in costs},
     }
 

@@ -63,8 +63,9 @@ def open_frames(data: Path, seed: int = 0) -> CalibrationFrames:
     """Open the data of a calibration.
 
     A labelled dataset with train and val splits gives each its part, and its test split to
-    neither. Anything else gives every third of its images, drawn by seed, to the held-out part;
-    of a video it is the last third, for neighbouring frames are nearly the same image. At most
+    neither. Any other labelled dataset gives every third of its images, drawn by seed, to the
+    held-out part; of a video, or of a folder of images without labels, it is the last third, for
+    neighbouring frames are nearly the same image. At most
     400 frames are used, drawn by seed or, of a video, at even steps.
 
     Args:
@@ -129,13 +130,14 @@ def _of_images(folder: Path, seed: int) -> CalibrationFrames:
     def frame(path: Path) -> CalibrationFrame:
         return CalibrationFrame(path.name, lambda: (read_image(path), None))
 
-    first, second = _divide([frame(path) for path in images_in(folder)], seed, folder.name)
+    # A folder without labels is mostly a robot's recording, whose neighbours are nearly one image.
+    first, second = _last_third([frame(path) for path in images_in(folder)], folder.name)
     return CalibrationFrames(
         folder.resolve().name,
         False,
         _draw(first, seed),
         _draw(second, seed),
-        "every third of the images held out",
+        "last third of the images, by name, held out",
     )
 
 
@@ -158,10 +160,19 @@ def _of_video(path: Path) -> CalibrationFrames:
             f"{path} has too few frames ({len(frames)})",
             "give a longer video, or a folder of images",
         )
-    border = len(frames) - max(1, round(len(frames) * _HELD_OUT_SHARE))
-    return CalibrationFrames(
-        path.name, False, frames[:border], frames[border:], "last third of the video held out"
-    )
+    first, second = _last_third(frames, path.name)
+    return CalibrationFrames(path.name, False, first, second, "last third of the video held out")
+
+
+def _last_third(items: Sequence[_Item], name: str) -> tuple[list[_Item], list[_Item]]:
+    if len(items) < 3:
+        raise _too_few(items, name)
+    border = len(items) - max(1, round(len(items) * _HELD_OUT_SHARE))
+    return list(items[:border]), list(items[border:])
+
+
+def _too_few(items: Sequence[_Item], name: str) -> DataError:
+    return DataError(f"{name} has too few images ({len(items)})", "give at least 3, better 100")
 
 
 def _held_in_memory(name: str, image: NDArray[np.uint8]) -> CalibrationFrame:
@@ -170,7 +181,7 @@ def _held_in_memory(name: str, image: NDArray[np.uint8]) -> CalibrationFrame:
 
 def _divide(items: Sequence[_Item], seed: int, name: str) -> tuple[list[_Item], list[_Item]]:
     if len(items) < 3:
-        raise DataError(f"{name} has too few images ({len(items)})", "give at least 3, better 100")
+        raise _too_few(items, name)
     order = np.random.default_rng(seed).permutation(len(items))
     held_out = set(order[: max(1, round(len(items) * _HELD_OUT_SHARE))].tolist())
     return (

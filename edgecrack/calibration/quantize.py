@@ -18,20 +18,30 @@ from edgecrack.calibration.ranges import LEVELS
 from edgecrack.errors import ExportError
 from edgecrack.export.precision import half_scale, to_half
 
-QUANTIZED_OPERATORS = ("Conv", "ConvTranspose")
+QUANTIZED_OPERATORS = ("Conv",)
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[str]:
-    """Names of the layers that can run in INT8, in the order of the graph."""
-    return [node.name for node in model.graph.node if node.op_type in QUANTIZED_OPERATORS]
+    """Names of the layers that can run in INT8, in the order of the graph.
+
+    Left out, and so FP16 always: transposed convolutions, for TensorRT's kernels want their
+    weights' scales by input channel and give wrong results in silence where they come by output
+    channel (NVIDIA/TensorRT issue 2380); and depthwise convolutions and those with a single
+    channel on one side, which do 0.2 % of the work and gain nothing.
+    """
+    shapes = {value.name: tuple(value.dims) for value in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in QUANTIZED_OPERATORS and min(shapes[node.input[1]][:2]) > 1
+    ]
 
 
 def layer_inputs(model: onnx.ModelProto) -> dict[str, str]:
     """The tensor that feeds each quantizable layer."""
-    return {
-        node.name: node.input[0] for node in model.graph.node if node.op_type in QUANTIZED_OPERATORS
-    }
+    layers = set(quantizable_layers(model))
+    return {node.name: node.input[0] for node in model.graph.node if node.name in layers}
 
 
 def quantize(
@@ -122,8 +132,8 @@ def _spare_others(model: onnx.ModelProto, layers: Collection[str]) -> None:
 def _round_scales(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
     """Round scales to FP16 before anything runs, so that FP32 and FP16 files agree.
 
-    A weight is then divided by the scale that it will be multiplied by. The first layer's
-    weights need it: with the input's 1/255 in them their scales lie below FP16's normal range.
+    A weight is then divided by the scale that it will be multiplied by: a scale that lies below
+    FP16's normal range, as of weights that are all tiny, would be lifted into it otherwise.
     """
     constants = {value.name: value for value in model.graph.initializer}
     weights = {value.name: value for value in original.graph.initializer}
@@ -137,14 +147,13 @@ def _round_scales(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
         if restore is not None:
             weight = numpy_helper.to_array(weights[layers[node.name].input[1]])
             steps = numpy_helper.to_array(constants[restore.input[1]])
-            axis = 0 if node.op_type == "Conv" else 1  # of the output channels
-            steps = np.expand_dims(steps, [side for side in range(weight.ndim) if side != axis])
+            steps = np.expand_dims(steps, list(range(1, weight.ndim)))  # by output channel
             levels = np.clip(np.rint(weight / steps), -LEVELS, LEVELS).astype(np.int8)
             constants[restore.input[0]].CopyFrom(numpy_helper.from_array(levels, restore.input[0]))
 
 
 def layer_work(model: onnx.ModelProto) -> dict[str, float]:
-    """Multiplications of each quantizable layer for one tile."""
+    """Multiplications of each convolution, transposed ones included, for one tile."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     shapes = {
         info.name: [item.dim_value for item in info.type.tensor_type.shape.dim]
@@ -153,7 +162,7 @@ def layer_work(model: onnx.ModelProto) -> dict[str, float]:
     weights = {item.name: list(item.dims) for item in model.graph.initializer}
     work = {}
     for node in model.graph.node:
-        if node.op_type in QUANTIZED_OPERATORS:
+        if node.op_type in ("Conv", "ConvTranspose"):
             # Every weight is used once for each position of the smaller of the two maps.
             side = node.output[0] if node.op_type == "Conv" else node.input[0]
             work[node.name] = float(np.prod(weights[node.input[1]]) * np.prod(shapes[side][2:]))

@@ -26,7 +26,7 @@ def score_row(name: str, accuracy: Accuracy, *, compared: bool = True) -> tuple[
         name,
         f"{accuracy.ods:.2f}",
         f"{accuracy.strict_f1:.2f}",
-        f"{accuracy.thin_recall:.2f}",
+        f"{accuracy.thin_recall:.2f}" if accuracy.thin_pixels else "none there",
         f"{accuracy.largest_difference}/255" if compared else "unknown",
     )
 

@@ -17,7 +17,7 @@ from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.export.engine import EngineBuild, build_engine
-from edgecrack.export.engine_config import EngineConfig
+from edgecrack.export.engine_config import EngineConfig, check_features
 from edgecrack.export.engine_targets import resolve_targets
 from edgecrack.export.graph_file import read_graph
 from edgecrack.export.scoring import Parity, Scored, check_parity, labelled_tiles, score_files
@@ -117,9 +117,12 @@ def build(
     """
     config, model, output = config or BuildConfig(), Path(model), Path(output)
     # Asked first: nobody waits for a calibration to learn that nothing builds for the target.
-    resolve_targets(config.engine.targets, config.engine.flavour)
+    resolved = resolve_targets(config.engine.targets, config.engine.flavour)
     spec = read_verified_spec(model)
     precision = _precision(model, spec, config)
+    planned = dataclasses.replace(spec, precision=precision)
+    check_features(config.engine, planned, resolved)
+    config.engine.batch_of(planned)
     make_folder(output.parent)
     _check_names(model, output)
     source, written = model, []
@@ -137,8 +140,8 @@ def build(
     built = build_engine(source, output, config.engine, progress)
     written.append(output)
     progress("scoring", 0, 1)
-    scores, data = _score(float_file, source, spec, config)
     parity = check_parity(output, source, spec)
+    scores, data = _score(float_file, source, spec, config)
     progress("scoring", 1, 1)
     kept = tuple((spec.calibration or {}).get("kept_fp16", ()))
     return BuildReport(built, source, tuple(written), scores, data, kept, parity)

@@ -143,7 +143,14 @@ class _Job:
         builder_config = builder.create_builder_config()
         monitor = make_monitor(trt, self.control)
         builder_config.progress_monitor = monitor
-        apply_settings(builder, builder_config, parsed.network, self._config, self._resolved)
+        apply_settings(
+            builder,
+            builder_config,
+            parsed.network,
+            self._config,
+            self._resolved,
+            self._spec.precision,
+        )
         set_shapes(builder, builder_config, parsed.network, self._config.batch_of(self._spec))
         if self._cache is not None:
             load_timing_cache(builder_config, self._cache, self.log)

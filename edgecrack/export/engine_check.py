@@ -76,6 +76,10 @@ def check_precision(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> Tensor
         problem = "has no convolution"
     elif spec.precision == "int8" and not types.convolutions.get("INT8"):
         problem = "has no convolution behind a Q/DQ pair"
+    elif spec.precision == "int8" and types.convolutions["INT8"] != _promised(spec, types):
+        problem = (
+            f"has not the {_promised(spec, types)} INT8 convolutions that it was calibrated to"
+        )
     elif types.foreign:
         shown = ", ".join(types.foreign[:_SHOWN_NAMES])
         more = len(types.foreign) - _SHOWN_NAMES
@@ -86,6 +90,11 @@ def check_precision(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> Tensor
             "make the file again with `edgecrack export` or `edgecrack calibrate`",
         )
     return types
+
+
+def _promised(spec: ModelSpec, types: TensorTypes) -> int:
+    """INT8 convolutions that the sidecar names; as many as there are where it names none."""
+    return int((spec.calibration or {}).get("int8_layers", types.convolutions["INT8"]))
 
 
 def count_types(
@@ -109,7 +118,10 @@ def count_types(
         tensor = layer.get_output(0)
         kind = tensor.dtype.name
         if layer.type in (kinds.CONVOLUTION, kinds.DECONVOLUTION):
-            quantized = layer.get_input(0).name in restored
+            quantized = all(
+                tensor is not None and tensor.name in restored
+                for tensor in (layer.get_input(0), layer.get_input(1))
+            )
             convolutions["INT8" if quantized else kind] += 1
         if tensor.name in scales:
             continue

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import FLAVOURS
+from edgecrack.engine_info import FLAVOURS, JETSON_CAPABILITIES
 from edgecrack.errors import ConfigError
-from edgecrack.export.engine_targets import AUTO, JETSON_CAPABILITIES, Resolved, Targets
+from edgecrack.export.engine_targets import AUTO, Resolved, Targets
 
 # A video frame is cut into more than eight tiles, so nearly every call is a full one; TensorRT
 # tunes for the middle number.
@@ -40,7 +40,7 @@ class EngineConfig:
         hardware_compatible: the engine runs on every GPU from compute capability 8.0 on, more
             slowly; not on Jetson.
         dla_core: deep-learning accelerator of a Jetson that runs what it can; the GPU runs the
-            rest. FP16 and INT8 only, with a fixed batch. None is the GPU alone.
+            rest. FP16 only, with a fixed batch. None is the GPU alone.
         optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own, 3.
     """
 
@@ -123,7 +123,7 @@ def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) ->
         for option in (option for option, asked in refused.items() if asked):
             raise ConfigError(
                 f"{option} was asked for, which {name} does not have",
-                "leave it out, or build with --flavour tensorrt",
+                "leave it out, or build with --tensorrt tensorrt",
             )
     if config.hardware_compatible:
         unfit = [item for item in capabilities if item in JETSON_CAPABILITIES or float(item) < 8.0]
@@ -139,9 +139,11 @@ def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) ->
 
 def _check_dla(config: EngineConfig, spec: ModelSpec) -> None:
     least, _, most = config.batch_of(spec)
-    if spec.precision == "fp32":
+    # The DLA knows INT8 only with ranges set by TensorRT's calibrators, which TensorRT 11 removed.
+    if spec.precision != "fp16":
         raise ConfigError(
-            "a DLA core was asked for an FP32 model, and the DLA computes FP16 and INT8",
+            f"a DLA core was asked for an {spec.precision.upper()} model, and the DLA computes "
+            "neither FP32 nor INT8 with Q/DQ pairs",
             "give a file made by `edgecrack export --precision fp16`, or leave the DLA out",
         )
     if least != most:

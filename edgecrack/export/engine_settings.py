@@ -18,7 +18,12 @@ _MIB = 1 << 20
 
 
 def apply_settings(
-    builder: Any, builder_config: Any, network: Any, config: EngineConfig, resolved: Resolved
+    builder: Any,
+    builder_config: Any,
+    network: Any,
+    config: EngineConfig,
+    resolved: Resolved,
+    precision: str,
 ) -> None:
     """Set the targets and options of a build.
 
@@ -28,6 +33,7 @@ def apply_settings(
         network: its INetworkDefinition, for what the DLA can run of it.
         config: what was asked for, already checked against the TensorRT.
         resolved: the TensorRT and the GPUs.
+        precision: of the network: "fp32", "fp16" or "int8".
 
     Raises:
         ConfigError: this machine has no such DLA core.
@@ -45,6 +51,8 @@ def apply_settings(
         builder_config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if config.hardware_compatible:
         builder_config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if precision == "fp32":
+        builder_config.clear_flag(trt.BuilderFlag.TF32)  # on by default, with FP16's 10 bits
     _set_targets(builder_config, resolved)
     if config.dla_core is not None:
         _set_dla(trt, builder, builder_config, network, config.dla_core)
@@ -108,7 +116,7 @@ def load_timing_cache(builder_config: Any, path: Path, log: BuildLog) -> None:
         kept = b""
         log.add(log.warnings, f"the timing cache {path} cannot be read: {error.strerror}")
     timings = builder_config.create_timing_cache(kept)
-    if builder_config.set_timing_cache(timings, False):
+    if timings is not None and builder_config.set_timing_cache(timings, False):
         return
     log.add(log.warnings, f"the timing cache {path} is of another GPU or TensorRT: begun anew")
     builder_config.set_timing_cache(builder_config.create_timing_cache(b""), False)

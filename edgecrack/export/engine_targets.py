@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
+from edgecrack.engine_info import JETSON_CAPABILITIES
 from edgecrack.errors import ConfigError, MissingDependencyError
 from edgecrack.gpu import gpu_devices, why_no_gpu
 from edgecrack.tensorrt_module import TensorRT, find_tensorrt, installed_flavours
@@ -25,7 +26,6 @@ JETSONS = {
     "orin-nano": "8.7",
     "thor": "11.0",
 }
-JETSON_CAPABILITIES = frozenset(JETSONS.values())
 AUTO, EVERY_RTX = "auto", "rtx"
 ON_THE_ROBOT = (
     "make the ONNX file here (`edgecrack export --precision fp16`, or `edgecrack calibrate` for "

@@ -47,7 +47,10 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mappin
     """
     info = EngineInfo.from_dict(spec.engine)
     logger, log = make_logger(tensorrt.module)
-    runtime = tensorrt.module.Runtime(logger)
+    try:
+        runtime = tensorrt.module.Runtime(logger)
+    except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
+        raise ExportError(f"TensorRT's runtime does not start: {log.reason()}", _REMEDY) from error
     if "MALFORMED_ENGINE" in engine_problems(tensorrt, runtime, content):
         raise ExportError("TensorRT calls the engine that it built malformed", _REMEDY)
     devices = gpu_devices()

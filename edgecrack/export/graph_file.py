@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.errors import ModelFileError
+from edgecrack.errors import ModelFileError, first_line
 from edgecrack.export.contract import OPSET
 from edgecrack.extras import require
 
@@ -41,13 +42,19 @@ def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
             "give the FP32 file that it was made from",
         )
     try:
-        graph = onnx.load(str(path))
+        content = path.read_bytes()
+        # Hashed here, too: what was checked before is not what is read if somebody swapped it.
+        if hashlib.sha256(content).hexdigest() != spec.sha256:
+            raise ValueError("it changed while it was read")
+        graph = onnx.load_model_from_string(content)
+        if any(item.data_location == onnx.TensorProto.EXTERNAL for item in graph.graph.initializer):
+            raise ValueError("its weights lie in another file, which no hash covers")
         onnx.checker.check_model(graph)
         if graph.opset_import[0].version < OPSET:  # files of edgecrack 0.1 have 18
             graph = onnx.version_converter.convert_version(graph, OPSET)
     except Exception as error:  # protobuf's and onnx's own types are not public
         raise ModelFileError(
-            f"{path} cannot be read as ONNX ({str(error).splitlines()[0]})",
+            f"{path} cannot be read as ONNX ({first_line(error)})",
             "export the model again with `edgecrack export`",
         ) from error
     return graph

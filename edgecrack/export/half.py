@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.errors import ExportError
-from edgecrack.export.precision import HALF_MAXIMUM, float32_tensors, to_half
+from edgecrack.export.precision import HALF_MAXIMUM, float32_tensors, simulate_half, to_half
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def checked_half(
             "use --precision fp32, or train again with weight decay",
         )
     expected = GraphRun(model, batch)(tiles).astype(np.int16)
-    difference = np.abs(GraphRun(half, batch)(tiles).astype(np.int16) - expected)
+    difference = np.abs(GraphRun(simulate_half(half), batch)(tiles).astype(np.int16) - expected)
     result = Half(half, largest, int(difference.max()), float(difference.mean()), len(tiles))
     if result.largest_difference > PARITY_LEVELS or result.mean_difference > PARITY_MEAN_LEVELS:
         raise ExportError(

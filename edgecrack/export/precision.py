@@ -6,7 +6,6 @@ is decided here and not by builder flags. Knows ONNX alone; must not import torc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -99,6 +98,50 @@ def _retype(tensor: TensorProto) -> None:
     tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
 
 
-def operator_names(model: onnx.ModelProto) -> Iterable[str]:
-    """Operator types of a graph, in order."""
-    return (node.op_type for node in model.graph.node)
+def simulate_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """An FP32 graph that rounds like an FP16-typed one, for a CPU.
+
+    ONNX Runtime's CPU kernels compute FP16 graphs in FP32 and drop the casts between nodes, so
+    nothing is rounded and nothing overflows there. Here every result that is FP16 in the model is
+    rounded to it by casts of its own, which stay. What comes out of DequantizeLinear is left
+    alone: an INT8 convolution adds whole numbers.
+
+    Args:
+        model: a graph typed FP16, of `to_half`; one without FP16 is given back as it is.
+
+    Returns:
+        A new graph with the same inputs and outputs.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    infos = inferred.graph.value_info
+    halves = {info.name for info in infos if info.type.tensor_type.elem_type == _HALF}
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for value in result.graph.initializer:
+        if value.data_type == _HALF:
+            wide = numpy_helper.to_array(value).astype(np.float32)
+            value.CopyFrom(numpy_helper.from_array(wide, value.name))
+    nodes = []
+    for node in result.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _HALF:
+                attribute.i = _FLOAT
+        nodes.append(node)
+        if node.output[0] in halves and node.op_type != "DequantizeLinear":
+            nodes += _rounding(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del result.graph.node[:]
+    result.graph.node.extend(copies)
+    del result.graph.value_info[:]
+    return result
+
+
+def _rounding(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Two casts that take over the node's output name, and the node another one."""
+    name = node.output[0]
+    exact, half = f"{name}.exact", f"{name}.half"
+    node.output[0] = exact
+    return [
+        onnx.helper.make_node("Cast", [exact], [half], name=half, to=_HALF),
+        onnx.helper.make_node("Cast", [half], [name], name=f"{name}.rounded", to=_FLOAT),
+    ]

@@ -22,7 +22,7 @@ LIBRARIES = ("pycuda", "cuda-python")
 NON_BLOCKING = 1
 _HOW_TO_INSTALL = (
     "run: pip install pycuda (on a Jetson; it is compiled there and needs the CUDA toolkit), or, "
-    "without a compiler: pip install cuda-python"
+    "without a compiler, cuda-python of the machine's CUDA version, which `edgecrack doctor` names"
 )
 
 

@@ -118,7 +118,8 @@ class OnnxRuntimeRunner(ClosesItself):
             or not len(tiles)
         ):
             raise ConfigError(
-                f"tiles are {tiles.dtype} of shape {tiles.shape}", f"give uint8 [N, {expected}]"
+                f"tiles are {tiles.dtype} of shape {tiles.shape}",
+                f"give uint8 [N, {', '.join(map(str, expected))}]",
             )
         size = self._spec.batch or min(len(tiles), _MAX_BATCH)
         result = np.empty_like(tiles)

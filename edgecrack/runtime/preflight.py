@@ -13,7 +13,12 @@ from importlib import metadata
 from pathlib import Path
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import EngineInfo, current_platform, rebuild_command
+from edgecrack.engine_info import (
+    JETSON_CAPABILITIES,
+    EngineInfo,
+    current_platform,
+    rebuild_command,
+)
 from edgecrack.errors import DeviceError, MissingDependencyError, ModelFileError
 from edgecrack.tensorrt_module import HOW_TO_INSTALL, find_tensorrt, installed_flavours
 
@@ -143,7 +148,9 @@ def _wanted_gpu(info: EngineInfo) -> str:
 def _runs_on(info: EngineInfo, capability: str) -> bool:
     if capability in info.compute_capabilities:
         return True
-    return info.hardware_compatible and _numbers(capability) >= _numbers(_HARDWARE_COMPATIBLE_FROM)
+    # NVIDIA's compatibility begins at Ampere and leaves Jetsons out.
+    later = _numbers(capability) >= _numbers(_HARDWARE_COMPATIBLE_FROM)
+    return info.hardware_compatible and later and capability not in JETSON_CAPABILITIES
 
 
 def _missing_flavour(

@@ -122,6 +122,9 @@ class TensorRTRunner(ClosesItself):
 
     def _load(self, content: bytes) -> None:
         self._loaded = load_engine(self._tensorrt, self._path, self._spec, self._info, content)
+        wants_graphs = self._config.cuda_graphs and not self._tensorrt.is_rtx
+        if wants_graphs and not self._cuda.captures_graphs:
+            self._add_note(f"runs without CUDA graphs, which {self._cuda.library} does not have")
         runtime_config = self._make_runtime_config(self._loaded.engine)
         for _ in range(self._config.batches_in_flight):
             self._slots.append(self._make_slot(self._loaded, runtime_config))
@@ -190,6 +193,8 @@ class TensorRTRunner(ClosesItself):
             if not self._is_open:
                 raise ConfigError("the runner is closed", "open the model again")
             self._check_tiles(tiles)
+            if self._loaded is not None:
+                self._loaded.log.clear()
             with self._cuda.current():
                 try:
                     return self._run(tiles)
@@ -207,7 +212,8 @@ class TensorRTRunner(ClosesItself):
             or not len(tiles)
         ):
             raise ConfigError(
-                f"tiles are {tiles.dtype} of shape {tiles.shape}", f"give uint8 [N, {expected}]"
+                f"tiles are {tiles.dtype} of shape {tiles.shape}",
+                f"give uint8 [N, {', '.join(map(str, expected))}]",
             )
 
     def _run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -230,11 +236,13 @@ class TensorRTRunner(ClosesItself):
         with self._lock:
             if not self._is_open:
                 return
-            with suppress(DeviceError), self._cuda.current():
-                problem = self._kernels.keep() if self._kernels is not None else None
-                if problem:
-                    self._add_note(problem)
-            self._free()
+            try:
+                with suppress(DeviceError), self._cuda.current():
+                    problem = self._kernels.keep() if self._kernels is not None else None
+                    if problem:
+                        self._add_note(problem)
+            finally:
+                self._free()
 
     def _free(self) -> None:
         self._is_open = False

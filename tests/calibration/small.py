@@ -23,7 +23,8 @@ TILE_HW = (SIDE, SIDE)
 @lru_cache(maxsize=1)
 def _exported() -> bytes:
     network = lively_network(gate_bias=True, tile_hw=TILE_HW)
-    return build_onnx(network, ExportConfig(TILE_HW)).SerializeToString()
+    serialised: bytes = build_onnx(network, ExportConfig(TILE_HW)).SerializeToString()
+    return serialised
 
 
 def small_graph(batch: int | None = None) -> onnx.ModelProto:

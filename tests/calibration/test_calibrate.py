@@ -84,7 +84,7 @@ def files_in(folder: Path) -> set[str]:
 def test_the_bundled_model_is_as_good_in_int8(bundled: Made) -> None:
     """Nearly all of it: what was kept may be a few layers, never most of the work."""
     done = bundled.done
-    assert done.layers == 45
+    assert done.layers == 34
     assert done.int8_share > 0.9
     assert done.reference.ods > 50
     assert done.accuracy.ods >= done.reference.ods - 2
@@ -104,6 +104,7 @@ def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) ->
     hashes = {record.pop("set_sha256"), record.pop("held_out_sha256")}
     assert {len(item) for item in hashes} == {64}
     assert len(hashes) == 2
+    assert record.pop("int8_layers") == 34 - len(bundled.done.kept)
     share, costs = record.pop("int8_share_of_multiplications"), record.pop("cost_of_layers")
     assert share == pytest.approx(bundled.done.int8_share, abs=1e-4)
     kept = record.pop("kept_fp16")
@@ -188,7 +189,7 @@ def test_images_without_labels_are_judged_by_the_fp32_model(
     assert (done.reference.strict_f1, done.reference.thin_recall) == (100.0, 100.0)
     assert done.accuracy.strict_f1 < 100
     assert done.kept == ()
-    assert done.int8_share == 1.0
+    assert 0.9 < done.int8_share < 1  # what is never INT8 does the rest
     assert "what the FP32 model finds" in calibration_text(done, tmp_path / "int8.onnx")
 
 
@@ -271,8 +272,8 @@ def test_a_model_that_loses_too_much_is_not_written(
     assert files_in(tmp_path) == names
     assert (target.read_bytes(), sidecar_path(target).read_bytes()) == before
     assert "ODS 90.00 -> 80.00" in caught.value.problem
-    assert f"45 of 45 mixes tried, {DEFAULT_METHOD} ranges" in caught.value.problem
-    assert stages.count("ranking layers") == stages.count("keeping layers in FP16") == 45
+    assert f"34 of 34 mixes tried, {DEFAULT_METHOD} ranges" in caught.value.problem
+    assert stages.count("ranking layers") == stages.count("keeping layers in FP16") == 34
 
 
 def test_the_layers_that_cost_most_are_kept_and_no_more_of_them_than_needed(
@@ -295,11 +296,10 @@ def test_the_layers_that_cost_most_are_kept_and_no_more_of_them_than_needed(
     kept = {
         node.name
         for node in written.graph.node
-        if node.op_type in ("Conv", "ConvTranspose")
-        and producers.get(node.input[0]) != "DequantizeLinear"
+        if node.name in costs and producers.get(node.input[0]) != "DequantizeLinear"
     }
     assert kept == set(done.kept)
-    assert f"({len(kept)} of 45 layers" in calibration_text(done, target)
+    assert f"({len(kept)} of 34 layers" in calibration_text(done, target)
 
 
 def test_no_drop_at_all_is_either_kept_to_or_refused(

@@ -63,7 +63,15 @@ def test_a_drop_of_exactly_the_limit_passes_and_a_hundredth_more_does_not(
     assert not Gate(drop / 100).passes(before, scores((whole - drop - 1) / 100, 80))
 
 
-def test_the_excess_is_of_the_worse_score() -> None:
+@pytest.mark.parametrize(
+    ("after", "passes"), [(50.0, True), (49.5, True), (49.49, False), (60.0, True), (NAN, False)]
+)
+def test_a_drop_of_strict_f1_counts_too(after: float, passes: bool) -> None:
+    assert Gate(0.5).passes(scores(90, 80), Accuracy(90, after, 80)) is passes
+
+
+def test_the_excess_is_of_the_worst_score() -> None:
+    assert Gate(0.5).excess(scores(90, 80), Accuracy(88, 45, 79)) == pytest.approx(4.5)
     assert Gate(0.5).excess(scores(90, 80), scores(88, 70)) == pytest.approx(9.5)
     assert Gate(0.5).excess(scores(90, 80), scores(88, 80)) == pytest.approx(1.5)
     assert Gate(0.5).excess(scores(90, 80), scores(91, 80.2)) == pytest.approx(-0.7)
@@ -73,7 +81,13 @@ def test_a_refusal_says_all_four_numbers_the_limit_and_what_was_tried() -> None:
     with pytest.raises(AccuracyError) as caught:
         Gate(0.75).require(scores(88.123, 79.987), scores(85.4, 60), "3 of 45 mixes tried")
     problem = caught.value.problem
-    for words in ("ODS 88.12 -> 85.40", "79.99 -> 60.00", "0.75 points", "3 of 45 mixes tried"):
+    for words in (
+        "ODS 88.12 -> 85.40",
+        "50.00 -> 50.00",
+        "79.99 -> 60.00",
+        "0.75 points",
+        "3 of 45 mixes tried",
+    ):
         assert words in problem
     for words in ("--method", "--max-drop", "--precision fp16"):
         assert words in caught.value.remedy

@@ -199,7 +199,7 @@ def test_histograms_count_every_value_and_know_the_largest() -> None:
 
 def test_the_network_s_input_reaches_exactly_as_far_as_its_brightest_pixel() -> None:
     model = small_graph()
-    name = layer_inputs(model)["encoder.0.project"]
+    name = next(node.input[0] for node in model.graph.node if node.name == "encoder.0.project")
     pixels = np.minimum(tiles(3), 199)
     found = collect_histograms(model, [name], pixels)[name]
     assert found.maximum == 199

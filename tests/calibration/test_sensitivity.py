@@ -50,7 +50,7 @@ def test_layers_are_ranked_by_what_they_cost(errors: dict[str, float], order: st
 def test_the_first_choice_that_passes_is_taken_else_the_nearest(
     ods: tuple[float, ...], kept: int, passed: bool, tried: int
 ) -> None:
-    costs = [LayerCost(name, error) for name, error in zip("dbca", (9.0, 4.0, 2.0, 1.0))]
+    costs = [LayerCost(name, error) for name, error in zip("dbca", (9, 4, 2, 1), strict=True)]
     asked: list[tuple[str, ...]] = []
     told: list[tuple[int, int]] = []
 
