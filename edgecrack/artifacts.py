@@ -18,7 +18,7 @@ from typing import Any
 
 from edgecrack.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.errors import EdgecrackError, ModelFileError
-from edgecrack.files import write_atomic
+from edgecrack.files import replacing, write_atomic
 from edgecrack.preprocess import PreprocessConfig
 
 SCHEMA_VERSION = 1
@@ -216,6 +216,31 @@ def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
     return spec
 
 
+def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
+    """Write a model file and its sidecar: both whole, or neither.
+
+    Both lie complete on the disk before either takes its name, so that a full disk leaves an
+    older pair as it was. A kill between the two renames leaves a pair that does not match, which
+    every reader refuses.
+
+    Args:
+        model: the model file; its folder must exist.
+        content: its bytes.
+        spec: its description, but for the hash.
+
+    Returns:
+        The description with the hash of `content`.
+
+    Raises:
+        OutputError: one of the two cannot be written.
+    """
+    spec = dataclasses.replace(spec, sha256=hashlib.sha256(content).hexdigest())
+    with replacing(sidecar_path(model)) as partial:
+        partial.write_text(json.dumps(spec.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_atomic(model, content)
+    return spec
+
+
 def read_verified_spec(model: Path) -> ModelSpec:
     """Read a model file's sidecar and check that it belongs to the file.
 
@@ -225,8 +250,15 @@ def read_verified_spec(model: Path) -> ModelSpec:
         ModelFileError: the file or its sidecar is missing, damaged, or they do not match.
     """
     model = Path(model)
-    if not model.is_file():
-        problem = "is a folder, not a file" if model.is_dir() else "does not exist"
+    try:
+        is_file, is_folder = model.is_file(), model.is_dir()
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read model file {model}: {error.strerror}",
+            "check the path and its permissions",
+        ) from error
+    if not is_file:
+        problem = "is a folder, not a file" if is_folder else "does not exist"
         raise ModelFileError(f"model file {model} {problem}", "check its path")
     sidecar = sidecar_path(model)
     if not sidecar.is_file():

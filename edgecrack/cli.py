@@ -189,6 +189,9 @@ def _choices(text: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Run the command line; the entry point of the `edgecrack` program."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name may be no text in any encoding
             stream.reconfigure(errors="backslashreplace")

@@ -154,8 +154,9 @@ def build_engine(
     held_out: HeldOutOption = defaults.HELD_OUT_TILES,
     seed: SeedOption = 0,
     tile: Annotated[
-        str, _input("PIXELS", "Of a checkpoint: side of a tile, or HEIGHTxWIDTH.")
-    ] = "256",
+        str | None,
+        _input("PIXELS", "Of a checkpoint: side of a tile, or HEIGHTxWIDTH; default: 256."),
+    ] = None,
     batch: Annotated[
         str | None,
         _engine(
@@ -215,10 +216,15 @@ def build_engine(
         dla_core=dla,
         optimization_level=optimization_level,
     )
-    calibration = None
-    if calibration_data is not None:
-        calibration = _calibration(calibration_data, method, max_drop, tiles, held_out, seed)
-    config = BuildConfig(precision, calibration, _tile_hw(tile), None, engine)
+    # Made in any case, so that a value which nobody can use is refused without data, too.
+    calibration = _calibration(calibration_data or Path(), method, max_drop, tiles, held_out, seed)
+    config = BuildConfig(
+        precision,
+        calibration if calibration_data is not None else None,
+        None if tile is None else _tile_hw(tile),
+        None,
+        engine,
+    )
     with StageBar(sys.stderr) as bar:
         report = build(model, output, config, bar.show)
     if json_output:
@@ -252,8 +258,8 @@ def _batches(text: str | None) -> tuple[int, int, int] | None:
 
 
 def _whole_number(option: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"{option} is {text!r}", "give a whole number")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise ConfigError(f"{option} is {text[:40]!r}", "give a whole number of at most 9 digits")
     return int(text)
 
 

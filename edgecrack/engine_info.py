@@ -7,6 +7,7 @@ nor CUDA: it is read on machines that have none.
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import re
 import shlex
@@ -19,6 +20,7 @@ from typing import Any
 from edgecrack.errors import ModelFileError
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")
+_LONGEST_NAME = 255  # characters of a file name that a sentence repeats
 ENGINE_SUFFIXES = (".engine", ".plan")
 JETSON_CAPABILITIES = frozenset({"7.2", "8.7", "11.0"})  # Xavier, Orin, Thor
 _CAPABILITY = re.compile(r"[1-9][0-9]?\.[0-9]")
@@ -38,7 +40,11 @@ def rebuild_command(engine: Path, source: str | None = None) -> str:
     """
     onnx_file = source or f"{engine.stem}.onnx"
     beside = engine.with_name(Path(onnx_file).name or "model.onnx")
-    words = ["edgecrack", "build-engine", str(beside) if beside.is_file() else onnx_file]
+    if os.path.isfile(beside):  # noqa: PTH113 (which raises nothing, however odd the name)
+        onnx_file = str(beside)
+    if onnx_file.startswith("-"):
+        onnx_file = f"./{onnx_file}"
+    words = ["edgecrack", "build-engine", onnx_file[:_LONGEST_NAME]]
     return shlex.join([*words, "--target", "auto", "-o", str(engine)])
 
 

@@ -96,7 +96,7 @@ def find_tensorrt(flavour: str | None = None) -> TensorRT:
         try:
             module = importlib.import_module(name)
             return _checked(name, module)
-        except (ImportError, OSError, RuntimeError) as error:
+        except (Exception, SystemExit) as error:  # a broken install fails in any way
             failures.append(f"{name} cannot be loaded ({first_line(error)})")
     wanted = flavour or " or ".join(FLAVOURS)
     problem = "; ".join(failures) or f"{wanted} is not installed"

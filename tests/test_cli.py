@@ -201,7 +201,7 @@ class TestOtherCommandsRefuse:
             (["evaluate", BUNDLED_MODEL, "--data", "set", "--out", "file/r"], 6, "file/r", "give"),
             (["export", BUNDLED_MODEL, "-o", "x.onnx"], 4, "kind 'onnx'", "safetensors"),
             (["export", "file", "-o", "x.onnx"], 4, "file has no sidecar", "export"),
-            (["export", "file", "-o", "./file"], 2, "file is the checkpoint", "another name"),
+            (["export", "file", "-o", "./file"], 2, "would overwrite file", "another name"),
             (["export", "file", "-o", "x.onnx", "--tile", "100"], 2, "100 px", "multiple of 8"),
             (["export", "file", "-o", "x.onnx", "--tile", "8x8"], 2, "8 px", "16 to 4096"),
             (["export", "file", "-o", "x.onnx", "--tile", "256x"], 2, "'256x'", "HEIGHTxWIDTH"),

@@ -7,7 +7,6 @@ line or TensorRT.
 from __future__ import annotations
 
 import dataclasses
-import errno
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, write_sidecar
+from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
 from edgecrack.calibration import quantize as quantizer
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
 from edgecrack.calibration.config import CalibrationConfig
@@ -24,11 +23,11 @@ from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
 from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
-from edgecrack.errors import ConfigError
 from edgecrack.export.graph_file import read_graph
 from edgecrack.export.precision import simulate_half
-from edgecrack.files import output_error, write_atomic
 from edgecrack.metrics import uint8_level
+from edgecrack.model_target import check_model_target
+from edgecrack.runtime.runner import open_runner
 
 if TYPE_CHECKING:
     import onnx
@@ -83,8 +82,9 @@ def calibrate(
         OutputError: the file cannot be written.
     """
     spec = read_verified_spec(model)
-    _check_target(target, model)
+    check_model_target(target, (".onnx",), [model])
     graph = read_graph(model, spec, "fp32")
+    open_runner(model).close()  # says in one sentence what else is wrong with a graph
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
     tiles, held_out = _sample(frames, config.sampler, spec, float_run, progress)
@@ -96,9 +96,9 @@ def calibrate(
     work = quantizer.layer_work(graph)
     quantized = set(layers) - set(choice.kept)
     share = sum(work[name] for name in quantized) / sum(work.values())
-    write_atomic(target, search.build(choice.kept).SerializeToString())
-    written = write_sidecar(
+    written = write_model(
         target,
+        search.build(choice.kept).SerializeToString(),
         dataclasses.replace(
             spec,
             precision="int8",
@@ -112,16 +112,6 @@ def calibrate(
         ),
     )
     return Calibration(written, search.reference, choice.accuracy, choice.kept, len(layers), share)
-
-
-def _check_target(target: Path, model: Path) -> None:
-    """Asked first: nobody waits for a calibration to learn that it cannot be written."""
-    if target.resolve() == model.resolve():
-        raise ConfigError(f"{target} is the model itself", "give the INT8 file another name")
-    if target.is_dir():
-        raise output_error(target, IsADirectoryError(errno.EISDIR, "it is a folder"))
-    if not target.parent.is_dir():
-        raise output_error(target, FileNotFoundError(errno.ENOENT, "its folder does not exist"))
 
 
 def _sample(

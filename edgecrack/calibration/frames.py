@@ -83,9 +83,12 @@ def open_frames(data: Path, seed: int = 0) -> CalibrationFrames:
         raise DataError(f"calibration data {data} does not exist", "check the path")
     try:
         dataset = open_dataset(data)
-    except UnknownLayoutError:
+    except UnknownLayoutError as error:
         if not _has_images(data):
-            raise
+            raise DataError(
+                f"{data} is no dataset and holds no images",
+                "give a folder of images, a labelled dataset (docs/datasets.md) or a video",
+            ) from error
         return _of_images(data, seed)
     return _of_dataset(dataset, seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def calibration_text(done: Calibration, target: Path) -> str:
             f"({record['tiles_with_crack']} with a crack)",
             f"kept in FP16: {kept} ({len(done.kept)} of {done.layers} layers; INT8 does "
             f"{100 * done.int8_share:.1f} % of the multiplications)",
-            f"next: edgecrack build-engine {target} --target auto -o {target.stem}.engine",
+            "next: "
+            + shlex.join(["edgecrack", "build-engine", str(target), "-o", f"{target.stem}.engine"]),
         ]
     )

@@ -13,16 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write_sidecar
+from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write_model
 from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.engine_info import ENGINE_SUFFIXES
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.export.engine import EngineBuild, build_engine
 from edgecrack.export.engine_config import EngineConfig, check_features
+from edgecrack.export.engine_files import check_output
 from edgecrack.export.engine_targets import resolve_targets
 from edgecrack.export.graph_file import read_graph
 from edgecrack.export.scoring import Parity, Scored, check_parity, labelled_tiles, score_files
 from edgecrack.extras import require
-from edgecrack.files import make_folder, write_atomic
+from edgecrack.files import make_folder
+from edgecrack.model_target import check_model_target
+from edgecrack.runtime.runner import open_runner
+
+_TILE_HW = (256, 256)
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total)."""
@@ -36,14 +42,14 @@ class BuildConfig:
         precision: "fp32", "fp16" or "int8"; None takes an ONNX file's own where that is FP16 or
             INT8, else FP16.
         calibration: data, method and gate; needed to make INT8, and its data also score FP16.
-        tile_hw: height and width of a tile in pixels, for a checkpoint.
+        tile_hw: height and width of a tile in pixels, for a checkpoint alone; None is 256x256.
         batch: tiles per call for a checkpoint, or None for any number.
         engine: how the engine is built.
     """
 
     precision: str | None = None
     calibration: CalibrationConfig | None = None
-    tile_hw: tuple[int, int] = (256, 256)
+    tile_hw: tuple[int, int] | None = None
     batch: int | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
 
@@ -120,11 +126,16 @@ def build(
     resolved = resolve_targets(config.engine.targets, config.engine.flavour)
     spec = read_verified_spec(model)
     precision = _precision(model, spec, config)
+    if spec.kind == "onnx":
+        open_runner(model).close()  # says in one sentence what is wrong with a graph
     planned = dataclasses.replace(spec, precision=precision)
     check_features(config.engine, planned, resolved)
     config.engine.batch_of(planned)
     make_folder(output.parent)
-    _check_names(model, output)
+    check_model_target(output, ENGINE_SUFFIXES, [model])
+    check_output(output, config.engine.timing_cache)
+    for step in _steps(spec, precision):
+        check_model_target(output.with_suffix(step), (".onnx",), [model], implied=True)
     source, written = model, []
     if spec.kind == "checkpoint":
         progress("exporting", 0, 1)
@@ -137,12 +148,12 @@ def build(
         spec = _convert(source, target, precision, config, progress)
         source = target
         written.append(target)
-    built = build_engine(source, output, config.engine, progress)
-    written.append(output)
     progress("scoring", 0, 1)
-    parity = check_parity(output, source, spec)
     scores, data = _score(float_file, source, spec, config)
     progress("scoring", 1, 1)
+    built = build_engine(source, output, config.engine, progress)
+    written.append(output)
+    parity = check_parity(output, source, spec)
     kept = tuple((spec.calibration or {}).get("kept_fp16", ()))
     return BuildReport(built, source, tuple(written), scores, data, kept, parity)
 
@@ -165,6 +176,17 @@ def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
             f"{model} is {own.upper()} and {precision.upper()} is asked for",
             "give the FP32 file that it was made from",
         )
+    if own == "int8" and config.calibration is not None:
+        raise ConfigError(
+            f"{model} is INT8 already, and data to calibrate it were given",
+            "leave out --calibration-data, or give the FP32 file",
+        )
+    if spec.kind == "onnx" and config.tile_hw is not None:
+        raise ConfigError(
+            f"a tile of {config.tile_hw[1]}x{config.tile_hw[0]} px was asked for, and {model} "
+            f"takes {spec.tile_hw[1]}x{spec.tile_hw[0]} px",
+            "leave out --tile, or give the checkpoint",
+        )
     if precision == "int8" and own != "int8" and config.calibration is None:
         raise ConfigError(
             "INT8 is asked for without data",
@@ -173,13 +195,11 @@ def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
     return precision
 
 
-def _check_names(model: Path, output: Path) -> None:
-    if output.suffix not in (".engine", ".plan"):
-        raise ConfigError(
-            f"the engine is to be called {output.name}", "give a name that ends in .engine"
-        )
-    if output.resolve() == model.resolve():
-        raise ConfigError(f"{output} is the model itself", "give the engine another name")
+def _steps(spec: ModelSpec, precision: str) -> list[str]:
+    """Suffixes of the files that are written on the way."""
+    steps = [".fp32.onnx"] if spec.kind == "checkpoint" else []
+    own = "fp32" if spec.kind == "checkpoint" else spec.precision
+    return steps if precision == own else [*steps, f".{precision}.onnx"]
 
 
 def _export(model: Path, target: Path, config: BuildConfig) -> ModelSpec:
@@ -187,7 +207,7 @@ def _export(model: Path, target: Path, config: BuildConfig) -> ModelSpec:
         require(module, extra="export", purpose="building from a checkpoint")
     from edgecrack.export.graph import ExportConfig, export_checkpoint
 
-    return export_checkpoint(model, target, ExportConfig(config.tile_hw, config.batch))
+    return export_checkpoint(model, target, ExportConfig(config.tile_hw or _TILE_HW, config.batch))
 
 
 def _convert(
@@ -207,9 +227,9 @@ def _convert(
     progress("checking FP16", 0, 1)
     tiles, _ = labelled_tiles(config.calibration, spec, graph)
     half = checked_half(graph, tiles.pixels, spec.batch)
-    write_atomic(target, half.model.SerializeToString())
-    return write_sidecar(
+    return write_model(
         target,
+        half.model.SerializeToString(),
         dataclasses.replace(
             spec,
             precision="fp16",

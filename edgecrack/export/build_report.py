@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from edgecrack.calibration.summary import SCORE_HEADS, score_row
 from edgecrack.engine_info import EngineInfo
 from edgecrack.export.build import BuildReport
@@ -38,7 +40,8 @@ def report_text(report: BuildReport) -> str:
     lines += [f"warning: {text}" for text in built.warnings]
     lines += ["the same with NVIDIA's tool:", f"  {built.command}"]
     where = "next" if report.parity else "next, where it is to run"
-    lines.append(f"{where}: edgecrack stream --camera 0 --model {built.path}")
+    command = shlex.join(["edgecrack", "stream", "--camera", "0", "--model", str(built.path)])
+    lines.append(f"{where}: {command}")
     return "\n".join(lines)
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import ModelSpec, write_model
 from edgecrack.engine_info import EngineInfo, current_platform
 from edgecrack.errors import ExportError
 from edgecrack.export.engine_check import TensorTypes, check_precision
 from edgecrack.export.engine_command import trtexec_command
 from edgecrack.export.engine_config import EngineConfig, check_features
-from edgecrack.export.engine_files import check_output, read_model, write_engine
+from edgecrack.export.engine_files import check_output, read_model
 from edgecrack.export.engine_network import check_interface, parse_network, set_shapes
 from edgecrack.export.engine_progress import BuildControl, OnProgress, make_monitor, run_watched
 from edgecrack.export.engine_settings import (
@@ -100,7 +100,7 @@ def build_engine(
     engine_types = verify_engine(resolved.tensorrt, engine, description)
     return EngineBuild(
         path=output,
-        spec=write_engine(output, engine, description),
+        spec=write_model(output, engine, description),
         seconds=time.monotonic() - started,
         size_bytes=len(engine),
         types=job.types,

@@ -17,6 +17,8 @@ from edgecrack.export.engine_targets import AUTO, Resolved, Targets
 # tunes for the middle number.
 DYNAMIC_BATCH = (1, 8, 8)
 OPTIMIZATION_LEVELS = (0, 5)
+MOST_TILES = 4096
+MOST_WORKSPACE_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,18 @@ class EngineConfig:
         problem = None
         if self.flavour is not None and self.flavour not in FLAVOURS:
             problem = f"the TensorRT is {self.flavour!r}", f"give one of: {', '.join(FLAVOURS)}"
-        elif self.batch is not None and not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
+        elif self.batch is not None and not (
+            1 <= self.batch[0] <= self.batch[1] <= self.batch[2] <= MOST_TILES
+        ):
             problem = (
                 f"the tiles per call are {self.batch}",
-                "give least, best and most, from 1 on and none smaller than the one before",
+                f"give least, best and most, 1 to {MOST_TILES}, none smaller than the one before",
             )
-        elif self.workspace_mib is not None and self.workspace_mib < 1:
-            problem = f"the workspace is {self.workspace_mib} MiB", "give 1 or more"
+        elif self.workspace_mib is not None and not 1 <= self.workspace_mib <= MOST_WORKSPACE_MIB:
+            problem = (
+                f"the workspace is {self.workspace_mib} MiB",
+                f"give 1 to {MOST_WORKSPACE_MIB}",
+            )
         elif self.dla_core is not None and self.dla_core < 0:
             problem = f"the DLA core is {self.dla_core}", "give 0 or 1"
         elif self.optimization_level is not None and not (

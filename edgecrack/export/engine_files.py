@@ -8,12 +8,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, write_sidecar
+from edgecrack.artifacts import ModelSpec, read_verified_spec
 from edgecrack.errors import ConfigError, ModelFileError
-from edgecrack.files import output_error, write_atomic
+from edgecrack.files import output_error
 
 _OTHER_KINDS = (".onnx", ".json", ".safetensors")
 
@@ -66,26 +65,3 @@ def check_output(output: Path, timing_cache: Path | None) -> None:
             raise output_error(path, NotADirectoryError(errno.ENOTDIR, "its folder is a file"))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise output_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-
-
-def write_engine(output: Path, engine: bytes, description: ModelSpec) -> ModelSpec:
-    """Write an engine, then its sidecar; in between a loader refuses the engine.
-
-    Args:
-        output: the engine's file.
-        engine: its bytes.
-        description: its sidecar, but for the hash.
-
-    Returns:
-        The sidecar.
-
-    Raises:
-        OutputError: one of the two cannot be written; then the engine is gone, too.
-    """
-    write_atomic(output, engine)
-    try:
-        return write_sidecar(output, description)
-    except BaseException:
-        with suppress(OSError):
-            output.unlink()
-        raise

@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgecrack.artifacts import ModelSpec, write_sidecar
+from edgecrack.artifacts import ModelSpec, write_model
 from edgecrack.errors import ConfigError, ExportError
 from edgecrack.export.contract import INPUT_NAME, OPSET, OUTPUT_NAME
 from edgecrack.export.half import checked_half
 from edgecrack.export.lowering import LoweredNetwork
 from edgecrack.export.tidy import check_operators, tidy
-from edgecrack.files import write_atomic
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
+from edgecrack.model_target import check_model_target
 from edgecrack.training.checkpoints import load_network
 
 PARITY_LEVELS = 1  # largest difference from torch, of 255
@@ -81,14 +81,13 @@ def export_checkpoint(
         The description that went into the sidecar.
 
     Raises:
-        ConfigError: the target is the checkpoint itself.
+        ConfigError: the target is the checkpoint itself, or does not end in .onnx.
         ModelFileError: the checkpoint is missing or damaged.
         ExportError: the graph holds a foreign operator, or differs from torch by more than 1/255.
         OutputError: the file cannot be written.
     """
     config = config or ExportConfig()
-    if target.resolve() == checkpoint.resolve():
-        raise ConfigError(f"{target} is the checkpoint itself", "give the ONNX file another name")
+    check_model_target(target, (".onnx",), [checkpoint])
     network, spec = load_network(checkpoint)
     model = build_onnx(network, config)
     check_operators(model)
@@ -104,9 +103,9 @@ def export_checkpoint(
         half = checked_half(model, tiles, config.batch)
         serialised = half.model.SerializeToString()
         extra["fp16"] = half.to_dict()
-    write_atomic(target, serialised)
-    return write_sidecar(
+    return write_model(
         target,
+        serialised,
         dataclasses.replace(
             spec,
             kind="onnx",

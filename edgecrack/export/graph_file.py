@@ -25,6 +25,7 @@ def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
 
     Raises:
         ModelFileError: the file is no ONNX file, or of another precision.
+        ExportError: it holds an operator outside the contract.
         MissingDependencyError: the package onnx is not installed.
     """
     require("onnx", extra="quantize", purpose="changing a model's precision")
@@ -36,6 +37,8 @@ def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
         if spec.kind == "checkpoint":
             remedy = f"export it first: edgecrack export {path} -o model.onnx"
         raise ModelFileError(f"{path} is a model of kind {spec.kind!r}", remedy)
+    from edgecrack.export.tidy import check_operators
+
     if spec.precision != precision:
         raise ModelFileError(
             f"{path} is {spec.precision.upper()} and {precision.upper()} is needed",
@@ -52,9 +55,13 @@ def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
         onnx.checker.check_model(graph)
         if graph.opset_import[0].version < OPSET:  # files of edgecrack 0.1 have 18
             graph = onnx.version_converter.convert_version(graph, OPSET)
+        names = [node.name for node in graph.graph.node]
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError("its nodes have no names of their own")
     except Exception as error:  # protobuf's and onnx's own types are not public
         raise ModelFileError(
             f"{path} cannot be read as ONNX ({first_line(error)})",
             "export the model again with `edgecrack export`",
         ) from error
+    check_operators(graph)
     return graph

@@ -89,6 +89,8 @@ def _retype(tensor: TensorProto) -> None:
     if tensor.data_type != _FLOAT:
         return
     values = numpy_helper.to_array(tensor)
+    if np.isnan(values).any():
+        raise ExportError(f"{tensor.name} holds no number (NaN)", "train the network again")
     largest = float(np.abs(values).max()) if values.size else 0.0
     if not largest <= HALF_MAXIMUM:
         raise ExportError(

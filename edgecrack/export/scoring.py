@@ -126,7 +126,8 @@ def score_files(
         rows.append(Scored("fp32", _judge(expected, tiles, spec, expected)))
     if source != float_file:
         output = GraphRun(_rounded(source.read_bytes()), spec.batch)(tiles.pixels)
-        rows.append(Scored(spec.precision, _judge(output, tiles, spec, expected)))
+        compared = expected if float_file is not None else None
+        rows.append(Scored(spec.precision, _judge(output, tiles, spec, compared)))
     return tuple(rows), data
 
 
@@ -142,7 +143,10 @@ def _rounded(content: bytes) -> onnx.ModelProto | bytes:
 
 
 def _judge(
-    output: NDArray[np.uint8], tiles: TileSet, spec: ModelSpec, expected: NDArray[np.uint8]
+    output: NDArray[np.uint8],
+    tiles: TileSet,
+    spec: ModelSpec,
+    expected: NDArray[np.uint8] | None,
 ) -> Accuracy:
     return measure_accuracy(output, tiles.truth, spec.threshold, expected)
 

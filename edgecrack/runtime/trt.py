@@ -23,7 +23,7 @@ from edgecrack.errors import ConfigError, DeviceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.cuda_memory import Cuda, open_cuda
 from edgecrack.runtime.preflight import check_version
-from edgecrack.runtime.trt_cache import KernelCache
+from edgecrack.runtime.trt_cache import KernelCache, open_kernel_cache
 from edgecrack.runtime.trt_engine import LoadedEngine, load_engine, read_engine
 from edgecrack.runtime.trt_slot import Slot
 from edgecrack.tensorrt_module import TensorRT, find_tensorrt
@@ -162,8 +162,10 @@ class TensorRTRunner(ClosesItself):
         if self._config.cuda_graphs and has("IRuntimeConfig.cuda_graph_strategy"):
             strategies = self._tensorrt.module.CudaGraphStrategy
             runtime_config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
-        if self._config.runtime_cache and has("IRuntimeConfig.create_runtime_cache"):
-            self._kernels = KernelCache(runtime_config, self._path, self._spec.sha256)
+        if self._config.runtime_cache:
+            self._kernels = open_kernel_cache(
+                self._tensorrt, runtime_config, self._path, self._spec.sha256
+            )
         return runtime_config
 
     @property

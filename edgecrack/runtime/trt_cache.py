@@ -12,6 +12,7 @@ from typing import Any
 
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic
+from edgecrack.tensorrt_module import TensorRT
 
 _HEADER = b"edgecrack runtime cache 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -22,19 +23,17 @@ class KernelCache:
     """The compiled kernels of one engine, in memory and in their file.
 
     Args:
-        runtime_config: IRuntimeConfig of TensorRT for RTX, which will use and fill them.
+        cache: TensorRT's IRuntimeCache.
         engine: the engine's file.
         engine_sha256: its hash, hexadecimal.
     """
 
-    def __init__(self, runtime_config: Any, engine: Path, engine_sha256: str) -> None:
-        self._engine, self._sha256 = engine, engine_sha256
-        self._cache = runtime_config.create_runtime_cache()
+    def __init__(self, cache: Any, engine: Path, engine_sha256: str) -> None:
+        self._cache, self._engine, self._sha256 = cache, engine, engine_sha256
         self._known = read_runtime_cache(engine, engine_sha256)
         # Kernels of another GPU, driver or version are refused, and compiled anew.
         if self._known is not None and not self._cache.deserialize(self._known):
             self._known = None
-        runtime_config.set_runtime_cache(self._cache)
 
     def keep(self) -> str | None:
         """Write the kernels to their file, if there are new ones.
@@ -49,6 +48,31 @@ class KernelCache:
         if kernels == self._known:
             return None
         return write_runtime_cache(self._engine, self._sha256, kernels)
+
+
+def open_kernel_cache(
+    tensorrt: TensorRT, runtime_config: Any, engine: Path, engine_sha256: str
+) -> KernelCache | None:
+    """Give an engine's settings a cache, filled from its file.
+
+    Args:
+        tensorrt: the TensorRT that runs the engine.
+        runtime_config: its IRuntimeConfig, which will use and fill the cache.
+        engine: the engine's file.
+        engine_sha256: its hash, hexadecimal.
+
+    Returns:
+        None where this TensorRT has no such cache.
+    """
+    if not (
+        tensorrt.has("IRuntimeConfig.create_runtime_cache")
+        and tensorrt.has("IRuntimeConfig.set_runtime_cache")
+    ):
+        return None
+    cache = runtime_config.create_runtime_cache()
+    kernels = KernelCache(cache, engine, engine_sha256)
+    runtime_config.set_runtime_cache(cache)
+    return kernels
 
 
 def runtime_cache_path(engine: Path) -> Path:

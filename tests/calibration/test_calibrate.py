@@ -358,8 +358,9 @@ def test_a_model_that_was_changed_is_refused(
 @pytest.mark.parametrize(
     ("name", "error", "problem"),
     [
-        ("small.onnx", ConfigError, r"small\.onnx is the model itself; give the INT8 file another"),
-        ("../here/small.onnx", ConfigError, "is the model itself"),
+        ("small.onnx", ConfigError, r"would overwrite .*small\.onnx; give another name"),
+        ("../here/small.onnx", ConfigError, "would overwrite"),
+        ("int8.txt", ConfigError, "give a name that ends in .onnx"),
         ("folder", OutputError, "folder: it is a folder; give the path of a file"),
         ("none/int8.onnx", OutputError, "its folder does not exist; create the folder"),
     ],

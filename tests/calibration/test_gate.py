@@ -74,7 +74,7 @@ def test_the_excess_is_of_the_worst_score() -> None:
     assert Gate(0.5).excess(scores(90, 80), Accuracy(88, 45, 79)) == pytest.approx(4.5)
     assert Gate(0.5).excess(scores(90, 80), scores(88, 70)) == pytest.approx(9.5)
     assert Gate(0.5).excess(scores(90, 80), scores(88, 80)) == pytest.approx(1.5)
-    assert Gate(0.5).excess(scores(90, 80), scores(91, 80.2)) == pytest.approx(-0.7)
+    assert Gate(0.5).excess(scores(90, 80), Accuracy(91, 52, 80.2)) == pytest.approx(-0.7)
 
 
 def test_a_refusal_says_all_four_numbers_the_limit_and_what_was_tried() -> None:

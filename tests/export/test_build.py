@@ -21,12 +21,22 @@ from edgecrack.calibration.gate import Gate
 from edgecrack.calibration.sampler import SamplerConfig
 from edgecrack.data.synthetic import write_dataset
 from edgecrack.engine_info import EngineInfo
-from edgecrack.errors import AccuracyError, ConfigError, EdgecrackError, ExportError, ModelFileError
+from edgecrack.errors import (
+    AccuracyError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    EdgecrackError,
+    ExportError,
+    ModelFileError,
+    OutputError,
+)
 from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.graph_file import read_graph
+from edgecrack.runtime import cuda_memory, preflight
 from edgecrack.runtime import runner as runner_module
 from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
 
@@ -146,8 +156,8 @@ def test_int8_goes_through_calibration_and_gate(int8: tuple[BuildReport, list[st
     assert spec.calibration["tiles"] == 64
     assert list(report.kept_fp16) == spec.calibration["kept_fp16"]
     counts = report.engine.types.convolutions
-    assert counts["INT8"] == 45 - len(report.kept_fp16)
-    assert counts.get("HALF", 0) == len(report.kept_fp16)
+    assert counts["INT8"] == spec.calibration["int8_layers"] == 34 - len(report.kept_fp16)
+    assert counts["HALF"] == 45 - counts["INT8"]  # transposed, depthwise, one channel, and kept
     assert "FLOAT" not in counts
     names = [item.name for item in report.scores]
     assert names == ["fp32", "int8"]
@@ -234,8 +244,33 @@ def test_an_engine_that_computes_something_else_is_removed(
         def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
             return np.full_like(tiles, 200)
 
-    monkeypatch.setattr(runner_module, "open_runner", lambda path: Wrong())
+    real = runner_module.open_runner
+
+    def open_any(path: Path) -> Any:
+        return Wrong() if path.suffix == ".engine" else real(path)
+
+    monkeypatch.setattr(runner_module, "open_runner", open_any)
+    monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
+    monkeypatch.setattr(cuda_memory, "open_cuda", lambda: None)
     with pytest.raises(ExportError, match=r"differs from robot.int8.onnx by .*removed"):
+        build(int8[0].onnx_file, tmp_path / "robot.engine", config())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
+    int8: tuple[BuildReport, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = runner_module.open_runner
+
+    def open_any(path: Path) -> Any:
+        if path.suffix == ".engine":
+            raise DeviceError("the GPU fell off the bus", "start again")
+        return real(path)
+
+    monkeypatch.setattr(runner_module, "open_runner", open_any)
+    monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
+    monkeypatch.setattr(cuda_memory, "open_cuda", lambda: None)
+    with pytest.raises(ExportError, match=r"does not run: the GPU fell off the bus"):
         build(int8[0].onnx_file, tmp_path / "robot.engine", config())
     assert list(tmp_path.iterdir()) == []
 
@@ -270,6 +305,49 @@ class TestRefusals:
             build(BUNDLED_MODEL, tmp_path / name, config(precision))
         assert words in str(caught.value)
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_of_somebody_else_s_is_not_overwritten_on_the_way(self, tmp_path: Path) -> None:
+        need_rtx()
+        precious = tmp_path / "robot.fp16.onnx"
+        precious.write_text("precious")
+        with pytest.raises(OutputError, match="did not write"):
+            build(BUNDLED_MODEL, tmp_path / "robot.engine", config("fp16"))
+        assert precious.read_text() == "precious"
+
+    def test_the_model_is_not_overwritten_on_the_way(self, tmp_path: Path) -> None:
+        need_rtx()
+        model = tmp_path / "robot.fp16.onnx"
+        for suffix in ("", ".json"):
+            source = BUNDLED_MODEL.with_name(BUNDLED_MODEL.name + suffix)
+            model.with_name(model.name + suffix).write_bytes(source.read_bytes())
+        with pytest.raises(ConfigError, match="would overwrite"):
+            build(model, tmp_path / "robot.engine", config("fp16"))
+        assert read_verified_spec(model).precision == "fp32"
+
+    def test_data_that_cannot_be_read_leave_no_engine(self, tmp_path: Path) -> None:
+        need_rtx()
+        absent = CalibrationConfig(tmp_path / "absent")
+        with pytest.raises(DataError, match="does not exist"):
+            build(BUNDLED_MODEL, tmp_path / "robot.engine", config(calibration=absent))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_tile_belongs_to_a_checkpoint(self, tmp_path: Path) -> None:
+        need_rtx()
+        with pytest.raises(ConfigError, match="leave out --tile"):
+            build(BUNDLED_MODEL, tmp_path / "robot.engine", config(tile_hw=(64, 64)))
+
+    def test_what_the_tensorrt_cannot_do_is_refused_before_calibrating(
+        self, tmp_path: Path
+    ) -> None:
+        need_rtx()
+        absent = CalibrationConfig(tmp_path / "absent")
+        engine = EngineConfig(targets=parse_targets("sm86"), dla_core=0, batch=(1, 1, 1))
+        with pytest.raises(ConfigError, match="a DLA core was asked for"):
+            build(
+                BUNDLED_MODEL,
+                tmp_path / "robot.engine",
+                BuildConfig("int8", calibration=absent, engine=engine),
+            )
 
     def test_a_precision_of_no_name(self) -> None:
         with pytest.raises(ConfigError, match=r"'int4'.*fp32, fp16, int8"):

@@ -112,7 +112,8 @@ def test_the_dla_runs_what_it_can_and_the_gpu_the_rest(orin: FakeTensorRT, tmp_p
     [
         ({"dla_core": 2, "batch": (1, 1, 1)}, "fp16", "this machine has 2"),
         ({"dla_core": 0}, "fp16", "fixed number"),
-        ({"dla_core": 0, "batch": (1, 1, 1)}, "fp32", "FP16 and INT8"),
+        ({"dla_core": 0, "batch": (1, 1, 1)}, "fp32", "neither FP32 nor INT8"),
+        ({"dla_core": 0, "batch": (1, 1, 1)}, "int8", "neither FP32 nor INT8"),
         ({"hardware_compatible": True}, "fp16", "compute capability 8.7"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import read_verified_spec, sidecar_path
+from edgecrack.artifacts import read_verified_spec, sidecar_path, write_sidecar
 from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.calibrate import calibrate
 from edgecrack.calibration.config import CalibrationConfig
@@ -34,7 +35,7 @@ from edgecrack.export.scoring import (
 )
 from edgecrack.files import write_png
 from edgecrack.preprocess import preprocess
-from edgecrack.runtime import runner as runner_module
+from edgecrack.runtime import cuda_memory, preflight, runner
 from edgecrack.runtime.runner import open_runner
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
@@ -137,47 +138,67 @@ class Engine:
         return np.asarray(output - np.minimum(output, self._lost))
 
 
-def engine_beside(model: Path) -> Path:
-    engine = model.with_name("wall.engine")
-    for path in (engine, sidecar_path(engine)):
-        path.write_bytes(b"an engine")
-    return engine
+@pytest.fixture
+def engine(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Something that is described as an engine, on a machine that has a GPU for it."""
+    monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
+    monkeypatch.setattr(cuda_memory, "open_cuda", lambda: None)
+    path = model.with_name("wall.engine")
+    path.write_bytes(b"an engine")
+    write_sidecar(path, dataclasses.replace(read_verified_spec(model), kind="engine"))
+    return path
 
 
 def test_an_engine_that_computes_the_same_is_left_alone(
-    model: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = engine_beside(model)
-    monkeypatch.setattr(runner_module, "open_runner", lambda path: Engine(model, 0))
+    monkeypatch.setattr(runner, "open_runner", lambda path: Engine(model, 0))
     found = check_parity(engine, model, read_verified_spec(model))
     assert found == Parity(WALLS, 0, 0.0)
     assert engine.exists()
 
 
 def test_an_engine_that_computes_something_else_is_removed(
-    model: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = engine_beside(model)
-    monkeypatch.setattr(runner_module, "open_runner", lambda path: Engine(model, 99))
-    with pytest.raises(
-        ExportError, match=r"differs from small\.fp32\.onnx by \d+\.\d\d/255"
-    ) as one:
+    monkeypatch.setattr(runner, "open_runner", lambda path: Engine(model, 99))
+    with pytest.raises(ExportError, match=r"from small\.fp32\.onnx by \d+\.\d\d/255") as caught:
         check_parity(engine, model, read_verified_spec(model))
-    assert "was removed" in one.value.problem
+    assert "was removed" in caught.value.problem
     assert not engine.exists()
     assert not sidecar_path(engine).exists()
     assert model.exists()
 
 
-@pytest.mark.parametrize("error", [ModelFileError, MissingDependencyError, DeviceError])
-def test_an_engine_for_another_machine_is_not_judged(
-    model: Path, monkeypatch: pytest.MonkeyPatch, error: type[EdgecrackError]
+@pytest.mark.parametrize("error", [ModelFileError, DeviceError])
+def test_an_engine_that_does_not_run_where_it_should_is_removed(
+    model: Path,
+    engine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[EdgecrackError],
 ) -> None:
     def refuse(path: Path) -> None:
+        raise error("it broke", "mend it")
+
+    monkeypatch.setattr(runner, "open_runner", refuse)
+    with pytest.raises(ExportError, match="does not run: it broke; it was removed; mend it"):
+        check_parity(engine, model, read_verified_spec(model))
+    assert not engine.exists()
+
+
+@pytest.mark.parametrize("error", [ModelFileError, MissingDependencyError, DeviceError])
+@pytest.mark.parametrize("asked", ["check_engine", "open_cuda"])
+def test_an_engine_for_another_machine_is_not_judged(
+    model: Path,
+    engine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[EdgecrackError],
+    asked: str,
+) -> None:
+    def refuse(*given: object) -> None:
         raise error("no GPU", "bring one")
 
-    engine = engine_beside(model)
-    monkeypatch.setattr(runner_module, "open_runner", refuse)
+    monkeypatch.setattr(preflight if asked == "check_engine" else cuda_memory, asked, refuse)
     assert check_parity(engine, model, read_verified_spec(model)) is None
     assert engine.exists()
 

@@ -25,7 +25,7 @@ from edgecrack.export.tidy import ALLOWED_OPERATORS, QUANTIZATION_OPERATORS
 from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from tests.model.networks import lively_network
 
-FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}
+FLOATS: set[int] = {TensorProto.FLOAT, TensorProto.FLOAT16}
 # Operator -> types that its first input may have.
 SUPPORTED: dict[str, set[int]] = {
     "Add": FLOATS,

@@ -1,0 +1,51 @@
+"""Where a model file may be written: asked before any work, so that nothing of a user's is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecrack.artifacts import sidecar_path
+from edgecrack.errors import ConfigError, OutputError
+from edgecrack.files import output_error
+
+
+def check_model_target(
+    target: Path,
+    suffixes: Sequence[str],
+    inputs: Sequence[Path] = (),
+    *,
+    implied: bool = False,
+) -> None:
+    """Refuse a place that a model file must not be written to.
+
+    Args:
+        target: the model file; its sidecar comes beside it.
+        suffixes: what its name may end in, as in (".onnx",).
+        inputs: model files that the command reads.
+        implied: the user did not name the file; then one that edgecrack did not write stays.
+
+    Raises:
+        ConfigError: the name has another suffix, or is that of an input or its sidecar.
+        OutputError: its folder is missing, it is a folder, or it is somebody else's file.
+    """
+    written = {os.path.realpath(target), os.path.realpath(sidecar_path(target))}
+    for path in inputs:
+        if written & {os.path.realpath(path), os.path.realpath(sidecar_path(path))}:
+            raise ConfigError(f"writing {target} would overwrite {path}", "give another name")
+    if target.is_dir():
+        raise output_error(target, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    if target.suffix not in suffixes:
+        raise ConfigError(
+            f"the file is to be called {target.name!r}",
+            f"give a name that ends in {' or '.join(suffixes)}",
+        )
+    if not target.parent.is_dir():
+        raise output_error(target, FileNotFoundError(errno.ENOENT, "its folder does not exist"))
+    if implied and target.exists() and not sidecar_path(target).exists():
+        raise OutputError(
+            f"{target} would be written on the way, and is a file that edgecrack did not write",
+            "move it away, or give the engine another name",
+        )
