@@ -24,7 +24,7 @@ def report_text(report: BuildReport) -> str:
     gpus = ", ".join(f"SM{item.replace('.', '')}" for item in info.compute_capabilities)
     facts = [
         ("engine", f"{built.path} ({built.size_bytes / 1e6:.2f} MB)"),
-        ("precision", f"{built.spec.precision.upper()}, verified: {_convolutions(report)}"),
+        ("precision", f"{built.spec.precision.upper()}, verified from {_convolutions(report)}"),
         ("for", f"{gpus}; {info.flavour} {info.version}, {info.platform}"),
         ("tiles per call", "{} to {}, tuned for {}".format(*_batch(info))),
         ("built in", f"{built.seconds:.1f} s"),
@@ -33,7 +33,7 @@ def report_text(report: BuildReport) -> str:
     ]
     facts.append(("run here", _parity(report)))
     if built.spec.precision == "int8":
-        kept = ", ".join(report.kept_fp16) or "none"
+        kept = ", ".join(report.kept_fp16) or "none but those that always are"
         facts.append(("kept in FP16", kept))
     width = max(len(name) for name, _ in facts)
     lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
@@ -53,7 +53,13 @@ def _batch(info: EngineInfo) -> tuple[int, int, int]:
 def _convolutions(report: BuildReport) -> str:
     counts = report.engine.types.convolutions
     words = [f"{count} {name}" for name, count in counts.items()]
-    return f"convolutions {', '.join(words)}"
+    text = f"the network: convolutions {', '.join(words)}"
+    found = report.engine.engine_types
+    if found:
+        text += "; from the engine: outputs " + ", ".join(
+            f"{n} {name}" for name, n in found.items()
+        )
+    return text
 
 
 def _parity(report: BuildReport) -> str:

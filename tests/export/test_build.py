@@ -167,7 +167,7 @@ def test_int8_goes_through_calibration_and_gate(int8: tuple[BuildReport, list[st
     for stage in ("sampling tiles", "collecting ranges", "scoring"):
         assert stage in stages
     text = report_text(report)
-    assert "INT8, verified: convolutions" in text
+    assert "INT8, verified from the network: convolutions" in text
     assert "kept in FP16" in text
 
 
