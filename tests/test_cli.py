@@ -23,6 +23,7 @@ from edgecrack import __version__, cli
 from edgecrack.runtime.runner import BUNDLED_MODEL
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
     "train", "evaluate", "export", "calibrate", "build-engine", "stream", "predict", "doctor"
 ]  # fmt: skip
@@ -211,6 +212,27 @@ class TestOtherCommandsRefuse:
             (["export", "file", "-o", "x.onnx", "--batch", "0"], 2, "batch is 0", "dynamic"),
             (["export", "file", "-o", "x.onnx", "--batch", "-1"], 2, "'-1'", "whole number"),
             (["export", "file", "-o", "file/x.onnx"], 6, "file", "give"),
+            (["export", "file", "-o", "x.onnx", "--precision", "int8"], 2, "'int8'", "calibrate"),
+            (["export", "file", "-o", "x.bin"], 2, "'x.bin'", "ends in .onnx"),
+            (["calibrate", "no.onnx", "--data", "set", "-o", "x.onnx"], 4, "no.onnx", "path"),
+            (["calibrate", MODEL, "--data", "no", "-o", "x.onnx"], 3, "no does not", "path"),
+            (["calibrate", MODEL, "--data", "empty", "-o", "x.onnx"], 3, "no images", "give a"),
+            (["calibrate", MODEL, "--data", "set", "-o", "x.onnx"], 3, "few images", "at least 3"),
+            (["calibrate", MODEL, "--data", "set", "-o", MODEL], 2, "overwrite", "another name"),
+            (["calibrate", "m", "--data", "d", "-o", "x.onnx", "--method", "x"], 2, "'x'", "mse"),
+            (["calibrate", "m", "--data", "d", "-o", "x.onnx", "--max-drop", "nan"], 2, "nan", "0"),
+            (["calibrate", "m", "--data", "d", "-o", "x.onnx", "--tiles", "9"], 2, "is 9", "64 to"),
+            (["calibrate", "m", "--data", "d", "-o", "x.onnx", "--seed", "-1"], 2, "-1", "0 or"),
+            (["build-engine", "m", "-o", "x.engine", "--target", "x"], 2, "'x'", "sm86"),
+            (["build-engine", "m", "-o", "x.engine", "--batch", "1,2"], 2, "'1,2'", "1,8,8"),
+            (["build-engine", "m", "-o", "x.engine", "--batch", "9" * 99], 2, "999", "digits"),
+            (["build-engine", "m", "-o", "x.engine", "--batch", "0"], 2, "(0, 0, 0)", "1 to 4096"),
+            (["build-engine", "m", "-o", "x.engine", "--workspace", "0"], 2, "0 MiB", "give 1"),
+            (["build-engine", "m", "-o", "x.engine", "--precision", "int4"], 2, "'int4'", "int8"),
+            (["build-engine", "m", "-o", "x.engine", "--tensorrt", "x"], 2, "'x'", "tensorrt_rtx"),
+            (["build-engine", "m", "-o", "x.engine", "--method", "x"], 2, "'x'", "entropy"),
+            (["build-engine", "m", "-o", "x.engine", "--dla", "-1"], 2, "-1", "0 or 1"),
+            (["build-engine", "m", "-o", "x.engine", "--optimization-level", "9"], 2, "9", "5"),
             (["train", "--out", "r"], 2, "no training data", "--data DIR"),
             (["train", "--data", "d", "--out", ""], 2, "out is empty", "may be unset"),
             (["train", "--data", "set", "--out", "set"], 2, "set is the dataset", "runs/NAME"),

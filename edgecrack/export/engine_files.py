@@ -55,7 +55,7 @@ def check_output(output: Path, timing_cache: Path | None) -> None:
             "give a name that ends in .engine",
         )
     for path in filter(None, (output, timing_cache)):
-        folder = path.resolve().parent
+        folder = Path(os.path.realpath(path)).parent
         if path.is_dir():
             raise output_error(path, IsADirectoryError(errno.EISDIR, "it is a folder"))
         if not folder.exists():
