@@ -5,9 +5,12 @@ Prints nothing. What TensorRT passes in comes from any of its threads.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+Made = TypeVar("Made")
 _SHOWN_ERRORS = 3
 _KEPT_MESSAGES = 64
 _SHOWN_CHARACTERS = 400
@@ -64,6 +67,26 @@ def make_logger(trt: Any) -> tuple[Any, BuildLog]:
                 log.add(log.errors, message)
 
     return Logger(), log
+
+
+def construct(factory: Callable[[Any], Made], logger: Any) -> Made:
+    """Make a Builder or Runtime while Python's cycle collector rests.
+
+    TensorRT calls the logger while it holds a lock of its own. If the collector runs in that call
+    and finds an older Builder or Runtime that was left in a cycle, as by an exception that
+    somebody kept, its end waits for the same lock, for ever.
+
+    Args:
+        factory: `trt.Builder` or `trt.Runtime`.
+        logger: its only argument.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return factory(logger)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _shorten(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from edgecrack.export.engine_settings import (
 )
 from edgecrack.export.engine_targets import Resolved, resolve_targets
 from edgecrack.export.engine_verify import verify_engine
-from edgecrack.tensorrt_log import BuildLog, make_logger
+from edgecrack.tensorrt_log import BuildLog, construct, make_logger
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,11 @@ def build_engine(
     description = dataclasses.replace(
         description, extra={**spec.extra, "convolutions": dict(job.types.convolutions)}
     )
-    engine_types = verify_engine(resolved.tensorrt, engine, description)
+    try:
+        engine_types = verify_engine(resolved.tensorrt, engine, description)
+    except ExportError as error:
+        traceback.clear_frames(error.__traceback__)  # as `run_watched` does
+        raise
     return EngineBuild(
         path=output,
         spec=write_model(output, engine, description),
@@ -190,7 +195,7 @@ def _describe(
 
 def _make_builder(trt: Any, logger: Any, log: BuildLog) -> Any:
     try:
-        return trt.Builder(logger)
+        return construct(trt.Builder, logger)
     except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
         raise ExportError(
             f"TensorRT cannot start: {log.reason()}",

@@ -7,6 +7,7 @@ is told of progress in the caller's thread, where Ctrl-C arrives, too.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -93,6 +94,9 @@ def run_watched(
         try:
             results.append(build())
         except BaseException as error:
+            # The frames hold TensorRT's objects, for as long as somebody keeps the error; they are
+            # to end here and now, and not when Python's collector comes by (`construct`).
+            traceback.clear_frames(error.__traceback__)
             failures.append(error)
         finally:
             finished.set()
@@ -108,7 +112,11 @@ def run_watched(
         finished.wait()
         raise
     if failures:
-        raise failures[0]
+        failure = failures.pop()
+        try:
+            raise failure
+        finally:
+            del failure  # it would hold this frame, and this frame it
     return results[0]
 
 

@@ -17,7 +17,7 @@ from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import ExportError
 from edgecrack.export.contract import INPUT_NAME, OUTPUT_NAME
 from edgecrack.gpu import gpu_devices
-from edgecrack.tensorrt_log import make_logger
+from edgecrack.tensorrt_log import construct, make_logger
 from edgecrack.tensorrt_module import TensorRT
 
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"
@@ -48,7 +48,7 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mappin
     info = EngineInfo.from_dict(spec.engine)
     logger, log = make_logger(tensorrt.module)
     try:
-        runtime = tensorrt.module.Runtime(logger)
+        runtime = construct(tensorrt.module.Runtime, logger)
     except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
         raise ExportError(f"TensorRT's runtime does not start: {log.reason()}", _REMEDY) from error
     if "MALFORMED_ENGINE" in engine_problems(tensorrt, runtime, content):

@@ -14,7 +14,7 @@ from typing import Any
 from edgecrack.artifacts import ModelSpec
 from edgecrack.engine_info import EngineInfo, rebuild_command
 from edgecrack.errors import DeviceError, ModelFileError
-from edgecrack.tensorrt_log import BuildLog, make_logger
+from edgecrack.tensorrt_log import BuildLog, construct, make_logger
 from edgecrack.tensorrt_module import TensorRT
 
 INPUT, OUTPUT = "tiles", "crack"
@@ -132,7 +132,7 @@ def _expected(trt: Any, spec: ModelSpec, batch: int) -> list[Tensor]:
 
 def _make_runtime(tensorrt: TensorRT, logger: Any, log: BuildLog) -> Any:
     try:
-        return tensorrt.module.Runtime(logger)
+        return construct(tensorrt.module.Runtime, logger)
     except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
         raise DeviceError(
             f"{tensorrt.flavour} {tensorrt.version} does not start ({log.reason()})",

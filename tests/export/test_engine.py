@@ -268,7 +268,9 @@ def test_an_interrupted_build_leaves_the_old_engine(
 
 
 CHILD = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from pathlib import Path
 from edgecrack.export.engine import build_engine
 from edgecrack.export.engine_config import EngineConfig
