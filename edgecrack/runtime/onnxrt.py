@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.runner import check_tiles
 
 _INPUT, _OUTPUT = "tiles", "crack"
 _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one sentence
@@ -110,17 +111,7 @@ class OnnxRuntimeRunner(ClosesItself):
         """
         if self._session is None:
             raise ConfigError("the runner is closed", "open the model again")
-        expected = (1, *self._spec.tile_hw)
-        if (
-            tiles.dtype != np.uint8
-            or tiles.ndim != 4
-            or tiles.shape[1:] != expected
-            or not len(tiles)
-        ):
-            raise ConfigError(
-                f"tiles are {tiles.dtype} of shape {tiles.shape}",
-                f"give uint8 [N, {', '.join(map(str, expected))}]",
-            )
+        check_tiles(tiles, self._spec.tile_hw)
         size = self._spec.batch or min(len(tiles), _MAX_BATCH)
         result = np.empty_like(tiles)
         for first in range(0, len(tiles), size):

@@ -48,6 +48,24 @@ class Runner(Protocol):
         """Close."""
 
 
+def check_tiles(tiles: NDArray[np.uint8], tile_hw: tuple[int, int]) -> None:
+    """Refuse what no runner can run.
+
+    Args:
+        tiles: to be uint8 [N, 1, H, W], N from 1.
+        tile_hw: H and W of the model.
+
+    Raises:
+        ConfigError: another dtype or shape, or no tiles.
+    """
+    expected = (1, *tile_hw)
+    if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1:] != expected or not len(tiles):
+        raise ConfigError(
+            f"tiles are {tiles.dtype} of shape {tiles.shape}",
+            f"give uint8 [N, {', '.join(map(str, expected))}]",
+        )
+
+
 def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runner:
     """Open a model file: an ONNX file on the CPU, an engine on the first GPU.
 

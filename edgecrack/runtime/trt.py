@@ -23,6 +23,7 @@ from edgecrack.errors import ConfigError, DeviceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.cuda_memory import Cuda, open_cuda
 from edgecrack.runtime.preflight import check_version
+from edgecrack.runtime.runner import check_tiles
 from edgecrack.runtime.trt_cache import KernelCache, open_kernel_cache
 from edgecrack.runtime.trt_engine import LoadedEngine, load_engine, read_engine
 from edgecrack.runtime.trt_slot import Slot
@@ -194,7 +195,7 @@ class TensorRTRunner(ClosesItself):
         with self._lock:
             if not self._is_open:
                 raise ConfigError("the runner is closed", "open the model again")
-            self._check_tiles(tiles)
+            check_tiles(tiles, self._spec.tile_hw)
             if self._loaded is not None:
                 self._loaded.log.clear()
             with self._cuda.current():
@@ -204,19 +205,6 @@ class TensorRTRunner(ClosesItself):
                     for slot in self._slots:
                         slot.abandon()
                     raise
-
-    def _check_tiles(self, tiles: NDArray[np.uint8]) -> None:
-        expected = (1, *self._spec.tile_hw)
-        if (
-            tiles.dtype != np.uint8
-            or tiles.ndim != 4
-            or tiles.shape[1:] != expected
-            or not len(tiles)
-        ):
-            raise ConfigError(
-                f"tiles are {tiles.dtype} of shape {tiles.shape}",
-                f"give uint8 [N, {', '.join(map(str, expected))}]",
-            )
 
     def _run(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         result = np.empty(tiles.shape, np.uint8)
