@@ -22,7 +22,8 @@ LIBRARIES = ("pycuda", "cuda-python")
 NON_BLOCKING = 1
 _HOW_TO_INSTALL = (
     "run: pip install pycuda (on a Jetson; it is compiled there and needs the CUDA toolkit), or, "
-    "without a compiler, cuda-python of the machine's CUDA version, which `edgecrack doctor` names"
+    "without a compiler: pip install cuda-python (on JetPack 6, which has CUDA 12: "
+    "'cuda-python<13')"
 )
 
 

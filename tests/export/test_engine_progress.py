@@ -59,10 +59,15 @@ def until_cancelled(control: BuildControl, ended: threading.Event) -> Callable[[
 
 def test_control_c_waits_until_the_build_has_ended() -> None:
     control, ended = BuildControl(), threading.Event()
-    # From a thread, so that it may arrive while this one waits, as at a terminal.
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_watched(until_cancelled(control, ended), control, None)
+    # A shell's background jobs, and what they start, ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        # From a thread, so that it may arrive while this one waits, as at a terminal.
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_watched(until_cancelled(control, ended), control, None)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.is_set()
 
 
