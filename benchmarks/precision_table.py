@@ -57,7 +57,7 @@ def main() -> None:
             for targets in TARGETS:
                 config = BuildConfig(
                     precision,
-                    calibration,
+                    calibration if source == given.model else None,
                     engine=EngineConfig(targets=parse_targets(targets), flavour="tensorrt_rtx"),
                 )
                 report = build(source, folder / f"{precision}-{targets}.engine", config)
