@@ -101,6 +101,9 @@ def main() -> None:
             }
             for cost in costs
         },
+        "left_out": {
+            name: round(share / total, 5) for name, share in work.items() if name not in layers
+        },
         "keeping": kept_rows,
     }
     write_result("layer_costs", figures, "onnxruntime", "onnx")

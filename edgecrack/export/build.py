@@ -214,12 +214,11 @@ def _convert(
     source: Path, target: Path, precision: str, config: BuildConfig, progress: Progress
 ) -> ModelSpec:
     """Make the FP16 or INT8 file of an FP32 one."""
+    require("onnx", extra="quantize", purpose="changing a model's precision")
     if precision == "int8" and config.calibration is not None:
-        require("onnx", extra="quantize", purpose="changing a model's precision")
         from edgecrack.calibration.calibrate import calibrate
 
         return calibrate(source, target, config.calibration, progress).spec
-    require("onnx", extra="quantize", purpose="changing a model's precision")
     from edgecrack.export.half import checked_half
 
     spec = read_verified_spec(source)
