@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.runtime.encodings import Encodings
+from edgecrack.runtime.position.pose import Position
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -31,6 +34,8 @@ class Frame:
         live: from a live source, so `capture_time_ns` is the moment that the picture shows.
         monotonic_ns: `time.monotonic_ns` at the same moment. Latency is measured with it,
             since a robot's wall clock jumps when it first hears from a time server.
+        jpeg: the picture as the source delivered it, where that was a JPEG of exactly this
+            image; recorded as it is.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
@@ -41,6 +46,7 @@ class Frame:
     media_time_ms: float | None = None
     live: bool = False
     monotonic_ns: int = field(default_factory=time.monotonic_ns)
+    jpeg: bytes | None = field(default=None, repr=False)
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -73,6 +79,11 @@ class FrameResult:
         latency_ms: from the capture to this result. A recording is read ahead, so there it is the
             time that preparing, inferring and measuring took, without waiting in queues.
         inference_ms: the share of the detector's `infer`.
+        threshold: the decision threshold that gave `mask`; it may change while a stream runs.
+        inspected_ratio: share of the frame's pixels that the network saw, 0 to 1; below 1 only
+            where an overloaded stream leaves tiles out. The rest counts as no crack in `mask`.
+        position: where the robot was, if known.
+        encodings: the frame and mask as bytes, made once for all outputs.
     """
 
     frame: Frame
@@ -82,8 +93,20 @@ class FrameResult:
     regions: tuple[Region, ...]
     latency_ms: float
     inference_ms: float
+    threshold: float = 0.5
+    inspected_ratio: float = 1.0
+    position: Position | None = None
+    encodings: Encodings = field(default_factory=Encodings, repr=False, compare=False)
 
     @property
     def crack_ratio(self) -> float:
         """Share of the frame's pixels that are crack, 0 to 1."""
         return self.crack_pixels / self.mask.size
+
+    def jpeg(self) -> bytes:
+        """The frame, without drawings, as JPEG."""
+        return self.frame.jpeg or self.encodings.jpeg(self.frame.image)
+
+    def mask_png(self) -> bytes:
+        """The mask as PNG."""
+        return self.encodings.mask_png(self.mask)

@@ -140,7 +140,7 @@ class PipelineRun:
         except TimedOut:
             raise self._stuck_outputs() from None
         self._stats.add(result)
-        self._stats.set_drops(self._frames.replaced + self._prepared.replaced)
+        self._stats.set_counts(drops=self._frames.replaced + self._prepared.replaced)
         self._frames_done += 1
 
     def _show_progress(self) -> None:

@@ -16,10 +16,10 @@ from edgecrack.files import make_folder, write_png
 from edgecrack.images import IMAGE_SUFFIXES
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.folder_source import ImagesSource, images_in
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.overlay import draw_overlay
+from edgecrack.runtime.sources.folder import ImagesSource, images_in
 
 KINDS = ("prob", "mask", "overlay")
 

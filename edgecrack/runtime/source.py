@@ -15,8 +15,7 @@ from typing import Protocol
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
-
-DEFAULT_TIMEOUT_MS = 5_000
+from edgecrack.runtime.sources.options import SourceOptions
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
@@ -32,6 +31,7 @@ class Source(Protocol):
         name: what to call it in messages and results; never holds credentials.
         frame_rate_hz: frames per second of the recording or camera, None if unknown.
         frame_count: frames in the recording or folder, None if unknown or endless.
+        corrupt_frames: frames so far that arrived damaged and were left out.
     """
 
     @property
@@ -54,10 +54,15 @@ class Source(Protocol):
         """Number of frames, None if unknown."""
         ...
 
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames so far that arrived damaged and were left out."""
+        ...
+
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a recording.
 
-        Waits no longer than the timeout given to `open_source`.
+        Waits no longer than the options' timeout.
 
         Raises:
             SourceError: the frame cannot be read, or a live source stopped.
@@ -82,7 +87,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(uri: str | os.PathLike[str], timeout_ms: int = DEFAULT_TIMEOUT_MS) -> Source:
+def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
     """Open a source by its address.
 
     Args:
@@ -90,8 +95,7 @@ def open_source(uri: str | os.PathLike[str], timeout_ms: int = DEFAULT_TIMEOUT_M
             `rtsp://`, `rtsps://`, `http://` or `https://` (MJPEG streams and recordings);
             `camera:0` or `/dev/video0`; `demo`, a synthetic wall, also as
             `demo?frames=240&seed=7&live=1`.
-        timeout_ms: longest wait for a camera or network stream to open, and then for each
-            frame.
+        options: size, rate, flip and the like; None takes the defaults.
 
     Raises:
         SourceError: the address is of no known kind, or the source cannot be opened. Nothing
@@ -99,11 +103,13 @@ def open_source(uri: str | os.PathLike[str], timeout_ms: int = DEFAULT_TIMEOUT_M
     """
     # Imported here: each of these needs cv2, which `import edgecrack` must not load.
     from edgecrack.images import IMAGE_SUFFIXES
-    from edgecrack.runtime.camera_source import open_camera
-    from edgecrack.runtime.demo_source import open_demo
-    from edgecrack.runtime.folder_source import ImagesSource
-    from edgecrack.runtime.video_source import open_stream, open_video_file
+    from edgecrack.runtime.sources.camera import open_camera
+    from edgecrack.runtime.sources.demo import open_demo
+    from edgecrack.runtime.sources.folder import ImagesSource
+    from edgecrack.runtime.sources.video import open_stream, open_video_file
 
+    options = options or SourceOptions()
+    timeout_ms = options.timeout_ms
     address = os.fspath(uri).strip()
     if not address:
         raise SourceError("the source is empty", _KINDS)

@@ -20,6 +20,29 @@ RECENT_S = 3.0
 LATENCY_WINDOW_FRAMES = 512
 
 EndReason = Literal["end of source", "max frames", "stopped", "failed"]
+SourceState = Literal["connecting", "live", "lost", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """How a source is doing.
+
+    Attributes:
+        state: "connecting" before the first frame, "live" while frames come, "lost" while they
+            do not and it is tried again, "ended" when no more will come.
+        reconnects: as in `StatsSnapshot`; so are the others.
+        stalls: times that it delivered nothing for too long.
+        open_failures: attempts to open it that failed.
+        corrupt_frames: frames that arrived damaged and were left out.
+        size_changes: times that the frames' size changed.
+    """
+
+    state: SourceState = "connecting"
+    reconnects: int = 0
+    stalls: int = 0
+    open_failures: int = 0
+    corrupt_frames: int = 0
+    size_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +62,19 @@ class StatsSnapshot:
         frames_with_cracks: frames with at least one crack pixel.
         drops: frames that a live source delivered but that were replaced by newer ones.
         elapsed_s: seconds since the start.
+        skipped: frames left out on purpose, to keep to a target rate or while paused.
+        stale: results thrown away because they were older than allowed.
+        shedding: what an overloaded stream leaves out now; "nothing" as a rule.
+        inspected_ratio: share of the last frame's pixels that the network saw.
+        threshold: decision threshold of the last frame.
+        paused: a person paused the inspection.
+        findings: groups of successive frames with cracks.
+        source_state: of `SourceHealth`.
+        reconnects: times that a lost source delivered again.
+        stalls: times that an open source delivered nothing for too long.
+        open_failures: attempts to open the source that failed.
+        corrupt_frames: frames that arrived damaged and were left out.
+        size_changes: times that the frames' size changed.
     """
 
     frames: int
@@ -52,10 +88,26 @@ class StatsSnapshot:
     frames_with_cracks: int
     drops: int
     elapsed_s: float
+    skipped: int = 0
+    stale: int = 0
+    shedding: str = "nothing"
+    inspected_ratio: float = 1.0
+    threshold: float = 0.5
+    paused: bool = False
+    findings: int = 0
+    source_state: SourceState = "connecting"
+    reconnects: int = 0
+    stalls: int = 0
+    open_failures: int = 0
+    corrupt_frames: int = 0
+    size_changes: int = 0
 
-    def to_dict(self) -> dict[str, int | float]:
-        """Plain numbers, rounded to what is worth reading."""
-        return {key: round(value, 3) for key, value in asdict(self).items()}
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, rounded to what is worth reading."""
+        return {
+            key: round(value, 3) if isinstance(value, float) else value
+            for key, value in asdict(self).items()
+        }
 
 
 class StreamStats:
@@ -73,7 +125,12 @@ class StreamStats:
         self._latencies_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
         self._inferences_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
         self._frames = 0
-        self._drops = 0
+        self._drops = self._skipped = self._stale = self._findings = 0
+        self._shedding = "nothing"
+        self._paused = False
+        self._inspected_ratio = 1.0
+        self._threshold = 0.0
+        self._health = SourceHealth()
         self._crack_pixels = 0
         self._crack_pixels_total = 0
         self._frames_with_cracks = 0
@@ -88,11 +145,23 @@ class StreamStats:
             self._crack_pixels = result.crack_pixels
             self._crack_pixels_total += result.crack_pixels
             self._frames_with_cracks += result.crack_pixels > 0
+            self._inspected_ratio = result.inspected_ratio
+            self._threshold = result.threshold
 
-    def set_drops(self, drops: int) -> None:
-        """Set the number of frames dropped since the start."""
+    def add_stale(self) -> None:
+        """Count one result that was too old to be published."""
         with self._lock:
-            self._drops = drops
+            self._stale += 1
+
+    def set_counts(self, *, drops: int, skipped: int = 0, findings: int = 0) -> None:
+        """Set the numbers since the start of frames dropped and skipped, and of findings."""
+        with self._lock:
+            self._drops, self._skipped, self._findings = drops, skipped, findings
+
+    def set_state(self, health: SourceHealth, shedding: str, paused: bool) -> None:
+        """Set how the source is doing, what is left out, and whether the stream is paused."""
+        with self._lock:
+            self._health, self._shedding, self._paused = health, shedding, paused
 
     def snapshot(self) -> StatsSnapshot:
         """The counters as they are now."""
@@ -111,6 +180,19 @@ class StreamStats:
                 crack_pixels_total=self._crack_pixels_total,
                 frames_with_cracks=self._frames_with_cracks,
                 drops=self._drops,
+                skipped=self._skipped,
+                stale=self._stale,
+                shedding=self._shedding,
+                inspected_ratio=self._inspected_ratio,
+                threshold=self._threshold,
+                paused=self._paused,
+                findings=self._findings,
+                source_state=self._health.state,
+                reconnects=self._health.reconnects,
+                stalls=self._health.stalls,
+                open_failures=self._health.open_failures,
+                corrupt_frames=self._health.corrupt_frames,
+                size_changes=self._health.size_changes,
                 elapsed_s=elapsed_s,
             )
 

@@ -65,6 +65,7 @@ class ScriptedSource(ClosesItself):
         self.frame_rate_hz: float | None = 25.0
         self.frame_count = frame_count
         self.delivered = 0
+        self.corrupt_frames = 0
         self.exhausted = threading.Event()
         self._count = count
         self._before_read = before_read or (lambda index: None)

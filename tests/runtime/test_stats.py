@@ -57,7 +57,7 @@ def test_crack_counts() -> None:
     shown = [result_of(frame(0)), result_of(frame(1)), result_of(frame(2, empty))]
     for result in shown:
         stats.add(result)
-    stats.set_drops(3)
+    stats.set_counts(drops=3)
     snapshot = stats.snapshot()
     assert snapshot.crack_pixels == 0
     assert snapshot.crack_pixels_total == 6 * 8 + 6 * 10

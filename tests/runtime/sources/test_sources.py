@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecrack.errors import SourceError
-from edgecrack.runtime.folder_source import natural_key, unique_names
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.folder import natural_key, unique_names
 from tests.runtime.fakes import HW, Image, picture, write_video
 
 

@@ -39,6 +39,7 @@ class ImagesSource(ClosesItself):
         self.frame_count: int | None = len(paths)
         self._frames = list(zip(paths, unique_names(paths), strict=True))
         self._next = 0
+        self.corrupt_frames = 0
 
     @classmethod
     def of_folder(cls, folder: Path) -> ImagesSource:

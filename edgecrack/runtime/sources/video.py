@@ -48,6 +48,7 @@ class VideoSource(ClosesItself):
         self._lock = threading.Lock()
         self._closed = False
         self._delivered = 0
+        self.corrupt_frames = 0
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         # Reading one frame now tells a stream that cannot be decoded from a good one.
         try:

@@ -11,7 +11,7 @@ import cv2
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.quiet import quiet_opencv
-from edgecrack.runtime.video_source import VideoSource
+from edgecrack.runtime.sources.video import VideoSource
 
 
 def open_camera(address: str, timeout_ms: int) -> VideoSource:

@@ -17,6 +17,7 @@ import pytest
 from edgecrack.errors import SourceError
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import (
     HW,
     BrightDetector,
@@ -131,7 +132,7 @@ def test_a_stream_that_stops_is_an_error_within_the_timeout_and_can_be_opened_ag
     with camera() as address:
         for _ in range(2):
             started_s = time.monotonic()
-            with open_source(f"{address}/{path}", timeout_ms=700) as source:
+            with open_source(f"{address}/{path}", SourceOptions(timeout_ms=700)) as source:
                 caught = read_until_error(source)
             assert time.monotonic() - started_s < 8
             assert "stopped delivering" in str(caught)
@@ -151,7 +152,7 @@ def test_a_recording_over_http_is_not_live(tmp_path: Path) -> None:
 
 def test_a_page_that_is_no_video_is_refused() -> None:
     with camera() as address, pytest.raises(SourceError, match="does not deliver video"):
-        open_source(f"{address}/nothing", timeout_ms=1000)
+        open_source(f"{address}/nothing", SourceOptions(timeout_ms=1000))
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
@@ -165,7 +166,9 @@ def test_nobody_or_a_silent_camera_is_an_error_within_the_timeout(
         port = silent.getsockname()[1] if answers else closed_port()
         started_s = time.monotonic()
         with pytest.raises(SourceError) as caught:
-            open_source(f"{scheme}://bob:hunter2@127.0.0.1:{port}/live", timeout_ms=700)
+            open_source(
+                f"{scheme}://bob:hunter2@127.0.0.1:{port}/live", SourceOptions(timeout_ms=700)
+            )
         assert time.monotonic() - started_s < 4
     assert f"{scheme}://***@127.0.0.1:{port}/live" in caught.value.problem
     assert "hunter2" not in str(caught.value)

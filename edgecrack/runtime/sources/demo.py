@@ -32,6 +32,7 @@ class DemoSource(ClosesItself):
         self._path = DemoPath(seed=seed, frame_hw=(480, 640), frame_count=frames)
         self._frames = frames
         self._next = 0
+        self.corrupt_frames = 0
         self._closed = False
         self._started_s: float | None = None
         self.live = live

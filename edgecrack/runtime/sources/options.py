@@ -1,0 +1,79 @@
+"""What a person chooses about a source besides its address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from edgecrack.errors import ConfigError
+
+DEFAULT_TIMEOUT_MS = 5_000
+
+Flip = Literal["none", "horizontal", "vertical", "both"]
+FLIPS: tuple[Flip, ...] = get_args(Flip)
+
+_LIMITS_PX = (16, 16_384)
+_HIGHEST_RATE_HZ = 1_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Settings of a source.
+
+    Attributes:
+        width: columns asked of a camera or GStreamer pipeline; None takes its own.
+        height: rows asked of it; given together with `width`.
+        frame_rate_hz: frames per second asked of it.
+        pixel_format: four characters as Video4Linux names them: MJPG, YUYV, NV12.
+        flip: "horizontal" mirrors left and right, "vertical" top and bottom, "both" turns by
+            180 degrees, for a camera that hangs upside down. Applies to every source.
+        loop: begin again at the end of a file or folder.
+        timeout_ms: longest wait for a camera or network stream to open, and then for each frame.
+        topic: image topic of a recording; None takes its only one.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    frame_rate_hz: float | None = None
+    pixel_format: str | None = None
+    flip: Flip = "none"
+    loop: bool = False
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    topic: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no source can have."""
+        if (self.width is None) != (self.height is None):
+            given = "width" if self.height is None else "height"
+            raise ConfigError(
+                f"only the {given} of the frames is given", "give --width and --height"
+            )
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value is not None and not _LIMITS_PX[0] <= value <= _LIMITS_PX[1]:
+                raise ConfigError(
+                    f"the frames' {name} is {value}", f"give {_LIMITS_PX[0]} to {_LIMITS_PX[1]} px"
+                )
+        rate_hz = self.frame_rate_hz
+        if rate_hz is not None and not 0 < rate_hz <= _HIGHEST_RATE_HZ:
+            raise ConfigError(
+                f"the frame rate is {rate_hz}", "give a rate above 0, at most 1000 Hz"
+            )
+        code = self.pixel_format
+        if code is not None and not (len(code) == 4 and code.isascii() and code.isprintable()):
+            raise ConfigError(
+                f"the pixel format is {code!r}", "give four characters such as MJPG or YUYV"
+            )
+        if self.flip not in FLIPS:
+            raise ConfigError(f"flip is {self.flip!r}", f"give one of {', '.join(FLIPS)}")
+        if not 1 <= self.timeout_ms <= 600_000:
+            raise ConfigError(f"the timeout is {self.timeout_ms} ms", "give 1 to 600000 ms")
+
+    @property
+    def asks_of_camera(self) -> str | None:
+        """The first setting given that only a camera or pipeline can follow, or None."""
+        for name in ("width", "frame_rate_hz", "pixel_format"):
+            if getattr(self, name) is not None:
+                return {"frame_rate_hz": "frame rate", "pixel_format": "pixel format"}.get(
+                    name, "size"
+                )
+        return None
