@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from edgecrack.runtime.defaults import OVERLAP_PX
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
@@ -23,6 +26,42 @@ def heading(panel: str) -> Callable[..., Any]:
         )
 
     return option
+
+
+results = heading("Results")
+_detection = heading("Detection")
+
+ModelOption = Annotated[
+    Path | None,
+    _detection(
+        "FILE",
+        "Model file (*.onnx, its *.onnx.json beside it); default: the bundled one.",
+        "--model",
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    _detection(
+        "NUMBER",
+        "Crack probability from which a pixel counts, above 0 and below 1; "
+        "default: the model's own.",
+    ),
+]
+MinAreaOption = Annotated[
+    int, _detection("PIXELS", "Smaller groups of crack pixels are dropped as specks.", "--min-area")
+]
+OverlapOption = Annotated[
+    int | None,
+    _detection(
+        "PIXELS", f"Smallest overlap of neighbouring tiles; default: {OVERLAP_PX}.", "--overlap"
+    ),
+]
+ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
+
+
+def choices(text: str) -> tuple[str, ...]:
+    """The words of a list with commas; empty ones are left out."""
+    return tuple(part for part in (item.strip() for item in text.split(",")) if part)
 
 
 def require_extra(purpose: str = "training") -> None:

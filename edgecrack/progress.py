@@ -49,6 +49,11 @@ class ProgressLine:
             self._write(f"{text}\n")
             self._next_s = self._clock() + self._interval_s
 
+    def log(self, text: str) -> None:
+        """Write a line that stays, above the one that is rewritten."""
+        self._write(f"{_ERASE_LINE if self._is_open else ''}{text}\n")
+        self._is_open = False
+
     def end(self) -> None:
         """Leave the line as it is and begin a new one; nothing where none is open."""
         if self._is_open:

@@ -25,7 +25,7 @@ from edgecrack.runtime.runner import BUNDLED_MODEL
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
-    "train", "evaluate", "export", "calibrate", "build-engine", "stream", "predict", "doctor"
+    "train", "evaluate", "export", "calibrate", "build-engine", "stream", "recover", "predict", "doctor"
 ]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),
@@ -378,7 +378,7 @@ class TestHelp:
         assert max(map(len, outcome.out.splitlines())) <= 80
         group: Any = typer.main.get_command(cli.app)
         parameters = group.commands[command].params
-        assert len(parameters) >= (1 if command == "doctor" else 4)
+        assert len(parameters) >= ({"doctor": 1, "recover": 2}.get(command, 4))
         for parameter in parameters:
             assert parameter.param_type_name == "argument" or parameter.help, parameter.name
             for option in (*parameter.opts, *parameter.secondary_opts):

@@ -15,6 +15,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import OVERLAP_PX
+from edgecrack.runtime.live.overload import Effort
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
 from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
 
@@ -78,6 +79,35 @@ class CrackDetector(ClosesItself):
         """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain crack."""
         plan = self.plan((prepared.shape[0], prepared.shape[1]))
         return plan.stitch(self._runner.infer(plan.cut(prepared)))
+
+    def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
+        """How many tiles an effort inspects in a frame of a size, on average."""
+        return max(1.0, len(self._plan(frame_hw, effort)) / effort.share)
+
+    def infer_some(
+        self, prepared: NDArray[np.uint8], effort: Effort, turn: int
+    ) -> tuple[NDArray[np.uint8], float]:
+        """As `infer`, with less effort.
+
+        Args:
+            prepared: uint8 [H, W], what `prepare` gave.
+            effort: what to leave out.
+            turn: number of the frame, so that successive frames inspect different tiles.
+
+        Returns:
+            Crack probability uint8 [H, W], 0 where nothing was inspected; and the share of
+            pixels that was, 0 to 1.
+        """
+        plan = self._plan((prepared.shape[0], prepared.shape[1]), effort)
+        if effort.share == 1:
+            return plan.stitch(self._runner.infer(plan.cut(prepared))), 1.0
+        only = plan.share(effort.share, turn)
+        return plan.stitch_some(self._runner.infer(plan.cut(prepared, only)), only)
+
+    def _plan(self, frame_hw: tuple[int, int], effort: Effort) -> TilePlan:
+        if effort.overlap_px is None:
+            return self.plan(frame_hw)
+        return plan_tiles(frame_hw, TilingConfig(self._tiling.tile_hw, effort.overlap_px))
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crack probability uint8 [H, W] of a BGR frame uint8 [H, W, 3], 255 = certain crack."""

@@ -6,14 +6,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.runtime.live.controls import StreamControls
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.overload import Effort
+from edgecrack.runtime.position.pose import PositionSource
+from edgecrack.runtime.stats import StatsSnapshot, StreamStats
 
 
 class Detector(Protocol):
@@ -43,6 +47,21 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class SheddingDetector(Detector, Protocol):
+    """A detector that can inspect less of a frame, for when the machine is too slow."""
+
+    def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
+        """How many tiles an effort inspects in a frame of a size, on average."""
+        ...
+
+    def infer_some(
+        self, prepared: NDArray[np.uint8], effort: Effort, turn: int
+    ) -> tuple[NDArray[np.uint8], float]:
+        """As `infer`, with less effort; and the share of the frame that was inspected."""
+        ...
+
+
 @dataclass(frozen=True)
 class PipelineConfig:
     """How a stream runs.
@@ -54,9 +73,22 @@ class PipelineConfig:
         stop: set it from anywhere to end the run after the frame in flight.
         on_progress: called in the calling thread, at most twice a second and once at the end.
         summary_path: where `summary.json` goes, also after a failure; None writes none.
-        stall_timeout_s: a live source that delivers nothing for so long is an error.
+        max_age_ms: results older than this, counted from the grab, go to no output; a live
+            source only. None publishes whatever comes.
+        target_fps: results per second to keep to, of a live source: frames above it are skipped,
+            and where it is not reached, less of each frame is inspected.
+        controls: threshold, pause; None keeps the detector's threshold.
+        positions: where the robot was; None knows nothing.
+        events: hears of overload, stale results, failed outputs and a network that hangs.
+        stats: the counters to use, for who reads them while the stream runs; None makes its own.
+        findings: number of findings so far, for the counters.
+        heartbeat: called in the calling thread at least every 0.2 s while work goes on.
+        stall_timeout_s: a live source that delivers nothing for so long is an error, unless it
+            comes back by itself.
+        hang_timeout_s: an inference that takes longer is an event.
         drain_timeout_s: longest wait at the end for results that still have to be written.
         join_timeout_s: longest wait at the end for a read that is under way.
+        stop_timeout_s: instead of these two where `stop` was set: whoever asked is waiting.
     """
 
     max_frames: int | None = None
@@ -65,9 +97,19 @@ class PipelineConfig:
     stop: threading.Event = field(default_factory=threading.Event)
     on_progress: Callable[[StatsSnapshot], None] | None = None
     summary_path: Path | None = None
+    max_age_ms: float | None = None
+    target_fps: float | None = None
+    controls: StreamControls | None = None
+    positions: PositionSource | None = None
+    events: EventLog = field(default_factory=EventLog)
+    stats: StreamStats | None = None
+    findings: Callable[[], int] = lambda: 0
+    heartbeat: Callable[[], None] = lambda: None
     stall_timeout_s: float = 15.0
+    hang_timeout_s: float = 5.0
     drain_timeout_s: float = 60.0
     join_timeout_s: float = 10.0
+    stop_timeout_s: float = 1.2
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
@@ -75,5 +117,19 @@ class PipelineConfig:
             raise ConfigError(f"max_frames is {self.max_frames}", "give 1 or more, or leave it out")
         if self.min_area_px < 0:
             raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
+        if self.max_age_ms is not None and self.max_age_ms <= 0:
+            raise ConfigError(
+                f"the largest age of a result is {self.max_age_ms} ms", "give more than 0"
+            )
+        if self.target_fps is not None and not 0 < self.target_fps <= 1000:
+            raise ConfigError(
+                f"the target rate is {self.target_fps} frames/s",
+                "give a number above 0, at most 1000",
+            )
         if not 1 <= self.queue_size <= 1024:
             raise ConfigError(f"queue_size is {self.queue_size}", "give 1 to 1024")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person paused the inspection."""
+        return self.controls is not None and self.controls.paused

@@ -10,26 +10,35 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import ConfigError, EdgecrackError, OutputError, SourceError
+from edgecrack.errors import EdgecrackError, OutputError, SourceError
 from edgecrack.files import write_atomic
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
-from edgecrack.runtime.measure import measure_cracks
+from edgecrack.runtime.inspection import Inspection
+from edgecrack.runtime.live.overload import Pacer
 from edgecrack.runtime.pipeline_config import Detector, PipelineConfig
 from edgecrack.runtime.sinks import Sink
 from edgecrack.runtime.source import Source
-from edgecrack.runtime.stats import EndReason, StreamStats, StreamSummary, is_truncated
+from edgecrack.runtime.stats import (
+    EndReason,
+    StreamStats,
+    StreamSummary,
+    is_truncated,
+)
+from edgecrack.runtime.watch import Counts, StreamWatch
 from edgecrack.runtime.workers import close_all, convert, pump, write_all
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.1
 _PROGRESS_INTERVAL_S = 0.5
+_STOP_JOIN_S = 0.3
 
 # A frame, its network input, and how long preparing it took in nanoseconds.
 Prepared = tuple[Frame, NDArray[np.uint8], int]
@@ -41,22 +50,30 @@ class PipelineRun:
     def __init__(
         self, source: Source, detector: Detector, sinks: Sequence[Sink], config: PipelineConfig
     ) -> None:
-        self._source, self._detector, self._sinks = source, detector, sinks
+        self._source, self._detector, self._sinks = source, detector, list(sinks)
         self._config = config
         size = 1 if source.live else config.queue_size
         self._frames = Handoff[Frame](size, keep_newest=source.live)
         self._prepared = Handoff[Prepared](size, keep_newest=source.live)
         self._results = Handoff[FrameResult](config.queue_size)
-        self._stats = StreamStats()
-        self._frames_read = 0
-        self._frames_done = 0
+        self._stats = config.stats or StreamStats()
+        self._inspection = Inspection(detector, config, self._stats, source.live)
+        self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
+        self._frames_read = self._frames_done = self._skipped = 0
+        self._output_failure: OutputError | None = None
         self._last_progress_s = time.monotonic()
         self._started_at = datetime.now(timezone.utc)
         self._capturing = _thread("capture", partial(pump, self._read, self._frames))
         self._preparing = _thread(
             "prepare", partial(convert, self._frames, self._prepared, self._prepare)
         )
-        self._writing = _thread("write", partial(write_all, self._results, sinks))
+        self._writing = _thread(
+            "write",
+            partial(
+                write_all, self._results, self._sinks, self._inspection.is_fresh, self._survives
+            ),
+        )
+        self._watch = StreamWatch(source, self._inspection, config, self._stats, self._counts)
 
     def run(self) -> StreamSummary:
         """Run to the end and clean up; the first error is raised when all is closed."""
@@ -64,6 +81,7 @@ class PipelineRun:
         failure: BaseException | None = None
         for thread in (self._writing, self._preparing, self._capturing):
             thread.start()
+        self._watch.start()
         try:
             reason = self._infer_all()
         except BaseException as error:
@@ -74,6 +92,8 @@ class PipelineRun:
                 finish()
             except BaseException as error:
                 failure = failure or error
+        failure = failure or self._output_failure
+        self._watch.note()
         summary = self._summary("failed" if failure else reason, failure)
         try:
             self._report(summary)
@@ -84,9 +104,14 @@ class PipelineRun:
         return summary
 
     def _read(self) -> Frame | None:
-        frame = self._source.read()
-        self._frames_read += frame is not None
-        return frame
+        """The next frame that is to be inspected; in the capture thread."""
+        while (frame := self._source.read()) is not None:
+            self._frames_read += 1
+            if self._pacer is None or self._pacer.takes(frame.monotonic_ns):
+                return frame
+            self._skipped += 1
+            self._frames.check()
+        return None
 
     def _prepare(self, frame: Frame) -> Prepared:
         started_ns = time.monotonic_ns()
@@ -96,52 +121,56 @@ class PipelineRun:
     def _infer_all(self) -> EndReason:
         last_arrival_s = time.monotonic()
         while not self._config.stop.is_set():
+            self._config.heartbeat()
             self._results.check()
+            if self._config.is_paused and not self._source.live:
+                self._config.stop.wait(_POLL_S)  # a recording waits where it is
+                continue
             try:
                 item = self._prepared.get(_POLL_S)
             except TimedOut:
                 self._raise_if_stalled(last_arrival_s)
+                self._show_progress()
                 continue
             if item is None:
                 return "end of source"
-            self._infer(*item)
+            if self._config.is_paused:
+                self._skipped += 1
+            elif (result := self._inspection.inspect(*item)) is not None:
+                self._publish(result)
             self._show_progress()
             if self._frames_done == self._config.max_frames:
                 return "max frames"
             last_arrival_s = time.monotonic()
         return "stopped"
 
-    def _infer(self, frame: Frame, prepared: NDArray[np.uint8], preparing_ns: int) -> None:
-        started_ns = time.monotonic_ns()
-        probability = self._detector.infer(prepared)
-        inferred_ns = time.monotonic_ns()
-        if probability.shape != frame.hw:
-            raise ConfigError(
-                f"the detector gave {probability.shape} for a frame of {frame.hw}",
-                "use a detector that keeps the frame's size",
-            )
-        found = measure_cracks(probability, self._detector.threshold, self._config.min_area_px)
-        done_ns = time.monotonic_ns()
-        # A recording is read ahead: its waiting in queues says nothing about the machine.
-        latency_ns = (
-            done_ns - frame.monotonic_ns if frame.live else preparing_ns + done_ns - started_ns
-        )
-        result = FrameResult(
-            frame=frame,
-            probability=probability,
-            mask=found.mask,
-            crack_pixels=found.crack_pixels,
-            regions=found.regions,
-            latency_ms=latency_ns / 1e6,
-            inference_ms=(inferred_ns - started_ns) / 1e6,
-        )
+    def _publish(self, result: FrameResult) -> None:
         try:
             self._results.put(result, self._config.drain_timeout_s)
         except TimedOut:
-            raise self._stuck_outputs() from None
+            raise self._stuck_outputs(self._config.drain_timeout_s) from None
         self._stats.add(result)
-        self._stats.set_counts(drops=self._frames.replaced + self._prepared.replaced)
         self._frames_done += 1
+        self._watch.note()
+
+    def _counts(self) -> Counts:
+        replaced = self._frames.replaced + self._prepared.replaced
+        return Counts(self._frames_read, replaced, self._skipped, not self._capturing.is_alive())
+
+    def _survives(self, sink: Sink, error: OutputError) -> bool:
+        """A live stream goes on without an output that failed, and says so at the end, too."""
+        if not self._source.live or len(self._sinks) == 1:
+            return False
+        self._output_failure = self._output_failure or error
+        self._config.events.emit(
+            "output.failed",
+            f"{error.problem}; {error.remedy}; the stream goes on without this output",
+            "error",
+            output=sink.name,
+        )
+        with suppress(EdgecrackError, OSError):
+            close_all([sink])
+        return True
 
     def _show_progress(self) -> None:
         now_s = time.monotonic()
@@ -151,32 +180,39 @@ class PipelineRun:
 
     def _raise_if_stalled(self, last_arrival_s: float) -> None:
         waited_s = time.monotonic() - last_arrival_s
-        if self._source.live and waited_s > self._config.stall_timeout_s:
+        comes_back = hasattr(self._source, "health")
+        if self._source.live and not comes_back and waited_s > self._config.stall_timeout_s:
             raise SourceError(
                 f"{self._source.name} delivered no frame for {waited_s:.0f} s",
                 "check its cable, power and network, then start again",
             )
 
     def _end_threads(self) -> None:
+        stopped = self._config.stop.is_set()
+        drain_s = self._config.stop_timeout_s if stopped else self._config.drain_timeout_s
+        join_s = _STOP_JOIN_S if stopped else self._config.join_timeout_s
         self._prepared.abandon()
         self._frames.abandon()
         self._results.finish()
-        self._writing.join(self._config.drain_timeout_s)
+        if self._source.live:
+            self._source.close()  # its read may wait for a camera that is away
+        self._writing.join(drain_s)
         for thread in (self._preparing, self._capturing):
-            thread.join(self._config.join_timeout_s)
+            thread.join(join_s)
             if thread.is_alive():
                 _LOG.warning("%s: a read is stuck and was left behind", self._source.name)
+        self._watch.stop(join_s)
         if self._writing.is_alive():
-            raise self._stuck_outputs()
+            raise self._stuck_outputs(drain_s)
         self._results.check()
 
     def _close_sinks(self) -> None:
         if not self._writing.is_alive():
             close_all(self._sinks)
 
-    def _stuck_outputs(self) -> OutputError:
+    def _stuck_outputs(self, waited_s: float) -> OutputError:
         return OutputError(
-            f"the outputs took nothing for {self._config.drain_timeout_s:g} s",
+            f"the outputs took nothing for {waited_s:g} s",
             "check the disk or network folder that they are written to",
         )
 
@@ -186,7 +222,7 @@ class PipelineRun:
         return StreamSummary(
             source=self._source.name,
             model=self._detector.model_name,
-            threshold=self._detector.threshold,
+            threshold=self._inspection.threshold,
             min_area_px=self._config.min_area_px,
             started_at=self._started_at.isoformat(timespec="seconds"),
             end_reason="stopped" if isinstance(failure, KeyboardInterrupt) else reason,

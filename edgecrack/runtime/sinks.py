@@ -6,16 +6,15 @@ stream's writer thread; they must not know sources or models.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgecrack.errors import ConfigError
-from edgecrack.files import output_error, write_png
+from edgecrack.files import write_atomic, write_png
 from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.json_lines import JsonLines
 from edgecrack.runtime.output_folder import SUMMARY_NAME, OutputFolder
 
 
@@ -59,7 +58,7 @@ class MaskSink:
     def write(self, result: FrameResult) -> None:
         """Write one mask, whole or not at all."""
         path = self._folder.claim(f"masks/{result.frame.name}.png")
-        write_png(path, result.mask, durable=False)
+        write_atomic(path, result.mask_png(), durable=False)
 
     def close(self) -> None:
         """Nothing is open between frames."""
@@ -83,39 +82,20 @@ class ProbabilitySink:
 
 
 class JsonlSink:
-    """`frames.jsonl`: one JSON object per line and frame.
-
-    Every line goes to the system in one piece, so a killed process leaves whole lines.
-    """
+    """`frames.jsonl`: one JSON object per line and frame."""
 
     name = "jsonl"
 
     def __init__(self, folder: OutputFolder) -> None:
-        self._path = folder.claim("frames.jsonl")
-        self._descriptor = -1
-        try:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        except OSError as error:
-            raise output_error(self._path, error) from error
-        self._size = 0
+        self._lines = JsonLines(folder.claim("frames.jsonl"))
 
     def write(self, result: FrameResult) -> None:
         """Append one line; after a failure the file ends with the last whole one."""
-        line = (json.dumps(frame_record(result), allow_nan=False) + "\n").encode()
-        try:
-            written = 0
-            while written < len(line):
-                written += os.write(self._descriptor, line[written:])
-            self._size += written
-        except OSError as error:
-            os.ftruncate(self._descriptor, self._size)
-            raise output_error(self._path, error) from error
+        self._lines.append(frame_record(result))
 
     def close(self) -> None:
         """Close the file."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._lines.close()
 
 
 def frame_record(result: FrameResult) -> dict[str, Any]:
@@ -143,6 +123,9 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "boxes": [[*region.xyxy, region.area_px] for region in result.regions],
         "latency_ms": round(result.latency_ms, 3),
         "inference_ms": round(result.inference_ms, 3),
+        "threshold": round(result.threshold, 4),
+        "inspected_ratio": round(result.inspected_ratio, 4),
+        "position": None if result.position is None else result.position.to_dict(),
     }
 
 
@@ -156,14 +139,25 @@ KINDS = {
 
 
 def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = None) -> list[Sink]:
-    """Open the sinks for `kinds` in the folder `out`.
+    """Open the sinks for `kinds` in the folder `out`; see `open_results` and `sinks_in`.
+
+    Raises:
+        ConfigError: a kind is unknown or given twice.
+        OutputError: the folder cannot be written, or holds foreign files where results
+            would go.
+    """
+    return sinks_in(open_results(out, kinds), kinds, frame_rate_hz)
+
+
+def open_results(out: Path, kinds: Sequence[str], more: Sequence[str] = ()) -> OutputFolder:
+    """The folder that a stream writes into.
 
     All results of an earlier run in `out` are removed first, of any kind, and nothing else.
 
     Args:
-        kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
         out: made if it does not exist.
-        frame_rate_hz: of the overlay video; None gives 10 frames per second.
+        kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
+        more: patterns of further files that the run may write.
 
     Raises:
         ConfigError: a kind is unknown or given twice.
@@ -175,10 +169,26 @@ def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = No
         raise ConfigError(f"unknown output {unknown[0]!r}", f"give some of {', '.join(KINDS)}")
     if len(set(kinds)) != len(kinds):
         raise ConfigError(f"the outputs {', '.join(kinds)} repeat", "give each one once")
+    folder = OutputFolder(out, [*(KINDS[kind] for kind in kinds), SUMMARY_NAME, *more])
+    folder.claim(SUMMARY_NAME)
+    return folder
+
+
+def sinks_in(
+    folder: OutputFolder, kinds: Sequence[str], frame_rate_hz: float | None = None
+) -> list[Sink]:
+    """Open the sinks for `kinds`.
+
+    Args:
+        folder: as `open_results` gives it for the same kinds.
+        kinds: as given there.
+        frame_rate_hz: of the overlay video; None gives 10 frames per second.
+
+    Raises:
+        OutputError: a file cannot be made.
+    """
     from edgecrack.runtime.overlay_sink import OverlaySink
 
-    folder = OutputFolder(out, [*(KINDS[kind] for kind in kinds), SUMMARY_NAME])
-    folder.claim(SUMMARY_NAME)
     sinks: list[Sink] = []
     for kind in kinds:
         if kind == "overlay":

@@ -3,69 +3,28 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 import cv2
 
-from edgecrack.errors import ConfigError, OutputError
+from edgecrack.errors import OutputError
 from edgecrack.progress import ProgressLine
-from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.detector import open_detector
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.logs import log_to, write_to_stderr
+from edgecrack.runtime.live.systemd import SystemdNotifier
 from edgecrack.runtime.output_folder import SUMMARY_NAME
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.sinks import KINDS, open_sinks
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.session import Session, open_session
+from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
+from edgecrack.runtime.stream_config import StreamConfig
 
+__all__ = ["StreamConfig", "run_stream"]
 
-@dataclass(frozen=True)
-class StreamConfig:
-    """One stream.
-
-    Attributes:
-        source: address as `open_source` takes it.
-        out: folder of the results.
-        model: model file; None takes the bundled one.
-        save: of "overlay", "mask", "prob" and "jsonl"; ("none",) writes only the summary.
-        max_frames: stop after so many; None goes on to the end.
-        threshold: decision threshold; None takes the model's.
-        min_area_px: groups of fewer crack pixels are dropped.
-        overlap_px: smallest overlap of tiles; None takes the default.
-        threads: CPU threads; None takes all.
-    """
-
-    source: str
-    out: Path
-    model: Path | None = None
-    save: tuple[str, ...] = ("overlay", "mask", "jsonl")
-    max_frames: int | None = None
-    threshold: float | None = None
-    min_area_px: int = MIN_AREA_PX
-    overlap_px: int | None = None
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        # Here, so that a slip shows before a model is loaded and a camera opened.
-        unknown = [kind for kind in self.save if kind not in KINDS]
-        if self.save != ("none",) and (
-            unknown or len(set(self.save)) != len(self.save) or not self.save
-        ):
-            raise ConfigError(
-                f"the outputs to save are {','.join(self.save)!r}",
-                f"give some of {', '.join(KINDS)}, each once, or none alone",
-            )
-        if self.max_frames is not None and self.max_frames < 1:
-            raise ConfigError(
-                f"the number of frames to stop after is {self.max_frames}",
-                "give 1 or more, or leave --max-frames out",
-            )
+STATS_LOG_INTERVAL_S = 5.0
 
 
 def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
@@ -80,36 +39,66 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     """
     _keep_source_out_of_results(config)
     leave_cores_to_the_network()
-    progress = ProgressLine(sys.stderr)
-
-    def show(stats: StatsSnapshot) -> None:
-        progress.show(progress_text(stats))
-
-    with stop_on_signals() as stop:
-        pipeline = PipelineConfig(
-            max_frames=config.max_frames,
-            min_area_px=config.min_area_px,
-            stop=stop,
-            on_progress=show,
-            summary_path=config.out / SUMMARY_NAME,
-        )
-        with (
-            open_detector(
-                config.model,
-                threshold=config.threshold,
-                overlap_px=config.overlap_px,
-                threads=config.threads,
-            ) as detector,
-            open_source(config.source) as source,
-        ):
-            kinds = () if config.save == ("none",) else config.save
-            sinks = open_sinks(kinds, config.out, source.frame_rate_hz)
-            try:
-                summary = run_pipeline(source, detector, sinks, pipeline)
-            finally:
-                progress.end()
+    summary = _Run(config).run()
     print(json.dumps(summary.to_dict()) if as_json else describe(summary, config.out))
     return summary
+
+
+class _Run:
+    """One run, and whom it tells how it goes: the terminal, the log, systemd."""
+
+    def __init__(self, config: StreamConfig) -> None:
+        self._config = config
+        self._progress = ProgressLine(sys.stderr)
+        self._systemd = SystemdNotifier()
+        self._events = EventLog()
+        self._next_stats_s = time.monotonic()
+
+    def run(self) -> StreamSummary:
+        form = self._config.log_format
+        quiet = log_to(write_to_stderr if form == "json" else self._progress.log, form)
+        try:
+            with stop_on_signals() as stop, open_session(self._config, self._events) as session:
+                self._say_ready(session)
+                pipeline = PipelineConfig(
+                    max_frames=self._config.max_frames,
+                    min_area_px=self._config.min_area_px,
+                    stop=stop,
+                    on_progress=self._show,
+                    summary_path=self._config.out / SUMMARY_NAME,
+                    max_age_ms=self._config.max_age_ms,
+                    target_fps=self._config.target_fps,
+                    controls=session.controls,
+                    positions=session.positions,
+                    events=self._events,
+                    stats=session.stats,
+                    findings=lambda: session.tracker.count,
+                    heartbeat=self._systemd.alive,
+                )
+                try:
+                    return run_pipeline(session.source, session.detector, session.sinks, pipeline)
+                finally:
+                    self._systemd.stopping()
+        finally:
+            self._progress.end()
+            self._systemd.close()
+            quiet()
+
+    def _say_ready(self, session: Session) -> None:
+        if session.page is not None:
+            self._events.emit("page.open", f"live page: {session.page}", url=session.page)
+        self._systemd.ready()
+
+    def _show(self, stats: StatsSnapshot) -> None:
+        text = progress_text(stats)
+        self._systemd.status(text)
+        if self._config.log_format == "text":
+            self._progress.show(text)
+        elif time.monotonic() >= self._next_stats_s:
+            self._next_stats_s = time.monotonic() + STATS_LOG_INTERVAL_S
+            record = {"time_ns": time.time_ns(), "level": "info", "kind": "stats"}
+            with suppress(OSError, ValueError):  # nobody may be there to read it
+                write_to_stderr(json.dumps({**record, **stats.to_dict()}))
 
 
 def leave_cores_to_the_network() -> None:
@@ -142,44 +131,40 @@ def describe(summary: StreamSummary, out: Path) -> str:
             f"warning: the source ended after {summary.frames_read} of "
             f"{summary.frames_expected} frames; it is damaged or cut short"
         )
+    faults = [
+        f"{count} {what}"
+        for count, what in (
+            (stats.reconnects, "reconnects"),
+            (stats.stalls, "stalls"),
+            (stats.open_failures, "failed attempts to open"),
+            (stats.corrupt_frames, "damaged frames"),
+            (stats.size_changes, "changes of size"),
+            (stats.stale, "results too old"),
+            (stats.skipped, "skipped on purpose"),
+        )
+        if count
+    ]
+    if faults:
+        lines.append(", ".join(faults))
     lines.append(f"results: {out}")
     return "\n".join(lines)
 
 
 def progress_text(stats: StatsSnapshot) -> str:
     """The progress line: frames, rate, latency, crack pixels, drops."""
-    return (
+    parts = [
         f"{stats.frames} frames | {stats.fps:.1f}/s | latency {stats.latency_p50_ms:.0f} ms "
         f"(p95 {stats.latency_p95_ms:.0f}) | crack {stats.crack_pixels} px | "
         f"{stats.drops} dropped"
-    )
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT, SIGTERM and SIGHUP set; a second one ends the program at once.
-
-    SIGHUP comes when the terminal goes away, as with a broken ssh connection; where it is
-    ignored, as under nohup, it stays ignored.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
-
-    for number in before:
-        signal.signal(number, request_stop)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    ]
+    if stats.stale:
+        parts.append(f"{stats.stale} too old")
+    if stats.shedding != "nothing":
+        parts.append(f"leaves out {stats.shedding}")
+    if stats.paused:
+        parts.append("paused")
+    if stats.source_state == "lost":
+        parts.append("source lost")
+    elif stats.source_state == "connecting" and not stats.frames:
+        parts.append("waiting for the source")
+    return " | ".join(parts)

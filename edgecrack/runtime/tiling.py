@@ -8,6 +8,7 @@ frame's size, so a plan is made once and used for every frame. Knows nothing of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+
+# Below this a pixel lies in the outermost ring of the tiles that cover it, if any does.
+_LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -119,15 +123,30 @@ class TilePlan:
         """Number of tiles."""
         return len(self.offsets_y) * len(self.offsets_x)
 
-    def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def share(self, share: int, turn: int) -> list[int]:
+        """Every `share`-th tile, a different set each turn; all of them in `share` turns.
+
+        Args:
+            share: 1 gives all tiles, 2 every second one like the squares of a chessboard.
+            turn: 0-based number of the frame.
+
+        Returns:
+            Indices of tiles, row by row, at least one.
+        """
+        columns = len(self.offsets_x)
+        chosen = [i for i in range(len(self)) if (i // columns + i % columns + turn) % share == 0]
+        return chosen or [turn % len(self)]
+
+    def cut(self, frame: NDArray[np.uint8], only: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Cut a frame into tiles.
 
         Args:
             frame: uint8 [H, W] of the plan's size.
+            only: indices of the tiles wanted; None gives all.
 
         Returns:
-            uint8 [len(plan), 1, tile height, tile width], row by row. A frame smaller than a
-            tile is mirrored outwards at its bottom and right.
+            uint8 [len(plan) or len(only), 1, tile height, tile width], row by row. A frame
+            smaller than a tile is mirrored outwards at its bottom and right.
 
         Raises:
             ConfigError: the frame has another size.
@@ -138,8 +157,10 @@ class TilePlan:
         missing_x = max(0, width - frame.shape[1])
         if missing_y or missing_x:
             frame = np.pad(frame, ((0, missing_y), (0, missing_x)), mode="symmetric")
-        tiles = np.empty((len(self), 1, height, width), dtype=np.uint8)
-        for index, (y, x) in enumerate(self.corners_yx):
+        corners = self.corners_yx
+        wanted = corners if only is None else [corners[index] for index in only]
+        tiles = np.empty((len(wanted), 1, height, width), dtype=np.uint8)
+        for index, (y, x) in enumerate(wanted):
             tiles[index, 0] = frame[y : y + height, x : x + width]
         return tiles
 
@@ -176,6 +197,36 @@ class TilePlan:
         return np.asarray(
             cv2.convertScaleAbs(canvas[: self.frame_hw[0], : self.frame_hw[1]]), dtype=np.uint8
         )
+
+    def stitch_some(
+        self, tiles: NDArray[np.uint8], only: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], float]:
+        """Blend the outputs of some tiles; where there is none, the map is 0.
+
+        Args:
+            tiles: uint8 [len(only), 1, tile height, tile width] in the order of `only`.
+            only: indices of the tiles, as given to `cut`.
+
+        Returns:
+            uint8 [H, W], and the share of its pixels that some tile covers, 0 to 1.
+        """
+        height, width = self.tile_hw
+        canvas_hw = (max(height, self.frame_hw[0]), max(width, self.frame_hw[1]))
+        canvas = np.zeros(canvas_hw, dtype=np.float32)
+        total = np.zeros(canvas_hw, dtype=np.float32)
+        columns = len(self.offsets_x)
+        for tile, index in zip(tiles, only, strict=True):
+            row, column = divmod(index, columns)
+            y, x = self.offsets_y[row], self.offsets_x[column]
+            weight = self.weights_y[row][:, None] * self.weights_x[column]
+            canvas[y : y + height, x : x + width] += tile[0] * weight
+            total[y : y + height, x : x + width] += weight
+        frame_height, frame_width = self.frame_hw
+        canvas, total = canvas[:frame_height, :frame_width], total[:frame_height, :frame_width]
+        covered = total > _LEAST_WEIGHT
+        np.divide(canvas, total, out=canvas, where=covered)
+        canvas[~covered] = 0
+        return np.asarray(cv2.convertScaleAbs(canvas), dtype=np.uint8), float(covered.mean())
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if shape != self.frame_hw:

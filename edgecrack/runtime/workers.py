@@ -44,12 +44,31 @@ def convert(source: Handoff[In], target: Handoff[Out], change: Callable[[In], Ou
     source.abandon()
 
 
-def write_all(results: Handoff[FrameResult], sinks: Sequence[Sink]) -> None:
-    """Give each result to each sink, in order; the first error ends it."""
+def write_all(
+    results: Handoff[FrameResult],
+    sinks: list[Sink],
+    is_fresh: Callable[[FrameResult], bool] = lambda result: True,
+    survives: Callable[[Sink, OutputError], bool] = lambda sink, error: False,
+) -> None:
+    """Give each result to each sink, in order.
+
+    Args:
+        results: ends with None.
+        sinks: one that failed and is survived is taken out of it.
+        is_fresh: asked right before each sink; a result that is too old goes nowhere.
+        survives: asked when a sink fails; False ends it all with the error.
+    """
     try:
         while (result := results.get()) is not None:
-            for sink in sinks:
-                write_one(sink, result)
+            for sink in list(sinks):
+                if not is_fresh(result):
+                    break
+                try:
+                    write_one(sink, result)
+                except OutputError as error:
+                    if not survives(sink, error):
+                        raise
+                    sinks.remove(sink)
     except BaseException as error:
         results.abandon(error)
 

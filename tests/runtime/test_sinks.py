@@ -82,6 +82,9 @@ def test_a_line_says_all_about_its_frame() -> None:
         "boxes": [[4, 10, 18, 16, 84]],
         "latency_ms": 12.0,
         "inference_ms": 3.0,
+        "threshold": 0.5,
+        "inspected_ratio": 1.0,
+        "position": None,
     }
 
 

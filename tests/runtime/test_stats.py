@@ -24,6 +24,8 @@ def test_before_the_first_frame_all_is_zero() -> None:
     clock.now_s += 2
     shown = stats.snapshot().to_dict()
     assert shown.pop("elapsed_s") == 2
+    assert (shown.pop("shedding"), shown.pop("source_state")) == ("nothing", "connecting")
+    assert shown.pop("inspected_ratio") == 1
     assert set(shown.values()) == {0}
 
 

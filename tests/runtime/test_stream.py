@@ -20,14 +20,9 @@ import pytest
 
 from edgecrack.errors import ConfigError, OutputError
 from edgecrack.progress import ProgressLine
+from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
-from edgecrack.runtime.stream import (
-    StreamConfig,
-    describe,
-    progress_text,
-    run_stream,
-    stop_on_signals,
-)
+from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
 from tests.runtime.fakes import read_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,7 +81,7 @@ def check_results(folder: Path, frames: int) -> None:
         f"{number:06d}.png" for number in range(frames)
     ]
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    assert names == {"frames.jsonl", "masks", "overlay.mp4", "summary.json"}
+    assert names == {"events.jsonl", "frames.jsonl", "masks", "overlay.mp4", "summary.json"}
     assert not [path for path in folder.rglob(".*") if path.name != ".edgecrack-files"]
 
 

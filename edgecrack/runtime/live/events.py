@@ -18,8 +18,13 @@ from typing import Any, Literal
 _LOG = logging.getLogger("edgecrack")
 _KEEP = 256
 
-Level = Literal["info", "warning", "error"]
-_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+Level = Literal["detail", "info", "warning", "error"]
+_LEVELS = {
+    "detail": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Event:
 
     Attributes:
         time_ns: wall clock.
-        level: how much it matters.
+        level: how much it matters; a detail is not shown to a person at a terminal.
         kind: what happened, as `part.verb`: `source.lost`, `recording.stopped`.
         message: one sentence for a person.
         data: the figures in it, for machines; plain JSON values.

@@ -1,0 +1,228 @@
+"""The options of `stream` and `recover`: parse, build a configuration, call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecrack.cli_options import (
+    MinAreaOption,
+    ModelOption,
+    OverlapOption,
+    ThreadsOption,
+    ThresholdOption,
+    choices,
+    heading,
+    results,
+)
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.defaults import MIN_AREA_PX
+
+if TYPE_CHECKING:
+    from edgecrack.runtime.recording.config import RecordingConfig
+    from edgecrack.runtime.web.config import ServeConfig
+
+_input, _live, _page, _recording = map(
+    heading, ("Input", "Faults and overload", "Live page", "Recording")
+)
+
+
+def stream(
+    source: Annotated[
+        str | None,
+        _input(
+            "SOURCE",
+            "Video, folder of images, recording (*.mcap), camera (/dev/v4l/by-id/...), csi://0, "
+            "gst://PIPELINE, rtsp:// or http:// address; or demo, a wall that needs no camera.",
+        ),
+    ] = None,
+    camera: Annotated[int | None, _input("NUMBER", "Camera of this machine; 0: the first.")] = None,
+    width: Annotated[int | None, _input("PIXELS", "Ask the camera for this width.")] = None,
+    height: Annotated[int | None, _input("PIXELS", "Ask the camera for this height.")] = None,
+    rate: Annotated[float | None, _input("HZ", "Ask the camera for this frame rate.")] = None,
+    pixel_format: Annotated[
+        str | None, _input("FOURCC", "Ask the camera for this format, such as MJPG or YUYV.")
+    ] = None,
+    flip: Annotated[
+        str, _input("HOW", "none, horizontal, vertical, or both: a camera that hangs upside down.")
+    ] = "none",
+    loop: Annotated[bool, _input("", "Begin a file again at its end.", "--loop")] = False,
+    topic: Annotated[
+        str | None, _input("TOPIC", "Image topic of a recording; default: its only one.")
+    ] = None,
+    position: Annotated[
+        str | None,
+        _input(
+            "ADDRESS",
+            "Where the robot is: udp://127.0.0.1:PORT (JSON lines), or recording, the topics of "
+            "the *.mcap that is replayed.",
+        ),
+    ] = None,
+    max_frames: Annotated[int | None, _input("COUNT", "Stop after so many frames.")] = None,
+    wait: Annotated[
+        bool, _live("", "Also wait for a source that is not there yet.", "--wait")
+    ] = False,
+    give_up_after: Annotated[
+        float | None,
+        _live("SECONDS", "End when a live source was away for so long; default: never."),
+    ] = None,
+    stall_after: Annotated[
+        float, _live("SECONDS", "A live source that is silent for so long is opened again.")
+    ] = 5.0,
+    max_age_ms: Annotated[
+        float | None,
+        _live("MS", "Results older than this are never published; default: all are."),
+    ] = None,
+    target_fps: Annotated[
+        float | None,
+        _live(
+            "RATE",
+            "Results per second to keep to: skips frames above it; where it is not reached, tiles "
+            "overlap less, then take turns.",
+        ),
+    ] = None,
+    serve: Annotated[
+        str | None,
+        _page(
+            "HOST:PORT", "Show the stream on a page; an address other than 127.0.0.1 needs a token."
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        _page("FILE", "File with the token that viewers give; else EDGECRACK_TOKEN."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        _recording("FILE", "Record to FILE_0001.mcap and so on, for Foxglove and ROS 2."),
+    ] = None,
+    record_part_size: Annotated[
+        str, _recording("SIZE", "Begin a new part after this size.")
+    ] = "512MiB",
+    record_part_time: Annotated[
+        str, _recording("TIME", "Begin a new part after this time.")
+    ] = "10min",
+    record_when_full: Annotated[
+        str, _recording("HOW", "stop, or delete-oldest: the oldest finished part makes room.")
+    ] = "stop",
+    record_reserve: Annotated[str, _recording("SIZE", "Disk space to leave free.")] = "512MiB",
+    out: Annotated[Path, results("FOLDER", "Where the results go.")] = Path("runs/stream"),
+    save: Annotated[
+        str, results("KINDS", "Some of overlay, mask, prob, jsonl; or none.")
+    ] = "overlay,mask,jsonl",
+    json_output: Annotated[
+        bool, results("", "Print the summary as JSON, and nothing else.", "--json")
+    ] = False,
+    log_format: Annotated[
+        str, results("FORMAT", "Log on standard error: text, or json lines with counters.")
+    ] = "text",
+    model: ModelOption = None,
+    threshold: ThresholdOption = None,
+    min_area: MinAreaOption = MIN_AREA_PX,
+    overlap: OverlapOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Find cracks in a camera, stream, video, folder or recording, live.
+
+    Cameras and streams that drop out are opened again. Ctrl-C or SIGTERM ends it cleanly: what
+    was found until then is complete and readable.
+    """
+    from edgecrack.runtime.live.reconnect import ReconnectPolicy
+    from edgecrack.runtime.sources.options import SourceOptions
+    from edgecrack.runtime.stream import run_stream
+    from edgecrack.runtime.stream_config import StreamConfig
+
+    config = StreamConfig(
+        source=source_address(source, camera),
+        out=out,
+        model=model,
+        save=choices(save),
+        max_frames=max_frames,
+        threshold=threshold,
+        min_area_px=min_area,
+        overlap_px=overlap,
+        threads=threads,
+        source_options=SourceOptions(
+            width,
+            height,
+            rate,
+            pixel_format,
+            flip,
+            loop,
+            topic=topic,  # type: ignore[arg-type]
+        ),
+        policy=ReconnectPolicy(
+            stall_timeout_s=stall_after, give_up_after_s=give_up_after, wait_for_first=wait
+        ),
+        max_age_ms=max_age_ms,
+        target_fps=target_fps,
+        record=_recording_config(
+            record, record_part_size, record_part_time, record_when_full, record_reserve
+        ),
+        serve=_serve_config(serve, token_file),
+        position=position,
+        log_format=log_format,  # type: ignore[arg-type]
+    )
+    run_stream(config, as_json=json_output)
+
+
+def recover(
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Recordings cut off or damaged.")
+    ],
+    out: Annotated[
+        Path | None, results("FILE", "Where the whole one goes; default: NAME.recovered.mcap.")
+    ] = None,
+) -> None:
+    """Make a recording whole again that a power cut or kill left cut off."""
+    from edgecrack.runtime.recording.recover import recover as recover_file
+
+    if out is not None and len(recordings) > 1:
+        raise ConfigError(
+            f"--out is {out}, but {len(recordings)} recordings are given",
+            "give one recording, or leave --out out",
+        )
+    for recording in recordings:
+        typer.echo(str(recover_file(recording, out)))
+
+
+def source_address(source: str | None, camera: int | None) -> str:
+    """The address that --source or --camera gives.
+
+    Raises:
+        ConfigError: neither or both are given.
+    """
+    if (source is None) == (camera is None):
+        problem = "no source is given" if source is None else "both --source and --camera are given"
+        raise ConfigError(problem, "give --camera 0, or --source with a video, address or demo")
+    if source is not None:
+        return source
+    if camera is not None and camera < 0:
+        raise ConfigError(f"--camera is {camera}", "give 0 for the first camera")
+    return f"camera:{camera}"
+
+
+def _recording_config(
+    path: Path | None, part_size: str, part_time: str, when_full: str, reserve: str
+) -> RecordingConfig | None:
+    if path is None:
+        return None
+    from edgecrack.runtime.recording.config import RecordingConfig, parse_bytes, parse_seconds
+
+    return RecordingConfig(
+        path=path,
+        part_bytes=parse_bytes(part_size),
+        part_s=parse_seconds(part_time),
+        when_full=when_full,  # type: ignore[arg-type]
+        reserve_bytes=parse_bytes(reserve),
+    )
+
+
+def _serve_config(address: str | None, token_file: Path | None) -> ServeConfig | None:
+    if address is None:
+        return None
+    from edgecrack.runtime.web.config import ServeConfig, parse_serve, read_token
+
+    host, port = parse_serve(address)
+    return ServeConfig(host=host, port=port, token=read_token(token_file))

@@ -1,0 +1,126 @@
+"""Outputs that a live stream has besides files per frame: findings, events, snapshots.
+
+Each takes results in the writer thread. Knows the folder of results; must not know the page.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edgecrack.errors import OutputError
+from edgecrack.files import write_atomic, write_png
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.json_lines import JsonLines
+from edgecrack.runtime.live.events import Event, EventLog
+from edgecrack.runtime.live.findings import Finding, FindingTracker
+from edgecrack.runtime.output_folder import OutputFolder
+from edgecrack.runtime.overlay import draw_overlay
+from edgecrack.runtime.sinks import frame_record
+
+SNAPSHOT_PATTERNS = ("snapshots/*.png", "snapshots/*.json")
+EVENTS_NAME = "events.jsonl"
+
+
+class FindingsSink:
+    """Feeds the tracker, and says of each finding that closed what it was."""
+
+    name = "findings"
+
+    def __init__(self, tracker: FindingTracker) -> None:
+        self._tracker = tracker
+
+    def write(self, result: FrameResult) -> None:
+        """Take the next result."""
+        self._tracker.update(result)
+
+    def close(self) -> None:
+        """Close the finding that is open."""
+        self._tracker.close()
+
+
+def tracker_that_tells(events: EventLog) -> FindingTracker:
+    """A tracker whose closed findings are events."""
+
+    def tell(finding: Finding) -> None:
+        events.emit(
+            "finding.closed",
+            f"finding {finding.id}: {finding.crack_pixels} crack px at best, in "
+            f"{finding.frames} frames",
+            "detail",
+            finding=finding.to_dict(),
+        )
+
+    return FindingTracker(on_closed=tell)
+
+
+class EventsFile:
+    """`events.jsonl`: one JSON object per event.
+
+    A file that cannot be written any more is left as it is: events still reach the log, and
+    telling of the failure by another event would never end.
+    """
+
+    def __init__(self, folder: OutputFolder, events: EventLog) -> None:
+        self._lock = threading.Lock()
+        self._lines: JsonLines | None = JsonLines(folder.claim(EVENTS_NAME))
+        self._forget = events.subscribe(self._write)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._forget()
+        with self._lock:
+            if self._lines is not None:
+                self._lines.close()
+                self._lines = None
+
+    def _write(self, event: Event) -> None:
+        with self._lock:
+            if self._lines is None:
+                return
+            try:
+                self._lines.append(event.to_dict())
+            except OutputError:
+                self._lines.close()
+                self._lines = None
+
+
+class Snapshots:
+    """Keeps the newest result, and writes it when a person asks for it."""
+
+    name = "snapshots"
+
+    def __init__(self, folder: OutputFolder, events: EventLog) -> None:
+        self._folder, self._events = folder, events
+        self._newest: FrameResult | None = None
+
+    def write(self, result: FrameResult) -> None:
+        """Take the next result."""
+        self._newest = result
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def take(self) -> Path | None:
+        """Write the newest result: the frame, the overlay, and what is known of it.
+
+        Returns:
+            The overlay's path; None where there is no result yet.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        result = self._newest
+        if result is None:
+            return None
+        moment = datetime.fromtimestamp(result.frame.capture_time_ns / 1e9, tz=timezone.utc)
+        stem = f"{moment:%Y%m%dT%H%M%S}_{result.frame.index:06d}"
+        overlay = self._folder.claim(f"snapshots/{stem}_overlay.png")
+        write_png(self._folder.claim(f"snapshots/{stem}.png"), result.frame.image)
+        write_png(overlay, draw_overlay(result))
+        text = json.dumps(frame_record(result), indent=2)
+        write_atomic(self._folder.claim(f"snapshots/{stem}.json"), text + "\n")
+        self._events.emit("snapshot.taken", f"a snapshot is in {overlay}", frame=result.frame.index)
+        return overlay

@@ -1,0 +1,90 @@
+"""Tell systemd that the service is ready, alive, or stopping.
+
+The protocol is one datagram per message (sd_notify(3)); outside systemd nothing is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+
+_LOG = logging.getLogger("edgecrack")
+
+
+class SystemdNotifier:
+    """Sends the service manager what it waits for.
+
+    Args:
+        environment: NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID as systemd sets them.
+        clock: seconds, monotonic; a test may give its own.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._clock = clock
+        self._interval_s = _watchdog_interval_s(environment)
+        self._next_ping_s = clock()
+        self._socket: socket.socket | None = None
+        self._is_ready = False
+
+    def ready(self) -> None:
+        """The service runs; sent once."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._send("READY=1")
+
+    def alive(self) -> None:
+        """Call often while work goes on; pings the watchdog at half its period."""
+        if self._interval_s is None:
+            return
+        now_s = self._clock()
+        if now_s >= self._next_ping_s:
+            self._next_ping_s = now_s + self._interval_s
+            self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """What `systemctl status` shows."""
+        self._send(f"STATUS={' '.join(text.split())}")
+
+    def stopping(self) -> None:
+        """The service ends by itself or as asked."""
+        self._send("STOPPING=1")
+
+    def close(self) -> None:
+        """Close the socket; may be called twice."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)  # a full queue must not hold up a frame
+            # An address that begins with @ lies in the abstract namespace.
+            target = (
+                self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
+            )
+            self._socket.sendto(message.encode(), target)
+        except OSError as error:
+            _LOG.debug("systemd does not take %r: %s", message, error)
+
+
+def _watchdog_interval_s(environment: Mapping[str, str]) -> float | None:
+    """Half the watchdog's period; None where systemd watches nothing or another process."""
+    period, process = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+    if not period.isdecimal() or int(period) == 0:
+        return None
+    if process and process != str(os.getpid()):
+        return None
+    return int(period) / 2e6

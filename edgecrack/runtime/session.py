@@ -1,0 +1,176 @@
+"""Everything that one stream needs, opened in order and closed in reverse.
+
+Whatever fails to open leaves nothing open. Parts that were not asked for are not imported: a
+robot without the extras for page and recording streams all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgecrack import __version__
+from edgecrack.runtime.detector import CrackDetector, open_detector
+from edgecrack.runtime.inspection import check_live_only
+from edgecrack.runtime.live.controls import Recorder, StreamControls
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.findings import FindingTracker
+from edgecrack.runtime.live.open import open_lasting
+from edgecrack.runtime.live.outputs import (
+    EVENTS_NAME,
+    SNAPSHOT_PATTERNS,
+    EventsFile,
+    FindingsSink,
+    Snapshots,
+    tracker_that_tells,
+)
+from edgecrack.runtime.position.pose import PositionSource
+from edgecrack.runtime.sinks import Sink, open_results, sinks_in
+from edgecrack.runtime.source import Source
+from edgecrack.runtime.stats import StreamStats
+
+if TYPE_CHECKING:
+    from edgecrack.runtime.stream_config import StreamConfig
+
+
+@dataclass(frozen=True)
+class Session:
+    """The open parts of one stream.
+
+    Attributes:
+        source: where frames come from.
+        detector: the network.
+        sinks: where results go.
+        controls: threshold, pause and recording.
+        events: what happened.
+        stats: the counters.
+        tracker: findings so far.
+        positions: where the robot is, or None.
+        page: the live page's address, or None.
+    """
+
+    source: Source
+    detector: CrackDetector
+    sinks: list[Sink]
+    controls: StreamControls
+    events: EventLog
+    stats: StreamStats
+    tracker: FindingTracker
+    positions: PositionSource | None
+    page: str | None
+
+
+@contextmanager
+def open_session(config: StreamConfig, events: EventLog) -> Iterator[Session]:
+    """Open all parts of a stream; leaving the block closes them.
+
+    Raises:
+        EdgecrackError: a part cannot be opened.
+    """
+    kinds = () if config.save == ("none",) else config.save
+    with ExitStack() as stack:
+        detector = stack.enter_context(
+            open_detector(
+                config.model,
+                threshold=config.threshold,
+                overlap_px=config.overlap_px,
+                threads=config.threads,
+            )
+        )
+        positions = _open_positions(config, events, stack)
+        source = stack.enter_context(
+            open_lasting(config.source, config.source_options, config.policy, events)
+        )
+        # Before the results of the run before are cleared.
+        check_live_only(config.max_age_ms, config.target_fps, source.live)
+        more = [*SNAPSHOT_PATTERNS, *([EVENTS_NAME] if "jsonl" in kinds else [])]
+        folder = open_results(config.out, kinds, more)
+        if "jsonl" in kinds:
+            stack.callback(EventsFile(folder, events).close)
+        stats, tracker = StreamStats(), tracker_that_tells(events)
+        about = _about(config, detector, source)
+        snapshots = Snapshots(folder, events)
+        sinks: list[Sink] = [snapshots, FindingsSink(tracker)]
+        recorder, recording = _open_recorder(config, events, stats, about, stack)
+        sinks += recording
+        controls = StreamControls(detector.threshold, events, recorder)
+        page = None
+        if config.serve is not None:
+            page, hub = _open_page(
+                config, stack, stats, events, controls, tracker, snapshots, about
+            )
+            sinks.insert(0, hub)
+        sinks += sinks_in(folder, kinds, source.frame_rate_hz)
+        yield Session(source, detector, sinks, controls, events, stats, tracker, positions, page)
+
+
+def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dict[str, str]:
+    return {
+        "edgecrack": __version__,
+        "model": detector.model_name,
+        "model_sha256": detector.runner.spec.sha256,
+        "threshold": f"{detector.threshold:g}",
+        "source": source.name,
+    }
+
+
+def _open_positions(
+    config: StreamConfig, events: EventLog, stack: ExitStack
+) -> PositionSource | None:
+    if config.position is None:
+        return None
+    from edgecrack.runtime.position.open import open_positions
+
+    positions = open_positions(config.position, config.source, events)
+    stack.callback(positions.close)
+    return positions
+
+
+def _open_recorder(
+    config: StreamConfig,
+    events: EventLog,
+    stats: StreamStats,
+    about: dict[str, str],
+    stack: ExitStack,
+) -> tuple[Recorder | None, list[Sink]]:
+    if config.record is None:
+        return None, []
+    from edgecrack.runtime.recording.recorder import McapRecorder
+
+    recorder = McapRecorder(config.record, events=events, stats=stats.snapshot, about=about)
+    stack.callback(recorder.close)
+    return recorder, [recorder]
+
+
+def _open_page(
+    config: StreamConfig,
+    stack: ExitStack,
+    stats: StreamStats,
+    events: EventLog,
+    controls: StreamControls,
+    tracker: FindingTracker,
+    snapshots: Snapshots,
+    about: dict[str, str],
+) -> tuple[str, Sink]:
+    from edgecrack.runtime.live.machine import MachineMonitor
+    from edgecrack.runtime.web.context import LiveContext
+    from edgecrack.runtime.web.hub import LiveHub
+    from edgecrack.runtime.web.server import LiveServer
+
+    if config.serve is None:
+        raise ValueError("no page was asked for")
+    hub = LiveHub()
+    context = LiveContext(
+        stats=stats.snapshot,
+        events=events,
+        controls=controls,
+        findings=tracker,
+        machine=MachineMonitor(config.out),
+        hub=hub,
+        about=about,
+        snapshot=snapshots.take,
+    )
+    server = stack.enter_context(LiveServer(config.serve, context))
+    return server.url, hub

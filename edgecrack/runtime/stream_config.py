@@ -1,0 +1,89 @@
+"""The settings of one `edgecrack stream`, checked before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.live.logs import LOG_FORMATS, LogFormat
+from edgecrack.runtime.live.reconnect import ReconnectPolicy
+from edgecrack.runtime.sinks import KINDS
+from edgecrack.runtime.sources.options import SourceOptions
+
+if TYPE_CHECKING:
+    from edgecrack.runtime.recording.config import RecordingConfig
+    from edgecrack.runtime.web.config import ServeConfig
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """One stream.
+
+    Attributes:
+        source: address as `open_source` takes it.
+        out: folder of the results.
+        model: model file; None takes the bundled one.
+        save: of "overlay", "mask", "prob" and "jsonl"; ("none",) writes only the summary.
+        max_frames: stop after so many; None goes on to the end.
+        threshold: decision threshold; None takes the model's.
+        min_area_px: groups of fewer crack pixels are dropped.
+        overlap_px: smallest overlap of tiles; None takes the default.
+        threads: CPU threads; None takes all.
+        source_options: size, rate, flip, loop.
+        policy: how long to wait for a live source that is lost.
+        max_age_ms: results of a live source older than this are not published.
+        target_fps: results per second to keep to.
+        record: recording, or None.
+        serve: live page, or None.
+        position: where positions come from, as `open_positions` takes it, or None.
+        log_format: of the log on standard error.
+    """
+
+    source: str
+    out: Path
+    model: Path | None = None
+    save: tuple[str, ...] = ("overlay", "mask", "jsonl")
+    max_frames: int | None = None
+    threshold: float | None = None
+    min_area_px: int = MIN_AREA_PX
+    overlap_px: int | None = None
+    threads: int | None = None
+    source_options: SourceOptions = field(default_factory=SourceOptions)
+    policy: ReconnectPolicy = field(default_factory=ReconnectPolicy)
+    max_age_ms: float | None = None
+    target_fps: float | None = None
+    record: RecordingConfig | None = None
+    serve: ServeConfig | None = None
+    position: str | None = None
+    log_format: LogFormat = "text"
+
+    def __post_init__(self) -> None:
+        # Here, so that a slip shows before a model is loaded and a camera opened.
+        unknown = [kind for kind in self.save if kind not in KINDS]
+        if self.save != ("none",) and (
+            unknown or len(set(self.save)) != len(self.save) or not self.save
+        ):
+            raise ConfigError(
+                f"the outputs to save are {','.join(self.save)!r}",
+                f"give some of {', '.join(KINDS)}, each once, or none alone",
+            )
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ConfigError(
+                f"the number of frames to stop after is {self.max_frames}",
+                "give 1 or more, or leave --max-frames out",
+            )
+        if self.min_area_px < 0:
+            raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
+        if self.max_age_ms is not None and self.max_age_ms <= 0:
+            raise ConfigError(f"--max-age-ms is {self.max_age_ms:g}", "give more than 0")
+        if self.target_fps is not None and not 0 < self.target_fps <= 1000:
+            raise ConfigError(
+                f"--target-fps is {self.target_fps:g}", "give a number above 0, at most 1000"
+            )
+        if self.log_format not in LOG_FORMATS:
+            raise ConfigError(
+                f"the log format is {self.log_format!r}", f"give {' or '.join(LOG_FORMATS)}"
+            )

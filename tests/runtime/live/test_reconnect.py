@@ -1,0 +1,255 @@
+"""A live source through losses, stalls, damage, hangs and changes of size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from edgecrack.errors import ConfigError, SourceError
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.open import open_lasting
+from edgecrack.runtime.live.reconnect import ReconnectingSource, ReconnectPolicy
+from edgecrack.runtime.source import Source
+from tests.runtime.fakes import HW, stream_threads
+from tests.runtime.live.fakes import FaultySource, Opener
+
+QUICK = ReconnectPolicy(
+    open_timeout_s=0.4, stall_timeout_s=0.3, first_delay_s=0.01, longest_delay_s=0.05
+)
+GONE = SourceError("camera:0 stopped delivering frames", "check its cable")
+PATIENCE_S = 20.0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.005)
+
+
+def opened(
+    opener: Opener, policy: ReconnectPolicy = QUICK, events: EventLog | None = None
+) -> ReconnectingSource:
+    return ReconnectingSource(opener, "camera:0", policy, events)
+
+
+def next_frame(source: Source) -> Frame:
+    taken = source.read()
+    assert taken is not None
+    return taken
+
+
+def kinds(events: EventLog) -> list[str]:
+    return [event.kind for event in events.recent()]
+
+
+def test_a_source_that_stops_is_opened_again_and_frames_count_on() -> None:
+    events = EventLog()
+    opener = Opener(FaultySource([HW, GONE]), FaultySource([HW]))
+    with opened(opener, events=events) as source:
+        first, second = next_frame(source), next_frame(source)
+        assert source.health.reconnects == 1
+        assert source.health.state == "live"
+    assert (first.index, second.index) == (0, 1)
+    assert second.name == "000001"
+    assert second.live
+    assert opener.opened[0].closed.is_set()
+    assert kinds(events) == ["source.lost", "source.recovered"]
+    assert "stopped delivering" in events.recent()[0].message
+
+
+def test_an_outage_of_many_attempts_is_said_once() -> None:
+    events = EventLog()
+    refusals = [SourceError("nobody answers", "wait")] * 6
+    with opened(
+        Opener(FaultySource([HW, GONE]), *refusals, FaultySource([HW])), events=events
+    ) as source:
+        next_frame(source)
+        next_frame(source)
+        assert source.health.open_failures == 6
+    assert kinds(events) == ["source.lost", "source.recovered"]
+
+
+def test_a_silent_source_is_a_stall_and_is_opened_again() -> None:
+    events = EventLog()
+    opener = Opener(FaultySource([HW]), FaultySource([HW]))
+    with opened(opener, events=events) as source:
+        next_frame(source)
+        next_frame(source)
+        assert source.health.stalls == 1
+    assert "no frame for 0.3 s" in events.recent()[0].message
+
+
+def test_a_read_that_hangs_is_left_behind_and_closed_when_it_returns() -> None:
+    hanging = FaultySource([HW, "hang"])
+    with opened(Opener(hanging, FaultySource([HW]))) as source:
+        next_frame(source)
+        next_frame(source)
+        hanging.let_go.set()
+        wait_for(lambda: "edgecrack-source-0" not in stream_threads())
+    assert hanging.closed.is_set()
+
+
+def test_an_opening_that_hangs_is_given_up_and_closed_when_it_returns() -> None:
+    let_go = threading.Event()
+    late = FaultySource([HW])
+
+    def hang() -> FaultySource:
+        let_go.wait(PATIENCE_S)
+        return late
+
+    with opened(Opener(hang, FaultySource([HW]))) as source:
+        next_frame(source)
+        assert source.health.open_failures == 1
+        let_go.set()
+        assert late.closed.wait(PATIENCE_S)
+
+
+def test_too_many_calls_that_hang_end_it() -> None:
+    hanging = [FaultySource(["hang"]) for _ in range(4)]
+    policy = ReconnectPolicy(0.4, 0.05, 0.01, 0.01, max_stuck=2)
+    with (
+        opened(Opener(*hanging), policy) as source,
+        pytest.raises(SourceError, match=r"hangs in its driver: 3 calls.*replug"),
+    ):
+        source.read()
+    for each in hanging:
+        each.let_go.set()
+
+
+def test_another_size_after_a_reconnect_is_an_event() -> None:
+    events = EventLog()
+    with opened(
+        Opener(FaultySource([HW, GONE]), FaultySource([(20, 30)])), events=events
+    ) as source:
+        assert next_frame(source).hw == HW
+        assert next_frame(source).hw == (20, 30)
+        assert source.health.size_changes == 1
+    changed = events.recent()[-1]
+    assert changed.kind == "source.size_changed"
+    assert "30x20 px instead of 64x48" in changed.message
+
+
+def test_damaged_frames_are_counted_over_connections_and_said_once() -> None:
+    events = EventLog()
+    may_go_on = threading.Event()
+    script = ["corrupt", HW, may_go_on.wait, "corrupt", "corrupt", HW, GONE]
+    with opened(Opener(FaultySource(script), FaultySource(["corrupt", HW])), events=events) as s:
+        next_frame(s)
+        may_go_on.set()
+        next_frame(s)
+        next_frame(s)
+        assert s.corrupt_frames == 4
+    assert kinds(events).count("source.corrupt") == 1
+
+
+def test_only_the_newest_frame_is_kept_and_drops_are_counted() -> None:
+    all_read = threading.Event()
+    with opened(Opener(FaultySource([HW] * 10 + [all_read.set]))) as source:
+        assert next_frame(source).index < 10
+        assert all_read.wait(PATIENCE_S)
+        newest = next_frame(source)
+        assert newest.index == 9
+        assert source.drops in (7, 8)  # the first read took one of ten, the second the last
+
+
+def test_closing_ends_a_wait_for_a_source_that_is_away() -> None:
+    source = opened(Opener(), ReconnectPolicy(first_delay_s=30.0, longest_delay_s=30.0))
+    got: list[Frame | None] = []
+    reader = threading.Thread(target=lambda: got.append(source.read()))
+    reader.start()
+    wait_for(lambda: source.health.open_failures == 1)
+    source.close()
+    reader.join(PATIENCE_S)
+    assert not reader.is_alive()
+    assert got == [None]
+    assert source.health.state == "ended"
+    source.close()
+
+
+def test_no_thread_is_left() -> None:
+    with opened(Opener(FaultySource([HW, GONE]), FaultySource([HW]))) as source:
+        next_frame(source)
+        next_frame(source)
+    wait_for(lambda: not [name for name in stream_threads() if "source" in name])
+
+
+def test_it_gives_up_after_the_time_allowed() -> None:
+    policy = ReconnectPolicy(0.4, 0.3, 0.01, 0.02, give_up_after_s=0.1)
+    with (
+        opened(Opener(FaultySource([HW, GONE])), policy) as source,
+        pytest.raises(SourceError, match="stayed away") as caught,
+    ):
+        next_frame(source)
+        next_frame(source)
+    assert "camera:0 is not there" in str(caught.value)
+
+
+def test_a_wrong_option_is_not_tried_again() -> None:
+    opener = Opener(ConfigError("pixel format is XYZW", "give MJPG"))
+    with opened(opener) as source, pytest.raises(ConfigError, match="XYZW"):
+        source.read()
+    assert opener.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "delay_s"), [(1, 0.5), (2, 1.0), (3, 2.0), (5, 8.0), (6, 10.0), (10**6, 10.0)]
+)
+def test_waits_double_up_to_a_limit(failures: int, delay_s: float) -> None:
+    assert ReconnectPolicy().delay_s(failures) == delay_s
+
+
+@pytest.mark.parametrize(
+    "name", ["open_timeout_s", "stall_timeout_s", "first_delay_s", "longest_delay_s"]
+)
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), 1e9])
+def test_waits_that_make_no_sense(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name):
+        ReconnectPolicy(**{name: value})
+
+
+class TestOpenLasting:
+    def test_a_live_source_that_is_not_there_is_an_error_at_once(self) -> None:
+        opener = Opener()
+        with pytest.raises(SourceError, match="not there"):
+            open_lasting("camera:0", policy=QUICK, open_=opener)
+        assert opener.attempts == 1
+
+    def test_unless_it_is_waited_for(self) -> None:
+        refusal = SourceError("camera:0 is not there", "plug it in")
+        opener = Opener(refusal, refusal, FaultySource([HW]))
+        policy = ReconnectPolicy(0.4, 0.3, 0.01, 0.02, wait_for_first=True)
+        with open_lasting("camera:0", policy=policy, open_=opener) as source:
+            assert next_frame(source).index == 0
+
+    def test_one_that_does_not_answer(self) -> None:
+        let_go = threading.Event()
+
+        def hang() -> FaultySource:
+            let_go.wait(PATIENCE_S)
+            return FaultySource([])
+
+        with pytest.raises(SourceError, match=r"0.4 s.*--wait"):
+            open_lasting("camera:0", policy=QUICK, open_=Opener(hang))
+        let_go.set()
+
+    def test_the_first_connection_is_used(self) -> None:
+        opener = Opener(FaultySource([HW, HW]))
+        with open_lasting("camera:0", policy=QUICK, open_=opener) as source:
+            next_frame(source)
+        assert opener.attempts == 1
+
+    def test_a_recording_that_a_web_server_delivers_is_not_wrapped(self) -> None:
+        recording = FaultySource([HW])
+        recording.live = False
+        source = open_lasting("http://127.0.0.1/a.mp4", policy=QUICK, open_=Opener(recording))
+        assert source is recording
+        assert not recording.closed.is_set()
+
+    def test_files_are_opened_as_they_are(self) -> None:
+        with open_lasting("demo?frames=1") as source:
+            assert not isinstance(source, ReconnectingSource)
