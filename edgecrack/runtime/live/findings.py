@@ -224,6 +224,8 @@ def _window(
     width = min(frame_hw[1], max(right - left + 2 * _MARGIN_PX, 160))
     height = min(frame_hw[0], max(height, round(width * 3 / 4)))
     width = min(frame_hw[1], max(width, round(height * 4 / 3)))
+    # In a frame that is a narrow strip, a part shows more than the whole scaled to a line.
+    height, width = min(height, 3 * width), min(width, 3 * height)
     y = min(max((top + bottom - height) // 2, 0), frame_hw[0] - height)
     x = min(max((left + right - width) // 2, 0), frame_hw[1] - width)
     return x, y, x + width, y + height

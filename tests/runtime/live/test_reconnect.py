@@ -180,12 +180,10 @@ def test_no_thread_is_left() -> None:
 
 def test_it_gives_up_after_the_time_allowed() -> None:
     policy = ReconnectPolicy(0.4, 0.3, 0.01, 0.02, give_up_after_s=0.1)
-    with (
-        opened(Opener(FaultySource([HW, GONE])), policy) as source,
-        pytest.raises(SourceError, match="stayed away") as caught,
-    ):
+    with opened(Opener(FaultySource([HW, GONE])), policy) as source:
         next_frame(source)
-        next_frame(source)
+        with pytest.raises(SourceError, match="stayed away") as caught:
+            source.read()
     assert "camera:0 is not there" in str(caught.value)
 
 

@@ -1,0 +1,343 @@
+"""The whole pipeline on live sources: outages, old results, pauses, failing outputs, overload."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.runtime.detector import open_detector
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.live.controls import StreamControls
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.overload import Effort
+from edgecrack.runtime.live.reconnect import ReconnectingSource, ReconnectPolicy
+from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.stats import StreamStats
+from tests.runtime.fakes import (
+    HW,
+    BrightDetector,
+    Image,
+    ListSink,
+    ScriptedSource,
+    frame,
+    picture,
+    stream_threads,
+)
+from tests.runtime.live.fakes import FaultySource, Opener
+
+PATIENCE_S = 20.0
+QUICK = ReconnectPolicy(
+    open_timeout_s=2.0, stall_timeout_s=0.5, first_delay_s=0.01, longest_delay_s=0.05
+)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    deadline_s = time.monotonic() + PATIENCE_S
+    while stream_threads() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert stream_threads() == []
+
+
+class LiveScript(ScriptedSource):
+    """A live source whose frames are as old as `age_ms(index)` says when they arrive."""
+
+    def __init__(
+        self,
+        count: int,
+        age_ms: Callable[[int], float] = lambda index: 0.0,
+        before_read: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(count, live=True, before_read=before_read)
+        self._age_ms = age_ms
+
+    def read(self) -> Frame | None:
+        taken = super().read()
+        if taken is None:
+            return None
+        age_ns = int(self._age_ms(taken.index) * 1e6)
+        return replace(taken, live=True, monotonic_ns=time.monotonic_ns() - age_ns)
+
+
+class Turnstile:
+    """Lets the source deliver the next frame only when the last was dealt with."""
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(1)
+
+    def before_read(self, index: int) -> None:
+        self._free.acquire(timeout=PATIENCE_S)
+
+    def let_one(self) -> None:
+        self._free.release()
+
+
+def test_a_source_that_raises_on_the_fiftieth_frame_goes_on_with_the_next_connection() -> None:
+    turnstile = Turnstile()
+    gone = SourceError("camera:0 stopped delivering frames", "check its cable")
+
+    def script(frames: int, *end: object) -> Iterator[object]:
+        for _ in range(frames):
+            yield lambda: turnstile.before_read(0)
+            yield HW
+        yield from end
+
+    events, sink = EventLog(), ListSink(before_write=lambda number: turnstile.let_one())
+    opener = Opener(FaultySource(script(49, gone)), FaultySource(script(20)))
+    source = ReconnectingSource(opener, "camera:0", QUICK, events)
+    summary = run_pipeline(
+        source, BrightDetector(), [sink], PipelineConfig(max_frames=60, events=events)
+    )
+    assert sink.indices == list(range(60))
+    assert (summary.stats.reconnects, summary.stats.drops) == (1, 0)
+    assert events.counts() == {"source.lost": 1, "source.recovered": 1}
+    assert opener.attempts == 2
+
+
+def test_stopping_while_the_source_is_away_ends_at_once(tmp_path: Path) -> None:
+    stop = threading.Event()
+    policy = ReconnectPolicy(first_delay_s=60.0, longest_delay_s=60.0)
+    events = EventLog()
+    events.subscribe(lambda event: stop.set() if event.kind == "source.lost" else None)
+    source = ReconnectingSource(Opener(), "camera:0", policy, events)
+    sink = ListSink()
+    config = PipelineConfig(stop=stop, events=events, summary_path=tmp_path / "summary.json")
+    summary = run_pipeline(source, BrightDetector(), [sink], config)
+    assert summary.end_reason == "stopped"
+    assert summary.stats.open_failures == 1
+    assert sink.closed == 1
+    assert json.loads((tmp_path / "summary.json").read_text())["open_failures"] == 1
+
+
+def test_the_counters_tell_of_a_lost_source_while_it_is_lost() -> None:
+    stop, stats = threading.Event(), StreamStats()
+    gone = SourceError("camera:0 stopped", "check its cable")
+    source = ReconnectingSource(Opener(FaultySource([HW, gone])), "camera:0", QUICK)
+    config = PipelineConfig(stop=stop, stats=stats)
+    runner = threading.Thread(
+        target=lambda: run_pipeline(source, BrightDetector(), [ListSink()], config)
+    )
+    runner.start()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while stats.snapshot().source_state != "lost" and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert stats.snapshot().source_state == "lost"
+    stop.set()
+    runner.join(PATIENCE_S)
+    assert not runner.is_alive()
+
+
+class TestAge:
+    def test_a_frame_that_is_old_when_it_comes_is_not_inspected(self) -> None:
+        turnstile, inferred = Turnstile(), []
+        source = LiveScript(10, lambda index: 5000.0 if index % 2 else 0.0, turnstile.before_read)
+        events = EventLog()
+        sink = ListSink(before_write=lambda number: turnstile.let_one())
+        # Old ones never reach the sink, so they let the next one through themselves.
+        stats = _Noticing(turnstile.let_one)
+        config = PipelineConfig(max_age_ms=1000, events=events, stats=stats)
+        summary = run_pipeline(source, BrightDetector(inferred.append), [sink], config)
+        assert sink.indices == [0, 2, 4, 6, 8]
+        assert len(inferred) == 5
+        assert summary.stats.stale == 5
+        assert events.counts() == {"result.stale": 1}
+
+    def test_one_that_grows_old_in_the_network_is_not_published(self) -> None:
+        source = LiveScript(3)
+        sink = ListSink()
+        detector = BrightDetector(lambda number: time.sleep(0.12))
+        summary = run_pipeline(source, detector, [sink], PipelineConfig(max_age_ms=100))
+        assert sink.results == []
+        assert summary.stats.stale >= 1
+        assert summary.stats.frames == 0
+
+    def test_one_that_grows_old_before_a_slow_output_is_not_given_to_the_next(self) -> None:
+        slow, late = ListSink(before_write=lambda number: time.sleep(0.12)), ListSink()
+        summary = run_pipeline(
+            LiveScript(1), BrightDetector(), [slow, late], PipelineConfig(max_age_ms=100)
+        )
+        assert len(slow.results) == 1
+        assert late.results == []
+        assert summary.stats.stale == 1
+
+    @pytest.mark.parametrize(
+        "config", [PipelineConfig(max_age_ms=100), PipelineConfig(target_fps=5)]
+    )
+    def test_a_recording_has_no_age_and_no_rate(self, config: PipelineConfig) -> None:
+        with pytest.raises(ConfigError, match="the source is a recording"):
+            run_pipeline(ScriptedSource(3), BrightDetector(), [ListSink()], config)
+
+
+class _Noticing(StreamStats):
+    def __init__(self, on_stale: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_stale = on_stale
+
+    def add_stale(self) -> None:
+        super().add_stale()
+        self._on_stale()
+
+
+class TestControls:
+    def test_the_threshold_can_change_while_it_runs(self) -> None:
+        controls = StreamControls(0.5)
+        sink = ListSink()
+
+        def raise_it(number: int) -> None:
+            if number == 3:
+                controls.set_threshold(0.99)  # the bright bar is 250 of 255
+
+        config = PipelineConfig(controls=controls, min_area_px=4)
+        run_pipeline(ScriptedSource(6), BrightDetector(raise_it), [sink], config)
+        found = [(result.threshold, result.crack_pixels > 0) for result in sink.results]
+        assert found == [(0.5, True)] * 4 + [(0.99, False)] * 2
+
+    def test_a_paused_recording_waits_and_loses_nothing(self) -> None:
+        controls = StreamControls(0.5)
+        controls.pause()
+        sink = ListSink()
+        progress = threading.Event()
+        timer = threading.Timer(0.4, controls.resume)
+        timer.start()
+        config = PipelineConfig(controls=controls, heartbeat=progress.set)
+        run_pipeline(ScriptedSource(20), BrightDetector(), [sink], config)
+        timer.join()
+        assert progress.is_set()
+        assert sink.indices == list(range(20))
+
+    def test_a_paused_live_source_goes_by(self) -> None:
+        controls, stop = StreamControls(0.5), threading.Event()
+        controls.pause()
+        source = LiveScript(10, before_read=lambda index: time.sleep(0.005))
+        config = PipelineConfig(controls=controls, stop=stop)
+        summary = run_pipeline(source, BrightDetector(), [ListSink()], config)
+        assert summary.stats.frames == 0
+        assert summary.stats.skipped + summary.stats.drops == 10
+        assert summary.stats.paused
+
+
+class TestOutputs:
+    def test_a_live_stream_goes_on_without_an_output_that_fails_and_says_so(self) -> None:
+        turnstile, events = Turnstile(), EventLog()
+        source = LiveScript(8, before_read=turnstile.before_read)
+        failing = ListSink(fail_at=2)
+        sound = ListSink(before_write=lambda number: turnstile.let_one())
+        with pytest.raises(OutputError, match="disk full"):
+            run_pipeline(source, BrightDetector(), [failing, sound], PipelineConfig(events=events))
+        assert sound.indices == list(range(8))
+        assert len(failing.results) == 2
+        assert (failing.closed, sound.closed) == (1, 1)
+        assert events.counts() == {"output.failed": 1}
+
+    def test_a_recording_ends_at_once(self) -> None:
+        with pytest.raises(OutputError, match="disk full"):
+            run_pipeline(ScriptedSource(50), BrightDetector(), [ListSink(fail_at=2), ListSink()])
+
+
+def test_a_network_that_hangs_is_said_once_and_so_is_its_return() -> None:
+    events = EventLog()
+    detector = BrightDetector(lambda number: time.sleep(1.5) if number == 1 else None)
+    config = PipelineConfig(events=events, hang_timeout_s=0.3)
+    run_pipeline(ScriptedSource(3), detector, [ListSink()], config)
+    assert events.counts()["network.hangs"] == 1
+
+
+def test_the_heart_beats_while_the_source_is_silent() -> None:
+    beats, stop = [], threading.Event()
+
+    def beat() -> None:
+        beats.append(time.monotonic())
+        if len(beats) == 12:
+            stop.set()
+
+    source = ReconnectingSource(Opener(FaultySource([])), "camera:0", ReconnectPolicy())
+    run_pipeline(source, BrightDetector(), [ListSink()], PipelineConfig(stop=stop, heartbeat=beat))
+    assert len(beats) == 12
+
+
+def test_results_know_where_the_robot_was() -> None:
+    class Rails:
+        """One metre per nanosecond."""
+
+        def locate(self, time_ns: int) -> Position | None:
+            return Position(time_ns, distance_m=float(time_ns - frame(0).capture_time_ns))
+
+        def close(self) -> None:
+            pass
+
+    sink = ListSink()
+    run_pipeline(ScriptedSource(4), BrightDetector(), [sink], PipelineConfig(positions=Rails()))
+    places = [result.position.distance_m for result in sink.results if result.position]
+    assert places == [0.0, 1.0, 2.0, 3.0]
+
+
+class TestTargetRate:
+    def test_frames_above_it_are_skipped(self) -> None:
+        due_s = [time.monotonic()]
+
+        def at_100_hz(index: int) -> None:
+            due_s[0] += 0.01
+            time.sleep(max(0.0, due_s[0] - time.monotonic()))
+
+        source = LiveScript(100, before_read=at_100_hz)
+        sink = ListSink()
+        summary = run_pipeline(source, BrightDetector(), [sink], PipelineConfig(target_fps=20))
+        assert len(sink.results) <= 40  # 20 of a quiet second; more only on a stretched clock
+        assert summary.stats.skipped >= 50
+
+    def test_a_network_too_slow_for_it_sees_less_of_each_frame_and_says_so(self) -> None:
+        class Slow(BrightDetector):
+            """10 ms a tile, 8 tiles, no gain from less overlap."""
+
+            def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
+                return 8 / effort.share
+
+            def infer_some(self, prepared: Image, effort: Effort, turn: int) -> tuple[Image, float]:
+                time.sleep(0.08 / effort.share)
+                return self.infer(prepared), 1 / effort.share
+
+        events, sink = EventLog(), ListSink()
+        source = LiveScript(400, before_read=lambda index: time.sleep(0.005))
+        config = PipelineConfig(target_fps=20, events=events, max_frames=14)
+        summary = run_pipeline(source, Slow(), [sink], config)
+        assert summary.stats.shedding.startswith("fewer tiles")
+        assert sink.results[0].inspected_ratio == 1
+        assert sink.results[-1].inspected_ratio <= 0.5
+        assert events.recent()[0].kind == "overload.shedding"
+
+
+class TestDetectorByHalves:
+    def test_two_turns_see_the_whole_frame_as_one_does(self) -> None:
+        rng = np.random.default_rng(3)
+        image = np.asarray(rng.integers(0, 255, (400, 700, 3)), np.uint8)
+        with open_detector(threads=1) as detector:
+            prepared = detector.prepare(image)
+            whole, ratio = detector.infer_some(prepared, Effort(), 0)
+            assert ratio == 1
+            assert np.array_equal(whole, detector.infer(prepared))
+            halves = [detector.infer_some(prepared, Effort(None, 2), turn) for turn in (0, 1)]
+        seen = [half[1] for half in halves]
+        assert sum(seen) > 1  # overlaps are seen twice
+        assert max(seen) < 0.75
+        # Where only one half looked, it says what the whole says, up to blending at the borders.
+        joined = np.maximum(halves[0][0], halves[1][0])
+        assert np.abs(joined.astype(int) - whole).mean() < 12
+
+    def test_a_small_frame_is_one_tile_whatever_the_effort(self) -> None:
+        with open_detector(threads=1) as detector:
+            prepared = detector.prepare(picture())
+            assert detector.tiles_of(HW, Effort(0, 4)) == 1
+            for turn in range(3):
+                found, ratio = detector.infer_some(prepared, Effort(0, 4), turn)
+                assert ratio == 1
+                assert np.array_equal(found, detector.infer(prepared))
