@@ -10,7 +10,9 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -50,6 +52,10 @@ def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"edgecrack {__version__}")
         raise typer.Exit
+
+
+# Threads that read a live source; they are gone by the end, unless a driver hangs.
+STUCK_PREFIX = "edgecrack-source"
 
 
 @app.callback(invoke_without_command=True)
@@ -132,6 +138,7 @@ def main() -> None:
         _fail(error)
     if code == INTERRUPTED:  # typer returns what it would have given to the shell
         _fail(KeyboardInterrupt())
+    _leave(0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -150,6 +157,19 @@ def _fail(error: BaseException) -> NoReturn:
     if isinstance(error, OSError):
         _drop_output()
     typer.echo(f"edgecrack: {sentence}", err=True)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the program; at once where a driver's call hangs in a thread that was left behind.
+
+    Python's own way out unloads libraries under such a call, which can crash or wait for it.
+    """
+    if any(thread.name.startswith(STUCK_PREFIX) for thread in threading.enumerate()):
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     raise SystemExit(code)
 
 

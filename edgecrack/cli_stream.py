@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -107,7 +109,14 @@ def stream(
         str, _recording("HOW", "stop, or delete-oldest: the oldest finished part makes room.")
     ] = "stop",
     record_reserve: Annotated[str, _recording("SIZE", "Disk space to leave free.")] = "512MiB",
-    out: Annotated[Path, results("FOLDER", "Where the results go.")] = Path("runs/stream"),
+    out: Annotated[
+        Path,
+        results(
+            "FOLDER",
+            "Where the results go; {time} in it becomes the time of the start. Results of an "
+            "earlier run there are removed.",
+        ),
+    ] = Path("runs/stream"),
     save: Annotated[
         str, results("KINDS", "Some of overlay, mask, prob, jsonl; or none.")
     ] = "overlay,mask,jsonl",
@@ -128,6 +137,7 @@ def stream(
     Cameras and streams that drop out are opened again. Ctrl-C or SIGTERM ends it cleanly: what
     was found until then is complete and readable.
     """
+    from edgecrack.runtime.live.logs import LogFormat
     from edgecrack.runtime.live.reconnect import ReconnectPolicy
     from edgecrack.runtime.sources.options import SourceOptions
     from edgecrack.runtime.stream import run_stream
@@ -135,7 +145,7 @@ def stream(
 
     config = StreamConfig(
         source=source_address(source, camera),
-        out=out,
+        out=with_time(out),
         model=model,
         save=choices(save),
         max_frames=max_frames,
@@ -162,7 +172,7 @@ def stream(
         ),
         serve=_serve_config(serve, token_file),
         position=position,
-        log_format=log_format,  # type: ignore[arg-type]
+        log_format=cast(LogFormat, log_format),
     )
     run_stream(config, as_json=json_output)
 
@@ -203,18 +213,31 @@ def source_address(source: str | None, camera: int | None) -> str:
     return f"camera:{camera}"
 
 
+def with_time(path: Path) -> Path:
+    """The path with `{time}` in it replaced by the present time, UTC, such as 20261122T210500Z.
+
+    A service that is started again so keeps the results of the run before.
+    """
+    return Path(str(path).replace("{time}", f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"))
+
+
 def _recording_config(
     path: Path | None, part_size: str, part_time: str, when_full: str, reserve: str
 ) -> RecordingConfig | None:
     if path is None:
         return None
-    from edgecrack.runtime.recording.config import RecordingConfig, parse_bytes, parse_seconds
+    from edgecrack.runtime.recording.config import (
+        RecordingConfig,
+        WhenFull,
+        parse_bytes,
+        parse_seconds,
+    )
 
     return RecordingConfig(
-        path=path,
+        path=with_time(path),
         part_bytes=parse_bytes(part_size),
         part_s=parse_seconds(part_time),
-        when_full=when_full,  # type: ignore[arg-type]
+        when_full=cast(WhenFull, when_full),
         reserve_bytes=parse_bytes(reserve),
     )
 
@@ -222,7 +245,27 @@ def _recording_config(
 def _serve_config(address: str | None, token_file: Path | None) -> ServeConfig | None:
     if address is None:
         return None
-    from edgecrack.runtime.web.config import ServeConfig, parse_serve, read_token
+    from edgecrack.runtime.web.config import ServeConfig, parse_serve
 
     host, port = parse_serve(address)
-    return ServeConfig(host=host, port=port, token=read_token(token_file))
+    return ServeConfig(host=host, port=port, token=_token(token_file))
+
+
+def _token(file: Path | None) -> str | None:
+    """The token in a file or in EDGECRACK_TOKEN; None where there is neither.
+
+    Raises:
+        ConfigError: the file cannot be read or is empty.
+    """
+    if file is None:
+        return os.environ.get("EDGECRACK_TOKEN") or None
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(
+            f"the token file {file} cannot be read: {reason}", "give a file that this user may read"
+        ) from error
+    if not token:
+        raise ConfigError(f"the token file {file} is empty", "put the token into it")
+    return token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one se
 # A dynamic model gets no more tiles per call than this: activations of a tile at width 16 take
 # tens of MB, and on a CPU larger batches are no faster.
 _MAX_BATCH = 4
+# Tiles in one piece of work where each thread takes its own pieces.
+_PIECE = 2
 _SPIN_US = "200"
 
 
@@ -33,6 +36,11 @@ def default_threads() -> int:
 class OnnxRuntimeRunner(ClosesItself):
     """Runs an ONNX file on the CPU.
 
+    The threads share each operator's work where a frame has few tiles, which is the fastest way
+    to one result. Where it has many, each thread takes tiles of its own: threads that share
+    operators wait for the slowest after each one, all the more so beside threads that decode
+    and record (benchmarks/onnxruntime_pieces.py).
+
     Args:
         path: the file, whose sidecar has been checked.
         spec: its description.
@@ -46,26 +54,13 @@ class OnnxRuntimeRunner(ClosesItself):
     def __init__(self, path: Path, spec: ModelSpec, *, threads: int | None = None) -> None:
         if threads is not None and not 1 <= threads <= 1024:
             raise ConfigError(f"the number of threads is {threads}", "give 1 to 1024")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or default_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY
-        # Threads that spin until there is work take the cores from capture, video encoding and the
-        # robot's other programs; threads that never spin were 1.3 times slower
-        # (benchmarks/onnxruntime_spinning.py). Versions that do not know the entry ignore it.
-        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
-        try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own types are not public
-            raise ModelFileError(
-                f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})",
-                "export the model again with `edgecrack export`",
-            ) from error
-        self._session: onnxruntime.InferenceSession | None = session
+        self._path = path
+        self._threads = threads or default_threads()
         self._spec = spec
-        self._check_graph(path, session)
+        self._shared: onnxruntime.InferenceSession | None = _session(path, self._threads)
+        self._own: onnxruntime.InferenceSession | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._check_graph(path, self._shared)
 
     def _check_graph(self, path: Path, session: onnxruntime.InferenceSession) -> None:
         expected = [self._spec.batch, 1, *self._spec.tile_hw]
@@ -109,20 +104,68 @@ class OnnxRuntimeRunner(ClosesItself):
         Raises:
             ConfigError: the tiles have another shape or dtype, or the runner is closed.
         """
-        if self._session is None:
+        if self._shared is None:
             raise ConfigError("the runner is closed", "open the model again")
         check_tiles(tiles, self._spec.tile_hw)
-        size = self._spec.batch or min(len(tiles), _MAX_BATCH)
         result = np.empty_like(tiles)
-        for first in range(0, len(tiles), size):
-            chunk = tiles[first : first + size]
-            count = len(chunk)
-            if self._spec.batch and count < size:  # a fixed batch is filled up with repeats
-                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-            (output,) = self._session.run([_OUTPUT], {_INPUT: np.ascontiguousarray(chunk)})
-            result[first : first + count] = output[:count]
+        pieces = -(-len(tiles) // (self._spec.batch or _PIECE))
+        if self._threads > 1 and pieces >= 2 * self._threads:
+            self._infer_in_pieces(tiles, result)
+        else:
+            size = self._spec.batch or min(len(tiles), _MAX_BATCH)
+            for first in range(0, len(tiles), size):
+                self._infer_piece(self._shared, tiles, result, first, size)
         return result
 
+    def _infer_in_pieces(self, tiles: NDArray[np.uint8], result: NDArray[np.uint8]) -> None:
+        """Each thread takes the next piece when it has finished one."""
+        if self._own is None or self._pool is None:
+            self._own = _session(self._path, 1)
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="edgecrack-infer")
+        size = self._spec.batch or _PIECE
+        jobs = [
+            self._pool.submit(self._infer_piece, self._own, tiles, result, first, size)
+            for first in range(0, len(tiles), size)
+        ]
+        for job in jobs:
+            job.result()
+
+    def _infer_piece(
+        self,
+        session: onnxruntime.InferenceSession,
+        tiles: NDArray[np.uint8],
+        result: NDArray[np.uint8],
+        first: int,
+        size: int,
+    ) -> None:
+        chunk = tiles[first : first + size]
+        count = len(chunk)
+        if self._spec.batch and count < size:  # a fixed batch is filled up with repeats
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
+        (output,) = session.run([_OUTPUT], {_INPUT: np.ascontiguousarray(chunk)})
+        result[first : first + count] = output[:count]
+
     def close(self) -> None:
-        """Free the session."""
-        self._session = None
+        """Free the sessions and end the threads."""
+        self._shared = self._own = None
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    # Threads that spin until there is work take the cores from capture, video encoding and the
+    # robot's other programs; threads that never spin were 1.3 times slower
+    # (benchmarks/onnxruntime_spinning.py). Versions that do not know the entry ignore it.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own types are not public
+        raise ModelFileError(
+            f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})",
+            "export the model again with `edgecrack export`",
+        ) from error
