@@ -182,7 +182,7 @@ def recover(
         list[Path], typer.Argument(metavar="FILES...", help="Recordings cut off or damaged.")
     ],
     out: Annotated[
-        Path | None, results("FILE", "Where the whole one goes; default: NAME.recovered.mcap.")
+        Path | None, results("FILE", "Where the whole one goes; default: NAME_recovered.mcap.")
     ] = None,
 ) -> None:
     """Make a recording whole again that a power cut or kill left cut off."""
@@ -194,7 +194,16 @@ def recover(
             "give one recording, or leave --out out",
         )
     for recording in recordings:
-        typer.echo(str(recover_file(recording, out)))
+        report = recover_file(recording, out)
+        if report.was_whole:
+            typer.echo(f"{recording}: is whole, {report.messages} messages")
+        elif report.out is None:
+            typer.echo(f"{recording}: holds no message")
+        else:
+            typer.echo(
+                f"{recording}: {report.messages} messages kept, {report.bytes_lost} bytes lost; "
+                f"whole: {report.out}"
+            )
 
 
 def source_address(source: str | None, camera: int | None) -> str:

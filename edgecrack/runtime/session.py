@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edgecrack import __version__
@@ -113,6 +114,7 @@ def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dic
         "model_sha256": detector.runner.spec.sha256,
         "threshold": f"{detector.threshold:g}",
         "source": source.name,
+        "started_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 

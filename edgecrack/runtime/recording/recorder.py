@@ -1,0 +1,269 @@
+"""Records a stream into MCAP files, in a thread of its own.
+
+    recorder = McapRecorder(RecordingConfig(Path("run.mcap")), events=events, stats=None, about={})
+    recorder.write(result)
+    recorder.close()
+
+Inspection never depends on it: when the disk is full, slow or gone, the recording stops or
+leaves frames out, says so, and the stream goes on. Knows results, not where they come from.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from edgecrack.errors import EdgecrackError, first_line
+from edgecrack.files import make_folder, output_error
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.live.controls import RecordingStatus
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.recording.backlog import Backlog
+from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.leftovers import recover_leftovers
+from edgecrack.runtime.recording.names import PartNames
+from edgecrack.runtime.recording.room import DiskRoom, free_bytes
+from edgecrack.runtime.recording.session import RecordingSession
+from edgecrack.runtime.stats import StatsSnapshot
+
+QUEUE_FRAMES = 8
+CLOSE_S = 1.0
+STOP_S = 10.0
+# A disk that takes nothing for so long counts as too slow even for a recording, which can wait.
+LONGEST_WAIT_S = 60.0
+
+_LOG = logging.getLogger("edgecrack")
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A result to record or, without one, to finish the part.
+
+    Attributes:
+        run: number of the start that it belongs to.
+        result: what to record.
+        done: set when the part is finished.
+    """
+
+    run: int
+    result: FrameResult | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class McapRecorder:
+    """A sink that records into `NAME_0001.mcap` and so on, and can be stopped and started.
+
+    Results of live sources are never waited for: while the disk is too slow the newest are left
+    out and counted. Those of recordings wait.
+
+    Args:
+        config: where and how.
+        events: hears of every part and fault, and is recorded.
+        stats: the stream's counters, recorded once a second; None leaves them out.
+        about: what to say of the recording in each part's metadata: model, source and the like.
+        active: record from the first result on; otherwise wait for `start`.
+        free: bytes free on the disk of a folder; a test may give its own.
+        clock: seconds, monotonic; a test may give its own.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+
+    name = "recording"
+
+    def __init__(
+        self,
+        config: RecordingConfig,
+        *,
+        events: EventLog,
+        stats: Callable[[], StatsSnapshot] | None,
+        about: Mapping[str, str],
+        active: bool = True,
+        free: Callable[[Path], int] = free_bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        make_folder(config.path.parent)
+        names = PartNames(config.path)
+        try:
+            leftovers = names.leftovers()  # before this recording has a part of its own
+        except OSError as error:
+            raise output_error(config.path.parent, error) from error
+        room = DiskRoom(config, names, events, free, clock)
+        self._folder = config.path.parent
+        self._events = events
+        self._lock = threading.Lock()
+        self._active = active
+        self._closed = False
+        self._problem: str | None = None
+        self._run_number = 1
+        self._ended_run = 0
+        self._backlog = Backlog(config.path.parent, events)
+        self._inbox: Handoff[_Order] = Handoff(QUEUE_FRAMES)
+        self._session = RecordingSession(
+            config, names, room, events, stats, about, lambda: self._backlog.count, clock
+        )
+        self._unsubscribe = events.subscribe(self._session.hear)
+        self._threads = [
+            threading.Thread(
+                target=recover_leftovers,
+                args=(names, leftovers, events),
+                name="edgecrack-recovery",
+                daemon=True,
+            ),
+            threading.Thread(target=self._serve_all, name="edgecrack-recording", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames left out since the disk was too slow."""
+        return self._backlog.count
+
+    def write(self, result: FrameResult) -> None:
+        """Take one result; ignored while nothing is recorded. Never raises for the disk."""
+        with self._lock:
+            if not self._active:
+                return
+            run = self._run_number
+        at_once = result.frame.live or self._backlog.lasts
+        if not self._put(_Order(run, result), 0.0 if at_once else LONGEST_WAIT_S):
+            self._backlog.add()
+
+    def start(self) -> None:
+        """Record from the next result on, into a new part; nothing where it records already."""
+        with self._lock:
+            if self._closed or self._active:
+                return
+            self._active = True
+            self._problem = None
+            self._run_number += 1
+
+    def stop(self) -> None:
+        """Finish the part in progress; it is whole and readable when this returns.
+
+        With a disk that does not answer this returns after ten seconds, and says so.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._active = False
+            order = _Order(self._run_number)
+        deadline_s = time.monotonic() + STOP_S
+        taken = self._put(order, STOP_S)
+        if not (taken and order.done.wait(max(0.0, deadline_s - time.monotonic()))):
+            self._say_unfinished()
+
+    def status(self) -> RecordingStatus:
+        """What it is doing now."""
+        progress = self._session.progress
+        with self._lock:
+            return RecordingStatus(
+                self._active, progress.path, progress.parts, progress.bytes_written, self._problem
+            )
+
+    def close(self) -> None:
+        """Record what was taken and finish the part, within about a second."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._active = False
+        self._inbox.finish()
+        deadline_s = time.monotonic() + CLOSE_S
+        for thread in reversed(self._threads):
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._unsubscribe()
+        if self._threads[-1].is_alive():
+            self._say_unfinished()
+
+    def _put(self, order: _Order, longest_s: float) -> bool:
+        """Hand an order to the thread; False if there was no room for it in the time given."""
+        deadline_s = time.monotonic() + longest_s
+        while True:
+            try:
+                self._inbox.put(order, max(0.0, min(_POLL_S, deadline_s - time.monotonic())))
+                return True
+            except TimedOut:
+                if time.monotonic() >= deadline_s:
+                    return False
+                if order.result is not None and not self._is_wanted(order):
+                    return True
+
+    def _is_wanted(self, order: _Order) -> bool:
+        with self._lock:
+            return self._active and order.run == self._run_number
+
+    def _serve_all(self) -> None:
+        while self._serve():
+            pass
+
+    def _serve(self) -> bool:
+        """Carry out one order, and what is due; False when there will be none."""
+        order: _Order | None = None
+        more = True
+        try:
+            order = self._inbox.get(min(_POLL_S, self._session.due_in_s()))
+            more = order is not None
+        except TimedOut:
+            pass
+        try:
+            if order is not None and order.result is not None:
+                if order.run > self._ended_run:
+                    self._session.take(order.result)
+            elif order is not None or not more:
+                self._end_run(order)
+            self._session.tick()
+        except (OSError, EdgecrackError, cv2.error) as error:
+            self._give_up(error)
+        except Exception as error:
+            _LOG.exception("the recording failed")
+            self._give_up(error)
+        if order is not None:
+            order.done.set()
+        self._backlog.settle()
+        return more
+
+    def _end_run(self, order: _Order | None) -> None:
+        if order is not None:
+            # A result that was handed in at the same moment must not begin another part.
+            self._ended_run = order.run
+        self._session.finish()
+
+    def _give_up(self, error: Exception) -> None:
+        """Stop recording because of an error; what is recorded is kept."""
+        torn = self._session.give_up()
+        if isinstance(error, OSError):
+            error = output_error(error.filename or self._folder, error)
+        problem = error.problem if isinstance(error, EdgecrackError) else first_line(error)
+        remedy = error.remedy if isinstance(error, EdgecrackError) else "report it as a defect"
+        with self._lock:
+            self._active = False
+            self._problem = problem
+            self._ended_run = self._run_number
+        kept = f"; {torn} is not whole, recover it with: edgecrack recover {torn}" if torn else ""
+        self._events.emit(
+            "recording.stopped",
+            f"the recording stopped, inspection goes on: {problem}; {remedy}{kept}",
+            "error",
+            problem=problem,
+            file=self._session.progress.path,
+        )
+
+    def _say_unfinished(self) -> None:
+        path = self._session.progress.path
+        self._events.emit(
+            "recording.unfinished",
+            f"the disk did not take the end of {path} in time; the next recording of this name "
+            f"makes it whole, or: edgecrack recover {path}",
+            "error",
+            file=path,
+        )

@@ -1,0 +1,222 @@
+"""What the recorder's thread does with results: messages, parts, flushes, room on the disk.
+
+Used by one thread; only `hear` and `progress` are for others. Raises what goes wrong with the
+disk; who calls decides what that means for the stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from edgecrack.errors import OutputError
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.live.events import Event, EventLog
+from edgecrack.runtime.recording import messages, schemas
+from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.names import PartNames
+from edgecrack.runtime.recording.part_writer import CHUNK_BYTES, PartWriter
+from edgecrack.runtime.recording.room import FULL, DiskRoom
+from edgecrack.runtime.stats import StatsSnapshot
+
+_LOG = logging.getLogger("edgecrack")
+_STATS_S = 1.0
+_MOST_EVENTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a recording has come; as in `RecordingStatus`."""
+
+    path: str | None = None
+    parts: int = 0
+    bytes_written: int = 0
+
+
+class RecordingSession:
+    """Writes results into parts, one after another.
+
+    Args:
+        config: where and how.
+        names: the recording's files.
+        room: the disk.
+        events: hears of every part.
+        stats: the stream's counters; None leaves them out.
+        about: what to say of the recording in each part.
+        dropped: how many frames were left out so far.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        config: RecordingConfig,
+        names: PartNames,
+        room: DiskRoom,
+        events: EventLog,
+        stats: Callable[[], StatsSnapshot] | None,
+        about: Mapping[str, str],
+        dropped: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._names = names
+        self._room = room
+        self._events = events
+        self._stats = stats
+        self._about = dict(about)
+        self._dropped = dropped
+        self._clock = clock
+        self._part: PartWriter | None = None
+        self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
+        self._finished_bytes = 0
+        self._heard: deque[Event] = deque(maxlen=_MOST_EVENTS)
+        self.progress = Progress()
+
+    def hear(self, event: Event) -> None:
+        """Take an event for the part in progress; from any thread."""
+        if self._part is not None:
+            self._heard.append(event)
+
+    def take(self, result: FrameResult) -> None:
+        """Record one result, in a new part if it is time for one.
+
+        Raises:
+            OSError: the disk failed.
+            OutputError: the disk is nearly full, or the frame cannot be encoded.
+        """
+        found = messages.frame_messages(result)
+        if self._part is not None and self._is_over(self._part):
+            self.finish()
+        part = self._part or self._open()
+        for topic, data in found:
+            part.add(topic, result.frame.capture_time_ns, data)
+        self._add_events(part)
+        if part.pending >= CHUNK_BYTES:
+            self._write_out(part)
+
+    def tick(self) -> None:
+        """Bring to the disk what is due; call it often.
+
+        Raises:
+            OSError: the disk failed.
+            OutputError: the disk is nearly full.
+        """
+        now_s = self._clock()
+        part = self._part
+        if part is None or now_s < self._flush_due_s:
+            return
+        self._flush_due_s = now_s + self._config.flush_s
+        self._add_events(part)
+        if now_s >= self._stats_due_s:
+            self._stats_due_s = now_s + _STATS_S
+            self._add_stats(part)
+        self._check_room(part.pending)
+        self._write_out(part)
+        part.sync()
+
+    def due_in_s(self) -> float:
+        """Seconds until `tick` has something to do, at least 0."""
+        if self._part is None:
+            return self._config.flush_s
+        return max(0.0, self._flush_due_s - self._clock())
+
+    def finish(self) -> None:
+        """Make the part in progress whole; nothing without one.
+
+        Raises:
+            OSError: the disk failed; `give_up` follows.
+        """
+        part = self._part
+        if part is None:
+            return
+        self._add_events(part)
+        self._write_out(part)
+        self._close(part)
+
+    def give_up(self) -> str | None:
+        """Make of the part in progress what can be made of it; never raises for the disk.
+
+        Returns:
+            The part if it could not be made whole.
+        """
+        part = self._part
+        if part is None:
+            return None
+        with suppress(OSError):
+            part.write_out()
+        try:
+            self._close(part)
+        except OSError:
+            part.abandon()
+            self._part = None
+            return part.path
+        return None
+
+    def _open(self) -> PartWriter:
+        self._check_room(0)
+        moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        part = PartWriter(self._names, {**self._about, "part_started_at": moment})
+        self._heard.clear()
+        self._part = part
+        self._opened_s = self._clock()
+        self._flush_due_s = self._stats_due_s = self._opened_s
+        self.progress = Progress(
+            part.path, self.progress.parts + 1, self._finished_bytes + part.size
+        )
+        self._events.emit("recording.part", f"recording into {part.path}", file=part.path)
+        return part
+
+    def _close(self, part: PartWriter) -> None:
+        path = part.finish()
+        self._part = None
+        self._finished_bytes += part.size
+        self.progress = Progress(path, self.progress.parts, self._finished_bytes)
+        self._events.emit(
+            "recording.finished",
+            f"{path} is whole: {part.messages} messages, {part.size / 1e6:.1f} MB",
+            file=path,
+            messages=part.messages,
+            bytes=part.size,
+        )
+
+    def _is_over(self, part: PartWriter) -> bool:
+        age_s = self._clock() - self._opened_s
+        return part.size >= self._config.part_bytes or age_s >= self._config.part_s
+
+    def _write_out(self, part: PartWriter) -> None:
+        while True:
+            try:
+                part.write_out()
+                break
+            except OSError as error:
+                if error.errno not in FULL or not self._room.remove_oldest():
+                    raise
+        self.progress = Progress(part.path, self.progress.parts, self._finished_bytes + part.size)
+
+    def _check_room(self, needed: int) -> None:
+        if shortage := self._room.shortage(needed):
+            raise OutputError(shortage, "free some space and start the recording again")
+
+    def _add_events(self, part: PartWriter) -> None:
+        while self._heard:
+            event = self._heard.popleft()
+            part.add(schemas.EVENTS, event.time_ns, messages.log(event))
+
+    def _add_stats(self, part: PartWriter) -> None:
+        if self._stats is None:
+            return
+        try:
+            stats = self._stats()
+        except Exception:
+            _LOG.exception("the stream's counters failed and are no longer recorded")
+            self._stats = None
+            return
+        time_ns = time.time_ns()
+        source = self._about.get("source", "")
+        data = messages.diagnostics(time_ns, source, stats, self._dropped())
+        part.add(schemas.STATS, time_ns, data)

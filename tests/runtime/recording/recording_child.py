@@ -1,0 +1,46 @@
+"""A process that records: `python -m tests.runtime.recording.recording_child FOLDER COUNT`.
+
+A COUNT of 0 goes on until it is killed. Prints a line for each result before it hands it over:
+its number and log time. At its end it says which events there were, and why the recording
+stopped if it did.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.recorder import McapRecorder
+from tests.runtime.recording.reading import result
+
+
+def main(folder: Path, count: int) -> None:
+    events = EventLog()
+    recorder = McapRecorder(
+        RecordingConfig(folder / "run.mcap", reserve_bytes=0),
+        events=events,
+        stats=None,
+        about={},
+    )
+    made = [result(index, noise=True) for index in range(12)]
+    for index in itertools.count() if count == 0 else range(count):
+        now_ns = time.time_ns()
+        one = made[index % len(made)]
+        taken = replace(one.frame, index=index, capture_time_ns=now_ns, live=count == 0)
+        print(index, now_ns, flush=True)
+        recorder.write(replace(one, frame=taken))
+        if count == 0:
+            time.sleep(0.02)
+    recorder.close()
+    for kind, number in events.counts().items():
+        print(kind, number)
+    print("problem:", recorder.status().problem)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

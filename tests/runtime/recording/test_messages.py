@@ -1,0 +1,265 @@
+"""What is recorded, read back with readers that are not ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
+from rosbags.typesys import Stores, get_typestore
+
+from edgecrack.runtime.frame import FrameResult, Region
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.recording import messages, schemas
+from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.recorder import McapRecorder
+from edgecrack.runtime.stats import StreamStats
+from tests.runtime.recording.reading import Read, read_with_rosbags, result
+
+CAPTURE_NS = 1_700_000_000_123_456_789
+SOMEWHERE = Position(
+    time_ns=CAPTURE_NS,
+    xyz_m=(1.5, -2.0, 0.25),
+    quaternion_xyzw=(0.0, 0.0, 0.6, 0.8),
+    latitude_deg=48.137,
+    longitude_deg=11.575,
+    altitude_m=519.0,
+    distance_m=42.5,
+)
+
+
+def two_regions() -> FrameResult:
+    """Two regions of known probability."""
+    made = result(0, position=SOMEWHERE)
+    mask = np.zeros((48, 64), np.uint8)
+    probability = np.zeros((48, 64), np.uint8)
+    mask[4:8, 10:30], probability[4:8, 10:30] = 255, 204
+    mask[40:48, 60:64], probability[40:48, 60:64] = 255, 255
+    probability[20, 20] = 100  # below the threshold, in no region
+    regions = (Region((10, 4, 30, 8), 80), Region((60, 40, 64, 48), 32))
+    return replace(made, mask=mask, probability=probability, regions=regions, crack_pixels=112)
+
+
+def recorded(folder: Path, *results: FrameResult) -> Path:
+    events = EventLog(clock=lambda: CAPTURE_NS + 5)
+    stats = StreamStats()
+    about = {"source": "rtsp://***@robot/1", "model": "bright"}
+    recorder = McapRecorder(
+        RecordingConfig(folder / "run.mcap", reserve_bytes=0),
+        events=events,
+        stats=stats.snapshot,
+        about=about,
+    )
+    for one in results:
+        stats.add(one)
+        recorder.write(one)
+    recorder.close()
+    return folder / "run_0001.mcap"
+
+
+def of_topic(read: list[Read], topic: str) -> list[Any]:
+    return [one.message for one in read if one.topic == topic]
+
+
+def stamp_ns(header: Any) -> int:
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
+
+
+def test_picture_and_mask_come_back_as_they_were(tmp_path: Path) -> None:
+    made = two_regions()
+    read = read_with_rosbags(recorded(tmp_path, made))
+    [image] = of_topic(read, "/edgecrack/image")
+    [mask] = of_topic(read, "/edgecrack/mask")
+    assert (image.format, mask.format) == ("jpeg", "png")
+    assert image.data.tobytes() == made.jpeg()
+    decoded = cv2.imdecode(mask.data, cv2.IMREAD_UNCHANGED)
+    assert decoded is not None
+    assert np.array_equal(decoded, made.mask)
+    assert {stamp_ns(image.header), stamp_ns(mask.header)} == {CAPTURE_NS}
+    assert {image.header.frame_id, mask.header.frame_id} == {"camera"}
+
+
+def test_findings_have_box_class_and_score(tmp_path: Path) -> None:
+    read = read_with_rosbags(recorded(tmp_path, two_regions()))
+    [array] = of_topic(read, "/edgecrack/findings")
+    first, second = array.detections
+    assert (first.bbox.center.position.x, first.bbox.center.position.y) == (20, 6)
+    assert (first.bbox.size_x, first.bbox.size_y) == (20, 4)
+    assert (second.bbox.center.position.x, second.bbox.center.position.y) == (62, 44)
+    assert [one.results[0].hypothesis.class_id for one in (first, second)] == ["crack", "crack"]
+    assert first.results[0].hypothesis.score == pytest.approx(0.8)
+    assert second.results[0].hypothesis.score == pytest.approx(1.0)
+    assert first.results[0].pose.pose.orientation.w == 1
+    assert stamp_ns(array.header) == stamp_ns(second.header) == CAPTURE_NS
+
+
+def test_annotations_outline_each_box(tmp_path: Path) -> None:
+    read = read_with_rosbags(recorded(tmp_path, two_regions()))
+    [drawing] = of_topic(read, "/edgecrack/annotations")
+    [lines] = drawing.points
+    assert lines.type == 4  # pairs of points
+    points = [(point.x, point.y) for point in lines.points]
+    segments = {frozenset(points[at : at + 2]) for at in range(0, len(points), 2)}
+    corners = [(10, 4), (30, 4), (30, 8), (10, 8)], [(60, 40), (64, 40), (64, 48), (60, 48)]
+    expected = {frozenset((ring[at], ring[at - 1])) for ring in corners for at in range(4)}
+    assert segments == expected
+    assert len(points) == 16
+    assert lines.outline_color.a == 1
+    assert (drawing.circles, drawing.texts) == ([], [])
+
+
+def test_a_frame_without_cracks_clears_the_drawing(tmp_path: Path) -> None:
+    made = two_regions()
+    empty = replace(made, mask=np.zeros_like(made.mask), regions=(), crack_pixels=0)
+    read = read_with_rosbags(recorded(tmp_path, empty))
+    assert of_topic(read, "/edgecrack/findings")[0].detections == []
+    [drawing] = of_topic(read, "/edgecrack/annotations")
+    assert [len(lines.points) for lines in drawing.points] == [0]
+
+
+def test_position(tmp_path: Path) -> None:
+    read = read_with_rosbags(recorded(tmp_path, two_regions()))
+    [pose] = of_topic(read, "/edgecrack/pose")
+    [fix] = of_topic(read, "/edgecrack/fix")
+    [distance] = of_topic(read, "/edgecrack/odometry_distance")
+    at, facing = pose.pose.position, pose.pose.orientation
+    assert (at.x, at.y, at.z) == SOMEWHERE.xyz_m
+    assert (facing.x, facing.y, facing.z, facing.w) == SOMEWHERE.quaternion_xyzw
+    assert (fix.latitude, fix.longitude, fix.altitude) == (48.137, 11.575, 519.0)
+    assert (fix.status.status, fix.position_covariance_type) == (0, 0)
+    assert distance.data == 42.5
+
+
+@pytest.mark.parametrize(
+    ("position", "topics"),
+    [
+        (None, set()),
+        (Position(CAPTURE_NS), set()),
+        (Position(CAPTURE_NS, distance_m=1.0), {schemas.DISTANCE}),
+        (Position(CAPTURE_NS, latitude_deg=1.0), set()),
+        (Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0), {schemas.FIX}),
+        (Position(CAPTURE_NS, xyz_m=(0.0, 0.0, 0.0)), {schemas.POSE}),
+    ],
+)
+def test_what_is_not_known_is_not_recorded(
+    tmp_path: Path, position: Position | None, topics: set[str]
+) -> None:
+    read = read_with_rosbags(recorded(tmp_path, result(position=position)))
+    of_position = {schemas.POSE, schemas.FIX, schemas.DISTANCE}
+    assert {one.topic for one in read} & of_position == topics
+
+
+def test_an_unknown_altitude_is_not_a_number(tmp_path: Path) -> None:
+    position = Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0)
+    read = read_with_rosbags(recorded(tmp_path, result(position=position)))
+    assert math.isnan(of_topic(read, schemas.FIX)[0].altitude)
+
+
+def test_stats_and_events(tmp_path: Path) -> None:
+    read = read_with_rosbags(recorded(tmp_path, *[result(index) for index in range(3)]))
+    array = of_topic(read, "/edgecrack/stats")[0]
+    [status] = array.status
+    values = {pair.key: pair.value for pair in status.values}
+    assert status.name == "edgecrack"
+    assert status.hardware_id == "rtsp://***@robot/1"
+    assert values["drops"] == "0"
+    assert values["source_state"] == "connecting"
+    assert values["recording_dropped"] == "0"
+    log = of_topic(read, "/edgecrack/events")[0]
+    assert (log.level, log.function) == (20, "recording.part")
+    assert "run_0001.mcap" in log.msg
+    assert log.stamp.nanosec == 123_456_794
+
+
+def test_the_part_says_what_made_it(tmp_path: Path) -> None:
+    path = recorded(tmp_path, result())
+    with path.open("rb") as file:
+        reader = make_reader(file)
+        header = reader.get_header()
+        [metadata] = reader.iter_metadata()
+    assert header.profile == "ros2"
+    assert header.library.startswith("edgecrack/")
+    assert metadata.name == "edgecrack"
+    assert metadata.metadata["source"] == "rtsp://***@robot/1"
+    assert metadata.metadata["model"] == "bright"
+    assert metadata.metadata["part"] == "1"
+
+
+def test_log_time_is_capture_time_and_sequences_count(tmp_path: Path) -> None:
+    path = recorded(tmp_path, *[result(index) for index in range(4)])
+    with path.open("rb") as file:
+        found = [
+            (message.log_time, message.publish_time, message.sequence)
+            for _, _, message in make_reader(file).iter_messages("/edgecrack/image")
+        ]
+    assert found == [(CAPTURE_NS + index, CAPTURE_NS + index, index + 1) for index in range(4)]
+
+
+def test_ros_decodes_with_its_own_definitions(tmp_path: Path) -> None:
+    """By the definitions of ROS 2 Humble, each message is what the file's own make it."""
+    humble = get_typestore(Stores.ROS2_HUMBLE)
+    types = schemas.TOPICS
+    checked = set()
+    for one in read_with_rosbags(recorded(tmp_path, two_regions())):
+        if types[one.topic] in humble.types:
+            stock = humble.deserialize_cdr(one.data, types[one.topic])
+            assert plain(stock) == plain(one.message)
+            assert humble.serialize_cdr(stock, types[one.topic]).tobytes() == one.data
+            checked.add(one.topic)
+    assert checked == set(types) - {schemas.FINDINGS, schemas.ANNOTATIONS}
+
+
+def test_the_mcap_project_decodes_the_same(tmp_path: Path) -> None:
+    path = recorded(tmp_path, two_regions())
+    with path.open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        decoded = {
+            channel.topic: plain(message)
+            for _, channel, _, message in reader.iter_decoded_messages()
+        }
+    by_rosbags = {one.topic: plain(one.message) for one in read_with_rosbags(path)}
+    assert decoded.keys() == by_rosbags.keys() == schemas.TOPICS.keys()
+    assert decoded == by_rosbags
+
+
+def test_text_of_any_kind_can_be_recorded() -> None:
+    events = EventLog()
+    event = events.emit("stream.x", "nul \0, lone \udcff, crack 裂縫")
+    humble = get_typestore(Stores.ROS2_HUMBLE)
+    log: Any = humble.deserialize_cdr(messages.log(event), "rcl_interfaces/msg/Log")
+    assert log.msg == "nul ?, lone ?, crack 裂縫"
+
+
+@pytest.mark.parametrize("make", [schemas.definition])
+@pytest.mark.parametrize("name", sorted(set(schemas.TOPICS.values())))
+def test_definitions_name_every_type_once(make: Callable[[str], str], name: str) -> None:
+    text = make(name)
+    names = [line for line in text.splitlines() if line.startswith("MSG: ")]
+    assert len(names) == len(set(names))
+    assert text.count("=" * 80) == len(names)
+
+
+def plain(message: Any) -> Any:
+    """A message of any reader as plain values, without its constants."""
+    if isinstance(message, np.ndarray):
+        return message.tolist()
+    if isinstance(message, bytes | bytearray):
+        return list(message)
+    if isinstance(message, list):
+        return [plain(one) for one in message]
+    fields = getattr(message, "__dataclass_fields__", None) or getattr(message, "__slots__", None)
+    if fields is None:
+        return message
+    return {
+        name: plain(getattr(message, name))
+        for name in fields
+        if not name.isupper() and not name.startswith("_")
+    }
