@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from edgecrack.errors import SourceError
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
 from edgecrack.runtime.sources.options import SourceOptions
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
-_KINDS = "give a video file, an image, a folder of images, rtsp://..., http://..., camera:0 or demo"
+_SCHEMES = ("rtsp", "rtsps", "http", "https", "gst", "csi")
+_RECORDING_SUFFIX = ".mcap"
+_KINDS = (
+    "give a video file, a recording (.mcap), an image, a folder of images, camera:0, "
+    "/dev/v4l/by-id/..., rtsp://..., http://..., csi://0, gst://... or demo"
+)
 
 
 class Source(Protocol):
@@ -91,45 +96,100 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
     """Open a source by its address.
 
     Args:
-        uri: a video file; an image; a folder of images (taken in natural order: 2 before 10);
-            `rtsp://`, `rtsps://`, `http://` or `https://` (MJPEG streams and recordings);
-            `camera:0` or `/dev/video0`; `demo`, a synthetic wall, also as
-            `demo?frames=240&seed=7&live=1`.
+        uri: one of
+
+            - `camera:0`, `/dev/video0`, or `/dev/v4l/by-id/...` and `/dev/v4l/by-path/...`,
+              which survive that a camera gets another number;
+            - `csi://0`, a camera on a Jetson's CSI connector;
+            - `gst://PIPELINE`, any GStreamer pipeline up to raw video;
+            - `rtsp://`, `rtsps://`, `http://` or `https://` (MJPEG, or what FFmpeg plays);
+            - a video file; a `.mcap` recording; an image; a folder of images (taken in natural
+              order: 2 before 10);
+            - `demo`, a synthetic wall, also as `demo?frames=240&seed=7&live=1`.
         options: size, rate, flip and the like; None takes the defaults.
 
     Raises:
         SourceError: the address is of no known kind, or the source cannot be opened. Nothing
             stays open, and the same address may be tried again.
+        ConfigError: the source cannot follow one of the options.
+        MissingDependencyError: this kind of source needs what is not installed.
     """
-    # Imported here: each of these needs cv2, which `import edgecrack` must not load.
-    from edgecrack.images import IMAGE_SUFFIXES
-    from edgecrack.runtime.sources.camera import open_camera
-    from edgecrack.runtime.sources.demo import open_demo
-    from edgecrack.runtime.sources.folder import ImagesSource
-    from edgecrack.runtime.sources.video import open_stream, open_video_file
-
     options = options or SourceOptions()
-    timeout_ms = options.timeout_ms
     address = os.fspath(uri).strip()
     if not address:
         raise SourceError("the source is empty", _KINDS)
-    if scheme := _SCHEME.match(address):
-        if scheme["scheme"].lower() not in _NETWORK_SCHEMES:
-            raise SourceError(
-                f"{redact(address)} has the unknown scheme {scheme['scheme']}://", _KINDS
-            )
-        return open_stream(address, timeout_ms)
+    if options.loop:
+        from edgecrack.runtime.sources.looped import LoopedSource
+
+        once = replace(options, loop=False)
+        return LoopedSource(lambda: open_source(address, once))
+    source = _open_one(address, options)
+    if options.flip == "none":
+        return source
+    from edgecrack.runtime.sources.turned import TurnedSource
+
+    return TurnedSource(source, options.flip)
+
+
+def _open_one(address: str, options: SourceOptions) -> Source:
+    """Open a source without what `looped` and `turned` add to it."""
+    # Imported here: each of these needs cv2, which `import edgecrack` must not load.
+    from edgecrack.runtime.sources.camera import is_camera, open_camera
+    from edgecrack.runtime.sources.demo import open_demo
+    from edgecrack.runtime.sources.gstreamer import is_pipeline, open_pipeline
+    from edgecrack.runtime.sources.mjpeg import open_http
+    from edgecrack.runtime.sources.stream import open_stream
+
+    if is_camera(address):
+        _refuse_options(address, replace(_without_size(options), pixel_format=None))
+        return open_camera(address, options)
+    if is_pipeline(address):
+        _refuse_options(address, _without_size(options))
+        return open_pipeline(address, options)
+    scheme = _SCHEME.match(address)
+    if scheme and scheme["scheme"].lower() not in _SCHEMES:
+        raise SourceError(f"{redact(address)} has the unknown scheme {scheme['scheme']}://", _KINDS)
+    _refuse_options(address, options)
+    if scheme:
+        is_http = scheme["scheme"].lower().startswith("http")
+        return (open_http if is_http else open_stream)(address, options.timeout_ms)
     if address == "demo" or address.startswith("demo?"):
         return open_demo(address)
-    if address.startswith(("camera:", "/dev/video")):
-        return open_camera(address, timeout_ms)
     path = Path(address).expanduser()
     _check_readable(path, address)
+    return _open_path(path, options)
+
+
+def _open_path(path: Path, options: SourceOptions) -> Source:
+    from edgecrack.images import IMAGE_SUFFIXES
+    from edgecrack.runtime.sources.folder import ImagesSource
+    from edgecrack.runtime.sources.video import open_video_file
+
     if path.is_dir():
         return ImagesSource.of_folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImagesSource.of_image(path)
+    if path.suffix.lower() == _RECORDING_SUFFIX:
+        from edgecrack.runtime.sources.mcap import open_recording
+
+        return open_recording(path, options)
     return open_video_file(path)
+
+
+def _without_size(options: SourceOptions) -> SourceOptions:
+    """The options but for those that every camera and pipeline can follow."""
+    return replace(options, width=None, height=None, frame_rate_hz=None)
+
+
+def _refuse_options(address: str, options: SourceOptions) -> None:
+    """Refuse those of the given options that mean something else than this source."""
+    name = redact(address)
+    if asked := options.asks_of_camera:
+        raise ConfigError(
+            f"the {asked} of {name} cannot be chosen", "leave that option out for this source"
+        )
+    if options.topic is not None and not address.lower().endswith(_RECORDING_SUFFIX):
+        raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
 
 
 def _check_readable(path: Path, address: str) -> None:

@@ -20,6 +20,7 @@ from edgecrack.images import IMAGE_SUFFIXES, DamagedImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv
+from edgecrack.runtime.sources.jpeg import END, read_head
 
 
 class ImagesSource(ClosesItself):
@@ -76,6 +77,7 @@ class ImagesSource(ClosesItself):
             source=self.name,
             name=name,
             monotonic_ns=monotonic_ns,
+            jpeg=data if _is_plain_jpeg(data) else None,
         )
 
     def close(self) -> None:
@@ -146,6 +148,12 @@ def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
         raise SourceError(
             f"the image {path} {error}", "replace the file or take it out of the folder"
         ) from error
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Whether any reader sees in the file the picture that was decoded here, and no more."""
+    head = read_head(data)
+    return head is not None and head.is_plain and data.endswith(END)
 
 
 def _is_image(path: Path) -> bool:

@@ -1,12 +1,12 @@
 """Video files and network streams through OpenCV, and what cameras share with them.
 
-Everything that is particular to OpenCV's capture lives here: back ends, timeouts,
-rotation, decoding errors. Must not know what is done with the frames.
+Everything that is particular to reading OpenCV's captures lives here: rotation, decoding errors,
+frames that grow old while nobody reads. Must not know what is done with the frames.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import threading
 import time
 from dataclasses import replace
@@ -18,13 +18,17 @@ import numpy as np
 from edgecrack.errors import SourceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.quiet import quiet_opencv
-from edgecrack.runtime.redact import redact
+from edgecrack.runtime.sources.capture import (
+    STALE_AFTER_S,
+    frame_count,
+    frame_rate_hz,
+    open_ffmpeg,
+)
+from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
-MAX_FRAME_COUNT = 10**9
-MAX_FRAME_RATE_HZ = 1000.0
 MAX_DECODE_ATTEMPTS = 5_000
 MAX_DECODE_S = 5.0
+_MAX_DRAIN_S = 1.0
 
 
 class VideoSource(ClosesItself):
@@ -34,20 +38,29 @@ class VideoSource(ClosesItself):
         capture: opened; the source owns it from now on.
         name: without credentials.
         live: True for a camera or a network stream without an end.
+        timeout_ms: how long a live source may deliver nothing but damaged frames.
 
     Raises:
         SourceError: not even the first frame can be read. The capture is released.
     """
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, live: bool) -> None:
+    def __init__(
+        self,
+        capture: cv2.VideoCapture,
+        name: str,
+        live: bool,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    ) -> None:
         self.name = name
         self.live = live
-        self.frame_rate_hz = _frame_rate_hz(capture)
-        self.frame_count = None if live else _frame_count(capture)
+        self._timeout_s = timeout_ms / 1000
+        self.frame_rate_hz = frame_rate_hz(capture)
+        self.frame_count = None if live else frame_count(capture)
         self._capture = capture
         self._lock = threading.Lock()
         self._closed = False
         self._delivered = 0
+        self._read_s = time.monotonic()
         self.corrupt_frames = 0
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         # Reading one frame now tells a stream that cannot be decoded from a good one.
@@ -62,12 +75,14 @@ class VideoSource(ClosesItself):
                 f"{name} opens, but no frame in it can be decoded",
                 "check that it plays in a video player; it may be damaged or of an unknown codec",
             )
+        self._read_s = -math.inf  # streams deliver first what they collected while opening
 
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a recording.
 
-        Frames that cannot be decoded are left out: the ones after them are still delivered,
-        and fewer frames than `frame_count` come out in the end.
+        Frames that cannot be decoded are left out and counted: the ones after them are still
+        delivered, and fewer frames than `frame_count` come out in the end. Of a live source,
+        frames that waited in its buffers while nobody read are left out, too.
 
         Raises:
             SourceError: a live source stopped, or the source has been closed.
@@ -101,7 +116,9 @@ class VideoSource(ClosesItself):
     def _next_frame(self) -> Frame | None:
         with self._lock:
             try:
-                return None if self._closed else self._decode()
+                if self._closed:
+                    return None
+                return self._decode_live() if self.live else self._decode()
             except cv2.error as error:
                 raise SourceError(
                     f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
@@ -116,23 +133,71 @@ class VideoSource(ClosesItself):
             if attempt and time.monotonic() - started_s > MAX_DECODE_S:
                 break
             grabbed = self._capture.grab()
-            capture_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
-            if not grabbed:
-                continue
-            position_ms = None if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC)
-            retrieved, image = self._capture.retrieve()
-            if retrieved and image is not None and image.size:
-                return Frame(
-                    image=np.asarray(image, dtype=np.uint8),
-                    index=self._delivered,
-                    capture_time_ns=capture_time_ns,
-                    source=self.name,
-                    name=f"{self._delivered:06d}",
-                    media_time_ms=position_ms,
-                    live=self.live,
-                    monotonic_ns=monotonic_ns,
-                )
+            times_ns = (time.time_ns(), time.monotonic_ns())
+            position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) if grabbed else None
+            if grabbed and (frame := self._retrieve(times_ns, position_ms)) is not None:
+                self.corrupt_frames += attempt  # each try before was one damaged frame
+                return frame
         return None
+
+    def _decode_live(self) -> Frame | None:
+        if not self._drain():
+            return None
+        deadline_s = time.monotonic() + self._timeout_s
+        while not self._closed and self._grab_in_time():
+            times_ns = (time.time_ns(), time.monotonic_ns())
+            frame = self._retrieve(times_ns, None)
+            self._read_s = time.monotonic()
+            if frame is not None:
+                return frame
+            self.corrupt_frames += 1
+            if self._read_s > deadline_s:
+                break
+        return None
+
+    def _grab_in_time(self) -> bool:
+        """Grab a frame of a live source; False where it has stopped."""
+        started_s = time.monotonic()
+        grabbed = self._capture.grab()
+        # After its timeout FFmpeg gives, as if it were new, the last frame that it had.
+        return grabbed and time.monotonic() - started_s < 0.9 * self._timeout_s
+
+    def _drain(self) -> bool:
+        """Pass over what waits in the buffers after a pause: it is as old as the pause.
+
+        A grab that returns at once took such a frame. One that had to wait took a new one, so
+        that the next is new as well.
+
+        Returns:
+            False where the source has stopped.
+        """
+        started_s = before_s = time.monotonic()
+        if started_s - self._read_s < STALE_AFTER_S:
+            return True
+        waited_s = 0.3 / (self.frame_rate_hz or 30.0)
+        while not self._closed and before_s - started_s < _MAX_DRAIN_S:
+            if not self._grab_in_time():
+                return False
+            now_s = time.monotonic()
+            if now_s - before_s > waited_s:
+                break
+            before_s = now_s
+        return True
+
+    def _retrieve(self, times_ns: tuple[int, int], position_ms: float | None) -> Frame | None:
+        retrieved, image = self._capture.retrieve()
+        if not retrieved or image is None or not image.size:
+            return None
+        return Frame(
+            image=np.asarray(image, dtype=np.uint8),
+            index=self._delivered,
+            capture_time_ns=times_ns[0],
+            source=self.name,
+            name=f"{self._delivered:06d}",
+            media_time_ms=position_ms,
+            live=self.live,
+            monotonic_ns=times_ns[1],
+        )
 
     def _attempts(self) -> int:
         """How often to try: past damaged frames of a recording, but once at its end."""
@@ -147,7 +212,7 @@ def open_video_file(path: Path) -> VideoSource:
     Raises:
         SourceError: the file is no video, or is damaged beyond the first frame.
     """
-    capture = _open(str(path))
+    capture = open_ffmpeg(str(path))
     if not capture.isOpened():
         capture.release()
         raise SourceError(
@@ -155,51 +220,3 @@ def open_video_file(path: Path) -> VideoSource:
             "check that it plays in a video player; an interrupted recording lacks its index",
         )
     return VideoSource(capture, str(path), live=False)
-
-
-def open_stream(uri: str, timeout_ms: int) -> VideoSource:
-    """Open an RTSP (over TCP) or HTTP address.
-
-    Args:
-        uri: with credentials if needed; they appear nowhere else.
-        timeout_ms: longest wait for the connection, and for each frame.
-
-    Raises:
-        SourceError: nobody answers, or what answers is no video.
-    """
-    if uri.lower().startswith("rtsp"):
-        # UDP loses packets on a robot's radio link, which smears frames.
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
-    started_s = time.monotonic()
-    name = redact(uri)
-    capture = _open(uri, timeout_ms)
-    if not capture.isOpened():
-        capture.release()
-        waited_s = time.monotonic() - started_s
-        raise SourceError(
-            f"{name} does not deliver video (gave up after {waited_s:.1f} s)",
-            "check address, port, user and password, and that the camera answers a ping",
-        )
-    return VideoSource(capture, name, live=_frame_count(capture) is None)
-
-
-def _open(uri: str, timeout_ms: int | None = None) -> cv2.VideoCapture:
-    quiet_opencv()
-    if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
-        return cv2.VideoCapture(uri)
-    # FFmpeg only: with any other, a missing file is tried as an image sequence as well.
-    if timeout_ms is None:
-        return cv2.VideoCapture(uri, cv2.CAP_FFMPEG)
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
-    timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
-    return cv2.VideoCapture(uri, cv2.CAP_FFMPEG, timeouts)
-
-
-def _frame_rate_hz(capture: cv2.VideoCapture) -> float | None:
-    rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
-    return rate_hz if 0 < rate_hz <= MAX_FRAME_RATE_HZ else None
-
-
-def _frame_count(capture: cv2.VideoCapture) -> int | None:
-    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    return int(count) if 0 < count <= MAX_FRAME_COUNT else None

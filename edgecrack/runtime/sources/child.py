@@ -1,0 +1,109 @@
+"""A child process that writes to a pipe of ours, and that never outlives us.
+
+Knows processes only; what the child does and sends is its caller's matter.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+_LAST_LINES = 40
+_LONGEST_LINE = 1000
+# SIGINT first: a camera's driver killed in the middle may keep the camera.
+_POLITE_S = 0.25
+_KILLED_S = 0.2
+
+
+class Child:
+    """A running program, in a process group of its own.
+
+    Args:
+        command: program and arguments; no shell is involved.
+        pass_fd: descriptor that the child inherits under the same number. The caller's copy
+            can be closed as soon as this returns.
+        settings: environment variables that differ from ours.
+
+    Raises:
+        OSError: the program cannot be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], pass_fd: int, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = _ending_with_us(command)
+        self._environment = {**os.environ, **(settings or {})}
+        self._pass_fd = pass_fd
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failure: OSError | None = None
+        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._started, self._ended = threading.Event(), threading.Event()
+        # The kernel ends the child with the *thread* that started it, so that thread stays with
+        # it to its end and listens to what it says.
+        self._keeper = threading.Thread(target=self._keep, name="edgecrack-child", daemon=True)
+        self._keeper.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def exit_status(self) -> int | None:
+        """0, an exit code, or the negative number of a signal; None while it runs."""
+        return self._process.returncode if self._process and self._ended.is_set() else None
+
+    @property
+    def last_lines(self) -> list[str]:
+        """What it said last on standard output and standard error."""
+        return list(self._lines)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended within `timeout_s`."""
+        return self._ended.wait(timeout_s)
+
+    def stop(self) -> None:
+        """End it: politely, then not; returns within half a second. May be called twice."""
+        for number, patience_s in ((signal.SIGINT, _POLITE_S), (signal.SIGKILL, _KILLED_S)):
+            if self._ended.is_set() or self._process is None:
+                break
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+            self._ended.wait(patience_s)
+        self._keeper.join(0.05)
+
+    def _keep(self) -> None:
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(self._pass_fd,),
+                env=self._environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._failure = error
+            self._started.set()
+            return
+        self._process = process
+        self._started.set()
+        with process:
+            assert process.stdout is not None
+            while line := process.stdout.readline(_LONGEST_LINE):
+                self._lines.append(line.decode("utf-8", "replace").strip())
+        self._ended.set()
+
+
+def _ending_with_us(command: Sequence[str]) -> list[str]:
+    """The command so that the kernel kills it when we are killed.
+
+    Not by `preexec_fn`, which may hang a program with threads.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else list(command)

@@ -1,0 +1,180 @@
+"""MJPEG over HTTP: a camera's own JPEGs, each stamped when its last byte arrived.
+
+Read here rather than by OpenCV because its time stamps come after decoding, and because a
+damaged picture is to be counted, not to end the stream. Must not know what is done with frames.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import SourceError
+from edgecrack.images import DamagedImageError, decode_image
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.redact import redact
+from edgecrack.runtime.sources.capture import STALE_AFTER_S
+from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
+from edgecrack.runtime.sources.http_stream import connect
+from edgecrack.runtime.sources.jpeg import read_head
+from edgecrack.runtime.sources.multipart import JpegParts
+from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.stream import open_stream
+from edgecrack.runtime.sources.video import VideoSource
+
+_LARGEST_SIDE_PX = 16_384
+
+
+class MjpegSource(ClosesItself):
+    """Frames of an HTTP answer of type multipart/x-mixed-replace.
+
+    Args:
+        connection: opened; the source owns it from now on.
+        name: without credentials.
+        timeout_ms: longest wait for each frame.
+
+    Raises:
+        SourceError: not even the first frame comes. The connection is closed.
+    """
+
+    live = True
+    frame_rate_hz: float | None = None
+    frame_count: int | None = None
+
+    def __init__(
+        self, connection: Connection, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
+    ) -> None:
+        self.name = name
+        self._connection = connection
+        self._timeout_ms = timeout_ms
+        self._parts = JpegParts(connection.headers.get_boundary())
+        self._lock = threading.Lock()
+        self._closed = False
+        self._delivered = 0
+        self._undecodable = 0
+        self._arrived_ns = (time.time_ns(), time.monotonic_ns())
+        self._read_s = time.monotonic()
+        try:
+            self._first: Frame | None = self._next_frame()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames so far that arrived damaged and were left out."""
+        return self._parts.damaged + self._undecodable
+
+    def read(self) -> Frame:
+        """The next frame; after a pause without reading, the newest that has arrived.
+
+        Raises:
+            SourceError: no frame came in time, the stream ended, or the source was closed.
+        """
+        first, self._first = self._first, None
+        if first is None or time.monotonic() - self._read_s > STALE_AFTER_S:
+            first = self._next_frame()
+        self._read_s = time.monotonic()
+        self._delivered += 1
+        return first
+
+    def close(self) -> None:
+        """Let go of the connection; a read in another thread ends with an error."""
+        self._closed = True
+        self._connection.interrupt()
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._connection.close()
+            finally:
+                self._lock.release()
+
+    def _next_frame(self) -> Frame:
+        with self._lock:
+            try:
+                self._connection.deadline_s = time.monotonic() + self._timeout_ms / 1000
+                return self._decoded()
+            except READ_ERRORS as error:
+                reason = "it was closed" if self._closed else _reason(error, self._timeout_ms)
+                raise self._stopped(reason) from error
+            finally:
+                if self._closed:
+                    self._connection.close()
+
+    def _decoded(self) -> Frame:
+        # What waits in the network's buffers after a pause is as old as the pause.
+        is_stale = time.monotonic() - self._read_s > STALE_AFTER_S
+        while True:
+            data = self._next_jpeg()
+            if is_stale and self._connection.has_waiting_bytes():
+                if time.monotonic() > self._connection.deadline_s:
+                    raise TimeoutError
+                continue
+            image = _image_of(data)
+            if image is None:
+                self._undecodable += 1
+                continue
+            head = read_head(data)
+            return Frame(
+                image=image,
+                index=self._delivered,
+                capture_time_ns=self._arrived_ns[0],
+                source=self.name,
+                name=f"{self._delivered:06d}",
+                live=True,
+                monotonic_ns=self._arrived_ns[1],
+                jpeg=data if head is not None and head.is_plain else None,
+            )
+
+    def _next_jpeg(self) -> bytes:
+        while (data := self._parts.next_jpeg()) is None:
+            received = b"" if self._parts.ended else self._connection.read()
+            self._arrived_ns = (time.time_ns(), time.monotonic_ns())
+            if self._closed or not received:
+                reason = "it was closed" if self._closed else "the camera ended the stream"
+                raise self._stopped(reason)
+            self._parts.feed(received)
+        return data
+
+    def _stopped(self, reason: str) -> SourceError:
+        return SourceError(
+            f"{self.name} stopped delivering frames after {self._delivered}: {reason}",
+            "check the camera's power and network, then start again",
+        )
+
+
+def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> MjpegSource | VideoSource:
+    """Open an `http://` or `https://` address: MJPEG here, anything else through OpenCV.
+
+    Args:
+        address: with credentials if needed; they appear nowhere else.
+        timeout_ms: longest wait for the connection, and for each frame.
+
+    Raises:
+        SourceError: nobody answers, or what answers is no video.
+    """
+    connection = connect(address, timeout_ms)
+    if connection.headers.get_content_maintype() == "multipart":
+        return MjpegSource(connection, redact(address), timeout_ms)
+    connection.close()
+    return open_stream(address, timeout_ms)
+
+
+def _image_of(data: bytes) -> NDArray[np.uint8] | None:
+    """uint8 [H, W, 3] BGR, or None where it is damaged or of a size that no camera has."""
+    head = read_head(data)
+    if head is None or not all(0 < side <= _LARGEST_SIDE_PX for side in head.hw):
+        return None
+    try:
+        return decode_image(data)
+    except DamagedImageError:
+        return None
+
+
+def _reason(error: BaseException, timeout_ms: int) -> str:
+    if isinstance(error, TimeoutError):
+        return f"nothing came for {timeout_ms / 1000:g} s"
+    return getattr(error, "strerror", None) or "the connection broke"

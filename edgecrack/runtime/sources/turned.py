@@ -1,0 +1,61 @@
+"""A source whose pictures are mirrored or turned, for a camera that hangs upside down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.source import Source
+from edgecrack.runtime.sources.options import Flip
+
+_CODES = {"vertical": 0, "horizontal": 1, "both": -1}
+
+
+class TurnedSource(ClosesItself):
+    """Another source's frames, each one flipped.
+
+    Args:
+        source: opened; this one owns it from now on.
+        flip: as in `SourceOptions`, other than "none".
+    """
+
+    def __init__(self, source: Source, flip: Flip) -> None:
+        self._source = source
+        self._code = _CODES[flip]
+        self.live = source.live
+        self.name = source.name
+
+    @property
+    def frame_rate_hz(self) -> float | None:
+        """Frames per second, None if unknown."""
+        return self._source.frame_rate_hz
+
+    @property
+    def frame_count(self) -> int | None:
+        """Number of frames, None if unknown."""
+        return self._source.frame_count
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames so far that arrived damaged and were left out."""
+        return self._source.corrupt_frames
+
+    def read(self) -> Frame | None:
+        """The next frame, flipped; without the source's own JPEG, which is not.
+
+        Raises:
+            SourceError: as the source does.
+        """
+        frame = self._source.read()
+        if frame is None:
+            return None
+        image = np.asarray(cv2.flip(frame.image, self._code), dtype=np.uint8)
+        return replace(frame, image=image, jpeg=None)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

@@ -1,0 +1,96 @@
+"""A real RTSP camera: opened, read, frozen, switched off, and on again with another size."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from edgecrack.errors import SourceError
+from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.options import SourceOptions
+from tests.runtime.rtsp import RtspServer, age_ms, read_numbers
+
+
+def read_until_error(source: Source) -> SourceError:
+    while True:
+        try:
+            source.read()
+        except SourceError as error:
+            return error
+
+
+def test_frames_are_new_from_the_first_on_and_in_order() -> None:
+    with RtspServer(rate_hz=25) as server:
+        server.start(320, 240)
+        with open_source(server.url) as source:
+            assert (source.live, source.frame_count) == (True, None)
+            frames = [source.read() for _ in range(20)]
+            threading.Event().wait(1.0)
+            resumed = source.read()
+    taken = [one for one in frames if one is not None]
+    assert [one.index for one in taken] == list(range(20))
+    assert {one.hw for one in taken} == {(240, 320)}
+    numbers = [read_numbers(one.image)[0] for one in taken]
+    assert numbers == list(range(numbers[0], numbers[0] + 20))
+    assert sorted(map(age_ms, taken))[10] < 1000
+    # A second's frames were waiting; a backlog would have given the one after the last.
+    assert resumed is not None
+    assert read_numbers(resumed.image)[0] >= numbers[-1] + 12
+    assert resumed.index == 20
+
+
+def test_a_camera_that_freezes_is_an_error_within_the_timeout() -> None:
+    with RtspServer() as server:
+        server.start()
+        with open_source(server.url, SourceOptions(timeout_ms=800)) as source:
+            source.read()
+            server.freeze()
+            started_s = time.monotonic()
+            error = read_until_error(source)
+            assert time.monotonic() - started_s < 5
+            server.thaw()
+    assert "stopped delivering" in error.problem
+
+
+def test_a_camera_comes_back_on_the_same_port_with_another_size() -> None:
+    options = SourceOptions(timeout_ms=3000)
+    with RtspServer() as server:
+        sizes = []
+        for width, height in ((320, 240), (640, 360), (160, 120)):
+            server.start(width, height)
+            address = server.url
+            with open_source(address, options) as source:
+                taken = source.read()
+                assert taken is not None
+                sizes.append(taken.hw)
+                server.stop()
+                read_until_error(source)
+            with pytest.raises(SourceError, match="does not deliver video"):
+                open_source(address, options)
+    assert sizes == [(240, 320), (360, 640), (120, 160)]
+
+
+def test_a_picture_larger_than_full_hd_is_read() -> None:
+    with RtspServer(rate_hz=10) as server:
+        server.start(2560, 1440)
+        with open_source(server.url, SourceOptions(timeout_ms=20_000)) as source:
+            taken = source.read()
+    assert taken is not None
+    assert taken.hw == (1440, 2560)
+
+
+def test_the_users_own_options_of_ffmpeg_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    with RtspServer() as server:
+        server.start()
+        monkeypatch.delenv(variable, raising=False)
+        with open_source(server.url) as source:
+            assert source.read() is not None
+        assert variable not in os.environ
+        monkeypatch.setenv(variable, "rtsp_transport;udp")
+        with open_source(server.url) as source:
+            assert source.read() is not None
+        assert os.environ[variable] == "rtsp_transport;udp"
