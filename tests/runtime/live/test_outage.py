@@ -1,0 +1,93 @@
+"""A real RTSP server that goes away for ten seconds, comes back, and comes back in another size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.open import open_lasting
+from edgecrack.runtime.live.reconnect import ReconnectPolicy
+from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.stats import StreamStats, StreamSummary
+from tests.runtime.fakes import BrightDetector
+from tests.runtime.rtsp import RtspServer
+
+PATIENCE_S = 60.0
+OUTAGE_S = 10.0
+
+
+class Sizes:
+    """Counts results by size."""
+
+    name = "sizes"
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[int, int], int] = {}
+        self.indices: list[int] = []
+
+    def write(self, result: FrameResult) -> None:
+        self.counts[result.frame.hw] = self.counts.get(result.frame.hw, 0) + 1
+        self.indices.append(result.frame.index)
+
+    def close(self) -> None:
+        pass
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_away_for_ten_seconds_and_comes_back_twice() -> None:
+    stop, events, stats, sizes = threading.Event(), EventLog(), StreamStats(), Sizes()
+    summaries: list[StreamSummary] = []
+    policy = ReconnectPolicy(stall_timeout_s=3.0, longest_delay_s=1.0)
+    with RtspServer() as server:
+        server.start(320, 240)
+        source = open_lasting(server.url, SourceOptions(timeout_ms=2000), policy, events)
+        config = PipelineConfig(stop=stop, events=events, stats=stats)
+        runner = threading.Thread(
+            target=lambda: summaries.append(run_pipeline(source, BrightDetector(), [sizes], config))
+        )
+        runner.start()
+        try:
+            through_two_outages(server, stats, sizes)
+        finally:
+            stop.set()
+            runner.join(PATIENCE_S)
+            source.close()
+    assert not runner.is_alive()
+    (summary,) = summaries
+    assert summary.end_reason == "stopped"
+    assert summary.stats.reconnects == 2
+    assert summary.stats.size_changes == 1
+    assert set(sizes.counts) == {(240, 320), (304, 400)}
+    assert sizes.indices == sorted(set(sizes.indices))
+    kinds = [event.kind for event in events.recent()]
+    assert kinds == ["source.lost", "source.recovered"] * 2 + ["source.size_changed"]
+
+
+def through_two_outages(server: RtspServer, stats: StreamStats, sizes: Sizes) -> None:
+    wait_for(lambda: sizes.counts.get((240, 320), 0) >= 10, "no frames")
+    server.stop()
+    wait_for(lambda: stats.snapshot().source_state == "lost", "the loss was not noticed")
+    before = len(sizes.indices)
+    time.sleep(OUTAGE_S)
+    assert stats.snapshot().source_state == "lost"
+    assert stats.snapshot().open_failures >= 5
+    assert len(sizes.indices) == before
+    server.start(320, 240)
+    wait_for(lambda: len(sizes.indices) >= before + 10, "it did not come back")
+
+    server.stop()
+    server.start(400, 304)
+    wait_for(lambda: sizes.counts.get((304, 400), 0) >= 10, "not in the new size")
