@@ -154,13 +154,7 @@ def stream(
         overlap_px=overlap,
         threads=threads,
         source_options=SourceOptions(
-            width,
-            height,
-            rate,
-            pixel_format,
-            flip,
-            loop,
-            topic=topic,  # type: ignore[arg-type]
+            width, height, rate, pixel_format, cast(Flip, flip), loop, topic=topic
         ),
         policy=ReconnectPolicy(
             stall_timeout_s=stall_after, give_up_after_s=give_up_after, wait_for_first=wait

@@ -25,7 +25,8 @@ from edgecrack.runtime.runner import BUNDLED_MODEL
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
-    "train", "evaluate", "export", "calibrate", "build-engine", "stream", "recover", "predict", "doctor"
+    "train", "evaluate", "export", "calibrate", "build-engine",
+    "stream", "recover", "predict", "doctor",
 ]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),

@@ -26,7 +26,8 @@ class Frame:
         index: 0-based; counts every frame that the source delivered, so that frames dropped
             later show as gaps.
         capture_time_ns: wall clock (`time.time_ns`) when the grab returned, before colour
-            conversion. For a recording that is the time of reading, not of filming.
+            conversion. For a video or folder that is the time of reading, not of filming; for a
+            recording of ours or of ROS 2 it is the picture's own stamp.
         source: the source's name, without credentials.
         name: the file's stem for a folder of images, otherwise the zero-padded index; unique
             within a source and fit for a file name.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.runtime.frame import Frame, FrameResult, Region
+from edgecrack.runtime.position.pose import describe_position
 
 # BGR. Chosen to stand out on gray concrete, black asphalt and red brick alike.
 TINT = (40, 60, 255)
@@ -92,7 +93,11 @@ def caption(result: FrameResult) -> str:
     regions = f"{count} region" + ("" if count == 1 else "s")
     found = f"crack {result.crack_pixels:,} px in {regions}" if count else "no crack"
     cost = f"{result.latency_ms:.0f} ms"
-    return "  ".join(part for part in (frame.name, _moment(frame), found, cost) if part)
+    place = describe_position(result.position)
+    part = "" if result.inspected_ratio == 1 else f"{result.inspected_ratio:.0%} inspected"
+    return "  ".join(
+        word for word in (frame.name, _moment(frame), place, found, part, cost) if word
+    )
 
 
 def draw_caption(image: NDArray[np.uint8], text: str) -> None:

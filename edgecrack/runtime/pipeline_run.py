@@ -229,7 +229,11 @@ class PipelineRun:
             error=_sentence(failure),
             frames_read=self._frames_read,
             frames_expected=expected,
-            truncated=ended and is_truncated(self._frames_read, expected),
+            truncated=ended
+            and (
+                is_truncated(self._frames_read, expected)
+                or bool(getattr(self._source, "is_cut_short", False))
+            ),
             stats=self._stats.snapshot(),
         )
 

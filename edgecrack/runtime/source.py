@@ -20,7 +20,7 @@ from edgecrack.runtime.sources.options import SourceOptions
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "gst", "csi")
-_RECORDING_SUFFIX = ".mcap"
+_RECORDING_SUFFIXES = (".mcap", ".mcap.part")  # the second: in progress, or left by a kill
 _KINDS = (
     "give a video file, a recording (.mcap), an image, a folder of images, camera:0, "
     "/dev/v4l/by-id/..., rtsp://..., http://..., csi://0, gst://... or demo"
@@ -169,7 +169,7 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
         return ImagesSource.of_folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImagesSource.of_image(path)
-    if path.suffix.lower() == _RECORDING_SUFFIX:
+    if path.name.lower().endswith(_RECORDING_SUFFIXES):
         from edgecrack.runtime.sources.mcap import open_recording
 
         return open_recording(path, options)
@@ -188,7 +188,7 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
         raise ConfigError(
             f"the {asked} of {name} cannot be chosen", "leave that option out for this source"
         )
-    if options.topic is not None and not address.lower().endswith(_RECORDING_SUFFIX):
+    if options.topic is not None and not address.lower().endswith(_RECORDING_SUFFIXES):
         raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
 
 

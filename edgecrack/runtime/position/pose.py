@@ -48,3 +48,25 @@ class PositionSource(Protocol):
     def close(self) -> None:
         """Let go of the socket or file; may be called twice."""
         ...
+
+
+def describe_position(position: Position | None) -> str:
+    """Where that is, in a few words for a caption; empty where nothing is known.
+
+    The place on the earth where there is one, otherwise the distance driven, otherwise the place
+    in the odometry's frame.
+    """
+    if position is None:
+        return ""
+    if position.latitude_deg is not None and position.longitude_deg is not None:
+        # Plus zero, for a minus before zeros tells nobody anything.
+        latitude, longitude = (
+            round(angle, 6) + 0.0 for angle in (position.latitude_deg, position.longitude_deg)
+        )
+        return f"{latitude:.6f}, {longitude:.6f}"
+    if position.distance_m is not None:
+        return f"distance {round(position.distance_m, 1) + 0.0:.1f} m"
+    if position.xyz_m is not None:
+        x, y, z = (round(value, 1) + 0.0 for value in position.xyz_m)
+        return f"x {x:.1f} y {y:.1f} z {z:.1f} m"
+    return ""

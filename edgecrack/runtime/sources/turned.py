@@ -40,6 +40,11 @@ class TurnedSource(ClosesItself):
         return self._source.frame_count
 
     @property
+    def is_cut_short(self) -> bool:
+        """Whether the source knows that it is damaged or ends early."""
+        return bool(getattr(self._source, "is_cut_short", False))
+
+    @property
     def corrupt_frames(self) -> int:
         """Frames so far that arrived damaged and were left out."""
         return self._source.corrupt_frames

@@ -139,7 +139,8 @@ def test_the_counters_tell_of_a_lost_source_while_it_is_lost() -> None:
 
 class TestAge:
     def test_a_frame_that_is_old_when_it_comes_is_not_inspected(self) -> None:
-        turnstile, inferred = Turnstile(), []
+        turnstile = Turnstile()
+        inferred: list[int] = []
         source = LiveScript(10, lambda index: 5000.0 if index % 2 else 0.0, turnstile.before_read)
         events = EventLog()
         sink = ListSink(before_write=lambda number: turnstile.let_one())

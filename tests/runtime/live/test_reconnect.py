@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -207,7 +208,7 @@ def test_waits_double_up_to_a_limit(failures: int, delay_s: float) -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), 1e9])
 def test_waits_that_make_no_sense(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
-        ReconnectPolicy(**{name: value})
+        replace(ReconnectPolicy(), **{name: value})  # type: ignore[arg-type]
 
 
 class TestOpenLasting:

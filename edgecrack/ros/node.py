@@ -1,0 +1,118 @@
+"""A ROS 2 node: images in; mask, overlay and findings out.
+
+    python3 -m edgecrack.ros.node --ros-args -p image_topic:=/camera/image_raw
+
+Needs a ROS 2 installation with vision_msgs. The network runs in a thread of its own, on the
+newest image only, so that results stay fresh however slow it is. Everything that can be tested
+without ROS is in `conversions.py` and `worker.py`; nothing imports this module.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgecrack.errors import EdgecrackError, MissingDependencyError
+from edgecrack.ros.conversions import (
+    DetectionTypes,
+    compressed_image_to_bgr,
+    findings_to_detections,
+    image_to_bgr,
+    mask_to_image,
+    overlay_to_compressed,
+)
+from edgecrack.ros.worker import NewestImageWorker
+from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.detector import open_detector
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.overlay import draw_overlay
+
+try:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+    from rclpy.node import Node
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import CompressedImage, Image
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+except ModuleNotFoundError as error:
+    missing = MissingDependencyError(
+        f"the ROS 2 node needs {error.name}, which is not installed",
+        f"run: apt install ros-$ROS_DISTRO-{(error.name or '').replace('_', '-')}, and source "
+        "ROS 2's setup.bash before python3 -m edgecrack.ros.node",
+    )
+    if __name__ != "__main__":
+        raise missing from error
+    print(f"edgecrack: {missing}", file=sys.stderr)
+    sys.exit(missing.exit_code)
+
+PARAMETERS: dict[str, Any] = {
+    "image_topic": "/camera/image_raw",
+    "compressed": False,  # the topic has CompressedImage
+    "model": "",  # empty takes the bundled one
+    "threshold": 0.0,  # 0 takes the model's own
+    "min_area": MIN_AREA_PX,
+    "max_age_ms": 1000.0,  # results older than this are not published; 0 publishes all
+}
+
+
+class CrackNode(Node):  # type: ignore[misc]
+    """Finds cracks in the images of a topic; its parameters are `PARAMETERS`.
+
+    Raises:
+        EdgecrackError: the model cannot be used, or a parameter is out of range.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("edgecrack")
+        given = {name: self.declare_parameter(name, PARAMETERS[name]).value for name in PARAMETERS}
+        kind = CompressedImage if given["compressed"] else Image
+        self._mask = self.create_publisher(Image, "~/mask", 1)
+        self._overlay = self.create_publisher(CompressedImage, "~/overlay/compressed", 1)
+        self._findings = self.create_publisher(Detection2DArray, "~/findings", 1)
+        model = Path(given["model"]).expanduser() if given["model"] else None
+        self.worker = NewestImageWorker(
+            open_detector(model, threshold=given["threshold"] or None),
+            compressed_image_to_bgr if given["compressed"] else image_to_bgr,
+            self._publish,
+            clock_ns=lambda: int(self.get_clock().now().nanoseconds),
+            warn=self.get_logger().warning,
+            min_area_px=given["min_area"],
+            max_age_ms=given["max_age_ms"] or None,
+        )
+        # One image waits at most, and none is sent again: a late one is worth less than the next.
+        newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(kind, given["image_topic"], self.worker.put, newest)
+        self.create_timer(0.5, self.worker.check)  # an error of the thread ends the node
+
+    def _publish(self, result: FrameResult, header: Any) -> None:
+        types = DetectionTypes(Detection2DArray, Detection2D, ObjectHypothesisWithPose)
+        self._mask.publish(mask_to_image(result.mask, header, Image))
+        self._findings.publish(findings_to_detections(result, header, types))
+        if self._overlay.get_subscription_count():
+            picture = draw_overlay(result)
+            self._overlay.publish(overlay_to_compressed(picture, header, CompressedImage))
+
+
+def main() -> int:
+    """Run the node until it is shut down; the exit code."""
+    rclpy.init()
+    node = None
+    try:
+        node = CrackNode()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except EdgecrackError as error:
+        print(f"edgecrack: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        if node is not None:
+            node.worker.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

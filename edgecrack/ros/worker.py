@@ -1,0 +1,191 @@
+"""The network in a thread of its own, always on the newest image that has arrived.
+
+So a node's executor is never kept waiting, and latency stays bounded: an image that arrives while
+one is waiting replaces it. Knows messages by their header's stamp alone; must not know ROS.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.images import DamagedImageError
+from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.measure import measure_cracks
+from edgecrack.runtime.sources.ros_images import UnsupportedEncodingError
+
+WARN_AGAIN_S = 10.0
+_POLL_S = 0.2
+_JOIN_S = 5.0
+
+
+class ClosableDetector(Protocol):
+    """What is asked of a `CrackDetector`."""
+
+    @property
+    def threshold(self) -> float:
+        """Decision threshold, 0 to 1."""
+        ...
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Network input uint8 [H, W] from uint8 [H, W, 3] BGR."""
+        ...
+
+    def infer(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Crack probability uint8 [H, W]."""
+        ...
+
+    def close(self) -> None:
+        """Close the model."""
+        ...
+
+
+class NewestImageWorker:
+    """Turns messages into results, one at a time; it starts when made.
+
+    A result's age is counted from the stamp in its message's header, where that is set, to now
+    on `clock_ns`; so the camera's clock and this machine's must agree.
+
+    Args:
+        detector: the network; closed with the worker.
+        to_bgr: a message's picture, uint8 [H, W, 3] BGR.
+        publish: takes each result and its message's header, in the worker's thread.
+        clock_ns: now, on the clock of the stamps.
+        warn: takes a sentence for the log; of one kind at most every ten seconds.
+        min_area_px: groups of crack pixels smaller than this are dropped.
+        max_age_ms: results older than this are not published; None publishes all.
+
+    Raises:
+        ConfigError: `min_area_px` or `max_age_ms` is out of range. The detector is closed.
+    """
+
+    def __init__(
+        self,
+        detector: ClosableDetector,
+        to_bgr: Callable[[Any], NDArray[np.uint8]],
+        publish: Callable[[FrameResult, Any], None],
+        *,
+        clock_ns: Callable[[], int],
+        warn: Callable[[str], object],
+        min_area_px: int,
+        max_age_ms: float | None,
+    ) -> None:
+        if min_area_px < 0 or (max_age_ms is not None and not max_age_ms > 0):
+            detector.close()
+            raise ConfigError(
+                f"min_area is {min_area_px} px and max_age_ms {max_age_ms}", "give 0 or more"
+            )
+        self._detector, self._to_bgr, self._publish = detector, to_bgr, publish
+        self._clock_ns, self._warn = clock_ns, warn
+        self._min_area_px, self._max_age_ms = min_area_px, max_age_ms
+        self._newest = Handoff[tuple[Any, int, int]](1, keep_newest=True)
+        self._warned_s: dict[str, float] = {}
+        self._index = 0
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="edgecrack-ros", daemon=True)
+        self._thread.start()
+
+    @property
+    def replaced(self) -> int:
+        """Images replaced by newer ones before the network was free."""
+        return self._newest.replaced
+
+    def put(self, message: Any) -> None:
+        """Take a message; returns at once.
+
+        Raises:
+            BaseException: the error that ended the thread.
+        """
+        self.check()
+        self._newest.put((message, self._clock_ns(), time.monotonic_ns()))
+
+    def check(self) -> None:
+        """Raise the error that ended the thread, if one did."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Finish the image at hand and close the detector; may be called twice."""
+        self._newest.finish()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                try:
+                    item = self._newest.get(_POLL_S)
+                except TimedOut:
+                    continue
+                if item is None:
+                    return
+                self._take(*item)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._detector.close()
+
+    def _take(self, message: Any, arrival_ns: int, arrival_monotonic_ns: int) -> None:
+        stamp = message.header.stamp
+        captured_ns = stamp.sec * 10**9 + stamp.nanosec or arrival_ns
+        if self._is_stale(captured_ns):
+            return
+        try:
+            image = self._to_bgr(message)
+        except (DamagedImageError, UnsupportedEncodingError) as error:
+            self._warn_once(type(error).__name__, f"an image {error}; it is left out")
+            return
+        frame = Frame(
+            image=image,
+            index=self._index,
+            capture_time_ns=captured_ns,
+            source="ROS 2",
+            name=f"{self._index:06d}",
+            live=True,
+            monotonic_ns=arrival_monotonic_ns,
+        )
+        self._index += 1
+        result = self._inspect(frame)
+        if not self._is_stale(captured_ns):
+            self._publish(result, message.header)
+
+    def _inspect(self, frame: Frame) -> FrameResult:
+        started_ns = time.monotonic_ns()
+        probability = self._detector.infer(self._detector.prepare(frame.image))
+        inferred_ns = time.monotonic_ns()
+        found = measure_cracks(probability, self._detector.threshold, self._min_area_px)
+        return FrameResult(
+            frame=frame,
+            probability=probability,
+            mask=found.mask,
+            crack_pixels=found.crack_pixels,
+            regions=found.regions,
+            latency_ms=(time.monotonic_ns() - frame.monotonic_ns) / 1e6,
+            inference_ms=(inferred_ns - started_ns) / 1e6,
+            threshold=self._detector.threshold,
+        )
+
+    def _is_stale(self, captured_ns: int) -> bool:
+        if self._max_age_ms is None:
+            return False
+        age_ms = (self._clock_ns() - captured_ns) / 1e6
+        if age_ms <= self._max_age_ms:
+            return False
+        self._warn_once(
+            "stale",
+            f"an image is {age_ms:.0f} ms old, so its result is not published (max_age_ms is "
+            f"{self._max_age_ms:g}); the network is too slow, or the clocks do not agree",
+        )
+        return True
+
+    def _warn_once(self, kind: str, sentence: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._warned_s.get(kind, -WARN_AGAIN_S) >= WARN_AGAIN_S:
+            self._warned_s[kind] = now_s
+            self._warn(sentence)

@@ -1,0 +1,225 @@
+"""Where the robot was at a moment, between the samples of odometry and GNSS around it.
+
+Thread-safe: one thread adds samples, others locate frames. Knows samples and times; must not
+know where samples come from.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import NamedTuple
+
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.position.geometry import between_on_earth, earth_distance_m, slerp, unit
+from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.position.series import Row, Sample, Series
+
+MAX_GAP_MS = 500.0
+MAX_GNSS_GAP_MS = 1_500.0
+CAPACITY = 120_000  # ten minutes at 200 Hz
+ODOMETRY_DEAD_BAND_M = 0.01
+GNSS_DEAD_BAND_M = 2.0
+LARGEST_M = 1e7
+ALTITUDES_M = (-12_000.0, 100_000.0)
+_TIMES_NS = (0, 2**63 - 1)
+
+
+class _Around(NamedTuple):
+    """The samples to mix: `share` of the second, and how far the nearer one is away in time."""
+
+    first: Sample
+    second: Sample
+    share: float
+    gap_ns: int
+
+    def mix(self, column: int) -> float:
+        return _mix(self.first.values[column], self.second.values[column], self.share)
+
+
+class PositionTrack:
+    """Samples of where the robot was.
+
+    A moment is located where its nearest sample is at most the largest gap away: between two
+    samples that are at most twice that apart by interpolation; otherwise, and before the first
+    and after the last, the nearest sample counts as it is. Nothing is extrapolated.
+
+    The distance driven is that of the odometry, past standstill of less than 1 cm; without any
+    odometry it is roughly that of the GNSS, past wandering of less than 2 m.
+
+    Args:
+        max_gap_ms: largest gap to a sample of odometry.
+        max_gnss_gap_ms: largest gap to a fix; receivers give one to ten a second.
+        capacity: samples kept of each kind; the oldest go.
+
+    Raises:
+        ConfigError: a gap or the capacity is out of range.
+    """
+
+    def __init__(
+        self,
+        max_gap_ms: float = MAX_GAP_MS,
+        max_gnss_gap_ms: float = MAX_GNSS_GAP_MS,
+        capacity: int = CAPACITY,
+    ) -> None:
+        for name, value in (("position", max_gap_ms), ("GNSS", max_gnss_gap_ms)):
+            if not 0 < value <= 60_000:
+                raise ConfigError(
+                    f"the largest gap of the {name} is {value} ms", "give more than 0, up to 60000"
+                )
+        if capacity < 2:
+            raise ConfigError(f"the track holds {capacity} samples", "give 2 or more")
+        self._lock = threading.Lock()
+        self._max_gap_ns, self._max_gnss_gap_ns = int(max_gap_ms * 1e6), int(max_gnss_gap_ms * 1e6)
+        self._poses = Series(7, capacity, _straight_m, ODOMETRY_DEAD_BAND_M)
+        self._fixes = Series(3, capacity, earth_distance_m, GNSS_DEAD_BAND_M)
+
+    def add(
+        self,
+        time_ns: int,
+        *,
+        xyz_m: tuple[float, float, float] | None = None,
+        quaternion_xyzw: tuple[float, float, float, float] | None = None,
+        fix: tuple[float, float, float | None] | None = None,
+    ) -> bool:
+        """Take a sample: all of it, or nothing.
+
+        Args:
+            time_ns: wall clock.
+            xyz_m: position in the odometry's frame, each up to 10,000 km.
+            quaternion_xyzw: orientation in that frame, of any length but 0; goes with `xyz_m`.
+            fix: latitude (-90 to 90) and longitude (-180 to 180) in degrees, and altitude above
+                the ellipsoid in metres, if known.
+
+        Returns:
+            False where it came more than two seconds after newer ones, and so was left out.
+
+        Raises:
+            ValueError: a number is not finite or out of range; the text says which.
+        """
+        _check("the time in ns", time_ns, *_TIMES_NS)
+        pose_row = None if xyz_m is None else _pose_row(xyz_m, quaternion_xyzw)
+        fix_row = None if fix is None else _fix_row(fix)
+        is_taken = True
+        with self._lock:
+            if pose_row is not None:
+                is_taken &= self._poses.add(time_ns, pose_row)
+            if fix_row is not None:
+                is_taken &= self._fixes.add(time_ns, fix_row)
+        return is_taken
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._poses) + len(self._fixes)
+
+    def locate(self, time_ns: int) -> Position | None:
+        """Where the robot was; None if no sample is near enough. Never waits for samples.
+
+        Args:
+            time_ns: wall clock.
+        """
+        with self._lock:
+            pose = _around(self._poses, time_ns, self._max_gap_ns)
+            fix = _around(self._fixes, time_ns, self._max_gnss_gap_ns)
+            has_odometry = len(self._poses) > 0
+        found = [around for around in (pose, fix) if around is not None]
+        if not found:
+            return None
+        driven = pose if has_odometry else fix
+        latitude, longitude = _place(fix)
+        return Position(
+            time_ns=time_ns,
+            gap_ms=max(around.gap_ns for around in found) / 1e6,
+            xyz_m=None if pose is None else (pose.mix(0), pose.mix(1), pose.mix(2)),
+            quaternion_xyzw=_turn(pose),
+            latitude_deg=latitude,
+            longitude_deg=longitude,
+            altitude_m=_altitude(fix),
+            distance_m=_distance(driven),
+        )
+
+
+def _around(series: Series, time_ns: int, max_gap_ns: int) -> _Around | None:
+    before, after = series.around(time_ns)
+    if before is not None and after is not None:
+        span_ns = after.time_ns - before.time_ns
+        since_ns = time_ns - before.time_ns
+        if span_ns <= 2 * max_gap_ns:
+            share = since_ns / span_ns if span_ns else 0.0
+            return _Around(before, after, share, min(since_ns, span_ns - since_ns))
+    near = [sample for sample in (before, after) if sample is not None]
+    if not near:
+        return None
+    nearest = min(near, key=lambda sample: abs(sample.time_ns - time_ns))
+    gap_ns = abs(nearest.time_ns - time_ns)
+    return _Around(nearest, nearest, 0.0, gap_ns) if gap_ns <= max_gap_ns else None
+
+
+def _mix(first: float, second: float, share: float) -> float:
+    return first if first == second else (1 - share) * first + share * second
+
+
+def _distance(around: _Around | None) -> float | None:
+    if around is None:
+        return None
+    return _mix(around.first.distance_m, around.second.distance_m, around.share)
+
+
+def _turn(pose: _Around | None) -> tuple[float, float, float, float] | None:
+    """The orientation; that of the sample that has one, where only one has."""
+    if pose is None:
+        return None
+    (x1, y1, z1, w1), (x2, y2, z2, w2) = pose.first.values[3:], pose.second.values[3:]
+    if math.isnan(w1) or math.isnan(w2):
+        known = [q for q in ((x1, y1, z1, w1), (x2, y2, z2, w2)) if not math.isnan(q[3])]
+        return known[0] if known else None
+    return slerp((x1, y1, z1, w1), (x2, y2, z2, w2), pose.share)
+
+
+def _place(fix: _Around | None) -> tuple[float | None, float | None]:
+    if fix is None:
+        return None, None
+    first, second = fix.first.values, fix.second.values
+    return between_on_earth((first[0], first[1]), (second[0], second[1]), fix.share)
+
+
+def _altitude(fix: _Around | None) -> float | None:
+    if fix is None:
+        return None
+    first, second = fix.first.values[2], fix.second.values[2]
+    if math.isnan(first) or math.isnan(second):
+        known = [value for value in (first, second) if not math.isnan(value)]
+        return known[0] if known else None
+    return _mix(first, second, fix.share)
+
+
+def _straight_m(first: Row, second: Row) -> float:
+    return math.dist(first, second)
+
+
+def _pose_row(
+    xyz_m: tuple[float, float, float], quaternion_xyzw: tuple[float, float, float, float] | None
+) -> Row:
+    for name, value in zip("xyz", xyz_m, strict=True):
+        _check(name, value, -LARGEST_M, LARGEST_M)
+    if quaternion_xyzw is None:
+        return (*xyz_m, math.nan, math.nan, math.nan, math.nan)
+    for name, value in zip(("qx", "qy", "qz", "qw"), quaternion_xyzw, strict=True):
+        _check(name, value, -1e3, 1e3)
+    return (*xyz_m, *unit(*quaternion_xyzw))
+
+
+def _fix_row(fix: tuple[float, float, float | None]) -> Row:
+    latitude, longitude, altitude = fix
+    _check("latitude", latitude, -90, 90)
+    _check("longitude", longitude, -180, 180)
+    if altitude is None:
+        return latitude, longitude, math.nan
+    _check("altitude", altitude, *ALTITUDES_M)
+    return latitude, longitude, altitude
+
+
+def _check(name: str, value: float, lowest: float, highest: float) -> None:
+    # Not a number fails both comparisons.
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} is {value}")

@@ -1,0 +1,49 @@
+"""Open a source of positions by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.position.pose import PositionSource
+
+_KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
+_RECORDING_SUFFIXES = (".mcap", ".mcap.part")
+
+
+def open_positions(address: str, source_address: str, events: EventLog) -> PositionSource:
+    """Open a source of positions.
+
+    Args:
+        address: `udp://127.0.0.1:PORT`, lines of JSON as `lines.py` describes them; `recording`,
+            the positions in the MCAP recording that is the source of images; or
+            `recording:/odom,/fix` to say which topics.
+        source_address: the source of images.
+        events: hears of what happens to them.
+
+    Raises:
+        ConfigError: the address is of no known kind, not of this machine, or asks for a recording
+            where none is replayed.
+        SourceError: the port is in use, or the recording holds no such positions.
+        MissingDependencyError: the extra "record" is not installed.
+    """
+    address = address.strip()
+    if address.lower().startswith("udp://"):
+        from edgecrack.runtime.position.udp import open_udp
+
+        return open_udp(address, events)
+    kind, colon, names = address.partition(":")
+    if kind != "recording":
+        raise ConfigError(f"the position source is {address!r}", _KINDS)
+    topics = [name.strip() for name in names.split(",") if name.strip()]
+    if colon and not topics:
+        raise ConfigError(f"the position source {address!r} names no topic", "give recording:/odom")
+    if not source_address.lower().endswith(_RECORDING_SUFFIXES):
+        raise ConfigError(
+            f"positions are to come from the recording, but the source is {source_address}",
+            "replay an .mcap file, or give udp://127.0.0.1:PORT",
+        )
+    from edgecrack.runtime.position.replay import recorded_positions
+
+    return recorded_positions(Path(source_address).expanduser(), topics or None)

@@ -1,0 +1,180 @@
+"""Positions out of the recording whose images are replayed.
+
+Read in one pass before the run, for a frame may be asked about long before its positions come
+in the file. Must not know frames.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgecrack.errors import SourceError
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.position.interpolate import PositionTrack
+from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.sources.cdr import (
+    FIX,
+    ODOMETRY,
+    POSE,
+    POSE_WITH_COVARIANCE,
+    MalformedMessageError,
+    read_fix,
+    read_pose,
+)
+from edgecrack.runtime.sources.mcap_file import McapFile
+from edgecrack.runtime.sources.mcap_index import Channel
+from edgecrack.runtime.sources.mcap_topics import OWN_PREFIX, channels_of
+
+POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE)
+SPACING_NS = 20_000_000
+
+_LOG = logging.getLogger("edgecrack")
+
+
+class RecordedPositions(ClosesItself):
+    """Says where the robot was when a recording was made.
+
+    Args:
+        track: holds all of the recording's positions.
+    """
+
+    def __init__(self, track: PositionTrack) -> None:
+        self._track = track
+
+    def locate(self, time_ns: int) -> Position | None:
+        """The position at a moment; None if none is known near it."""
+        return self._track.locate(time_ns)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def recorded_positions(path: Path, topics: Sequence[str] | None = None) -> RecordedPositions:
+    """Read the poses and fixes of an MCAP recording.
+
+    Samples closer than 20 ms to the one before are left out: a robot moves little in that time,
+    and a shift's odometry fits in memory. A sample's time is its message's stamp or, where that
+    is not set, the time at which it was recorded, as for images.
+
+    Args:
+        path: the recording.
+        topics: one with poses (Odometry, PoseStamped, PoseWithCovarianceStamped), one with
+            NavSatFix, or both. None takes those that edgecrack recorded, otherwise the only ones.
+
+    Raises:
+        SourceError: it cannot be read, has no such topic, or several where one is to be taken.
+        MissingDependencyError: the extra "record" is not installed.
+    """
+    file = McapFile(path)
+    try:
+        chosen = _choose(file, topics)
+        samples = _Samples()
+        types = {channel.id: file.schema_of(channel).name for channel in chosen}
+        for message in file.messages(types):
+            samples.take(message.data, types[message.channel_id], message.log_time_ns)
+    finally:
+        file.close()
+    track = samples.track()
+    names = ", ".join(sorted({channel.topic for channel in chosen}))
+    if not len(track):
+        raise SourceError(
+            f"{path} holds no position on {names} that can be used",
+            "check that the receiver had a fix, or give other topics",
+        )
+    refused = samples.refused + file.lost_messages
+    if refused:
+        _LOG.warning("%s: %d positions on %s are damaged and left out", path, refused, names)
+    return RecordedPositions(track)
+
+
+class _Samples:
+    """Numbers as they come, thinned; made into a track in order of time."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._pose_times, self._poses = array("q"), array("d")
+        self._fix_times, self._fixes = array("q"), array("d")
+
+    def take(self, data: memoryview, type_name: str, log_time_ns: int) -> None:
+        try:
+            if type_name == FIX:
+                fix = read_fix(data)
+                place = (fix.latitude_deg, fix.longitude_deg)
+                # Without a fix receivers send what they like, and that is no damage.
+                if fix.status >= 0 and all(map(math.isfinite, place)):
+                    time_ns = fix.stamp_ns or log_time_ns
+                    _keep(self._fix_times, self._fixes, time_ns, (*place, fix.altitude_m))
+            else:
+                pose = read_pose(data, type_name)
+                row = (*pose.xyz_m, *pose.quaternion_xyzw)
+                _keep(self._pose_times, self._poses, pose.stamp_ns or log_time_ns, row)
+        except (MalformedMessageError, OverflowError):
+            self.refused += 1
+
+    def track(self) -> PositionTrack:
+        capacity = max(2, len(self._pose_times), len(self._fix_times))
+        track = PositionTrack(capacity=capacity)
+        poses = np.frombuffer(self._poses).reshape(-1, 7) if self._poses else np.empty((0, 7))
+        for index in _order(self._pose_times):
+            x, y, z, qx, qy, qz, qw = poses[index].tolist()
+            turn = (qx, qy, qz, qw) if any((qx, qy, qz, qw)) else None  # not set is all zero
+            try:
+                track.add(self._pose_times[index], xyz_m=(x, y, z), quaternion_xyzw=turn)
+            except ValueError:
+                self.refused += 1
+        fixes = np.frombuffer(self._fixes).reshape(-1, 3) if self._fixes else np.empty((0, 3))
+        for index in _order(self._fix_times):
+            latitude, longitude, altitude = fixes[index].tolist()
+            height = altitude if math.isfinite(altitude) else None
+            try:
+                track.add(self._fix_times[index], fix=(latitude, longitude, height))
+            except ValueError:
+                self.refused += 1
+        return track
+
+
+def _keep(times: array[int], rows: array[float], time_ns: int, row: Sequence[float]) -> None:
+    if times and 0 <= time_ns - times[-1] < SPACING_NS:
+        return
+    times.append(time_ns)
+    rows.extend(row)
+
+
+def _order(times: array[int]) -> list[int]:
+    order: list[int] = np.argsort(np.array(times, np.int64), kind="stable").tolist()
+    return order
+
+
+def _choose(file: McapFile, topics: Sequence[str] | None) -> list[Channel]:
+    poses, fixes = channels_of(file, POSE_TYPES), channels_of(file, (FIX,))
+    known = {**poses, **fixes}
+    if not known:
+        raise SourceError(
+            f"{file.path} holds no positions",
+            "give a recording with nav_msgs/msg/Odometry, geometry_msgs/msg/PoseStamped or "
+            "sensor_msgs/msg/NavSatFix, or leave --position out",
+        )
+    for topic in topics or ():
+        if topic not in known:
+            raise SourceError(
+                f"{file.path} has no positions on {topic}", f"choose of {', '.join(sorted(known))}"
+            )
+    chosen: list[Channel] = []
+    for kind in (poses, fixes):
+        if topics:
+            names = [topic for topic in kind if topic in topics]
+        else:
+            names = [topic for topic in kind if topic.startswith(OWN_PREFIX)] or list(kind)
+        if len(names) > 1:
+            raise SourceError(
+                f"{file.path} holds the same kind of position on {', '.join(names)}",
+                f"choose one with --position recording:{names[0]}",
+            )
+        chosen += [channel for name in names for channel in kind[name]]
+    return chosen

@@ -1,0 +1,238 @@
+"""Positions that another program on this machine sends: lines of JSON on a UDP port.
+
+Any program that knows where the robot is (a driver, a bridge from ROS 1 or MAVLink, a script)
+can send them; `lines.py` says what a line holds. Only this machine is listened to, for anyone
+who can send here can move every finding. Must not know frames.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+from edgecrack.errors import ConfigError, SourceError
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.position.interpolate import PositionTrack
+from edgecrack.runtime.position.lines import parse_line
+from edgecrack.runtime.position.pose import Position
+
+SILENCE_S = 5.0
+EPISODE_S = 10.0
+MAX_CLOCK_DIFFERENCE_S = 60.0
+MAX_LINES = 256
+_DATAGRAM_BYTES = 65_536
+_POLL_S = 0.2
+_JOIN_S = 2.0
+_REMEDY = "give udp://127.0.0.1:PORT with a port of 1 to 65535"
+
+
+class UdpPositions(ClosesItself):
+    """Listens on a UDP port of the loopback and says where the robot was.
+
+    What cannot be read is counted and said once, never an error: whoever sends it may be mended
+    while the stream runs.
+
+    Args:
+        host: 127.0.0.1 or another address of the loopback, ::1, or localhost.
+        port: 0 takes any free one.
+        events: hears when positions begin and cease to come, and of lines that are refused.
+        track: where samples go; None makes one.
+        silence_s: without a sample for so long, positions have ceased to come.
+
+    Raises:
+        ConfigError: the host is not the loopback.
+        SourceError: the port is in use or may not be opened.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        events: EventLog | None = None,
+        track: PositionTrack | None = None,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        self._events, self._track = events or EventLog(), track or PositionTrack()
+        self._silence_s = silence_s
+        self._lock = threading.Lock()
+        self._accepted = self._rejected = 0
+        self._last_said_s: dict[str, float] = {}
+        self._is_heard: bool | None = None
+        self._last_sample_s = time.monotonic()
+        self._closing = threading.Event()
+        self._socket = _bind(_loopback(host), port)
+        bound = self._socket.getsockname()
+        self.port = int(bound[1])
+        self.address = f"udp://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{self.port}"
+        self._thread = threading.Thread(target=self._run, name="edgecrack-position", daemon=True)
+        self._thread.start()
+
+    @property
+    def accepted(self) -> int:
+        """Lines taken so far."""
+        with self._lock:
+            return self._accepted
+
+    @property
+    def rejected(self) -> int:
+        """Lines refused so far: not readable, out of range, or far too late."""
+        with self._lock:
+            return self._rejected
+
+    def locate(self, time_ns: int) -> Position | None:
+        """The position at a moment; None if none is known near it. Never waits."""
+        return self._track.locate(time_ns)
+
+    def close(self) -> None:
+        """Close the port; may be called twice."""
+        self._closing.set()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                try:
+                    datagram = self._socket.recv(_DATAGRAM_BYTES)
+                except TimeoutError:
+                    pass
+                else:
+                    self._take(datagram, time.time_ns())
+                self._note_silence()
+        except Exception as error:
+            self._events.emit(
+                "position.failed",
+                f"positions on {self.address} are no longer read: {type(error).__name__}: {error}",
+                "error",
+                address=self.address,
+            )
+        finally:
+            self._socket.close()
+
+    def _take(self, datagram: bytes, arrival_ns: int) -> None:
+        lines = [line for line in datagram.split(b"\n", MAX_LINES) if line.strip()]
+        for line in lines[:MAX_LINES]:
+            try:
+                self._take_line(line, arrival_ns)
+            except ValueError as error:
+                self._reject(str(error))
+        if len(lines) > MAX_LINES:
+            self._reject(f"a datagram of more than {MAX_LINES} lines")
+
+    def _take_line(self, line: bytes, arrival_ns: int) -> None:
+        found = parse_line(line)
+        time_ns = arrival_ns if found.time_ns is None else found.time_ns
+        is_taken = self._track.add(
+            time_ns, xyz_m=found.xyz_m, quaternion_xyzw=found.quaternion_xyzw, fix=found.fix
+        )
+        if not is_taken:
+            raise ValueError("a sample more than two seconds older than the one before")
+        self._note_sample(time_ns, arrival_ns)
+
+    def _note_sample(self, time_ns: int, arrival_ns: int) -> None:
+        with self._lock:
+            self._accepted += 1
+        self._last_sample_s = time.monotonic()
+        if not self._is_heard:
+            self._is_heard = True
+            self._events.emit(
+                "position.heard", f"positions come on {self.address}", address=self.address
+            )
+        ahead_s = (time_ns - arrival_ns) / 1e9
+        if abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S and self._is_news("clock"):
+            self._events.emit(
+                "position.clock",
+                f"positions on {self.address} have times {abs(ahead_s):.0f} s "
+                f"{'after' if ahead_s > 0 else 'before'} this machine's clock, so no frame fits; "
+                "send Unix time (t in seconds, t_ns in nanoseconds), or none",
+                "warning",
+                ahead_s=round(ahead_s, 3),
+            )
+
+    def _note_silence(self) -> None:
+        silent_s = time.monotonic() - self._last_sample_s
+        if silent_s >= self._silence_s and self._is_heard is not False:
+            has_come = self._is_heard is True
+            self._is_heard = False
+            what = "no longer come" if has_come else "have not come yet"
+            self._events.emit(
+                "position.lost",
+                f"positions {what} on {self.address} ({silent_s:.0f} s)",
+                "warning",
+                address=self.address,
+            )
+
+    def _reject(self, why: str) -> None:
+        with self._lock:
+            self._rejected += 1
+            rejected = self._rejected
+        if self._is_news("rejected"):
+            self._events.emit(
+                "position.rejected",
+                f"refused {why[:120]}, sent to {self.address}",
+                "warning",
+                address=self.address,
+                rejected=rejected,
+            )
+
+    def _is_news(self, what: str) -> bool:
+        """Whether this did not happen for a while; an episode is said once."""
+        now_s = time.monotonic()
+        last_s = self._last_said_s.get(what)
+        self._last_said_s[what] = now_s
+        return last_s is None or now_s - last_s > EPISODE_S
+
+
+def open_udp(address: str, events: EventLog) -> UdpPositions:
+    """Listen on `udp://127.0.0.1:PORT`.
+
+    Raises:
+        ConfigError: the address is not of this form, or not of this machine alone.
+        SourceError: as `UdpPositions`.
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"the position source {address} has no port that exists", _REMEDY) from (
+            error
+        )
+    if not host or not port or parts.path.strip("/") or parts.query or parts.username:
+        raise ConfigError(f"the position source {address} is not understood", _REMEDY)
+    return UdpPositions(host, port, events)
+
+
+def _loopback(host: str) -> str:
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return host
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"positions would be taken from the network, on {host}",
+        "give udp://127.0.0.1:PORT and relay them on this machine",
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        opened.bind((host, port))
+    except OSError as error:
+        opened.close()
+        remedy = {
+            errno.EADDRINUSE: "stop the other program, or give another port",
+            errno.EACCES: "give a port above 1023",
+        }.get(error.errno or 0, "give another port")
+        raise SourceError(
+            f"cannot listen for positions on UDP port {port}: {error.strerror}", remedy
+        ) from error
+    opened.settimeout(_POLL_S)
+    return opened

@@ -1,0 +1,184 @@
+"""The bytes of an MCAP file: records one after another, and what is inside a chunk.
+
+What is not whole is an error here, and its reader's to count; a damaged length never makes this
+read or unpack more than 1 GiB. Knows the container (https://mcap.dev/spec); must not know what
+messages mean.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from edgecrack.errors import SourceError
+from edgecrack.extras import require
+
+MAGIC = b"\x89MCAP0\r\n"
+FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, DATA_END = 2, 3, 4, 5, 6, 7, 15
+MAX_BYTES = 2**30
+RECORD_HEAD = struct.Struct("<BQ")
+MESSAGE_HEAD = struct.Struct("<HIQQ")
+INDEX_HEAD = struct.Struct("<HI")
+_CHUNK_HEAD = struct.Struct("<QQQII")
+_LENGTH = struct.Struct("<Q")
+
+
+class DamagedRecordError(ValueError):
+    """A record's bytes are not what was written."""
+
+
+class Record(NamedTuple):
+    """One record of the file: its kind, and the place and length of its content."""
+
+    opcode: int
+    place: int
+    length: int
+
+    @property
+    def start(self) -> int:
+        """Where its head begins."""
+        return self.place - RECORD_HEAD.size
+
+    @property
+    def end(self) -> int:
+        """Where the next begins."""
+        return self.place + self.length
+
+
+class RecordFile:
+    """An open MCAP file, read at any place.
+
+    Raises:
+        SourceError: it cannot be opened, or does not begin as MCAP files do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise SourceError(
+                f"cannot read {path}: {error.strerror}", "check the file and its permissions"
+            ) from error
+        try:
+            self.size = self._file.seek(0, io.SEEK_END)
+            self._check_magic()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._file.close()
+
+    def at(self, place: int, length: int) -> bytes:
+        """Bytes of the file; fewer where it ends, also for places that damage invented.
+
+        Raises:
+            SourceError: the disk fails.
+        """
+        if place >= self.size:
+            return b""
+        try:
+            self._file.seek(place)
+            return self._file.read(min(length, self.size - place))
+        except OSError as error:
+            raise SourceError(
+                f"cannot read {self.path}: {error.strerror}", "check the disk"
+            ) from error
+
+    def walk(self, start: int, end: int) -> Iterator[Record]:
+        """The records in a stretch, up to the first that is not whole."""
+        end = min(end, self.size)
+        while start + RECORD_HEAD.size <= end:
+            opcode, length = RECORD_HEAD.unpack(self.at(start, RECORD_HEAD.size))
+            record = Record(opcode, start + RECORD_HEAD.size, length)
+            # Code 0 does not exist: what a power cut leaves behind is often all zero.
+            if opcode == 0 or record.end > end:
+                return
+            yield record
+            start = record.end
+
+    def content(self, record: Record) -> bytes:
+        """A record's content.
+
+        Raises:
+            DamagedRecordError: it claims to be larger than 1 GiB.
+        """
+        if record.length > MAX_BYTES:
+            raise DamagedRecordError("its length is damaged")
+        return self.at(record.place, record.length)
+
+    def inside(self, chunk: Record) -> Iterator[tuple[int, memoryview]]:
+        """Code and content of each record in a chunk.
+
+        Raises:
+            DamagedRecordError: it is damaged; what could be told from the rest was given.
+        """
+        content = _unpacked(self.content(chunk))
+        place = 0
+        while place < len(content):
+            if place + RECORD_HEAD.size > len(content):
+                raise DamagedRecordError("a record in it is cut short")
+            opcode, length = RECORD_HEAD.unpack_from(content, place)
+            place += RECORD_HEAD.size
+            if place + length > len(content):
+                raise DamagedRecordError("a record in it is cut short")
+            yield opcode, content[place : place + length]
+            place += length
+
+    def index_times(self, place: int) -> list[int]:
+        """Log times in the message index at a place; none where there is no index."""
+        for record in self.walk(place, self.size):
+            if record.opcode != MESSAGE_INDEX or not INDEX_HEAD.size <= record.length <= MAX_BYTES:
+                break
+            entries = self.content(record)[INDEX_HEAD.size :]
+            whole = entries[: len(entries) // 16 * 16]
+            return [time_ns for time_ns, _ in struct.iter_unpack("<QQ", whole)]
+        return []
+
+    def _check_magic(self) -> None:
+        if self.size == 0:
+            raise SourceError(f"{self.path} is empty", "give a recording that holds images")
+        if self.at(0, len(MAGIC)) != MAGIC:
+            raise SourceError(
+                f"{self.path} is not an MCAP recording",
+                "give one that ros2 bag (storage mcap), Foxglove or edgecrack wrote",
+            )
+
+
+def _unpacked(chunk: bytes) -> memoryview:
+    try:
+        _, _, size, checksum, name_length = _CHUNK_HEAD.unpack_from(chunk)
+        place = _CHUNK_HEAD.size + name_length
+        name = chunk[_CHUNK_HEAD.size : place].decode()
+        (length,) = _LENGTH.unpack_from(chunk, place)
+    except (struct.error, ValueError) as error:
+        raise DamagedRecordError("the chunk's head is damaged") from error
+    packed = memoryview(chunk)[place + _LENGTH.size :]
+    if length > len(packed) or size > MAX_BYTES:
+        raise DamagedRecordError("the chunk's size is damaged")
+    content = _decompressed(packed[:length], name, size)
+    if len(content) != size or (checksum and zlib.crc32(content) != checksum):
+        raise DamagedRecordError("the chunk's checksum differs")
+    return memoryview(content)
+
+
+def _decompressed(packed: memoryview, compression: str, size: int) -> bytes | memoryview:
+    """At most one byte more than `size`, whatever is packed in it."""
+    if compression == "":
+        return packed
+    if compression not in ("lz4", "zstd"):
+        raise DamagedRecordError(f"its compression is {compression[:40]!r}")
+    module = {"lz4": "lz4.frame", "zstd": "zstandard"}[compression]
+    library = require(module, extra="record", purpose=f"a recording compressed with {compression}")
+    try:
+        if compression == "lz4":
+            return bytes(library.LZ4FrameDecompressor().decompress(packed, size + 1))
+        return bytes(library.ZstdDecompressor().stream_reader(packed).read(size + 1))
+    except Exception as error:  # each library has its own
+        raise DamagedRecordError(f"the chunk cannot be unpacked: {error}") from error
