@@ -139,7 +139,7 @@ def stream(
     """
     from edgecrack.runtime.live.logs import LogFormat
     from edgecrack.runtime.live.reconnect import ReconnectPolicy
-    from edgecrack.runtime.sources.options import SourceOptions
+    from edgecrack.runtime.sources.options import Flip, SourceOptions
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig
 
