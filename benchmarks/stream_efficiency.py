@@ -1,11 +1,16 @@
 """What streaming costs on top of the network: end-to-end pixels/s over bare inference.
 
-Both run in this process on the same tiles with the same number of threads, in turn, several
-times; the machine's speed drifts, so each pair gives a ratio and the median is reported. The
-stream decodes a video, preprocesses, tiles, infers, blends, and writes overlay video, masks
-and JSON lines.
+All run in this process on the same tiles with the same number of threads, in turn, several times;
+the machine's speed drifts, so each round gives ratios and their medians are reported.
 
-    python benchmarks/stream_efficiency.py [--frames 60] [--pairs 5] [--model FILE] [--video FILE]
+- bare: ONNX Runtime as it comes, on tiles cut beforehand.
+- files: the stream with its default outputs: it opens and decodes the video, preprocesses, tiles,
+  infers, blends, and writes overlay video, masks and JSON lines, until all is closed.
+- page_and_recording: JSON lines, a recording, and the live page open in one viewer, which is a
+  process of its own on the same cores.
+- everything: all of these outputs at once.
+
+    python benchmarks/stream_efficiency.py [--frames 60] [--rounds 7] [--model FILE] [--video FILE]
 
 Without the real video in EDGECRACK_DATA it streams the generated demo.
 """
@@ -18,6 +23,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +35,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
+from benchmarks.viewer import viewers  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
+from edgecrack.runtime.live.events import EventLog  # noqa: E402
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
-from edgecrack.runtime.sinks import open_sinks  # noqa: E402
+from edgecrack.runtime.recording.config import RecordingConfig  # noqa: E402
+from edgecrack.runtime.session import open_session  # noqa: E402
 from edgecrack.runtime.source import open_source  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
+from edgecrack.runtime.stream_config import StreamConfig  # noqa: E402
+from edgecrack.runtime.web.config import ServeConfig  # noqa: E402
 
 _BATCH = 4
+_FILES = ("overlay", "mask", "jsonl")
 
 
 def tiles_of(video: str, detector: CrackDetector, frames: int) -> list[NDArray[np.uint8]]:
@@ -49,7 +62,7 @@ def tiles_of(video: str, detector: CrackDetector, frames: int) -> list[NDArray[n
 
 
 def bare_seconds(session: onnxruntime.InferenceSession, frames: list[NDArray[np.uint8]]) -> float:
-    """ONNX Runtime alone on the same tiles, in the runtime's own batches."""
+    """ONNX Runtime alone on the same tiles."""
     started = time.perf_counter()
     for tiles in frames:
         for first in range(0, len(tiles), _BATCH):
@@ -57,21 +70,43 @@ def bare_seconds(session: onnxruntime.InferenceSession, frames: list[NDArray[np.
     return time.perf_counter() - started
 
 
-def stream_seconds(video: str, detector: CrackDetector, frames: int) -> float:
-    """The whole pipeline with every default output, from opening the video to closed files."""
+def stream_seconds(
+    options: argparse.Namespace, frames: int, save: tuple[str, ...], page_and_recording: bool
+) -> float:
+    """The whole pipeline, from opening the video to closed files; the model's loading left out."""
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        with open_source(video) as source:
-            sinks = open_sinks(("overlay", "mask", "jsonl"), Path(folder), source.frame_rate_hz)
-            run_pipeline(source, detector, sinks, PipelineConfig(max_frames=frames))
-        return time.perf_counter() - started
+        config = StreamConfig(
+            source=options.video,
+            out=Path(folder) / "out",
+            model=options.model,
+            save=save,
+            threads=len(os.sched_getaffinity(0)),
+            record=RecordingConfig(Path(folder) / "run.mcap") if page_and_recording else None,
+            serve=ServeConfig(port=0) if page_and_recording else None,
+        )
+        events = EventLog()
+        with open_session(config, events) as session:
+            pipeline = PipelineConfig(
+                max_frames=frames,
+                controls=session.controls,
+                events=events,
+                stats=session.stats,
+                findings=lambda: session.tracker.count,
+            )
+            watched = viewers(session.page, 1) if session.page else nullcontext()
+            with watched:
+                started = time.perf_counter()
+                # Another one, so that opening the video is part of the time.
+                with open_source(options.video) as source:
+                    run_pipeline(source, session.detector, session.sinks, pipeline)
+                return time.perf_counter() - started
 
 
 def main() -> None:
     data = Path(os.environ.get("EDGECRACK_DATA", ROOT.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--model", type=Path)
     video = data / "video" / "wall_robot.mp4"
     parser.add_argument("--video", default=str(video) if video.exists() else "demo")
@@ -80,36 +115,43 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0))
     with open_detector(options.model, threads=threads) as detector:
         frames = tiles_of(options.video, detector, options.frames)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        path = options.model or ROOT / "edgecrack" / "models" / detector.model_name
-        session = onnxruntime.InferenceSession(str(path), settings)
-        pixels = sum(tiles.size for tiles in frames)
-        bare_seconds(session, frames[:8])
-        stream_seconds(options.video, detector, 8)
-        pairs = []
-        for _ in range(options.pairs):
-            pairs.append(
-                (
-                    bare_seconds(session, frames),
-                    stream_seconds(options.video, detector, len(frames)),
-                )
-            )
-    ratios = sorted(bare / whole for bare, whole in pairs)
-    figures = {
-        "model": detector.model_name,
-        "width": detector.runner.spec.width,
+        name, width = detector.model_name, detector.runner.spec.width
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    path = options.model or ROOT / "edgecrack" / "models" / name
+    bare = onnxruntime.InferenceSession(str(path), settings)
+    count = len(frames)
+    ways: dict[str, Callable[[int], float]] = {
+        "bare": lambda number: bare_seconds(bare, frames[:number]),
+        "files": lambda number: stream_seconds(options, number, _FILES, False),
+        "page_and_recording": lambda number: stream_seconds(options, number, ("jsonl",), True),
+        "everything": lambda number: stream_seconds(options, number, _FILES, True),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for run in ways.values():
+        run(8)
+    for _ in range(options.rounds):
+        for way, run in ways.items():
+            seconds[way].append(run(count))
+    pixels = sum(tiles.size for tiles in frames)
+    figures: dict[str, object] = {
+        "model": name,
+        "width": width,
         "video": Path(options.video).name,
-        "frames": len(frames),
+        "frames": count,
+        "rounds": options.rounds,
         "tiles_per_frame": len(frames[0]),
         "threads": threads,
-        "bare_megapixels_per_s": round(pixels / statistics.median(p[0] for p in pairs) / 1e6, 3),
-        "stream_megapixels_per_s": round(pixels / statistics.median(p[1] for p in pairs) / 1e6, 3),
-        "stream_frames_per_s": round(len(frames) / statistics.median(p[1] for p in pairs), 2),
-        "ratio_median": round(statistics.median(ratios), 3),
-        "ratio_lowest": round(ratios[0], 3),
-        "ratio_highest": round(ratios[-1], 3),
     }
+    for way, values in seconds.items():
+        typical = statistics.median(values)
+        figures[f"{way}_megapixels_per_s"] = round(pixels / typical / 1e6, 3)
+        figures[f"{way}_frames_per_s"] = round(count / typical, 2)
+        if way != "bare":
+            ratios = sorted(a / b for a, b in zip(seconds["bare"], values, strict=True))
+            figures[f"{way}_ratio_median"] = round(statistics.median(ratios), 3)
+            figures[f"{way}_ratio_lowest"] = round(ratios[0], 3)
+            figures[f"{way}_ratio_highest"] = round(ratios[-1], 3)
     write_result("stream_efficiency", figures, "onnxruntime", "numpy", "opencv-python-headless")
 
 

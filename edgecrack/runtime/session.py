@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edgecrack import __version__
+from edgecrack.extras import require
 from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.inspection import check_live_only
 from edgecrack.runtime.live.controls import Recorder, StreamControls
@@ -156,6 +157,8 @@ def _open_page(
     snapshots: Snapshots,
     about: dict[str, str],
 ) -> tuple[str, Sink]:
+    for module in ("psutil", "starlette", "uvicorn", "websockets", "prometheus_client"):
+        require(module, extra="serve", purpose="the live page")
     from edgecrack.runtime.live.machine import MachineMonitor
     from edgecrack.runtime.web.context import LiveContext
     from edgecrack.runtime.web.hub import LiveHub
