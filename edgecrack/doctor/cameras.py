@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from edgecrack.doctor.check import Check
 from edgecrack.doctor.machine import Machine
@@ -47,4 +49,26 @@ def _check_device(machine: Machine, number: int) -> Check:
     if capture == "no camera":
         return Check(path, "not needed here", f"{called} is no camera")
     note = "" if capture == "camera" else "; it does not say what it is for"
-    return Check(title, "ok", f"{called} ({path}){note}")
+    link = _stable_path(machine, device)
+    also = f"; always {link}" if link else ""
+    return Check(title, "ok", f"{called} ({path}{also}){note}")
+
+
+def _stable_path(machine: Machine, device: Path) -> str:
+    """The device's link that survives renumbering, as udev made it; empty where there is none.
+
+    Cameras of one make without serial numbers fight for one link, which then means either of
+    them: it is not told where another device of the same name has none.
+    """
+    links = {
+        os.path.realpath(link): link.name
+        for link in sorted(machine.path("dev/v4l/by-id").glob("*"), reverse=True)
+    }
+    own = links.get(os.path.realpath(device))
+    names = machine.path("sys/class/video4linux")
+    called = machine.read(f"sys/class/video4linux/{device.name}/name")
+    for other in names.glob("video*"):
+        is_same = machine.read(f"sys/class/video4linux/{other.name}/name") == called
+        if is_same and os.path.realpath(machine.path(f"dev/{other.name}")) not in links:
+            return ""
+    return f"/dev/v4l/by-id/{own}" if own else ""

@@ -7,20 +7,30 @@ import json
 import re
 import shlex
 
-from edgecrack.doctor.check import Check
+from edgecrack.doctor.check import Check, Status
 from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.probing import NUMPY_MISMATCH
-from edgecrack.doctor.system_packages import find_hidden, open_environment
+from edgecrack.doctor.system_packages import find_hidden
 
 NUMPY, OPENCV, ONNX_RUNTIME, MODEL = "NumPy", "OpenCV", "ONNX Runtime", "bundled model"
 EXTRAS = {
     "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml"),
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
     "quantize": ("onnx",),
+    "record": ("mcap", "lz4", "zstandard"),
+    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
 }
 _JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"
-_COMMANDS = {"train": "train and evaluate", "export": "export", "quantize": "calibrate"}
+_PURPOSE = {
+    "train": "edgecrack train and evaluate",
+    "export": "edgecrack export",
+    "quantize": "edgecrack calibrate",
+    "record": "edgecrack stream --record and for replaying *.mcap",
+    "serve": "edgecrack stream --serve, the live page and metrics",
+}
+# These add to a stream, so a robot may want them, and does without them as well.
+_FOR_ROBOTS = ("record", "serve")
 
 
 def check_numpy(machine: Machine) -> list[Check]:
@@ -53,14 +63,13 @@ def check_opencv(machine: Machine) -> list[Check]:
         remedy = 'pip install "numpy<2"' if mismatch else _opencv_remedy(machine)
         return [Check(OPENCV, "missing", found, remedy)]
     build = str(probed.found.get("build", ""))
-    parts = {name: _is_built_with(build, name) for name in ("FFMPEG", "GStreamer", "v4l/v4l2")}
+    parts = {"FFmpeg": _is_built_with(build, "FFMPEG"), "V4L2": _is_built_with(build, "v4l/v4l2")}
     shown = ", ".join(f"{'with' if there else 'without'} {name}" for name, there in parts.items())
-    found = f"{probed.found.get('version')}, {shown.replace('v4l/v4l2', 'V4L2')}"
-    if find_jetson(machine) is not None and not parts["GStreamer"]:
-        return [_wheel_on_jetson(machine, found)]
-    if machine.system == "linux" and not parts["v4l/v4l2"]:
+    found = f"{probed.found.get('version')}, {shown}"
+    if machine.system == "linux" and not parts["V4L2"]:
         return [Check(OPENCV, "warning", f"{found}: no camera", _opencv_remedy(machine))]
-    if not parts["FFMPEG"] and not parts["GStreamer"]:
+    # Where it has no FFmpeg, OpenCV opens video files through its own GStreamer.
+    if not parts["FFmpeg"] and not _is_built_with(build, "GStreamer"):
         return [Check(OPENCV, "warning", f"{found}: no videos", _opencv_remedy(machine))]
     return [Check(OPENCV, "ok", found)]
 
@@ -100,11 +109,12 @@ def _check_extra(machine: Machine, extra: str) -> Check:
     name, remedy = f"extra {extra}", f'pip install "edgecrack[{extra}]"'
     lacking = [module for module in EXTRAS[extra] if module not in machine.modules]
     if not lacking:
-        return Check(name, "ok", f"installed, for edgecrack {_COMMANDS[extra]}")
-    if find_jetson(machine) is not None:
-        return Check(name, "not needed here", f"edgecrack {_COMMANDS[extra]}: on a workstation")
+        return Check(name, "ok", f"installed, for {_PURPOSE[extra]}")
+    if extra not in _FOR_ROBOTS and find_jetson(machine) is not None:
+        return Check(name, "not needed here", f"{_PURPOSE[extra]}: on a workstation")
     what = "not installed" if len(lacking) == len(EXTRAS[extra]) else f"lacks {', '.join(lacking)}"
-    return Check(name, "missing", f"{what}; only for edgecrack {_COMMANDS[extra]}", remedy)
+    status: Status = "not needed here" if extra in _FOR_ROBOTS else "missing"
+    return Check(name, status, f"{what}; only for {_PURPOSE[extra]}", remedy)
 
 
 def _simple(machine: Machine, probe: str, name: str, package: str) -> Check:
@@ -137,21 +147,6 @@ def _opencv_remedy(machine: Machine) -> str:
             "pip install opencv-python-headless"
         )
     return "pip install opencv-python-headless"
-
-
-def _wheel_on_jetson(machine: Machine, found: str) -> Check:
-    wheels = machine.probes["cv2"].found.get("wheels") or []
-    if not wheels:
-        found += ": no CSI camera"
-        return Check(OPENCV, "warning", found, _opencv_remedy(machine))
-    commands = [f"pip uninstall -y {' '.join(map(str, wheels))}"]
-    library = machine.path("usr/lib")
-    if not any(library.glob("python3*/dist-packages/cv2*")):
-        commands.append(_JETPACK_OPENCV)
-    if machine.virtual_environment is not None:
-        commands.append(open_environment(machine))
-    found += ": pip's wheel hides the system's OpenCV, which has GStreamer"
-    return Check(OPENCV, "warning", found, " && ".join(commands))
 
 
 def _is_built_with(build: str, name: str) -> bool:

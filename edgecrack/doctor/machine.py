@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Machine:
         virtual_environment: the folder of the virtual environment that hides the system's
             packages, or None.
         cores: CPU cores that this process may use.
+        search_path: folders that programs are looked for in, as in "/usr/bin".
         results: folder below which results go; it need not exist.
         model: the bundled model file.
         modules: of the libraries that matter, those that could be imported by name.
@@ -59,6 +61,7 @@ class Machine:
     python: tuple[int, int, int] = sys.version_info[:3]
     virtual_environment: Path | None = None
     cores: int = 1
+    search_path: tuple[str, ...] = ("/usr/local/bin", "/usr/bin", "/bin")
     results: Path = Path("runs")
     model: Path = MODELS / "edgecrack-bundled.onnx"
     modules: frozenset[str] = frozenset()
@@ -77,6 +80,12 @@ class Machine:
         except OSError:
             return ""
         return data.decode("utf-8", errors="replace").rstrip("\0\n ")
+
+    def find_program(self, name: str) -> Path | None:
+        """Where a program that this user may run lies, or None."""
+        folders = [str(self.path(place[1:])) for place in self.search_path if place[:1] == "/"]
+        found = shutil.which(name, path=os.pathsep.join(folders))
+        return Path(found) if found else None
 
     @property
     def is_container(self) -> bool:

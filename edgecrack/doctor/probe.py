@@ -27,18 +27,9 @@ def probe_numpy() -> dict[str, Any]:
 
 def probe_cv2() -> dict[str, Any]:
     """OpenCV, with the report on how it was built."""
-    import importlib.metadata
-
     import cv2
 
-    wheels = []
-    for name in ("python", "python-headless", "contrib-python", "contrib-python-headless"):
-        try:
-            importlib.metadata.version(f"opencv-{name}")
-            wheels.append(f"opencv-{name}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {"version": cv2.__version__, "build": cv2.getBuildInformation(), "wheels": wheels}
+    return {"version": cv2.__version__, "build": cv2.getBuildInformation()}
 
 
 def probe_onnxruntime() -> dict[str, Any]:

@@ -33,8 +33,9 @@ _MODULE_OF: Mapping[str, str] = {
     "pycuda": "pycuda",
     "cuda": "cuda.bindings.driver",
 }
-_OPTIONAL_MODULES = (
+OPTIONAL_MODULES = (
     "torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml", "onnx", "onnxscript",
+    "mcap", "lz4", "zstandard", "starlette", "uvicorn", "websockets", "prometheus_client", "psutil",
 )  # fmt: skip
 
 
@@ -48,7 +49,8 @@ def this_machine(timeout_s: float = PROBE_TIMEOUT_S) -> Machine:
     return Machine(
         virtual_environment=closed_environment(),
         cores=usable_cores(),
-        modules=frozenset(name for name in _OPTIONAL_MODULES if is_installed(name)),
+        search_path=tuple(os.get_exec_path()),
+        modules=frozenset(name for name in OPTIONAL_MODULES if is_installed(name)),
         probes=run_probes([*names, "gpu", "run"], timeout_s),
     )
 

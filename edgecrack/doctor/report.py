@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TextIO
 
-from edgecrack.doctor import base, cameras, engines, graphics, jetson, libraries
+from edgecrack.doctor import base, cameras, engines, graphics, gstreamer, jetson, libraries
 from edgecrack.doctor.check import Check, guarded
 from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.readiness import STREAM, STREAM_NEEDS, Readiness, judge
@@ -31,6 +31,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     (libraries.OPENCV, libraries.check_opencv),
     (libraries.ONNX_RUNTIME, libraries.check_onnx_runtime),
     (libraries.MODEL, libraries.check_model),
+    (gstreamer.GSTREAMER, gstreamer.check_gstreamer),
     (cameras.CAMERAS, cameras.check_cameras),
     ("extras", libraries.check_extras),
 )
@@ -97,11 +98,16 @@ def show_json(report: Report, out: TextIO | None = None) -> None:
 def _rows(line: Check, width: int | None) -> list[tuple[str, str]]:
     """The rows of a line and the style of their first column.
 
-    A remedy keeps its own row, however long: a command that is broken up cannot be copied.
+    A remedy keeps its own row, and a path its place in one, however long: what is broken up
+    cannot be copied.
     """
     indent = " " * (_STATUS_WIDTH + _NAME_WIDTH)
     found = line.found
-    parts = textwrap.wrap(found, width - len(indent)) if width and found else [found]
+    parts = [found]
+    if width and found:
+        parts = textwrap.wrap(
+            found, width - len(indent), break_on_hyphens=False, break_long_words=False
+        )
     head = f"{_SHOWN_STATUS.get(line.status, line.status):{_STATUS_WIDTH}}{line.name:{_NAME_WIDTH}}"
     rows = [(head + parts[0], _style(line)), *((indent + part, "") for part in parts[1:])]
     if line.remedy:

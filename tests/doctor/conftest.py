@@ -46,15 +46,26 @@ LIBRARIES = {
     "run": Probed({}),
 }
 SYSTEM_OPENCV = Probed({"version": "4.8.0", "build": BUILD.format(gstreamer="YES (1.20.3)")})
-WHEEL = Probed(
-    {
-        "version": "4.10.0",
-        "build": BUILD.format(gstreamer="NO"),
-        "wheels": ["opencv-python-headless"],
-    }
-)
+WHEEL = Probed({"version": "4.10.0", "build": BUILD.format(gstreamer="NO")})
 NO_GPU = Probed({"why": "this machine has no NVIDIA driver (libcuda.so.1)", "devices": []})
 TENSORRT = Probed({"version": "10.3.0", "builder": True})
+
+PLUGINS = "usr/lib/aarch64-linux-gnu/gstreamer-1.0"
+EXTRAS_OF_ROBOTS = (
+    "mcap", "lz4", "zstandard", "starlette", "uvicorn", "websockets", "prometheus_client",
+)  # fmt: skip
+# As Ubuntu 22.04 and JetPack 6 name them.
+GSTREAMER = {
+    "usr/bin/gst-launch-1.0": "#!/bin/sh\n",
+    f"{PLUGINS}/libgstvideoconvert.so": "",
+    f"{PLUGINS}/libgstrtp.so": "",
+}
+CSI = {
+    f"{PLUGINS}/libgstnvarguscamerasrc.so": "",
+    f"{PLUGINS}/libgstnvvidconv.so": "",
+    "usr/sbin/nvargus-daemon": "",
+    "proc/812/comm": "nvargus-daemon\n",
+}
 
 
 def one_gpu(name: str, capability: str, gigabytes: float, cuda: int = 12) -> Probed:
@@ -94,6 +105,8 @@ def make(tmp_path: Path) -> Make:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            if path.parent.name == "bin":
+                path.chmod(0o755)
         model = tmp_path / "model" / "edgecrack-bundled.onnx"
         model.parent.mkdir(exist_ok=True)
         bundled = Machine().model
@@ -124,6 +137,8 @@ def orin(make: Make) -> Make:
         model = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
         own: Files = {
             **jetson_files("tegra234", model, "36.4.3"),
+            **GSTREAMER,
+            **CSI,
             "var/lib/dpkg/status": DPKG,
             "var/lib/nvpmodel/status": "pmode:0002",
             "etc/nvpmodel.conf": NVPMODEL,
@@ -138,7 +153,8 @@ def orin(make: Make) -> Make:
             "tensorrt": TENSORRT,
             "pycuda": Probed({"version": "2024.1.2"}),
         }
-        given = {"architecture": "aarch64", **values}
+        modules = frozenset(EXTRAS_OF_ROBOTS)
+        given = {"architecture": "aarch64", "modules": modules, **values}
         return make({**own, **(files or {})}, {**answers, **(probes or {})}, **given)
 
     return build

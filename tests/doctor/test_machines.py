@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from edgecrack.doctor.check import Check
+from edgecrack.doctor.libraries import EXTRAS
 from edgecrack.doctor.machine import Machine, Probed
-from edgecrack.doctor.probing import NUMPY_MISMATCH
+from edgecrack.doctor.probing import NUMPY_MISMATCH, OPTIONAL_MODULES
 from edgecrack.doctor.report import Report, examine, show
 from edgecrack.runtime.runner import BUNDLED_MODEL
 
@@ -57,9 +58,13 @@ def test_orin_with_jetpack_6_2_lacks_nothing(orin: Make) -> None:
     assert line(report, "NVIDIA driver").found == "540.4.0, runs CUDA 12"
     assert "8.7" in line(report, "GPU 0").found
     assert line(report, "CUDA for Python").found == "pycuda 2024.1.2"
-    assert "with GStreamer" in line(report, "OpenCV").found
+    assert line(report, "OpenCV").found == "4.8.0, with FFmpeg, with V4L2"
+    assert line(report, "GStreamer").status == "ok"
+    assert line(report, "CSI camera stack").status == "ok"
     assert line(report, "camera 0").found == "vi-output, imx219 9-0010 (/dev/video0)"
     assert line(report, "extra train").status == "not needed here"
+    assert line(report, "extra record").status == "ok"
+    assert line(report, "extra serve").status == "ok"
     assert readiness(report) == {"stream": True, "build_engines": True, "run_engines": True}
 
 
@@ -128,21 +133,13 @@ def test_xavier_is_told_that_no_upgrade_helps(orin: Make) -> None:
     assert readiness(report) == {"stream": True, "build_engines": False, "run_engines": False}
 
 
-def test_pip_s_opencv_on_a_jetson_makes_way_for_the_system_s(orin: Make) -> None:
-    wheel = Probed({"version": "4.10", "build": "GStreamer: NO\nv4l/v4l2: YES\n"})
-    wheel = Probed({**wheel.found, "wheels": ["opencv-python"]})
-    found = line(examine(orin(probes={"cv2": wheel})), "OpenCV")
-    assert found.status == "warning"
-    assert "hides the system's OpenCV" in found.found
-    assert found.remedy == "pip uninstall -y opencv-python"
-
-    closed = orin(probes={"cv2": wheel}, virtual_environment=CLOSED)
-    remedy = line(examine(closed), "OpenCV").remedy
-    assert remedy == f"pip uninstall -y opencv-python && {UNSEAL}"
-
-    (closed.root / "usr/lib/python3.10/dist-packages/cv2/__init__.py").unlink()
-    (closed.root / "usr/lib/python3.10/dist-packages/cv2").rmdir()
-    assert "sudo apt-get install nvidia-opencv" in line(examine(closed), "OpenCV").remedy
+def test_pip_s_opencv_on_a_jetson_is_no_fault(orin: Make) -> None:
+    build = "FFMPEG: YES\nGStreamer: NO\nv4l/v4l2: YES\n"
+    found = line(
+        examine(orin(probes={"cv2": Probed({"version": "4.10", "build": build})})), "OpenCV"
+    )
+    assert (found.status, found.remedy) == ("ok", "")
+    assert found.found == "4.10, with FFmpeg, with V4L2"
 
 
 @pytest.mark.parametrize(
@@ -251,6 +248,7 @@ def test_a_card_without_driver_is_noticed(make: Make, files: dict[str, str], rem
         (Probed(failure="ImportError: libGL.so.1: cannot open"), "pip uninstall -y opencv-python "),
         (Probed({"version": "4", "build": NO_BUILD.format(v4l="NO")}), "pip uninstall"),
         (Probed({"version": "4", "build": NO_BUILD.format(v4l="YES")}), "pip uninstall"),
+        (Probed({"version": "4", "build": "GStreamer: YES\nv4l/v4l2: YES\n"}), ""),
     ],
 )
 def test_an_opencv_that_lacks_something(make: Make, probe: Probed, remedy: str) -> None:
@@ -311,6 +309,144 @@ def test_cameras_are_told_apart(make: Make) -> None:
     ]
     assert lines[-1].remedy == "sudo usermod -aG video $USER"
     assert all(check.found.isprintable() for check in lines)
+
+
+def plug_in(root: Path, number: int, name: str, link: str = "") -> None:
+    (root / "dev" / f"video{number}").touch()
+    folder = root / f"sys/class/video4linux/video{number}"
+    folder.mkdir(parents=True)
+    (folder / "name").write_text(f"{name}\n")
+    if link:
+        (root / "dev/v4l/by-id" / link).symlink_to(f"../../video{number}")
+
+
+def test_a_camera_s_stable_path_is_told_where_there_is_one(make: Make) -> None:
+    machine = make()
+    (machine.root / "dev/v4l/by-id").mkdir(parents=True)
+    plug_in(machine.root, 0, "C920", "usb-046d_C920_ABCD-video-index0")
+    plug_in(machine.root, 1, "C920", "usb-046d_C920_ABCD-video-index1")
+    plug_in(machine.root, 2, "vi-output, imx219 9-0010")
+    report = examine(machine)
+    stable = "/dev/v4l/by-id/usb-046d_C920_ABCD-video-index0"
+    assert line(report, "camera 0").found == f"C920 (/dev/video0; always {stable})"
+    assert line(report, "camera 2").found == "vi-output, imx219 9-0010 (/dev/video2)"
+
+
+def test_a_link_that_two_equal_cameras_fight_for_is_not_called_stable(make: Make) -> None:
+    machine = make()
+    (machine.root / "dev/v4l/by-id").mkdir(parents=True)
+    plug_in(machine.root, 0, "HD Webcam")
+    plug_in(machine.root, 2, "HD Webcam", "usb-Sonix_HD_Webcam-video-index0")
+    (machine.root / "dev/v4l/by-id/usb-Gone_Camera-video-index0").symlink_to("../../video7")
+    report = examine(machine)
+    assert line(report, "camera 0").found == "HD Webcam (/dev/video0)"
+    assert line(report, "camera 2").found == "HD Webcam (/dev/video2)"
+
+
+INSTALL_GSTREAMER = (
+    "sudo apt-get install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
+)
+PLUGINS = "usr/lib/aarch64-linux-gnu/gstreamer-1.0"
+ARGUS_IN_DOCKER = "docker run --runtime nvidia -v /tmp/argus_socket:/tmp/argus_socket"
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [
+        ("usr/bin/gst-launch-1.0", "no gst-launch-1.0"),
+        (f"{PLUGINS}/libgstrtp.so", "without gstreamer1.0-plugins-good"),
+        (f"{PLUGINS}/libgstvideoconvert.so", "without gstreamer1.0-plugins-base"),
+    ],
+)
+def test_a_jetson_without_all_of_gstreamer(orin: Make, gone: str, told: str) -> None:
+    machine = orin()
+    (machine.root / gone).unlink()
+    report = examine(machine)
+    found = line(report, "GStreamer")
+    assert (found.status, found.remedy) == ("missing", INSTALL_GSTREAMER)
+    assert told in found.found
+    assert "csi://" in found.found
+    assert report.can_stream
+
+
+def test_a_program_that_may_not_be_run_is_none(orin: Make) -> None:
+    machine = orin()
+    (machine.root / "usr/bin/gst-launch-1.0").chmod(0o644)
+    assert line(examine(machine), "GStreamer").status == "missing"
+
+
+def test_a_desktop_does_without_gstreamer(make: Make) -> None:
+    found = line(examine(make()), "GStreamer")
+    assert (found.status, found.remedy) == ("not needed here", INSTALL_GSTREAMER)
+    assert "CSI camera stack" not in {check.name for check in examine(make()).checks}
+
+
+def test_a_desktop_with_a_newer_gstreamer_elsewhere(make: Make) -> None:
+    files = {
+        "opt/gst/bin/gst-launch-1.0": "",
+        "opt/gst/lib64/gstreamer-1.0/libgstvideoconvertscale.so": "",
+        "opt/gst/lib64/gstreamer-1.0/libgstrtp.so": "",
+    }
+    report = examine(make(files, search_path=("", "bin", "/usr/bin", "/opt/gst/bin")))
+    assert line(report, "GStreamer").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("gone", "status", "remedy"),
+    [
+        (
+            [f"{PLUGINS}/libgstnvarguscamerasrc.so"],
+            "missing",
+            "sudo apt-get install --reinstall nvidia-l4t-gstreamer",
+        ),
+        (
+            [f"{PLUGINS}/libgstnvvidconv.so", "usr/sbin/nvargus-daemon"],
+            "missing",
+            "sudo apt-get install --reinstall nvidia-l4t-gstreamer nvidia-l4t-camera",
+        ),
+        (["proc/812/comm"], "warning", "sudo systemctl enable --now nvargus-daemon"),
+    ],
+)
+def test_a_jetson_that_cannot_read_csi_cameras(
+    orin: Make, gone: list[str], status: str, remedy: str
+) -> None:
+    machine = orin({"proc/1/comm": "systemd\n"})
+    for name in gone:
+        (machine.root / name).unlink()
+    found = line(examine(machine), "CSI camera stack")
+    assert (found.status, found.remedy) == (status, remedy)
+    assert examine(machine).can_stream
+
+
+def test_a_container_on_a_jetson_needs_the_daemon_s_socket(orin: Make) -> None:
+    machine = orin({".dockerenv": ""})
+    found = line(examine(machine), "CSI camera stack")
+    assert (found.status, found.remedy) == (
+        "missing",
+        f"start the container with: {ARGUS_IN_DOCKER}",
+    )
+    (machine.root / "tmp").mkdir()
+    (machine.root / "tmp/argus_socket").touch()
+    (machine.root / "proc/812/comm").unlink()  # it runs outside
+    assert line(examine(machine), "CSI camera stack").status == "ok"
+
+
+@pytest.mark.parametrize("extra", ["record", "serve"])
+def test_what_a_robot_may_add_is_hinted_at(make: Make, orin: Make, extra: str) -> None:
+    for machine in (make(), orin(modules=frozenset({"websockets", "lz4"}))):
+        found = line(examine(machine), f"extra {extra}")
+        assert found.status == "not needed here"
+        assert f"edgecrack stream --{extra}" in found.found
+        assert found.remedy == f'pip install "edgecrack[{extra}]"'
+
+
+def test_every_extra_has_a_line() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    section = text.split("[project.optional-dependencies]\n")[1].split("\n[")[0]
+    extras = set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+    # TensorRT for RTX has its own line; the others are for this project's developers.
+    assert set(EXTRAS) == extras - {"rtx", "dev", "all"}
+    assert {module for modules in EXTRAS.values() for module in modules} <= set(OPTIONAL_MODULES)
 
 
 def test_no_camera_is_no_fault(make: Make) -> None:
@@ -393,14 +529,15 @@ def test_a_container_s_share_of_the_cores_is_told(make: Make) -> None:
     )
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_wraps_what_was_found_and_never_a_command(
     orin: Make, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -411,7 +548,24 @@ def test_a_terminal_wraps_what_was_found_and_never_a_command(
     rows = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
     commands = [row for row in rows if "fix: " in row]
     assert f"            fix: {line(report, 'JetPack').remedy}" in commands
-    assert all(len(row) <= columns for row in rows if row not in commands)
+    # A path has a row to itself where it fits no other.
+    assert all(len(row) <= columns or len(row.split()) == 1 for row in rows if row not in commands)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_breaks_up_no_path(
+    make: Make, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    machine = make()
+    (machine.root / "dev/v4l/by-id").mkdir(parents=True)
+    link = "usb-046d_HD_Pro_Webcam_C920_A1B2C3D4-video-index0"
+    plug_in(machine.root, 0, "HD Pro Webcam C920", link)
+    out = Terminal()
+    show(examine(machine), out)
+    assert f"/dev/v4l/by-id/{link}" in out.getvalue()
 
 
 def test_what_is_piped_has_a_line_each(orin: Make, monkeypatch: pytest.MonkeyPatch) -> None:
