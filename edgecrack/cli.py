@@ -54,8 +54,8 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-# Threads that read a live source; they are gone by the end, unless a driver hangs.
-STUCK_PREFIX = "edgecrack-source"
+# Threads that read a source; they are gone by the end, unless a driver hangs.
+STUCK_PREFIXES = ("edgecrack-source", "edgecrack-capture")
 
 
 @app.callback(invoke_without_command=True)
@@ -165,7 +165,7 @@ def _leave(code: int) -> NoReturn:
 
     Python's own way out unloads libraries under such a call, which can crash or wait for it.
     """
-    if any(thread.name.startswith(STUCK_PREFIX) for thread in threading.enumerate()):
+    if any(thread.name.startswith(STUCK_PREFIXES) for thread in threading.enumerate()):
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -21,6 +21,7 @@ from edgecrack.cli_options import (
 )
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
 if TYPE_CHECKING:
     from edgecrack.runtime.recording.config import RecordingConfig
@@ -154,10 +155,20 @@ def stream(
         overlap_px=overlap,
         threads=threads,
         source_options=SourceOptions(
-            width, height, rate, pixel_format, cast(Flip, flip), loop, topic=topic
+            width,
+            height,
+            rate,
+            pixel_format,
+            cast(Flip, flip),
+            loop,
+            timeout_ms=_timeout_ms(stall_after),
+            topic=topic,
         ),
         policy=ReconnectPolicy(
-            stall_timeout_s=stall_after, give_up_after_s=give_up_after, wait_for_first=wait
+            open_timeout_s=_timeout_ms(stall_after) / 1000 + 3,
+            stall_timeout_s=stall_after,
+            give_up_after_s=give_up_after,
+            wait_for_first=wait,
         ),
         max_age_ms=max_age_ms,
         target_fps=target_fps,
@@ -222,6 +233,15 @@ def with_time(path: Path) -> Path:
     A service that is started again so keeps the results of the run before.
     """
     return Path(str(path).replace("{time}", f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"))
+
+
+def _timeout_ms(stall_after_s: float) -> int:
+    """The source's own limit, above the stall's so that a silence counts as what it is."""
+    if not 0 < stall_after_s <= 590:
+        raise ConfigError(
+            f"--stall-after is {stall_after_s:g}", "give seconds above 0, at most 590"
+        )
+    return max(DEFAULT_TIMEOUT_MS, round(1000 * stall_after_s) + 1000)
 
 
 def _recording_config(

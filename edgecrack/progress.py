@@ -7,6 +7,7 @@ robot's ssh connection breaks, is not an error here.
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,9 +67,23 @@ class ProgressLine:
         return _FALLBACK_COLUMNS
 
     def _write(self, text: str) -> None:
+        if not takes_text(self._output):
+            return
         with suppress(OSError, ValueError):
             self._output.write(text)
             self._output.flush()
+
+
+def takes_text(output: TextIO) -> bool:
+    """Whether a line can be written now without waiting for a reader.
+
+    A stalled ssh connection, a terminal stopped with Ctrl-S or a pipe that nobody reads would hold
+    up whoever writes, for ever.
+    """
+    try:
+        return bool(select.select([], [output.fileno()], [], 0)[1])
+    except (OSError, ValueError):
+        return True  # no descriptor: a buffer in memory, or closed, which writing finds out
 
 
 class StageBar:

@@ -15,7 +15,7 @@ from typing import TextIO
 
 import pytest
 
-from edgecrack.progress import StageBar
+from edgecrack.progress import ProgressLine, StageBar
 
 
 class Terminal:
@@ -154,3 +154,28 @@ def test_a_terminal_that_goes_away_does_not_end_the_work(terminal: Terminal) -> 
         bar.show("checking", 0, 3)
         bar.show("checking", 3, 3)
     assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(1 << 16))
+    os.set_blocking(writing, True)
+    with os.fdopen(writing, "w") as output:
+        progress = ProgressLine(output, interval_s=0)
+        for number in range(3):
+            progress.show(f"{number} frames")
+            progress.log("camera:0 is gone")
+        progress.end()
+        os.read(reading, 1 << 20)
+        progress.show("read again")
+        os.set_blocking(reading, False)
+        rest = b""
+        with suppress(BlockingIOError):
+            while chunk := os.read(reading, 1 << 20):
+                rest += chunk
+    os.close(reading)
+    assert rest.endswith(b"read again\n")
+    assert b"frames" not in rest

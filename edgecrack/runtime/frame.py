@@ -54,6 +54,12 @@ class Frame:
         """Height and width in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
+    def is_older_than(self, limit_ms: float | None) -> bool:
+        """Whether a live frame was grabbed longer ago than this; None is no limit."""
+        if limit_ms is None or not self.live:
+            return False
+        return time.monotonic_ns() - self.monotonic_ns > limit_ms * 1e6
+
 
 class Region(NamedTuple):
     """One connected group of crack pixels.

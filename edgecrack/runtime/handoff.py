@@ -50,6 +50,12 @@ class Handoff(Generic[Item]):
         with self._changed:
             return self._replaced
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait to be taken."""
+        with self._changed:
+            return len(self._items)
+
     def put(self, item: Item, timeout_s: float | None = None) -> None:
         """Hand one item over; waits for room, unless newer items replace older ones.
 

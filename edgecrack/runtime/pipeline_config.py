@@ -17,7 +17,7 @@ from edgecrack.runtime.live.controls import StreamControls
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.overload import Effort
 from edgecrack.runtime.position.pose import PositionSource
-from edgecrack.runtime.stats import StatsSnapshot, StreamStats
+from edgecrack.runtime.stats import StatsSnapshot, StreamStats, StreamSummary
 
 
 class Detector(Protocol):
@@ -82,7 +82,9 @@ class PipelineConfig:
         events: hears of overload, stale results, failed outputs and a network that hangs.
         stats: the counters to use, for who reads them while the stream runs; None makes its own.
         findings: number of findings so far, for the counters.
-        heartbeat: called in the calling thread at least every 0.2 s while work goes on.
+        heartbeat: called in the calling thread between frames and while it waits.
+        abandon: ends the process, where `stop` was set and the network does not come back; all
+            outputs are closed by then. None waits for the network.
         stall_timeout_s: a live source that delivers nothing for so long is an error, unless it
             comes back by itself.
         hang_timeout_s: an inference that takes longer is an event.
@@ -105,6 +107,7 @@ class PipelineConfig:
     stats: StreamStats | None = None
     findings: Callable[[], int] = lambda: 0
     heartbeat: Callable[[], None] = lambda: None
+    abandon: Callable[[StreamSummary], None] | None = None
     stall_timeout_s: float = 15.0
     hang_timeout_s: float = 5.0
     drain_timeout_s: float = 60.0
@@ -117,7 +120,7 @@ class PipelineConfig:
             raise ConfigError(f"max_frames is {self.max_frames}", "give 1 or more, or leave it out")
         if self.min_area_px < 0:
             raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
-        if self.max_age_ms is not None and self.max_age_ms <= 0:
+        if self.max_age_ms is not None and not self.max_age_ms > 0:
             raise ConfigError(
                 f"the largest age of a result is {self.max_age_ms} ms", "give more than 0"
             )

@@ -17,8 +17,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import EdgecrackError, OutputError, SourceError
+from edgecrack.errors import EdgecrackError, SourceError
 from edgecrack.files import write_atomic
+from edgecrack.runtime.delivery import Delivery
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.inspection import Inspection
@@ -33,7 +34,7 @@ from edgecrack.runtime.stats import (
     is_truncated,
 )
 from edgecrack.runtime.watch import Counts, StreamWatch
-from edgecrack.runtime.workers import close_all, convert, pump, write_all
+from edgecrack.runtime.workers import convert, pump
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.1
@@ -50,36 +51,32 @@ class PipelineRun:
     def __init__(
         self, source: Source, detector: Detector, sinks: Sequence[Sink], config: PipelineConfig
     ) -> None:
-        self._source, self._detector, self._sinks = source, detector, list(sinks)
+        self._source, self._detector = source, detector
         self._config = config
         size = 1 if source.live else config.queue_size
         self._frames = Handoff[Frame](size, keep_newest=source.live)
         self._prepared = Handoff[Prepared](size, keep_newest=source.live)
-        self._results = Handoff[FrameResult](config.queue_size)
         self._stats = config.stats or StreamStats()
         self._inspection = Inspection(detector, config, self._stats, source.live)
         self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
         self._frames_read = self._frames_done = self._skipped = 0
-        self._output_failure: OutputError | None = None
         self._last_progress_s = time.monotonic()
         self._started_at = datetime.now(timezone.utc)
         self._capturing = _thread("capture", partial(pump, self._read, self._frames))
         self._preparing = _thread(
             "prepare", partial(convert, self._frames, self._prepared, self._prepare)
         )
-        self._writing = _thread(
-            "write",
-            partial(
-                write_all, self._results, self._sinks, self._inspection.is_fresh, self._survives
-            ),
+        self._delivery = Delivery(sinks, config, source.live, self._inspection.is_fresh)
+        self._watch = StreamWatch(
+            source, self._inspection, config, self._stats, self._counts, self._give_up
         )
-        self._watch = StreamWatch(source, self._inspection, config, self._stats, self._counts)
 
     def run(self) -> StreamSummary:
         """Run to the end and clean up; the first error is raised when all is closed."""
         reason: EndReason = "failed"
         failure: BaseException | None = None
-        for thread in (self._writing, self._preparing, self._capturing):
+        self._delivery.start()
+        for thread in (self._preparing, self._capturing):
             thread.start()
         self._watch.start()
         try:
@@ -87,12 +84,12 @@ class PipelineRun:
         except BaseException as error:
             failure = error
         # First the threads, then the sinks: nobody may write into a sink that is closed.
-        for finish in (self._end_threads, self._close_sinks):
+        for finish in (self._end_threads, self._delivery.close):
             try:
                 finish()
             except BaseException as error:
                 failure = failure or error
-        failure = failure or self._output_failure
+        failure = failure or self._delivery.failure
         self._watch.note()
         summary = self._summary("failed" if failure else reason, failure)
         try:
@@ -122,9 +119,10 @@ class PipelineRun:
         last_arrival_s = time.monotonic()
         while not self._config.stop.is_set():
             self._config.heartbeat()
-            self._results.check()
+            self._delivery.check()
             if self._config.is_paused and not self._source.live:
                 self._config.stop.wait(_POLL_S)  # a recording waits where it is
+                self._show_progress()
                 continue
             try:
                 item = self._prepared.get(_POLL_S)
@@ -145,32 +143,14 @@ class PipelineRun:
         return "stopped"
 
     def _publish(self, result: FrameResult) -> None:
-        try:
-            self._results.put(result, self._config.drain_timeout_s)
-        except TimedOut:
-            raise self._stuck_outputs(self._config.drain_timeout_s) from None
+        self._delivery.put(result)
         self._stats.add(result)
         self._frames_done += 1
         self._watch.note()
 
     def _counts(self) -> Counts:
-        replaced = self._frames.replaced + self._prepared.replaced
+        replaced = self._frames.replaced + self._prepared.replaced + self._delivery.replaced
         return Counts(self._frames_read, replaced, self._skipped, not self._capturing.is_alive())
-
-    def _survives(self, sink: Sink, error: OutputError) -> bool:
-        """A live stream goes on without an output that failed, and says so at the end, too."""
-        if not self._source.live or len(self._sinks) == 1:
-            return False
-        self._output_failure = self._output_failure or error
-        self._config.events.emit(
-            "output.failed",
-            f"{error.problem}; {error.remedy}; the stream goes on without this output",
-            "error",
-            output=sink.name,
-        )
-        with suppress(EdgecrackError, OSError):
-            close_all([sink])
-        return True
 
     def _show_progress(self) -> None:
         now_s = time.monotonic()
@@ -188,33 +168,40 @@ class PipelineRun:
             )
 
     def _end_threads(self) -> None:
-        stopped = self._config.stop.is_set()
-        drain_s = self._config.stop_timeout_s if stopped else self._config.drain_timeout_s
-        join_s = _STOP_JOIN_S if stopped else self._config.join_timeout_s
         self._prepared.abandon()
         self._frames.abandon()
-        self._results.finish()
         if self._source.live:
-            self._source.close()  # its read may wait for a camera that is away
-        self._writing.join(drain_s)
-        for thread in (self._preparing, self._capturing):
-            thread.join(join_s)
-            if thread.is_alive():
-                _LOG.warning("%s: a read is stuck and was left behind", self._source.name)
-        self._watch.stop(join_s)
-        if self._writing.is_alive():
-            raise self._stuck_outputs(drain_s)
-        self._results.check()
+            with suppress(Exception):  # what is closed has nothing more to say
+                self._source.close()  # its read may wait for a camera that is away
+        try:
+            self._delivery.finish()
+        finally:
+            stopped = self._config.stop.is_set()
+            join_s = _STOP_JOIN_S if stopped else self._config.join_timeout_s
+            for thread in (self._preparing, self._capturing):
+                thread.join(join_s)
+                if thread.is_alive():
+                    _LOG.warning("%s: a read is stuck and was left behind", self._source.name)
+            self._watch.stop(join_s)
 
-    def _close_sinks(self) -> None:
-        if not self._writing.is_alive():
-            close_all(self._sinks)
+    def _give_up(self) -> None:
+        """Somebody asked to stop, and the network does not come back: end without its frame.
 
-    def _stuck_outputs(self, waited_s: float) -> OutputError:
-        return OutputError(
-            f"the outputs took nothing for {waited_s:g} s",
-            "check the disk or network folder that they are written to",
+        In the watch's thread, for the calling one is in native code.
+        """
+        abandon = self._config.abandon
+        if abandon is None:
+            return
+        self._config.events.emit(
+            "network.abandoned", "the network did not finish its last frame in time", "warning"
         )
+        for finish in (self._delivery.finish, self._delivery.close):
+            with suppress(Exception):
+                finish()
+        summary = self._summary("stopped", self._delivery.failure)
+        with suppress(Exception):
+            self._report(summary)
+        abandon(summary)
 
     def _summary(self, reason: EndReason, failure: BaseException | None) -> StreamSummary:
         expected = self._source.frame_count

@@ -6,6 +6,7 @@ robot without the extras for page and recording streams all the same.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -65,8 +66,15 @@ class Session:
 
 
 @contextmanager
-def open_session(config: StreamConfig, events: EventLog) -> Iterator[Session]:
+def open_session(
+    config: StreamConfig, events: EventLog, stop: threading.Event | None = None
+) -> Iterator[Session]:
     """Open all parts of a stream; leaving the block closes them.
+
+    Args:
+        config: the stream.
+        events: hears what happens.
+        stop: a source that is slow to open is waited for no longer when it is set.
 
     Raises:
         EdgecrackError: a part cannot be opened.
@@ -83,7 +91,7 @@ def open_session(config: StreamConfig, events: EventLog) -> Iterator[Session]:
         )
         positions = _open_positions(config, events, stack)
         source = stack.enter_context(
-            open_lasting(config.source, config.source_options, config.policy, events)
+            open_lasting(config.source, config.source_options, config.policy, events, stop=stop)
         )
         # Before the results of the run before are cleared.
         check_live_only(config.max_age_ms, config.target_fps, source.live)
@@ -93,7 +101,7 @@ def open_session(config: StreamConfig, events: EventLog) -> Iterator[Session]:
             stack.callback(EventsFile(folder, events).close)
         stats, tracker = StreamStats(), tracker_that_tells(events)
         about = _about(config, detector, source)
-        snapshots = Snapshots(folder, events)
+        snapshots = Snapshots(folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots, FindingsSink(tracker)]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
         sinks += recording
@@ -142,7 +150,13 @@ def _open_recorder(
         return None, []
     from edgecrack.runtime.recording.recorder import McapRecorder
 
-    recorder = McapRecorder(config.record, events=events, stats=stats.snapshot, about=about)
+    recorder = McapRecorder(
+        config.record,
+        events=events,
+        stats=stats.snapshot,
+        about=about,
+        max_age_ms=config.max_age_ms,
+    )
     stack.callback(recorder.close)
     return recorder, [recorder]
 
@@ -166,7 +180,7 @@ def _open_page(
 
     if config.serve is None:
         raise ValueError("no page was asked for")
-    hub = LiveHub()
+    hub = LiveHub(max_age_ms=config.max_age_ms)
     context = LiveContext(
         stats=stats.snapshot,
         events=events,

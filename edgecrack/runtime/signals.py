@@ -1,7 +1,12 @@
-"""SIGINT, SIGTERM and SIGHUP turned into an event; a second one ends the program at once."""
+"""SIGINT, SIGTERM and SIGHUP turned into an event; a second one ends the program at once.
+
+Python runs a signal's handler only when the main thread comes back from native code, which a
+network that hangs never does. So the signals are also heard through a pipe, in a thread.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -33,7 +38,36 @@ def stop_on_signals() -> Iterator[threading.Event]:
     for number in before:
         signal.signal(number, request_stop)
     try:
-        yield stop
+        with _heard_in_a_thread(stop, numbers):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _heard_in_a_thread(stop: threading.Event, numbers: list[signal.Signals]) -> Iterator[None]:
+    """Set the event also while the main thread is in native code, and end it at the second one."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        heard = 0
+        while (number := os.read(reading, 1)) not in (b"", b"\0"):
+            if number[0] in numbers:
+                heard += 1
+                stop.set()
+            if heard > 1:
+                os._exit(128 + number[0])
+
+    thread = threading.Thread(target=listen, name="edgecrack-signals", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(writing, b"\0")
+        thread.join(1.0)
+        os.close(writing)
+        os.close(reading)

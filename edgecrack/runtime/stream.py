@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,16 +41,26 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     """
     _keep_source_out_of_results(config)
     leave_cores_to_the_network()
-    summary = _Run(config).run()
-    print(json.dumps(summary.to_dict()) if as_json else describe(summary, config.out))
+
+    def show(summary: StreamSummary) -> None:
+        text = json.dumps(summary.to_dict()) if as_json else describe(summary, config.out)
+        print(text, flush=True)
+
+    def show_and_leave(summary: StreamSummary) -> None:
+        with suppress(OSError, ValueError):
+            show(summary)
+        os._exit(0)  # the calling thread is in native code, and Python cannot end it
+
+    summary = _Run(config, show_and_leave).run()
+    show(summary)
     return summary
 
 
 class _Run:
     """One run, and whom it tells how it goes: the terminal, the log, systemd."""
 
-    def __init__(self, config: StreamConfig) -> None:
-        self._config = config
+    def __init__(self, config: StreamConfig, abandon: Callable[[StreamSummary], None]) -> None:
+        self._config, self._abandon = config, abandon
         self._progress = ProgressLine(sys.stderr)
         self._systemd = SystemdNotifier()
         self._events = EventLog()
@@ -58,7 +70,10 @@ class _Run:
         form = self._config.log_format
         quiet = log_to(write_to_stderr if form == "json" else self._progress.log, form)
         try:
-            with stop_on_signals() as stop, open_session(self._config, self._events) as session:
+            with (
+                stop_on_signals() as stop,
+                open_session(self._config, self._events, stop) as session,
+            ):
                 self._say_ready(session)
                 pipeline = PipelineConfig(
                     max_frames=self._config.max_frames,
@@ -74,6 +89,7 @@ class _Run:
                     stats=session.stats,
                     findings=lambda: session.tracker.count,
                     heartbeat=self._systemd.alive,
+                    abandon=self._abandon,
                 )
                 try:
                     return run_pipeline(session.source, session.detector, session.sinks, pipeline)

@@ -77,7 +77,7 @@ class StreamConfig:
             )
         if self.min_area_px < 0:
             raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
-        if self.max_age_ms is not None and self.max_age_ms <= 0:
+        if self.max_age_ms is not None and not self.max_age_ms > 0:
             raise ConfigError(f"--max-age-ms is {self.max_age_ms:g}", "give more than 0")
         if self.target_fps is not None and not 0 < self.target_fps <= 1000:
             raise ConfigError(

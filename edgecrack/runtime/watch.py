@@ -6,7 +6,9 @@ the source's health and the inspection's state; must not know outputs.
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +17,10 @@ from edgecrack.runtime.pipeline_config import PipelineConfig
 from edgecrack.runtime.source import Source
 from edgecrack.runtime.stats import SourceHealth, SourceState, StreamStats
 
-_INTERVAL_S = 0.5
+_LOG = logging.getLogger("edgecrack")
+_INTERVAL_S = 0.25
+# After somebody asked the stream to stop; the frame in flight is finished within it as a rule.
+_PATIENCE_S = 1.25
 
 
 class Counts(NamedTuple):
@@ -43,6 +48,7 @@ class StreamWatch:
         config: the run's settings.
         stats: gets the counters.
         counts: the pipeline's own.
+        give_up: called once where the run was asked to stop and the network does not come back.
     """
 
     def __init__(
@@ -52,11 +58,14 @@ class StreamWatch:
         config: PipelineConfig,
         stats: StreamStats,
         counts: Callable[[], Counts],
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._source, self._inspection = source, inspection
         self._config, self._stats, self._counts = config, stats, counts
         self._ended = threading.Event()
+        self._give_up = give_up
         self._hangs = False
+        self._stop_seen_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="edgecrack-watch", daemon=True)
 
     def start(self) -> None:
@@ -83,8 +92,23 @@ class StreamWatch:
 
     def _run(self) -> None:
         while not self._ended.wait(_INTERVAL_S):
-            self.note()
-            self._look_for_a_hang()
+            try:
+                self.note()
+                self._look_for_a_hang()
+                self._look_for_the_end()
+            except Exception:
+                _LOG.exception("the counters could not be brought up to date")
+
+    def _look_for_the_end(self) -> None:
+        if not self._config.stop.is_set():
+            return
+        now_s = time.monotonic()
+        if self._stop_seen_s is None:
+            self._stop_seen_s = now_s
+        busy_s = self._inspection.busy_s()
+        if busy_s > 0 and now_s - self._stop_seen_s >= _PATIENCE_S:
+            self._stop_seen_s = float("inf")
+            self._give_up()
 
     def _look_for_a_hang(self) -> None:
         busy_s = self._inspection.busy_s()

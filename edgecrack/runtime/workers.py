@@ -65,8 +65,11 @@ def write_all(
                     break
                 try:
                     write_one(sink, result)
-                except OutputError as error:
-                    if not survives(sink, error):
+                except Exception as error:
+                    failure = error
+                    if not isinstance(failure, OutputError):
+                        failure = _sink_error(f"{sink.name} output failed", error)
+                    if not survives(sink, failure):
                         raise
                     sinks.remove(sink)
     except BaseException as error:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Literal, get_args
 
+from edgecrack.progress import takes_text
 from edgecrack.runtime.live.events import Event
 
 LogFormat = Literal["text", "json"]
@@ -57,7 +58,7 @@ class _Lines(logging.Handler):
         self._write_line = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError):
             self._write_line(self.format(record))
 
 
@@ -87,6 +88,7 @@ def log_to(write: Callable[[str], None], form: LogFormat = "text") -> Callable[[
 
 
 def write_to_stderr(line: str) -> None:
-    """One line on standard error, at once."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    """One line on standard error, at once; dropped where nobody reads and it would wait."""
+    if takes_text(sys.stderr):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

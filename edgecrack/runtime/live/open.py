@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Callable
 
 from edgecrack.errors import SourceError
@@ -14,6 +16,7 @@ from edgecrack.runtime.redact import redact
 from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources.options import SourceOptions
 
+_POLL_S = 0.1
 _LIVE = re.compile(r"^(camera:|/dev/|csi://|gst://|rtsps?://|https?://)", re.IGNORECASE)
 
 
@@ -23,6 +26,7 @@ def open_lasting(
     policy: ReconnectPolicy | None = None,
     events: EventLog | None = None,
     open_: Callable[[], Source] | None = None,
+    stop: threading.Event | None = None,
 ) -> Source:
     """Open a source by its address; a live one is opened again whenever it is lost.
 
@@ -32,6 +36,7 @@ def open_lasting(
         policy: how long to wait; `wait_for_first` also waits for a source that is not there yet.
         events: hears of outages.
         open_: opens the source instead of `open_source`; for tests.
+        stop: when it is set, a live source is waited for no longer, and returned unopened.
 
     Raises:
         EdgecrackError: as `open_source`; a live source that does not answer at all, too, unless
@@ -44,10 +49,10 @@ def open_lasting(
         return opening()
     first = Connection(opening, 0)
     try:
-        source = first.wait_open(policy.open_timeout_s)
+        source = _wait_open(first, policy.open_timeout_s, stop or threading.Event())
     except TimedOut:
         first.leave()
-        if not policy.wait_for_first:
+        if not policy.wait_for_first and not (stop and stop.is_set()):
             raise SourceError(
                 f"{name} did not answer within {policy.open_timeout_s:g} s",
                 "check its cable, power and network, or give --wait to keep trying",
@@ -60,3 +65,13 @@ def open_lasting(
             return first.hand_over()
         return ReconnectingSource(opening, source.name, policy, events, first)
     return ReconnectingSource(opening, name, policy, events)
+
+
+def _wait_open(first: Connection, timeout_s: float, stop: threading.Event) -> Source:
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return first.wait_open(_POLL_S)
+        except TimedOut:
+            if stop.is_set() or time.monotonic() >= deadline_s:
+                raise

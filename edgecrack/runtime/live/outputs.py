@@ -28,6 +28,7 @@ class FindingsSink:
     """Feeds the tracker, and says of each finding that closed what it was."""
 
     name = "findings"
+    passive = True
 
     def __init__(self, tracker: FindingTracker) -> None:
         self._tracker = tracker
@@ -91,9 +92,12 @@ class Snapshots:
     """Keeps the newest result, and writes it when a person asks for it."""
 
     name = "snapshots"
+    passive = True
 
-    def __init__(self, folder: OutputFolder, events: EventLog) -> None:
-        self._folder, self._events = folder, events
+    def __init__(
+        self, folder: OutputFolder, events: EventLog, max_age_ms: float | None = None
+    ) -> None:
+        self._folder, self._events, self._max_age_ms = folder, events, max_age_ms
         self._newest: FrameResult | None = None
 
     def write(self, result: FrameResult) -> None:
@@ -107,13 +111,14 @@ class Snapshots:
         """Write the newest result: the frame, the overlay, and what is known of it.
 
         Returns:
-            The overlay's path; None where there is no result yet.
+            The overlay's path; None where there is no result yet, or only one that is older than
+            results may be.
 
         Raises:
             OutputError: it cannot be written.
         """
         result = self._newest
-        if result is None:
+        if result is None or result.frame.is_older_than(self._max_age_ms):
             return None
         moment = datetime.fromtimestamp(result.frame.capture_time_ns / 1e9, tz=timezone.utc)
         stem = f"{moment:%Y%m%dT%H%M%S}_{result.frame.index:06d}"

@@ -99,7 +99,9 @@ class Governor:
         mean = self._mean_ms
         self._mean_ms = busy_ms if mean is None else mean + _SMOOTHING * (busy_ms - mean)
         steps = self._useful_steps()
-        position = steps.index(self._step) if self._step in steps else 0
+        if self._step not in steps:  # useful at the frame size before, and not at this one
+            return self._go_to(max(step for step in steps if step <= self._step))
+        position = steps.index(self._step)
         self._slow = self._slow + 1 if self._mean_ms > TOO_SLOW * self._period_ms else 0
         if self._slow >= PATIENCE_FRAMES and position + 1 < len(steps):
             return self._go_to(steps[position + 1])

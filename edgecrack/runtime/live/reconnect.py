@@ -7,12 +7,13 @@ not know cameras or protocols.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edgecrack.errors import ConfigError, SourceError
+from edgecrack.errors import ConfigError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.handoff import TimedOut
@@ -22,7 +23,17 @@ from edgecrack.runtime.source import Source
 from edgecrack.runtime.stats import SourceHealth, SourceState
 
 _POLL_S = 0.1
+# A camera that delivers for so long counts as well again; one that flaps does not.
+_STEADY_S = 5.0
+_NOT_TRIED_AGAIN = (ConfigError, MissingDependencyError)  # no waiting mends these
+_LOG = logging.getLogger("edgecrack")
 CORRUPT_EPISODE_S = 10.0
+_WAITS = {
+    "open_timeout_s": "the time for opening a source",
+    "stall_timeout_s": "the time after which a silent source is opened again",
+    "first_delay_s": "the first wait for a lost source",
+    "longest_delay_s": "the longest wait for a lost source",
+}
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,11 @@ class ReconnectPolicy:
 
     def __post_init__(self) -> None:
         """Refuse waits that make no sense."""
-        for name in ("open_timeout_s", "stall_timeout_s", "first_delay_s", "longest_delay_s"):
+        for name, words in _WAITS.items():
             value = getattr(self, name)
             if not 0 < value <= 3600:
-                raise ConfigError(f"{name} is {value}", "give seconds above 0, at most 3600")
-        if self.give_up_after_s is not None and self.give_up_after_s < 0:
+                raise ConfigError(f"{words} is {value} s", "give seconds above 0, at most 3600")
+        if self.give_up_after_s is not None and not self.give_up_after_s >= 0:
             raise ConfigError(
                 f"the time to keep trying is {self.give_up_after_s} s", "give 0 or more"
             )
@@ -104,6 +115,7 @@ class ReconnectingSource(ClosesItself):
         self._index = 0
         self._failures_in_a_row = 0
         self._lost_since_s: float | None = None
+        self._back_since_s = clock()
         self._last_problem = ""
         self._hw: tuple[int, int] | None = None
         self._seen_corrupt = 0
@@ -113,7 +125,8 @@ class ReconnectingSource(ClosesItself):
         self._connection: Connection | None = None
         if first is not None:
             self._connections = 1
-            self._take(first, first.wait_open(0))
+            self._connection = first
+            self.frame_rate_hz = first.wait_open(0).frame_rate_hz
 
     @property
     def health(self) -> SourceHealth:
@@ -147,6 +160,9 @@ class ReconnectingSource(ClosesItself):
         Raises:
             SourceError: it was lost for longer than the policy allows, or too many calls hang.
         """
+        if self._connection is not None:
+            # Not before somebody reads: frames until then would count as dropped.
+            self._connection.start_reading(self._numbered)
         while not self._closed.is_set():
             connection = self._connection or self._connect()
             if connection is None:
@@ -180,8 +196,10 @@ class ReconnectingSource(ClosesItself):
                     self._stalls += 1
                 limit_s = self._policy.stall_timeout_s
                 self._lose(f"{self.name} delivered no frame for {limit_s:g} s", "stalled")
-            except SourceError as error:
-                self._lose(error.problem, "failed")
+            except _NOT_TRIED_AGAIN:
+                raise
+            except Exception as error:
+                self._lose(self._problem(error), "failed")
             return None
         return None
 
@@ -198,8 +216,10 @@ class ReconnectingSource(ClosesItself):
             waited_s = self._policy.open_timeout_s
             self._fail_to_open(f"{self.name} did not answer within {waited_s:g} s")
             return None
-        except SourceError as error:
-            self._fail_to_open(error.problem)
+        except _NOT_TRIED_AGAIN:
+            raise
+        except Exception as error:
+            self._fail_to_open(self._problem(error))
             return None
         if source is None:
             return None
@@ -230,17 +250,20 @@ class ReconnectingSource(ClosesItself):
         return replace(frame, index=index, name=f"{index:06d}", source=self.name, live=True)
 
     def _note_frame(self, frame: Frame) -> None:
-        self._failures_in_a_row = 0
+        now_s = self._clock()
         if self._lost_since_s is not None:
-            away_s = self._clock() - self._lost_since_s
+            away_s = now_s - self._lost_since_s
             self._lost_since_s = None
+            self._back_since_s = now_s
             with self._lock:
-                self._reconnects += 1
+                self._reconnects += self._hw is not None
             self._events.emit(
                 "source.recovered",
                 f"{self.name} delivers again after {away_s:.1f} s",
                 away_s=round(away_s, 3),
             )
+        elif now_s - self._back_since_s > _STEADY_S:
+            self._failures_in_a_row = 0
         self._set_state("live")
         if self._hw is not None and frame.hw != self._hw:
             with self._lock:
@@ -304,9 +327,15 @@ class ReconnectingSource(ClosesItself):
         if connection is not None:
             connection.leave()
             self._stuck.append(connection)
-        self._stuck = [left for left in self._stuck if left.is_stuck]
+
+    def _problem(self, error: Exception) -> str:
+        if isinstance(error, SourceError):
+            return error.problem
+        _LOG.warning("%s failed in a way that nobody foresaw", self.name, exc_info=error)
+        return f"{self.name} failed: {first_line(error)}"
 
     def _raise_if_hopeless(self) -> None:
+        self._stuck = [left for left in self._stuck if left.is_stuck]
         if len(self._stuck) > self._policy.max_stuck:
             raise SourceError(
                 f"{self.name} hangs in its driver: {len(self._stuck)} calls never returned",

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from edgecrack.runtime.live.overload import Effort
 from edgecrack.runtime.live.reconnect import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.position.pose import Position
-from edgecrack.runtime.stats import StreamStats
+from edgecrack.runtime.stats import StreamStats, StreamSummary
 from tests.runtime.fakes import (
     HW,
     BrightDetector,
@@ -240,6 +241,63 @@ class TestOutputs:
         assert (failing.closed, sound.closed) == (1, 1)
         assert events.counts() == {"output.failed": 1}
 
+    def test_whatever_an_output_fails_with(self) -> None:
+        turnstile = Turnstile()
+        failing = ListSink(fail_at=0, error=ZeroDivisionError("a defect"))
+        sound = ListSink(before_write=lambda number: turnstile.let_one())
+        source = LiveScript(3, before_read=turnstile.before_read)
+        with pytest.raises(OutputError, match="a defect"):
+            run_pipeline(source, BrightDetector(), [failing, sound])
+        assert sound.indices == [0, 1, 2]
+
+    def test_but_not_for_outputs_that_keep_nothing(self) -> None:
+        class Passive(ListSink):
+            passive = True
+
+        with pytest.raises(OutputError, match="disk full"):
+            run_pipeline(
+                LiveScript(50, before_read=lambda index: time.sleep(0.01)),
+                BrightDetector(),
+                [Passive(), ListSink(fail_at=0)],
+            )
+
+    def test_a_slow_output_holds_up_neither_the_network_nor_the_end(self) -> None:
+        events, stop, inferred = EventLog(), threading.Event(), threading.Event()
+        let_go = threading.Event()
+
+        def count(number: int) -> None:
+            if number == 20:
+                inferred.set()
+
+        stuck = ListSink(before_write=lambda number: bool(let_go.wait(PATIENCE_S)) and None)
+        source = LiveScript(10_000, before_read=lambda index: time.sleep(0.005))
+        ended: list[Exception] = []
+
+        def run() -> None:
+            try:
+                config = PipelineConfig(stop=stop, events=events)
+                run_pipeline(source, BrightDetector(count), [stuck], config)
+            except OutputError as error:
+                ended.append(error)
+
+        runner = threading.Thread(target=run)
+        runner.start()
+        assert inferred.wait(PATIENCE_S), "the network waited for the output"
+        stop.set()
+        runner.join(PATIENCE_S)
+        assert not runner.is_alive()
+        let_go.set()
+        assert "took nothing" in str(ended[0])
+        assert events.counts()["output.behind"] >= 1
+
+    def test_outputs_too_slow_for_a_stop_are_closed_whole(self) -> None:
+        stop = threading.Event()
+        slow = ListSink(before_write=lambda number: time.sleep(0.6))
+        source = ScriptedSource(8, before_read=lambda index: stop.set() if index == 7 else None)
+        summary = run_pipeline(source, BrightDetector(), [slow], PipelineConfig(stop=stop))
+        assert summary.end_reason == "stopped"
+        assert slow.closed == 1
+
     def test_a_recording_ends_at_once(self) -> None:
         with pytest.raises(OutputError, match="disk full"):
             run_pipeline(ScriptedSource(50), BrightDetector(), [ListSink(fail_at=2), ListSink()])
@@ -251,6 +309,28 @@ def test_a_network_that_hangs_is_said_once_and_so_is_its_return() -> None:
     config = PipelineConfig(events=events, hang_timeout_s=0.3)
     run_pipeline(ScriptedSource(3), detector, [ListSink()], config)
     assert events.counts()["network.hangs"] == 1
+
+
+def test_a_stop_that_a_hanging_network_would_swallow() -> None:
+    stop, let_go = threading.Event(), threading.Event()
+    abandoned: list[StreamSummary] = []
+
+    def hang(number: int) -> None:
+        if number == 0:
+            stop.set()
+            let_go.wait(PATIENCE_S)
+
+    def leave(summary: StreamSummary) -> None:
+        abandoned.append(summary)
+        let_go.set()  # where the program would end the process
+
+    sink = ListSink()
+    config = PipelineConfig(stop=stop, abandon=leave)
+    with suppress(OutputError):
+        run_pipeline(LiveScript(5), BrightDetector(hang), [sink], config)
+    (summary,) = abandoned
+    assert summary.end_reason == "stopped"
+    assert sink.closed >= 1
 
 
 def test_the_heart_beats_while_the_source_is_silent() -> None:

@@ -62,6 +62,22 @@ def test_it_does_not_swing_to_and_fro() -> None:
     assert changes == 0
 
 
+def test_a_change_of_size_that_makes_a_step_useless_does_not_stick() -> None:
+    frame_tiles = [12.0]
+
+    def tiles_now(effort: Effort) -> float:
+        return max(1.0, frame_tiles[0] / effort.share)
+
+    governor = Governor(10, tiles_now)
+    for _ in range(200):
+        governor.note(50.0 * tiles_now(governor.effort))
+    assert governor.effort.share == 4
+    frame_tiles[0] = 2.0  # now a quarter and a third of the tiles are as few as a half
+    for _ in range(200):
+        governor.note(5.0 * tiles_now(governor.effort))
+    assert governor.effort == FULL
+
+
 def test_one_slow_frame_changes_nothing() -> None:
     governor = Governor(10, tiles)
     after(governor, 5.0, 50)

@@ -188,6 +188,48 @@ def test_it_gives_up_after_the_time_allowed() -> None:
     assert "camera:0 is not there" in str(caught.value)
 
 
+def test_a_failure_that_nobody_foresaw_is_a_loss_like_any_other() -> None:
+    script: list[object] = [HW, RuntimeError("a driver's own")]
+    opener = Opener(FaultySource(script), RuntimeError("at opening"), FaultySource([HW]))
+    events = EventLog()
+    with opened(opener, events=events) as source:
+        next_frame(source)
+        next_frame(source)
+    assert kinds(events) == ["source.lost", "source.recovered"]
+    assert "a driver's own" in events.recent()[0].message
+
+
+def test_a_source_that_was_waited_for_has_not_reconnected() -> None:
+    refusal = SourceError("camera:0 is not there", "plug it in")
+    with opened(Opener(refusal, FaultySource([HW]))) as source:
+        next_frame(source)
+        assert source.health.reconnects == 0
+        assert source.health.open_failures == 1
+
+
+def test_a_camera_that_flaps_is_tried_less_and_less_often() -> None:
+    now_s = [0.0]
+    sources = [FaultySource([HW, GONE]) for _ in range(6)]
+    policy = ReconnectPolicy(first_delay_s=0.01, longest_delay_s=0.04)
+    source = ReconnectingSource(Opener(*sources), "camera:0", policy, clock=lambda: now_s[0])
+    waits: list[float] = []
+    source._closed.wait = lambda timeout=None: waits.append(timeout) or False  # type: ignore
+    for _ in range(5):
+        next_frame(source)
+    source.close()
+    assert waits == [0.01, 0.02, 0.04, 0.04]
+
+
+def test_frames_before_anybody_reads_are_not_dropped() -> None:
+    all_read = threading.Event()
+    opener = Opener(FaultySource([HW, HW, HW, all_read.set]))
+    with open_lasting("camera:0", policy=QUICK, open_=opener) as source:
+        assert isinstance(source, ReconnectingSource)
+        assert not all_read.wait(0.2)
+        assert source.drops == 0
+        next_frame(source)
+
+
 def test_a_wrong_option_is_not_tried_again() -> None:
     opener = Opener(ConfigError("pixel format is XYZW", "give MJPG"))
     with opened(opener) as source, pytest.raises(ConfigError, match="XYZW"):
@@ -207,7 +249,7 @@ def test_waits_double_up_to_a_limit(failures: int, delay_s: float) -> None:
 )
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), 1e9])
 def test_waits_that_make_no_sense(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=name):
+    with pytest.raises(ConfigError, match=f"is {value} s; give seconds"):
         replace(ReconnectPolicy(), **{name: value})  # type: ignore[arg-type]
 
 
@@ -234,6 +276,19 @@ class TestOpenLasting:
 
         with pytest.raises(SourceError, match=r"0.4 s.*--wait"):
             open_lasting("camera:0", policy=QUICK, open_=Opener(hang))
+        let_go.set()
+
+    def test_one_that_is_slow_to_open_is_not_waited_for_when_it_must_stop(self) -> None:
+        stop, let_go = threading.Event(), threading.Event()
+
+        def hang() -> FaultySource:
+            stop.set()
+            let_go.wait(PATIENCE_S)
+            return FaultySource([])
+
+        policy = ReconnectPolicy(open_timeout_s=600.0)
+        with open_lasting("camera:0", policy=policy, open_=Opener(hang), stop=stop) as source:
+            assert isinstance(source, ReconnectingSource)
         let_go.set()
 
     def test_the_first_connection_is_used(self) -> None:
