@@ -23,6 +23,7 @@ class RecordingStatus:
         parts: parts made by this run, the one in progress included.
         bytes_written: in all parts of this run.
         problem: why it stopped by itself, or None.
+        dropped: frames of this run left out since the disk was too slow for them.
     """
 
     active: bool
@@ -30,6 +31,7 @@ class RecordingStatus:
     parts: int
     bytes_written: int
     problem: str | None = None
+    dropped: int = 0
 
 
 class Recorder(Protocol):

@@ -269,7 +269,10 @@ class TestOutputs:
             if number == 20:
                 inferred.set()
 
-        stuck = ListSink(before_write=lambda number: bool(let_go.wait(PATIENCE_S)) and None)
+        def wait(number: int) -> None:
+            let_go.wait(PATIENCE_S)
+
+        stuck = ListSink(before_write=wait)
         source = LiveScript(10_000, before_read=lambda index: time.sleep(0.005))
         ended: list[Exception] = []
 

@@ -207,13 +207,20 @@ def test_a_source_that_was_waited_for_has_not_reconnected() -> None:
         assert source.health.open_failures == 1
 
 
-def test_a_camera_that_flaps_is_tried_less_and_less_often() -> None:
+def test_a_camera_that_flaps_is_tried_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now_s = [0.0]
     sources = [FaultySource([HW, GONE]) for _ in range(6)]
     policy = ReconnectPolicy(first_delay_s=0.01, longest_delay_s=0.04)
     source = ReconnectingSource(Opener(*sources), "camera:0", policy, clock=lambda: now_s[0])
     waits: list[float] = []
-    source._closed.wait = lambda timeout=None: waits.append(timeout) or False  # type: ignore
+
+    def wait(timeout: float | None = None) -> bool:
+        waits.append(timeout or 0.0)
+        return False
+
+    monkeypatch.setattr(source._closed, "wait", wait)
     for _ in range(5):
         next_frame(source)
     source.close()

@@ -1,0 +1,191 @@
+"""How the machine itself is doing: load, memory, temperature, disk.
+
+Reads what the system says at most once a second, however many ask. Knows no stream and no page.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+KEEP_S = 1.0
+_THERMAL_ZONES = Path("/sys/class/thermal")
+# Chips that slow down when hot: Intel, AMD, Raspberry Pi, Jetson (cpu, gpu, soc0, cv1, tj). Not
+# disks, power supplies and boards, nor Jetson's PMIC-Die, which always says 50 or 100.
+_CHIPS = re.compile(
+    r"cpu|gpu|soc|^tj|^cv\d|coretemp|k10temp|zenpower|x86_pkg|bcm\d+_thermal", re.IGNORECASE
+)
+_PLAUSIBLE_C = (-40.0, 150.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSnapshot:
+    """The machine at one moment.
+
+    Attributes:
+        cpu_percent: load of all cores together since the sample before, 0 to 100.
+        memory_percent: share of the memory that is not available, 0 to 100.
+        process_rss_mb: this process's resident memory in MB (10**6 bytes).
+        temperature_c: the hottest of processor, GPU and SoC; None where no sensor says.
+        temperatures: every sensor's temperature in degrees Celsius, by name.
+        threads: of this process.
+        open_files: of this process, sockets included; None where the system does not say.
+        disk_free_bytes: free for this user where results go; None where no folder is watched
+            or it is gone.
+    """
+
+    cpu_percent: float
+    memory_percent: float
+    process_rss_mb: float
+    temperature_c: float | None
+    temperatures: dict[str, float] = field(default_factory=dict)
+    threads: int = 0
+    open_files: int | None = None
+    disk_free_bytes: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+class MachineMonitor:
+    """Samples the machine; any thread may ask.
+
+    Args:
+        folder: whose disk's free space is watched, with the nearest folder above it where it
+            does not exist yet; None watches none.
+        clock: seconds, monotonic; a test may give its own.
+        thermal_zones: the kernel's folder of thermal zones.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        thermal_zones: Path = _THERMAL_ZONES,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._zones = thermal_zones
+        self._lock = threading.Lock()
+        self._process = psutil.Process()
+        self._cpu_times = _cpu_times()
+        self._cpu_percent = 0.0
+        self._sampled_s: float | None = None
+        self._snapshot: MachineSnapshot | None = None
+
+    def sample(self) -> MachineSnapshot:
+        """The machine as it is, or as it was up to a second ago."""
+        with self._lock:
+            now_s = self._clock()
+            kept = self._snapshot
+            if kept and self._sampled_s is not None and now_s - self._sampled_s < KEEP_S:
+                return kept
+            self._snapshot = self._measure()
+            self._sampled_s = now_s
+            return self._snapshot
+
+    def _measure(self) -> MachineSnapshot:
+        temperatures = read_temperatures(self._zones)
+        with self._process.oneshot():
+            rss_mb = self._process.memory_info().rss / 1e6
+            threads = self._process.num_threads()
+        return MachineSnapshot(
+            cpu_percent=self._load(),
+            memory_percent=float(psutil.virtual_memory().percent),
+            process_rss_mb=round(rss_mb, 1),
+            temperature_c=hottest_chip(temperatures),
+            temperatures=temperatures,
+            threads=threads,
+            open_files=self._open_files(),
+            disk_free_bytes=_free_bytes(self._folder),
+        )
+
+    def _load(self) -> float:
+        # Not psutil.cpu_percent, which remembers the last call per thread and so says 0 to
+        # each thread that asks for the first time.
+        busy_s, total_s = _cpu_times()
+        before_busy_s, before_total_s = self._cpu_times
+        if total_s - before_total_s > 0.05:  # the kernel counts in steps of 10 ms
+            share = (busy_s - before_busy_s) / (total_s - before_total_s)
+            self._cpu_percent = round(100 * min(max(share, 0.0), 1.0), 1)
+            self._cpu_times = busy_s, total_s
+        return self._cpu_percent
+
+    def _open_files(self) -> int | None:
+        try:
+            return self._process.num_fds()
+        except (psutil.Error, OSError):
+            return None
+
+
+def read_temperatures(thermal_zones: Path = _THERMAL_ZONES) -> dict[str, float]:
+    """All temperatures that the system knows, in degrees Celsius, by sensor.
+
+    psutil reads the kernel's thermal zones only where there is no other sensor at all, so on a
+    Jetson with an NVMe disk it knows the disk alone. The zones are therefore always read too.
+    """
+    found: dict[str, float] = {}
+    sensors: dict[str, Any] = {}
+    try:
+        sensors = getattr(psutil, "sensors_temperatures", dict)()
+    except (OSError, ValueError, RuntimeError):  # a driver may fail in any of these ways
+        sensors = {}
+    known = {chip.replace("-", "_") for chip in sensors}
+    for chip, readings in sensors.items():
+        for reading in readings:
+            label = str(reading.label).strip()
+            _add(found, f"{chip} {label}" if label else chip, reading.current)
+    for zone in sorted(thermal_zones.glob("thermal_zone*")):
+        try:
+            name = (zone / "type").read_text(encoding="ascii", errors="replace").strip()
+            millidegrees = int((zone / "temp").read_text(encoding="ascii", errors="replace"))
+        except (OSError, ValueError):  # e.g. a Jetson's GPU zone while the GPU is switched off
+            continue
+        if name.replace("-", "_") not in known:
+            _add(found, name, millidegrees / 1000)
+    return found
+
+
+def hottest_chip(temperatures: dict[str, float]) -> float | None:
+    """The highest temperature of a processor, GPU or SoC; None where none is known."""
+    return max((value for name, value in temperatures.items() if _CHIPS.search(name)), default=None)
+
+
+def _add(found: dict[str, float], name: str, value_c: float | None) -> None:
+    if value_c is None or not _PLAUSIBLE_C[0] < value_c < _PLAUSIBLE_C[1]:
+        return
+    unique, number = name, 2
+    while unique in found:
+        unique, number = f"{name} {number}", number + 1
+    found[unique] = round(float(value_c), 1)
+
+
+def _cpu_times() -> tuple[float, float]:
+    """Seconds that all cores were busy, and seconds in all, since the machine started."""
+    times = psutil.cpu_times()
+    # Time of guests is part of the user's time already.
+    counted = [value for name, value in times._asdict().items() if not name.startswith("guest")]
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    return sum(counted) - idle_s, sum(counted)
+
+
+def _free_bytes(folder: Path | None) -> int | None:
+    if folder is None:
+        return None
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None

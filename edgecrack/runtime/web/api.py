@@ -1,0 +1,180 @@
+"""What the page asks for and switches, as JSON; and the newest pictures.
+
+Each request is checked and handed to the stream's own parts. No path from a request reaches
+the file system: findings are numbers, and a snapshot's path is chosen by the stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from edgecrack.runtime.web.bodies import member, read_json
+from edgecrack.runtime.web.config import Patience
+from edgecrack.runtime.web.desk import Desk
+from edgecrack.runtime.web.metrics import CONTENT_TYPE_LATEST, StreamCollector, metrics_text
+from edgecrack.runtime.web.mjpeg import MjpegStream
+from edgecrack.runtime.web.picture import overlay_jpeg
+from edgecrack.runtime.web.viewers import PageViewer
+from edgecrack.runtime.web.worker import WorkerBusyError
+
+WHO = "the live page"
+_ACTION_S = 30.0
+_EVENTS = 100
+_NO_RECORDER = "nothing can be recorded; start the stream with --record FILE"
+
+# What a header must not carry as a file's name.
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
+
+Value = TypeVar("Value")
+
+
+class Api:
+    """The endpoints.
+
+    Args:
+        desk: what they share.
+        patience: how long viewers are waited for.
+    """
+
+    def __init__(self, desk: Desk, patience: Patience) -> None:
+        self._desk, self._context, self._patience = desk, desk.context, patience
+        self._collector = StreamCollector(
+            desk.context, lambda: desk.seats.taken, lambda: desk.pictures_made
+        )
+
+    def routes(self) -> list[BaseRoute]:
+        """All of them."""
+        return [
+            Route("/healthz", self.health),
+            Route("/metrics", self.metrics),
+            Route("/stream.mjpg", self.stream),
+            WebSocketRoute("/api/live", self.live),
+            Route("/api/status", self.status),
+            Route("/api/findings", self.findings),
+            Route("/api/findings/{number:int}.jpg", self.thumbnail),
+            Route("/api/events", self.events),
+            Route("/api/threshold", self.set_threshold, methods=["POST"]),
+            Route("/api/pause", self.pause, methods=["POST"]),
+            Route("/api/resume", self.resume, methods=["POST"]),
+            Route("/api/recording", self.record, methods=["POST"]),
+            Route("/api/snapshot", self.snapshot, methods=["POST"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """Whether frames come, for a watchdog; says nothing else, for it asks for no token."""
+        if self._context.stats().source_state == "live":
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse("no frames\n", 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        text = await self._act(metrics_text, self._collector)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    async def stream(self, request: Request) -> Response:
+        """MJPEG of the composed picture."""
+        return MjpegStream(request, self._desk, self._patience)
+
+    async def live(self, socket: WebSocket) -> None:
+        """Pictures and state for the page."""
+        await PageViewer(socket, self._desk, self._patience).serve()
+
+    async def status(self, request: Request) -> Response:
+        """The whole state."""
+        return await self._status()
+
+    async def findings(self, request: Request) -> Response:
+        """The last findings, newest first."""
+        findings = self._context.findings
+        found = [finding.to_dict() for finding in findings.recent()]
+        return JSONResponse({"count": findings.count, "findings": found})
+
+    async def thumbnail(self, request: Request) -> Response:
+        """The picture of one finding."""
+        number = request.path_params["number"]
+        for finding in self._context.findings.recent():
+            if finding.id == number:
+                # The page's address for it changes with the picture.
+                headers = {"Cache-Control": "private, max-age=3600"}
+                return Response(finding.thumbnail_jpeg, 200, headers, "image/jpeg")
+        raise HTTPException(404, f"finding {number} is not kept")
+
+    async def events(self, request: Request) -> Response:
+        """What happened lately, newest first."""
+        recent = self._context.events.recent(_EVENTS)
+        return JSONResponse({"events": [event.to_dict() for event in reversed(recent)]})
+
+    async def set_threshold(self, request: Request) -> Response:
+        """`{"threshold": 0.4}`: decide by another threshold."""
+        threshold = member(await read_json(request), "threshold", (int, float))
+        self._context.controls.set_threshold(float(threshold), WHO)
+        return await self._switched()
+
+    async def pause(self, request: Request) -> Response:
+        """Inspect nothing until resumed."""
+        await read_json(request)
+        self._context.controls.pause(WHO)
+        return await self._switched()
+
+    async def resume(self, request: Request) -> Response:
+        """Go on."""
+        await read_json(request)
+        self._context.controls.resume(WHO)
+        return await self._switched()
+
+    async def record(self, request: Request) -> Response:
+        """`{"active": true}`: start or stop recording."""
+        active = member(await read_json(request), "active", (bool,))
+        recorder = self._context.controls.recorder
+        if recorder is None:
+            raise HTTPException(409, _NO_RECORDER)
+        await self._act(recorder.start if active else recorder.stop)
+        return await self._switched()
+
+    async def snapshot(self, request: Request) -> Response:
+        """Keep the newest result as a picture, and answer with it."""
+        await read_json(request)
+        name, media_type, data = await self._act(self._take_snapshot)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        self._desk.status.renew()
+        return Response(data, 200, headers, media_type)
+
+    def _take_snapshot(self) -> tuple[str, str, bytes]:
+        newest = self._context.hub.newest()
+        if self._context.snapshot is not None:
+            path = self._context.snapshot()
+            if path is None:
+                raise HTTPException(409, "there is no picture yet")
+            kind = "image/png" if path.suffix.lower() == ".png" else "image/jpeg"
+            return _NOT_PLAIN.sub("_", path.name), kind, path.read_bytes()
+        if newest is None:
+            raise HTTPException(409, "there is no picture yet")
+        return "snapshot.jpg", "image/jpeg", overlay_jpeg(newest.result)
+
+    async def _act(self, action: Callable[..., Value], *arguments: Any) -> Value:
+        """Do what may wait for a disk, beside the pictures."""
+        try:
+            with anyio.fail_after(_ACTION_S):
+                return await self._desk.actions.run(action, *arguments)
+        except TimeoutError:
+            raise HTTPException(503, f"the disk has not answered for {_ACTION_S:.0f} s") from None
+        except WorkerBusyError:
+            raise HTTPException(503, "too much is asked at a time; try again") from None
+        except OSError as error:
+            raise HTTPException(500, f"the disk failed: {error.strerror or error}") from error
+
+    async def _switched(self) -> Response:
+        self._desk.status.renew()
+        return await self._status()
+
+    async def _status(self) -> Response:
+        return Response(await self._desk.status.text(), media_type="application/json")

@@ -1,0 +1,145 @@
+"""What a person chooses about the live page: where it listens, who may see it, how many.
+
+Knows addresses and limits only; needs no web framework.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+
+from edgecrack.errors import ConfigError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_MAX_VIEWERS = 16
+DEFAULT_MAX_FPS = 10.0
+SHORTEST_TOKEN = 8
+
+_FORM = "give 8080, 127.0.0.1:8080 or 0.0.0.0:8080"
+_NAME = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """A live page.
+
+    Attributes:
+        host: address or name to listen on.
+        port: TCP port; 0 takes a free one.
+        token: what a viewer must know; None asks for nothing, and is for the loopback alone.
+        max_viewers: live pictures delivered at a time; more are refused.
+        max_fps: most pictures per second, made and sent to each viewer.
+
+    Raises:
+        ConfigError: a value is out of range, or the address can be reached from other machines
+            and there is no token.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = 8080
+    token: str | None = field(default=None, repr=False)
+    max_viewers: int = DEFAULT_MAX_VIEWERS
+    max_fps: float = DEFAULT_MAX_FPS
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be served, or not safely."""
+        _check_host(self.host)
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"the page's port is {self.port}", "give 0 to 65535")
+        if not 1 <= self.max_viewers <= 256:
+            raise ConfigError(f"the number of viewers is {self.max_viewers}", "give 1 to 256")
+        if not 0 < self.max_fps <= 60:
+            raise ConfigError(
+                f"the page's rate is {self.max_fps:g} pictures per second",
+                "give more than 0 and at most 60",
+            )
+        if self.token is not None:
+            _check_token(self.token)
+        elif not is_loopback(self.host):
+            raise ConfigError(
+                f"the page on {self.host} can be reached from other machines and has no token",
+                "give --token-file FILE or set EDGECRACK_TOKEN, or serve on 127.0.0.1",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a viewer is waited for.
+
+    Attributes:
+        send_s: to take what was sent.
+        show_s: to say that it has shown a picture.
+        stale_s: between pictures that say that there is none.
+    """
+
+    send_s: float = 10.0
+    show_s: float = 20.0
+    stale_s: float = 1.0
+
+
+def parse_serve(text: str) -> tuple[str, int]:
+    """Host and port of `--serve`.
+
+    Args:
+        text: `8080` (on 127.0.0.1), `127.0.0.1:8080`, `0.0.0.0:8080`, `robot.local:8080` or
+            `[::1]:8080`. A colon without a host is refused: other programs take it for every
+            address of the machine.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    address = text.strip()
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        host = DEFAULT_HOST
+    elif not host:
+        raise ConfigError(
+            f"the page's address {address!r} names no host",
+            "give 127.0.0.1 for this machine alone, or 0.0.0.0 for all, e.g. 127.0.0.1:8080",
+        )
+    elif host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if _ip(host) is None or ":" not in host:
+            raise ConfigError(f"{host!r} is no IPv6 address", "give e.g. [::1]:8080")
+    elif ":" in host:
+        raise ConfigError(
+            f"the page's address {address!r} is ambiguous",
+            f"put an IPv6 address into brackets, as in [::1]:8080, or {_FORM}",
+        )
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65_535):
+        raise ConfigError(f"the page's address {address!r} has no port from 0 to 65535", _FORM)
+    _check_host(host)
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`; a name other than `localhost` is not trusted."""
+    address = _ip(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _check_host(host: str) -> None:
+    if _ip(host) is None and not (_NAME.match(host) and re.search("[A-Za-z]", host)):
+        raise ConfigError(f"the page's host is {host!r}", f"{_FORM}, or the machine's name")
+
+
+def _check_token(token: str) -> None:
+    """Refuse what a header cannot carry and what can be guessed; never says the token."""
+    if len(token) < SHORTEST_TOKEN or len(token) > 512:
+        raise ConfigError(
+            f"the page's token has {len(token)} characters",
+            f"give {SHORTEST_TOKEN} to 512, for instance from: openssl rand -hex 16",
+        )
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise ConfigError(
+            "the page's token holds a space or a character that is not plain ASCII",
+            "give letters and digits, for instance from: openssl rand -hex 16",
+        )

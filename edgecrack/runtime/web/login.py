@@ -1,0 +1,86 @@
+"""Asking for the token: a small page with a form, and the session that a right one gives.
+
+Knows tokens and requests; must not know what is behind them.
+"""
+
+from __future__ import annotations
+
+import html
+from urllib.parse import parse_qs
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from edgecrack.runtime.web.access import SESSION_S, TRIES_WINDOW_S, Access, Verdict
+from edgecrack.runtime.web.bodies import TooLongError, read_body
+
+COOKIE = "edgecrack_session"
+LOGIN = "/login"
+_LEAD_ON = (
+    '<!doctype html><meta http-equiv="refresh" content="0;url=/"><title>edgecrack</title>'
+    '<link rel="icon" href="/icon.svg">'
+)
+
+
+class Login:
+    """Gives sessions.
+
+    Args:
+        access: the token.
+        page: HTML with `{message}` where the reason goes.
+    """
+
+    def __init__(self, access: Access, page: str) -> None:
+        self.access = access
+        self._page = page
+
+    async def endpoint(self, request: Request) -> Response:
+        """GET shows the form; POST takes it."""
+        if self.access.open:
+            return RedirectResponse("/", 303)
+        if request.method != "POST":
+            return self.refuse(request, None)
+        try:
+            body = await read_body(request)
+        except TooLongError:
+            return self.refuse(request, "wrong")
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+        given = fields.get("token", [""])[0].strip()
+        verdict = self.access.try_token(given, client_address(request))
+        if verdict != "right":
+            return self.refuse(request, verdict)
+        return self.admit(RedirectResponse("/", 303))
+
+    def admit(self, answer: Response) -> Response:
+        """Add a session to an answer."""
+        session = self.access.new_session()
+        answer.set_cookie(COOKIE, session, SESSION_S, httponly=True, samesite="strict")
+        return answer
+
+    def lead_on(self, request: HTTPConnection) -> Response:
+        """To the page without the token in its address, so that it stays in no history."""
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            # After a link from another site a browser sends no new strict cookie along with a
+            # redirect; a page of ours that leads on is our own step.
+            return HTMLResponse(_LEAD_ON)
+        return RedirectResponse("/", 303)
+
+    def refuse(self, request: HTTPConnection, verdict: Verdict | None) -> Response:
+        """Ask for the token; `verdict` is of the one given, None where there was none."""
+        status, message = 401, "This page asks for a token."
+        headers: dict[str, str] = {}
+        if verdict == "wrong":
+            message = "That token is not right."
+        elif verdict == "wait":
+            status, message = 429, "Too many wrong tokens. Wait a minute and try again."
+            headers["Retry-After"] = f"{TRIES_WINDOW_S:.0f}"
+        if request.scope["path"] not in ("/", LOGIN):
+            return JSONResponse(
+                {"error": message}, status, {**headers, "WWW-Authenticate": "Bearer"}
+            )
+        return HTMLResponse(self._page.replace("{message}", html.escape(message)), status, headers)
+
+
+def client_address(request: HTTPConnection) -> str:
+    """The client's address without the port."""
+    return request.client.host if request.client else ""

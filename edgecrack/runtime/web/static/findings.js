@@ -1,0 +1,142 @@
+// The strip of findings, and the dialog that shows one of them, or a snapshot, large.
+
+import { clock, count, get, put } from "./format.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class Findings {
+  constructor(toast) {
+    this.toast = toast;
+    this.revision = null;
+    this.list = [];
+    this.open = 0; // number of the finding in the dialog
+    byId("viewer-close").addEventListener("click", () => byId("viewer").close());
+    byId("viewer-newer").addEventListener("click", () => this.step(-1));
+    byId("viewer-older").addEventListener("click", () => this.step(1));
+    byId("viewer").addEventListener("click", (event) => {
+      if (event.target === byId("viewer")) byId("viewer").close(); // beside it
+    });
+    byId("viewer").addEventListener("keydown", (event) => {
+      if (event.key === "ArrowLeft") this.step(-1);
+      if (event.key === "ArrowRight") this.step(1);
+    });
+  }
+
+  async update({ revision }) {
+    if (revision === this.revision) return;
+    this.revision = revision;
+    try {
+      this.list = (await get("/api/findings")).findings;
+    } catch {
+      this.revision = null; // the next state tries again
+      return;
+    }
+    this.draw();
+  }
+
+  draw() {
+    const strip = byId("findings");
+    const newest = this.list[0];
+    put("finding-last", newest ? `last ${clock(newest.started_ns / 1e6)}` : "none so far");
+    if (!newest) return;
+    const kept = new Map([...strip.querySelectorAll("li[data-id]")].map((item) => [Number(item.dataset.id), item]));
+    // What is there stays, so that focus and place in the strip stay too.
+    strip.replaceChildren(...this.list.map((finding) => this.item(finding, kept.get(finding.id))));
+  }
+
+  item(finding, item) {
+    if (!item) {
+      item = document.createElement("li");
+      item.dataset.id = finding.id;
+      item.innerHTML = '<button type="button" class="finding"><img alt=""><span></span><span></span></button>';
+      item.firstChild.addEventListener("click", () => this.show(finding.id));
+    }
+    const button = item.firstChild;
+    const [image, time, size] = button.children;
+    const source = thumbnail(finding);
+    if (image.dataset.source !== source) {
+      image.dataset.source = source;
+      const loaded = new Image(); // the old picture stays until the new one is here
+      loaded.onload = () => { if (image.dataset.source === source) image.src = source; };
+      loaded.src = source;
+    }
+    time.textContent = clock(finding.started_ns / 1e6);
+    size.textContent = place(finding.position) || `${count(finding.crack_pixels)} px`;
+    button.dataset.open = finding.closed ? "no" : "yes";
+    button.setAttribute("aria-label", `Finding ${finding.id}, ${time.textContent}, ${finding.crack_pixels} pixels of crack`);
+    return item;
+  }
+
+  show(id) {
+    const finding = this.list.find((each) => each.id === id);
+    if (!finding) return;
+    this.open = id;
+    const [top, right] = [finding.box[1], finding.box[2]];
+    const facts = {
+      First: clock(finding.started_ns / 1e6),
+      Last: finding.closed ? clock(finding.ended_ns / 1e6) : "still in view",
+      Frames: count(finding.frames),
+      "Crack in best frame": `${count(finding.crack_pixels)} px`,
+      "Largest region": `${right - finding.box[0]} × ${finding.box[3] - top} px, ${count(finding.box[4])} px of crack`,
+      "Best frame": `${finding.best_frame} (${finding.frame_hw[1]} × ${finding.frame_hw[0]})`,
+      Threshold: finding.threshold.toFixed(2),
+      ...positionFacts(finding.position),
+    };
+    this.present(`Finding ${id}`, thumbnail(finding), `finding-${id}.jpg`, facts, true);
+  }
+
+  showSnapshot(blob, name, saved) {
+    this.open = 0;
+    if (this.address) URL.revokeObjectURL(this.address);
+    this.address = URL.createObjectURL(blob);
+    const facts = { "On the robot": saved ? name : "not saved; there is no folder for it" };
+    this.present("Snapshot", this.address, name, facts, false);
+  }
+
+  present(title, source, name, facts, steps) {
+    put("viewer-title", title);
+    byId("viewer-image").src = source;
+    byId("viewer-image").alt = title;
+    byId("viewer-save").href = source;
+    byId("viewer-save").download = name;
+    byId("viewer-newer").hidden = byId("viewer-older").hidden = !steps;
+    const place = this.list.findIndex((each) => each.id === this.open);
+    byId("viewer-newer").disabled = place <= 0;
+    byId("viewer-older").disabled = place >= this.list.length - 1;
+    byId("viewer-facts").replaceChildren(...Object.entries(facts).map(([term, text]) => {
+      const pair = document.createElement("div");
+      pair.append(Object.assign(document.createElement("dt"), { textContent: term }),
+        Object.assign(document.createElement("dd"), { textContent: text }));
+      return pair;
+    }));
+    if (!byId("viewer").open) byId("viewer").showModal();
+  }
+
+  step(by) {
+    const place = this.list.findIndex((each) => each.id === this.open);
+    const next = place < 0 ? undefined : this.list[place + by];
+    if (next) this.show(next.id);
+  }
+}
+
+const thumbnail = (finding) => `/api/findings/${finding.id}.jpg?frame=${finding.best_frame}`;
+
+function place(position) {
+  if (!position) return "";
+  if (position.distance_m !== null) return `at ${position.distance_m.toFixed(1)} m`;
+  if (position.latitude_deg !== null && position.longitude_deg !== null) {
+    return `${position.latitude_deg.toFixed(5)}, ${position.longitude_deg.toFixed(5)}`;
+  }
+  return position.xyz_m ? position.xyz_m.map((each) => each.toFixed(1)).join(", ") : "";
+}
+
+function positionFacts(position) {
+  if (!position) return {};
+  const facts = {};
+  if (position.distance_m !== null) facts.Distance = `${position.distance_m.toFixed(2)} m`;
+  if (position.latitude_deg !== null && position.longitude_deg !== null) {
+    facts.GNSS = `${position.latitude_deg.toFixed(7)}, ${position.longitude_deg.toFixed(7)}`;
+  }
+  if (position.xyz_m) facts.Position = `${position.xyz_m.map((each) => each.toFixed(2)).join(", ")} m`;
+  return facts;
+}

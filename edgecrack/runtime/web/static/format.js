@@ -1,0 +1,50 @@
+// Small things that all parts use: numbers as text, and requests.
+
+export function put(id, text) {
+  const element = document.getElementById(id);
+  const value = String(text);
+  // Only what changed: a screen reader would say the rest again.
+  if (element.textContent !== value) element.textContent = value;
+}
+
+export const clock = (milliseconds) => new Date(milliseconds).toLocaleTimeString([], { hour12: false });
+
+export function count(number) {
+  if (number >= 10e6) return `${(number / 1e6).toFixed(1)} M`;
+  return Math.round(number).toLocaleString("en").replaceAll(",", "\u202f");
+}
+
+// [number, unit]
+export function bytes(number) {
+  if (number === null || number === undefined) return ["–", ""];
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let index = 0;
+  while (number >= 1000 && index < units.length - 1) {
+    number /= 1000;
+    index += 1;
+  }
+  return [number < 10 && index > 1 ? number.toFixed(1) : String(Math.round(number)), units[index]];
+}
+
+export async function get(address) {
+  return checked(await fetch(address)).then((answer) => answer.json());
+}
+
+export async function post(address, body) {
+  let answer;
+  try {
+    answer = await fetch(address, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+  } catch {
+    throw new Error("The robot does not answer.");
+  }
+  return checked(answer);
+}
+
+async function checked(answer) {
+  if (answer.ok) return answer;
+  if (answer.status === 401) location.reload();
+  const said = await answer.json().catch(() => ({}));
+  throw new Error(said.error ?? `The robot answered ${answer.status}.`);
+}

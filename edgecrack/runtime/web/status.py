@@ -1,0 +1,98 @@
+"""What the page says about the run, as plain JSON values, made once a second for all viewers.
+
+Knows the stream's parts; must not know sockets or requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import anyio
+
+from edgecrack.runtime.live.findings import FindingTracker
+from edgecrack.runtime.web.context import LiveContext
+from edgecrack.runtime.web.worker import Worker
+
+INTERVAL_S = 1.0
+
+
+def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, Any]:
+    """The whole state of a run.
+
+    Args:
+        context: the stream.
+        viewers: who watch now.
+        max_viewers: who may.
+    """
+    hub, controls = context.hub, context.controls
+    age_ms = hub.age_ms()
+    recorder = controls.recorder
+    return {
+        "type": "status",
+        "time_ms": time.time_ns() // 1_000_000,
+        "about": dict(context.about),
+        "stats": context.stats().to_dict(),
+        "machine": context.machine.sample().to_dict(),
+        "recording": None if recorder is None else asdict(recorder.status()),
+        "threshold": controls.threshold,
+        "paused": controls.paused,
+        "picture": {
+            "age_ms": None if age_ms is None else round(age_ms),
+            "stale_after_ms": round(hub.stale_after_ms),
+            "ended": hub.ended,
+        },
+        "findings": {"count": context.findings.count, "revision": _revision(context.findings)},
+        "events": {"count": sum(context.events.counts().values())},
+        "viewers": {"count": viewers, "limit": max_viewers},
+        "saves_snapshots": context.snapshot is not None,
+    }
+
+
+def _revision(findings: FindingTracker) -> str:
+    """Changes when the list looks different; not with each frame that an open finding grows by."""
+    newest = findings.recent(1)
+    return "" if not newest else f"{newest[0].id}.{newest[0].best_frame}.{newest[0].closed:d}"
+
+
+class StatusBoard:
+    """The state as text, made at most once a second unless something was switched.
+
+    Args:
+        build: makes the state; runs in the worker's thread, since sensors can be slow.
+        worker: its thread.
+    """
+
+    def __init__(self, build: Callable[[], dict[str, Any]], worker: Worker) -> None:
+        self._build, self._worker = build, worker
+        self._text = ""
+        self._made_s = float("-inf")
+        self._making = asyncio.Lock()
+        self._switched = asyncio.Event()
+
+    async def text(self, max_age_s: float = INTERVAL_S / 2) -> str:
+        """The state as JSON, at most `max_age_s` old."""
+        loop = asyncio.get_running_loop()
+        async with self._making:
+            if loop.time() - self._made_s > max_age_s:
+                switched = self._switched
+                state = await self._worker.run(self._build)
+                self._text = json.dumps(state, allow_nan=False)
+                # What was switched meanwhile may not be in it yet.
+                self._made_s = loop.time() if switched is self._switched else float("-inf")
+            return self._text
+
+    def renew(self) -> None:
+        """Something was switched: make it anew, and tell whoever waits."""
+        self._made_s = float("-inf")
+        switched, self._switched = self._switched, asyncio.Event()
+        switched.set()
+
+    async def wait(self) -> None:
+        """Until the next state is due."""
+        with anyio.move_on_after(INTERVAL_S):
+            await self._switched.wait()

@@ -1,0 +1,122 @@
+"""One open page: its WebSocket.
+
+A viewer gets a picture when it has shown the one before, so each is as fast as its own network
+and none holds up another. One that takes nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import suppress
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from edgecrack.runtime.web.broadcast import Made
+from edgecrack.runtime.web.config import Patience
+from edgecrack.runtime.web.desk import Desk, first_of
+from edgecrack.runtime.web.picture import PagePicture
+
+_LOG = logging.getLogger("edgecrack")
+
+# Codes of our own, which the page knows.
+CLOSE_GOING = 1001
+CLOSE_WRONG = 1008
+CLOSE_FULL = 4001
+CLOSE_SLOW = 4002
+
+_LAST_WORDS_S = 0.2
+
+
+class StrangeMessageError(Exception):
+    """A viewer sent what the page never sends."""
+
+
+class PageViewer:
+    """One open page.
+
+    Args:
+        socket: not accepted yet.
+        desk: what all share.
+        patience: how long it is waited for.
+    """
+
+    def __init__(self, socket: WebSocket, desk: Desk, patience: Patience) -> None:
+        self._socket, self._desk, self._patience = socket, desk, patience
+        self._sent = 0
+        self._shown = asyncio.Event()
+        self._shown.set()  # it is ready for its first
+
+    async def serve(self) -> None:
+        """Until it leaves, takes nothing, or the page closes."""
+        await self._socket.accept()
+        if not self._desk.seats.take():
+            await self._end(CLOSE_FULL, self._desk.seats.refusal())
+            return
+        self._desk.status.renew()
+        code, reason = CLOSE_GOING, "the robot's program has ended"
+        try:
+            await first_of(
+                asyncio.ensure_future(self._listen()),
+                asyncio.ensure_future(self._send_status()),
+                asyncio.ensure_future(self._send_pictures()),
+                asyncio.ensure_future(self._desk.closing.wait()),
+            )
+        except TimeoutError:  # first, for it is an OSError too
+            code, reason = CLOSE_SLOW, "this viewer did not keep up"
+        except (WebSocketDisconnect, OSError, RuntimeError):
+            _LOG.debug("a viewer of the live page has left", exc_info=True)
+            return
+        except StrangeMessageError:
+            code, reason = CLOSE_WRONG, "this is not a message of the page"
+        finally:
+            self._desk.seats.leave()
+            self._desk.status.renew()
+        await self._end(code, reason)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                message = json.loads(await self._socket.receive_text())
+            except (ValueError, KeyError):  # no JSON, or no text at all
+                raise StrangeMessageError from None
+            if not isinstance(message, dict):
+                raise StrangeMessageError
+            if message.get("shown") == self._sent:
+                self._shown.set()
+
+    async def _send_status(self) -> None:
+        while True:
+            text = await self._desk.status.text()
+            with anyio.fail_after(self._patience.send_s):
+                await self._socket.send_text(text)
+            await self._desk.status.wait()
+
+    async def _send_pictures(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = 0.0
+        while True:
+            with anyio.fail_after(self._patience.show_s):
+                await self._shown.wait()
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
+            due_s = loop.time() + 1 / self._desk.config.max_fps
+            made: Made[PagePicture] = await self._desk.pictures.next(self._sent)
+            hub = self._desk.context.hub
+            age_ms = hub.age_ms(made.shown) or 0.0
+            self._sent = made.shown.number
+            self._shown.clear()
+            message = made.picture.message(self._sent, age_ms, hub.stale_after_ms)
+            with anyio.fail_after(self._patience.send_s):
+                await self._socket.send_bytes(message)
+
+    async def _end(self, code: int, reason: str) -> None:
+        """Say good-bye, but not for long."""
+        with (
+            suppress(RuntimeError, OSError, WebSocketDisconnect),
+            anyio.move_on_after(_LAST_WORDS_S),
+        ):
+            await self._socket.close(code, reason)
+        if code == CLOSE_SLOW:
+            self._desk.hang_up(self._socket.client)

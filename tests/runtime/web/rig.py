@@ -1,0 +1,154 @@
+"""A stream without a pipeline: all that the live page talks to, driven by hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from edgecrack.files import write_atomic
+from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.live.controls import RecordingStatus, StreamControls
+from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.findings import FindingTracker
+from edgecrack.runtime.live.machine import MachineMonitor
+from edgecrack.runtime.stats import SourceHealth, StreamStats
+from edgecrack.runtime.web.config import Patience, ServeConfig
+from edgecrack.runtime.web.context import LiveContext
+from edgecrack.runtime.web.hub import LiveHub
+from edgecrack.runtime.web.picture import overlay_jpeg
+from edgecrack.runtime.web.server import LiveServer
+from tests.runtime.fakes import frame, picture, result_of
+
+DEADLINE_S = 15.0
+
+
+class FakeRecorder:
+    """Counts calls; `problem` as a full disk would set it."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.parts = 0
+        self.bytes_written = 0
+        self.problem: str | None = None
+
+    def start(self) -> None:
+        self.active, self.problem = True, None
+        self.parts += 1
+
+    def stop(self) -> None:
+        self.active = False
+
+    def status(self) -> RecordingStatus:
+        path = f"run_{self.parts}.mcap" if self.parts else None
+        return RecordingStatus(self.active, path, self.parts, self.bytes_written, self.problem)
+
+
+class Rig:
+    """The parts, and a server on a free port of the loopback."""
+
+    def __init__(self, folder: Path | None = None, max_age_ms: float | None = None) -> None:
+        self.events = EventLog()
+        self.recorder = FakeRecorder()
+        self.controls = StreamControls(0.5, self.events, self.recorder)
+        self.stats = StreamStats()
+        self.tracker = FindingTracker()
+        self.hub = LiveHub(max_age_ms=max_age_ms)
+        self.folder = folder
+        self.health("live")
+        self.context = LiveContext(
+            stats=self.stats.snapshot,
+            events=self.events,
+            controls=self.controls,
+            findings=self.tracker,
+            machine=MachineMonitor(folder),
+            hub=self.hub,
+            about={"source": "test camera", "model": "bright.onnx", "version": "0.0"},
+            snapshot=None if folder is None else self.snapshot,
+        )
+
+    def server(
+        self,
+        port: int = 0,
+        token: str | None = None,
+        max_viewers: int = 16,
+        max_fps: float = 50,
+        patience: Patience | None = None,
+    ) -> LiveServer:
+        config = ServeConfig("127.0.0.1", port, token, max_viewers, max_fps)
+        return LiveServer(config, self.context, patience)
+
+    def health(self, state: str, shedding: str = "nothing") -> None:
+        health = SourceHealth(state=state)  # type: ignore[arg-type]
+        self.stats.set_state(health, shedding, self.controls.paused)
+
+    def show(self, result: FrameResult) -> None:
+        """What the pipeline does with a result."""
+        self.stats.add(result)
+        self.tracker.update(result)
+        self.hub.write(result)
+
+    def show_bar(self, index: int) -> FrameResult:
+        result = live_result(index)
+        self.show(result)
+        return result
+
+    def snapshot(self) -> Path | None:
+        newest = self.hub.newest()
+        if newest is None or self.folder is None:
+            return None
+        path = self.folder / f"snapshot {newest.number}.jpg"
+        write_atomic(path, overlay_jpeg(newest.result))
+        return path
+
+
+def live_result(index: int, hw: tuple[int, int] = (240, 320)) -> FrameResult:
+    taken: Frame = frame(index, picture(index, hw))
+    fresh = replace(
+        taken,
+        capture_time_ns=time.time_ns(),
+        monotonic_ns=time.monotonic_ns(),
+        media_time_ms=None,
+        live=True,
+    )
+    return result_of(fresh)
+
+
+class Feed:
+    """Shows frames from a thread until closed."""
+
+    def __init__(self, rig: Rig, rate_hz: float = 50.0) -> None:
+        self._stop = threading.Event()
+        self._rig, self._interval_s = rig, 1 / rate_hz
+        self.shown = 0
+        self._thread = threading.Thread(target=self._run, name="edgecrack-test-feed", daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._rig.show_bar(self.shown)
+            self.shown += 1
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+
+def eventually(check: Callable[[], object], what: str = "") -> None:
+    """Poll until `check` is true."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not check():
+        if time.monotonic() > deadline_s:
+            raise AssertionError(what or f"{check} stayed false")
+        time.sleep(0.01)
+
+
+def client(server: LiveServer, **settings: object) -> httpx.Client:
+    return httpx.Client(base_url=server.url, timeout=DEADLINE_S, **settings)  # type: ignore[arg-type]
