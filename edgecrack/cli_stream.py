@@ -32,6 +32,9 @@ _input, _live, _page, _recording = map(
 )
 
 
+_LONGEST_TOKEN_FILE = 4096
+
+
 def stream(
     source: Annotated[
         str | None,
@@ -221,7 +224,7 @@ def source_address(source: str | None, camera: int | None) -> str:
         problem = "no source is given" if source is None else "both --source and --camera are given"
         raise ConfigError(problem, "give --camera 0, or --source with a video, address or demo")
     if source is not None:
-        return source
+        return source.strip()
     if camera is not None and camera < 0:
         raise ConfigError(f"--camera is {camera}", "give 0 for the first camera")
     return f"camera:{camera}"
@@ -282,8 +285,11 @@ def _token(file: Path | None) -> str | None:
     """
     if file is None:
         return os.environ.get("EDGECRACK_TOKEN") or None
+    if not file.is_file():
+        raise ConfigError(f"the token file {file} is not a file", "give a file with the token")
     try:
-        token = file.read_text(encoding="utf-8").strip()
+        with file.open(encoding="utf-8") as opened:
+            token = opened.read(_LONGEST_TOKEN_FILE).strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(

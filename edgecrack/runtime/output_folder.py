@@ -9,7 +9,9 @@ written line by line and thus survives a killed process.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -27,15 +29,19 @@ class OutputFolder:
     Args:
         path: made if it does not exist.
         patterns: glob patterns of what this run may write, relative to `path`.
+        clear: remove the earlier results now; otherwise `clear` does, so that a run that cannot
+            begin for another reason leaves them.
 
     Raises:
         OutputError: the folder cannot be made or written, or holds a file that matches
             `patterns` and is not from an earlier run.
     """
 
-    def __init__(self, path: Path, patterns: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, patterns: Sequence[str] = (), *, clear: bool = True) -> None:
         self.path = path
         self._ledger = path / LEDGER_NAME
+        self._lock = -1
+        self._ours: set[Path] = set()
         try:
             path.mkdir(parents=True, exist_ok=True)
             found = {file for pattern in patterns for file in path.glob(pattern)}
@@ -48,12 +54,54 @@ class OutputFolder:
                     f"{path} holds {_some(foreign)}, which no earlier run made",
                     "give an empty folder, or move these files away",
                 )
-            for file in ours:
+            self._ours = ours
+            self._ledger.touch()
+        except OSError as error:
+            raise output_error(error.filename or path, error) from error
+        if clear:
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove what an earlier run of ours wrote.
+
+        Raises:
+            OutputError: a file cannot be removed.
+        """
+        try:
+            for file in self._ours:
                 if file.is_file() or file.is_symlink():
                     file.unlink()
             self._ledger.write_text("", encoding="utf-8")
         except OSError as error:
-            raise output_error(error.filename or path, error) from error
+            raise output_error(error.filename or self.path, error) from error
+
+    def lock(self) -> None:
+        """Keep other runs out of the folder until `unlock` or the end of the process.
+
+        Raises:
+            OutputError: another run writes there.
+        """
+        try:
+            descriptor = os.open(self._ledger, os.O_RDWR)
+        except OSError as error:
+            raise output_error(self._ledger, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise OutputError(
+                f"another run writes into {self.path}", "give another folder, or end that run"
+            ) from error
+        except OSError:  # a network file system without locks
+            os.close(descriptor)
+            return
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Let other runs in; may be called twice."""
+        descriptor, self._lock = self._lock, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def claim(self, name: str) -> Path:
         """The path of a file that is about to be written; its folder is made.
@@ -78,7 +126,7 @@ class OutputFolder:
         if not self._ledger.exists():
             return set()
         files = set()
-        for line in self._ledger.read_text(encoding="utf-8").splitlines():
+        for line in self._ledger.read_text(encoding="utf-8", errors="replace").splitlines():
             name = _name_on(line)
             if name is not None:
                 files.add(self.path / name)

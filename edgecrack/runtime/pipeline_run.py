@@ -60,7 +60,7 @@ class PipelineRun:
         self._inspection = Inspection(detector, config, self._stats, source.live)
         self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
         self._frames_read = self._frames_done = self._skipped = 0
-        self._last_progress_s = time.monotonic()
+        self._last_progress_s = self._last_read_s = time.monotonic()
         self._started_at = datetime.now(timezone.utc)
         self._capturing = _thread("capture", partial(pump, self._read, self._frames))
         self._preparing = _thread(
@@ -104,6 +104,7 @@ class PipelineRun:
         """The next frame that is to be inspected; in the capture thread."""
         while (frame := self._source.read()) is not None:
             self._frames_read += 1
+            self._last_read_s = time.monotonic()
             if self._pacer is None or self._pacer.takes(frame.monotonic_ns):
                 return frame
             self._skipped += 1
@@ -116,7 +117,6 @@ class PipelineRun:
         return frame, prepared, time.monotonic_ns() - started_ns
 
     def _infer_all(self) -> EndReason:
-        last_arrival_s = time.monotonic()
         while not self._config.stop.is_set():
             self._config.heartbeat()
             self._delivery.check()
@@ -127,7 +127,7 @@ class PipelineRun:
             try:
                 item = self._prepared.get(_POLL_S)
             except TimedOut:
-                self._raise_if_stalled(last_arrival_s)
+                self._raise_if_stalled()
                 self._show_progress()
                 continue
             if item is None:
@@ -139,7 +139,6 @@ class PipelineRun:
             self._show_progress()
             if self._frames_done == self._config.max_frames:
                 return "max frames"
-            last_arrival_s = time.monotonic()
         return "stopped"
 
     def _publish(self, result: FrameResult) -> None:
@@ -158,8 +157,8 @@ class PipelineRun:
             self._last_progress_s = now_s
             self._config.on_progress(self._stats.snapshot())
 
-    def _raise_if_stalled(self, last_arrival_s: float) -> None:
-        waited_s = time.monotonic() - last_arrival_s
+    def _raise_if_stalled(self) -> None:
+        waited_s = time.monotonic() - self._last_read_s
         comes_back = hasattr(self._source, "health")
         if self._source.live and not comes_back and waited_s > self._config.stall_timeout_s:
             raise SourceError(

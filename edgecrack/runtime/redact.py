@@ -18,9 +18,32 @@ _SECRET_FIELD = re.compile(
 )
 
 
+# Without // or a scheme: a slip in an address that still holds a password.
+_BARE_USER_INFO = re.compile(
+    r"^(?P<scheme>(?:[a-z][a-z0-9+.-]*:/?)?)[^/:@\s]+:[^/@\s]+@", re.IGNORECASE
+)
+# Cameras have dozens of names for a password (pas, psw, loginpas, sig), so what is known to hold
+# none is named instead.
+_QUERY_VALUE = re.compile(r"(?P<key>[^?&;=#\s]+)=(?P<value>[^&;#\s]*)")
+_HARMLESS = frozenset(
+    """action camera cam channel codec fps frames height live profile quality rate res resolution
+    seed size stream streamtype subtype topic transport type unicast width w h x y""".split()  # noqa: SIM905
+)
+
+
 def redact(uri: str) -> str:
-    """`uri` with user, password and tokens replaced by `***`; a plain path stays as it is."""
+    """`uri` with user, password and tokens replaced by `***`; a plain path stays as it is.
+
+    Of an address with a query, only values whose names are known to be harmless are left.
+    """
     if "://" not in uri:
-        return uri
+        return _BARE_USER_INFO.sub(r"\g<scheme>***@", uri)
     without_user = _USER_INFO.sub(r"\g<scheme>***@", uri)
-    return _SECRET_FIELD.sub(r"\g<key>***", without_user)
+    address, mark, query = without_user.partition("?")
+    query = _QUERY_VALUE.sub(_harmless, query)
+    return _SECRET_FIELD.sub(r"\g<key>***", address) + mark + query
+
+
+def _harmless(field: re.Match[str]) -> str:
+    key = field["key"]
+    return field[0] if key.lower() in _HARMLESS else f"{key}=***"

@@ -29,6 +29,7 @@ from edgecrack.runtime.live.outputs import (
     Snapshots,
     tracker_that_tells,
 )
+from edgecrack.runtime.output_folder import SUMMARY_NAME
 from edgecrack.runtime.position.pose import PositionSource
 from edgecrack.runtime.sinks import Sink, open_results, sinks_in
 from edgecrack.runtime.source import Source
@@ -93,12 +94,12 @@ def open_session(
         source = stack.enter_context(
             open_lasting(config.source, config.source_options, config.policy, events, stop=stop)
         )
-        # Before the results of the run before are cleared.
+        # The results of the run before are cleared only when all else is open.
         check_live_only(config.max_age_ms, config.target_fps, source.live)
         more = [*SNAPSHOT_PATTERNS, *([EVENTS_NAME] if "jsonl" in kinds else [])]
-        folder = open_results(config.out, kinds, more)
-        if "jsonl" in kinds:
-            stack.callback(EventsFile(folder, events).close)
+        folder = open_results(config.out, kinds, more, clear=False)
+        folder.lock()
+        stack.callback(folder.unlock)
         stats, tracker = StreamStats(), tracker_that_tells(events)
         about = _about(config, detector, source)
         snapshots = Snapshots(folder, events, config.max_age_ms)
@@ -112,6 +113,10 @@ def open_session(
                 config, stack, stats, events, controls, tracker, snapshots, about
             )
             sinks.insert(0, hub)
+        folder.clear()
+        folder.claim(SUMMARY_NAME)
+        if "jsonl" in kinds:
+            stack.callback(EventsFile(folder, events).close)
         sinks += sinks_in(folder, kinds, source.frame_rate_hz)
         yield Session(source, detector, sinks, controls, events, stats, tracker, positions, page)
 

@@ -149,7 +149,9 @@ def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = No
     return sinks_in(open_results(out, kinds), kinds, frame_rate_hz)
 
 
-def open_results(out: Path, kinds: Sequence[str], more: Sequence[str] = ()) -> OutputFolder:
+def open_results(
+    out: Path, kinds: Sequence[str], more: Sequence[str] = (), *, clear: bool = True
+) -> OutputFolder:
     """The folder that a stream writes into.
 
     All results of an earlier run in `out` are removed first, of any kind, and nothing else.
@@ -158,6 +160,7 @@ def open_results(out: Path, kinds: Sequence[str], more: Sequence[str] = ()) -> O
         out: made if it does not exist.
         kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
         more: patterns of further files that the run may write.
+        clear: False leaves the removing, and the claim of `summary.json`, to the caller.
 
     Raises:
         ConfigError: a kind is unknown or given twice.
@@ -169,8 +172,10 @@ def open_results(out: Path, kinds: Sequence[str], more: Sequence[str] = ()) -> O
         raise ConfigError(f"unknown output {unknown[0]!r}", f"give some of {', '.join(KINDS)}")
     if len(set(kinds)) != len(kinds):
         raise ConfigError(f"the outputs {', '.join(kinds)} repeat", "give each one once")
-    folder = OutputFolder(out, [*(KINDS[kind] for kind in kinds), SUMMARY_NAME, *more])
-    folder.claim(SUMMARY_NAME)
+    patterns = [*(KINDS[kind] for kind in kinds), SUMMARY_NAME, *more]
+    folder = OutputFolder(out, patterns, clear=clear)
+    if clear:
+        folder.claim(SUMMARY_NAME)
     return folder
 
 

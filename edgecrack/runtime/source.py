@@ -16,6 +16,7 @@ from typing import Protocol
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
+from edgecrack.runtime.sources.local_path import readable_path
 from edgecrack.runtime.sources.options import SourceOptions
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -118,6 +119,8 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
     address = os.fspath(uri).strip()
     if not address:
         raise SourceError("the source is empty", _KINDS)
+    if "\0" in address:
+        raise SourceError(f"{redact(address)!r} holds a NUL byte", _KINDS)
     if options.loop:
         from edgecrack.runtime.sources.looped import LoopedSource
 
@@ -155,9 +158,7 @@ def _open_one(address: str, options: SourceOptions) -> Source:
         return (open_http if is_http else open_stream)(address, options.timeout_ms)
     if address == "demo" or address.startswith("demo?"):
         return open_demo(address)
-    path = Path(address).expanduser()
-    _check_readable(path, address)
-    return _open_path(path, options)
+    return _open_path(readable_path(address, _KINDS), options)
 
 
 def _open_path(path: Path, options: SourceOptions) -> Source:
@@ -190,17 +191,3 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
         )
     if options.topic is not None and not address.lower().endswith(_RECORDING_SUFFIXES):
         raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
-
-
-def _check_readable(path: Path, address: str) -> None:
-    try:
-        exists = path.exists()
-    except OSError as error:  # e.g. a name that is too long
-        raise SourceError(f"cannot look up {address}: {error.strerror}", _KINDS) from error
-    if not exists:
-        remedy = f"for a camera give camera:{address}" if address.isdigit() else _KINDS
-        raise SourceError(f"{address} does not exist", remedy)
-    if not (path.is_file() or path.is_dir()):
-        raise SourceError(f"{address} is neither a file nor a folder", _KINDS)
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise SourceError(f"{address} may not be read by this user", "change its permissions")

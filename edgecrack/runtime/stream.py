@@ -51,8 +51,13 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
             show(summary)
         os._exit(0)  # the calling thread is in native code, and Python cannot end it
 
-    summary = _Run(config, show_and_leave).run()
+    summary, problem = _Run(config, show_and_leave).run()
     show(summary)
+    if problem is not None:
+        raise OutputError(
+            f"the recording is not whole: {problem}",
+            "make room, and see the log for when it stopped",
+        )
     return summary
 
 
@@ -66,7 +71,8 @@ class _Run:
         self._events = EventLog()
         self._next_stats_s = time.monotonic()
 
-    def run(self) -> StreamSummary:
+    def run(self) -> tuple[StreamSummary, str | None]:
+        """The summary, and why the recording stopped by itself, if it did."""
         form = self._config.log_format
         quiet = log_to(write_to_stderr if form == "json" else self._progress.log, form)
         try:
@@ -92,7 +98,11 @@ class _Run:
                     abandon=self._abandon,
                 )
                 try:
-                    return run_pipeline(session.source, session.detector, session.sinks, pipeline)
+                    summary = run_pipeline(
+                        session.source, session.detector, session.sinks, pipeline
+                    )
+                    recorder = session.controls.recorder
+                    return summary, None if recorder is None else recorder.status().problem
                 finally:
                     self._systemd.stopping()
         finally:
@@ -127,8 +137,14 @@ def leave_cores_to_the_network() -> None:
 
 def _keep_source_out_of_results(config: StreamConfig) -> None:
     """A new run clears the results of the one before, which may be what is to be read."""
-    source = Path(config.source).expanduser()
-    if source.exists() and source.resolve().is_relative_to(config.out.resolve()):
+    if "://" in config.source:
+        return
+    try:
+        source = Path(config.source).expanduser()
+        inside = source.exists() and source.resolve().is_relative_to(config.out.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return  # no path at all, as opening it will tell
+    if inside:
         raise OutputError(
             f"the source {config.source} lies in the folder of the results, {config.out}",
             "give another --out",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.live.logs import LOG_FORMATS, LogFormat
 from edgecrack.runtime.live.reconnect import ReconnectPolicy
@@ -75,6 +75,13 @@ class StreamConfig:
                 f"the number of frames to stop after is {self.max_frames}",
                 "give 1 or more, or leave --max-frames out",
             )
+        # OpenCV crashes on a path that is no text.
+        for what, text, kind in (
+            ("source", self.source, SourceError),
+            ("folder of the results", str(self.out), OutputError),
+        ):
+            if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+                raise kind(f"the {what}, {text!r}, is no text in UTF-8", "give another name")
         if self.min_area_px < 0:
             raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
         if self.max_age_ms is not None and not self.max_age_ms > 0:

@@ -47,8 +47,8 @@ class Connection:
 
     @property
     def replaced(self) -> int:
-        """Frames replaced by newer ones before anybody took them."""
-        return self._newest.replaced
+        """Frames replaced by newer ones before anybody took them, or before they were decoded."""
+        return self._newest.replaced + int(getattr(self.source, "passed_over", 0))
 
     @property
     def corrupt_frames(self) -> int:

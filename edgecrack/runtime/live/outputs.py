@@ -58,7 +58,7 @@ def tracker_that_tells(events: EventLog) -> FindingTracker:
 
 
 class EventsFile:
-    """`events.jsonl`: one JSON object per event.
+    """`events.jsonl`: one JSON object per event, those from before it was opened included.
 
     A file that cannot be written any more is left as it is: events still reach the log, and
     telling of the failure by another event would never end.
@@ -67,6 +67,8 @@ class EventsFile:
     def __init__(self, folder: OutputFolder, events: EventLog) -> None:
         self._lock = threading.Lock()
         self._lines: JsonLines | None = JsonLines(folder.claim(EVENTS_NAME))
+        for early in events.recent():
+            self._write(early)
         self._forget = events.subscribe(self._write)
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ _POLL_S = 0.1
 _STEADY_S = 5.0
 _NOT_TRIED_AGAIN = (ConfigError, MissingDependencyError)  # no waiting mends these
 _LOG = logging.getLogger("edgecrack")
-CORRUPT_EPISODE_S = 10.0
+EPISODE_S = 10.0
 _WAITS = {
     "open_timeout_s": "the time for opening a source",
     "stall_timeout_s": "the time after which a silent source is opened again",
@@ -119,7 +119,7 @@ class ReconnectingSource(ClosesItself):
         self._last_problem = ""
         self._hw: tuple[int, int] | None = None
         self._seen_corrupt = 0
-        self._last_corrupt_s = -CORRUPT_EPISODE_S
+        self._last_corrupt_s = self._last_size_s = clock() - EPISODE_S
         self._connections = 0
         self._stuck: list[Connection] = []
         self._connection: Connection | None = None
@@ -268,23 +268,29 @@ class ReconnectingSource(ClosesItself):
         if self._hw is not None and frame.hw != self._hw:
             with self._lock:
                 self._size_changes += 1
+            if now_s - self._last_size_s >= EPISODE_S:
+                self._say_size(frame.hw)
+            self._last_size_s = now_s
+        self._hw = frame.hw
+        self._note_corrupt()
+
+    def _say_size(self, hw: tuple[int, int]) -> None:
+        if self._hw is not None:
             self._events.emit(
                 "source.size_changed",
-                f"{self.name} now delivers {frame.hw[1]}x{frame.hw[0]} px instead of "
+                f"{self.name} now delivers {hw[1]}x{hw[0]} px instead of "
                 f"{self._hw[1]}x{self._hw[0]}",
                 "warning",
                 before_hw=list(self._hw),
-                hw=list(frame.hw),
+                hw=list(hw),
             )
-        self._hw = frame.hw
-        self._note_corrupt()
 
     def _note_corrupt(self) -> None:
         corrupt = self.corrupt_frames
         if corrupt == self._seen_corrupt:
             return
         now_s = self._clock()
-        if now_s - self._last_corrupt_s >= CORRUPT_EPISODE_S:
+        if now_s - self._last_corrupt_s >= EPISODE_S:
             self._events.emit(
                 "source.corrupt",
                 f"{self.name} sends damaged frames, which are left out",
@@ -295,6 +301,8 @@ class ReconnectingSource(ClosesItself):
 
     def _lose(self, problem: str, how: str) -> None:
         """The open source failed or stalled."""
+        if self._closed.is_set():
+            return  # by whoever closed it
         self._drop_connection()
         self._begin_loss(problem, how)
         self._failures_in_a_row += 1

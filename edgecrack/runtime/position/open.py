@@ -7,6 +7,7 @@ from pathlib import Path
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.position.pose import PositionSource
+from edgecrack.runtime.redact import redact
 
 _KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
 _RECORDING_SUFFIXES = (".mcap", ".mcap.part")
@@ -41,7 +42,7 @@ def open_positions(address: str, source_address: str, events: EventLog) -> Posit
         raise ConfigError(f"the position source {address!r} names no topic", "give recording:/odom")
     if not source_address.lower().endswith(_RECORDING_SUFFIXES):
         raise ConfigError(
-            f"positions are to come from the recording, but the source is {source_address}",
+            f"positions are to come from the recording, but the source is {redact(source_address)}",
             "replay an .mcap file, or give udp://127.0.0.1:PORT",
         )
     from edgecrack.runtime.position.replay import recorded_positions

@@ -73,7 +73,7 @@ def _index_of(address: str) -> int:
     """The number of the camera's device, through links that udev made."""
     if address.startswith(_BY_PATH):
         link = _DEVICES / Path(address).relative_to("/dev")
-        if not link.exists():
+        if not _exists(link):
             raise SourceError(
                 f"there is no camera {address}", "plug it in or give" + _known_links()
             )
@@ -86,6 +86,13 @@ def _index_of(address: str) -> int:
     if match is None:
         raise SourceError(f"{address} is not a camera", "give camera:0 or /dev/video0")
     return int(match[1])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is longer than names can be
+        return False
 
 
 def _apply(capture: cv2.VideoCapture, address: str, options: SourceOptions) -> None:

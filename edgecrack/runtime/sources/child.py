@@ -14,6 +14,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from edgecrack.errors import first_line
+
+START_S = 10.0
 _LAST_LINES = 40
 _LONGEST_LINE = 1000
 # SIGINT first: a camera's driver killed in the middle may keep the camera.
@@ -31,7 +34,8 @@ class Child:
         settings: environment variables that differ from ours.
 
     Raises:
-        OSError: the program cannot be started.
+        OSError: the program cannot be started; a TimeoutError where that takes too long.
+        ValueError: the command or a setting holds a NUL byte.
     """
 
     def __init__(
@@ -41,14 +45,18 @@ class Child:
         self._environment = {**os.environ, **(settings or {})}
         self._pass_fd = pass_fd
         self._process: subprocess.Popen[bytes] | None = None
-        self._failure: OSError | None = None
+        self._failure: BaseException | None = None
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._started, self._ended = threading.Event(), threading.Event()
+        self._given_up = threading.Event()
         # The kernel ends the child with the *thread* that started it, so that thread stays with
         # it to its end and listens to what it says.
         self._keeper = threading.Thread(target=self._keep, name="edgecrack-child", daemon=True)
         self._keeper.start()
-        self._started.wait()
+        if not self._started.wait(START_S):
+            self._given_up.set()
+            self.stop()  # it may just have started; where it has not, the keeper ends it
+            raise TimeoutError(f"{command[0]} did not start within {START_S:g} s")
         if self._failure is not None:
             raise self._failure
 
@@ -71,33 +79,51 @@ class Child:
         for number, patience_s in ((signal.SIGINT, _POLITE_S), (signal.SIGKILL, _KILLED_S)):
             if self._ended.is_set() or self._process is None:
                 break
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+            self._signal(number)
             self._ended.wait(patience_s)
         self._keeper.join(0.05)
 
     def _keep(self) -> None:
         try:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(self._pass_fd,),
-                env=self._environment,
-                start_new_session=True,
-            )
-        except OSError as error:
+            process = self._start()
+        except BaseException as error:  # raised by the constructor, which waits for it
             self._failure = error
             self._started.set()
             return
         self._process = process
         self._started.set()
-        with process:
-            assert process.stdout is not None
+        if self._given_up.is_set():
+            self._signal(signal.SIGKILL)
+        try:
+            with process:
+                self._listen(process)
+        finally:
+            self._ended.set()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self._pass_fd,),
+            env=self._environment,
+            start_new_session=True,
+        )
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        try:
             while line := process.stdout.readline(_LONGEST_LINE):
                 self._lines.append(line.decode("utf-8", "replace").strip())
-        self._ended.set()
+        except Exception as error:  # told as its last words; unheard, it must not go on
+            self._lines.append(f"{type(error).__name__}: {first_line(error)}")
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
 
 
 def _ending_with_us(command: Sequence[str]) -> list[str]:

@@ -56,6 +56,11 @@ class LoopedSource(ClosesItself):
         """Frames of all rounds so far that arrived damaged and were left out."""
         return self._corrupt_before_round + self._source.corrupt_frames
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the recording knows that it is damaged or ends early."""
+        return bool(getattr(self._source, "is_cut_short", False))
+
     def read(self) -> Frame | None:
         """The next frame; None only after `close`.
 

@@ -17,11 +17,11 @@ from edgecrack.images import DamagedImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
+from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
 from edgecrack.runtime.sources.http_stream import connect
 from edgecrack.runtime.sources.jpeg import read_head
-from edgecrack.runtime.sources.multipart import JpegParts
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 from edgecrack.runtime.sources.stream import open_stream
 from edgecrack.runtime.sources.video import VideoSource
@@ -31,6 +31,10 @@ _LARGEST_SIDE_PX = 16_384
 
 class MjpegSource(ClosesItself):
     """Frames of an HTTP answer of type multipart/x-mixed-replace.
+
+    Of several pictures that have arrived, only the newest is decoded and delivered. So a picture
+    waits for us no longer than decoding the one before takes, and no longer than until the next
+    has arrived; its stamp is late by no more than that.
 
     Args:
         connection: opened; the source owns it from now on.
@@ -51,12 +55,12 @@ class MjpegSource(ClosesItself):
         self.name = name
         self._connection = connection
         self._timeout_ms = timeout_ms
-        self._parts = JpegParts(connection.headers.get_boundary())
+        self._arrivals = Arrivals(connection)
         self._lock = threading.Lock()
         self._closed = False
         self._delivered = 0
         self._undecodable = 0
-        self._arrived_ns = (time.time_ns(), time.monotonic_ns())
+        self._replaced = 0
         self._read_s = time.monotonic()
         try:
             self._first: Frame | None = self._next_frame()
@@ -67,16 +71,22 @@ class MjpegSource(ClosesItself):
     @property
     def corrupt_frames(self) -> int:
         """Frames so far that arrived damaged and were left out."""
-        return self._parts.damaged + self._undecodable
+        return self._arrivals.damaged + self._undecodable
+
+    @property
+    def passed_over(self) -> int:
+        """Frames so far that had arrived and were left out for a newer one."""
+        return self._arrivals.passed_over + self._replaced
 
     def read(self) -> Frame:
-        """The next frame; after a pause without reading, the newest that has arrived.
+        """The newest frame that has arrived since the last one; waits where there is none.
 
         Raises:
             SourceError: no frame came in time, the stream ended, or the source was closed.
         """
         first, self._first = self._first, None
-        if first is None or time.monotonic() - self._read_s > STALE_AFTER_S:
+        if self._closed or first is None or time.monotonic() - self._read_s > STALE_AFTER_S:
+            self._replaced += first is not None
             first = self._next_frame()
         self._read_s = time.monotonic()
         self._delivered += 1
@@ -95,6 +105,8 @@ class MjpegSource(ClosesItself):
     def _next_frame(self) -> Frame:
         with self._lock:
             try:
+                if self._closed:
+                    raise ConnectionError
                 self._connection.deadline_s = time.monotonic() + self._timeout_ms / 1000
                 return self._decoded()
             except READ_ERRORS as error:
@@ -105,39 +117,24 @@ class MjpegSource(ClosesItself):
                     self._connection.close()
 
     def _decoded(self) -> Frame:
-        # What waits in the network's buffers after a pause is as old as the pause.
-        is_stale = time.monotonic() - self._read_s > STALE_AFTER_S
+        after_pause = time.monotonic() - self._read_s > STALE_AFTER_S
         while True:
-            data = self._next_jpeg()
-            if is_stale and self._connection.has_waiting_bytes():
-                if time.monotonic() > self._connection.deadline_s:
-                    raise TimeoutError
-                continue
-            image = _image_of(data)
+            arrival = self._arrivals.newest(after_pause)
+            image = _image_of(arrival.jpeg)
             if image is None:
                 self._undecodable += 1
                 continue
-            head = read_head(data)
+            head = read_head(arrival.jpeg)
             return Frame(
                 image=image,
                 index=self._delivered,
-                capture_time_ns=self._arrived_ns[0],
+                capture_time_ns=arrival.time_ns,
                 source=self.name,
                 name=f"{self._delivered:06d}",
                 live=True,
-                monotonic_ns=self._arrived_ns[1],
-                jpeg=data if head is not None and head.is_plain else None,
+                monotonic_ns=arrival.monotonic_ns,
+                jpeg=arrival.jpeg if head is not None and head.is_plain else None,
             )
-
-    def _next_jpeg(self) -> bytes:
-        while (data := self._parts.next_jpeg()) is None:
-            received = b"" if self._parts.ended else self._connection.read()
-            self._arrived_ns = (time.time_ns(), time.monotonic_ns())
-            if self._closed or not received:
-                reason = "it was closed" if self._closed else "the camera ended the stream"
-                raise self._stopped(reason)
-            self._parts.feed(received)
-        return data
 
     def _stopped(self, reason: str) -> SourceError:
         return SourceError(
@@ -175,6 +172,8 @@ def _image_of(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _reason(error: BaseException, timeout_ms: int) -> str:
+    if isinstance(error, StreamEndedError):
+        return "the camera ended the stream"
     if isinstance(error, TimeoutError):
         return f"nothing came for {timeout_ms / 1000:g} s"
     return getattr(error, "strerror", None) or "the connection broke"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.closing import ClosesItself
@@ -50,6 +51,7 @@ class NewestFrames(ClosesItself):
         self._was_handed_out = False
         self._drops = 0
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
         self._closed = False
         self._reader = threading.Thread(target=self._run, name="edgecrack-newest", daemon=True)
         self._reader.start()
@@ -63,7 +65,7 @@ class NewestFrames(ClosesItself):
     def drops(self) -> int:
         """Frames so far that a newer one replaced before anybody took them."""
         with self._changed:
-            return self._drops
+            return self._drops + int(getattr(self._source, "passed_over", 0))
 
     def read(self, timeout_ms: float) -> Frame:
         """The newest frame that was not handed out before; waits for it where there is none.
@@ -127,7 +129,8 @@ class NewestFrames(ClosesItself):
         if self._closed:
             raise SourceError(f"{self.name} was closed", "open it again")
         if self._error is not None:
-            raise self._error
+            # Each raise would add to the traceback that the last one left behind.
+            raise self._error.with_traceback(self._traceback)
 
     def _run(self) -> None:
         try:
@@ -141,5 +144,5 @@ class NewestFrames(ClosesItself):
                     self._changed.notify_all()
         except BaseException as error:  # raised by the next read, in whose thread it is seen
             with self._changed:
-                self._error = error
+                self._error, self._traceback = error, error.__traceback__
                 self._changed.notify_all()

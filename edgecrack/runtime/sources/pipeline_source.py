@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError
+from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ, STALE_AFTER_S
@@ -73,7 +73,7 @@ class PipelineSource(ClosesItself):
             SourceError: no frame came in time, the pipeline ended, or the source was closed.
         """
         frame, self._first = self._first, None
-        if frame is None or time.monotonic() - self._read_s > STALE_AFTER_S:
+        if self._closed or frame is None or time.monotonic() - self._read_s > STALE_AFTER_S:
             frame = self._next_frame()
         self._read_s = time.monotonic()
         self._delivered += 1
@@ -100,9 +100,10 @@ class PipelineSource(ClosesItself):
         try:
             # English messages, since they are read here.
             child = Child(command, self._pipe.write_end, {"LC_ALL": "C.UTF-8", "LANGUAGE": ""})
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or first_line(error)
             raise SourceError(
-                f"{program} cannot be started: {error.strerror}", "check its permissions"
+                f"{program} cannot be started for {self.name}: {reason}", "check its permissions"
             ) from error
         self._pipe.close_write_end()
         return child
@@ -110,6 +111,8 @@ class PipelineSource(ClosesItself):
     def _next_frame(self) -> Frame:
         with self._lock:
             try:
+                if self._closed:
+                    raise self._was_closed()
                 return self._receive()
             except BrokenStreamError as error:
                 raise SourceError(
@@ -154,7 +157,7 @@ class PipelineSource(ClosesItself):
     def _read_pipe(self, deadline_s: float) -> bytes:
         data = None if self._closed else self._pipe.read(deadline_s - time.monotonic())
         if self._closed:
-            raise SourceError(f"{self.name} stopped: it was closed", "open it again")
+            raise self._was_closed()
         if data is None:
             raise SourceError(
                 f"{self.name} stopped delivering frames: nothing came for {self._timeout_s:g} s",
@@ -163,6 +166,9 @@ class PipelineSource(ClosesItself):
         if not data:
             raise self._end_of_child()
         return data
+
+    def _was_closed(self) -> SourceError:
+        return SourceError(f"{self.name} stopped: it was closed", "open it again")
 
     def _end_of_child(self) -> EdgecrackError:
         self._child.wait(0.3)  # for what it says at its end

@@ -45,6 +45,11 @@ class TurnedSource(ClosesItself):
         return bool(getattr(self._source, "is_cut_short", False))
 
     @property
+    def passed_over(self) -> int:
+        """Frames so far that a live source left out for a newer one."""
+        return int(getattr(self._source, "passed_over", 0))
+
+    @property
     def corrupt_frames(self) -> int:
         """Frames so far that arrived damaged and were left out."""
         return self._source.corrupt_frames

@@ -6,7 +6,6 @@ frames that grow old while nobody reads. Must not know what is done with the fra
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import replace
@@ -18,21 +17,20 @@ import numpy as np
 from edgecrack.errors import SourceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.capture import (
-    STALE_AFTER_S,
-    frame_count,
-    frame_rate_hz,
-    open_ffmpeg,
-)
+from edgecrack.runtime.sources.capture import frame_count, frame_rate_hz, open_ffmpeg
+from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
 MAX_DECODE_ATTEMPTS = 5_000
 MAX_DECODE_S = 5.0
-_MAX_DRAIN_S = 1.0
 
 
 class VideoSource(ClosesItself):
     """Frames of an opened `cv2.VideoCapture`.
+
+    A live source's frame has waited for us about one frame time at most, and longer only where
+    the stream gives no times, or where decoding alone takes longer than a frame time: OpenCV
+    decodes on the way to a newer frame as well.
 
     Args:
         capture: opened; the source owns it from now on.
@@ -60,8 +58,8 @@ class VideoSource(ClosesItself):
         self._lock = threading.Lock()
         self._closed = False
         self._delivered = 0
-        self._read_s = time.monotonic()
         self.corrupt_frames = 0
+        self._live_grabs = LiveGrabs(capture, timeout_ms / 1000, self.frame_rate_hz)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         # Reading one frame now tells a stream that cannot be decoded from a good one.
         try:
@@ -75,7 +73,12 @@ class VideoSource(ClosesItself):
                 f"{name} opens, but no frame in it can be decoded",
                 "check that it plays in a video player; it may be damaged or of an unknown codec",
             )
-        self._read_s = -math.inf  # streams deliver first what they collected while opening
+        self._live_grabs.expect_backlog()  # streams collect frames while they open
+
+    @property
+    def passed_over(self) -> int:
+        """Frames so far of a live source that were left out for a newer one."""
+        return self._live_grabs.passed_over
 
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a recording.
@@ -105,7 +108,7 @@ class VideoSource(ClosesItself):
 
     def close(self) -> None:
         """Release the device or file; waits for a read in another thread only briefly."""
-        self._closed = True
+        self._closed = self._live_grabs.closed = True
         # Releasing under a running grab crashes in native code; then the read releases.
         if self._lock.acquire(timeout=0.5):
             try:
@@ -141,48 +144,19 @@ class VideoSource(ClosesItself):
         return None
 
     def _decode_live(self) -> Frame | None:
-        if not self._drain():
+        if not self._live_grabs.drain():
             return None
         deadline_s = time.monotonic() + self._timeout_s
-        while not self._closed and self._grab_in_time():
+        while not self._closed and self._live_grabs.grab():
             times_ns = (time.time_ns(), time.monotonic_ns())
             frame = self._retrieve(times_ns, None)
-            self._read_s = time.monotonic()
+            self._live_grabs.read_s = time.monotonic()
             if frame is not None:
                 return frame
             self.corrupt_frames += 1
-            if self._read_s > deadline_s:
+            if self._live_grabs.read_s > deadline_s:
                 break
         return None
-
-    def _grab_in_time(self) -> bool:
-        """Grab a frame of a live source; False where it has stopped."""
-        started_s = time.monotonic()
-        grabbed = self._capture.grab()
-        # After its timeout FFmpeg gives, as if it were new, the last frame that it had.
-        return grabbed and time.monotonic() - started_s < 0.9 * self._timeout_s
-
-    def _drain(self) -> bool:
-        """Pass over what waits in the buffers after a pause: it is as old as the pause.
-
-        A grab that returns at once took such a frame. One that had to wait took a new one, so
-        that the next is new as well.
-
-        Returns:
-            False where the source has stopped.
-        """
-        started_s = before_s = time.monotonic()
-        if started_s - self._read_s < STALE_AFTER_S:
-            return True
-        waited_s = 0.3 / (self.frame_rate_hz or 30.0)
-        while not self._closed and before_s - started_s < _MAX_DRAIN_S:
-            if not self._grab_in_time():
-                return False
-            now_s = time.monotonic()
-            if now_s - before_s > waited_s:
-                break
-            before_s = now_s
-        return True
 
     def _retrieve(self, times_ns: tuple[int, int], position_ms: float | None) -> Frame | None:
         retrieved, image = self._capture.retrieve()

@@ -133,9 +133,9 @@ def stale_jpeg(result: FrameResult | None, age_ms: float | None) -> bytes:
         OutputError: it cannot be encoded.
     """
     if result is None or age_ms is None:
-        dark = np.full((*_DARK_HW, 3), 24, np.uint8)
-        draw_caption(dark, "NO PICTURE")
-        return encode(".jpg", dark)
+        empty = np.full((*_DARK_HW, 3), 24, np.uint8)
+        draw_caption(empty, "NO PICTURE")
+        return encode(".jpg", empty)
     gray = cv2.cvtColor(_fitted(result.frame.image), cv2.COLOR_BGR2GRAY)
     dark = cv2.cvtColor(cv2.convertScaleAbs(gray, alpha=0.5), cv2.COLOR_GRAY2BGR)
     image = np.asarray(dark, np.uint8)

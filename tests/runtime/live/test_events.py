@@ -115,8 +115,8 @@ def test_the_file_of_events_has_them_as_lines(tmp_path: Path) -> None:
     file.close()
     log.emit("late", "after it was closed")
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
-    assert [json.loads(line)["kind"] for line in lines] == ["a"]
-    assert json.loads(lines[0])["message"] == "größer"
+    assert [json.loads(line)["kind"] for line in lines] == ["early", "a"]
+    assert json.loads(lines[1])["message"] == "größer"
 
 
 class TestControls:

@@ -149,13 +149,18 @@ def test_damaged_frames_are_counted_over_connections_and_said_once() -> None:
 
 
 def test_only_the_newest_frame_is_kept_and_drops_are_counted() -> None:
-    all_read = threading.Event()
-    with opened(Opener(FaultySource([HW] * 10 + [all_read.set]))) as source:
-        assert next_frame(source).index < 10
+    first_taken, all_read = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        first_taken.wait(PATIENCE_S)
+
+    script: list[object] = [HW, wait, *[HW] * 9, all_read.set]
+    with opened(Opener(FaultySource(script))) as source:
+        assert next_frame(source).index == 0
+        first_taken.set()
         assert all_read.wait(PATIENCE_S)
-        newest = next_frame(source)
-        assert newest.index == 9
-        assert source.drops in (7, 8)  # the first read took one of ten, the second the last
+        assert next_frame(source).index == 9
+        assert source.drops == 8
 
 
 def test_closing_ends_a_wait_for_a_source_that_is_away() -> None:

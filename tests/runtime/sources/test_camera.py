@@ -78,6 +78,11 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_name_longer_than_names_can_be_is_no_camera(devices: Path) -> None:
+    with pytest.raises(SourceError, match="there is no camera"):
+        open_source("/dev/v4l/by-id/" + "x" * 256)
+
+
 BY_ID = "/dev/v4l/by-id/usb-Wall_Cam-video-index0"
 
 

@@ -15,8 +15,10 @@ import pytest
 
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError
 from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources import pipeline_source
 from edgecrack.runtime.sources.gst_messages import failure, without_passwords
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.sources.pipeline_source import PipelineSource
 from tests.runtime.fakes import stream_threads
 
 PROGRAM = shutil.which("gst-launch-1.0")
@@ -89,6 +91,25 @@ def test_a_pipeline_is_a_live_source_and_leaves_nothing_behind() -> None:
     source.close()
     with pytest.raises(SourceError, match="closed"):
         source.read()
+
+
+@needs_gstreamer
+@pytest.mark.parametrize("was_read", [False, True])
+def test_a_read_long_after_close_says_so(was_read: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(LIVE)
+    if was_read:
+        source.read()
+    source.close()
+    monkeypatch.setattr(pipeline_source, "STALE_AFTER_S", 0.0)
+    with pytest.raises(SourceError, match="was closed"):
+        source.read()
+
+
+@needs_gstreamer
+def test_a_pipeline_that_no_process_can_be_given_is_refused() -> None:
+    with pytest.raises(SourceError, match="null byte"):
+        PipelineSource(["videotestsrc", "name=a\0b"], "gst://x")
+    assert stream_threads() == []
 
 
 @needs_gstreamer

@@ -18,7 +18,7 @@ import pytest
 
 from edgecrack.errors import SourceError
 from edgecrack.images import decode_image
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import HW
 from tests.runtime.sources.test_multipart import jpeg, plain
@@ -114,17 +114,28 @@ def test_damaged_pictures_are_counted_and_left_out() -> None:
     huge[place : place + 4] = b"\xff\xff\xff\xff"
     not_decodable = b"\xff\xd8\xff\xda\0\2 what \xff\xd9"
 
+    opened: list[Source] = []
+    bad = [plain(one) for one in (cut, b"text", bytes(huge), not_decodable)]
+    bad.append(b"--frame\r\nContent-Length: -1\r\n\r\n")
+
     def answer(handler: Handler) -> None:
         handler.begin()
-        for bad in (cut, b"text", bytes(huge), not_decodable):
-            handler.send(plain(jpeg(1)), plain(bad))
-        handler.send(b"--frame\r\nContent-Length: -1\r\n\r\n", plain(jpeg(2)))
+        handler.send(plain(jpeg(1)))
+        for number, part in enumerate(bad, 1):
+            handler.send(part, b"--frame")  # what ends a part is the next one
+            while not opened or opened[0].corrupt_frames < number:
+                if handler.end.wait(0.002):
+                    return
+            handler.send(plain(jpeg(1)).removeprefix(b"--frame"))
         handler.wait()
 
     with serving(answer) as address, open_source(address) as source:
-        frames = [source.read() for _ in range(5)]
-        assert source.corrupt_frames == 5
-    assert [one.index for one in frames if one is not None] == [0, 1, 2, 3, 4]
+        opened.append(source)
+        frames = [source.read()]
+        while source.corrupt_frames < 5:
+            frames.append(source.read())
+    assert [one.index for one in frames if one is not None] == list(range(len(frames)))
+    assert {one.jpeg for one in frames if one is not None} == {jpeg(1)}
 
 
 def test_a_turned_picture_is_turned_and_its_bytes_are_not_passed_on() -> None:
@@ -188,7 +199,9 @@ def test_a_camera_that_ends_the_stream_says_so(stream: bytes, reason: str) -> No
             source.read()
 
 
-def test_a_chunked_answer_is_read_too() -> None:
+def test_a_chunked_answer_is_read_without_waiting_for_the_next_chunk() -> None:
+    asked = threading.Semaphore(1)
+
     def answer(handler: Handler) -> None:
         handler.protocol_version = "HTTP/1.1"
         handler.send_response(200)
@@ -197,11 +210,15 @@ def test_a_chunked_answer_is_read_too() -> None:
         handler.end_headers()
         for index in range(5):
             data = plain(jpeg(index))
+            asked.acquire(timeout=10)
             handler.send(b"%x\r\n" % len(data) + data + b"\r\n")
         handler.wait()
 
     with serving(answer) as address, open_source(address) as source:
-        frames = [source.read() for _ in range(5)]
+        frames = [source.read()]
+        for _ in range(4):
+            asked.release()
+            frames.append(source.read())
     assert [one.jpeg for one in frames if one is not None] == [jpeg(index) for index in range(5)]
 
 

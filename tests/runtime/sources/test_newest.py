@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from dataclasses import replace
 
 import pytest
@@ -128,6 +129,20 @@ def test_an_error_of_the_source_is_raised_by_every_read_from_then_on() -> None:
                 newest.read(LONG_MS)
             with pytest.raises(SourceError, match="cable"):
                 newest.read_latest(LONG_MS)
+
+
+def test_an_error_that_is_raised_again_and_again_does_not_grow() -> None:
+    camera = StepCamera()
+    lengths = []
+    with opened(camera) as newest:
+        camera.fail(SourceError("the cable is out", "plug it in"))
+        for _ in range(20):
+            with pytest.raises(SourceError, match="cable") as caught:
+                newest.read(LONG_MS)
+            lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert lengths[-1] == lengths[0]
+    # Where it came from in the reading thread is still told.
+    assert any(step.name == "_run" for step in traceback.extract_tb(caught.value.__traceback__))
 
 
 def test_a_defect_of_the_source_is_not_lost_either() -> None:

@@ -11,8 +11,9 @@ import pytest
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.looped import LoopedSource
 from edgecrack.runtime.sources.options import Flip, SourceOptions
-from tests.runtime.fakes import picture, write_video
+from tests.runtime.fakes import ScriptedSource, picture, write_video
 
 
 def take(source: Source, count: int) -> list[Frame]:
@@ -96,6 +97,16 @@ def test_a_folder_of_damage_does_not_loop_for_ever(folder: Path) -> None:
                 source.read()
         with pytest.raises(SourceError, match="no frame any more"):
             source.read()
+
+
+@pytest.mark.parametrize("is_cut_short", [True, False])
+def test_a_loop_tells_that_its_recording_is_cut_short(is_cut_short: bool) -> None:
+    recording = ScriptedSource(3)
+    recording.is_cut_short = is_cut_short  # type: ignore[attr-defined]
+    with LoopedSource(lambda: recording) as source:
+        assert source.is_cut_short == is_cut_short
+    with LoopedSource(lambda: ScriptedSource(3)) as source:
+        assert not source.is_cut_short
 
 
 def test_what_is_live_cannot_begin_again() -> None:

@@ -42,6 +42,24 @@ def test_frames_are_new_from_the_first_on_and_in_order() -> None:
     assert resumed.index == 20
 
 
+def test_who_is_slower_than_the_camera_does_not_fall_behind() -> None:
+    with RtspServer(rate_hz=25) as server:
+        server.start(320, 240)
+        with open_source(server.url) as source:
+            ages, numbers = [], []
+            for _ in range(40):
+                taken = source.read()
+                assert taken is not None
+                ages.append(age_ms(taken))
+                numbers.append(read_numbers(taken.image)[0])
+                threading.Event().wait(0.08)  # two frame times: as long as two pictures take
+            passed_over = getattr(source, "passed_over", 0)
+    # In 40 reads a backlog would grow by 40 pictures, which is 1600 ms.
+    assert sorted(ages[-9:])[4] < sorted(ages[:9])[4] + 500
+    left_out = numbers[-1] - numbers[0] + 1 - len(numbers)
+    assert 20 <= left_out <= passed_over
+
+
 def test_a_camera_that_freezes_is_an_error_within_the_timeout() -> None:
     with RtspServer() as server:
         server.start()
