@@ -5,21 +5,14 @@ lz4: of JPEG and PNG little can be saved, so that speed decides; the zeros of po
 
 from __future__ import annotations
 
-import struct
 import zlib
 from dataclasses import dataclass, field
 
+from edgecrack.runtime.mcap_format import CHUNK_HEAD, LENGTH, MESSAGE_HEAD, RECORD_HEAD
 from edgecrack.runtime.recording.library import MessageIndex, Opcode, encoded, lz4
 
 # Where each message of a channel lies in its chunk: (log time, offset).
 Entries = dict[int, list[tuple[int, int]]]
-
-# Opcode and length of a record.
-RECORD = struct.Struct("<BQ")
-# Channel, sequence number, log time and publish time of a message.
-MESSAGE = struct.Struct("<HIQQ")
-# First and last log time, size and CRC-32 of the content, length of the compression's name.
-CHUNK = struct.Struct("<QQQII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +48,8 @@ class ChunkBuilder:
 
     def add(self, channel_id: int, sequence: int, time_ns: int, data: bytes) -> None:
         """Add one message."""
-        head = RECORD.pack(Opcode.MESSAGE, MESSAGE.size + len(data))
-        head += MESSAGE.pack(channel_id, sequence, time_ns, time_ns)
+        head = RECORD_HEAD.pack(Opcode.MESSAGE, MESSAGE_HEAD.size + len(data))
+        head += MESSAGE_HEAD.pack(channel_id, sequence, time_ns, time_ns)
         self._entries.setdefault(channel_id, []).append((time_ns, self.size))
         self._pieces += (head, data)
         self.size += len(head) + len(data)
@@ -77,7 +70,9 @@ def build_chunk(content: bytes, entries: Entries, compression: str) -> Chunk:
     stored: bytes = lz4.compress(content) if compression == "lz4" else content
     name = compression.encode()
     times_ns = [time_ns for messages in entries.values() for time_ns, _ in messages]
-    head = CHUNK.pack(min(times_ns), max(times_ns), len(content), zlib.crc32(content), len(name))
-    body = b"".join((head, name, struct.pack("<Q", len(stored)), stored))
-    record = RECORD.pack(Opcode.CHUNK, len(body)) + body
+    head = CHUNK_HEAD.pack(
+        min(times_ns), max(times_ns), len(content), zlib.crc32(content), len(name)
+    )
+    body = b"".join((head, name, LENGTH.pack(len(stored)), stored))
+    record = RECORD_HEAD.pack(Opcode.CHUNK, len(body)) + body
     return Chunk(record, compression, len(stored), len(content), entries)

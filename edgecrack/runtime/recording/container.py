@@ -16,9 +16,9 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from edgecrack.runtime.recording.chunk import RECORD, Chunk
+from edgecrack.runtime.mcap_format import MAGIC, RECORD_HEAD
+from edgecrack.runtime.recording.chunk import Chunk
 from edgecrack.runtime.recording.library import (
-    MAGIC,
     Attachment,
     AttachmentIndex,
     Channel,
@@ -165,7 +165,7 @@ class Container:
         offset_start = start + len(summary)
         summary += offsets
         # The checksum covers the footer up to itself.
-        footer = RECORD.pack(Opcode.FOOTER, 20) + struct.pack("<QQ", start, offset_start)
+        footer = RECORD_HEAD.pack(Opcode.FOOTER, 20) + struct.pack("<QQ", start, offset_start)
         checksum = zlib.crc32(footer, zlib.crc32(summary))
         return end + bytes(summary) + encoded(Footer(start, offset_start, checksum)) + MAGIC
 

@@ -1,21 +1,34 @@
 """Finishes what a killed process left behind, beside the recording that goes on.
 
-Each part is dealt with by itself; what cannot be recovered stays as it is, and is said.
+Each file is dealt with by itself; what cannot be recovered stays as it is, and is said. Of a
+recovery that was killed itself the half copy goes: what it was made of is still there.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecrack.errors import EdgecrackError
+from edgecrack.errors import EdgecrackError, first_line
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.recording.names import Part, PartNames
+from edgecrack.runtime.recording.part_file import lock
 from edgecrack.runtime.recording.recover import RecoveryReport, finish_leftover
+
+_LOG = logging.getLogger("edgecrack")
+# As `edgecrack.files.replacing` calls a file that is being written.
+_COPY = re.compile(r"\.edgecrack-[0-9a-f]{12}\.mcap", re.IGNORECASE)
+# A copy in progress is locked and grows; some file systems know no locks, so both must not be.
+_OLD_S = 600.0
 
 
 def recover_leftovers(names: PartNames, leftovers: Sequence[Part], events: EventLog) -> None:
-    """Recover parts that are not whole, except those being recorded; never raises for the disk."""
+    """Recover parts that are not whole, except those being recorded; never raises."""
+    remove_half_copies(names.folder, events)
     for part in leftovers:
         try:
             _say_done(events, finish_leftover(part.path, _free_name(names, part)))
@@ -25,6 +38,55 @@ def recover_leftovers(names: PartNames, leftovers: Sequence[Part], events: Event
             _say_failed(events, part.path, error.problem)
         except OSError as error:
             _say_failed(events, part.path, error.strerror or str(error))
+        except Exception as error:
+            _LOG.exception("the recovery failed")
+            _say_failed(events, part.path, first_line(error))
+
+
+def remove_half_copies(folder: Path, events: EventLog) -> None:
+    """Remove what a killed recovery has written so far; never raises."""
+    try:
+        found = sorted(path for path in folder.iterdir() if _COPY.fullmatch(path.name))
+    except OSError:
+        return  # the recording itself says what is wrong with its folder
+    for path in found:
+        try:
+            size = _remove_abandoned(path)
+        except FileNotFoundError:
+            continue  # another recorder was quicker
+        except OSError as error:
+            events.emit(
+                "recording.not_deleted",
+                f"the half copy {path} could not be removed: {error.strerror}",
+                "warning",
+                file=str(path),
+            )
+            continue
+        if size is not None:
+            events.emit(
+                "recording.cleaned",
+                f"{path.name}, the half copy of a recovery that was killed, was removed",
+                file=str(path),
+                bytes=size,
+            )
+
+
+def _remove_abandoned(path: Path) -> int | None:
+    """Remove a file that nobody writes any more; its size, None if it stays."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        lock(descriptor)
+        status = os.fstat(descriptor)
+        if time.time() - status.st_mtime < _OLD_S:
+            return None
+        path.unlink()
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(descriptor)
+    return status.st_size
 
 
 def _free_name(names: PartNames, part: Part) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from edgecrack.extras import require
 
 lz4 = require("lz4.frame", extra="record", purpose="a recording")
-zstandard = require("zstandard", extra="record", purpose="a recording")
+require("zstandard", extra="record", purpose="a recording")
 require("mcap.records", extra="record", purpose="a recording")
 
 from mcap.data_stream import ReadDataStream, RecordBuilder  # noqa: E402
@@ -30,10 +30,8 @@ from mcap.records import (  # noqa: E402
     Statistics,
     SummaryOffset,
 )
-from mcap.writer import MCAP0_MAGIC as MAGIC  # noqa: E402
 
 __all__ = [
-    "MAGIC",
     "Attachment",
     "AttachmentIndex",
     "Channel",
@@ -54,7 +52,6 @@ __all__ = [
     "SummaryOffset",
     "encoded",
     "lz4",
-    "zstandard",
 ]
 
 

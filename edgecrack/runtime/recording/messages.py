@@ -135,7 +135,7 @@ def position_messages(position: Position) -> Messages:
     return messages
 
 
-def diagnostics(time_ns: int, source: str, stats: StatsSnapshot, dropped: int) -> bytes:
+def diagnostics(time_ns: int, source: str, stats: StatsSnapshot, dropped: int, stale: int) -> bytes:
     """A diagnostic_msgs/msg/DiagnosticArray with every counter as a key and value.
 
     Args:
@@ -143,8 +143,13 @@ def diagnostics(time_ns: int, source: str, stats: StatsSnapshot, dropped: int) -
         source: name of the source, as hardware.
         stats: the counters.
         dropped: frames that this recording left out since the disk was too slow.
+        stale: those of them that it took, and that had grown too old by then.
     """
-    values = {**stats.to_dict(), "recording_dropped": dropped}
+    values = {
+        **stats.to_dict(),
+        "recording_dropped": dropped,
+        "recording_stale": stale,
+    }
     well = stats.source_state != "lost" and stats.shedding == "nothing"
     writer = CdrWriter()
     writer.header(time_ns, CAMERA)

@@ -10,11 +10,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from edgecrack.runtime.mcap_format import HEADER, MAGIC
+
 UNFINISHED = ".part"
 LIBRARY = "edgecrack"
-
-_MAGIC = b"\x89MCAP0\r\n"
-_HEADER_OPCODE = 1
 
 
 class Part(NamedTuple):
@@ -73,7 +72,7 @@ def written_by_edgecrack(path: Path) -> bool:
             head = file.read(256)
     except OSError:
         return False
-    if not head.startswith(_MAGIC) or head[8:9] != bytes([_HEADER_OPCODE]):
+    if not head.startswith(MAGIC) or head[8:9] != bytes([HEADER]):
         return False
     profile_end = 21 + int.from_bytes(head[17:21], "little")
     library = head[profile_end + 4 : profile_end + 4 + len(LIBRARY)]

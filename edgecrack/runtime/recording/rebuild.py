@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from edgecrack.runtime.recording.chunk import RECORD, Chunk, Entries, build_chunk
+from edgecrack.runtime.mcap_format import RECORD_HEAD
+from edgecrack.runtime.recording.chunk import Chunk, Entries, build_chunk
 from edgecrack.runtime.recording.container import Container
 from edgecrack.runtime.recording.library import (
     Attachment,
@@ -27,7 +28,7 @@ from edgecrack.runtime.recording.scan import (
     Lost,
     scan,
 )
-from edgecrack.runtime.recording.summary import read_summary
+from edgecrack.runtime.recording.summary import read_definitions
 
 RECOVERY_METADATA = "edgecrack_recovery"
 # Of a file whose own header is damaged.
@@ -54,7 +55,7 @@ class Rebuild:
         self._started = False
         self.bytes_lost = 0
         self.data_end = 0
-        summary = read_summary(file)
+        summary = read_definitions(file)
         for definition in summary or []:
             self._learn(definition)
         data_ends = False
@@ -132,12 +133,12 @@ class Rebuild:
 
     def _without(self, found: FoundChunk, unknown: set[int]) -> Chunk | None:
         """A chunk without the messages that nobody can decode, since their channel is lost."""
-        pieces: list[bytes] = []
+        pieces: list[memoryview] = []
         entries: Entries = {}
         size = 0
         for channel_id, messages in found.chunk.entries.items():
             for time_ns, position in messages:
-                length = RECORD.size + RECORD.unpack_from(found.content, position)[1]
+                length = RECORD_HEAD.size + RECORD_HEAD.unpack_from(found.content, position)[1]
                 if channel_id in unknown:
                     self.bytes_lost += length
                     continue

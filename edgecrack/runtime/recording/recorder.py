@@ -19,14 +19,16 @@ from pathlib import Path
 
 import cv2
 
-from edgecrack.errors import EdgecrackError, first_line
+from edgecrack.errors import EdgecrackError
 from edgecrack.files import make_folder, output_error
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.live.controls import RecordingStatus
 from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.recording.age_limit import AgeLimit
 from edgecrack.runtime.recording.backlog import Backlog
 from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.faults import described
 from edgecrack.runtime.recording.leftovers import recover_leftovers
 from edgecrack.runtime.recording.names import PartNames
 from edgecrack.runtime.recording.room import DiskRoom, free_bytes
@@ -69,6 +71,8 @@ class McapRecorder:
         events: hears of every part and fault, and is recorded.
         stats: the stream's counters, recorded once a second; None leaves them out.
         about: what to say of the recording in each part's metadata: model, source and the like.
+        max_age_ms: results of live sources that are older, counted from the grab, when their turn
+            comes are left out and counted; None records them at any age.
         active: record from the first result on; otherwise wait for `start`.
         free: bytes free on the disk of a folder; a test may give its own.
         clock: seconds, monotonic; a test may give its own.
@@ -86,6 +90,7 @@ class McapRecorder:
         events: EventLog,
         stats: Callable[[], StatsSnapshot] | None,
         about: Mapping[str, str],
+        max_age_ms: float | None = None,
         active: bool = True,
         free: Callable[[Path], int] = free_bytes,
         clock: Callable[[], float] = time.monotonic,
@@ -106,9 +111,10 @@ class McapRecorder:
         self._run_number = 1
         self._ended_run = 0
         self._backlog = Backlog(config.path.parent, events)
+        self._ages = AgeLimit(max_age_ms, events)
         self._inbox: Handoff[_Order] = Handoff(QUEUE_FRAMES)
         self._session = RecordingSession(
-            config, names, room, events, stats, about, lambda: self._backlog.count, clock
+            config, names, room, events, stats, about, lambda: self.dropped, self._ages, clock
         )
         self._unsubscribe = events.subscribe(self._session.hear)
         self._threads = [
@@ -125,8 +131,13 @@ class McapRecorder:
 
     @property
     def dropped(self) -> int:
-        """Frames left out since the disk was too slow."""
-        return self._backlog.count
+        """Frames left out since the disk was too slow, `stale` ones included."""
+        return self._backlog.count + self._ages.count
+
+    @property
+    def stale(self) -> int:
+        """Frames left out since they were too old when their turn came."""
+        return self._ages.count
 
     def write(self, result: FrameResult) -> None:
         """Take one result; ignored while nothing is recorded. Never raises for the disk."""
@@ -167,7 +178,12 @@ class McapRecorder:
         progress = self._session.progress
         with self._lock:
             return RecordingStatus(
-                self._active, progress.path, progress.parts, progress.bytes_written, self._problem
+                self._active,
+                progress.path,
+                progress.parts,
+                progress.bytes_written,
+                self._problem,
+                self.dropped,
             )
 
     def close(self) -> None:
@@ -203,8 +219,16 @@ class McapRecorder:
             return self._active and order.run == self._run_number
 
     def _serve_all(self) -> None:
-        while self._serve():
-            pass
+        """Serve to the end; nothing that goes wrong ends this thread before it, or in silence."""
+        while True:
+            try:
+                if not self._serve():
+                    return
+            except Exception as error:  # `_serve` deals with disks, so that this is a defect
+                self._give_up(error)
+                if self._closed:
+                    return
+                time.sleep(_POLL_S)  # a defect that stays must not take the machine
 
     def _serve(self) -> bool:
         """Carry out one order, and what is due; False when there will be none."""
@@ -216,21 +240,22 @@ class McapRecorder:
         except TimedOut:
             pass
         try:
-            if order is not None and order.result is not None:
-                if order.run > self._ended_run:
-                    self._session.take(order.result)
-            elif order is not None or not more:
-                self._end_run(order)
-            self._session.tick()
-        except (OSError, EdgecrackError, cv2.error) as error:
-            self._give_up(error)
+            self._carry_out(order, more)
         except Exception as error:
-            _LOG.exception("the recording failed")
             self._give_up(error)
-        if order is not None:
-            order.done.set()
+        finally:
+            if order is not None:
+                order.done.set()
         self._backlog.settle()
         return more
+
+    def _carry_out(self, order: _Order | None, more: bool) -> None:
+        if order is not None and order.result is not None:
+            if order.run > self._ended_run:
+                self._session.take(order.result)
+        elif order is not None or not more:
+            self._end_run(order)
+        self._session.tick()
 
     def _end_run(self, order: _Order | None) -> None:
         if order is not None:
@@ -239,16 +264,18 @@ class McapRecorder:
         self._session.finish()
 
     def _give_up(self, error: Exception) -> None:
-        """Stop recording because of an error; what is recorded is kept."""
+        """Stop recording because of an error; what is recorded is kept. Says it once."""
         torn = self._session.give_up()
-        if isinstance(error, OSError):
-            error = output_error(error.filename or self._folder, error)
-        problem = error.problem if isinstance(error, EdgecrackError) else first_line(error)
-        remedy = error.remedy if isinstance(error, EdgecrackError) else "report it as a defect"
+        problem, remedy = described(error, self._folder)
         with self._lock:
+            is_known = not self._active and self._problem == problem and torn is None
             self._active = False
             self._problem = problem
             self._ended_run = self._run_number
+        if is_known:
+            return
+        if not isinstance(error, OSError | EdgecrackError | cv2.error):
+            _LOG.error("the recording failed", exc_info=error)
         kept = f"; {torn} is not whole, recover it with: edgecrack recover {torn}" if torn else ""
         self._events.emit(
             "recording.stopped",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from edgecrack.errors import OutputError, SourceError
 from edgecrack.files import replacing
-from edgecrack.runtime.recording.library import MAGIC
+from edgecrack.runtime.mcap_format import MAGIC
 from edgecrack.runtime.recording.names import UNFINISHED
 from edgecrack.runtime.recording.part_file import PartFile, lock
 from edgecrack.runtime.recording.rebuild import Rebuild
@@ -177,7 +177,10 @@ def _check_magic(path: Path, file: BinaryIO) -> None:
 
 
 def _copy(file: BinaryIO, target: Path) -> Rebuild:
-    with replacing(target) as partial, partial.open("xb") as output:
+    with ExitStack() as kept, replacing(target) as partial, partial.open("xb") as output:
+        # Locked until it has its name, so that nobody takes it for a killed process's leftover.
+        kept.callback(os.close, os.dup(output.fileno()))
+        lock(output.fileno())
 
         def append(data: bytes) -> None:
             output.write(data)

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from edgecrack.runtime.recording.chunk import MESSAGE, RECORD
-from edgecrack.runtime.recording.library import MAGIC, McapRecord, Opcode
+from edgecrack.runtime.mcap_format import LARGEST_BYTES, MAGIC, MESSAGE_HEAD, RECORD_HEAD
+from edgecrack.runtime.recording.library import McapRecord, Opcode
 from edgecrack.runtime.recording.parsing import (
-    CHUNK_HEAD,
-    LARGEST_CHUNK,
     SMALL,
+    SMALLEST_CHUNK,
     FoundChunk,
     parse_chunk,
     parse_small,
@@ -103,7 +102,7 @@ def scan(file: BinaryIO) -> Iterator[Found]:
             position = end
             continue
         found: Found | None = None
-        if end <= size and end - position <= LARGEST_CHUNK:
+        if end <= size and end - position <= LARGEST_BYTES:
             found = _parse(opcode, _read(file, position, end - position))
         if found is None:
             torn_index = opcode == Opcode.MESSAGE_INDEX and end > size
@@ -122,11 +121,11 @@ def _parse(opcode: int, record: bytes) -> Found | None:
     """
     if opcode == Opcode.CHUNK:
         return parse_chunk(record)
-    content = record[RECORD.size :]
+    content = record[RECORD_HEAD.size :]
     if opcode == Opcode.MESSAGE:
-        if len(content) < MESSAGE.size:
+        if len(content) < MESSAGE_HEAD.size:
             return None
-        channel_id, _, time_ns, _ = MESSAGE.unpack_from(content)
+        channel_id, _, time_ns, _ = MESSAGE_HEAD.unpack_from(content)
         return FoundMessage(channel_id, time_ns, record)
     if opcode in SMALL:
         small = parse_small(opcode, content)
@@ -136,15 +135,15 @@ def _parse(opcode: int, record: bytes) -> Found | None:
 
 def _outline(file: BinaryIO, position: int, size: int) -> tuple[int, int]:
     """Opcode and end of the record at a place; opcode 0 and an end behind the file if cut."""
-    head = _read(file, position, RECORD.size)
-    if len(head) < RECORD.size:
+    head = _read(file, position, RECORD_HEAD.size)
+    if len(head) < RECORD_HEAD.size:
         return 0, size + 1
-    opcode, length = RECORD.unpack(head)
-    return opcode, position + RECORD.size + length
+    opcode, length = RECORD_HEAD.unpack(head)
+    return opcode, position + RECORD_HEAD.size + length
 
 
 def _is_data_end(file: BinaryIO, position: int, end: int, size: int) -> bool:
-    if end - position != RECORD.size + 4:
+    if end - position != RECORD_HEAD.size + 4:
         return False
     return end >= size or _outline(file, end, size)[0] in (*_AFTER_DATA, 0)
 
@@ -164,11 +163,11 @@ def _next_record(file: BinaryIO, position: int, end: int, size: int) -> int:
 def _find_chunk(file: BinaryIO, start: int, size: int) -> int:
     """The first whole chunk with a checksum at or behind a place; the file's size if none."""
     for base in range(start, size, _WINDOW):
-        window = _read(file, base, _WINDOW + CHUNK_HEAD)
+        window = _read(file, base, _WINDOW + SMALLEST_CHUNK)
         for match in _CHUNK_BEGINS.finditer(window, 0):
             position = base + match.start()
             _, end = _outline(file, position, size)
-            if end > size or end - position > LARGEST_CHUNK:
+            if end > size or end - position > LARGEST_BYTES:
                 continue
             chunk = parse_chunk(_read(file, position, end - position), need_checksum=True)
             if chunk is not None:

@@ -18,6 +18,7 @@ from edgecrack.errors import OutputError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.recording import messages, schemas
+from edgecrack.runtime.recording.age_limit import AgeLimit
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.names import PartNames
 from edgecrack.runtime.recording.part_writer import CHUNK_BYTES, PartWriter
@@ -49,6 +50,7 @@ class RecordingSession:
         stats: the stream's counters; None leaves them out.
         about: what to say of the recording in each part.
         dropped: how many frames were left out so far.
+        ages: refuses results that are too old.
         clock: seconds, monotonic.
     """
 
@@ -61,6 +63,7 @@ class RecordingSession:
         stats: Callable[[], StatsSnapshot] | None,
         about: Mapping[str, str],
         dropped: Callable[[], int],
+        ages: AgeLimit,
         clock: Callable[[], float],
     ) -> None:
         self._config = config
@@ -70,6 +73,7 @@ class RecordingSession:
         self._stats = stats
         self._about = dict(about)
         self._dropped = dropped
+        self._ages = ages
         self._clock = clock
         self._part: PartWriter | None = None
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
@@ -83,16 +87,21 @@ class RecordingSession:
             self._heard.append(event)
 
     def take(self, result: FrameResult) -> None:
-        """Record one result, in a new part if it is time for one.
+        """Record one result, in a new part if it is time for one; nothing if it is too old.
 
         Raises:
             OSError: the disk failed.
             OutputError: the disk is nearly full, or the frame cannot be encoded.
         """
+        if self._ages.refuses(result.frame):
+            return
         found = messages.frame_messages(result)
         if self._part is not None and self._is_over(self._part):
             self.finish()
         part = self._part or self._open()
+        # The end of one part and the start of another wait for the disk.
+        if self._ages.refuses(result.frame):
+            return
         for topic, data in found:
             part.add(topic, result.frame.capture_time_ns, data)
         self._add_events(part)
@@ -139,7 +148,7 @@ class RecordingSession:
         self._close(part)
 
     def give_up(self) -> str | None:
-        """Make of the part in progress what can be made of it; never raises for the disk.
+        """Make of the part in progress what can be made of it; never raises.
 
         Returns:
             The part if it could not be made whole.
@@ -147,14 +156,19 @@ class RecordingSession:
         part = self._part
         if part is None:
             return None
-        with suppress(OSError):
-            part.write_out()
+        # Whatever went wrong may go wrong again: the disk, and memory just as well.
         try:
+            with suppress(Exception):
+                part.write_out()
             self._close(part)
-        except OSError:
-            part.abandon()
-            self._part = None
+        except Exception as error:
+            if not isinstance(error, OSError):
+                _LOG.exception("the part cannot be finished")
+            with suppress(Exception):
+                part.abandon()
             return part.path
+        finally:
+            self._part = None
         return None
 
     def _open(self) -> PartWriter:
@@ -218,5 +232,5 @@ class RecordingSession:
             return
         time_ns = time.time_ns()
         source = self._about.get("source", "")
-        data = messages.diagnostics(time_ns, source, stats, self._dropped())
+        data = messages.diagnostics(time_ns, source, stats, self._dropped(), self._ages.count)
         part.add(schemas.STATS, time_ns, data)

@@ -29,7 +29,7 @@ from edgecrack.runtime.sources.cdr import (
 )
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.mcap_file import McapFile, Message
-from edgecrack.runtime.sources.mcap_topics import choose_image_topic
+from edgecrack.runtime.sources.mcap_topics import choose_image_topic, recovery_remedy
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.ros_images import (
     ENCODINGS,
@@ -86,9 +86,10 @@ class McapSource(ClosesItself):
         if self.is_cut_short:
             _LOG.warning(
                 "%s has no end: its recorder was killed, or it was not copied whole; "
-                "the %d images before that are read",
+                "the %d images before that are read; make it whole with: edgecrack recover %s",
                 self.name,
                 self.frame_count,
+                self.name,
             )
 
     @property
@@ -140,7 +141,7 @@ class McapSource(ClosesItself):
         damaged = f"; {self.corrupt_frames} are damaged" if self.corrupt_frames else ""
         raise SourceError(
             f"{self.name} holds no whole image on {self.topic}{damaged}",
-            "check the recording with `mcap doctor`, or give another one",
+            recovery_remedy(self._file) or "give another one",
         )
 
     def _next_frame(self) -> Frame | None:

@@ -10,14 +10,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from edgecrack.runtime.mcap_format import CHUNK, MESSAGE, MESSAGE_HEAD, DamagedRecordError
 from edgecrack.runtime.sources.mcap_index import Channel, Region, Schema, read_index
-from edgecrack.runtime.sources.mcap_records import (
-    CHUNK,
-    MESSAGE,
-    MESSAGE_HEAD,
-    DamagedRecordError,
-    RecordFile,
-)
+from edgecrack.runtime.sources.mcap_records import RecordFile
 
 
 class Message(NamedTuple):

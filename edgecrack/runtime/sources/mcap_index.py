@@ -8,32 +8,28 @@ to where it is not whole any more. Must not know what messages mean.
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from edgecrack.extras import require
-from edgecrack.runtime.sources.mcap_records import (
+from edgecrack.runtime.mcap_format import (
     CHANNEL,
     CHUNK,
     DATA_END,
     FOOTER,
     INDEX_HEAD,
+    LARGEST_BYTES,
     MAGIC,
-    MAX_BYTES,
     MESSAGE,
     MESSAGE_HEAD,
     MESSAGE_INDEX,
     RECORD_HEAD,
     SCHEMA,
     DamagedRecordError,
-    Record,
-    RecordFile,
+    read_summary,
 )
-
-_ENDING = struct.Struct("<BQQQI8s")
+from edgecrack.runtime.sources.mcap_records import Record, RecordFile
 
 
 class Channel(NamedTuple):
@@ -106,19 +102,9 @@ def read_index(file: RecordFile) -> McapIndex:
 
 def _of_summary(file: RecordFile) -> McapIndex | None:
     """By the summary; None where that is not whole."""
-    start = file.size - _ENDING.size
-    if start < len(MAGIC):
-        return None
-    opcode, length, summary_start, _, checksum, magic = _ENDING.unpack(file.at(start, _ENDING.size))
-    if (opcode, length, magic) != (FOOTER, 20, MAGIC):
-        return None
-    if not len(MAGIC) <= summary_start < start <= summary_start + MAX_BYTES:
-        return None
-    summary = file.at(summary_start, file.size - summary_start)
-    if checksum not in (0, zlib.crc32(summary[: -len(MAGIC) - 4])):
-        return None
-    records = _parsed(summary)
-    return None if records is None else _of_records(records, summary_start)
+    summary = read_summary(file.size, file.at)
+    records = None if summary is None else _parsed(summary.data)
+    return None if summary is None or records is None else _of_records(records, summary.start)
 
 
 def _of_records(records: list[Any], summary_start: int) -> McapIndex | None:
@@ -169,7 +155,7 @@ class _Scan:
                 chunk, indexes = record, {}
             elif record.opcode == MESSAGE and record.length >= MESSAGE_HEAD.size:
                 self._add_message(record)
-            elif record.opcode in (SCHEMA, CHANNEL) and record.length <= MAX_BYTES:
+            elif record.opcode in (SCHEMA, CHANNEL) and record.length <= LARGEST_BYTES:
                 self._add_definition(record.opcode, file.content(record))
         if chunk is not None:
             self._add_chunk(chunk, {})  # its indexes may be cut: its content tells

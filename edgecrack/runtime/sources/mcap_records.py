@@ -1,7 +1,7 @@
 """The bytes of an MCAP file: records one after another, and what is inside a chunk.
 
 What is not whole is an error here, and its reader's to count; a damaged length never makes this
-read or unpack more than 1 GiB. Knows the container (https://mcap.dev/spec); must not know what
+read or unpack more than 1 GiB. Knows where records are; must not know what
 messages mean.
 """
 
@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecrack.errors import SourceError
-from edgecrack.extras import require
-
-MAGIC = b"\x89MCAP0\r\n"
-FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, DATA_END = 2, 3, 4, 5, 6, 7, 15
-MAX_BYTES = 2**30
-RECORD_HEAD = struct.Struct("<BQ")
-MESSAGE_HEAD = struct.Struct("<HIQQ")
-INDEX_HEAD = struct.Struct("<HI")
-_CHUNK_HEAD = struct.Struct("<QQQII")
-_LENGTH = struct.Struct("<Q")
-
-
-class DamagedRecordError(ValueError):
-    """A record's bytes are not what was written."""
+from edgecrack.runtime.mcap_format import (
+    INDEX_HEAD,
+    LARGEST_BYTES,
+    MAGIC,
+    MESSAGE_INDEX,
+    RECORD_HEAD,
+    DamagedRecordError,
+    records_inside,
+    unpack_chunk,
+)
 
 
 class Record(NamedTuple):
@@ -109,7 +104,7 @@ class RecordFile:
         Raises:
             DamagedRecordError: it claims to be larger than 1 GiB.
         """
-        if record.length > MAX_BYTES:
+        if record.length > LARGEST_BYTES:
             raise DamagedRecordError("its length is damaged")
         return self.at(record.place, record.length)
 
@@ -119,22 +114,16 @@ class RecordFile:
         Raises:
             DamagedRecordError: it is damaged; what could be told from the rest was given.
         """
-        content = _unpacked(self.content(chunk))
-        place = 0
-        while place < len(content):
-            if place + RECORD_HEAD.size > len(content):
-                raise DamagedRecordError("a record in it is cut short")
-            opcode, length = RECORD_HEAD.unpack_from(content, place)
-            place += RECORD_HEAD.size
-            if place + length > len(content):
-                raise DamagedRecordError("a record in it is cut short")
-            yield opcode, content[place : place + length]
-            place += length
+        for opcode, _, content in records_inside(unpack_chunk(self.content(chunk)).content):
+            yield opcode, content
 
     def index_times(self, place: int) -> list[int]:
         """Log times in the message index at a place; none where there is no index."""
         for record in self.walk(place, self.size):
-            if record.opcode != MESSAGE_INDEX or not INDEX_HEAD.size <= record.length <= MAX_BYTES:
+            if (
+                record.opcode != MESSAGE_INDEX
+                or not INDEX_HEAD.size <= record.length <= LARGEST_BYTES
+            ):
                 break
             entries = self.content(record)[INDEX_HEAD.size :]
             whole = entries[: len(entries) // 16 * 16]
@@ -149,36 +138,3 @@ class RecordFile:
                 f"{self.path} is not an MCAP recording",
                 "give one that ros2 bag (storage mcap), Foxglove or edgecrack wrote",
             )
-
-
-def _unpacked(chunk: bytes) -> memoryview:
-    try:
-        _, _, size, checksum, name_length = _CHUNK_HEAD.unpack_from(chunk)
-        place = _CHUNK_HEAD.size + name_length
-        name = chunk[_CHUNK_HEAD.size : place].decode()
-        (length,) = _LENGTH.unpack_from(chunk, place)
-    except (struct.error, ValueError) as error:
-        raise DamagedRecordError("the chunk's head is damaged") from error
-    packed = memoryview(chunk)[place + _LENGTH.size :]
-    if length > len(packed) or size > MAX_BYTES:
-        raise DamagedRecordError("the chunk's size is damaged")
-    content = _decompressed(packed[:length], name, size)
-    if len(content) != size or (checksum and zlib.crc32(content) != checksum):
-        raise DamagedRecordError("the chunk's checksum differs")
-    return memoryview(content)
-
-
-def _decompressed(packed: memoryview, compression: str, size: int) -> bytes | memoryview:
-    """At most one byte more than `size`, whatever is packed in it."""
-    if compression == "":
-        return packed
-    if compression not in ("lz4", "zstd"):
-        raise DamagedRecordError(f"its compression is {compression[:40]!r}")
-    module = {"lz4": "lz4.frame", "zstd": "zstandard"}[compression]
-    library = require(module, extra="record", purpose=f"a recording compressed with {compression}")
-    try:
-        if compression == "lz4":
-            return bytes(library.LZ4FrameDecompressor().decompress(packed, size + 1))
-        return bytes(library.ZstdDecompressor().stream_reader(packed).read(size + 1))
-    except Exception as error:  # each library has its own
-        raise DamagedRecordError(f"the chunk cannot be unpacked: {error}") from error

@@ -70,6 +70,13 @@ def _not_an_image_topic(file: McapFile, wanted: str, others: list[str]) -> Sourc
     return SourceError(f"{file.path} has no topic {wanted}", remedy)
 
 
+def recovery_remedy(file: McapFile) -> str | None:
+    """What to do about a file that is not whole; None for one that is."""
+    if not (file.is_cut_short or file.lost_messages):
+        return None
+    return f"make what is left of it whole with: edgecrack recover {file.path}"
+
+
 def _no_images(file: McapFile) -> SourceError:
     for channel in file.channels.values():
         name = file.schema_of(channel).name.lower()
@@ -83,7 +90,7 @@ def _no_images(file: McapFile) -> SourceError:
     held = f"; its topics are {', '.join(topics[:8])}" if topics else ""
     return SourceError(
         f"{file.path} holds no images{held}",
-        "give a recording with sensor_msgs/msg/CompressedImage or Image",
+        recovery_remedy(file) or "give a recording with sensor_msgs/msg/CompressedImage or Image",
     )
 
 

@@ -95,10 +95,13 @@ class Access:
         return hmac.new(key, message, hashlib.sha256).hexdigest()
 
     def _locked(self, address: str, now_s: float) -> bool:
+        """Whether an address must wait: for its own wrong tokens, or, if it has any, for all."""
         mine, everyones = self._failures.get(address, deque()), self._all_failures
+        # Who never gave a wrong token is not locked out by those who do.
+        counted = (mine, everyones) if mine else (mine,)
         return any(
             len(failures) == failures.maxlen and now_s - failures[0] < TRIES_WINDOW_S
-            for failures in (mine, everyones)
+            for failures in counted
         )
 
 

@@ -6,6 +6,7 @@ the file system: findings are numbers, and a snapshot's path is chosen by the st
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -116,7 +117,11 @@ class Api:
     async def set_threshold(self, request: Request) -> Response:
         """`{"threshold": 0.4}`: decide by another threshold."""
         threshold = member(await read_json(request), "threshold", (int, float))
-        self._context.controls.set_threshold(float(threshold), WHO)
+        try:
+            value = float(threshold)
+        except OverflowError:  # a whole number of hundreds of digits
+            value = math.inf
+        self._context.controls.set_threshold(value, WHO)
         return await self._switched()
 
     async def pause(self, request: Request) -> Response:

@@ -58,7 +58,7 @@ async def read_json(request: Request) -> dict[str, Any]:
         value = json.loads(body or b"{}")
     except TooLongError:
         raise HTTPException(413, "the request is too long") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(400, "the request is not JSON") from None
     if not isinstance(value, dict):
         raise HTTPException(400, "the request is not a JSON object")

@@ -44,7 +44,10 @@ class Login:
             body = await read_body(request)
         except TooLongError:
             return self.refuse(request, "wrong")
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+        try:
+            fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+        except ValueError:  # more fields than the form has
+            return self.refuse(request, "wrong")
         given = fields.get("token", [""])[0].strip()
         verdict = self.access.try_token(given, client_address(request))
         if verdict != "right":

@@ -51,6 +51,7 @@ def recording(
     clock: Callable[[], float] = time.monotonic,
     disk: Callable[[Path], int] | None = None,
     active: bool = True,
+    max_age_ms: float | None = None,
     **settings: Any,
 ) -> Iterator[McapRecorder]:
     recorder = McapRecorder(
@@ -58,6 +59,7 @@ def recording(
         events=(heard or Heard()).log,
         stats=None,
         about={"model": "bright"},
+        max_age_ms=max_age_ms,
         active=active,
         free=disk or Disk(),
         clock=clock,

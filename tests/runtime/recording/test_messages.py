@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from mcap_ros2.decoder import DecoderFactory
 from rosbags.typesys import Stores, get_typestore
 
 from edgecrack.runtime.frame import FrameResult, Region
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.events import Event, EventLog, Level
 from edgecrack.runtime.position.pose import Position
 from edgecrack.runtime.recording import messages, schemas
 from edgecrack.runtime.recording.config import RecordingConfig
@@ -173,10 +173,27 @@ def test_stats_and_events(tmp_path: Path) -> None:
     assert values["drops"] == "0"
     assert values["source_state"] == "connecting"
     assert values["recording_dropped"] == "0"
+    assert values["recording_stale"] == "0"
     log = of_topic(read, "/edgecrack/events")[0]
     assert (log.level, log.function) == (20, "recording.part")
     assert "run_0001.mcap" in log.msg
     assert log.stamp.nanosec == 123_456_794
+
+
+@pytest.mark.parametrize(
+    ("level", "constant"),
+    [("detail", "DEBUG"), ("info", "INFO"), ("warning", "WARN"), ("error", "ERROR")],
+)
+def test_every_level_of_an_event_is_one_of_ros(level: Level, constant: str) -> None:
+    humble = get_typestore(Stores.ROS2_HUMBLE)
+    event = Event(CAPTURE_NS, level, "stream.x", "said")
+    log: Any = humble.deserialize_cdr(messages.log(event), "rcl_interfaces/msg/Log")
+    assert log.level == getattr(log, constant)
+
+
+def test_no_level_of_an_event_is_forgotten() -> None:
+    for level in get_args(Level):
+        assert messages.log(Event(CAPTURE_NS, level, "stream.x", "said"))
 
 
 def test_the_part_says_what_made_it(tmp_path: Path) -> None:

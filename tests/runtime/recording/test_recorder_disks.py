@@ -12,7 +12,9 @@ import pytest
 
 from edgecrack.runtime.recording import recorder as recorder_module
 from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.part_writer import PartWriter
 from edgecrack.runtime.recording.recorder import McapRecorder
+from edgecrack.runtime.recording.session import RecordingSession
 from tests.runtime.fakes import stream_threads
 from tests.runtime.recording.reading import (
     Heard,
@@ -187,6 +189,65 @@ def test_a_write_that_fails(
         assert pictures(tmp_path) == times([result(0), result(1)])
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("a defect"), ValueError("closed")])
+@pytest.mark.parametrize("failing", ["write_out", "write_out finish", "write_out finish abandon"])
+def test_an_error_that_comes_again_while_giving_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, failing: str
+) -> None:
+    """No error of any kind ends the thread: the recording stops, is said, and can begin again."""
+
+    def fail(part: PartWriter) -> None:
+        raise error
+
+    heard = Heard()
+    with recording(tmp_path, heard) as recorder:
+        recorder.write(result(0))
+        wait_for_pictures(tmp_path, 1)
+        with monkeypatch.context() as patch:
+            for name in failing.split():
+                patch.setattr(PartWriter, name, fail)
+            recorder.write(result(1))
+            wait_until(lambda: "recording.stopped" in heard.kinds(), "the stop")
+            problem = recorder.status().problem or ""
+            assert problem == (str(error) or "the machine is out of memory")
+            assert not recorder.status().active
+            for index in range(2, 60):
+                recorder.write(result(index))
+        [event] = heard.of("recording.stopped")
+        assert event.level == "error"
+        assert ("edgecrack recover" in event.message) == ("finish" in failing)
+        recorder.start()
+        recorder.write(result(70))
+        wait_for_pictures(tmp_path, 2)
+        assert recorder.status().problem is None
+        assert "recording.behind" not in heard.kinds()
+    assert frame_times(tmp_path / "run_0002.mcap") == times([result(70)])
+
+
+def test_an_error_outside_of_the_work_itself_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, calls = Heard(), []
+
+    def fail(session: RecordingSession) -> float:
+        calls.append(session)
+        raise RuntimeError("a defect")
+
+    with recording(tmp_path, heard) as recorder:
+        recorder.write(result(0))
+        wait_for_pictures(tmp_path, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(RecordingSession, "due_in_s", fail)
+            wait_until(lambda: len(calls) > 4, "some errors")
+            assert recorder.status().problem == "a defect"
+            for index in range(1, 60):
+                recorder.write(result(index))
+        assert len(heard.of("recording.stopped")) == 1
+        recorder.start()
+        recorder.write(result(70))
+    assert pictures(tmp_path) == times([result(0), result(70)])
+
+
 def test_a_full_disk_that_only_a_write_notices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +304,7 @@ def test_a_slow_disk_drops_live_frames_and_holds_up_nothing(
             recorder.write(one)
         assert time.monotonic() - before_s < 10
         assert recorder.dropped == 99 - recorder_module.QUEUE_FRAMES
+        assert recorder.status().dropped == recorder.dropped
         assert heard.kinds().count("recording.behind") == 1
         disk.let_go.set()
         wait_until(lambda: "recording.caught_up" in heard.kinds(), "the end of the episode")

@@ -6,6 +6,9 @@ import fcntl
 import os
 import random
 import struct
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from mcap.reader import make_reader
@@ -21,6 +25,7 @@ from mcap.writer import CompressionType, Writer
 from edgecrack.errors import EdgecrackError, OutputError, SourceError
 from edgecrack.runtime.live.events import Event
 from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.library import lz4
 from edgecrack.runtime.recording.messages import log
 from edgecrack.runtime.recording.names import PartNames
 from edgecrack.runtime.recording.part_writer import PartWriter
@@ -34,7 +39,9 @@ from tests.runtime.recording.reading import (
     read_with_mcap,
     read_with_rosbags,
     result,
+    wait_until,
 )
+from tests.runtime.recording.recorders import recording
 
 Messages = list[tuple[str, int, bytes]]
 MAGIC = b"\x89MCAP0\r\n"
@@ -415,6 +422,109 @@ def test_a_leftover_cut_anywhere_is_finished(tmp_path: Path) -> None:
         else:
             assert len(read_with_mcap(target)) == report.messages > 0
             target.unlink()
+
+
+def half_copy(folder: Path, digits: str, age_s: float) -> Path:
+    path = folder / f".edgecrack-{digits}.mcap"
+    path.write_bytes(MAGIC + bytes(100))
+    moment_s = time.time() - age_s
+    os.utime(path, (moment_s, moment_s))
+    return path
+
+
+def test_a_new_recording_removes_what_a_killed_recovery_left(tmp_path: Path) -> None:
+    abandoned = [half_copy(tmp_path, digits, 7200) for digits in ("0123456789ab", "ffffffffffff")]
+    kept = [
+        half_copy(tmp_path, "111111111111", 10),  # may be in progress, where nothing can be locked
+        half_copy(tmp_path, "222222222222", 7200),  # in progress: locked below
+        half_copy(tmp_path, "robot", 7200),
+        written(tmp_path, b"", ".edgecrack-0123456789ab.png"),
+        tmp_path / ".edgecrack-333333333333.mcap",
+    ]
+    (tmp_path / "diary").write_text("precious")
+    kept[-1].symlink_to(tmp_path / "diary")
+    heard = Heard()
+    with kept[1].open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with recording(tmp_path, heard):
+            wait_until(lambda: len(heard.of("recording.cleaned")) == 2, "the removal")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "diary"])
+    said = [event.data for event in heard.of("recording.cleaned")]
+    assert said == [{"file": str(path), "bytes": 108} for path in abandoned]
+
+
+def test_a_copy_in_progress_is_locked_until_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, foreign()[:-40])
+    locked: list[bool] = []
+    real = Path.replace
+
+    def replace(partial: Path, target: Path) -> Path:
+        with partial.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked.append(False)
+            except BlockingIOError:
+                locked.append(True)
+        return real(partial, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    recover(path)
+    assert locked == [True]
+    with (tmp_path / "run_recovered.mcap").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and no longer
+
+
+def test_a_recovery_that_fails_of_any_error_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = ours(tmp_path, finish=False)
+
+    def fail(path: Path, target: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("edgecrack.runtime.recording.leftovers.finish_leftover", fail)
+    heard = Heard()
+    with recording(tmp_path, heard):
+        wait_until(lambda: "recording.unrecoverable" in heard.kinds(), "the failure")
+    assert left.exists()
+
+
+BOMB_BYTES = 400_000_000
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_a_chunk_that_unpacks_to_more_than_it_says_takes_no_memory(
+    tmp_path: Path, compression: str
+) -> None:
+    """A few kB that would fill a robot's memory; the other chunks are kept."""
+    data = foreign()
+    stored = {"lz4": lz4.compress, "zstd": zstandard.compress}[compression](bytes(BOMB_BYTES))
+    head = struct.pack("<QQQII", 1, 2, 1000, 7, len(compression)) + compression.encode()
+    body = head + struct.pack("<Q", len(stored)) + stored
+    _, end = chunk_spans(data)[0]
+    bomb = struct.pack("<BQ", 6, len(body)) + body
+    path = written(tmp_path, data[:end] + bomb + data[end:])
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from edgecrack.runtime.recording.recover import recover\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = peak()\n"
+        "report = recover(Path(sys.argv[1]))\n"
+        "print(report.messages, report.bytes_lost, peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[3],
+    )
+    messages, bytes_lost, taken = map(int, done.stdout.split())
+    assert (messages, bytes_lost) == (12, len(bomb))
+    assert taken < BOMB_BYTES / 4
 
 
 def test_a_new_recording_recovers_the_leftovers_of_its_name(tmp_path: Path) -> None:

@@ -336,3 +336,28 @@ def test_a_cut_recording_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureF
     assert 0 < len(frames) < 9
     assert len(caplog.records) == 1
     assert "has no end" in caplog.messages[0]
+    assert f"edgecrack recover {path}" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_recording_that_can_be_recovered_is_refused_with_the_command(
+    tmp_path: Path, cut: bool
+) -> None:
+    """Cut within its first chunk, and with every chunk damaged."""
+    path = bags.write_mcap(tmp_path / "run.mcap", images(3))
+    data = bytearray(path.read_bytes())
+    for index in range(3):
+        place = data.index(jpeg_of(picture(index)))
+        data[place + 40] ^= 0xFF
+    path.write_bytes(data[: data.index(b"JFIF") + 100] if cut else data)
+    with pytest.raises(SourceError) as caught:
+        opened(path)
+    assert f"edgecrack recover {path}" in caught.value.remedy
+
+
+def test_nothing_can_be_recovered_of_a_whole_recording(tmp_path: Path) -> None:
+    broken = [("/a", index, JPEG, bags.compressed(b"noise" * 50)) for index in range(1, 4)]
+    for entries in (broken, [("/a", 1, "nav_msgs/msg/Odometry", bags.odometry((0, 0, 0)))]):
+        path = bags.write_mcap(tmp_path / "run.mcap", entries)
+        with pytest.raises(SourceError, match=r"give (another one|a recording with)"):
+            opened(path)

@@ -48,10 +48,13 @@ def test_too_many_wrong_tokens_have_to_wait(access: Access, clock: Clock) -> Non
     assert access.try_token("correct-horse", "a") == "right"
 
 
-def test_many_addresses_do_not_help_to_guess(access: Access) -> None:
+def test_many_addresses_help_little_to_guess_and_lock_nobody_else_out(access: Access) -> None:
     for number in range(TRIES_OF_ALL):
         assert access.try_token("wrong", f"address {number}") == "wrong"
-    assert access.try_token("wrong", "yet another") == "wait"
+    assert access.try_token("wrong", "address 7") == "wait"
+    assert access.try_token("correct-horse", "the owner's") == "right"
+    assert access.try_token("wrong", "yet another") == "wrong"
+    assert access.try_token("correct-horse", "yet another") == "wait"
 
 
 def test_addresses_are_forgotten_before_they_fill_the_memory(clock: Clock) -> None:

@@ -123,6 +123,13 @@ def test_signing_in_by_the_form(closed: LiveServer) -> None:
         assert http.get("").status_code == 200
 
 
+def test_a_form_with_too_many_fields_is_no_defect(closed: LiveServer) -> None:
+    fields = "&".join(f"f{number}=1" for number in range(20))
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = httpx.post(f"{closed.url}login", content=fields, headers=kind)
+    assert answer.status_code == 401
+
+
 def test_guessing_has_to_wait_but_sessions_go_on(closed: LiveServer) -> None:
     with client(closed) as known, client(closed) as guesser:
         known.get("", params={"token": TOKEN})

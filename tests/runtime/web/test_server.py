@@ -101,6 +101,8 @@ def test_switches_reach_the_stream(tmp_path: Path) -> None:
         ("threshold", b'{"threshold": 0}', 400),
         ("threshold", b'{"threshold": 1}', 400),
         ("threshold", b'{"threshold": NaN}', 400),
+        ("threshold", b'{"threshold": ' + b"9" * 400 + b"}", 400),
+        ("threshold", b"[" * 4000, 400),
         ("threshold", b'{"threshold": true}', 400),
         ("threshold", b'{"threshold": "0.4"}', 400),
         ("threshold", b'{"threshold": null}', 400),
