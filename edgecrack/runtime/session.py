@@ -123,7 +123,7 @@ def open_session(
 
 def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dict[str, str]:
     return {
-        "edgecrack": __version__,
+        "version": __version__,
         "model": detector.model_name,
         "model_sha256": detector.runner.spec.sha256,
         "threshold": f"{detector.threshold:g}",

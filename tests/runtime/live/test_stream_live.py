@@ -1,0 +1,179 @@
+"""`edgecrack stream` on live sources, as a process of its own: waiting, stopping, refusing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PATIENCE_S = 60.0
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "edgecrack", "stream", "--threads", "1", *map(str, words)]
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words), cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+
+
+@contextmanager
+def running(*words: object) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command(*words),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background ignores SIGINT, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.05)
+
+
+def events(out: Path) -> list[dict[str, object]]:
+    file = out / "events.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stream_that_waits_for_a_camera_ends_cleanly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/stream"
+        words = ["--source", address, "--wait", "--json", "--save", "jsonl", "--out", tmp_path]
+        with running(*words, "--record", tmp_path / "run.mcap") as process:
+            wait_for(lambda: bool(events(tmp_path)), "it did not notice that nobody answers")
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["end_reason"] == "stopped"
+    assert events(tmp_path)[0]["kind"] == "source.lost"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_camera_that_never_comes_is_an_error_at_once_without_wait(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"rtsp://admin:hunter2@127.0.0.1:{free.getsockname()[1]}/live"
+        done = run("--source", address, "--out", tmp_path)
+    assert done.returncode == 5
+    assert "hunter2" not in done.stderr + done.stdout
+    assert len(done.stderr.splitlines()) == 1
+
+
+class TestEarlierResults:
+    @pytest.fixture
+    def earlier(self, tmp_path: Path) -> Path:
+        out = tmp_path / "out"
+        done = run("--source", "demo", "--max-frames", 1, "--save", "jsonl", "--out", out)
+        assert done.returncode == 0, done.stderr
+        return out
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            (("--serve", "127.0.0.1:PORT"), 2),
+            (("--record", "/proc/nowhere/run.mcap"), 6),
+            (("--max-age-ms", "100"), 2),
+            (("--position", "recording"), 2),
+        ],
+    )
+    def test_a_command_that_is_refused_leaves_them(
+        self, earlier: Path, words: tuple[str, str], code: int
+    ) -> None:
+        before = (earlier / "frames.jsonl").read_text()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            option, value = words
+            value = value.replace("PORT", str(taken.getsockname()[1]))
+            done = run("--source", "demo", "--save", "jsonl", "--out", earlier, option, value)
+        assert done.returncode == code, done.stderr
+        assert (earlier / "frames.jsonl").read_text() == before
+        assert (earlier / "summary.json").exists()
+
+    def test_a_second_run_into_the_folder_of_one_that_runs_is_refused(self, tmp_path: Path) -> None:
+        words = ["--source", "demo?live=1", "--save", "jsonl", "--out", tmp_path]
+        with running(*words) as process:
+            wait_for((tmp_path / "frames.jsonl").exists, "the first run did not start")
+            second = run("--source", "demo", "--max-frames", 1, "--out", tmp_path)
+            assert second.returncode == 6
+            assert "another run writes into" in second.stderr
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert (tmp_path / "frames.jsonl").read_text()
+
+
+def test_the_log_as_json_lines(tmp_path: Path) -> None:
+    done = run(
+        "--source", "demo", "--max-frames", 2, "--save", "jsonl", "--out", tmp_path,
+        "--log-format", "json", "--record", tmp_path / "run.mcap", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"recording.part", "stats", "recording.finished"} <= {line["kind"] for line in lines}
+    assert json.loads(done.stdout)["frames"] == 2
+
+
+def test_systemd_hears_of_start_life_and_end(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_S)
+        environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "200000",
+        }
+        words = ["--source", "demo", "--max-frames", 6, "--save", "none", "--out", tmp_path / "out"]
+        done = subprocess.run(
+            command(*words),
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 0, done.stderr
+        manager.setblocking(False)
+        heard: list[str] = []
+        try:
+            while True:
+                heard.append(manager.recv(4096).decode())
+        except BlockingIOError:
+            pass
+    assert heard[0] == "READY=1"
+    assert "WATCHDOG=1" in heard
+    assert any(message.startswith("STATUS=") for message in heard)
+    assert heard[-1] == "STOPPING=1"
+
+
+def test_the_time_of_the_start_in_the_folder_s_name(tmp_path: Path) -> None:
+    done = run(
+        "--source", "demo", "--max-frames", 1, "--save", "none", "--out", tmp_path / "{time}"
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    assert len(folder.name) == len("20261122T210500Z")

@@ -1,0 +1,62 @@
+"""The service file: systemd takes it, and it says what the stream understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgecrack import cli
+
+DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
+
+
+def unit() -> str:
+    return (DEPLOY / "edgecrack.service").read_text()
+
+
+def options_in(words: list[str]) -> set[str]:
+    return {word for word in words if word.startswith("--")}
+
+
+def known_options() -> set[str]:
+    group = typer.main.get_command(cli.app)
+    parameters = group.commands["stream"].params  # type: ignore[attr-defined]
+    return {option for parameter in parameters for option in parameter.opts}
+
+
+def test_every_option_that_it_gives_exists() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    (more,) = re.findall(r"^EDGECRACK_OPTIONS=(.*)$", (DEPLOY / "edgecrack.env").read_text(), re.M)
+    given = options_in(shlex.split(command)) | options_in(shlex.split(more))
+    assert given
+    assert given <= known_options()
+
+
+def test_the_variables_that_it_uses_are_set() -> None:
+    used = set(re.findall(r"\$\{?(EDGECRACK_\w+)", unit()))
+    text = (DEPLOY / "edgecrack.env").read_text()
+    assert used <= set(re.findall(r"^(EDGECRACK_\w+)=", text, re.M))
+
+
+def test_the_watchdog_is_longer_than_what_may_take_long() -> None:
+    (period,) = re.findall(r"^WatchdogSec=(\d+)$", unit(), re.M)
+    assert int(period) >= 20  # an output or an opening may hold the stream up for some seconds
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")
+def test_systemd_takes_it(tmp_path: Path) -> None:
+    # Its program and user are not on this machine.
+    text = unit().replace("/opt/edgecrack/bin/edgecrack", "/bin/true").replace("User=edgecrack", "")
+    path = tmp_path / "edgecrack.service"
+    path.write_text(text.replace("Group=edgecrack\n", ""))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=60
+    )
+    complaints = [line for line in done.stderr.splitlines() if "edgecrack.service" in line]
+    assert complaints == []
