@@ -33,7 +33,7 @@ from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.viewer import watch  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.live.events import EventLog  # noqa: E402
-from edgecrack.runtime.live.reconnect import ReconnectPolicy  # noqa: E402
+from edgecrack.runtime.live.policy import ReconnectPolicy  # noqa: E402
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.recording.config import RecordingConfig  # noqa: E402
 from edgecrack.runtime.session import open_session  # noqa: E402

@@ -142,7 +142,7 @@ def stream(
     was found until then is complete and readable.
     """
     from edgecrack.runtime.live.logs import LogFormat
-    from edgecrack.runtime.live.reconnect import ReconnectPolicy
+    from edgecrack.runtime.live.policy import ReconnectPolicy
     from edgecrack.runtime.sources.options import Flip, SourceOptions
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig

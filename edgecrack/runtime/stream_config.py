@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.live.logs import LOG_FORMATS, LogFormat
-from edgecrack.runtime.live.reconnect import ReconnectPolicy
+from edgecrack.runtime.live.policy import ReconnectPolicy
 from edgecrack.runtime.sinks import KINDS
 from edgecrack.runtime.sources.options import SourceOptions
 

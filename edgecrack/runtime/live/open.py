@@ -11,7 +11,8 @@ from edgecrack.errors import SourceError
 from edgecrack.runtime.handoff import TimedOut
 from edgecrack.runtime.live.connection import Connection
 from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.live.reconnect import ReconnectingSource, ReconnectPolicy
+from edgecrack.runtime.live.policy import ReconnectPolicy
+from edgecrack.runtime.live.reconnect import ReconnectingSource
 from edgecrack.runtime.redact import redact
 from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources.options import SourceOptions

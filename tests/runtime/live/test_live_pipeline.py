@@ -19,7 +19,8 @@ from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.live.controls import StreamControls
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.overload import Effort
-from edgecrack.runtime.live.reconnect import ReconnectingSource, ReconnectPolicy
+from edgecrack.runtime.live.policy import ReconnectPolicy
+from edgecrack.runtime.live.reconnect import ReconnectingSource
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.position.pose import Position
 from edgecrack.runtime.stats import StreamStats, StreamSummary

@@ -11,7 +11,7 @@ import pytest
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.open import open_lasting
-from edgecrack.runtime.live.reconnect import ReconnectPolicy
+from edgecrack.runtime.live.policy import ReconnectPolicy
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.stats import StreamStats, StreamSummary

@@ -13,7 +13,8 @@ from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.open import open_lasting
-from edgecrack.runtime.live.reconnect import ReconnectingSource, ReconnectPolicy
+from edgecrack.runtime.live.policy import ReconnectPolicy
+from edgecrack.runtime.live.reconnect import ReconnectingSource
 from edgecrack.runtime.source import Source
 from tests.runtime.fakes import HW, stream_threads
 from tests.runtime.live.fakes import FaultySource, Opener
