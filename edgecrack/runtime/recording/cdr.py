@@ -10,6 +10,8 @@ import struct
 
 _ENCAPSULATION = b"\x00\x01\x00\x00"
 _FIRST = len(_ENCAPSULATION)
+# What int32 seconds and the nanoseconds beside them can hold: until January 2038.
+_EARLIEST_NS, _LATEST_NS = -(2**31) * 10**9, 2**31 * 10**9 - 1
 
 
 class CdrWriter:
@@ -63,8 +65,9 @@ class CdrWriter:
             self._data += data
 
     def time(self, time_ns: int) -> None:
-        """A builtin_interfaces/Time."""
-        seconds, nanoseconds = divmod(time_ns, 10**9)
+        """A builtin_interfaces/Time; the nearest one that there is."""
+        held_ns = min(max(time_ns, _EARLIEST_NS), _LATEST_NS)
+        seconds, nanoseconds = divmod(held_ns, 10**9)
         self.int32(seconds)
         self.uint32(nanoseconds)
 

@@ -1,7 +1,7 @@
 """Finishes what a killed process left behind, beside the recording that goes on.
 
-Each file is dealt with by itself; what cannot be recovered stays as it is, and is said. Of a
-recovery that was killed itself the half copy goes: what it was made of is still there.
+Each file is dealt with by itself; what cannot be recovered is kept, and is said. Of a recovery
+that was killed itself the half copy goes: what it was made of is still there.
 """
 
 from __future__ import annotations
@@ -95,6 +95,16 @@ def _free_name(names: PartNames, part: Part) -> Path:
 
 
 def _say_done(events: EventLog, report: RecoveryReport) -> None:
+    if report.out is None and report.kept is not None:
+        events.emit(
+            "recording.unrecoverable",
+            f"no message in {report.path.name} of an earlier run is whole, or edgecrack did not "
+            f"write it: it is kept as {report.kept.name}",
+            "warning",
+            file=str(report.kept),
+            bytes_lost=report.bytes_lost,
+        )
+        return
     if report.out is None:
         events.emit(
             "recording.recovered",
@@ -104,14 +114,16 @@ def _say_done(events: EventLog, report: RecoveryReport) -> None:
         )
         return
     lost = f", {report.bytes_lost} bytes at its end or in damage are lost"
+    kept = f"; the original is kept as {report.kept.name}" if report.kept else ""
     events.emit(
         "recording.recovered",
         f"{report.path.name} of a run that was killed is whole again as {report.out.name}: "
-        f"{report.messages} messages{lost if report.bytes_lost else ''}",
+        f"{report.messages} messages{lost if report.bytes_lost else ''}{kept}",
         "warning" if report.bytes_lost else "info",
         file=str(report.out),
         messages=report.messages,
         bytes_lost=report.bytes_lost,
+        kept=None if report.kept is None else str(report.kept),
     )
 
 

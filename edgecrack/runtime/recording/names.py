@@ -7,12 +7,15 @@ has `.part` behind that. Knows names, and of a file's content only who wrote it.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecrack.runtime.mcap_format import HEADER, MAGIC
 
 UNFINISHED = ".part"
+# A part that was recovered with losses.
+DAMAGED = ".damaged"
 LIBRARY = "edgecrack"
 
 
@@ -39,6 +42,16 @@ class PartNames:
     def path_of(self, number: int) -> Path:
         """The file of a part when it is whole."""
         return self.folder / f"{self._stem}_{number:04d}{self._suffix}"
+
+    def check_length(self) -> None:
+        """Make sure that the disk takes the longest name that a part can have.
+
+        Raises:
+            OSError: it does not.
+        """
+        with suppress(FileNotFoundError):
+            whole = self.path_of(1)
+            whole.with_name(whole.name + max(UNFINISHED, DAMAGED, key=len)).lstat()
 
     def next_number(self) -> int:
         """One above the highest number that any file has, whole or not."""

@@ -1,8 +1,9 @@
 """One part of a recording, from its first byte to its final name.
 
 Messages are collected into chunks, which reach the file whole. Every method may raise OSError;
-the file then ends with its last whole chunk, and what was not written can be tried again. Knows
-topics and bytes, no frames.
+the file then ends with its last whole chunk, and what was not written can be tried again. It may
+raise OutputError where somebody else removed or changed the file. Knows topics and bytes, no
+frames.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import edgecrack
+from edgecrack.errors import OutputError
 from edgecrack.runtime.recording import schemas
 from edgecrack.runtime.recording.chunk import ChunkBuilder
 from edgecrack.runtime.recording.container import Container
@@ -23,6 +25,7 @@ METADATA = "edgecrack"
 CHUNK_BYTES = 2**20
 
 _ATTEMPTS = 5
+_LATEST_NS = 2**63 - 1  # ROS counts in int64
 
 _CHANNEL_IDS = {topic: number for number, topic in enumerate(schemas.TOPICS, start=1)}
 _SCHEMA_IDS = {
@@ -48,9 +51,10 @@ class PartWriter:
             self._begin({**about, "part": str(self._number)})
             self._file.sync()
             sync_folder(names.folder)
-        except OSError:
+        except (OSError, OutputError):
             with suppress(OSError):
-                self._file.path.unlink()
+                if self._file.is_in_place:
+                    self._file.path.unlink()
             self._file.close()
             raise
 
@@ -58,6 +62,11 @@ class PartWriter:
     def path(self) -> str:
         """The file while it grows."""
         return str(self._file.path)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file lies at `path`, as far as that can be told."""
+        return self._file.is_in_place
 
     @property
     def size(self) -> int:
@@ -78,13 +87,18 @@ class PartWriter:
         """Take one message; it is in memory until `write_out`."""
         channel_id = _CHANNEL_IDS[topic]
         self._sequences[channel_id] += 1
-        self._chunk.add(channel_id, self._sequences[channel_id], max(time_ns, 0), data)
+        held_ns = min(max(time_ns, 0), _LATEST_NS)
+        self._chunk.add(channel_id, self._sequences[channel_id], held_ns, data)
 
     def write_out(self) -> None:
         """Hand what was taken to the file."""
         if self._chunk.size:
             self._container.add_chunk(self._chunk.build())
             self._chunk.clear()
+
+    def check_place(self) -> None:
+        """Make sure that the file lies at `path`; raises OutputError if not."""
+        self._file.check_place()
 
     def sync(self) -> None:
         """Wait until what was handed to the file is on the disk."""
@@ -97,6 +111,7 @@ class PartWriter:
         """
         self._chunk.clear()
         self._container.finish()
+        self._file.check_place()
         path = self._names.path_of(self._number)
         if path.exists():
             path = self._names.path_of(self._names.next_number())

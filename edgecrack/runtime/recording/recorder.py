@@ -78,7 +78,8 @@ class McapRecorder:
         clock: seconds, monotonic; a test may give its own.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be made or written, the name is too long for its disk, or
+            less is free there than is to be kept free.
     """
 
     name = "recording"
@@ -101,7 +102,13 @@ class McapRecorder:
             leftovers = names.leftovers()  # before this recording has a part of its own
         except OSError as error:
             raise output_error(config.path.parent, error) from error
+        try:
+            names.check_length()
+        except OSError as error:
+            raise output_error(names.path_of(1), error) from error
         room = DiskRoom(config, names, events, free, clock)
+        if active:
+            room.check_start()
         self._folder = config.path.parent
         self._events = events
         self._lock = threading.Lock()

@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from edgecrack.errors import OutputError, SourceError
 from edgecrack.files import replacing
 from edgecrack.runtime.mcap_format import MAGIC
-from edgecrack.runtime.recording.names import UNFINISHED
-from edgecrack.runtime.recording.part_file import PartFile, lock
+from edgecrack.runtime.recording.names import UNFINISHED, written_by_edgecrack
+from edgecrack.runtime.recording.part_file import PartFile, lock, set_aside
 from edgecrack.runtime.recording.rebuild import Rebuild
 from edgecrack.runtime.recording.scan import is_mcap
 
 _LARGEST_ENDING = 64 * 2**20
+# A write that was cut off is not longer than that: a chunk with one result's messages behind it.
+_LARGEST_TEAR = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,13 @@ class RecoveryReport:
 
     Attributes:
         path: the damaged file.
-        out: the whole one; `path` itself where nothing was damaged; None where it held no
-            message and was removed.
+        out: the whole one; `path` itself where nothing was damaged; None where there is no message
+            to keep.
         messages: messages in the whole file.
         bytes_lost: bytes of data that could not be kept.
         time_span_ns: first and last log time, None without messages.
         was_whole: nothing was damaged.
+        kept: what a leftover is called now that could not be replaced without loss.
     """
 
     path: Path
@@ -44,6 +47,7 @@ class RecoveryReport:
     bytes_lost: int
     time_span_ns: tuple[int, int] | None
     was_whole: bool
+    kept: Path | None = None
 
 
 def recover(path: Path, out: Path | None = None) -> RecoveryReport:
@@ -57,7 +61,8 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
             `NAME_recovered.mcap` for `NAME.mcap`, and writes nothing if the file is whole.
 
     Raises:
-        SourceError: the file cannot be read, is no MCAP file, or is being recorded.
+        SourceError: the file cannot be read, is no MCAP file, is being recorded, or has lost all
+            that it held.
         OutputError: the new file cannot be written or exists already.
     """
     with _opened(path) as file:
@@ -80,6 +85,9 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
 def finish_leftover(path: Path, target: Path) -> RecoveryReport:
     """Make a part that a killed process left behind whole, and give it its name.
 
+    It is removed only where all that it held is kept and edgecrack wrote it. A torn end of one of
+    our own is cut off in place. Otherwise it stays beside the whole one, as `NAME.mcap.damaged`.
+
     Args:
         path: the part.
         target: its name when whole; must be free.
@@ -94,23 +102,29 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
     try:
         with path.open("rb") as file:
             if part.size < len(MAGIC) and MAGIC.startswith(file.read()):
-                return _removed(path)
+                return RecoveryReport(path, None, 0, part.size, None, False, set_aside(path))
             file.seek(0)
             _check_magic(path, file)
             ending = _Ending(file)
             rebuilt = Rebuild(ending, file)
-            if not rebuilt.messages:
-                return _removed(path)
-            if ending.is_all_that_is_missing(rebuilt):
+            is_ours = written_by_edgecrack(path)
+            largest_tear = _LARGEST_TEAR if is_ours else 0
+            has_ending = rebuilt.messages and ending.is_all_that_is_missing(rebuilt)
+            if has_ending and rebuilt.bytes_lost <= largest_tear:
                 part.cut(ending.same)
                 part.append(bytes(ending.rest))
                 part.finish(target)
-            else:
-                rebuilt = _copy(file, target)
+                return _report(path, target, rebuilt, rebuilt.was_whole)
+            out = None
+            if rebuilt.messages:
+                rebuilt, out = _copy(file, target), target
+            report = _report(path, out, rebuilt, was_whole=False)
+            if is_ours and not rebuilt.bytes_lost:
                 path.unlink()
+                return report
+            return replace(report, kept=set_aside(path))
     finally:
         part.close()
-    return _report(path, target, rebuilt, rebuilt.was_whole)
 
 
 class _Ending:
@@ -185,7 +199,13 @@ def _copy(file: BinaryIO, target: Path) -> Rebuild:
         def append(data: bytes) -> None:
             output.write(data)
 
-        return Rebuild(append, file)
+        rebuilt = Rebuild(append, file)
+        if rebuilt.bytes_lost and not rebuilt.messages:
+            raise SourceError(
+                f"nothing in {file.name} is whole: no message, {rebuilt.bytes_lost} bytes lost",
+                "give another recording, or an earlier copy of this one",
+            )
+        return rebuilt
 
 
 def _default_target(path: Path) -> Path:
@@ -194,12 +214,7 @@ def _default_target(path: Path) -> Path:
     return path.with_name(f"{path.stem}_recovered.mcap")
 
 
-def _removed(path: Path) -> RecoveryReport:
-    path.unlink()
-    return RecoveryReport(path, None, 0, 0, None, was_whole=False)
-
-
-def _report(path: Path, out: Path, rebuilt: Rebuild, was_whole: bool) -> RecoveryReport:
+def _report(path: Path, out: Path | None, rebuilt: Rebuild, was_whole: bool) -> RecoveryReport:
     return RecoveryReport(
         path, out, rebuilt.messages, rebuilt.bytes_lost, rebuilt.time_span_ns, was_whole
     )

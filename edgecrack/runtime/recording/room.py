@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from edgecrack.errors import OutputError
+from edgecrack.files import output_error
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
-from edgecrack.runtime.recording.names import PartNames
+from edgecrack.runtime.recording.names import PartNames, written_by_edgecrack
 
 # Some file systems give a removed file's room back only after a while.
 _PATIENCE_S = 30.0
@@ -54,6 +56,25 @@ class DiskRoom:
         self._patient_until_s = clock()
         self._refused: set[Path] = set()
 
+    def check_start(self) -> None:
+        """Refuse a recording that could not even begin; removes nothing.
+
+        Raises:
+            OutputError: too little is free, and removing parts could not help either.
+        """
+        reserve = self._config.reserve_bytes
+        try:
+            free = self._free(self._names.folder)
+            possible = free + self._removable_bytes() if free <= reserve else free
+        except OSError as error:
+            raise output_error(self._names.folder, error) from error
+        if possible < reserve or not possible:
+            remedy = "free some space, or give another folder"
+            raise OutputError(
+                self._described(free),
+                f"{remedy} or a smaller --record-reserve" if reserve else remedy,
+            )
+
     def shortage(self, needed: int) -> str | None:
         """Make sure that `needed` bytes can be written and the reserve is left.
 
@@ -69,10 +90,7 @@ class DiskRoom:
             if self._clock() < self._patient_until_s and free > needed:
                 return None
             if not self.remove_oldest():
-                return (
-                    f"only {free / MIB:.0f} MiB are free on the disk of {self._names.folder}, "
-                    f"and {reserve / MIB:.0f} MiB are kept in reserve"
-                )
+                return self._described(free)
             before, free = free, self._free(self._names.folder)
             if free <= before:
                 self._patient_until_s = self._clock() + _PATIENCE_S
@@ -106,3 +124,24 @@ class DiskRoom:
             )
             return True
         return False
+
+    def _removable_bytes(self) -> int:
+        """What removing parts could make free, those that are yet to be recovered included."""
+        if self._config.when_full != "delete-oldest":
+            return 0
+        parts = self._names.finished()
+        parts += [part for part in self._names.leftovers() if written_by_edgecrack(part.path)]
+        return sum(part.path.stat().st_size for part in parts)
+
+    def _described(self, free: int) -> str:
+        """How little is free, as one clause."""
+        if not self._config.reserve_bytes:
+            return f"the disk of {self._names.folder} is full"
+        return (
+            f"only {_size(free)} are free on the disk of {self._names.folder}, "
+            f"and {_size(self._config.reserve_bytes)} are to be kept free"
+        )
+
+
+def _size(size: int) -> str:
+    return f"{size / MIB:.0f} MiB" if size >= MIB else f"{size / 1024:.0f} KiB"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from edgecrack.errors import OutputError
+from edgecrack.errors import EdgecrackError, OutputError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.recording import messages, schemas
@@ -113,13 +113,14 @@ class RecordingSession:
 
         Raises:
             OSError: the disk failed.
-            OutputError: the disk is nearly full.
+            OutputError: the disk is nearly full, or somebody removed or changed the part.
         """
         now_s = self._clock()
         part = self._part
         if part is None or now_s < self._flush_due_s:
             return
         self._flush_due_s = now_s + self._config.flush_s
+        part.check_place()
         self._add_events(part)
         if now_s >= self._stats_due_s:
             self._stats_due_s = now_s + _STATS_S
@@ -151,7 +152,7 @@ class RecordingSession:
         """Make of the part in progress what can be made of it; never raises.
 
         Returns:
-            The part if it could not be made whole.
+            The part if it could not be made whole and lies where it was.
         """
         part = self._part
         if part is None:
@@ -162,11 +163,11 @@ class RecordingSession:
                 part.write_out()
             self._close(part)
         except Exception as error:
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError | EdgecrackError):
                 _LOG.exception("the part cannot be finished")
             with suppress(Exception):
                 part.abandon()
-            return part.path
+            return part.path if part.is_in_place else None
         finally:
             self._part = None
         return None

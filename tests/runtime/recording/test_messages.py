@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgecrack.runtime.frame import FrameResult, Region
 from edgecrack.runtime.live.events import Event, EventLog, Level
 from edgecrack.runtime.position.pose import Position
 from edgecrack.runtime.recording import messages, schemas
+from edgecrack.runtime.recording.cdr import CdrWriter
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
 from edgecrack.runtime.stats import StreamStats
@@ -218,6 +220,23 @@ def test_log_time_is_capture_time_and_sequences_count(tmp_path: Path) -> None:
             for _, _, message in make_reader(file).iter_messages("/edgecrack/image")
         ]
     assert found == [(CAPTURE_NS + index, CAPTURE_NS + index, index + 1) for index in range(4)]
+
+
+@pytest.mark.parametrize("time_ns", [2**31 * 10**9, 2**63, 2**64 + 5])
+def test_times_beyond_what_ros_counts_become_the_latest(tmp_path: Path, time_ns: int) -> None:
+    """As a camera with a wrong clock gives them."""
+    made = two_regions()
+    late = replace(made, frame=replace(made.frame, capture_time_ns=time_ns))
+    read = read_with_rosbags(recorded(tmp_path, late))
+    [image] = of_topic(read, schemas.IMAGE)
+    assert stamp_ns(image.header) == 2**31 * 10**9 - 1
+    assert {one.time_ns for one in read if one.topic == schemas.IMAGE} == {min(time_ns, 2**63 - 1)}
+
+
+def test_times_before_1901_become_the_earliest() -> None:
+    writer = CdrWriter()
+    writer.time(-(2**70))
+    assert writer.finish()[4:] == struct.pack("<iI", -(2**31), 0)
 
 
 def test_ros_decodes_with_its_own_definitions(tmp_path: Path) -> None:

@@ -173,6 +173,19 @@ def test_an_unwritable_folder_is_said_at_once(tmp_path: Path) -> None:
     assert stream_threads() == []
 
 
+@pytest.mark.parametrize("length", [243, 300])
+def test_a_name_that_the_disk_does_not_take_is_said_at_once(tmp_path: Path, length: int) -> None:
+    with pytest.raises(OutputError, match="File name too long; give a shorter"):
+        McapRecorder(
+            RecordingConfig(tmp_path / ("r" * length + ".mcap")),
+            events=Heard().log,
+            stats=None,
+            about={},
+            free=Disk(),
+        )
+    assert stream_threads() == []
+
+
 def test_a_folder_that_goes_away(tmp_path: Path) -> None:
     heard, folder = Heard(), tmp_path / "stick"
     with recording(folder, heard) as recorder:

@@ -7,11 +7,13 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgecrack.errors import OutputError
 from edgecrack.runtime.recording import recorder as recorder_module
-from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.config import MIB, RecordingConfig
 from edgecrack.runtime.recording.part_writer import PartWriter
 from edgecrack.runtime.recording.recorder import McapRecorder
 from edgecrack.runtime.recording.session import RecordingSession
@@ -60,12 +62,51 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(tmp_path: Path) -> Non
 
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
     heard = Heard()
-    with recording(tmp_path, heard, disk=Disk(0)) as recorder:
+    with recording(tmp_path, heard, disk=Disk(0), active=False) as recorder:
+        recorder.start()
         recorder.write(result(0))
         wait_until(lambda: recorder.status().problem is not None, "the stop")
         assert recorder.status().path is None
     assert names(tmp_path) == []
     assert heard.kinds() == ["recording.stopped"]
+
+
+@pytest.mark.parametrize(
+    ("free", "reserve", "said"),
+    [
+        (
+            9 * MIB,
+            512 * MIB,
+            r"only 9 MiB are free on .*, and 512 MiB are to be kept free; .*--rec",
+        ),
+        (5000, 2**50, "only 5 KiB are free on .*, and 1073741824 MiB are to be kept free"),
+        (0, 0, "the disk of .* is full; free some space, or give another folder"),
+    ],
+)
+def test_a_recording_that_could_not_begin_is_refused(
+    tmp_path: Path, free: int, reserve: int, said: str
+) -> None:
+    for when_full in ("stop", "delete-oldest"):
+        settings: dict[str, Any] = {"reserve_bytes": reserve, "when_full": when_full}
+        with (
+            pytest.raises(OutputError, match=said),
+            recording(tmp_path, disk=Disk(free), **settings),
+        ):
+            pass
+    assert stream_threads() == []
+    assert names(tmp_path) == []
+
+
+def test_parts_that_can_be_removed_count_as_room(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        recorder.write(result(0, noise=True))
+    size = (tmp_path / "run_0001.mcap").stat().st_size
+    settings: dict[str, Any] = {"reserve_bytes": 1000 + size, "when_full": "delete-oldest"}
+    with recording(tmp_path, disk=Disk(1000), **settings):
+        assert names(tmp_path) == ["run_0001.mcap"]
+    with pytest.raises(OutputError), recording(tmp_path, disk=Disk(999), **settings):
+        pass
+    assert names(tmp_path) == ["run_0001.mcap"]
 
 
 def test_the_oldest_parts_go_and_only_those(tmp_path: Path) -> None:

@@ -215,10 +215,19 @@ def test_messages_without_a_channel_are_not_kept(tmp_path: Path) -> None:
     data = bytearray(foreign())
     spans = chunk_spans(bytes(data))
     data[spans[0][1] - 20] ^= 1
-    report = recover(written(tmp_path, bytes(data[: spans[-1][1]])))
-    assert report.out is not None
-    assert report.messages == 0
-    assert read_with_mcap(report.out) == []
+    path = written(tmp_path, bytes(data[: spans[-1][1]]))
+    with pytest.raises(SourceError, match="is whole: no message"):
+        recover(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["run.mcap", "run_0001.mcap.part"])
+def test_a_recording_that_is_lost_is_no_success(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, MAGIC + b"\x55" * 10_000, name)
+    for out in (None, tmp_path / "out.mcap"):
+        with pytest.raises(SourceError, match=r"nothing in .* is whole: no message, 10000 bytes"):
+            recover(path, out)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_lost_channel_costs_only_its_own_messages(tmp_path: Path) -> None:
@@ -276,7 +285,12 @@ def test_cut_at_every_byte(tmp_path: Path, compression: CompressionType) -> None
             with pytest.raises(SourceError, match="is no MCAP file"):
                 recover(path, out)
             continue
-        report = recover(path, out)
+        try:
+            report = recover(path, out)
+        except SourceError:
+            assert length < ends[0]
+            assert not out.exists()
+            continue
         found = read_with_mcap(out)
         out.unlink()
         assert report.messages == len(found)
@@ -402,6 +416,57 @@ def test_a_leftover_with_a_hole_is_copied(tmp_path: Path) -> None:
     assert 0 < report.messages < 8
     assert len(read_with_mcap(tmp_path / "run_0001.mcap")) == report.messages
     assert not path.exists()
+    assert report.kept == tmp_path / "run_0001.mcap.damaged"
+    assert report.kept.read_bytes() == data
+
+
+def test_what_cannot_be_read_of_a_leftover_is_kept(tmp_path: Path) -> None:
+    """Nothing goes of which anything is lost, or that somebody else wrote."""
+    header = ours(tmp_path, chunks=0, finish=False)
+    contents = {
+        1: MAGIC + os.urandom(1_000_000),
+        2: b"",
+        3: header.read_bytes()[:-20],
+        4: foreign()[: foreign().index(b"photo.jpg")],
+        5: foreign(messages=0)[:-40],
+        6: header.read_bytes() + bytes(100),
+    }
+    header.unlink()
+    for number, data in contents.items():
+        written(tmp_path, data, f"run_{number:04d}.mcap.part")
+    (tmp_path / "run_0001.mcap.damaged").write_bytes(b"precious")
+    heard = Heard()
+    with recording(tmp_path, heard):
+        wait_until(lambda: len(heard.events) == len(contents), "the recovery")
+    assert (tmp_path / "run_0001.mcap.damaged").read_bytes() == b"precious"
+    for number, data in contents.items():
+        tail = "2" if number == 1 else ""
+        kept = tmp_path / f"run_{number:04d}.mcap.damaged{tail}"
+        assert kept.read_bytes() == data, number
+        assert sum(kept.name in event.message for event in heard.events) == 1
+    assert not list(tmp_path.glob("*.part"))
+    assert all(event.level == "warning" for event in heard.of("recording.unrecoverable"))
+    assert len(heard.of("recording.unrecoverable")) == 5
+    [whole] = tmp_path.glob("*.mcap")
+    assert whole.name == "run_0004.mcap"
+    assert len(read_with_mcap(whole)) == 12
+
+
+def test_an_end_that_is_too_long_to_be_torn_is_kept(tmp_path: Path) -> None:
+    path = ours(tmp_path, finish=False)
+    path.write_bytes(path.read_bytes() + b"\x55" * (17 * 2**20))
+    size = path.stat().st_size
+    report = finish_leftover(path, tmp_path / "run_0001.mcap")
+    assert report.messages == len(read_with_mcap(tmp_path / "run_0001.mcap")) == 8
+    assert report.kept is not None
+    assert report.kept.stat().st_size == size
+
+
+def test_a_leftover_of_ours_that_holds_nothing_is_removed(tmp_path: Path) -> None:
+    path = ours(tmp_path, chunks=0, finish=False)
+    report = finish_leftover(path, tmp_path / "run_0001.mcap")
+    assert (report.out, report.kept, report.bytes_lost) == (None, None, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_leftover_cut_anywhere_is_finished(tmp_path: Path) -> None:
@@ -417,6 +482,9 @@ def test_a_leftover_cut_anywhere_is_finished(tmp_path: Path) -> None:
         except EdgecrackError:
             pytest.fail(f"refused when cut to {length} bytes")
         assert not path.exists()
+        if report.kept is not None:
+            assert report.kept.read_bytes() == data[:length]
+            report.kept.unlink()
         if report.out is None:
             assert not target.exists()
         else:
@@ -548,12 +616,13 @@ def test_a_new_recording_recovers_the_leftovers_of_its_name(tmp_path: Path) -> N
         "run_0001.mcap",
         "run_0002.mcap",
         "run_0003.mcap.part",
+        "run_0004.mcap.damaged",
         "run_0005.mcap",
         "run_0006.mcap",
         "walk_0001.mcap.part",
     ]
-    assert len(heard.of("recording.recovered")) == 3
-    assert len(heard.of("recording.unrecoverable")) == 1
+    assert len(heard.of("recording.recovered")) == 2
+    assert len(heard.of("recording.unrecoverable")) == 2
     assert not_mcap.read_bytes() == b"a diary"
     assert not empty.exists()
     assert other.exists()
