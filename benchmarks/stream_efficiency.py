@@ -3,7 +3,8 @@
 All run in this process on the same tiles with the same number of threads, in turn, several times;
 the machine's speed drifts, so each round gives ratios and their medians are reported.
 
-- bare: ONNX Runtime as it comes, on tiles cut beforehand.
+- bare: ONNX Runtime as it comes, on tiles cut beforehand; the ratios are over this one.
+- runner: edgecrack's own runner on the same tiles, which shares them between threads otherwise.
 - files: the stream with its default outputs: it opens and decodes the video, preprocesses, tiles,
   infers, blends, and writes overlay video, masks and JSON lines, until all is closed.
 - page_and_recording: JSON lines, a recording, and the live page open in one viewer, which is a
@@ -70,6 +71,14 @@ def bare_seconds(session: onnxruntime.InferenceSession, frames: list[NDArray[np.
     return time.perf_counter() - started
 
 
+def runner_seconds(detector: CrackDetector, frames: list[NDArray[np.uint8]]) -> float:
+    """The stream's own runner alone on the same tiles."""
+    started = time.perf_counter()
+    for tiles in frames:
+        detector.runner.infer(tiles)
+    return time.perf_counter() - started
+
+
 def stream_seconds(
     options: argparse.Namespace, frames: int, save: tuple[str, ...], page_and_recording: bool
 ) -> float:
@@ -113,9 +122,9 @@ def main() -> None:
     options = parser.parse_args()
     leave_cores_to_the_network()
     threads = len(os.sched_getaffinity(0))
-    with open_detector(options.model, threads=threads) as detector:
-        frames = tiles_of(options.video, detector, options.frames)
-        name, width = detector.model_name, detector.runner.spec.width
+    detector = open_detector(options.model, threads=threads)
+    frames = tiles_of(options.video, detector, options.frames)
+    name, width = detector.model_name, detector.runner.spec.width
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     path = options.model or ROOT / "edgecrack" / "models" / name
@@ -123,6 +132,7 @@ def main() -> None:
     count = len(frames)
     ways: dict[str, Callable[[int], float]] = {
         "bare": lambda number: bare_seconds(bare, frames[:number]),
+        "runner": lambda number: runner_seconds(detector, frames[:number]),
         "files": lambda number: stream_seconds(options, number, _FILES, False),
         "page_and_recording": lambda number: stream_seconds(options, number, ("jsonl",), True),
         "everything": lambda number: stream_seconds(options, number, _FILES, True),
@@ -152,6 +162,7 @@ def main() -> None:
             figures[f"{way}_ratio_median"] = round(statistics.median(ratios), 3)
             figures[f"{way}_ratio_lowest"] = round(ratios[0], 3)
             figures[f"{way}_ratio_highest"] = round(ratios[-1], 3)
+    detector.close()
     write_result("stream_efficiency", figures, "onnxruntime", "numpy", "opencv-python-headless")
 
 

@@ -138,7 +138,7 @@ def main() -> None:
         _fail(error)
     if code == INTERRUPTED:  # typer returns what it would have given to the shell
         _fail(KeyboardInterrupt())
-    _leave(0)
+    _leave_if_stuck(0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -157,11 +157,12 @@ def _fail(error: BaseException) -> NoReturn:
     if isinstance(error, OSError):
         _drop_output()
     typer.echo(f"edgecrack: {sentence}", err=True)
-    _leave(code)
+    _leave_if_stuck(code)
+    raise SystemExit(code)
 
 
-def _leave(code: int) -> NoReturn:
-    """End the program; at once where a driver's call hangs in a thread that was left behind.
+def _leave_if_stuck(code: int) -> None:
+    """End the program at once where a driver's call hangs in a thread that was left behind.
 
     Python's own way out unloads libraries under such a call, which can crash or wait for it.
     """
@@ -170,7 +171,6 @@ def _leave(code: int) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-    raise SystemExit(code)
 
 
 def _drop_output() -> None:

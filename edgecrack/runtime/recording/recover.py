@@ -108,9 +108,10 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
             ending = _Ending(file)
             rebuilt = Rebuild(ending, file)
             is_ours = written_by_edgecrack(path)
-            largest_tear = _LARGEST_TEAR if is_ours else 0
+            # What a whole file would not have there, an index behind the data included.
+            differs_bytes = part.size - ending.same
             has_ending = rebuilt.messages and ending.is_all_that_is_missing(rebuilt)
-            if has_ending and rebuilt.bytes_lost <= largest_tear:
+            if has_ending and differs_bytes <= (_LARGEST_TEAR if is_ours else 0):
                 part.cut(ending.same)
                 part.append(bytes(ending.rest))
                 part.finish(target)
@@ -119,7 +120,7 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
             if rebuilt.messages:
                 rebuilt, out = _copy(file, target), target
             report = _report(path, out, rebuilt, was_whole=False)
-            if is_ours and not rebuilt.bytes_lost:
+            if is_ours and not rebuilt.bytes_lost and not differs_bytes:
                 path.unlink()
                 return report
             return replace(report, kept=set_aside(path))
