@@ -19,7 +19,7 @@ from edgecrack.cli_options import (
     heading,
     results,
 )
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, EdgecrackError
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
@@ -201,8 +201,15 @@ def recover(
             f"--out is {out}, but {len(recordings)} recordings are given",
             "give one recording, or leave --out out",
         )
+    failure: EdgecrackError | None = None
     for recording in recordings:
-        report = recover_file(recording, out)
+        try:
+            report = recover_file(recording, out)
+        except EdgecrackError as error:  # the others are worth trying all the same
+            if failure is not None:
+                typer.echo(f"edgecrack: {failure}", err=True)
+            failure = error
+            continue
         if report.was_whole:
             typer.echo(f"{recording}: is whole, {report.messages} messages")
         elif report.out is None:
@@ -212,6 +219,8 @@ def recover(
                 f"{recording}: {report.messages} messages kept, {report.bytes_lost} bytes lost; "
                 f"whole: {report.out}"
             )
+    if failure is not None:
+        raise failure
 
 
 def source_address(source: str | None, camera: int | None) -> str:

@@ -177,3 +177,28 @@ def test_the_time_of_the_start_in_the_folder_s_name(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.iterdir()
     assert len(folder.name) == len("20261122T210500Z")
+
+
+def test_recover_goes_on_after_a_file_that_is_none(tmp_path: Path) -> None:
+    done = run(
+        "--source", "demo", "--max-frames", 2, "--save", "none", "--out", tmp_path / "out",
+        "--record", tmp_path / "run.mcap",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    whole = tmp_path / "run_0001.mcap"
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole.read_bytes()[:-500])
+    words = ["recover", tmp_path / "nothing.mcap", cut, tmp_path / "neither.mcap", whole]
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecrack", *map(str, words)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 5
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [str(cut), str(whole)]
+    assert (tmp_path / "cut_recovered.mcap").exists()
+    assert len(done.stderr.splitlines()) == 2
+    assert "nothing.mcap" in done.stderr
+    assert "neither.mcap" in done.stderr
