@@ -27,6 +27,8 @@ from edgecrack.runtime.sources.stream import open_stream
 from edgecrack.runtime.sources.video import VideoSource
 
 _LARGEST_SIDE_PX = 16_384
+# Some kilobytes may claim a picture that takes gigabytes; no camera that streams has more pixels.
+_LARGEST_AREA_PX = 64_000_000
 
 
 class MjpegSource(ClosesItself):
@@ -164,6 +166,8 @@ def _image_of(data: bytes) -> NDArray[np.uint8] | None:
     """uint8 [H, W, 3] BGR, or None where it is damaged or of a size that no camera has."""
     head = read_head(data)
     if head is None or not all(0 < side <= _LARGEST_SIDE_PX for side in head.hw):
+        return None
+    if head.hw[0] * head.hw[1] > _LARGEST_AREA_PX:
         return None
     try:
         return decode_image(data)
