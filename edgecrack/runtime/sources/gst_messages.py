@@ -23,6 +23,12 @@ _SECRET_PROPERTY = re.compile(
     r"(?P<key>\b[a-z-]*(?:user|user-id|pw|pass\w*|key|token|secret|auth\w*)=).+",
     re.IGNORECASE | re.DOTALL,
 )
+# GStreamer takes blanks around the sign; and cameras take secrets in the query of an address.
+_SPACED_SECRET = re.compile(
+    r"(?P<key>\b[a-z-]*(?:user|user-id|pw|psw|pas\w*|pwd|key|token|secret|sig|auth\w*|login\w*)\s*=\s*)"
+    r"(?:\"[^\"]*\"|[^\s&;]+)",
+    re.IGNORECASE,
+)
 _NO_ELEMENT = re.compile(r"no element \"([^\"]+)\"")
 _ERRONEOUS = re.compile(r"(?:erroneous pipeline|could not be constructed): (.+)")
 _FROM_ELEMENT = re.compile(r"ERROR: from element (?:.*:)?([^:/]+): (.+)")
@@ -31,9 +37,10 @@ _LONGEST_REASON = 300
 
 def without_passwords(words: Iterable[str]) -> str:
     """A pipeline's words in one line, with users and passwords replaced by `***`."""
-    return " ".join(
+    line = " ".join(
         _SECRET_PROPERTY.sub(r"\g<key>***", _USER_INFO.sub("***@", word)) for word in words
     )
+    return _SPACED_SECRET.sub(r"\g<key>***", line)
 
 
 def failure(name: str, lines: Sequence[str], exit_status: int | None) -> EdgecrackError:

@@ -375,3 +375,8 @@ def test_passwords_of_a_pipeline_are_hidden() -> None:
         ["rtspsrc", "location=rtsp://bob:hunt@er2@host/x", "user-pw=hunter2", "width=3", "!"]
     )
     assert shown == "rtspsrc location=rtsp://***@host/x user-pw=*** width=3 !"
+    spaced = without_passwords(
+        ["rtspsrc", "user-pw", "=", "hunter2", "location=rtsp://h/x?pas=hunter2"]
+    )
+    assert "hunter2" not in spaced
+    assert without_passwords(["videotestsrc", "pattern=ball", "!"]) == "videotestsrc pattern=ball !"
