@@ -33,7 +33,8 @@ from edgecrack.cli_options import (
     choices,
     results,
 )
-from edgecrack.cli_stream import recover, stream
+from edgecrack.cli_recover import recover
+from edgecrack.cli_stream import stream
 from edgecrack.cli_train import train
 from edgecrack.runtime.defaults import MIN_AREA_PX
 

@@ -1,4 +1,4 @@
-"""The options of `stream` and `recover`: parse, build a configuration, call."""
+"""The options of `stream`: parse, build a configuration, call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
-
-import typer
 
 from edgecrack.cli_options import (
     MinAreaOption,
@@ -19,7 +17,7 @@ from edgecrack.cli_options import (
     heading,
     results,
 )
-from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.errors import ConfigError
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
@@ -183,44 +181,6 @@ def stream(
         log_format=cast(LogFormat, log_format),
     )
     run_stream(config, as_json=json_output)
-
-
-def recover(
-    recordings: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Recordings cut off or damaged.")
-    ],
-    out: Annotated[
-        Path | None, results("FILE", "Where the whole one goes; default: NAME_recovered.mcap.")
-    ] = None,
-) -> None:
-    """Make a recording whole again that a power cut or kill left cut off."""
-    from edgecrack.runtime.recording.recover import recover as recover_file
-
-    if out is not None and len(recordings) > 1:
-        raise ConfigError(
-            f"--out is {out}, but {len(recordings)} recordings are given",
-            "give one recording, or leave --out out",
-        )
-    failure: EdgecrackError | None = None
-    for recording in recordings:
-        try:
-            report = recover_file(recording, out)
-        except EdgecrackError as error:  # the others are worth trying all the same
-            if failure is not None:
-                typer.echo(f"edgecrack: {failure}", err=True)
-            failure = error
-            continue
-        if report.was_whole:
-            typer.echo(f"{recording}: is whole, {report.messages} messages")
-        elif report.out is None:
-            typer.echo(f"{recording}: holds no message")
-        else:
-            typer.echo(
-                f"{recording}: {report.messages} messages kept, {report.bytes_lost} bytes lost; "
-                f"whole: {report.out}"
-            )
-    if failure is not None:
-        raise failure
 
 
 def source_address(source: str | None, camera: int | None) -> str:
