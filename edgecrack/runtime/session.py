@@ -176,8 +176,7 @@ def _open_page(
     snapshots: Snapshots,
     about: dict[str, str],
 ) -> tuple[str, Sink]:
-    for module in ("psutil", "starlette", "uvicorn", "websockets", "prometheus_client"):
-        require(module, extra="serve", purpose="the live page")
+    require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.live.machine import MachineMonitor
     from edgecrack.runtime.web.context import LiveContext
     from edgecrack.runtime.web.hub import LiveHub

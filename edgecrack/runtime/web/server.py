@@ -11,11 +11,11 @@ import errno
 import logging
 import socket
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
+from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
 
@@ -35,7 +35,7 @@ _REMEDIES = {
 }
 
 
-class LiveServer:
+class LiveServer(ClosesItself):
     """Serves the page until closed; may be started once.
 
     Args:
@@ -117,15 +117,6 @@ class LiveServer:
         """Started."""
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closed."""
-        self.close()
 
     def _ask_to_end(self) -> None:
         if self._desk is not None:
