@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from edgecrack.cli_options import heading, require_extra
+from edgecrack.errors import ConfigError
 from edgecrack.progress import ProgressLine
 
 _input, _results, _detection = map(heading, ("Input", "Results", "Detection"))
@@ -27,7 +28,7 @@ def evaluate(
         _input(
             "FOLDER",
             "Dataset: images/ with masks/, or as published, splits.json if any; LAYOUT=FOLDER "
-            "demands a layout.",
+            "demands a layout. A yardstick gives scores by stratum.",
         ),
     ],
     split: Annotated[
@@ -77,6 +78,14 @@ def evaluate(
     json_file: Annotated[
         Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
     ] = None,
+    mm_per_px: Annotated[
+        float | None,
+        _results(
+            "NUMBER",
+            "On a yardstick: millimetres that a pixel shows, for detection by width; "
+            "default: 0.25.",
+        ),
+    ] = None,
     unlabelled: Annotated[
         bool, _input("", "Count what is flagged on the dataset's images without labels, too.")
     ] = True,
@@ -89,7 +98,10 @@ def evaluate(
     require_extra("evaluation reports")
     from edgecrack.evaluation.protocols import PredictionConfig, parse_command_words
     from edgecrack.evaluation.run import EvaluationConfig, evaluate_models, parse_labelled
+    from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
+    from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX
     from edgecrack.evaluation.thresholds import parse_threshold_source
+    from edgecrack.yardstick.manifest import is_yardstick
 
     paths, chosen = parse_command_words(models, protocol, stride)
     name = f"evaluate-{paths[0].stem}" if len(paths) == 1 else "compare"
@@ -97,6 +109,25 @@ def evaluate(
     folder = out or Path("runs") / f"{name}-{dataset.name}"
     prediction = PredictionConfig(chosen, patch, device, precision)
     source = parse_threshold_source(threshold_from)
+    if is_yardstick(dataset.folder or Path(data)):
+        _refuse_splits(split, split_set)
+        strata = StrataConfig(
+            models=tuple(paths),
+            yardstick=dataset.folder or Path(data),
+            out=folder,
+            prediction=prediction,
+            threshold=source,
+            mm_per_px=DEFAULT_MM_PER_PX if mm_per_px is None else mm_per_px,
+            json_file=json_file,
+        )
+        typer.echo(evaluate_yardstick(strata, _progress("pictures")))
+        typer.echo(f"report: {folder / 'index.html'}")
+        return
+    if mm_per_px is not None:
+        raise ConfigError(
+            f"--mm-per-px is {mm_per_px} and {data} is no yardstick",
+            "leave it out, or build a yardstick with `edgecrack yardstick build`",
+        )
     config = EvaluationConfig(
         models=tuple(paths),
         data=dataset.folder or Path(data),
@@ -112,6 +143,14 @@ def evaluate(
     )
     typer.echo(evaluate_models(config, _progress("images")))
     typer.echo(f"report: {folder / 'index.html'}")
+
+
+def _refuse_splits(split: str | None, split_set: str | None) -> None:
+    for option, value in (("split", split), ("split-set", split_set)):
+        if value is not None:
+            raise ConfigError(
+                f"--{option} is {value!r} and a yardstick has no splits", f"leave out --{option}"
+            )
 
 
 def _progress(noun: str) -> Callable[[int, int], None]:

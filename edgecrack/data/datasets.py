@@ -29,12 +29,13 @@ class Sample:
 
     Attributes:
         name: the file's stem, unique in its dataset.
+        read_mask: reads the label's file as uint8 [H, W], 0 or 255.
     """
 
     name: str
     image_path: Path
     mask_path: Path
-    _read_mask: Callable[[Path], NDArray[np.uint8]] = field(repr=False)
+    read_mask: Callable[[Path], NDArray[np.uint8]] = field(repr=False)
 
     def image(self) -> NDArray[np.uint8]:
         """The image as it is stored, uint8 [H, W, 3] in BGR order.
@@ -52,7 +53,7 @@ class Sample:
         Raises:
             DataError: the file cannot be read.
         """
-        return self._read_mask(self.mask_path)
+        return self.read_mask(self.mask_path)
 
     def load(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Image and truth, checked to be of the same size.

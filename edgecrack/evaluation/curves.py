@@ -44,7 +44,7 @@ def precision_recall_png(evaluation: Evaluation, title: str) -> bytes:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = _new_figure((7.2, 6.4))
+    figure = new_figure((7.2, 6.4))
     axes = figure.add_subplot()
     _draw_equal_f1(axes)
     for tolerance in _CURVE_STYLES:
@@ -54,7 +54,7 @@ def precision_recall_png(evaluation: Evaluation, title: str) -> bytes:
     axes.set_title(f"{title}\n{images} image{'s' * (images != 1)}", fontsize=11, wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower left", fontsize=8.5, framealpha=0.95, edgecolor="none")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _draw_equal_f1(axes: Axes, lowest_precision: float = 0.0) -> None:
@@ -118,7 +118,7 @@ def compared_curves_png(groups: Mapping[str, Sequence[Evaluation]], title: str) 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = _new_figure((12, 6.2))
+    figure = new_figure((12, 6.2))
     shown: tuple[tuple[Tolerance, str], ...] = (
         (CHOOSING_TOLERANCE, "within the 5x5 square"),
         ("strict", "strict, no tolerance"),
@@ -141,7 +141,7 @@ def compared_curves_png(groups: Mapping[str, Sequence[Evaluation]], title: str) 
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="lower left", fontsize=8.5, framealpha=0.95, edgecolor="none")
     figure.suptitle(title, fontsize=11, wrap=True)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _mean_f1(scores: Sequence[metrics.Score]) -> float:
@@ -172,7 +172,12 @@ def precision_at_recall(counts: ThresholdCounts) -> NDArray[np.float64]:
     return np.interp(_FULL_RECALL, recall, precision, left=np.nan, right=np.nan)
 
 
-def _new_figure(size_inch: tuple[float, float]) -> Figure:
+def new_figure(size_inch: tuple[float, float]) -> Figure:
+    """An empty figure of this width and height, drawn without a screen.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -182,7 +187,8 @@ def _new_figure(size_inch: tuple[float, float]) -> Figure:
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def png_bytes(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -81,7 +81,7 @@ class Html(str):
     __slots__ = ()
 
 
-Kind = Literal["text", "percent", "fine", "points", "number"]
+Kind = Literal["text", "percent", "fine", "points", "number", "count"]
 Cell = str | float | None
 
 
@@ -92,7 +92,7 @@ class Column:
     Attributes:
         title: its heading.
         kind: "text"; "percent" shows 100 times a number, "fine" with two decimals, "points" with
-            its sign, too; "number" shows it as it is, with two decimals.
+            its sign, too; "number" shows it as it is, with two decimals, "count" with none.
         hint: shown when the pointer rests on the heading.
     """
 
@@ -200,5 +200,5 @@ def _cell(column: Column, value: Cell) -> str:
     if value is None:
         return '<td data-value="-1e9">-</td>'
     forms = {"percent": f"{100 * value:.1f}", "fine": f"{100 * value:.2f}"}
-    forms |= {"points": f"{100 * value:+.2f}"}
+    forms |= {"points": f"{100 * value:+.2f}", "count": f"{value:.0f}"}
     return f'<td data-value="{value:.6g}">{forms.get(column.kind, f"{value:.2f}")}</td>'

@@ -7,6 +7,7 @@ surface most of the pictures. Knows arrays; must not know files, models or score
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Literal, get_args
 
 import cv2
@@ -18,9 +19,7 @@ SurfaceKind = Literal["concrete", "asphalt", "masonry", "drone", "vehicle"]
 SURFACE_KINDS: tuple[SurfaceKind, ...] = get_args(SurfaceKind)
 
 WIDTH_EDGES_PX = (1, 3, 5, 8, 12, 20, 40, 80)
-WIDTH_CLASSES = tuple(
-    f"{low}-{high} px" for low, high in zip(WIDTH_EDGES_PX[:-1], WIDTH_EDGES_PX[1:], strict=True)
-)
+WIDTH_CLASSES = tuple(f"{low}-{high} px" for low, high in pairwise(WIDTH_EDGES_PX))
 """Classes of crack width. What is narrower counts for the first, what is wider for the last."""
 
 CONTRAST_EDGES = (0.2, 0.45)

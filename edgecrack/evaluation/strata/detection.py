@@ -1,0 +1,137 @@
+"""How likely a crack of a given width is found, with a lower bound over photos.
+
+Cracks of one photo share its light, texture and sharpness, so they are no independent trials. The
+bound therefore counts photos, not cracks: each photo is one trial whose outcome is the share of
+its cracks that were found, and the one-sided 95 % bound is Clopper and Pearson's with these
+(Biometrika 26, 1934), which is cautious. A share of 100 % over few photos never has a bound of
+100 %. Knows widths and levels; must not know pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from edgecrack.errors import ConfigError
+from edgecrack.extras import require
+from edgecrack.metrics import uint8_level
+
+CONFIDENCE = 0.95
+EDGES_PX = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)
+TARGET = 0.9
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One crack on one photo.
+
+    Attributes:
+        photo: where the picture comes from.
+        width_px: the crack's true width.
+        level: the highest level of 255 at which it is found.
+    """
+
+    photo: str
+    width_px: float
+    level: int
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """What widths in pixels mean.
+
+    Attributes:
+        mm_per_px: millimetres of the surface that one pixel shows, above 0.
+        blur_px: standard deviation of the cracks' blur, or None where it is not known.
+        threshold: from which a pixel counts as crack.
+    """
+
+    mm_per_px: float
+    blur_px: float | None
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mm_per_px) and 0 < self.mm_per_px <= 1000):
+            raise ConfigError(
+                f"the scale is {self.mm_per_px} mm/px", "give a number above 0, at most 1000"
+            )
+
+
+def lower_bound(shares: Sequence[float]) -> float:
+    """The one-sided 95 % lower bound of a probability.
+
+    Args:
+        shares: one number per photo, the share of its cracks that were found, 0 to 1.
+
+    Returns:
+        0 to 1; 0 where nothing was found or there are no photos.
+    """
+    beta = require("scipy.stats", extra="train", purpose="bounds of detection").beta
+    found, photos = float(sum(shares)), len(shares)
+    if found <= 0:
+        return 0.0
+    return float(beta.ppf(1 - CONFIDENCE, found, photos - found + 1))
+
+
+def detection_document(trials: Iterable[Trial], config: DetectionConfig) -> dict[str, Any]:
+    """Detection probability by width, as plain values for JSON.
+
+    Args:
+        trials: every crack of known width.
+        config: scale, blur and threshold.
+
+    Returns:
+        The conditions, what "found" means, and a row for each class of width that has cracks.
+    """
+    level = uint8_level(config.threshold)
+    listed = list(trials)
+    rows = []
+    for low, high in pairwise(EDGES_PX):
+        own = [trial for trial in listed if low <= trial.width_px < high]
+        if own:
+            rows.append(_row(own, low, high, level, config.mm_per_px))
+    return {
+        "schema_version": 1,
+        "mm_per_px": config.mm_per_px,
+        "blur_px": config.blur_px,
+        "threshold": config.threshold,
+        "confidence": CONFIDENCE,
+        "found_means": "at the threshold, something is flagged within half the crack's width, and "
+        "at least within 2 px, along at least half of its length",
+        "bound": "Clopper-Pearson, one-sided, each photo one trial",
+        "smallest_width_mm_with_bound_above_target": _smallest(rows),
+        "target": TARGET,
+        "widths": rows,
+    }
+
+
+def _row(
+    trials: Sequence[Trial], low: float, high: float, level: int, mm_per_px: float
+) -> dict[str, Any]:
+    by_photo: dict[str, list[bool]] = {}
+    for trial in trials:
+        by_photo.setdefault(trial.photo, []).append(trial.level >= level)
+    shares = [float(np.mean(outcomes)) for outcomes in by_photo.values()]
+    return {
+        "width_px": [low, high],
+        "width_mm": [round(low * mm_per_px, 4), round(high * mm_per_px, 4)],
+        "cracks": len(trials),
+        "photos": len(shares),
+        "found": sum(trial.level >= level for trial in trials),
+        "probability": float(np.mean(shares)),
+        "lower_95": lower_bound(shares),
+    }
+
+
+def _smallest(rows: Sequence[dict[str, Any]]) -> float | None:
+    """The width from which on every class's bound reaches the target, in mm."""
+    smallest = None
+    for row in reversed(rows):
+        if row["lower_95"] < TARGET:
+            break
+        smallest = row["width_mm"][0]
+    return smallest

@@ -1,0 +1,154 @@
+"""What one picture of a yardstick contributes to the scores.
+
+Everything is counted at all thresholds at once, so the prediction itself need not be kept. Knows
+one picture, its truth and its probability map; must not know strata or scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack import metrics
+from edgecrack.counting import TOLERANCE_PX
+from edgecrack.evaluation.evaluate import Predict, predict_sample
+from edgecrack.evaluation.strata.calibration import Reliability
+from edgecrack.metrics import THRESHOLDS, ThresholdCounts, Tolerance
+from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.measure import measure_cracks
+from edgecrack.yardstick.manifest import Item, TrueCrack
+from edgecrack.yardstick.strata import (
+    WIDTH_CLASSES,
+    contrast_class,
+    contrast_of,
+    typical_width_class,
+    width_class,
+    width_classes,
+)
+
+TOLERANT: Tolerance = "square"
+STRICT: Tolerance = "strict"
+FOUND_SHARE = 0.5  # of a crack's length
+
+
+@dataclass(frozen=True)
+class FoundCrack:
+    """How far a threshold may rise before a crack is no longer found.
+
+    Attributes:
+        width_px: its true median width.
+        level: it counts as found where the threshold's level is at most this; 0 to 255.
+    """
+
+    width_px: float
+    level: int
+
+
+@dataclass(frozen=True, eq=False)
+class ItemResult:
+    """One picture's counts, and the classes that it is sorted by.
+
+    Attributes:
+        item: the picture.
+        width_class: index in `WIDTH_CLASSES` of most of its crack length, None without crack.
+        contrast_class: index in `CONTRAST_CLASSES`, or None.
+        size_hw: height and width in pixels.
+        counts: of `TOLERANT` and `STRICT`.
+        width_truth: int64 [7], crack pixels of each width class.
+        width_found: int64 [7, 99], those within 2 px of what is predicted at each threshold.
+        reliability: how often each probability was right.
+        cracks: the cracks whose widths are known exactly.
+        published_px: pixels flagged at the shipped threshold, without groups that `stream` drops.
+    """
+
+    item: Item
+    width_class: int | None
+    contrast_class: int | None
+    size_hw: tuple[int, int]
+    counts: Mapping[Tolerance, ThresholdCounts]
+    width_truth: NDArray[np.int64]
+    width_found: NDArray[np.int64]
+    reliability: Reliability
+    cracks: tuple[FoundCrack, ...]
+    published_px: int
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels the picture has."""
+        return self.size_hw[0] * self.size_hw[1]
+
+
+def score_item(predict: Predict, item: Item, threshold: float) -> ItemResult:
+    """Predict one picture and count.
+
+    Args:
+        predict: from a BGR frame to a probability map of its size.
+        item: the picture.
+        threshold: the shipped one, a multiple of 0.01.
+
+    Raises:
+        DataError: picture, mask and prediction do not fit each other.
+    """
+    image, truth, probability = predict_sample(predict, item)
+    classes = width_classes(truth)
+    near = cv2.dilate(probability, np.ones((2 * TOLERANCE_PX + 1,) * 2, np.uint8))
+    found = [_passing(near[classes == index]) for index in range(len(WIDTH_CLASSES))]
+    contrast = contrast_of(image, truth)
+    return ItemResult(
+        item,
+        _width_class(item, classes),
+        None if contrast is None else contrast_class(contrast),
+        (truth.shape[0], truth.shape[1]),
+        {kind: metrics.count_image(probability, truth, kind) for kind in (TOLERANT, STRICT)},
+        np.array([np.count_nonzero(classes == index) for index in range(len(WIDTH_CLASSES))]),
+        np.stack(found),
+        Reliability.of(probability, truth),
+        tuple(find_crack(probability, crack) for crack in item.cracks),
+        measure_cracks(probability, threshold, MIN_AREA_PX).crack_pixels,
+    )
+
+
+def _width_class(item: Item, classes: NDArray[np.int8]) -> int | None:
+    """By the exact width where it is known: a hairline's mask is never under one pixel wide."""
+    if item.cracks:
+        longest = max(item.cracks, key=lambda crack: len(crack.points))
+        return width_class(longest.width_px)
+    return typical_width_class(classes)
+
+
+def _passing(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """int64 [99]: how many of these probabilities pass each threshold."""
+    least = np.array([metrics.uint8_level(value) for value in THRESHOLDS.tolist()])
+    from_below = np.searchsorted(np.sort(levels.ravel()), least, side="left")
+    return np.asarray(levels.size - from_below, np.int64)
+
+
+def find_crack(probability: NDArray[np.uint8], crack: TrueCrack) -> FoundCrack:
+    """The highest level at which at least half of a crack's length is found.
+
+    A point of the centre line is found where something is flagged within half the crack's width
+    there, and at least within 2 px: marking one edge of a wide crack leads an inspector to it.
+
+    Args:
+        probability: uint8 [H, W].
+        crack: its points may leave the picture; what lies outside does not count.
+    """
+    height, width = probability.shape
+    levels: list[int] = []
+    for (x, y), width_px in zip(crack.points.tolist(), crack.widths_px.tolist(), strict=True):
+        column, row = int(np.floor(x)), int(np.floor(y))
+        if not (0 <= column < width and 0 <= row < height):
+            continue
+        reach = max(TOLERANCE_PX, int(np.ceil(width_px / 2)))
+        rows = slice(max(0, row - reach), row + reach + 1)
+        columns = slice(max(0, column - reach), column + reach + 1)
+        levels.append(int(probability[rows, columns].max()))
+    if not levels:
+        return FoundCrack(crack.width_px, 0)
+    # The level that half of the points, rounded up, still reach.
+    needed = int(np.ceil(FOUND_SHARE * len(levels)))
+    return FoundCrack(crack.width_px, sorted(levels, reverse=True)[needed - 1])

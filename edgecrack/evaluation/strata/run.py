@@ -1,0 +1,100 @@
+"""`edgecrack evaluate` on a yardstick: open the models, score every picture, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.errors import ConfigError
+from edgecrack.evaluation.groups import labels_of
+from edgecrack.evaluation.open_model import open_model
+from edgecrack.evaluation.protocols import PredictionConfig
+from edgecrack.evaluation.strata.detection import DetectionConfig
+from edgecrack.evaluation.strata.report import write_strata_report
+from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX, score_yardstick
+from edgecrack.evaluation.thresholds import ThresholdSource
+from edgecrack.extras import require
+from edgecrack.files import make_folder
+from edgecrack.yardstick.manifest import check_masks, open_yardstick
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class StrataConfig:
+    """What is scored on which yardstick.
+
+    Attributes:
+        models: ONNX files, engines and checkpoints.
+        yardstick: its folder.
+        out: folder of the report.
+        prediction: how models are run.
+        threshold: the model's own, or a number.
+        mm_per_px: millimetres of the surface that a pixel shows, for detection by width.
+        json_file: write all figures here, too.
+    """
+
+    models: tuple[Path, ...]
+    yardstick: Path
+    out: Path
+    prediction: PredictionConfig
+    threshold: ThresholdSource
+    mm_per_px: float = DEFAULT_MM_PER_PX
+    json_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold.name not in ("model", "number"):
+            raise ConfigError(
+                f"--threshold-from is {self.threshold.name!r} and a yardstick has no splits",
+                "give model or a number; the best threshold is reported beside it",
+            )
+        DetectionConfig(self.mm_per_px, None, 0.5)
+
+
+def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None) -> str:
+    """Score models on a yardstick, write the report, and return its first table as text.
+
+    Raises:
+        ConfigError: the options do not fit each other.
+        ModelFileError: a model cannot be used.
+        DataError: a file of the yardstick cannot be used.
+        OutputError: the report cannot be written.
+        MissingDependencyError: scipy or matplotlib is not installed.
+    """
+    require("scipy.stats", extra="train", purpose="bounds of detection")
+    yardstick = open_yardstick(config.yardstick)
+    check_masks(yardstick)
+    make_folder(config.out)
+    for model in config.models:
+        read_verified_spec(model)
+    total = len(config.models) * len(yardstick.items)
+    scored = []
+    with ExitStack() as stack:
+        for number, (model, label) in enumerate(
+            zip(config.models, labels_of(config.models), strict=True)
+        ):
+            opened = open_model(model, config.prediction, stack)
+            threshold = config.threshold.given(opened.spec.threshold)
+            before = number * len(yardstick.items)
+
+            def show(done: int, before: int = before) -> None:
+                if on_progress is not None:
+                    on_progress(before + done, total)
+
+            context = {"model": _describe(model, opened.spec), "protocol": opened.protocol}
+            scored.append(
+                score_yardstick(
+                    label, opened.predict, yardstick, threshold, config.mm_per_px, show, context
+                )
+            )
+        return write_strata_report(scored, yardstick, config.out, config.json_file)
+
+
+def _describe(model: Path, spec: ModelSpec) -> str:
+    return (
+        f"{model.name} ({spec.pooling}, width {spec.width}, {spec.precision}, "
+        f"sha256 {spec.sha256[:12]})"
+    )

@@ -1,0 +1,311 @@
+"""`yardstick.json`: what lies in a yardstick's folder, where it comes from, and what is true of it.
+
+    yardstick = open_yardstick(Path("runs/yardstick"))
+    for item in yardstick.items:
+        image, truth = item.load()
+
+`build.py` writes one from real photos; a folder of your own needs no more than a name, an image
+and a mask of each picture. Knows files; must not know models or scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.data.reading import read_labelled_image, read_mask_image
+from edgecrack.errors import DataError
+from edgecrack.files import write_atomic
+from edgecrack.yardstick.strata import SURFACE_KINDS
+
+MANIFEST = "yardstick.json"
+MANIFEST_VERSION = 1
+CRACK = "crack"
+Origin = Literal["generated", "rendered", "outlined", "labelled", "photo"]
+"""A generated wall; a crack or another thing rendered on a photo; cracks of a photo outlined by
+hand for this; labelled by whoever published it; a photo as it is, without any crack."""
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+REAL_ORIGINS: frozenset[str] = frozenset({"outlined", "labelled", "photo"})
+
+_MEND = "build the yardstick again with `edgecrack yardstick build`, or mend the entry"
+
+
+@dataclass(frozen=True, eq=False)
+class TrueCrack:
+    """One crack whose course and width are known exactly.
+
+    Attributes:
+        points: float32 [N, 2], x and y of its centre line in pixels.
+        widths_px: float32 [N], its width there.
+    """
+
+    points: NDArray[np.float32]
+    widths_px: NDArray[np.float32]
+
+    @property
+    def width_px(self) -> float:
+        """Its median width."""
+        return float(np.median(self.widths_px))
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One picture of a yardstick.
+
+    Attributes:
+        name: unique in the yardstick.
+        image_path: the picture.
+        mask_path: its truth, white = crack; None where there is no crack.
+        kind: "crack", or what the picture shows that is none: "clean", "joint", "shadow" ...
+        origin: see `Origin`.
+        surface: one of `SURFACE_KINDS`, or another word of yours.
+        photo: what pictures of one photo share; statistics over photos count it once.
+        cracks: the cracks whose widths are known exactly; () for outlines and labels.
+        sources_sha256: hashes of the files that the picture was made of.
+        read_mask: reads the truth.
+    """
+
+    name: str
+    image_path: Path
+    mask_path: Path | None
+    kind: str = CRACK
+    origin: Origin = "labelled"
+    surface: str = "concrete"
+    photo: str = ""
+    cracks: tuple[TrueCrack, ...] = ()
+    sources_sha256: tuple[str, ...] = ()
+    read_mask: Callable[[Path], NDArray[np.uint8]] = field(default=read_mask_image, repr=False)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the cracks, or the lack of any, are those of a photo."""
+        return self.origin in REAL_ORIGINS
+
+    def image(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] in BGR order.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return read_labelled_image(self.image_path)
+
+    def mask(self) -> NDArray[np.uint8]:
+        """The truth, uint8 [H, W], 255 on cracks, else 0.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if self.mask_path is None:
+            return np.zeros(self.image().shape[:2], np.uint8)
+        return self.read_mask(self.mask_path)
+
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """A yardstick that has been opened and checked.
+
+    Attributes:
+        folder: where it lies.
+        items: its pictures.
+        blur_px: standard deviation of the blur that rendered cracks have, or None.
+        about: what else its manifest says, e.g. how it was made.
+    """
+
+    folder: Path
+    items: tuple[Item, ...]
+    blur_px: float | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cracked(self) -> tuple[Item, ...]:
+        """The pictures with a crack."""
+        return tuple(item for item in self.items if item.kind == CRACK)
+
+    @property
+    def crack_free(self) -> tuple[Item, ...]:
+        """The pictures without any."""
+        return tuple(item for item in self.items if item.kind != CRACK)
+
+
+def is_yardstick(folder: Path) -> bool:
+    """Whether a folder holds a yardstick."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
+def open_yardstick(folder: Path) -> Yardstick:
+    """Open a yardstick and check that its files are there.
+
+    Raises:
+        DataError: the folder or its manifest is missing or damaged, is of a later version, an
+            entry is wrong, or a file is missing.
+    """
+    path = Path(folder) / MANIFEST
+    document = _read(path)
+    version = document.get("schema_version")
+    if version != MANIFEST_VERSION or version is True:
+        remedy = "update edgecrack: pip install -U edgecrack" if _is_later(version) else _MEND
+        raise DataError(
+            f"{path} has schema version {version!r}, this program knows {MANIFEST_VERSION}", remedy
+        )
+    entries = document.get("items")
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f"{path} lists no pictures", _MEND)
+    items = tuple(_item(path, number, entry) for number, entry in enumerate(entries))
+    _check_names(path, items)
+    about = {key: value for key, value in document.items() if key not in ("items", "blur_px")}
+    blur = document.get("blur_px")
+    return Yardstick(Path(folder), items, None if blur is None else float(blur), about)
+
+
+def check_masks(yardstick: Yardstick) -> None:
+    """Refuse masks that mark nothing, or everything: scores on them would mean nothing.
+
+    Raises:
+        DataError: naming the mask.
+    """
+    for item in yardstick.cracked:
+        mask = item.mask()
+        share = float(np.count_nonzero(mask)) / mask.size
+        if share in (0.0, 1.0):
+            marks = "no pixel" if share == 0 else "every pixel"
+            raise DataError(
+                f"the mask {item.mask_path} marks {marks} as crack",
+                f"draw it anew, or take {item.name!r} out of {MANIFEST}; where its picture holds "
+                'no crack, leave out the mask and give the kind, e.g. "clean"',
+            )
+
+
+def write_manifest(
+    folder: Path, items: Iterable[Item], blur_px: float | None, about: Mapping[str, Any]
+) -> Path:
+    """Write `yardstick.json` beside the pictures that it names.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    entries = [_entry(folder, item) for item in items]
+    head = {"schema_version": MANIFEST_VERSION, **about, "blur_px": blur_px}
+    lines = ",\n  ".join(json.dumps(entry) for entry in entries)
+    text = json.dumps(head, indent=1)[:-2] + f',\n "items": [\n  {lines}\n ]\n}}\n'
+    write_atomic(folder / MANIFEST, text)
+    return folder / MANIFEST
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"there is no {path}", "build a yardstick with `edgecrack yardstick build`"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path}: {error}", _MEND) from error
+    return document
+
+
+def _is_later(version: object) -> bool:
+    return isinstance(version, int) and version > MANIFEST_VERSION
+
+
+def _item(path: Path, number: int, entry: object) -> Item:
+    if not isinstance(entry, dict):
+        raise DataError(f"{path}: entry {number + 1} is no object", _MEND)
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{path}: entry {number + 1} has the name {name!r}", _MEND)
+    kind, origin = entry.get("kind", CRACK), entry.get("origin", "labelled")
+    if not isinstance(kind, str) or not kind or origin not in ORIGINS:
+        raise DataError(
+            f"{path}: {name!r} has the kind {kind!r} and the origin {origin!r}",
+            f'give a kind such as "{CRACK}" or "clean", and an origin of {", ".join(ORIGINS)}',
+        )
+    mask = entry.get("mask")
+    if (mask is None) == (kind == CRACK):
+        problem = "no mask" if mask is None else f"the kind {kind!r} and a mask"
+        raise DataError(
+            f"{path}: {name!r} has {problem}",
+            f'a picture of the kind "{CRACK}" has a mask, any other has none',
+        )
+    return Item(
+        name,
+        _file(path, name, entry.get("image")),
+        None if mask is None else _file(path, name, mask),
+        kind,
+        origin,
+        str(entry.get("surface", SURFACE_KINDS[0])),
+        str(entry.get("photo", name)),
+        _cracks(path, name, entry.get("cracks", [])),
+        tuple(str(item) for item in entry.get("sources_sha256", ())),
+    )
+
+
+def _file(path: Path, name: str, relative: object) -> Path:
+    """A file below the yardstick's folder, known to be there."""
+    if not isinstance(relative, str) or not relative:
+        raise DataError(f"{path}: {name!r} names the file {relative!r}", _MEND)
+    parts = PurePosixPath(relative)
+    found = path.parent / parts
+    if parts.is_absolute() or ".." in parts.parts:
+        raise DataError(
+            f"{path}: {name!r} names {relative}, which lies elsewhere",
+            "give paths below the yardstick's folder",
+        )
+    if not found.is_file():
+        raise DataError(f"{path}: the file {relative} of {name!r} is missing", _MEND)
+    return found
+
+
+def _cracks(path: Path, name: str, entries: object) -> tuple[TrueCrack, ...]:
+    """Cracks as [[x, y, width], ...] each."""
+    try:
+        rows = [np.asarray(entry, dtype=np.float32) for entry in entries]  # type: ignore[attr-defined]
+        fits = all(
+            row.ndim == 2
+            and row.shape[1] == 3
+            and len(row) > 0
+            and bool(np.isfinite(row).all() and (row[:, 2] > 0).all())
+            for row in rows
+        )
+        if not fits:
+            raise ValueError("not points of x, y and width")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: the cracks of {name!r} are damaged ({error})", _MEND) from error
+    return tuple(TrueCrack(row[:, :2], row[:, 2]) for row in rows)
+
+
+def _check_names(path: Path, items: Sequence[Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.name in seen:
+            raise DataError(f"{path} names {item.name!r} twice", "give each picture its own name")
+        seen.add(item.name)
+
+
+def _entry(folder: Path, item: Item) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": item.name,
+        "image": item.image_path.relative_to(folder).as_posix(),
+        "mask": item.mask_path and item.mask_path.relative_to(folder).as_posix(),
+        "kind": item.kind,
+        "origin": item.origin,
+        "surface": item.surface,
+        "photo": item.photo,
+        "sources_sha256": list(item.sources_sha256),
+    }
+    if item.cracks:
+        entry["cracks"] = [
+            np.column_stack([crack.points, crack.widths_px]).astype(float).round(2).tolist()
+            for crack in item.cracks
+        ]
+    return entry
