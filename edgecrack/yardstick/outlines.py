@@ -1,0 +1,87 @@
+"""Outlines of real cracks, drawn by hand twice, as polygons; the photos are the user's own.
+
+    for outline in read_outlines():
+        truth = rasterise(outline.first, outline.size_hw)
+
+docs/evaluation.md tells how they were drawn. Knows polygons; must not know folders or models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Polygon = Sequence[Sequence[float]]
+"""Corners x, y in pixels; the first pixel's centre is 0.5, 0.5."""
+
+_FINE = 8  # sub-pixels a side
+_FRACTION_BITS = 4
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The cracks of one tile as two people would draw them.
+
+    Attributes:
+        tile: its file's stem in `concrete_tiles/positive`.
+        size_hw: its height and width in pixels.
+        first: polygons of the first drawing, which counts as the truth.
+        second: of the second, independent one, which tells how far two drawings agree.
+    """
+
+    tile: str
+    size_hw: tuple[int, int]
+    first: tuple[Polygon, ...]
+    second: tuple[Polygon, ...]
+
+
+def read_outlines() -> tuple[Outline, ...]:
+    """The outlines that come with this package, in the order of their tiles."""
+    text = (resources.files("edgecrack.yardstick") / "outlines.json").read_text(encoding="utf-8")
+    return tuple(
+        Outline(
+            entry["tile"],
+            (entry["size_hw"][0], entry["size_hw"][1]),
+            tuple(entry["first"]),
+            tuple(entry["second"]),
+        )
+        for entry in json.loads(text)["outlines"]
+    )
+
+
+def rasterise(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of which at least half lies inside.
+
+    A polygon inside another one is a hole in it, and so on: the even-odd rule.
+
+    Args:
+        polygons: may be none.
+        size_hw: height and width of the picture in pixels.
+
+    Returns:
+        bool [H, W].
+    """
+    height, width = size_hw
+    fine = np.zeros((height * _FINE, width * _FINE), np.uint8)
+    scale = _FINE << _FRACTION_BITS
+    # Half a sub-pixel less, because OpenCV's coordinates are those of sub-pixels' centres.
+    corners = [
+        np.round(np.asarray(polygon, float) * scale - scale / _FINE / 2).astype(np.int32)
+        for polygon in polygons
+    ]
+    if corners:
+        cv2.fillPoly(fine, corners, 255, cv2.LINE_8, _FRACTION_BITS)
+    share = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(share >= 128)
+
+
+def intersection_over_union(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """How far two masks, bool [H, W], agree, 0 to 1; 1 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return float(np.count_nonzero(one & other) / union) if union else 1.0
