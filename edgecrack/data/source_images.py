@@ -43,10 +43,12 @@ class ImageList:
     Attributes:
         names: unique in the source.
         load: preprocessed image and truth of an index, uint8 [H, W] each; from any thread.
+        paths: the image files; none where images are generated.
     """
 
     names: Sequence[str]
     load: Callable[[int], Pair]
+    paths: Sequence[Path] = ()
 
     def read(self) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
         """Name, image and truth in the order of the names.
@@ -124,7 +126,8 @@ def _list_samples(samples: Sequence[Sample], config: PreprocessConfig) -> ImageL
         image, mask = samples[index].load()
         return preprocess(image, config), mask
 
-    return ImageList([sample.name for sample in samples], load)
+    paths = [sample.image_path for sample in samples]
+    return ImageList([sample.name for sample in samples], load, paths)
 
 
 def _list_clean(
@@ -151,7 +154,7 @@ def _list_clean(
             image = preprocess(read_image(paths[index]), config)
             return image, np.zeros_like(image)
 
-        return ImageList([path.name for path in paths], load)
+        return ImageList([path.name for path in paths], load, paths)
 
     return listed(train), listed(validation or train)
 

@@ -6,12 +6,13 @@ and equalising them again for every patch. numpy only; knows nothing of tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.data.reserved import refuse_reserved
 from edgecrack.data.source_images import HOLD_OUT_SHARE, list_source, split_samples
 from edgecrack.data.sources import parse_sources
 from edgecrack.errors import DataError
@@ -66,6 +67,7 @@ def load_training_set(
     seed: int,
     on_message: Callable[[str], None] = lambda message: None,
     hold_out: float = HOLD_OUT_SHARE,
+    reserved: Collection[str] = (),
 ) -> TrainingSet:
     """Read every data source of a run.
 
@@ -80,15 +82,19 @@ def load_training_set(
         on_message: told what is being read.
         hold_out: the share that is held out for validation where there is no `val` split, 0 to
             0.5. With 0, all images are trained on, and validation uses the same images.
+        reserved: hashes of further files, beside the yardstick's, that must not be trained on.
 
     Raises:
         ConfigError: a source is malformed, or the sources do not go together.
         DataError: a file is missing, unreadable, or does not fit its partner, or a dataset
-            leaves nothing to train on or marks no crack at all.
+            leaves nothing to train on, marks no crack at all, or would train on photos that the
+            yardstick is made of.
     """
     sources = parse_sources(specifications)
     # Every folder is checked before the first is read, so that a mistake shows at once.
     listed = [list_source(source, config, seed, hold_out) for source in sources]
+    for source, images in zip(sources, listed, strict=True):
+        refuse_reserved(source.name, images.train.paths, reserved)
     shares = tuple(
         (source.name, float(source.weight or len(images.train.names)))
         for source, images in zip(sources, listed, strict=True)
