@@ -23,8 +23,8 @@ Points = npt.NDArray[np.float64]
 HAIRLINE_PX = 1.5
 _NARROWEST_PX = 0.2
 _SPACING_PX = 1.0
-_LINES_ACROSS = 24.0
-_FEWEST_LINES, _MOST_LINES = 4, 48
+_LINES_ACROSS = 40.0
+_FEWEST_LINES, _MOST_LINES = 4, 80
 _LEAST_SHARE = 1e-9
 
 
@@ -260,7 +260,7 @@ def _smoothed(line: FloatArray, sigma_px: float) -> FloatArray:
 
 
 def scan_lines(outlines: Sequence[Outline]) -> int:
-    """Scan lines a pixel such that the finest crack lies across 24 of them, 4 to 48."""
+    """Scan lines a pixel such that the finest crack lies across 40 of them, 4 to 80."""
     finest = min(float(np.median(outline.width_px)) for outline in outlines)
     return int(np.clip(np.ceil(_LINES_ACROSS / max(finest, 0.05)), _FEWEST_LINES, _MOST_LINES))
 
