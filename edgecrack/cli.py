@@ -36,6 +36,7 @@ from edgecrack.cli_options import (
 from edgecrack.cli_recover import recover
 from edgecrack.cli_stream import stream
 from edgecrack.cli_train import train
+from edgecrack.cli_yardstick import yardstick
 from edgecrack.runtime.defaults import MIN_AREA_PX
 
 app = typer.Typer(
@@ -73,6 +74,7 @@ def _global_options(
 
 app.command()(train)
 app.command()(evaluate)
+app.add_typer(yardstick, name="yardstick")
 app.command()(export)
 app.command()(calibrate)
 app.command("build-engine")(build_engine)

@@ -37,6 +37,10 @@ def train(
             "--set",
         ),
     ] = None,
+    yardstick: Annotated[
+        str | None,
+        _input("FOLDER", "A yardstick of your own: to train on its photos is refused."),
+    ] = None,
     init: Annotated[
         str | None, _input("CHECKPOINT", "Start from these weights, of the same width.")
     ] = None,
@@ -101,6 +105,7 @@ def train(
     given = {
         "data": list(data) if data else None,
         "out": out,
+        "yardstick": yardstick,
         "init": init,
         "network.width": width,
         "network.pooling": pooling,

@@ -101,6 +101,8 @@ class TrainingConfig:
         loss: what the network is punished for.
         teacher: checkpoint of the network to learn from; given exactly when the distillation
             weight is above 0.
+        yardstick: a yardstick of your own, whose photos must not be trained on; those of the
+            built-in one never are.
         init: checkpoint whose weights to start from, of the same network; None draws them.
         batch_size: patches per step, 1 to 4096, shared out equally among all processes.
         epochs: 1 to 100,000; an epoch ends with a validation and a checkpoint.
@@ -128,6 +130,7 @@ class TrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     teacher: Path | None = None
+    yardstick: Path | None = None
     init: Path | None = None
     batch_size: int = 16
     epochs: int = 25
@@ -190,7 +193,7 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, Any]:
         """The run as it is saved beside its results."""
         document = asdict(self)
-        for name in ("out", "init", "teacher"):
+        for name in ("out", "init", "teacher", "yardstick"):
             value = document[name]
             document[name] = None if value is None else str(value)
         document["data"] = list(self.data)
@@ -205,7 +208,8 @@ class TrainingConfig:
         result does not depend on it.
         """
         document = self.to_dict()
-        del document["out"], document["network"], document["preprocess"]
+        for name in ("out", "network", "preprocess", "yardstick"):
+            del document[name]
         for name in _HOW_STARTED:
             document.pop(name, None)
         document["data"] = [parse_source(text).label for text in self.data]

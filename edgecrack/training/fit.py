@@ -37,6 +37,7 @@ from edgecrack.training.run_folder import (
     teaching_network,
 )
 from edgecrack.training.trainer import make_trainer
+from edgecrack.yardstick.manifest import hashes_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,14 @@ def train_here(
     tell = on_message if place.is_main else lambda message: None
     last = last_checkpoint(config)
     with terminable(last):
-        data = load_training_set(config.data, config.preprocess, config.seed, tell, config.hold_out)
+        data = load_training_set(
+            config.data,
+            config.preprocess,
+            config.seed,
+            tell,
+            config.hold_out,
+            hashes_of(config.yardstick) if config.yardstick else (),
+        )
         pl.seed_everything(config.seed, verbose=False)
         trainer, best = make_trainer(config, place)
         with _lost_connections(place):  # or memory, which must hold all images

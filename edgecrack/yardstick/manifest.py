@@ -10,6 +10,7 @@ and a mask of each picture. Knows files; must not know models or scores.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -161,6 +162,17 @@ def open_yardstick(folder: Path) -> Yardstick:
     about = {key: value for key, value in document.items() if key not in ("items", "blur_px")}
     blur = document.get("blur_px")
     return Yardstick(Path(folder), items, None if blur is None else float(blur), about)
+
+
+def hashes_of(folder: Path) -> frozenset[str]:
+    """SHA-256 of a yardstick's pictures and of the files that they were made of, hexadecimal.
+
+    Raises:
+        DataError: the yardstick cannot be opened.
+    """
+    items = open_yardstick(folder).items
+    own = {hashlib.sha256(item.image_path.read_bytes()).hexdigest() for item in items}
+    return frozenset(own.union(*(item.sources_sha256 for item in items)))
 
 
 def check_masks(yardstick: Yardstick) -> None:
