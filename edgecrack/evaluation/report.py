@@ -37,6 +37,7 @@ def write_report(
     context: Mapping[str, str],
     examples: int = 4,
     unlabelled: Mapping[str, Any] | None = None,
+    widths: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write scores, a table per image, the precision-recall curve and example overlays.
 
@@ -55,6 +56,7 @@ def write_report(
         examples: how many of the best and how many of the worst images to draw; fewer where
             the set is too small for both.
         unlabelled: what `FalsePositives.to_dict` gave for images without labels, or None.
+        widths: what `strata.labelled.by_width` gave for the samples, or None.
 
     Returns:
         The files written, `index.html` last.
@@ -73,7 +75,7 @@ def write_report(
     sample_of = dict(zip(evaluation.images, samples, strict=True))
     folder = Path(folder)
     make_folder(folder)
-    document = report_document(evaluation, title, context, unlabelled)
+    document = report_document(evaluation, title, context, unlabelled, widths)
     texts = {
         "scores.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
         "scores.md": scores_markdown(evaluation, title, context),
@@ -92,7 +94,7 @@ def write_report(
         written.append(path)
     pictures = {f"{name}.png": image for name, image in chosen.items()}
     page = folder / "index.html"
-    write_atomic(page, report_page(evaluation, title, context, pictures, unlabelled))
+    write_atomic(page, report_page(evaluation, title, context, pictures, unlabelled, widths))
     return [*written, page]
 
 
@@ -101,10 +103,12 @@ def report_document(
     title: str,
     context: Mapping[str, str],
     unlabelled: Mapping[str, Any] | None = None,
+    widths: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything of a report as plain values for JSON; the arguments are `write_report`'s."""
     document = {"title": title, "context": dict(context), **evaluation.to_dict()}
-    return document | ({} if unlabelled is None else {"unlabelled": dict(unlabelled)})
+    document |= {} if unlabelled is None else {"unlabelled": dict(unlabelled)}
+    return document | dict(widths or {})
 
 
 def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, str]) -> str:

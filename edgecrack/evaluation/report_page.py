@@ -27,6 +27,7 @@ def report_page(
     context: Mapping[str, str],
     pictures: Mapping[str, ImageResult],
     unlabelled: Mapping[str, Any] | None = None,
+    widths: Mapping[str, Any] | None = None,
 ) -> str:
     """One model's report as HTML.
 
@@ -36,6 +37,7 @@ def report_page(
         context: what the scores depend on.
         pictures: file name of each overlay, `worst_*` and `best_*`, with its image's scores.
         unlabelled: what `FalsePositives.to_dict` gave, or None.
+        widths: what `strata.labelled.by_width` gave, or None.
     """
     return page.page(
         title,
@@ -49,6 +51,7 @@ def report_page(
             "Dots mark the best F1 over thresholds, diamonds the F1 at the operating threshold.",
             "plot",
         ),
+        *_by_width(widths),
         *_examples("Worst images", "worst", evaluation, pictures),
         *_examples("Best images", "best", evaluation, pictures),
         *_unlabelled(unlabelled),
@@ -104,6 +107,38 @@ def _scores(evaluation: Evaluation) -> str:
 def _row(tolerance: str, chosen: str, counts: ThresholdCounts, score: Score) -> list[Cell]:
     overlap = iou(counts, score.threshold) if counts.tolerance == "strict" else None
     return [tolerance, chosen, score.threshold, score.f1, score.precision, score.recall, overlap]
+
+
+def _by_width(widths: Mapping[str, Any] | None) -> list[str]:
+    if widths is None:
+        return []
+    columns = [
+        Column("crack width", "text"),
+        Column("recall"),
+        Column("images", "count"),
+        Column("crack pixels", "count"),
+    ]
+    rows = [
+        [row["width"], row["recall"], row["images"], row["pixels"]]
+        for row in widths["recall_by_width"]
+    ]
+    error = widths["calibration"]["expected_calibration_error"]
+    found = "no pixel has one" if error is None else f"{100 * error:.1f} %"
+    return [
+        page.heading("Recall by crack width"),
+        page.table(
+            columns,
+            rows,
+            caption="In percent, of crack pixels of that width within 2 px of what is flagged at "
+            "the operating threshold. The width is the label's: people mark cracks about a pixel "
+            "wider on each side than they are.",
+        ),
+        page.paragraph(
+            f"Expected calibration error: {found}. So far, on average, the share of crack lies "
+            "from the predicted probability, of pixels with a probability of 0.01 and more.",
+            "soft",
+        ),
+    ]
 
 
 def _examples(

@@ -28,6 +28,7 @@ from edgecrack.evaluation.report import report_document, write_report
 from edgecrack.evaluation.report_page import unlabelled_sentence
 from edgecrack.evaluation.report_text import report_text
 from edgecrack.evaluation.results import Evaluation
+from edgecrack.evaluation.strata.labelled import by_width
 from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic
@@ -239,6 +240,7 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
         context = _context(config, images, place, opened, result)
         if unlabelled is not None:
             context["unlabelled images"] = unlabelled_sentence(unlabelled)
+        widths = by_width(predict, images.scored, result.operating_threshold)
         title = f"{place.model.name} on {dataset.name} ({images.split})"
         write_report(
             result,
@@ -248,8 +250,9 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
             title=title,
             context=context,
             unlabelled=unlabelled,
+            widths=widths,
         )
-    document = report_document(result, title, context, unlabelled)
+    document = report_document(result, title, context, unlabelled, widths)
     return ScoredModel(place.label, place.model, opened.spec, result, predict, document)
 
 
