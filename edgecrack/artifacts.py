@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,12 @@ from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.files import replacing, write_atomic
 from edgecrack.preprocess import PreprocessConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PRECISIONS = ("fp32", "fp16", "int8")
 KINDS = ("checkpoint", "onnx", "engine")
 POOLINGS = ("gated-scale", "stacked", "max")
+LAYOUTS = ("nchw", "nhwc")
+MAX_SCALE = 4.0
 _HASH_BLOCK_BYTES = 1 << 20
 _NOTHING = type(None)
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -42,7 +45,15 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "calibration": (dict, _NOTHING),
     "engine": (dict, _NOTHING),
     "scores": (list, tuple),
+    "scales": (list, tuple),
+    "channels": (int,),
+    "layout": (str,),
+    "temperature": (float, int),
 }
+# What version 2 brought. A version-1 file in which one of these stands was edited by hand, or its
+# maker meant something else by it: an older program passed over it, this one would obey it.
+_SINCE_2 = ("scales", "channels", "layout", "temperature")
+_PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile")
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,10 @@ class ModelSpec:
         calibration: calibration-set hash and method of an INT8 file, or None.
         engine: TensorRT flavour, version, compute capability and platform of an engine, or None.
         scores: accuracy figures, each with the data it was measured on.
+        scales: sizes of the frame at which the network runs, as factors above 0, at most 4.
+        channels: 1 for gray, 3 for colour.
+        layout: order of the graph's input, "nchw" or "nhwc".
+        temperature: what the network's logits are divided by, above 0.
         extra: what later versions may add; kept as it is.
     """
 
@@ -82,6 +97,10 @@ class ModelSpec:
     calibration: Mapping[str, Any] | None = None
     engine: Mapping[str, Any] | None = None
     scores: tuple[Mapping[str, Any], ...] = ()
+    scales: tuple[float, ...] = (1.0,)
+    channels: int = 1
+    layout: str = "nchw"
+    temperature: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,6 +122,14 @@ class ModelSpec:
             problem = f"batch {self.batch}"
         elif self.width < 1:
             problem = f"width {self.width}"
+        elif not self.scales or not all(0 < scale <= MAX_SCALE for scale in self.scales):
+            problem = f"scales {list(self.scales)}"
+        elif self.channels not in (1, 3):
+            problem = f"{self.channels} channels"
+        elif self.layout not in LAYOUTS:
+            problem = f"layout {self.layout!r}"
+        elif not 0 < self.temperature < math.inf:
+            problem = f"temperature {self.temperature}"
         if problem:
             raise ModelFileError(
                 f"a model is described with {problem}", "export it again with `edgecrack export`"
@@ -114,14 +141,19 @@ class ModelSpec:
         extra = document.pop("extra")
         document["tile_hw"] = list(self.tile_hw)
         document["scores"] = [dict(score) for score in self.scores]
+        document["scales"] = list(self.scales)
         return {"schema_version": SCHEMA_VERSION, **document, **extra}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ModelSpec:
         """Read a specification; the inverse of `to_dict`.
 
+        A description of version 1 means what it meant then: frames stretched from their darkest
+        to their brightest pixel.
+
         Raises:
-            ModelFileError: a field is missing or has the wrong type, or the schema is newer.
+            ModelFileError: a field is missing, has the wrong type, or came with a later version
+                than the description's; or the schema is newer.
         """
         version = document.get("schema_version")
         if not isinstance(version, int) or version is True or version < 1:
@@ -134,6 +166,8 @@ class ModelSpec:
                 f"{SCHEMA_VERSION}",
                 "update edgecrack: pip install -U edgecrack",
             )
+        if version < 2:
+            _refuse_later_fields(document)
         names = {item.name for item in dataclasses.fields(cls)} - {"extra"}
         known = {key: value for key, value in document.items() if key in names}
         extra = {
@@ -143,11 +177,13 @@ class ModelSpec:
         }
         try:
             _check_types(known)
-            known["preprocess"] = PreprocessConfig(**known["preprocess"])
+            known["preprocess"] = PreprocessConfig(**{"stretch": "minmax", **known["preprocess"]})
             height, width = known.get("tile_hw", (0, 0))
             known["tile_hw"] = (height, width)
             known["threshold"] = float(known.get("threshold", 0.5))
             known["scores"] = tuple(known.get("scores", ()))
+            known["scales"] = tuple(float(scale) for scale in known.get("scales", (1.0,)))
+            known["temperature"] = float(known.get("temperature", 1.0))
             if "sha256" not in known:
                 raise KeyError("sha256")
             return cls(**known, extra=extra)
@@ -158,6 +194,24 @@ class ModelSpec:
                 f"the description is damaged ({type(error).__name__}: {error})",
                 "export the model again with `edgecrack export`",
             ) from error
+
+
+def _refuse_later_fields(document: Mapping[str, Any]) -> None:
+    """Refuse a version-1 description that holds what only version 2 gives a meaning.
+
+    Raises:
+        ModelFileError: naming the field.
+    """
+    preparation = document.get("preprocess")
+    later = [name for name in _SINCE_2 if name in document]
+    if isinstance(preparation, Mapping):
+        later += [f"preprocess.{name}" for name in _PREPROCESS_SINCE_2 if name in preparation]
+    if later:
+        raise ModelFileError(
+            f"the description has schema version 1 and holds {later[0]!r}, which came with version "
+            "2",
+            'take it out, or write "schema_version": 2 if it is meant',
+        )
 
 
 def _is_a(value: Any, types: tuple[type, ...]) -> bool:
@@ -174,6 +228,7 @@ def _check_types(fields: Mapping[str, Any]) -> None:
     typed = [(name, value, _JSON_TYPES[name]) for name, value in fields.items()]
     typed += [("tile_hw", side, (int,)) for side in fields.get("tile_hw", ())]
     typed += [("scores", score, (dict,)) for score in fields.get("scores", ())]
+    typed += [("scales", scale, (float, int)) for scale in fields.get("scales", ())]
     for name, value, types in typed:
         if not _is_a(value, types):
             raise TypeError(f"{name} holds {value!r:.40}")

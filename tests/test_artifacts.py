@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from edgecrack.artifacts import (
     KINDS,
+    LAYOUTS,
     POOLINGS,
     PRECISIONS,
     SCHEMA_VERSION,
@@ -34,13 +36,24 @@ FULL = ModelSpec(
     gate_bias=True,
     tile_hw=(256, 384),
     batch=4,
-    preprocess=PreprocessConfig(clahe_clip=3.5, clahe_grid=4, gamma=0.9),
+    preprocess=PreprocessConfig(
+        clahe_clip=3.5,
+        clahe_grid=4,
+        gamma=0.9,
+        stretch="percentile",
+        low_percentile=0.5,
+        high_percentile=98.0,
+    ),
     threshold=0.37,
     precision="int8",
     parent_sha256="ab" * 32,
     calibration={"sha256": "cd" * 32, "method": "entropy", "tiles": 200},
     engine={"flavour": "tensorrt", "version": "10.3.0", "compute_capability": "8.7"},
     scores=({"data": "CFD test", "ods": 0.93}, {"data": "uav315 test", "ods": 0.71}),
+    scales=(1.0, 0.25),
+    channels=3,
+    layout="nhwc",
+    temperature=1.5,
     extra={"training": {"seed": 1}, "from the future": [1, None]},
 )
 
@@ -90,10 +103,19 @@ def test_the_sidecar_is_plain_json_beside_the_file(model: Path) -> None:
     path = sidecar_path(model)
     assert path == model.parent / "crack.onnx.json"
     document = json.loads(path.read_text(encoding="utf-8"))
-    assert document["schema_version"] == SCHEMA_VERSION == 1
+    assert document["schema_version"] == SCHEMA_VERSION == 2
     assert document["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     assert document["tile_hw"] == [256, 384]
-    assert document["preprocess"] == {"clahe_clip": 3.5, "clahe_grid": 4, "gamma": 0.9}
+    assert document["preprocess"] == {
+        "clahe_clip": 3.5,
+        "clahe_grid": 4,
+        "gamma": 0.9,
+        "stretch": "percentile",
+        "low_percentile": 0.5,
+        "high_percentile": 98.0,
+    }
+    assert (document["scales"], document["channels"]) == ([1.0, 0.25], 3)
+    assert (document["layout"], document["temperature"]) == ("nhwc", 1.5)
     assert document["from the future"] == [1, None]
     assert "extra" not in document
 
@@ -112,10 +134,17 @@ def test_the_sidecar_is_plain_json_beside_the_file(model: Path) -> None:
             clahe_clip=st.floats(0.01, 100),
             clahe_grid=st.integers(1, 64),
             gamma=st.floats(0.1, 10),
+            stretch=st.sampled_from(["percentile", "minmax"]),
+            low_percentile=st.floats(0, 49),
+            high_percentile=st.floats(50, 100),
         ),
         threshold=st.floats(0.001, 0.999),
         precision=st.sampled_from(PRECISIONS),
         sha256=st.text("0123456789abcdef", max_size=64),
+        scales=st.lists(st.floats(0, 4, exclude_min=True), min_size=1, max_size=4).map(tuple),
+        channels=st.sampled_from([1, 3]),
+        layout=st.sampled_from(LAYOUTS),
+        temperature=st.floats(0, 1e6, exclude_min=True),
         extra=st.dictionaries(
             st.text(max_size=8).map(lambda name: f"x-{name}"),
             st.none() | st.integers() | st.text() | st.lists(st.floats(-1, 1)),
@@ -139,6 +168,58 @@ def test_fields_with_a_default_may_be_absent(model: Path) -> None:
     rewrite(model, batch=..., threshold=..., scores=..., calibration=..., engine=..., gate_bias=...)
     spec = read_verified_spec(model)
     assert (spec.batch, spec.threshold, spec.scores) == (None, 0.5, ())
+
+
+def version_1(model: Path, **changes: Any) -> None:
+    """Make a sidecar one of version 1, which knew nothing of these fields."""
+    later = {name: ... for name in ("scales", "channels", "layout", "temperature")}
+    preparation = {"clahe_clip": 3.5, "clahe_grid": 4, "gamma": 0.9}
+    rewrite(model, **{"schema_version": 1, "preprocess": preparation, **later, **changes})
+
+
+def test_version_1_means_what_it_meant(model: Path) -> None:
+    version_1(model)
+    spec = read_verified_spec(model)
+    assert spec.preprocess == PreprocessConfig(
+        clahe_clip=3.5, clahe_grid=4, gamma=0.9, stretch="minmax"
+    )
+    assert (spec.scales, spec.channels, spec.layout, spec.temperature) == ((1.0,), 1, "nchw", 1.0)
+    assert spec.extra == FULL.extra
+
+
+def test_version_1_becomes_version_2_when_it_is_written_again(model: Path) -> None:
+    version_1(model)
+    spec = read_verified_spec(model)
+    write_sidecar(model, spec)
+    assert json.loads(sidecar_path(model).read_text())["schema_version"] == 2
+    assert read_verified_spec(model) == spec
+
+
+def test_without_a_word_on_it_the_stretch_is_that_of_version_1(model: Path) -> None:
+    rewrite(model, preprocess={"gamma": 1.2})
+    assert read_verified_spec(model).preprocess.stretch == "minmax"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"scales": [1.0]}, "'scales'"),
+        ({"scales": [0.5, 1.0]}, "'scales'"),
+        ({"channels": 1}, "'channels'"),
+        ({"layout": "nhwc"}, "'layout'"),
+        ({"temperature": 21}, "'temperature'"),
+        ({"preprocess": {"stretch": "percentile"}}, "'preprocess.stretch'"),
+        ({"preprocess": {"low_percentile": 1}}, "'preprocess.low_percentile'"),
+    ],
+    ids=str,
+)
+def test_version_1_with_a_field_of_version_2_is_refused(
+    model: Path, changes: dict[str, Any], named: str
+) -> None:
+    version_1(model, **changes)
+    error = refusal(model)
+    assert f"schema version 1 and holds {named}" in error.problem
+    assert error.remedy == 'take it out, or write "schema_version": 2 if it is meant'
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
@@ -212,8 +293,8 @@ def test_a_truncated_sidecar_is_refused_wherever_it_ends(model: Path) -> None:
 def test_a_newer_schema_asks_for_an_update(model: Path) -> None:
     rewrite(model, schema_version=SCHEMA_VERSION + 1)
     error = refusal(model)
-    assert "schema version 2, this program knows 1" in error.problem
-    assert "pip install -U edgecrack" in error.remedy
+    assert "schema version 3, this program knows 2" in error.problem
+    assert error.remedy == "update edgecrack: pip install -U edgecrack"
 
 
 @pytest.mark.parametrize("version", [..., None, "1", 0, -1, 1.0, True])
@@ -252,6 +333,9 @@ def test_a_missing_field_is_refused_by_name(model: Path, field: str) -> None:
         ("preprocess", {"gamma": 1.2, "sharpen": 3}),
         ("preprocess", {"clahe_clip": "2"}),
         ("preprocess", {"clahe_grid": 8.5}),
+        ("preprocess", {"stretch": ["minmax"]}),
+        ("preprocess", {"stretch": None}),
+        ("preprocess", {"low_percentile": "1"}),
         ("threshold", "0.5"),
         ("threshold", None),
         ("precision", 16),
@@ -263,6 +347,19 @@ def test_a_missing_field_is_refused_by_name(model: Path, field: str) -> None:
         ("scores", {"ods": 0.9}),
         ("scores", "abc"),
         ("scores", [0.9]),
+        ("scales", 1.0),
+        ("scales", "1"),
+        ("scales", ["1"]),
+        ("scales", [True]),
+        ("scales", None),
+        ("channels", "3"),
+        ("channels", 3.0),
+        ("channels", True),
+        ("layout", 1),
+        ("layout", None),
+        ("temperature", "1"),
+        ("temperature", True),
+        ("temperature", None),
     ],
     ids=str,
 )
@@ -284,6 +381,20 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("tile_hw", [32768, 256], "tile 256x32768 px"),
     ("batch", 0, "batch 0"),
     ("width", 0, "width 0"),
+    ("scales", [], "scales []"),
+    ("scales", [1.0, 0.0], "scales [1.0, 0.0]"),
+    ("scales", [-1.0], "scales [-1.0]"),
+    ("scales", [4.5], "scales [4.5]"),
+    ("scales", [float("nan")], "scales [nan]"),
+    ("channels", 0, "0 channels"),
+    ("channels", 2, "2 channels"),
+    ("layout", "chwn", "layout 'chwn'"),
+    ("temperature", 0.0, "temperature 0.0"),
+    ("temperature", -1.0, "temperature -1.0"),
+    ("temperature", float("inf"), "temperature inf"),
+    ("temperature", float("nan"), "temperature nan"),
+    ("preprocess", {"stretch": "median"}, "stretch is 'median'"),
+    ("preprocess", {"low_percentile": 99.5}, "the percentiles are 99.5 and"),
     ("preprocess", {"gamma": 0.0}, "gamma is 0.0"),
     ("preprocess", {"clahe_grid": 0}, "clahe_grid is 0"),
 ]
@@ -297,10 +408,14 @@ def test_a_value_out_of_range_is_refused_by_value(
     assert named in refusal(model).problem
 
 
-@pytest.mark.parametrize(("field", "value", "named"), WRONG_VALUES[:-2], ids=str)
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [row for row in WRONG_VALUES if row[0] != "preprocess"],
+    ids=str,
+)
 def test_a_description_out_of_range_cannot_be_made(field: str, value: Any, named: str) -> None:
-    value = tuple(value) if field == "tile_hw" else value
-    with pytest.raises(ModelFileError, match=named):
+    value = tuple(value) if isinstance(value, list) else value
+    with pytest.raises(ModelFileError, match=re.escape(named)):
         dataclasses.replace(FULL, **{field: value})
 
 

@@ -226,14 +226,22 @@ def test_what_is_no_frame_is_refused_with_its_shape(frame: Any) -> None:
         ("gamma", 10.1),
         ("gamma", float("inf")),
         ("gamma", float("nan")),
+        ("stretch", "median"),
     ],
 )
 def test_a_configuration_out_of_range_is_refused(field: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"{field} is {value}; give"):
+    with pytest.raises(ConfigError, match=f"{field} is '?{value}'?; give"):
         PreprocessConfig(**{field: value})
 
 
 def test_defaults_are_the_design_s_and_come_back_from_their_dictionary() -> None:
     config = PreprocessConfig()
-    assert config.to_dict() == {"clahe_clip": 2.0, "clahe_grid": 8, "gamma": 1.2}
+    assert config.to_dict() == {
+        "clahe_clip": 2.0,
+        "clahe_grid": 8,
+        "gamma": 1.2,
+        "stretch": "minmax",
+        "low_percentile": 1.0,
+        "high_percentile": 99.0,
+    }
     assert PreprocessConfig(**config.to_dict()) == config  # type: ignore[arg-type]

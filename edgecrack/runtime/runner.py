@@ -66,6 +66,31 @@ def check_tiles(tiles: NDArray[np.uint8], tile_hw: tuple[int, int]) -> None:
         )
 
 
+def check_runnable(path: Path, spec: ModelSpec) -> None:
+    """Refuse what a sidecar can ask for and this version does not do, rather than ignore it.
+
+    Args:
+        path: the model file, for the message.
+        spec: its description.
+
+    Raises:
+        ModelFileError: other scales, channels, layout or temperature than the defaults.
+    """
+    usual = ModelSpec(kind="checkpoint", pooling=spec.pooling, width=spec.width)
+    for name in ("scales", "channels", "layout", "temperature"):
+        asked, known = getattr(spec, name), getattr(usual, name)
+        if asked != known:
+            raise ModelFileError(
+                f"the sidecar of {path} asks for {name} {_words(asked)}, and this version runs "
+                f"{name} {_words(known)} only",
+                "update edgecrack: pip install -U edgecrack",
+            )
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runner:
     """Open a model file: an ONNX file on the CPU, an engine on the first GPU.
 
@@ -75,7 +100,8 @@ def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runn
 
     Raises:
         ModelFileError: the file is missing, is not ours, does not match its sidecar, is of a
-            kind that this program cannot run, or is an engine for another machine.
+            kind that this program cannot run, is to be run as `check_runnable` refuses, or is
+            an engine for another machine.
         ConfigError: the number of threads is not positive, or was given for an engine.
         DeviceError: the file is an engine and there is no GPU, or it fails.
         MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing.
@@ -87,6 +113,7 @@ def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runn
             f"{path} is a checkpoint, which needs PyTorch to run",
             f"export it first: edgecrack export {path} -o model.onnx",
         )
+    check_runnable(path, spec)
     if spec.kind == "engine":
         return _open_engine(path, spec, threads)
     from edgecrack.runtime.onnxrt import OnnxRuntimeRunner

@@ -17,6 +17,10 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.json_lines import JsonLines
 from edgecrack.runtime.output_folder import SUMMARY_NAME, OutputFolder
 
+# Raised when a field of `frame_record` is taken away, renamed or given another meaning; a new
+# field leaves it as it is.
+FRAME_RECORD_VERSION = 1
+
 
 class Sink(Protocol):
     """Takes results, in order, from one thread.
@@ -110,6 +114,7 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
     height, width = frame.hw
     media_time_ms = None if frame.media_time_ms is None else round(frame.media_time_ms, 3)
     return {
+        "version": FRAME_RECORD_VERSION,
         "frame": frame.index,
         "name": frame.name,
         "source": frame.source,

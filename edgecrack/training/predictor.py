@@ -22,6 +22,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.evaluation.patch_grid import PatchGrid, PatchStride, plan_patches
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.runner import check_runnable
 from edgecrack.runtime.tiling import TilingConfig
 from edgecrack.training.checkpoints import load_network
 from edgecrack.training.module import predict_image, to_network_input
@@ -71,6 +72,7 @@ class CheckpointNetwork:
         self.device = choose_device(device)
         self.precision = precision
         network, self.spec = load_network(checkpoint)
+        check_runnable(checkpoint, self.spec)
         # channels-last is the faster layout for convolutions of few channels
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.errors import ConfigError
+from edgecrack.artifacts import read_verified_spec, write_sidecar
+from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.evaluation.open_model import OpenModel, open_model
 from edgecrack.evaluation.protocols import (
     PredictionConfig,
@@ -148,6 +150,13 @@ def export(checkpoint: Path, target: Path, tile: int) -> Path:
 
     export_checkpoint(checkpoint, target, ExportConfig((tile, tile), None))
     return target
+
+
+def test_a_checkpoint_that_asks_for_other_scales_is_refused(checkpoint: Path) -> None:
+    spec = dataclasses.replace(read_verified_spec(checkpoint), scales=(0.5, 1.0))
+    write_sidecar(checkpoint, spec)
+    with ExitStack() as stack, pytest.raises(ModelFileError, match=r"asks for scales 0\.5, 1\.0"):
+        opened(checkpoint, stack, "whole")
 
 
 def test_the_patch_is_that_of_the_training(tmp_path: Path) -> None:

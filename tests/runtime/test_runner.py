@@ -292,6 +292,23 @@ class TestRefusedFiles:
         path = self.copy_bundled(tmp_path, schema_version=99)
         assert "update" in self.refusal(path).remedy
 
+    @pytest.mark.parametrize(
+        ("field", "value", "words"),
+        [
+            ("scales", [0.5, 1.0], "scales 0.5, 1.0, and this version runs scales 1.0 only"),
+            ("channels", 3, "channels 3, and this version runs channels 1 only"),
+            ("layout", "nhwc", "layout nhwc, and this version runs layout nchw only"),
+            ("temperature", 2, "temperature 2.0, and this version runs temperature 1.0 only"),
+        ],
+    )
+    def test_what_this_version_does_not_do(
+        self, tmp_path: Path, field: str, value: object, words: str
+    ) -> None:
+        path = self.copy_bundled(tmp_path, schema_version=2, **{field: value})
+        error = self.refusal(path)
+        assert words in error.problem
+        assert error.remedy == "update edgecrack: pip install -U edgecrack"
+
     def test_a_file_that_was_cut_short(self, tmp_path: Path) -> None:
         path = self.copy_bundled(tmp_path)
         path.write_bytes(path.read_bytes()[:-100])

@@ -69,6 +69,7 @@ def test_all_kinds_hold_what_was_found(tmp_path: Path) -> None:
 
 def test_a_line_says_all_about_its_frame() -> None:
     assert frame_record(result_of(frame(3))) == {
+        "version": 1,
         "frame": 3,
         "name": "000003",
         "source": "test",

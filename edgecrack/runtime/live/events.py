@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 _LOG = logging.getLogger("edgecrack")
 _KEEP = 256
+# Raised when a field that every event has is taken away, renamed or given another meaning.
+EVENT_VERSION = 1
 
 Level = Literal["detail", "info", "warning", "error"]
 _LEVELS = {
@@ -46,17 +48,21 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat JSON object; the keys of `data` stand beside `time`, `level` and `kind`."""
+        """One flat JSON object; the keys of `data` stand beside `time`, `level` and `kind`.
+
+        Every one carries its `version`, so that a file can be read from any line on.
+        """
         seconds, nanoseconds = divmod(self.time_ns, 10**9)
         moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
         head = {
+            "version": EVENT_VERSION,
             "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1_000_000:03d}Z",
             "time_ns": self.time_ns,
             "level": self.level,
             "kind": self.kind,
             "message": self.message,
         }
-        return {**{key: value for key, value in self.data.items() if key not in head}, **head}
+        return {**head, **{key: value for key, value in self.data.items() if key not in head}}
 
 
 Listener = Callable[[Event], None]

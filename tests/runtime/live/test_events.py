@@ -20,8 +20,11 @@ from tests.runtime.fakes import frame, result_of
 
 def test_an_event_is_one_flat_object() -> None:
     log = EventLog(clock=lambda: 1_700_000_000_123_456_789)
-    event = log.emit("source.lost", "camera:0 is gone", "warning", how="stalled", time="mine")
+    event = log.emit(
+        "source.lost", "camera:0 is gone", "warning", how="stalled", time="mine", version="mine"
+    )
     assert event.to_dict() == {
+        "version": 1,
         "time": "2023-11-14T22:13:20.123Z",
         "time_ns": 1_700_000_000_123_456_789,
         "level": "warning",
@@ -116,6 +119,7 @@ def test_the_file_of_events_has_them_as_lines(tmp_path: Path) -> None:
     log.emit("late", "after it was closed")
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["early", "a"]
+    assert [json.loads(line)["version"] for line in lines] == [1, 1]
     assert json.loads(lines[1])["message"] == "größer"
 
 
