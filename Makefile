@@ -8,6 +8,8 @@ PIP_ARGS ?=
 SOURCE ?= demo
 OUT ?= runs/demo
 MAX_FRAMES ?= 120
+# How many processes share the tests: one per core, of which each takes up to 2 GB of memory.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 8 ] && echo 8 || echo $$n)
 # More options for pytest.
 PYTEST_ARGS ?=
 # The scripts that `make bench` runs, and options that all of them know.
@@ -17,6 +19,10 @@ BENCH_ARGS ?=
 ROBOT := .venv
 TEST := .venv-test
 MANIFESTS := pyproject.toml constraints.txt
+
+# The tests of a file stay together as far as the workers are busy without that.
+PYTEST = $(TEST)/bin/python -m pytest -p no:cacheprovider --durations=10 \
+	--numprocesses $(WORKERS) --dist worksteal
 
 # Errors only: pip's own configuration stays in force, its chatter does not.
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
@@ -34,13 +40,13 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help stream test lint format bench clean
+.PHONY: help stream test test-slow lint format bench clean
 
 help: ## List the targets and the variables
 	@echo "edgecrack: make TARGET [VARIABLE=value ...]"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
 	@echo
 	@echo "Variables:"
 	@echo "  SOURCE=demo        what to stream: demo, camera:0, a video, a folder, rtsp://..."
@@ -50,6 +56,7 @@ help: ## List the targets and the variables
 	@echo "  PIP_ARGS=...       more options for pip. On Linux, the ordinary index's PyTorch brings"
 	@echo "                     gigabytes of CUDA; without a GPU, give make test and make lint"
 	@echo "                     PIP_ARGS='--extra-index-url URL' with PyTorch's CPU index as URL"
+	@echo "  WORKERS=4          how many processes share the tests; 0: one after the other, in this one"
 	@echo "  PYTEST_ARGS=...    more options for pytest"
 	@echo "  BENCH=memory       which of benchmarks/*.py to run; else three of them"
 	@echo "  BENCH_ARGS=...     more options for the scripts named by BENCH"
@@ -60,9 +67,13 @@ stream: $(ROBOT)/.installed ## Install for running only (no PyTorch) and stream 
 	@echo "==> Done. The results are in $(OUT):"
 	@ls "$(OUT)" | head -n 20 | sed 's/^/      /'
 
-test: $(TEST)/.installed ## Install everything and run the tests
+test: $(TEST)/.installed ## Install everything and run the tests but the slow ones
 	@echo "==> Running the tests"
-	@$(TEST)/bin/python -m pytest -p no:cacheprovider --durations=10 $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(TEST)/.installed ## The tests that take longest: whole runs, long outages
+	@echo "==> Running the slow tests"
+	@$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(TEST)/.installed ## Check style and types
 	@echo "==> Checking style (ruff) and types (mypy)"

@@ -8,6 +8,10 @@ import random
 import sys
 from pathlib import Path
 
+# Where several processes share the cores, each takes one; before the libraries read it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping
 
 _LOG = logging.getLogger("edgecrack")
 
+# The queue takes a handful of messages; while systemd is busy, the first and the last one wait.
+_PATIENCE_S = 2.0
+_RETRY_S = 0.01
+
 
 class SystemdNotifier:
     """Sends the service manager what it waits for.
@@ -36,27 +40,29 @@ class SystemdNotifier:
         self._is_ready = False
 
     def ready(self) -> None:
-        """The service runs; sent once."""
+        """The service runs; sent once. Waits up to 2 s for a place in the queue."""
         if not self._is_ready:
             self._is_ready = True
-            self._send("READY=1")
+            self._send_for_certain("READY=1")
 
     def alive(self) -> None:
-        """Call often while work goes on; pings the watchdog at half its period."""
+        """Call often while work goes on; pings the watchdog at half its period.
+
+        A ping that finds no place in the queue is sent with the next call.
+        """
         if self._interval_s is None:
             return
         now_s = self._clock()
-        if now_s >= self._next_ping_s:
+        if now_s >= self._next_ping_s and self._send("WATCHDOG=1"):
             self._next_ping_s = now_s + self._interval_s
-            self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """What `systemctl status` shows."""
         self._send(f"STATUS={' '.join(text.split())}")
 
     def stopping(self) -> None:
-        """The service ends by itself or as asked."""
-        self._send("STOPPING=1")
+        """The service ends by itself or as asked. Waits up to 2 s for a place in the queue."""
+        self._send_for_certain("STOPPING=1")
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
@@ -64,9 +70,18 @@ class SystemdNotifier:
             self._socket.close()
             self._socket = None
 
-    def _send(self, message: str) -> None:
+    def _send_for_certain(self, message: str) -> None:
+        """Send what comes once and matters; no frame waits for it."""
+        for _ in range(round(_PATIENCE_S / _RETRY_S)):
+            if self._send(message):
+                return
+            time.sleep(_RETRY_S)
+        _LOG.warning("systemd did not take %r within %g s", message, _PATIENCE_S)
+
+    def _send(self, message: str) -> bool:
+        """Send without waiting; False where the queue is full, so that another try may help."""
         if not self._address:
-            return
+            return True
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -76,8 +91,11 @@ class SystemdNotifier:
                 self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
             )
             self._socket.sendto(message.encode(), target)
+        except BlockingIOError:
+            return False
         except OSError as error:
             _LOG.debug("systemd does not take %r: %s", message, error)
+        return True
 
 
 def _watchdog_interval_s(environment: Mapping[str, str]) -> float | None:
