@@ -51,7 +51,7 @@ class BlackHat:
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """From uint8 [H, W, 3] BGR to a crack probability, uint8 [H, W]."""
         gray = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (0, 0), self.blur_px)
-        answer = cv2.subtract(self._closed(gray), gray).astype(np.float32)
+        answer = cv2.subtract(self._closed(np.asarray(gray, np.uint8)), gray).astype(np.float32)
         # In units of the frame's own deviation, or rough asphalt would drown smooth concrete.
         scaled = answer * (_GREY_LEVELS_PER_DEVIATION / max(float(answer.std()), 1e-3))
         return np.asarray(np.clip(scaled, 0, 255), np.uint8)

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from edgecrack.yardstick.surfaces import clean_surfaces  # noqa: E402
+from edgecrack.yardstick.surfaces import held_out_files  # noqa: E402
 
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.reserved import content_hash  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.yardstick.outlines import read_outlines  # noqa: E402
-from edgecrack.yardstick.strata import SURFACE_KINDS  # noqa: E402
 
 SAME_PHOTO_NUMBERS = 40
 _THUMBNAIL_PX = 24
@@ -90,12 +89,7 @@ def reserved_files(data: Path) -> dict[str, set[Path]]:
     """The reserved files by folder."""
     positive = sorted((data / "concrete_tiles" / "positive").iterdir())
     negative = sorted((data / "concrete_tiles" / "negative").iterdir())
-    clean = {
-        path
-        for surface in SURFACE_KINDS
-        for item in clean_surfaces(data, surface, 320, seed=0)
-        for path in item.sources
-    }
+    clean = {data / name for name in held_out_files()}
     outlined = near_numbers(positive, {outline.tile for outline in read_outlines()})
     beside = near_numbers(negative, {path.stem for path in clean if path in set(negative)})
     drone = {sample.image_path for sample in open_dataset(data / "uav315").samples("val")}

@@ -38,7 +38,7 @@ from edgecrack.yardstick.negatives import KINDS, render_negative
 from edgecrack.yardstick.outlines import rasterise, read_outlines
 from edgecrack.yardstick.rendering import CrackConfig, RenderedCrack, render_crack
 from edgecrack.yardstick.strata import SURFACE_KINDS, WIDTH_EDGES_PX, SurfaceKind
-from edgecrack.yardstick.surfaces import CleanSurface, clean_surfaces
+from edgecrack.yardstick.surfaces import CleanSurface, clean_crops, clean_surfaces
 
 CONTRASTS = {"faint": (0.12, 0.2), "clear": (0.25, 0.45), "strong": (0.5, 0.85)}
 """Of rendered cracks before the blur, which makes narrow ones fainter."""
@@ -176,15 +176,12 @@ def _pictures(config: BuildConfig, on_message: Callable[[str], None]) -> Iterato
     yield from _outlined(config, on_message)
     yield from _labelled(config, on_message)
     for surface in SURFACE_KINDS:
-        small, large = (
-            clean_surfaces(config.data, surface, size, seed=config.seed)
-            for size in (_SMALL_PX, _LARGE_PX)
-        )
-        if not small or not large:
-            on_message(f"no clean photos of {surface} in {config.data}: nothing is rendered on any")
+        missing = _missing(config.data, surface)
+        if missing:
+            on_message(f"{missing} is not there: nothing is rendered on {surface}")
             continue
-        yield from _rendered(config, surface, small, large)
-        yield from _negatives(config, surface, small)
+        yield from _rendered(config, surface)
+        yield from _negatives(config, surface)
     yield from _walls(config)
 
 
@@ -219,60 +216,98 @@ def _labelled(config: BuildConfig, on_message: Callable[[str], None]) -> Iterato
         yield _picture(name, image, mask, "labelled", "drone", photo, [sample.image_path])
 
 
-def _rendered(
-    config: BuildConfig,
-    surface: SurfaceKind,
-    small: Sequence[CleanSurface],
-    large: Sequence[CleanSurface],
-) -> Iterator[_Picture]:
-    """Cracks of every width class and contrast on clean photos, each photo in its turn."""
-    turn = 0
-    for low, high in pairwise(WIDTH_EDGES_PX):
-        backgrounds = small if high <= _WIDEST_ON_SMALL_PX else large
-        for contrast, (least, most) in CONTRASTS.items():
-            if contrast == "faint" and high > _WIDEST_FAINT_PX:
-                continue
-            for number in range(config.per_cell):
-                clean = backgrounds[turn % len(backgrounds)]
-                turn += 1
-                name = f"rendered-{surface}-{low}-{high}px-{contrast}-{number}"
-                rng = _generator(config, name)
-                crack = CrackConfig(
-                    width_px=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
-                    contrast=float(rng.uniform(least, most)),
-                    blur_px=config.blur_px,
-                )
-                made = render_crack(clean.image, crack, rng)
-                yield _picture(
-                    name,
-                    made.image,
-                    made.mask,
-                    "rendered",
-                    surface,
-                    clean.photo,
-                    clean.sources,
-                    cracks=(_true_crack(made),),
-                )
+def _missing(data: Path, surface: SurfaceKind) -> Path | None:
+    """The first photo of a surface that is not in the data folder, or None."""
+    files = (data / crop.file for crop in clean_crops().get(surface, ()))
+    return next((path for path in files if not path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One crack to render: its name, the range of its width and that of its contrast."""
+
+    name: str
+    widths_px: tuple[int, int]
+    contrasts: tuple[float, float]
+
+    @property
+    def size_px(self) -> int:
+        """Side of the picture, which must be several times as wide as the crack."""
+        return _SMALL_PX if self.widths_px[1] <= _WIDEST_ON_SMALL_PX else _LARGE_PX
+
+
+def _wanted(config: BuildConfig, surface: SurfaceKind) -> list[_Wanted]:
+    """Cracks of every width class and contrast."""
+    return [
+        _Wanted(f"rendered-{surface}-{low}-{high}px-{contrast}-{number}", (low, high), limits)
+        for low, high in pairwise(WIDTH_EDGES_PX)
+        for contrast, limits in CONTRASTS.items()
+        if contrast != "faint" or high <= _WIDEST_FAINT_PX
+        for number in range(config.per_cell)
+    ]
+
+
+def _rendered(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
+    """Cracks on clean photos, each photo in its turn."""
+    for size_px in (_SMALL_PX, _LARGE_PX):
+        wanted = [item for item in _wanted(config, surface) if item.size_px == size_px]
+        rng = _generator(config, f"{surface} {size_px}")
+        photos = clean_surfaces(config.data, surface, size_px, len(wanted), rng)
+        for item, clean in zip(wanted, photos, strict=True):
+            yield _with_crack(config, surface, item, clean)
+
+
+def _with_crack(
+    config: BuildConfig, surface: SurfaceKind, wanted: _Wanted, clean: CleanSurface
+) -> _Picture:
+    rng = _generator(config, wanted.name)
+    low, high = np.log(wanted.widths_px)
+    crack = CrackConfig(
+        width_px=float(np.exp(rng.uniform(low, high))),
+        contrast=float(rng.uniform(*wanted.contrasts)),
+        blur_px=config.blur_px,
+    )
+    made = render_crack(clean.image, crack, rng)
+    return _picture(
+        wanted.name,
+        made.image,
+        made.mask,
+        "rendered",
+        surface,
+        clean.photo,
+        _files(config, clean),
+        cracks=(_true_crack(made),),
+    )
+
+
+def _files(config: BuildConfig, clean: CleanSurface) -> list[Path]:
+    return [config.data / name for name in clean.sources]
 
 
 def _true_crack(made: RenderedCrack) -> TrueCrack:
     return TrueCrack(made.centre_line[::_POINT_STEP], made.width_px[::_POINT_STEP])
 
 
-def _negatives(
-    config: BuildConfig, surface: SurfaceKind, backgrounds: Sequence[CleanSurface]
-) -> Iterator[_Picture]:
+def _negatives(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
     """What is no crack, of every kind; `clean` are the photos as they are."""
-    for place, kind in enumerate(KINDS):
-        for number in range(2 * config.per_cell):
-            clean = backgrounds[(place + number * len(KINDS)) % len(backgrounds)]
-            name = f"{kind.replace(' ', '-')}-{surface}-{number}"
-            image = render_negative(clean.image, kind, _generator(config, name), config.blur_px)
-            as_it_is = kind == "clean" and surface != "masonry"
-            origin: Origin = "photo" if as_it_is else "rendered"
-            yield _picture(
-                name, image, None, origin, surface, clean.photo, clean.sources, kind=kind
-            )
+    kinds = [kind for kind in KINDS for _ in range(2 * config.per_cell)]
+    photos = clean_surfaces(
+        config.data, surface, _SMALL_PX, len(kinds), _generator(config, f"{surface} negatives")
+    )
+    for number, (kind, clean) in enumerate(zip(kinds, photos, strict=True)):
+        name = f"{kind.replace(' ', '-')}-{surface}-{number % (2 * config.per_cell)}"
+        image = render_negative(clean.image, kind, _generator(config, name), config.blur_px)
+        origin: Origin = "photo" if kind == "clean" and clean.sources else "rendered"
+        yield _picture(
+            name,
+            image,
+            None,
+            origin,
+            surface,
+            clean.photo,
+            _files(config, clean),
+            kind=kind,
+        )
 
 
 def _walls(config: BuildConfig) -> Iterator[_Picture]:
