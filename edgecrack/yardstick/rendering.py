@@ -194,7 +194,7 @@ def _reach_px(blur_px: float) -> int:
     return math.ceil(4.0 * blur_px)
 
 
-def _blurred(field: FloatArray, blur_px: float) -> FloatArray:
+def blurred(field: FloatArray, blur_px: float) -> FloatArray:
     """What the camera makes of a layer, float32 of the same shape."""
     side = 2 * _reach_px(blur_px) + 1
     if side == 1:
@@ -216,14 +216,14 @@ def _composed(
     deep = float(smooth_step(np.array([config.width_px], np.float32), _FLAT_PX, _DEEP_PX)[0])
     inside = _inside(covered, outline, config, deep, rng)
     # Where a crack is too narrow to see into, the surface's own texture stays, darkened.
-    loss = _blurred(covered * (1.0 - (1.0 - deep) * inside**GAMMA), config.blur_px)
+    loss = blurred(covered * (1.0 - (1.0 - deep) * inside**GAMMA), config.blur_px)
     result = light * (1.0 - loss)[..., None]
     if deep > 0.0:
         fill = _smooth_surface(light, config.width_px) * (inside**GAMMA)[..., None]
-        result += _blurred(np.float32(deep) * covered[..., None] * fill, config.blur_px)
+        result += blurred(np.float32(deep) * covered[..., None] * fill, config.blur_px)
     picture = _to_values(result)
-    grain = np.float32(deep * _noise_level(background)) * _blurred(covered, config.blur_px)
-    picture += _camera_noise(rng, covered.shape[:2]) * grain[..., None]
+    grain = np.float32(deep * noise_level(background)) * blurred(covered, config.blur_px)
+    picture += camera_noise(rng, covered.shape[:2]) * grain[..., None]
     picture = np.where((loss > 0.0)[..., None], np.rint(np.clip(picture, 0.0, 255.0)), around)
     height, width = background.shape[:2]
     cropped = picture[margin : margin + height, margin : margin + width]
@@ -322,7 +322,7 @@ def _places(outline: Outline, hw: tuple[int, int]) -> FloatArray:
     return np.asarray((left - right) / np.maximum(left + right, 1.0), dtype=np.float32)
 
 
-def _noise_level(background: ByteArray) -> float:
+def noise_level(background: ByteArray) -> float:
     """The camera's own noise in a picture's values: that of the smoothest parts.
 
     The deviation in blocks of 16 px after a high-pass, robustly by the median; texture only
@@ -336,7 +336,7 @@ def _noise_level(background: ByteArray) -> float:
     return min(1.4826 * float(np.quantile(medians, 0.1)) / 0.85, _LARGEST_NOISE)
 
 
-def _camera_noise(rng: np.random.Generator, hw: tuple[int, int]) -> FloatArray:
+def camera_noise(rng: np.random.Generator, hw: tuple[int, int]) -> FloatArray:
     """Noise of unit deviation, mostly common to the channels; float32 [H, W, 3]."""
     shared = rng.standard_normal((*hw, 1), dtype=np.float32)
     own = rng.standard_normal((*hw, 3), dtype=np.float32)

@@ -9,7 +9,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgecrack.data.synthetic import clutter, covers, litter, markings, objects, vehicles, wear
+from edgecrack.data.synthetic import (
+    clutter,
+    covers,
+    gauges,
+    lettering,
+    litter,
+    markings,
+    objects,
+    targets,
+    vehicles,
+    wear,
+)
 from edgecrack.data.synthetic.canvas import Canvas
 from edgecrack.data.synthetic.surfaces import Surface
 
@@ -31,6 +42,8 @@ MARKINGS: dict[Painter, dict[Surface, float]] = {
     wear.damp_spots: {"concrete": 0.7, "asphalt": 0.5, "brick": 0.3},
     wear.ruled_lines: {"concrete": 0.8, "asphalt": 0.7, "brick": 0.4},
     wear.seam: {"concrete": 0.5, "asphalt": 0.6, "brick": 0.2},
+    lettering.stencil: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.3},
+    lettering.chalk: {"concrete": 0.7, "asphalt": 0.4, "brick": 0.4},
 }
 # Painted over the cracks; they lie flat, or nearly so.
 LYING: dict[Painter, dict[Surface, float]] = {
@@ -45,6 +58,9 @@ LYING: dict[Painter, dict[Surface, float]] = {
     litter.scraps: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.2},
     litter.verge: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.2},
     litter.wires: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.5},
+    targets.target_sheet: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.4},
+    gauges.gauge_card: {"concrete": 0.4, "asphalt": 0.2, "brick": 0.3},
+    gauges.ruler: {"concrete": 0.3, "asphalt": 0.2, "brick": 0.2},
 }
 # Painted last: they stand upright, so a slanting view of the ground does not slant them.
 STANDING: dict[Painter, dict[Surface, float]] = {
