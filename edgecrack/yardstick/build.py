@@ -34,7 +34,7 @@ from edgecrack.yardstick.manifest import (
     open_yardstick,
     write_manifest,
 )
-from edgecrack.yardstick.negatives import KINDS, render_negative
+from edgecrack.yardstick.negatives import NEGATIVE_KINDS, render_negative
 from edgecrack.yardstick.outlines import rasterise, read_outlines
 from edgecrack.yardstick.rendering import CrackConfig, RenderedCrack, render_crack
 from edgecrack.yardstick.strata import SURFACE_KINDS, WIDTH_EDGES_PX, SurfaceKind
@@ -290,7 +290,7 @@ def _true_crack(made: RenderedCrack) -> TrueCrack:
 
 def _negatives(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
     """What is no crack, of every kind; `clean` are the photos as they are."""
-    kinds = [kind for kind in KINDS for _ in range(2 * config.per_cell)]
+    kinds = [kind for kind in NEGATIVE_KINDS for _ in range(2 * config.per_cell)]
     photos = clean_surfaces(
         config.data, surface, _SMALL_PX, len(kinds), _generator(config, f"{surface} negatives")
     )
