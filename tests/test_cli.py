@@ -21,6 +21,7 @@ import typer
 
 from edgecrack import __version__, cli
 from edgecrack.runtime.runner import BUNDLED_MODEL
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = str(BUNDLED_MODEL)
@@ -85,7 +86,7 @@ def process(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "edgecrack", *map(str, words)],
         env=environment,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         **({"capture_output": True} | options),
     )
@@ -405,7 +406,7 @@ class TestHelp:
             "heavy = {'numpy', 'cv2', 'torch', 'onnxruntime', 'matplotlib'} & set(sys.modules)\n"
             "assert not heavy, heavy\n"
         )
-        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=PATIENCE_S)
 
 
 class TestPredict:

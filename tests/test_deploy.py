@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from edgecrack import cli
+from tests.waiting import PATIENCE_S
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 
@@ -56,7 +57,7 @@ def test_systemd_takes_it(tmp_path: Path) -> None:
     path = tmp_path / "edgecrack.service"
     path.write_text(text.replace("Group=edgecrack\n", ""))
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=60
+        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     complaints = [line for line in done.stderr.splitlines() if "edgecrack.service" in line]
     assert complaints == []

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
 from edgecrack.files import output_error, replacing, write_atomic, write_png
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -150,7 +151,7 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == OutputError.exit_code, done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgecrack.tensorrt_log import BuildLog, construct
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -39,7 +40,7 @@ def child() -> subprocess.CompletedProcess[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
 

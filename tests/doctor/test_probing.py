@@ -9,7 +9,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from edgecrack.doctor.machine import is_installed
 from edgecrack.doctor.probing import NUMPY_MISMATCH, run_probes
 from edgecrack.doctor.video_device import ask_device, capture_of
+from tests.waiting import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
@@ -39,7 +39,7 @@ def doctor(*words: str, path: Path | None = None) -> subprocess.CompletedProcess
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         check=False,
         cwd=path or REPOSITORY,
     )
@@ -136,7 +136,7 @@ def test_why_a_library_cannot_be_loaded(
 ) -> None:
     package(tmp_path, "tensorrt", text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = run_probes(["tensorrt"], timeout_s=60)["tensorrt"]
+    found = run_probes(["tensorrt"], timeout_s=PATIENCE_S)["tensorrt"]
     assert found.failure.startswith(failure)
     assert len(found.failure) <= 240
     assert not found.found
@@ -148,7 +148,7 @@ def test_what_a_library_prints_is_no_answer(
     text = "import os\nprint('hello')\nos.system('echo there')\n__version__ = '10.3.0'\nBuilder = 1"
     package(tmp_path, "tensorrt", text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = run_probes(["tensorrt"], timeout_s=60)["tensorrt"]
+    found = run_probes(["tensorrt"], timeout_s=PATIENCE_S)["tensorrt"]
     assert found.found == {"version": "10.3.0", "builder": True}
 
 
@@ -160,16 +160,15 @@ def test_a_library_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     found = run_probes(["tensorrt"], timeout_s=3)["tensorrt"]
     assert found.failure == "it does not answer within 3 s"
     if note.exists():  # a busy machine may not have come that far
-        assert not _lives(int(note.read_text()))
+        process = int(note.read_text())
+        wait_until(lambda: not _lives(process), "the end of the process")
 
 
 def _lives(process: int) -> bool:
-    for _ in range(50):
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.1)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
     return True
 
 

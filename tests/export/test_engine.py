@@ -22,6 +22,7 @@ from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.precision import to_half
 from edgecrack.runtime.runner import BUNDLED_MODEL
 from tests.export.engine_graphs import save, small_graph, unreadable_graph
+from tests.waiting import PATIENCE_S
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
@@ -302,7 +303,7 @@ def test_a_signal_in_mid_build_leaves_nothing(
         assert child.stdout is not None
         assert child.stdout.readline() == "working\n"
         child.send_signal(number)
-        assert child.wait(timeout=60) == status
+        assert child.wait(PATIENCE_S) == status
     assert left_in(tmp_path) == []
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from edgecrack.export.engine_progress import BuildControl, run_watched
-
-PATIENCE_S = 30.0
+from tests.waiting import PATIENCE_S
 
 
 def test_the_result_comes_back() -> None:
@@ -59,13 +58,16 @@ def until_cancelled(control: BuildControl, ended: threading.Event) -> Callable[[
 
 def test_control_c_waits_until_the_build_has_ended() -> None:
     control, ended = BuildControl(), threading.Event()
+
+    def tell(stage: str, done: int, total: int) -> None:
+        # From a thread, so that it may arrive while this one waits, as at a terminal.
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
     # A shell's background jobs, and what they start, ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        # From a thread, so that it may arrive while this one waits, as at a terminal.
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
-            run_watched(until_cancelled(control, ended), control, None)
+            run_watched(until_cancelled(control, ended), control, tell)
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.is_set()

@@ -24,17 +24,10 @@ from edgecrack.runtime.source import open_source
 from tests.ros.fake_rclpy import QoSProfile, ReliabilityPolicy, Ros, install
 from tests.ros.ros_messages import message_class, read_back
 from tests.runtime.fakes import BrightDetector, picture, stream_threads
+from tests.waiting import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOPIC = "/camera/image_raw"
-DEADLINE_S = 20.0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def image(index: int = 0, stamp_ns: int | None = None, pixels: Any = None) -> Any:
@@ -65,7 +58,7 @@ class Running:
         self._node = node
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        wait_for(lambda: ros.spinning.is_set() or not self._thread.is_alive())
+        wait_until(lambda: ros.spinning.is_set() or not self._thread.is_alive())
 
     def _run(self) -> None:
         self.exit_code = self._node.main()
@@ -74,7 +67,7 @@ class Running:
         return self.ros.publishers[topic].messages
 
     def join(self) -> int:
-        self._thread.join(DEADLINE_S)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         return self.exit_code
 
@@ -97,7 +90,7 @@ def start(world: tuple[Ros, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     running: list[Running] = []
 
     def begin(detector: ClosingDetector | None = None, **parameters: Any) -> Running:
-        ros.parameters.update(parameters)
+        ros.parameters.update({"max_age_ms": 1e9, **parameters})
         if detector is not None:
             monkeypatch.setattr(node, "open_detector", lambda *_, **__: detector)
         running.append(Running(ros, node))
@@ -128,7 +121,7 @@ def test_an_image_gives_mask_and_findings_with_its_header(start: Start) -> None:
     run = start(ClosingDetector())
     sent = image(3)
     run.ros.deliver(TOPIC, sent)
-    wait_for(lambda: bool(run.published("~/findings")))
+    wait_until(lambda: bool(run.published("~/findings")))
     mask, found = read_back(run.published("~/mask")[0]), read_back(run.published("~/findings")[0])
     assert np.array_equal(mask.data.reshape(48, 64) > 0, picture(3)[..., 0] > 127)
     for received in (mask, found):
@@ -142,7 +135,7 @@ def test_the_overlay_is_drawn_for_who_looks_at_it(start: Start) -> None:
     run = start(ClosingDetector())
     run.ros.publishers["~/overlay/compressed"].viewers = 1
     run.ros.deliver(TOPIC, image(2))
-    wait_for(lambda: bool(run.published("~/overlay/compressed")))
+    wait_until(lambda: bool(run.published("~/overlay/compressed")))
     received = read_back(run.published("~/overlay/compressed")[0])
     assert bytes(received.data[:2]) == b"\xff\xd8"
     assert received.header.frame_id == "image 2"
@@ -156,7 +149,7 @@ def test_compressed_images_of_another_topic(start: Start) -> None:
     message.format = "png"
     message.data = array("B", cv2.imencode(".png", picture(4))[1].tobytes())
     run.ros.deliver("/front/compressed", message)
-    wait_for(lambda: bool(run.published("~/mask")))
+    wait_until(lambda: bool(run.published("~/mask")))
     assert np.count_nonzero(run.published("~/mask")[0].data) == 6 * 16
 
 
@@ -165,9 +158,9 @@ def test_the_bundled_model_finds_what_it_finds_without_ros(start: Start) -> None
         frame = source.read()
     assert frame is not None
     shown = np.ascontiguousarray(frame.image[:256, :320])
-    run = start(threshold=0.4, min_area=20, max_age_ms=60_000.0)
+    run = start(threshold=0.4, min_area=20)
     run.ros.deliver(TOPIC, image(pixels=shown))
-    wait_for(lambda: bool(run.published("~/mask")))
+    wait_until(lambda: bool(run.published("~/mask")))
     with open_detector(threshold=0.4) as detector:
         expected = measure_cracks(detector.detect(shown), 0.4, 20)
     assert expected.crack_pixels > 0
@@ -181,33 +174,35 @@ def test_while_the_network_works_the_newest_image_replaces_those_before(start: S
 
     def slow(number: int) -> None:
         working.set()
-        assert go_on.wait(DEADLINE_S)
+        assert go_on.wait(PATIENCE_S)
 
     run = start(ClosingDetector(slow), max_age_ms=0.0)
     ticks: list[int] = []
     run.ros.timers.append(lambda: ticks.append(1))
     run.ros.deliver(TOPIC, image(0))
-    assert working.wait(DEADLINE_S)
+    assert working.wait(PATIENCE_S)
     for index in range(1, 8):
         before = len(ticks)
         run.ros.deliver(TOPIC, image(index))
-        wait_for(lambda before=before: len(ticks) > before + 1)  # type: ignore[misc]
+        wait_until(lambda before=before: len(ticks) > before + 1)  # type: ignore[misc]
     assert not run.published("~/mask")  # and the executor has run on all the while
     go_on.set()
-    wait_for(lambda: len(run.published("~/mask")) == 2)
+    wait_until(lambda: len(run.published("~/mask")) == 2)
     run.stop()
     names = [message.header.frame_id for message in run.published("~/mask")]
     assert names == ["image 0", "image 7"]
 
 
 def test_what_is_too_old_is_not_published_and_said_once(start: Start) -> None:
+    now_ns = time.time_ns()
     run = start(ClosingDetector(), max_age_ms=500.0)
+    run.ros.now_ns = lambda: now_ns
     for index in range(3):
-        run.ros.deliver(TOPIC, image(index, time.time_ns() - 2 * 10**9))
-        wait_for(lambda: not run.ros.subscriptions[TOPIC].waiting)
-    wait_for(lambda: bool(run.ros.logs))
-    run.ros.deliver(TOPIC, image(9))
-    wait_for(lambda: bool(run.published("~/mask")))
+        run.ros.deliver(TOPIC, image(index, now_ns - 2 * 10**9))
+        wait_until(lambda: not run.ros.subscriptions[TOPIC].waiting)
+    wait_until(lambda: bool(run.ros.logs))
+    run.ros.deliver(TOPIC, image(9, now_ns))
+    wait_until(lambda: bool(run.published("~/mask")))
     assert [message.header.frame_id for message in run.published("~/mask")] == ["image 9"]
     assert len(run.ros.logs) == 1
     assert "max_age_ms is 500" in run.ros.logs[0]
@@ -223,16 +218,16 @@ def test_a_result_that_ages_in_the_network_is_not_published(start: Start) -> Non
     run = start(detector, max_age_ms=500.0)
     run.ros.now_ns = lambda: now[0]
     run.ros.deliver(TOPIC, image(0, stamp_ns=now[0]))
-    wait_for(lambda: bool(run.ros.logs))
+    wait_until(lambda: bool(run.ros.logs))
     run.ros.deliver(TOPIC, image(1, stamp_ns=now[0]))
-    wait_for(lambda: bool(run.published("~/mask")))
+    wait_until(lambda: bool(run.published("~/mask")))
     assert [message.header.frame_id for message in run.published("~/mask")] == ["image 1"]
 
 
 def test_without_a_stamp_age_counts_from_the_arrival(start: Start) -> None:
-    run = start(ClosingDetector(), max_age_ms=5_000.0)
+    run = start(ClosingDetector())
     run.ros.deliver(TOPIC, image(1, stamp_ns=0))
-    wait_for(lambda: bool(run.published("~/mask")))
+    wait_until(lambda: bool(run.published("~/mask")))
 
 
 def test_images_that_cannot_be_read_are_left_out_and_said_once(start: Start) -> None:
@@ -241,10 +236,10 @@ def test_images_that_cannot_be_read_are_left_out_and_said_once(start: Start) -> 
         broken = image()
         broken.encoding = "32FC1"
         run.ros.deliver(TOPIC, broken)
-        wait_for(lambda: not run.ros.subscriptions[TOPIC].waiting)
-    wait_for(lambda: bool(run.ros.logs))
+        wait_until(lambda: not run.ros.subscriptions[TOPIC].waiting)
+    wait_until(lambda: bool(run.ros.logs))
     run.ros.deliver(TOPIC, image(1))
-    wait_for(lambda: bool(run.published("~/mask")))
+    wait_until(lambda: bool(run.published("~/mask")))
     assert run.ros.logs == ["an image has the encoding '32FC1'; it is left out"]
 
 

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.runtime.frame import Frame
+from tests.waiting import PATIENCE_S
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
@@ -36,7 +37,11 @@ def why_no_rtsp_server() -> str | None:
     if shutil.which(SYSTEM_PYTHON) is None:
         return f"there is no {SYSTEM_PYTHON}"
     asked = subprocess.run(
-        [SYSTEM_PYTHON, "-c", _CHECK], capture_output=True, text=True, timeout=60, check=False
+        [SYSTEM_PYTHON, "-c", _CHECK],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     if asked.returncode == 0:
         return None
@@ -78,7 +83,7 @@ class RtspServer:
         assert self._process is None, "stop it first"
         command = [SYSTEM_PYTHON, str(SCRIPT), str(self.port)]
         command += [str(width), str(height), str(self._rate_hz)]
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -87,7 +92,7 @@ class RtspServer:
             line = process.stdout.readline()
             if line.startswith("ready"):
                 break
-            process.wait(10)
+            process.wait(PATIENCE_S)
             process.stdout.close()
             # The kernel may keep the port of a killed server for a moment.
             assert time.monotonic() < deadline_s, f"no RTSP server on port {self.port}"
@@ -107,7 +112,7 @@ class RtspServer:
         """End at once, as a camera that loses its power; may be called twice."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = None

@@ -19,6 +19,7 @@ from edgecrack.runtime.cuda_memory import LIBRARIES, Cuda, device_error, open_cu
 from edgecrack.runtime.cuda_pycuda import PyCuda
 from edgecrack.runtime.cuda_python import CudaPython
 from tests.runtime.fake_cuda import FakeGpu, FakePyCuda, FakeRuntime
+from tests.waiting import PATIENCE_S
 
 
 def fake(library: str, gpu: FakeGpu) -> Cuda:
@@ -110,7 +111,7 @@ def test_it_can_be_nested_and_used_by_several_threads(cuda: Cuda, gpu: FakeGpu) 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(PATIENCE_S)
     assert results == [b"nested"] * 3
     assert gpu.faults == []
 
@@ -296,7 +297,7 @@ class TestOnARealGpu:
         results: list[bytes] = []
         thread = threading.Thread(target=lambda: results.append(round_trip(cuda, b"thread")))
         thread.start()
-        thread.join(timeout=60)
+        thread.join(PATIENCE_S)
         assert results == [b"thread"]
 
     def test_memory_comes_back(self, cuda: Cuda) -> None:

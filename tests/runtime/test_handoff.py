@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from edgecrack.runtime.handoff import Abandoned, Handoff, TimedOut
+from tests.waiting import PATIENCE_S
 
 
 def test_items_come_out_in_order_and_then_none() -> None:
@@ -52,8 +53,8 @@ def test_a_full_queue_makes_the_producer_wait_until_there_is_room() -> None:
 
     producer = threading.Thread(target=produce)
     producer.start()
-    assert [handoff.get(5) for _ in range(50)] == list(range(50))
-    producer.join(5)
+    assert [handoff.get(PATIENCE_S) for _ in range(50)] == list(range(50))
+    producer.join(PATIENCE_S)
     assert not producer.is_alive()
     assert handoff.replaced == 0
 
@@ -72,7 +73,7 @@ def test_abandoning_wakes_a_waiting_producer() -> None:
     producer = threading.Thread(target=produce)
     producer.start()
     handoff.abandon()
-    producer.join(5)
+    producer.join(PATIENCE_S)
     assert len(seen) == 1
 
 

@@ -25,18 +25,15 @@ from tests.runtime.fakes import (
     stream_threads,
     write_video,
 )
-
-WAIT_S = 10
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def wait_for(event: threading.Event) -> None:
-    event.wait(WAIT_S)
+    assert event.wait(PATIENCE_S)
 
 
 def wait_for_threads() -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while stream_threads() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    wait_until(lambda: not stream_threads(), "the end of all threads")
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +85,7 @@ def test_a_live_source_keeps_the_newest_frame_and_counts_the_drops(slow: str) ->
         return found
 
     setattr(detector, slow, lasts_until_the_camera_has_delivered_everything)
-    started_s = time.monotonic()
     summary = run_pipeline(source, detector, [sink])
-    assert time.monotonic() - started_s < WAIT_S / 2
     assert sink.indices == sorted(sink.indices)
     assert sink.indices[-1] == 49
     assert len(sink.indices) <= 4
@@ -99,29 +94,45 @@ def test_a_live_source_keeps_the_newest_frame_and_counts_the_drops(slow: str) ->
 
 
 def test_a_live_source_has_bounded_latency() -> None:
-    source = ScriptedSource(80, live=True, before_read=lambda index: time.sleep(0.002))
-    sink = ListSink()
-    run_pipeline(source, BrightDetector(lambda number: time.sleep(0.02)), [sink])
-    ages = [
-        late.frame.index - early.frame.index
-        for early, late in zip(sink.results, sink.results[1:], strict=False)
-    ]
-    assert max(result.latency_ms for result in sink.results) < 1000
-    assert max(ages) > 1
+    """However long it runs: a backlog would grow by four frames with each inference."""
+    may_read = threading.Semaphore(0)
+    source, sink = (
+        ScriptedSource(80, live=True, before_read=lambda index: wait_for_turn()),
+        ListSink(),
+    )
+    at_hand: list[int] = []
+
+    def wait_for_turn() -> None:
+        assert may_read.acquire(timeout=PATIENCE_S)
+
+    def lasts_for_five_frames(number: int) -> None:
+        wait_until(lambda: len(sink.results) == number, "the result before")
+        at_hand.append(source.delivered)
+        may_read.release(5 if number < 13 else 80)
+        wanted = source.delivered + 5
+        wait_until(lambda: source.delivered >= wanted, f"frame {wanted}")
+
+    may_read.release()
+    config = PipelineConfig(max_frames=14)
+    run_pipeline(source, BrightDetector(lasts_for_five_frames), [sink], config)
+    ages = [delivered - index for delivered, index in zip(at_hand, sink.indices, strict=True)]
+    assert max(ages) <= 10
+    assert sink.indices[-1] >= 50
 
 
-def test_an_error_in_mid_stream_arrives_within_a_second_and_the_next_run_works() -> None:
-    raised_s: list[float] = []
-
+def test_an_error_in_mid_stream_arrives_without_any_timeout_and_the_next_run_works() -> None:
     def fail_at_five(index: int) -> None:
         if index == 5:
-            raised_s.append(time.monotonic())
             raise SourceError("the cable was pulled", "plug it in")
 
-    sink = ListSink()
+    sink, an_hour_s = ListSink(), 3600.0
+    config = PipelineConfig(
+        stall_timeout_s=an_hour_s, drain_timeout_s=an_hour_s, join_timeout_s=an_hour_s
+    )
+    started_s = time.monotonic()
     with pytest.raises(SourceError, match="cable"):
-        run_pipeline(ScriptedSource(90, before_read=fail_at_five), BrightDetector(), [sink])
-    assert time.monotonic() - raised_s[0] < 1
+        run_pipeline(ScriptedSource(90, before_read=fail_at_five), BrightDetector(), [sink], config)
+    assert time.monotonic() - started_s < PATIENCE_S
     assert sink.indices == [0, 1, 2, 3, 4]
     assert sink.closed == 1
     assert stream_threads() == []
@@ -221,7 +232,7 @@ def test_a_live_source_that_hangs_is_an_error() -> None:
 
     def hang(index: int) -> None:
         if index == 2:
-            release.wait(WAIT_S)
+            wait_for(release)
 
     source = ScriptedSource(4, live=True, before_read=hang)
     config = PipelineConfig(stall_timeout_s=0.3, join_timeout_s=0.1)

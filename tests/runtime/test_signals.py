@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from edgecrack.runtime.signals import stop_on_signals
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 30
 
 # A call that no signal interrupts, as a network that hangs: handlers of Python never run in it.
 NATIVE = """

@@ -19,6 +19,7 @@ from edgecrack.runtime.output_folder import LEDGER_NAME, OutputFolder
 from edgecrack.runtime.overlay_sink import OverlaySink
 from edgecrack.runtime.sinks import JsonlSink, MaskSink, Sink, frame_record, open_sinks
 from tests.runtime.fakes import HW, Image, frame, picture, read_video, result_of
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALL_KINDS = ["overlay", "mask", "prob", "jsonl"]
@@ -246,7 +247,11 @@ except OutputError as error:
     print("close", error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -8,6 +8,7 @@ import pytest
 
 from edgecrack.runtime.stats import LATENCY_WINDOW_FRAMES, StreamStats, is_truncated
 from tests.runtime.fakes import frame, picture, result_of
+from tests.waiting import PATIENCE_S
 
 
 class Clock:
@@ -79,7 +80,7 @@ def test_adding_from_many_threads_loses_nothing() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE_S)
     assert stats.snapshot().frames == 800
 
 

@@ -24,10 +24,10 @@ from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
 from tests.runtime.fakes import read_video
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENDLESS = "demo?frames=100000"
-PATIENCE_S = 60.0  # far above what is needed; a machine may be busy
 
 # A robot: what is blocked cannot be imported, and what else was loaded is told at the end.
 ROBOT = """
@@ -346,7 +346,7 @@ class TestStopOnSignals:
         with stop_on_signals() as stop:
             assert not stop.is_set()
             os.kill(os.getpid(), number)
-            assert stop.wait(5)
+            assert stop.wait(PATIENCE_S)
             # A second one ends the program at once, as the user now expects.
             assert signal.getsignal(number) == signal.SIG_DFL
         assert signal.getsignal(number) == before
@@ -369,5 +369,5 @@ class TestStopOnSignals:
 
         thread = threading.Thread(target=body)
         thread.start()
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert seen == [False]

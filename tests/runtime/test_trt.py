@@ -41,6 +41,7 @@ from tests.runtime.fake_cuda import (
     TensorIOMode,
 )
 from tests.runtime.models import spec_of
+from tests.waiting import PATIENCE_S
 
 Image = NDArray[np.uint8]
 TILE = (8, 16)
@@ -207,7 +208,7 @@ class TestAnyNumberOfTiles:
 
         thread = threading.Thread(target=work)
         thread.start()
-        thread.join(timeout=10)
+        thread.join(PATIENCE_S)
         np.testing.assert_array_equal(results[0], 255 - tiles)
         assert opened.gpu.faults == []
         assert opened.gpu.left() == {}

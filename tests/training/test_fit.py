@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +46,7 @@ from tests.training.runs import (
     training_state_of,
     weights_of,
 )
+from tests.waiting import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -298,12 +298,12 @@ def start_program(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path, program: subprocess.Popen[str], limit_s: float = 120) -> None:
-    end = time.monotonic() + limit_s
-    while not path.exists():
+def wait_for(path: Path, program: subprocess.Popen[str]) -> None:
+    def is_there() -> bool:
         assert program.poll() is None, program.communicate()
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.02)
+        return path.exists()
+
+    wait_until(is_there, f"{path}")
 
 
 def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
     try:
         wait_for(out / "last.safetensors.json", program)
         program.send_signal(signal.SIGINT)
-        printed, complained = program.communicate(timeout=60)
+        printed, complained = program.communicate(timeout=PATIENCE_S)
     finally:
         program.kill()
     assert program.returncode == 130, complained
@@ -337,7 +337,7 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
 def test_command_line_is_clean_and_says_what_is_next(walls: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "run", "--width 4 --patch 32 --epochs 2 --steps-per-epoch 3"
     program = start_program("train", "--data", str(walls), "--out", str(out), *options.split())
-    printed, complained = program.communicate(timeout=120)
+    printed, complained = program.communicate(timeout=PATIENCE_S)
     assert (program.returncode, complained) == (0, "")
     settings, reading, after = printed.partition("reading walls: 4 train, 2 validation\n")
     assert (out / "config.yaml").read_text() in settings

@@ -27,6 +27,7 @@ from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import to_yaml
 from tests.training.runs import make_walls, run, tiny_config, training_state_of
 from tests.training.work import fail_in_the_second
+from tests.waiting import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Sums in another order: float32 has 24 bits, and a few steps let differences grow.
@@ -65,11 +66,9 @@ def children(process: int) -> list[int]:
     return [number for number, command in commands.items() if b"spawn_main" in command]
 
 
-def wait_until_gone(processes: list[int], limit_s: float = 30) -> None:
-    end = time.monotonic() + limit_s
-    while alive := [number for number in processes if Path(f"/proc/{number}").exists()]:
-        assert time.monotonic() < end, f"{alive} still run"
-        time.sleep(0.05)
+def wait_until_gone(processes: list[int]) -> None:
+    for number in processes:
+        wait_until(lambda number=number: not Path(f"/proc/{number}").exists(), f"end of {number}")  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +88,13 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
     )
     try:
-        end = time.monotonic() + 120
-        while not (folder / "run" / "last.safetensors.json").exists():
-            assert program.poll() is None, program.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        last = folder / "run" / "last.safetensors.json"
+        wait_until(lambda: last.exists() or program.poll() is not None, "a checkpoint")
+        assert program.poll() is None, program.communicate()
         workers = children(program.pid)
         assert len(workers) == 2
         os.kill(workers[1], signal.SIGKILL)
-        _, complained = program.communicate(timeout=60)
+        _, complained = program.communicate(timeout=PATIENCE_S)
     finally:
         program.kill()
     assert program.returncode == TrainingError.exit_code, complained
@@ -169,17 +166,17 @@ def test_ctrl_c_to_all_while_they_start_is_answered_by_one_sentence(tmp_path: Pa
         start_new_session=True,
     )
     try:
-        end = time.monotonic() + 60
-        while len(workers := children(program.pid)) < 2:
-            assert program.poll() is None, program.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(
+            lambda: program.poll() is not None or len(children(program.pid)) >= 2, "both processes"
+        )
+        assert program.poll() is None, program.communicate()
+        workers = children(program.pid)
         for _ in range(50):  # over the time in which they import
             for worker in workers:
                 os.kill(worker, signal.SIGINT)
             time.sleep(0.02)
         os.killpg(program.pid, signal.SIGINT)
-        _, complained = program.communicate(timeout=60)
+        _, complained = program.communicate(timeout=PATIENCE_S)
     finally:
         program.kill()
     assert complained.startswith("edgecrack: training was interrupted; "), complained

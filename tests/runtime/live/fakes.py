@@ -9,6 +9,7 @@ from edgecrack.errors import SourceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from tests.runtime.fakes import frame, picture
+from tests.waiting import PATIENCE_S
 
 
 class FaultySource(ClosesItself):
@@ -35,7 +36,7 @@ class FaultySource(ClosesItself):
                 self.corrupt_frames += 1
                 continue
             if step == "hang":
-                self.let_go.wait(30)
+                self.let_go.wait(PATIENCE_S)
                 continue
             if isinstance(step, Exception):
                 raise step
@@ -45,7 +46,7 @@ class FaultySource(ClosesItself):
             assert isinstance(step, tuple)
             self._delivered += 1
             return frame(self._delivered - 1, picture(self._delivered, step))
-        self.closed.wait(30)
+        self.closed.wait(PATIENCE_S)
         raise SourceError(f"{self.name} was closed", "open it again")
 
     def close(self) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.runtime import delivery
 from edgecrack.runtime.detector import open_detector
-from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.live.controls import StreamControls
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.overload import Effort
@@ -35,20 +36,17 @@ from tests.runtime.fakes import (
     stream_threads,
 )
 from tests.runtime.live.fakes import FaultySource, Opener
+from tests.waiting import PATIENCE_S, wait_until
 
-PATIENCE_S = 20.0
 QUICK = ReconnectPolicy(
-    open_timeout_s=2.0, stall_timeout_s=0.5, first_delay_s=0.01, longest_delay_s=0.05
+    open_timeout_s=PATIENCE_S, stall_timeout_s=PATIENCE_S, first_delay_s=0.01, longest_delay_s=0.05
 )
 
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    deadline_s = time.monotonic() + PATIENCE_S
-    while stream_threads() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert stream_threads() == []
+    wait_until(lambda: not stream_threads(), "the end of all threads")
 
 
 class LiveScript(ScriptedSource):
@@ -130,10 +128,7 @@ def test_the_counters_tell_of_a_lost_source_while_it_is_lost() -> None:
         target=lambda: run_pipeline(source, BrightDetector(), [ListSink()], config)
     )
     runner.start()
-    deadline_s = time.monotonic() + PATIENCE_S
-    while stats.snapshot().source_state != "lost" and time.monotonic() < deadline_s:
-        time.sleep(0.02)
-    assert stats.snapshot().source_state == "lost"
+    wait_until(lambda: stats.snapshot().source_state == "lost", "the loss")
     stop.set()
     runner.join(PATIENCE_S)
     assert not runner.is_alive()
@@ -143,12 +138,12 @@ class TestAge:
     def test_a_frame_that_is_old_when_it_comes_is_not_inspected(self) -> None:
         turnstile = Turnstile()
         inferred: list[int] = []
-        source = LiveScript(10, lambda index: 5000.0 if index % 2 else 0.0, turnstile.before_read)
+        source = LiveScript(10, lambda index: 1e7 if index % 2 else 0.0, turnstile.before_read)
         events = EventLog()
         sink = ListSink(before_write=lambda number: turnstile.let_one())
         # Old ones never reach the sink, so they let the next one through themselves.
         stats = _Noticing(turnstile.let_one)
-        config = PipelineConfig(max_age_ms=1000, events=events, stats=stats)
+        config = PipelineConfig(max_age_ms=1e6, events=events, stats=stats)
         summary = run_pipeline(source, BrightDetector(inferred.append), [sink], config)
         assert sink.indices == [0, 2, 4, 6, 8]
         assert len(inferred) == 5
@@ -165,9 +160,17 @@ class TestAge:
         assert summary.stats.frames == 0
 
     def test_one_that_grows_old_before_a_slow_output_is_not_given_to_the_next(self) -> None:
-        slow, late = ListSink(before_write=lambda number: time.sleep(0.12)), ListSink()
+        class Ageing(ListSink):
+            """Takes so long that a frame is older by an hour afterwards."""
+
+            def write(self, result: FrameResult) -> None:
+                super().write(result)
+                taken_ns = result.frame.monotonic_ns - 3600 * 10**9
+                object.__setattr__(result.frame, "monotonic_ns", taken_ns)
+
+        slow, late = Ageing(), ListSink()
         summary = run_pipeline(
-            LiveScript(1), BrightDetector(), [slow, late], PipelineConfig(max_age_ms=100)
+            LiveScript(1), BrightDetector(), [slow, late], PipelineConfig(max_age_ms=1e6)
         )
         assert len(slow.results) == 1
         assert late.results == []
@@ -209,13 +212,17 @@ class TestControls:
         controls = StreamControls(0.5)
         controls.pause()
         sink = ListSink()
-        progress = threading.Event()
-        timer = threading.Timer(0.4, controls.resume)
-        timer.start()
-        config = PipelineConfig(controls=controls, heartbeat=progress.set)
+        written_while_paused: list[int] = []
+
+        def beat() -> None:
+            if controls.paused:
+                written_while_paused.append(len(sink.results))
+                if len(written_while_paused) == 5:
+                    controls.resume()
+
+        config = PipelineConfig(controls=controls, heartbeat=beat)
         run_pipeline(ScriptedSource(20), BrightDetector(), [sink], config)
-        timer.join()
-        assert progress.is_set()
+        assert written_while_paused == [0] * 5
         assert sink.indices == list(range(20))
 
     def test_a_paused_live_source_goes_by(self) -> None:
@@ -294,7 +301,10 @@ class TestOutputs:
         assert "took nothing" in str(ended[0])
         assert events.counts()["output.behind"] >= 1
 
-    def test_outputs_too_slow_for_a_stop_are_closed_whole(self) -> None:
+    def test_outputs_too_slow_for_a_stop_are_closed_whole(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(delivery, "_LAST_CHANCE_S", PATIENCE_S)
         stop = threading.Event()
         slow = ListSink(before_write=lambda number: time.sleep(0.6))
         source = ScriptedSource(8, before_read=lambda index: stop.set() if index == 7 else None)
@@ -308,10 +318,16 @@ class TestOutputs:
 
 
 def test_a_network_that_hangs_is_said_once_and_so_is_its_return() -> None:
-    events = EventLog()
-    detector = BrightDetector(lambda number: time.sleep(1.5) if number == 1 else None)
-    config = PipelineConfig(events=events, hang_timeout_s=0.3)
-    run_pipeline(ScriptedSource(3), detector, [ListSink()], config)
+    events, said = EventLog(), threading.Event()
+    events.subscribe(lambda event: said.set() if event.kind == "network.hangs" else None)
+
+    def hang_until_it_is_said(number: int) -> None:
+        if number == 1:
+            assert said.wait(PATIENCE_S)
+            time.sleep(0.5)  # in which it could be said again
+
+    config = PipelineConfig(events=events, hang_timeout_s=1.0)
+    run_pipeline(ScriptedSource(3), BrightDetector(hang_until_it_is_said), [ListSink()], config)
     assert events.counts()["network.hangs"] == 1
 
 
@@ -368,17 +384,18 @@ def test_results_know_where_the_robot_was() -> None:
 
 class TestTargetRate:
     def test_frames_above_it_are_skipped(self) -> None:
-        due_s = [time.monotonic()]
+        class At100Hz(LiveScript):
+            """By the frames' times, whatever the machine's clock says."""
 
-        def at_100_hz(index: int) -> None:
-            due_s[0] += 0.01
-            time.sleep(max(0.0, due_s[0] - time.monotonic()))
+            def read(self) -> Frame | None:
+                taken = super().read()
+                return taken and replace(taken, monotonic_ns=taken.index * 10**7)
 
-        source = LiveScript(100, before_read=at_100_hz)
-        sink = ListSink()
-        summary = run_pipeline(source, BrightDetector(), [sink], PipelineConfig(target_fps=20))
-        assert len(sink.results) <= 40  # 20 of a quiet second; more only on a stretched clock
-        assert summary.stats.skipped >= 50
+        summary = run_pipeline(
+            At100Hz(100), BrightDetector(), [ListSink()], PipelineConfig(target_fps=20)
+        )
+        assert summary.stats.skipped == 80
+        assert summary.stats.frames + summary.stats.drops == 20
 
     def test_a_network_too_slow_for_it_sees_less_of_each_frame_and_says_so(self) -> None:
         class Slow(BrightDetector):
@@ -392,7 +409,7 @@ class TestTargetRate:
                 return self.infer(prepared), 1 / effort.share
 
         events, sink = EventLog(), ListSink()
-        source = LiveScript(400, before_read=lambda index: time.sleep(0.005))
+        source = LiveScript(10_000, before_read=lambda index: time.sleep(0.005))
         config = PipelineConfig(target_fps=20, events=events, max_frames=14)
         summary = run_pipeline(source, Slow(), [sink], config)
         assert summary.stats.shedding.startswith("fewer tiles")

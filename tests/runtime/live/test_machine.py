@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from edgecrack.runtime.live.machine import MachineMonitor, hottest_chip, read_temperatures
+from tests.waiting import PATIENCE_S
 
 
 def make_zone(folder: Path, number: int, kind: str, temperature: str) -> None:
@@ -61,7 +62,7 @@ def test_many_threads_may_ask_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert not failures
 
 

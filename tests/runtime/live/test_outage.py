@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -17,8 +16,8 @@ from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.stats import StreamStats, StreamSummary
 from tests.runtime.fakes import BrightDetector
 from tests.runtime.rtsp import RtspServer
+from tests.waiting import PATIENCE_S, wait_until
 
-PATIENCE_S = 60.0
 OUTAGE_S = 10.0
 
 
@@ -39,21 +38,14 @@ class Sizes:
         pass
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
 def test_a_camera_that_is_away_for_ten_seconds_and_comes_back_twice() -> None:
     stop, events, stats, sizes = threading.Event(), EventLog(), StreamStats(), Sizes()
     summaries: list[StreamSummary] = []
-    policy = ReconnectPolicy(stall_timeout_s=3.0, longest_delay_s=1.0)
+    policy = ReconnectPolicy(stall_timeout_s=30.0, longest_delay_s=1.0)
     with RtspServer() as server:
         server.start(320, 240)
-        source = open_lasting(server.url, SourceOptions(timeout_ms=2000), policy, events)
+        source = open_lasting(server.url, SourceOptions(timeout_ms=20_000), policy, events)
         config = PipelineConfig(stop=stop, events=events, stats=stats)
         runner = threading.Thread(
             target=lambda: summaries.append(run_pipeline(source, BrightDetector(), [sizes], config))
@@ -77,17 +69,17 @@ def test_a_camera_that_is_away_for_ten_seconds_and_comes_back_twice() -> None:
 
 
 def through_two_outages(server: RtspServer, stats: StreamStats, sizes: Sizes) -> None:
-    wait_for(lambda: sizes.counts.get((240, 320), 0) >= 10, "no frames")
+    wait_until(lambda: sizes.counts.get((240, 320), 0) >= 10, "no frames")
     server.stop()
-    wait_for(lambda: stats.snapshot().source_state == "lost", "the loss was not noticed")
+    wait_until(lambda: stats.snapshot().source_state == "lost", "the loss was not noticed")
     before = len(sizes.indices)
     time.sleep(OUTAGE_S)
+    wait_until(lambda: stats.snapshot().open_failures >= 5, "attempts")
     assert stats.snapshot().source_state == "lost"
-    assert stats.snapshot().open_failures >= 5
     assert len(sizes.indices) == before
     server.start(320, 240)
-    wait_for(lambda: len(sizes.indices) >= before + 10, "it did not come back")
+    wait_until(lambda: len(sizes.indices) >= before + 10, "it did not come back")
 
     server.stop()
     server.start(400, 304)
-    wait_for(lambda: sizes.counts.get((304, 400), 0) >= 10, "not in the new size")
+    wait_until(lambda: sizes.counts.get((304, 400), 0) >= 10, "not in the new size")

@@ -9,15 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S, wait_until
+
 REPOSITORY = Path(__file__).resolve().parents[3]
-PATIENCE_S = 180.0
 
 
 def command(*words: object) -> list[str]:
@@ -48,13 +48,6 @@ def running(*words: object) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=PATIENCE_S)
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.05)
-
-
 def events(out: Path) -> list[dict[str, object]]:
     file = out / "events.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -68,7 +61,7 @@ def test_a_stream_that_waits_for_a_camera_ends_cleanly(
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/stream"
         words = ["--source", address, "--wait", "--json", "--save", "jsonl", "--out", tmp_path]
         with running(*words, "--record", tmp_path / "run.mcap") as process:
-            wait_for(lambda: bool(events(tmp_path)), "it did not notice that nobody answers")
+            wait_until(lambda: bool(events(tmp_path)), "it did not notice that nobody answers")
             process.send_signal(number)
             output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
@@ -119,7 +112,7 @@ class TestEarlierResults:
     def test_a_second_run_into_the_folder_of_one_that_runs_is_refused(self, tmp_path: Path) -> None:
         words = ["--source", "demo?live=1", "--save", "jsonl", "--out", tmp_path]
         with running(*words) as process:
-            wait_for((tmp_path / "frames.jsonl").exists, "the first run did not start")
+            wait_until((tmp_path / "frames.jsonl").exists, "the first run did not start")
             second = run("--source", "demo", "--max-frames", 1, "--out", tmp_path)
             assert second.returncode == 6
             assert "another run writes into" in second.stderr

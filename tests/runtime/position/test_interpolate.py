@@ -21,6 +21,7 @@ from edgecrack.runtime.position.geometry import (
 )
 from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.runtime.position.pose import Position, describe_position
+from tests.waiting import PATIENCE_S
 
 S = 10**9
 MS = 10**6
@@ -438,7 +439,7 @@ def test_many_threads_may_add_and_locate() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert not errors
     assert len(track) == 300
 

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -16,19 +16,13 @@ from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.runtime.position.lines import parse_line
 from edgecrack.runtime.position.open import open_positions
 from edgecrack.runtime.position.udp import UdpPositions
+from tests.waiting import wait_until
 
-DEADLINE_S = 10.0
 T0 = 1_700_000_000
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 class Sender:
@@ -44,7 +38,9 @@ class Sender:
         packed = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
         before = self.positions.accepted + self.positions.rejected
         self._socket.sendto(b"\n".join(packed), ("127.0.0.1", self.positions.port))
-        wait_for(lambda: self.positions.accepted + self.positions.rejected >= before + len(packed))
+        wait_until(
+            lambda: self.positions.accepted + self.positions.rejected >= before + len(packed)
+        )
 
     def said(self) -> list[str]:
         return [event.kind for event in self.events.recent()]
@@ -56,7 +52,7 @@ class Sender:
 
 @pytest.fixture
 def sender() -> Iterator[Sender]:
-    opened = Sender()
+    opened = Sender(track=PositionTrack(max_gap_ms=60_000.0))
     yield opened
     opened.close()
 
@@ -139,7 +135,7 @@ def test_good_lines_beside_bad_ones_in_a_datagram_count(sender: Sender) -> None:
 def test_of_a_datagram_full_of_lines_the_first_256_count(sender: Sender) -> None:
     line = b'{"x":1,"y":2}'
     sender._socket.sendto(b"\n".join([line] * 400), ("127.0.0.1", sender.positions.port))
-    wait_for(lambda: sender.positions.rejected == 1)
+    wait_until(lambda: sender.positions.rejected == 1)
     assert sender.positions.accepted == 256
 
 
@@ -190,10 +186,10 @@ def test_times_that_no_frame_can_have_are_said(sender: Sender) -> None:
 def test_silence_is_said_once_and_so_is_its_end() -> None:
     sender = Sender(silence_s=0.3)
     try:
-        wait_for(lambda: sender.said() == ["position.lost"])
+        wait_until(lambda: sender.said() == ["position.lost"])
         assert "have not come yet" in sender.events.recent()[0].message
         sender.send({"x": 1, "y": 1})
-        wait_for(lambda: sender.said()[1:] == ["position.heard", "position.lost"])
+        wait_until(lambda: sender.said()[1:] == ["position.heard", "position.lost"])
         assert "no longer come" in sender.events.recent()[-1].message
         sender.send({"x": 1, "y": 1})
         assert sender.said()[3:4] == ["position.heard"]
@@ -227,7 +223,7 @@ def test_the_loopback_of_version_6_will_do() -> None:
         pytest.skip(f"no IPv6 here: {error.problem}")
     with positions, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
         client.sendto(b'{"x": 1, "y": 2}', ("::1", positions.port))
-        wait_for(lambda: positions.accepted == 1)
+        wait_until(lambda: positions.accepted == 1)
         assert positions.address == f"udp://[::1]:{positions.port}"
 
 
@@ -259,7 +255,7 @@ def test_a_fault_in_the_thread_is_an_event(monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(sender.positions, "_take_line", fail)
         sender._socket.sendto(b"{}", ("127.0.0.1", sender.positions.port))
-        wait_for(lambda: sender.said() == ["position.failed"])
+        wait_until(lambda: sender.said() == ["position.failed"])
         assert "MemoryError: none left" in sender.events.recent()[0].message
     finally:
         sender.close()

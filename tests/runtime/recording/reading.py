@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +15,6 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.position.pose import Position
 from tests.runtime.fakes import frame, result_of
-
-PATIENCE_S = 20.0
 
 
 class Read(NamedTuple):
@@ -88,11 +84,3 @@ class Heard:
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that another thread or process does."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"waited {PATIENCE_S} s: {what}"
-        time.sleep(0.01)

@@ -16,8 +16,8 @@ from tests.runtime.fakes import stream_threads
 from tests.runtime.recording.reading import (
     Heard,
     frame_times,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 PLENTY = 2**40
 

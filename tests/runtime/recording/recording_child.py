@@ -1,13 +1,15 @@
 """A process that records: `python -m tests.runtime.recording.recording_child FOLDER COUNT`.
 
 A COUNT of 0 goes on until it is killed. Prints a line for each result before it hands it over:
-its number and log time. At its end it says which events there were, and why the recording
+its number and log time; and "synced" whenever the disk has all that was written out before. At its
+end it says which events there were, and why the recording
 stopped if it did.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 from dataclasses import replace
@@ -19,7 +21,19 @@ from edgecrack.runtime.recording.recorder import McapRecorder
 from tests.runtime.recording.reading import result
 
 
+def tell_of_syncs() -> None:
+    real = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        real(descriptor)
+        print("synced", flush=True)
+
+    os.fdatasync = fdatasync  # type: ignore[assignment]
+
+
 def main(folder: Path, count: int) -> None:
+    if count == 0:
+        tell_of_syncs()
     events = EventLog()
     recorder = McapRecorder(
         RecordingConfig(folder / "run.mcap", reserve_bytes=0),

@@ -22,7 +22,6 @@ from tests.runtime.recording.reading import (
     read_with_mcap,
     read_with_rosbags,
     result,
-    wait_until,
 )
 from tests.runtime.recording.recorders import (
     Clock,
@@ -33,6 +32,7 @@ from tests.runtime.recording.recorders import (
     times,
     wait_for_pictures,
 )
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgecrack.errors import OutputError
 from edgecrack.runtime.recording.part_file import PartFile
-from tests.runtime.recording.reading import Heard, frame_times, result, wait_until
+from tests.runtime.recording.reading import Heard, frame_times, result
 from tests.runtime.recording.recorders import (
     Clock,
     names,
@@ -20,6 +20,7 @@ from tests.runtime.recording.recorders import (
     times,
     wait_for_pictures,
 )
+from tests.waiting import wait_until
 
 PART = "run_0001.mcap.part"
 

@@ -39,9 +39,9 @@ from tests.runtime.recording.reading import (
     read_with_mcap,
     read_with_rosbags,
     result,
-    wait_until,
 )
 from tests.runtime.recording.recorders import recording
+from tests.waiting import wait_until
 
 Messages = list[tuple[str, int, bytes]]
 MAGIC = b"\x89MCAP0\r\n"

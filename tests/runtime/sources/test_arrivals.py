@@ -21,10 +21,10 @@ from edgecrack.runtime.sources.mjpeg import MjpegSource
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.sources.test_mjpeg import Handler, serving
 from tests.runtime.sources.test_multipart import plain
+from tests.waiting import PATIENCE_S
 
 # So small that the network never makes the camera wait: what it has sent, has arrived.
 PICTURE = cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1].tobytes()
-TIMEOUT_S = 10
 
 
 def numbered(number: int) -> bytes:
@@ -72,7 +72,7 @@ class Flood:
         """Wait until `count` more are sent; how many are sent then."""
         with self._changed:
             wanted = self.sent + count
-            assert self._changed.wait_for(lambda: self.sent >= wanted, TIMEOUT_S)
+            assert self._changed.wait_for(lambda: self.sent >= wanted, PATIENCE_S)
             return self.sent
 
 

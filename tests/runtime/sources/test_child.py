@@ -13,8 +13,7 @@ import pytest
 from edgecrack.runtime.sources import child
 from edgecrack.runtime.sources.child import Child
 from tests.runtime.fakes import stream_threads
-
-TIMEOUT_S = 10
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -37,14 +36,14 @@ def started(command: list[str], pass_fd: int) -> Exception | Child:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(TIMEOUT_S)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive(), "it waits for ever"
     return outcome[0]
 
 
 def test_what_it_says_and_how_it_ended_is_told(write_end: int) -> None:
     one = Child([sys.executable, "-c", "print('hello'); raise SystemExit(3)"], write_end)
-    assert one.wait(TIMEOUT_S)
+    assert one.wait(PATIENCE_S)
     assert (one.last_lines, one.exit_status) == (["hello"], 3)
 
 
@@ -63,7 +62,7 @@ def test_a_start_that_takes_too_long_is_given_up_and_ended_later(
     start = Child._start
 
     def late(self: Child) -> subprocess.Popen[bytes]:
-        may_start.wait(TIMEOUT_S)
+        may_start.wait(PATIENCE_S)
         processes.append(start(self))
         return processes[0]
 
@@ -75,7 +74,7 @@ def test_a_start_that_takes_too_long_is_given_up_and_ended_later(
     may_start.set()
     keepers = [one for one in threading.enumerate() if one.name == "edgecrack-child"]
     for keeper in keepers:
-        keeper.join(TIMEOUT_S)
+        keeper.join(PATIENCE_S)
     assert stream_threads() == []
     assert processes[0].returncode == -9
 
@@ -101,6 +100,6 @@ def test_a_child_that_cannot_be_heard_is_ended_and_the_reason_kept(
 
     monkeypatch.setattr(Child, "_start", broken)
     one = Child([sys.executable, "-c", "import time; time.sleep(60)"], write_end)
-    assert one.wait(TIMEOUT_S)
+    assert one.wait(PATIENCE_S)
     assert one.last_lines == ["ValueError: cannot be read"]
     assert one.exit_status == -9

@@ -21,6 +21,7 @@ from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import BrightDetector, ListSink
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import PERIOD_NS, START_NS, images, jpeg_of, picture, png_of
+from tests.waiting import PATIENCE_S
 
 JPEG = "sensor_msgs/msg/CompressedImage"
 RAW = "sensor_msgs/msg/Image"
@@ -296,7 +297,7 @@ def test_closing_while_another_thread_reads_ends_the_recording(tmp_path: Path) -
     source.close()
     source.close()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert not errors
     assert source.read() is None

@@ -14,8 +14,9 @@ from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.newest import NewestFrames
 from tests.runtime.fakes import ScriptedSource, frame, stream_threads
+from tests.waiting import PATIENCE_S
 
-LONG_MS = 10_000
+LONG_MS = 1000 * PATIENCE_S
 
 
 class StepCamera(ClosesItself):
@@ -38,9 +39,9 @@ class StepCamera(ClosesItself):
     def step(self, count: int = 1) -> None:
         """Let it deliver, and wait until the last frame has been taken over."""
         for _ in range(count):
-            assert self._asked.acquire(timeout=10)
+            assert self._asked.acquire(timeout=PATIENCE_S)
             self._steps.release()
-        assert self._asked.acquire(timeout=10)
+        assert self._asked.acquire(timeout=PATIENCE_S)
         self._asked.release()
 
     def fail(self, error: BaseException) -> None:
@@ -171,14 +172,14 @@ def test_close_ends_a_read_in_another_thread() -> None:
 
     def read() -> None:
         try:
-            newest.read(60_000)
+            newest.read(LONG_MS)
         except SourceError as error:
             caught.append(error)
 
     reader = threading.Thread(target=read)
     reader.start()
     newest.close()
-    reader.join(10)
+    reader.join(PATIENCE_S)
     assert not reader.is_alive()
     assert "closed" in str(caught)
 

@@ -12,6 +12,9 @@ from edgecrack.errors import SourceError
 from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.rtsp import RtspServer, age_ms, read_numbers
+from tests.waiting import PATIENCE_S
+
+PATIENT = SourceOptions(timeout_ms=int(1000 * PATIENCE_S))
 
 
 def read_until_error(source: Source) -> SourceError:
@@ -25,37 +28,41 @@ def read_until_error(source: Source) -> SourceError:
 def test_frames_are_new_from_the_first_on_and_in_order() -> None:
     with RtspServer(rate_hz=25) as server:
         server.start(320, 240)
-        with open_source(server.url) as source:
+        with open_source(server.url, PATIENT) as source:
             assert (source.live, source.frame_count) == (True, None)
-            frames = [source.read() for _ in range(20)]
+            frames = [source.read()]
+            before = getattr(source, "passed_over", 0)
+            frames += [source.read() for _ in range(19)]
+            passed_over = getattr(source, "passed_over", 0) - before
+            paused_ns = time.monotonic_ns()
             threading.Event().wait(1.0)
             resumed = source.read()
     taken = [one for one in frames if one is not None]
     assert [one.index for one in taken] == list(range(20))
     assert {one.hw for one in taken} == {(240, 320)}
     numbers = [read_numbers(one.image)[0] for one in taken]
-    assert numbers == list(range(numbers[0], numbers[0] + 20))
-    assert sorted(map(age_ms, taken))[10] < 1000
-    # A second's frames were waiting; a backlog would have given the one after the last.
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] - numbers[0] + 1 == 20 + passed_over
+    # A second's frames were waiting; a backlog would have given one from before the pause.
     assert resumed is not None
-    assert read_numbers(resumed.image)[0] >= numbers[-1] + 12
+    assert resumed.monotonic_ns - 10**6 * age_ms(resumed) > paused_ns
     assert resumed.index == 20
 
 
 def test_who_is_slower_than_the_camera_does_not_fall_behind() -> None:
     with RtspServer(rate_hz=25) as server:
         server.start(320, 240)
-        with open_source(server.url) as source:
+        with open_source(server.url, PATIENT) as source:
             ages, numbers = [], []
-            for _ in range(40):
+            for _ in range(20):
                 taken = source.read()
                 assert taken is not None
                 ages.append(age_ms(taken))
                 numbers.append(read_numbers(taken.image)[0])
-                threading.Event().wait(0.08)  # two frame times: as long as two pictures take
+                threading.Event().wait(0.2)  # five frame times; fewer where the camera is slow
             passed_over = getattr(source, "passed_over", 0)
-    # In 40 reads a backlog would grow by 40 pictures, which is 1600 ms.
-    assert sorted(ages[-9:])[4] < sorted(ages[:9])[4] + 500
+    # In 20 reads a backlog would grow by 80 pictures, which is 3200 ms.
+    assert sorted(ages[-9:])[4] < sorted(ages[:9])[4] + 1000
     left_out = numbers[-1] - numbers[0] + 1 - len(numbers)
     assert 20 <= left_out <= passed_over
 
@@ -63,18 +70,16 @@ def test_who_is_slower_than_the_camera_does_not_fall_behind() -> None:
 def test_a_camera_that_freezes_is_an_error_within_the_timeout() -> None:
     with RtspServer() as server:
         server.start()
-        with open_source(server.url, SourceOptions(timeout_ms=800)) as source:
+        with open_source(server.url, SourceOptions(timeout_ms=4000)) as source:
             source.read()
             server.freeze()
-            started_s = time.monotonic()
-            error = read_until_error(source)
-            assert time.monotonic() - started_s < 5
+            error = read_until_error(source)  # otherwise it would not return
             server.thaw()
     assert "stopped delivering" in error.problem
 
 
 def test_a_camera_comes_back_on_the_same_port_with_another_size() -> None:
-    options = SourceOptions(timeout_ms=3000)
+    options = PATIENT
     with RtspServer() as server:
         sizes = []
         for width, height in ((320, 240), (640, 360), (160, 120)):
@@ -94,7 +99,7 @@ def test_a_camera_comes_back_on_the_same_port_with_another_size() -> None:
 def test_a_picture_larger_than_full_hd_is_read() -> None:
     with RtspServer(rate_hz=10) as server:
         server.start(2560, 1440)
-        with open_source(server.url, SourceOptions(timeout_ms=20_000)) as source:
+        with open_source(server.url, PATIENT) as source:
             taken = source.read()
     assert taken is not None
     assert taken.hw == (1440, 2560)
@@ -105,10 +110,10 @@ def test_the_users_own_options_of_ffmpeg_stay(monkeypatch: pytest.MonkeyPatch) -
     with RtspServer() as server:
         server.start()
         monkeypatch.delenv(variable, raising=False)
-        with open_source(server.url) as source:
+        with open_source(server.url, PATIENT) as source:
             assert source.read() is not None
         assert variable not in os.environ
         monkeypatch.setenv(variable, "rtsp_transport;udp")
-        with open_source(server.url) as source:
+        with open_source(server.url, PATIENT) as source:
             assert source.read() is not None
         assert os.environ[variable] == "rtsp_transport;udp"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +22,7 @@ from edgecrack.runtime.web.hub import LiveHub
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.fakes import frame, picture, result_of
-
-DEADLINE_S = 15.0
+from tests.waiting import PATIENCE_S
 
 
 class FakeRecorder:
@@ -138,17 +136,8 @@ class Feed:
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
-        self._thread.join(5)
-
-
-def eventually(check: Callable[[], object], what: str = "") -> None:
-    """Poll until `check` is true."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not check():
-        if time.monotonic() > deadline_s:
-            raise AssertionError(what or f"{check} stayed false")
-        time.sleep(0.01)
+        self._thread.join(PATIENCE_S)
 
 
 def client(server: LiveServer, **settings: object) -> httpx.Client:
-    return httpx.Client(base_url=server.url, timeout=DEADLINE_S, **settings)  # type: ignore[arg-type]
+    return httpx.Client(base_url=server.url, timeout=PATIENCE_S, **settings)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from edgecrack.runtime.web.server import LiveServer
-from tests.runtime.web.rig import DEADLINE_S
+from tests.waiting import PATIENCE_S
 
 
 class Viewer:
@@ -24,7 +24,7 @@ class Viewer:
         self.connection = connection
         self.statuses: list[dict[str, Any]] = []
 
-    def picture(self, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
+    def picture(self, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Header of the next picture, which is not acknowledged."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -38,7 +38,7 @@ class Viewer:
 
     def status(self) -> dict[str, Any]:
         while True:
-            message = self.connection.recv(DEADLINE_S)
+            message = self.connection.recv(PATIENCE_S)
             if isinstance(message, str):
                 status: dict[str, Any] = json.loads(message)
                 return status
@@ -48,7 +48,7 @@ class Viewer:
 
     def closed(self) -> tuple[int, str]:
         """Code and reason with which the server closes."""
-        deadline_s = time.monotonic() + DEADLINE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         try:
             while True:
                 self.connection.recv(max(0.0, deadline_s - time.monotonic()))
@@ -68,7 +68,7 @@ def mute_viewer(server: LiveServer) -> Iterator[socket.socket]:
     """A viewer that opens a WebSocket and then reads nothing at all, with a small window."""
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.settimeout(DEADLINE_S)
+        raw.settimeout(PATIENCE_S)
         raw.connect(("127.0.0.1", server.port))
         raw.sendall(
             b"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\n"

@@ -11,7 +11,8 @@ import pytest
 
 from edgecrack.runtime.web.hub import LiveHub
 from edgecrack.runtime.web.server import LiveServer
-from tests.runtime.web.rig import DEADLINE_S, Feed, Rig, eventually
+from tests.runtime.web.rig import Feed, Rig
+from tests.waiting import PATIENCE_S, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 LAPTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
-TIMEOUT_MS = DEADLINE_S * 1000
+TIMEOUT_MS = PATIENCE_S * 1000
 # What the page may not say in the console, but for connections that the test itself cuts.
 EXPECTED = (
     "Canvas2D: Multiple readback",
@@ -101,7 +102,7 @@ class Page:
 
 def wait(page: Page, check: Any) -> None:
     """Poll; the page's own events go on meanwhile."""
-    for _ in range(int(DEADLINE_S / 0.05)):
+    for _ in range(int(PATIENCE_S / 0.05)):
         if check():
             return
         page.tab.wait_for_timeout(50)
@@ -322,12 +323,12 @@ def test_nobody_watches_a_hidden_page(rig: Rig, page: Page) -> None:
 def test_the_viewer_too_many_sees_why(rig: Rig, page: Page, browser: Any) -> None:
     with rig.server(max_viewers=1) as server, Page(browser) as first:
         first.open(server)
-        eventually(lambda: server.viewers == 1)
+        wait_until(lambda: server.viewers == 1)
         page.open(server)
         page.says("#state", "FULL")
         page.says("#veil-text", "One viewer watches already")
         first.tab.goto("about:blank")
-        eventually(lambda: server.viewers == 0)
+        wait_until(lambda: server.viewers == 0)
         page.tab.click("#retry")
         page.says("#veil", "Waiting for the first picture")
 

@@ -25,8 +25,9 @@ from edgecrack.runtime.web.config import ServeConfig
 from edgecrack.runtime.web.hub import Shown
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.fakes import stream_threads
-from tests.runtime.web.rig import DEADLINE_S, Feed, Rig, client, eventually
+from tests.runtime.web.rig import Feed, Rig, client
 from tests.runtime.web.sockets import mute_viewer, viewer
+from tests.waiting import PATIENCE_S, wait_until
 
 STATIC = (
     "", "page.css", "page.js", "picture.js", "link.js", "findings.js", "format.js", "icon.svg"
@@ -204,7 +205,7 @@ def test_health_says_only_whether_frames_come(state: Any, status: int) -> None:
 def raw_get(server: LiveServer, target: str) -> tuple[int, bytes]:
     """The target as it is: clients mend `..` on their own."""
     with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)
+        http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     ) as connection:
         connection.putrequest("GET", target, skip_host=True)
         connection.putheader("Host", f"127.0.0.1:{server.port}")
@@ -304,7 +305,7 @@ def test_closing_leaves_nothing_behind_with_viewers_of_all_kinds() -> None:
             page.picture()
             closing = threading.Thread(target=server.close)
             closing.start()
-            closing.join(5)
+            closing.join(PATIENCE_S)
             assert not closing.is_alive()
             with contextlib.suppress(Exception):
                 stream.read()
@@ -325,11 +326,11 @@ def test_a_page_is_served_again_on_the_same_port() -> None:
 
 
 def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_server.PageServer.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(uvicorn_server.PageServer.__init__, "__defaults__", (1.0,))
     rig = Rig()
     with rig.server() as server, viewer(server) as page:
         for start in (b"", b"GET / HTTP/1.1\r\nHost: "):
-            with socket.create_connection(("127.0.0.1", server.port), DEADLINE_S) as idle:
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as idle:
                 idle.sendall(start)
                 with contextlib.suppress(ConnectionResetError):
                     assert idle.recv(1000) == b""
@@ -346,7 +347,7 @@ def test_nothing_is_logged_for_ordinary_and_broken_requests(
     with rig.server(token="correct-horse") as server, client(server) as http:
         http.get("?token=correct-horse")
         http.get("nothing")
-        with socket.create_connection(("127.0.0.1", server.port), DEADLINE_S) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as raw:
             raw.sendall(b"\x16\x03\x01 no http\r\n\r\n")
             raw.recv(100)
         with contextlib.suppress(Exception), viewer(server):
@@ -367,9 +368,9 @@ def test_a_page_that_breaks_down_says_so_and_the_stream_goes_on(
     with rig.server() as server, viewer(server) as page:
         rig.show_bar(0)
         assert page.closed()[0] == 1001
-        eventually(lambda: rig.events.counts().get("page.failed"))
+        wait_until(lambda: rig.events.counts().get("page.failed"))
         rig.show_bar(1)
-        eventually(lambda: not stream_threads())
+        wait_until(lambda: not stream_threads())
     assert "ZeroDivisionError: a defect" in caplog.text
 
 
@@ -380,7 +381,7 @@ def test_a_page_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(uvicorn_server.PageServer, "__init__", break_down)
     with pytest.raises(ConfigError, match=r"did not start on http.*a defect"):
         Rig().server().start()
-    eventually(lambda: not stream_threads())
+    wait_until(lambda: not stream_threads())
 
 
 def test_the_address_shown_holds_no_token() -> None:

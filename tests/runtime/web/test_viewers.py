@@ -14,10 +14,11 @@ from edgecrack.runtime.web.config import Patience
 from edgecrack.runtime.web.picture import page_picture
 from edgecrack.runtime.web.viewers import CLOSE_FULL, CLOSE_GOING, CLOSE_SLOW
 from tests.runtime.fakes import frame, result_of
-from tests.runtime.web.rig import Feed, Rig, client, eventually
+from tests.runtime.web.rig import Feed, Rig, client
 from tests.runtime.web.sockets import acknowledgement, mute_viewer, viewer
+from tests.waiting import PATIENCE_S, wait_until
 
-SHORT = Patience(send_s=0.5, show_s=0.7, stale_s=0.2)
+SHORT = Patience(send_s=3.0, show_s=3.0, stale_s=0.2)
 
 
 def noise_result(index: int) -> FrameResult:
@@ -83,7 +84,7 @@ def test_ten_viewers_of_a_running_stream_share_its_pictures() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(15)
+            thread.join(PATIENCE_S)
         assert all(len(numbers) == 10 and numbers == sorted(set(numbers)) for numbers in seen)
         different = {number for numbers in seen for number in numbers}
         assert server.pictures_made <= len(different) + 2
@@ -95,14 +96,14 @@ def test_the_stream_waits_for_no_encoder(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def stuck(result: FrameResult) -> Any:
         started.set()
-        assert go_on.wait(15)
+        assert go_on.wait(PATIENCE_S)
         return page_picture(result)
 
     monkeypatch.setattr(desk_module, "page_picture", stuck)
     rig = Rig()
     with rig.server() as server, viewer(server) as page:
         rig.show_bar(0)
-        assert started.wait(15)
+        assert started.wait(PATIENCE_S)
         for index in range(1, 500):
             rig.hub.write(result_of(frame(index)))
         newest = rig.hub.newest()
@@ -126,10 +127,10 @@ def test_a_picture_that_cannot_be_made_is_left_out(
     monkeypatch.setattr(desk_module, "page_picture", fail_at_first)
     rig = Rig()
     with rig.server() as server, viewer(server) as page:
-        eventually(lambda: server.viewers == 1)
+        wait_until(lambda: server.viewers == 1)
         for index in range(5):
             rig.show_bar(index)
-        eventually(lambda: "cannot show frame" in caplog.text)
+        wait_until(lambda: "cannot show frame" in caplog.text)
         rig.show_bar(5)
         assert page.picture()["frame"] == 5
     assert caplog.text.count("cannot show frame") == 1
@@ -151,7 +152,7 @@ def test_a_viewer_that_says_nothing_gets_no_more_and_holds_up_nobody() -> None:
 def test_a_viewer_that_reads_nothing_is_dropped() -> None:
     rig = Rig()
     with rig.server(patience=SHORT) as server, mute_viewer(server) as raw, viewer(server) as page:
-        eventually(lambda: server.viewers == 2)
+        wait_until(lambda: server.viewers == 2)
         for index in range(8):
             rig.show(noise_result(index))
             header = page.picture()
@@ -161,14 +162,14 @@ def test_a_viewer_that_reads_nothing_is_dropped() -> None:
             raw.sendall(acknowledgement(header["number"]))
             if server.viewers == 1:
                 break
-        eventually(lambda: server.viewers == 1, "the viewer that reads nothing was kept")
+        wait_until(lambda: server.viewers == 1, "the viewer that reads nothing was kept")
 
 
 def test_the_viewer_too_many_is_told_so() -> None:
     rig = Rig()
     with rig.server(max_viewers=2) as server, viewer(server) as one, viewer(server):
         one.status()
-        eventually(lambda: server.viewers == 2)
+        wait_until(lambda: server.viewers == 2)
         with viewer(server) as third:
             code, reason = third.closed()
         assert code == CLOSE_FULL
@@ -181,7 +182,7 @@ def test_the_viewer_too_many_is_told_so() -> None:
         for _ in range(3):  # a seat is free again when its viewer has left
             with viewer(server) as page:
                 page.picture()
-            eventually(lambda: server.viewers == 0)
+            wait_until(lambda: server.viewers == 0)
 
 
 @pytest.mark.parametrize("message", ["no json", "[]", '{"shown": "x"}', b"\x00", "1" * 5000])
@@ -194,7 +195,7 @@ def test_strange_messages_do_no_harm(message: str | bytes) -> None:
             page.connection.send(message)
             if message != '{"shown": "x"}':
                 assert page.closed()[0] in (1008, 1009)
-        eventually(lambda: server.viewers == 0)
+        wait_until(lambda: server.viewers == 0)
         with viewer(server) as page:
             assert page.picture()["frame"] == 0
 
@@ -226,7 +227,7 @@ def test_the_end_sends_viewers_away() -> None:
 def test_mjpeg_for_players() -> None:
     rig = Rig()
     with (
-        rig.server(patience=SHORT) as server,
+        rig.server(patience=Patience(stale_s=PATIENCE_S)) as server,
         client(server) as http,
         http.stream("GET", "stream.mjpg") as answer,
     ):
@@ -236,20 +237,20 @@ def test_mjpeg_for_players() -> None:
         got = b""
         for index in range(3):
             rig.show_bar(index)
-            eventually(lambda number=index: server.pictures_made == number + 1)  # type: ignore[misc]
+            wait_until(lambda number=index: server.pictures_made == number + 1)  # type: ignore[misc]
             while got.count(b"\xff\xd9\r\n") <= index:
                 got += next(parts)
         assert got.count(b"--edgecrack-picture\r\nContent-Type: image/jpeg\r\n") == 3
         assert server.viewers == 1
-    eventually(lambda: server.viewers == 0)
+    wait_until(lambda: server.viewers == 0)
 
 
 def test_what_is_too_old_is_sent_to_nobody() -> None:
-    rig = Rig(max_age_ms=300)
+    rig = Rig(max_age_ms=1000)
     with rig.server(patience=Patience()) as server, viewer(server) as late:
         with Feed(rig):
             number = late.picture()["number"]
-        eventually(lambda: rig.hub.newest() is None)
+        wait_until(lambda: rig.hub.newest() is None)
         newest = rig.stats.snapshot().frames
         late.shown(number)
         with viewer(server) as page, client(server) as http:
