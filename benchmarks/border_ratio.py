@@ -91,7 +91,10 @@ def scores(own: Group, exact: Group, threshold: float) -> dict[str, Any]:
     }
     if own is not exact:
         row["less_exact"] = {
-            item.key: {"points": points(item.value), "interval": [points(item.low), points(item.high)]}
+            item.key: {
+                "points": points(item.value),
+                "interval": [points(item.low), points(item.high)],
+            }
             for item in compare(own, exact).differences
         }
     return row
@@ -121,9 +124,7 @@ def differences(own: Outputs, exact: Outputs, threshold: float) -> dict[str, Any
         }
     reach = [depth[one > 1].max(initial=-1) + 1 for one in levels]
     level = threshold * 255
-    changed = [
-        (a >= level) != (b >= level) for a, b in zip(own.maps, exact.maps, strict=True)
-    ]
+    changed = [(a >= level) != (b >= level) for a, b in zip(own.maps, exact.maps, strict=True)]
     edge = [depth_px(*item.shape) < 32 for item in changed]
     return {
         "tiles": len(levels),

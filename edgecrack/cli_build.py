@@ -109,9 +109,10 @@ def _border_words(extra: Any) -> str:
     if found is None:
         return ""
     return (
-        f"border ratio left out on the two finest scales: of the outermost {IGNORED_PX} px of these "
-        f"tiles {found['share_at_border']:.2%} of the pixels change by more than 1/255, inside "
-        f"{found['share_inside']:.2%}, none beyond {found['reach_px']} px from the border\n"
+        f"border ratio left out on the two finest scales, which changes by more than 1/255 "
+        f"{found['share_at_border']:.2%} of the pixels in the outermost {IGNORED_PX} px of these "
+        f"tiles and {found['share_inside']:.2%} inside, none farther in than "
+        f"{found['reach_px']} px\n"
     )
 
 

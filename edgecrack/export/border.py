@@ -133,11 +133,12 @@ def _put_in(graph: onnx.GraphProto, maps_hw: Mapping[str, Side]) -> None:
 
 def border_ratio(height: int, width: int) -> NDArray[np.float32]:
     """Kernel size over the taps inside the map, float32 [1, 1, height, width]."""
-    taps_y, taps_x = (
-        np.convolve(np.ones(length), np.ones(_KERNEL), mode="same") for length in (height, width)
-    )
+    taps_y, taps_x = np.full(height, _KERNEL), np.full(width, _KERNEL)
+    for taps in (taps_y, taps_x):
+        taps[0] -= 1
+        taps[-1] -= 1
     ratio = _KERNEL**2 / (taps_y[:, None] * taps_x[None, :])
-    return ratio[None, None].astype(np.float32)
+    return np.asarray(ratio[None, None], dtype=np.float32)
 
 
 def _reshape(constant: onnx.TensorProto, shape: tuple[int, ...]) -> None:

@@ -61,4 +61,13 @@ def border_difference(own: NDArray[np.uint8], exact: NDArray[np.uint8]) -> Borde
     largest = [int(zone.max(initial=0)) for zone in zones]
     changed = depth[(levels > _SAME_LEVELS).any(axis=0)]
     reach_px = int(changed.max(initial=-1)) + 1
-    return BorderDifference(len(levels), *shares, *means, *largest, reach_px)
+    return BorderDifference(
+        len(levels),
+        share_at_border=shares[0],
+        share_inside=shares[1],
+        mean_at_border=means[0],
+        mean_inside=means[1],
+        largest_at_border=largest[0],
+        largest_inside=largest[1],
+        reach_px=reach_px,
+    )
