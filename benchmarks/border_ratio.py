@@ -12,6 +12,7 @@ exact form, in interleaved pairs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -36,6 +37,7 @@ from edgecrack.evaluation.evaluate import evaluate  # noqa: E402
 from edgecrack.evaluation.groups import Group, ScoredModel  # noqa: E402
 from edgecrack.evaluation.paired import compare  # noqa: E402
 from edgecrack.export import border  # noqa: E402
+from edgecrack.export.border_check import depth_px  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
 from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
@@ -90,11 +92,8 @@ def scores(own: Group, exact: Group, threshold: float) -> dict[str, Any]:
         "f1_at_own_threshold": round(found.score_at("square", threshold).f1, 5),
     }
     if own is not exact:
-        row["less_exact"] = {
-            item.key: {
-                "points": points(item.value),
-                "interval": [points(item.low), points(item.high)],
-            }
+        row["points_less_exact_and_interval"] = {
+            item.key: [points(value) for value in (item.value, item.low, item.high)]
             for item in compare(own, exact).differences
         }
     return row
@@ -104,18 +103,12 @@ def points(value: float | None) -> float | None:
     return None if value is None else round(100 * value, 3)
 
 
-def depth_px(height: int, width: int) -> NDArray[np.int64]:
-    """Distance from the nearest side, 0 on the outermost ring."""
-    rows, columns = (np.minimum(np.arange(n), n - 1 - np.arange(n)) for n in (height, width))
-    return np.asarray(np.minimum(rows[:, None], columns[None, :]))
-
-
 def differences(own: Outputs, exact: Outputs, threshold: float) -> dict[str, Any]:
     """How far the forms differ, by distance from the tile's border, and in whole frames."""
     levels = np.abs(own.tiles.astype(np.int16) - exact.tiles.astype(np.int16))
     depth = depth_px(*levels.shape[1:])
     bands = {}
-    for first, last in zip(BANDS_PX, BANDS_PX[1:], strict=False):
+    for first, last in itertools.pairwise(BANDS_PX):
         inside = levels[:, (depth >= first) & (depth < last)]
         bands[f"{first} to {last - 1} px"] = {
             "over_1_of_255": round(float((inside > 1).mean()), 5),

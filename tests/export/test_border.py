@@ -59,8 +59,9 @@ def run(model: onnx.ModelProto, tiles: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def wall(size_hw: tuple[int, int], number: int) -> NDArray[np.uint8]:
-    """A preprocessed wall that no model was trained on, uint8 [H, W]."""
-    return preprocess(generate_wall(WallConfig(7_200_000 + number, size_hw)).image)
+    """A preprocessed wall with cracks that no model was trained on, uint8 [H, W]."""
+    config = WallConfig(7_200_000 + number, size_hw, "concrete", 3, 0)
+    return preprocess(generate_wall(config).image)
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
