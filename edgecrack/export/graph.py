@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from edgecrack.artifacts import ModelSpec, write_model
 from edgecrack.errors import ConfigError, ExportError
+from edgecrack.export.border import Border, parse_border
+from edgecrack.export.border_check import BorderDifference, border_difference
 from edgecrack.export.contract import INPUT_NAME, OPSET, OUTPUT_NAME
 from edgecrack.export.half import checked_half
-from edgecrack.export.lowering import LoweredNetwork
+from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.export.tidy import check_operators, tidy
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.model_target import check_model_target
@@ -44,11 +46,14 @@ class ExportConfig:
             ratio of partial convolution is baked for it.
         batch: tiles per call, 1 to 4096, or None for any number.
         precision: "fp32", or "fp16" for a graph that is typed FP16 throughout.
+        border: "fused" leaves the border ratio out on the two finest scales, where runtimes then
+            fuse convolution and ReLU; "exact" computes what was trained.
     """
 
     tile_hw: tuple[int, int] = (256, 256)
     batch: int | None = None
     precision: str = "fp32"
+    border: Border = "fused"
 
     def __post_init__(self) -> None:
         for side in self.tile_hw:
@@ -61,6 +66,7 @@ class ExportConfig:
             if self.precision == "int8":
                 remedy += "; INT8 needs images: edgecrack calibrate MODEL --data FOLDER -o FILE"
             raise ConfigError(f"the precision is {self.precision!r}", remedy)
+        parse_border(self.border)
 
 
 def export_checkpoint(
@@ -74,7 +80,7 @@ def export_checkpoint(
     Args:
         checkpoint: `*.safetensors` with its sidecar.
         target: the ONNX file to write.
-        config: tile and batch.
+        config: tile, batch, precision and border.
         real_tiles: preprocessed uint8 [H, W] tiles for the check, beside random ones.
 
     Returns:
@@ -83,7 +89,8 @@ def export_checkpoint(
     Raises:
         ConfigError: the target is the checkpoint itself, or does not end in .onnx.
         ModelFileError: the checkpoint is missing or damaged.
-        ExportError: the graph holds a foreign operator, or differs from torch by more than 1/255.
+        ExportError: the graph holds a foreign operator, or differs by more than 1/255 from what
+            torch computes in the same form.
         OutputError: the file cannot be written.
     """
     config = config or ExportConfig()
@@ -92,14 +99,17 @@ def export_checkpoint(
     model = build_onnx(network, config)
     check_operators(model)
     serialised = model.SerializeToString()
-    largest = measure_parity(network, serialised, config, real_tiles)
+    meant = network_with_border(network, config.border)
+    largest = measure_parity(meant, serialised, config, real_tiles)
     if largest > PARITY_LEVELS:
         raise ExportError(
             f"the graph differs from torch by {largest}/255", "report this with the checkpoint"
         )
-    extra = {**spec.extra, "parity_levels": largest, "opset": OPSET}
+    extra = {**spec.extra, "parity_levels": largest, "opset": OPSET, "border": config.border}
+    tiles = _stack(_random_tiles(config.tile_hw), real_tiles)
+    if config.border != "exact":
+        extra["border_difference"] = _compare(meant, network, tiles).to_dict()
     if config.precision == "fp16":
-        tiles = _stack(_random_tiles(config.tile_hw), real_tiles)
         half = checked_half(model, tiles, config.batch)
         serialised = half.model.SerializeToString()
         extra["fp16"] = half.to_dict()
@@ -123,6 +133,16 @@ def _random_tiles(tile_hw: tuple[int, int]) -> list[NDArray[np.uint8]]:
     return [generator.integers(0, 256, tile_hw, dtype=np.uint8) for _ in range(_RANDOM_TILES)]
 
 
+def _compare(own: nn.Module, exact: nn.Module, tiles: NDArray[np.uint8]) -> BorderDifference:
+    """What leaving out the border ratio does to tiles, uint8 [N, 1, H, W]."""
+    # One by one, so that memory does not grow with their number.
+    outputs = [
+        np.concatenate([reference_output(item, torch.from_numpy(tile[None])) for tile in tiles])
+        for item in (own, exact)
+    ]
+    return border_difference(outputs[0][:, 0], outputs[1][:, 0])
+
+
 def _stack(
     random: Sequence[NDArray[np.uint8]], real: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
@@ -130,13 +150,14 @@ def _stack(
 
 
 def build_onnx(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
-    """The ONNX graph of a network for one tile size.
+    """The ONNX graph of a network for one tile size, with the border that is configured.
 
     Raises:
         ExportError: the exporter cannot express the network.
     """
     height, width = config.tile_hw
-    lowered = LoweredNetwork(network.eval(), config.tile_hw).eval()
+    meant = network_with_border(network.eval(), config.border)
+    lowered = LoweredNetwork(meant, config.tile_hw).eval()
     # The exporter specialises a dimension of 1, so a dynamic batch is traced with 2.
     tiles = torch.zeros(config.batch or 2, 1, height, width, dtype=torch.uint8)
     dynamic = None if config.batch else {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
@@ -169,7 +190,7 @@ def measure_parity(
     """Largest difference between the graph in ONNX Runtime and the network in torch.
 
     Args:
-        network: the network, float in and logits out.
+        network: what the graph shall compute, float in and logits out.
         serialised: the ONNX file's bytes.
         config: tile and batch of the graph.
         real_tiles: uint8 [H, W] tiles beside fresh random ones.
@@ -199,7 +220,7 @@ def measure_parity(
 
 
 def reference_output(network: nn.Module, tiles: Tensor) -> NDArray[Any]:
-    """What the graph must give, computed by the network as it was trained."""
+    """What a graph must give, computed by its network: uint8 [N, 1, H, W] of the same."""
     with torch.no_grad():
         logits = network(tiles.float() / 255.0)
         crack = torch.softmax(logits, dim=1)[:, 1:2]

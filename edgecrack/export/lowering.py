@@ -3,22 +3,52 @@
 Three things change, all exact up to float rounding:
 
 * uint8 in and out, with the input's scale folded into the first layer's weights;
-* the border ratio of partial convolution is a constant of the tile's size;
+* the border ratio of partial convolution is a constant of the tile's size, where it is kept;
 * heads, fusion and the two-way softmax are linear up to the last step, so each scale needs
   one channel instead of two, and concatenating eight full-size maps becomes adding four:
   softmax's crack channel is sigmoid(crack logit - background logit).
+
+The one change that is not exact comes before: `network_with_border`.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgecrack.model.partial_conv import PartialConv2d, border_ratio
+from edgecrack.export.border import FUSED_SCALES, Border
+from edgecrack.model.partial_conv import KERNEL_SIZE, PartialConv2d, border_ratio
 from edgecrack.model.unet import Block, CrackUNet
+
+
+def network_with_border(network: CrackUNet, border: Border) -> CrackUNet:
+    """The network in the form that is exported; what is given stays as it was.
+
+    "exact" is the network as trained. In "fused" the convolutions of the two finest scales pad
+    with zeros and leave the ratio out, so that ReLU follows them at once.
+    """
+    if border == "exact":
+        return network
+    result = copy.deepcopy(network)
+    for block in (*result.encoder[:FUSED_SCALES], *result.decoder[-FUSED_SCALES:]):
+        convolutions = cast(Block, block).convolutions
+        for index, convolution in enumerate(convolutions):
+            convolutions[index] = _without_ratio(convolution)
+    return result
+
+
+def _without_ratio(source: nn.Module) -> nn.Module:
+    """The plain convolution with a partial convolution's weights."""
+    if not isinstance(source, PartialConv2d):
+        return source
+    outputs, inputs = source.weight.shape[:2]
+    result = nn.Conv2d(inputs, outputs, KERNEL_SIZE, padding=KERNEL_SIZE // 2)
+    result.weight, result.bias = source.weight, source.bias
+    return result
 
 
 class LoweredPartialConv(nn.Module):
@@ -44,8 +74,8 @@ class LoweredBlock(nn.Module):
         super().__init__()
         self.project = source.project
         self.convolutions = nn.ModuleList(
-            LoweredPartialConv(cast(PartialConv2d, convolution), map_hw)
-            for convolution in source.convolutions
+            LoweredPartialConv(item, map_hw) if isinstance(item, PartialConv2d) else item
+            for item in source.convolutions
         )
 
     def forward(self, features: Tensor) -> Tensor:

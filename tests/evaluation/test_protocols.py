@@ -148,7 +148,7 @@ def export(checkpoint: Path, target: Path, tile: int) -> Path:
     pytest.importorskip("onnxscript", reason="export needs the export extra")
     from edgecrack.export.graph import ExportConfig, export_checkpoint
 
-    export_checkpoint(checkpoint, target, ExportConfig((tile, tile), None))
+    export_checkpoint(checkpoint, target, ExportConfig((tile, tile), None, border="exact"))
     return target
 
 

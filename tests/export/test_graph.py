@@ -20,12 +20,14 @@ from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
 from edgecrack.data.synthetic import Wall, WallConfig, generate_wall
 from edgecrack.errors import ConfigError, ExportError, ModelFileError, OutputError
 from edgecrack.export import graph, lowering
+from edgecrack.export.border import FUSED_SCALES, Border
 from edgecrack.export.graph import (
     ExportConfig,
     build_onnx,
     export_checkpoint,
     measure_parity,
 )
+from edgecrack.export.lowering import network_with_border
 from edgecrack.export.tidy import ALLOWED_OPERATORS, check_operators
 from edgecrack.model.gated_scale_pool import Pooling
 from edgecrack.model.unet import CrackUNet
@@ -38,19 +40,28 @@ from tests.model.networks import assert_spread, crack_by_torch, lively_network, 
 # TensorRT 10.3 of JetPack 6 parses up to opset 20; ONNX Runtime 1.19 reads up to IR version 10.
 NEWEST_OPSET, NEWEST_IR = 20, 10
 
-Case = tuple[Pooling, tuple[int, int], int | None]
-DYNAMIC: Case = ("gated-scale", (32, 48), None)
-FIXED: Case = ("gated-scale", (48, 24), 3)
-CASES: list[Case] = [DYNAMIC, FIXED, ("stacked", (16, 64), 1), ("max", (40, 40), 2)]
+Case = tuple[Pooling, tuple[int, int], int | None, Border]
+DYNAMIC: Case = ("gated-scale", (32, 48), None, "fused")
+FIXED: Case = ("gated-scale", (48, 24), 3, "exact")
+CASES: list[Case] = [
+    DYNAMIC,
+    FIXED,
+    ("stacked", (16, 64), 1, "exact"),
+    ("max", (40, 40), 2, "fused"),
+]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 @lru_cache(maxsize=len(CASES))
 def exported(case: Case) -> tuple[CrackUNet, onnx.ModelProto]:
-    """One export takes seconds, so each case is exported once for all tests."""
-    pooling, tile_hw, batch = case
+    """What shall be computed, and its graph.
+
+    One export takes seconds, so each case is exported once for all tests.
+    """
+    pooling, tile_hw, batch, border = case
     network = lively_network(pooling, gate_bias=pooling == "gated-scale", tile_hw=tile_hw)
-    return network, build_onnx(network, ExportConfig(tile_hw, batch))
+    model = build_onnx(network, ExportConfig(tile_hw, batch, border=border))
+    return network_with_border(network, border), model
 
 
 def session_of(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
@@ -155,7 +166,7 @@ def test_graph_holds_only_listed_standard_operators(case: Case) -> None:
 
 @each_case
 def test_graph_takes_and_gives_bytes(case: Case) -> None:
-    _, tile_hw, batch = case
+    _, tile_hw, batch, _ = case
     _, model = exported(case)
     shape = [batch or "batch", 1, *tile_hw]
     assert interface(model.graph.input) == [("tiles", onnx.TensorProto.UINT8, shape)]
@@ -173,7 +184,7 @@ def test_graph_says_who_made_it_and_nothing_of_where(case: Case) -> None:
 
 @each_case
 def test_graph_gives_what_torch_gives_on_random_tiles(case: Case) -> None:
-    _, tile_hw, batch = case
+    _, tile_hw, batch, _ = case
     network, model = exported(case)
     session = session_of(model)
     fresh = int(np.random.SeedSequence().generate_state(1)[0])  # other tiles in every run
@@ -187,7 +198,7 @@ def test_graph_gives_what_torch_gives_on_random_tiles(case: Case) -> None:
 
 @each_case
 def test_graph_gives_what_torch_gives_on_real_tiles(case: Case, data_folder: Path) -> None:
-    _, tile_hw, batch = case
+    _, tile_hw, batch, _ = case
     network, model = exported(case)
     tiles, session = real_tiles(data_folder, tile_hw), session_of(model)
     expected = crack_by_torch(network, tiles)
@@ -201,18 +212,19 @@ def test_graph_gives_what_torch_gives_on_real_tiles(case: Case, data_folder: Pat
 @each_case
 @pytest.mark.parametrize("level", [0, 255])
 def test_graph_gives_what_torch_gives_on_flat_tiles(case: Case, level: int) -> None:
-    _, tile_hw, batch = case
+    _, tile_hw, batch, _ = case
     network, model = exported(case)
     tiles = np.full((batch or 1, 1, *tile_hw), level, dtype=np.uint8)
     difference = crack_by_onnx(session_of(model), tiles) - crack_by_torch(network, tiles)
     assert np.abs(difference).max() <= 1
 
 
-def test_graph_equals_the_network_written_out_in_numpy() -> None:
-    network, model = exported(DYNAMIC)
-    tiles = random_tiles(1, DYNAMIC[1], seed=2)
+@pytest.mark.parametrize(("case", "scales"), [(DYNAMIC, FUSED_SCALES), (FIXED, 0)], ids=str)
+def test_graph_equals_the_network_written_out_in_numpy(case: Case, scales: int) -> None:
+    network, model = exported(case)
+    tiles = random_tiles(case[2] or 1, case[1], seed=2)
     weights = {name: value.double().numpy() for name, value in network.state_dict().items()}
-    expected = slow.crack_levels(slow.crack_unet(tiles / 255, weights, "gated-scale"))
+    expected = slow.crack_levels(slow.crack_unet(tiles / 255, weights, "gated-scale", scales))
     assert_spread(expected)
     assert np.abs(crack_by_onnx(session_of(model), tiles) - expected).max() <= 1
 
@@ -241,6 +253,11 @@ def test_a_dynamic_graph_gives_a_tile_the_same_result_in_any_batch() -> None:
 def test_a_tile_size_that_no_network_takes_is_refused(tile_hw: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match=r"tile side is -?\d+ px; give a multiple of 8"):
         ExportConfig(tile_hw)
+
+
+def test_a_border_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the border is 'fast'; give one of: fused, exact"):
+        ExportConfig(border="fast")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("batch", [0, -1, 4097])
@@ -277,7 +294,7 @@ def test_a_foreign_operator_is_refused_by_name(change: dict[str, str], named: st
 def test_parity_counts_levels() -> None:
     """A constant shift of the logits that moves one half to sigmoid(ln 3) = three quarters."""
     network, model = exported(DYNAMIC)
-    half = lively_network(gate_bias=True)
+    half = network_with_border(lively_network(gate_bias=True), "fused")
     half.load_state_dict(network.state_dict())
     config = ExportConfig(DYNAMIC[1])
     assert measure_parity(network, model.SerializeToString(), config) <= 1
@@ -329,10 +346,25 @@ def test_an_export_writes_the_graph_and_its_description(checkpoint: Path, tmp_pa
     assert spec.scores == ({"data": "validation", "val_ods": 0.5},)
     assert spec.extra["training"] == {"seed": 3}
     assert spec.extra["parity_levels"] in (0, 1)
+    assert spec.extra["border"] == "fused"
+    assert spec.extra["border_difference"]["tiles"] == 4 + len(real)
 
     tiles = random_tiles(2, (24, 16), seed=1)
     expected = crack_by_torch(exported(DYNAMIC)[0], tiles)
     assert np.abs(crack_by_onnx(session_of(target), tiles) - expected).max() <= 1
+
+
+def test_an_exact_export_computes_what_was_trained(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "crack.onnx"
+    spec = export_checkpoint(checkpoint, target, ExportConfig((24, 16), 2, border="exact"))
+    assert spec.extra["border"] == "exact"
+    assert "border_difference" not in spec.extra
+    trained = lively_network(gate_bias=True, tile_hw=DYNAMIC[1])
+    tiles = random_tiles(2, (24, 16), seed=1)
+    expected = crack_by_torch(trained, tiles)
+    assert np.abs(crack_by_onnx(session_of(target), tiles) - expected).max() <= 1
+    fused = crack_by_torch(network_with_border(trained, "fused"), tiles)
+    assert np.abs(fused - expected).max() > 1  # else nothing was tested
 
 
 def test_a_lowering_that_forgets_the_border_ratio_is_refused(

@@ -34,6 +34,20 @@ def partial_convolution(maps: Maps, weight: NDArray[Any], bias: NDArray[Any]) ->
     return result
 
 
+def zero_padded_convolution(maps: Maps, weight: NDArray[Any], bias: NDArray[Any]) -> Maps:
+    """3x3: the sum over the taps inside the map, plus the bias; no ratio."""
+    count, _, height, width = maps.shape
+    result = np.empty((count, weight.shape[0], height, width))
+    for n, y, x in np.ndindex(count, height, width):
+        total = np.zeros(weight.shape[0])
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                if 0 <= y + dy < height and 0 <= x + dx < width:
+                    total += weight[:, :, dy + 1, dx + 1] @ maps[n, :, y + dy, x + dx]
+        result[n, :, y, x] = total + bias
+    return result
+
+
 def _largest_in_window(maps: Maps, before: int, after: int) -> Maps:
     """For every 2x2 cell, the largest pixel from `before` px before it to `after` px past it."""
     count, channels, height, width = maps.shape
@@ -118,13 +132,14 @@ def bilinear(maps: Maps, factor: int) -> Maps:
     return result
 
 
-def block(maps: Maps, weights: Weights) -> Maps:
+def block(maps: Maps, weights: Weights, *, ratio: bool = True) -> Maps:
     """1x1, then four partial convolutions, each with ReLU, added to what went in."""
+    convolution = partial_convolution if ratio else zero_padded_convolution
     entrance = pointwise(maps, weights["project.weight"], weights["project.bias"])
     result = entrance
     for index in range(4):
         name = f"convolutions.{index}"
-        convolved = partial_convolution(result, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        convolved = convolution(result, weights[f"{name}.weight"], weights[f"{name}.bias"])
         result = np.where(convolved > 0, convolved, 0.0)
     return entrance + result
 
@@ -143,19 +158,24 @@ def _pool(pooling: str, maps: Maps, weights: Weights, level: int) -> Maps:
     return gated_scale_pool(maps, gate["weight"], gate.get("bias"))
 
 
-def crack_unet(tiles: Maps, weights: Weights, pooling: str) -> Maps:
-    """The whole network: [N, 1, H, W] in 0..1 -> logits [N, 2, H, W]."""
+def crack_unet(tiles: Maps, weights: Weights, pooling: str, scales_without_ratio: int = 0) -> Maps:
+    """The whole network: [N, 1, H, W] in 0..1 -> logits [N, 2, H, W].
+
+    The border ratio may be left out on as many scales, the finest first.
+    """
     maps, skips = tiles, []
     for level in range(3):
-        maps = block(maps, _below(weights, f"encoder.{level}"))
+        ratio = level >= scales_without_ratio
+        maps = block(maps, _below(weights, f"encoder.{level}"), ratio=ratio)
         skips.append(maps)
         maps = _pool(pooling, maps, weights, level)
-    maps = block(maps, _below(weights, "encoder.3"))
+    maps = block(maps, _below(weights, "encoder.3"), ratio=scales_without_ratio < 4)
     outputs = [(maps, 8)]
     for level in range(3):
         up = _below(weights, f"upsamples.{level}")
         joined = np.concatenate([skips.pop(), double_size(maps, up["weight"], up["bias"])], axis=1)
-        maps = block(joined, _below(weights, f"decoder.{level}"))
+        ratio = 2 - level >= scales_without_ratio
+        maps = block(joined, _below(weights, f"decoder.{level}"), ratio=ratio)
         outputs.append((maps, 8 >> (level + 1)))
     scales = []
     for level, (maps, factor) in enumerate(outputs):

@@ -1,0 +1,146 @@
+"""The border ratio of partial convolution in an FP32 graph: taken out, or put back.
+
+A partial convolution is Conv -> Mul by a constant that is 1 but on the outermost ring -> Add of
+the bias. Nothing fuses across these two, so a runtime computes convolution and ReLU apart. Where
+the ratio is left out, the bias goes into Conv and ReLU follows it at once. Both changes keep
+every weight, so either form is made of the other. Knows ONNX alone; must not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal, get_args
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgecrack.errors import ConfigError, ExportError
+
+Border = Literal["fused", "exact"]
+"""`exact` computes what was trained; `fused` leaves the ratio out on the two finest scales."""
+BORDERS: tuple[Border, ...] = get_args(Border)
+FUSED_SCALES = 2
+_KERNEL = 3
+Side = tuple[int, ...]
+
+
+def parse_border(text: str) -> Border:
+    """The form of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for border in BORDERS:
+        if text == border:
+            return border
+    raise ConfigError(f"the border is {text!r}", f"give one of: {', '.join(BORDERS)}")
+
+
+def with_border(model: onnx.ModelProto, border: Border) -> onnx.ModelProto:
+    """A copy of a graph in one of the two forms.
+
+    Args:
+        model: an FP32 graph as `edgecrack export` makes it, in either form.
+        border: the form wanted.
+
+    Raises:
+        ExportError: the graph holds no partial convolution.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    if not holds_ratio(result.graph):
+        raise ExportError(
+            "the graph holds no partial convolution", "give an FP32 file of `edgecrack export`"
+        )
+    maps_hw = _maps_hw(result)
+    if border == "fused":
+        height, width = maps_hw[result.graph.input[0].name]
+        fused_hw = [(height >> scale, width >> scale) for scale in range(FUSED_SCALES)]
+        _take_out(result.graph, maps_hw, fused_hw)
+    else:
+        _put_in(result.graph, maps_hw)
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def holds_ratio(graph: onnx.GraphProto) -> dict[str, bool]:
+    """Names of a graph's partial convolutions in its order, and whether each has its ratio."""
+    kernels = {item.name: tuple(item.dims[2:]) for item in graph.initializer}
+    return {
+        node.name: len(node.input) == 2
+        for node in graph.node
+        if node.op_type == "Conv" and kernels[node.input[1]] == (_KERNEL, _KERNEL)
+    }
+
+
+def _maps_hw(model: onnx.ModelProto) -> dict[str, Side]:
+    """Height and width of every map."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    return {
+        info.name: tuple(item.dim_value for item in info.type.tensor_type.shape.dim[2:])
+        for info in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    }
+
+
+def _take_out(graph: onnx.GraphProto, maps_hw: Mapping[str, Side], sides: Collection[Side]) -> None:
+    """Leave the ratio out of the partial convolutions whose maps have one of these sides."""
+    scaled = holds_ratio(graph)
+    readers = {name: node for node in graph.node for name in node.input}
+    constants = {item.name: item for item in graph.initializer}
+    for node in list(graph.node):  # a copy: nodes are removed on the way
+        if not scaled.get(node.name) or maps_hw[node.output[0]] not in sides:
+            continue
+        multiply = readers[node.output[0]]
+        add = readers[multiply.output[0]]
+        bias = next(constants[name] for name in add.input if name in constants)
+        _reshape(bias, (-1,))
+        node.input.append(bias.name)
+        node.output[0] = add.output[0]
+        graph.node.remove(multiply)
+        graph.node.remove(add)
+    used = {name for node in graph.node for name in node.input}
+    for item in [item for item in graph.initializer if item.name not in used]:
+        graph.initializer.remove(item)
+
+
+def _put_in(graph: onnx.GraphProto, maps_hw: Mapping[str, Side]) -> None:
+    """Give every partial convolution its ratio."""
+    scaled = holds_ratio(graph)
+    constants = {item.name: item for item in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        if scaled.get(node.name, True):
+            continue
+        height, width = maps_hw[node.output[0]]
+        ratio, bias, result = f"border_ratio_{height}x{width}", node.input.pop(), node.output[0]
+        if ratio not in constants:
+            constants[ratio] = numpy_helper.from_array(border_ratio(height, width), ratio)
+            graph.initializer.append(constants[ratio])
+        _reshape(constants[bias], (-1, 1, 1))
+        convolved, multiplied = f"{result}_convolved", f"{result}_scaled"
+        node.output[0] = convolved
+        nodes += [
+            onnx.helper.make_node("Mul", [convolved, ratio], [multiplied], f"{node.name}.mul"),
+            onnx.helper.make_node("Add", [multiplied, bias], [result], f"{node.name}.add"),
+        ]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def border_ratio(height: int, width: int) -> NDArray[np.float32]:
+    """Kernel size over the taps inside the map, float32 [1, 1, height, width]."""
+    taps_y, taps_x = np.full(height, _KERNEL), np.full(width, _KERNEL)
+    for taps in (taps_y, taps_x):
+        taps[0] -= 1
+        taps[-1] -= 1
+    ratio = _KERNEL**2 / (taps_y[:, None] * taps_x[None, :])
+    return np.asarray(ratio[None, None], dtype=np.float32)
+
+
+def _reshape(constant: onnx.TensorProto, shape: tuple[int, ...]) -> None:
+    values = numpy_helper.to_array(constant).reshape(shape)
+    constant.CopyFrom(numpy_helper.from_array(values, constant.name))

@@ -1,0 +1,63 @@
+"""Writes an FP32 ONNX file of ours in the other form of the border ratio, without its checkpoint.
+
+    python tools/border_form.py MODEL.onnx --border fused -o OTHER.onnx
+
+`fused` leaves the ratio out on the two finest scales, `exact` puts it back. No weight changes. The
+sidecar names the file that it was made from and how far the two differ on generated walls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
+from edgecrack.calibration.graph_run import GraphRun
+from edgecrack.export.border import BORDERS, parse_border, with_border
+from edgecrack.export.border_check import border_difference
+from edgecrack.export.contract import OPSET
+from edgecrack.export.graph_file import read_graph
+from edgecrack.export.scoring import labelled_tiles
+from edgecrack.model_target import check_model_target
+
+
+def convert(model: Path, border: str, target: Path) -> ModelSpec:
+    """Write `target` and its sidecar; `model` stays as it is.
+
+    Raises:
+        EdgecrackError: as for every command that reads and writes model files.
+    """
+    check_model_target(target, (".onnx",), [model])
+    spec = read_verified_spec(model)
+    graph = read_graph(model, spec, "fp32")
+    form = parse_border(border)
+    serialised = with_border(graph, form).SerializeToString()
+    extra: dict[str, Any] = {**spec.extra, "opset": OPSET, "border": form}
+    for name in ("border_difference", "parity_levels"):  # of the other form
+        extra.pop(name, None)
+    if form == "fused":
+        tiles, _ = labelled_tiles(None, spec, serialised)
+        outputs = [
+            GraphRun(item, spec.batch)(tiles.pixels)
+            for item in (serialised, with_border(graph, "exact"))
+        ]
+        extra["border_difference"] = border_difference(*outputs).to_dict()
+    changed = dataclasses.replace(spec, parent_sha256=spec.sha256, extra=extra)
+    return write_model(target, serialised, changed)
+
+
+def main() -> None:
+    """Convert the file that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--border", choices=BORDERS, required=True)
+    parser.add_argument("--output", "-o", type=Path, required=True)
+    given = parser.parse_args()
+    spec = convert(given.model, given.border, given.output)
+    print(f"wrote {given.output}, sha256 {spec.sha256}")
+
+
+if __name__ == "__main__":
+    main()
