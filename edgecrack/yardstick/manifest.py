@@ -2,7 +2,7 @@
 
     yardstick = open_yardstick(Path("runs/yardstick"))
     for item in yardstick.items:
-        image, truth = item.load()
+        image, truth = item.image(), item.mask()
 
 `build.py` writes one from real photos; a folder of your own needs no more than a name, an image
 and a mask of each picture. Knows files; must not know models or scores.
@@ -41,7 +41,9 @@ class TrueCrack:
     """One crack whose course and width are known exactly.
 
     Attributes:
-        points: float32 [N, 2], x and y of its centre line in pixels.
+        points: float32 [N, 2], x and y of its centre line in pixels, evenly spaced and at most a
+            few pixels apart, for each stands for the same length; a pixel's centre has whole
+            coordinates, as in `rendering`.
         widths_px: float32 [N], its width there.
     """
 
