@@ -57,7 +57,7 @@ def score_of(curve: NDArray[np.float64], threshold: float) -> Score:
 def best_of(curve: NDArray[np.float64]) -> Score:
     """The score with the highest F1; of several equal ones the middle threshold's."""
     best = np.flatnonzero(curve[2] >= curve[2].max() - 1e-12)
-    return score_of(curve, float(THRESHOLDS[best[len(best) // 2]]))
+    return score_of(curve, float(THRESHOLDS[best[(len(best) - 1) // 2]]))
 
 
 @dataclass(frozen=True, eq=False)
