@@ -250,9 +250,9 @@ def _cards(document: Mapping[str, Any]) -> str:
     found = document["detection"]
     if found["widths"]:
         width_mm = found["smallest_width_mm_with_bound_above_target"]
-        shown = "none" if width_mm is None else f"{width_mm:.3g} mm"
-        note = f"widths of which {100 * found['target']:.0f} % are surely found, from here on"
-        values.append(("surely found", shown, note))
+        shown = "no width" if width_mm is None else f"{width_mm:.3g} mm"
+        note = f"on, {100 * found['target']:.0f} % of cracks are found, with 95 % confidence"
+        values.append(("from", shown, note))
     alarms = [row for row in document["false_alarms"] if not row["surface"]]
     if alarms:
         images = sum(row["images"] for row in alarms)

@@ -135,7 +135,7 @@ def strata(documents: Documents, kind: Tolerance) -> Table:
     """A row for each stratum that has pictures; several models side by side."""
     first = next(iter(documents.values()))
     single = len(documents) == 1
-    columns = [Column("", "text"), Column("stratum", "text"), Column("pictures", "count")]
+    columns = [Column("cracks", "text"), Column("stratum", "text"), Column("pictures", "count")]
     columns.append(Column("photos", "count"))
     for label in documents:
         prefix = "" if single else f"{label}: "
