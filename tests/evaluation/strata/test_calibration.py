@@ -45,7 +45,8 @@ def test_the_least_level_is_that_of_the_lowest_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "place"), [(3, 0), (16, 0), (17, 1), (33, 1), (34, 2), (237, 13), (238, 14), (255, 14)]
+    ("level", "place"),
+    [(3, 0), (16, 0), (17, 1), (33, 1), (34, 2), (237, 13), (238, 14), (255, 14)],
 )
 def test_bins_and_their_edges(level: int, place: int) -> None:
     rows = Reliability.of(np.full((2, 3), level, np.uint8), np.ones((2, 3), bool)).bins()

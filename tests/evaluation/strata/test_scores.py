@@ -38,9 +38,7 @@ def random_results(seed: int, count: int = 14) -> list[ItemResult]:
         truth, seen = random_pair(rng)
         surface = ("concrete", "asphalt", "tunnel")[int(rng.integers(3))]
         origin = ORIGINS[int(rng.integers(len(ORIGINS)))]
-        results.append(
-            scored(drawn(f"i{number}", truth, seen, origin=origin, surface=surface))
-        )
+        results.append(scored(drawn(f"i{number}", truth, seen, origin=origin, surface=surface)))
     for number, kind in enumerate(("clean", "joint")):
         seen = random_pair(rng)[1]
         none = np.zeros(HW, bool)
