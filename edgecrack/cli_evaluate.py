@@ -110,7 +110,7 @@ def evaluate(
     prediction = PredictionConfig(chosen, patch, device, precision)
     source = parse_threshold_source(threshold_from)
     if is_yardstick(dataset.folder or Path(data)):
-        _refuse_splits(split, split_set)
+        _refuse_splits(split, split_set, dataset.layout)
         strata = StrataConfig(
             models=tuple(paths),
             yardstick=dataset.folder or Path(data),
@@ -145,7 +145,11 @@ def evaluate(
     typer.echo(f"report: {folder / 'index.html'}")
 
 
-def _refuse_splits(split: str | None, split_set: str | None) -> None:
+def _refuse_splits(split: str | None, split_set: str | None, layout: str | None) -> None:
+    if layout is not None:
+        raise ConfigError(
+            f"the layout {layout!r} is demanded of a yardstick", "give its folder without a layout"
+        )
     for option, value in (("split", split), ("split-set", split_set)):
         if value is not None:
             raise ConfigError(

@@ -2,7 +2,7 @@
 
     yardstick = open_yardstick(Path("runs/yardstick"))
     for item in yardstick.items:
-        image, truth = item.load()
+        image, truth = item.image(), item.mask()
 
 `build.py` writes one from real photos; a folder of your own needs no more than a name, an image
 and a mask of each picture. Knows files; must not know models or scores.
@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,9 @@ class TrueCrack:
     """One crack whose course and width are known exactly.
 
     Attributes:
-        points: float32 [N, 2], x and y of its centre line in pixels.
+        points: float32 [N, 2], x and y of its centre line in pixels, evenly spaced and at most a
+            few pixels apart, for each stands for the same length; a pixel's centre has whole
+            coordinates, as in `rendering`.
         widths_px: float32 [N], its width there.
     """
 
@@ -160,8 +162,7 @@ def open_yardstick(folder: Path) -> Yardstick:
     items = tuple(_item(path, number, entry) for number, entry in enumerate(entries))
     _check_names(path, items)
     about = {key: value for key, value in document.items() if key not in ("items", "blur_px")}
-    blur = document.get("blur_px")
-    return Yardstick(Path(folder), items, None if blur is None else float(blur), about)
+    return Yardstick(Path(folder), items, _blur(path, document.get("blur_px")), about)
 
 
 def hashes_of(folder: Path) -> frozenset[str]:
@@ -176,13 +177,21 @@ def hashes_of(folder: Path) -> frozenset[str]:
 
 
 def check_masks(yardstick: Yardstick) -> None:
-    """Refuse masks that mark nothing, or everything: scores on them would mean nothing.
+    """Refuse masks that do not fit their pictures, and those that mark nothing, or everything.
+
+    Scores on them would mean nothing, and an hour of scoring must not end at one.
 
     Raises:
-        DataError: naming the mask.
+        DataError: naming the mask, or a file that cannot be read.
     """
     for item in yardstick.cracked:
-        mask = item.mask()
+        mask, shown_hw = item.mask(), item.image().shape[:2]
+        if mask.shape != shown_hw:
+            raise DataError(
+                f"the mask {item.mask_path} has {mask.shape[1]}x{mask.shape[0]} px, the picture of "
+                f"{item.name!r} {shown_hw[1]}x{shown_hw[0]}",
+                "give a mask of the picture's size",
+            )
         share = float(np.count_nonzero(mask)) / mask.size
         if share in (0.0, 1.0):
             marks = "no pixel" if share == 0 else "every pixel"
@@ -234,10 +243,10 @@ def _item(path: Path, number: int, entry: object) -> Item:
     if not isinstance(entry, dict):
         raise DataError(f"{path}: entry {number + 1} is no object", _MEND)
     name = entry.get("name")
-    if not isinstance(name, str) or not name:
+    if not _is_word(name):
         raise DataError(f"{path}: entry {number + 1} has the name {name!r}", _MEND)
     kind, origin = entry.get("kind", CRACK), entry.get("origin", "labelled")
-    if not isinstance(kind, str) or not kind or origin not in ORIGINS:
+    if not _is_word(kind) or origin not in ORIGINS:
         raise DataError(
             f"{path}: {name!r} has the kind {kind!r} and the origin {origin!r}",
             f'give a kind such as "{CRACK}" or "clean", and an origin of {", ".join(ORIGINS)}',
@@ -255,11 +264,36 @@ def _item(path: Path, number: int, entry: object) -> Item:
         None if mask is None else _file(path, name, mask),
         kind,
         origin,
-        str(entry.get("surface", SURFACE_KINDS[0])),
-        str(entry.get("photo", name)),
-        _cracks(path, name, entry.get("cracks", [])),
-        tuple(str(item) for item in entry.get("sources_sha256", ())),
+        _word(path, name, "surface", entry.get("surface", SURFACE_KINDS[0])),
+        _word(path, name, "photo", entry.get("photo", name)),
+        _cracks(path, name, kind, entry.get("cracks", [])),
+        _hashes(path, name, entry.get("sources_sha256", [])),
     )
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    """Whether a value can stand in a table: without line breaks and the like."""
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _word(path: Path, name: str, key: str, value: object) -> str:
+    if not _is_word(value):
+        raise DataError(f"{path}: {name!r} has the {key} {value!r}", f"give the {key} as a word")
+    return value
+
+
+def _hashes(path: Path, name: str, values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise DataError(f"{path}: {name!r} has the sources_sha256 {values!r}", _MEND)
+    return tuple(values)
+
+
+def _blur(path: Path, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1000:
+        return float(value)
+    raise DataError(f"{path} has the blur_px {value!r}", "give a number from 0, or null")
 
 
 def _file(path: Path, name: str, relative: object) -> Path:
@@ -273,15 +307,27 @@ def _file(path: Path, name: str, relative: object) -> Path:
             f"{path}: {name!r} names {relative}, which lies elsewhere",
             "give paths below the yardstick's folder",
         )
-    if not found.is_file():
+    if not _is_there(found):
         raise DataError(f"{path}: the file {relative} of {name!r} is missing", _MEND)
     return found
 
 
-def _cracks(path: Path, name: str, entries: object) -> tuple[TrueCrack, ...]:
-    """Cracks as [[x, y, width], ...] each."""
+def _is_there(path: Path) -> bool:
     try:
-        rows = [np.asarray(entry, dtype=np.float32) for entry in entries]  # type: ignore[attr-defined]
+        return path.is_file()
+    except OSError:  # e.g. a name that no file system takes
+        return False
+
+
+def _cracks(path: Path, name: str, kind: str, entries: object) -> tuple[TrueCrack, ...]:
+    """Cracks as [[x, y, width], ...] each."""
+    if entries and kind != CRACK:
+        raise DataError(f"{path}: {name!r} has the kind {kind!r} and cracks", _MEND)
+    try:
+        if not isinstance(entries, list):
+            raise ValueError("not a list")
+        with np.errstate(over="ignore"):  # infinite then, and refused
+            rows = [np.asarray(entry, dtype=np.float32) for entry in entries]
         fits = all(
             row.ndim == 2
             and row.shape[1] == 3

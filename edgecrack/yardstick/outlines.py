@@ -58,7 +58,9 @@ def read_outlines() -> tuple[Outline, ...]:
 def rasterise(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """The pixels of which at least half lies inside.
 
-    A polygon inside another one is a hole in it, and so on: the even-odd rule.
+    A polygon inside another one is a hole in it, and so on: the even-odd rule. Counted in 8x8
+    sub-pixels, of which those on the border are inside: what covers three eighths of a pixel
+    and ends in it may count, and a polygon without area covers nothing.
 
     Args:
         polygons: may be none.

@@ -3,8 +3,9 @@
 Cracks of one photo share its light, texture and sharpness, so they are no independent trials. The
 bound therefore counts photos, not cracks: each photo is one trial whose outcome is the share of
 its cracks that were found, and the one-sided 95 % bound is Clopper and Pearson's with these
-(Biometrika 26, 1934), which is cautious. A share of 100 % over few photos never has a bound of
-100 %. Knows widths and levels; must not know pictures.
+(Biometrika 26, 1934). That is cautious: a sum of shares spreads no further than one of zeros and
+ones with the same mean (Hoeffding, Annals of Mathematical Statistics 27, 1956). A share of 100 %
+over few photos never has a bound of 100 %. Knows widths and levels; must not know pictures.
 """
 
 from __future__ import annotations
@@ -85,13 +86,14 @@ def detection_document(trials: Iterable[Trial], config: DetectionConfig) -> dict
         config: scale, blur and threshold.
 
     Returns:
-        The conditions, what "found" means, and a row for each class of width that has cracks.
+        The conditions, what "found" means, a row for each class of width that has cracks, and
+        how many cracks are narrower or wider than all classes.
     """
     level = uint8_level(config.threshold)
     listed = list(trials)
     rows = []
     for low, high in pairwise(EDGES_PX):
-        own = [trial for trial in listed if low <= trial.width_px < high]
+        own = [trial for trial in listed if _is_within(trial.width_px, low, high)]
         if own:
             rows.append(_row(own, low, high, level, config.mm_per_px))
     return {
@@ -100,13 +102,20 @@ def detection_document(trials: Iterable[Trial], config: DetectionConfig) -> dict
         "blur_px": config.blur_px,
         "threshold": config.threshold,
         "confidence": CONFIDENCE,
-        "found_means": "at the threshold, something is flagged within half the crack's width, and "
-        "at least within 2 px, along at least half of its length",
+        "found_means": "at the threshold, something is flagged within half the crack's width, or "
+        "in the 5x5 square, of at least half of its centre line",
+        "probability_means": "mean over photos of the share of their cracks that are found",
         "bound": "Clopper-Pearson, one-sided, each photo one trial",
         "smallest_width_mm_with_bound_above_target": _smallest(rows),
         "target": TARGET,
+        "cracks_of_other_widths": len(listed) - sum(row["cracks"] for row in rows),
         "widths": rows,
     }
+
+
+def _is_within(width_px: float, low: float, high: float) -> bool:
+    """An edge belongs to the wider class, the last one to the last class."""
+    return low <= width_px < high or width_px == high == EDGES_PX[-1]
 
 
 def _row(
@@ -128,10 +137,14 @@ def _row(
 
 
 def _smallest(rows: Sequence[dict[str, Any]]) -> float | None:
-    """The width from which on every class's bound reaches the target, in mm."""
-    smallest = None
+    """The width in mm from which on, up to the widest crack, every class's bound reaches it.
+
+    A class without cracks between others proves nothing, so what is narrower does not count.
+    """
+    smallest, beyond_px = None, None
     for row in reversed(rows):
-        if row["lower_95"] < TARGET:
+        gap = beyond_px is not None and row["width_px"][1] != beyond_px
+        if gap or row["lower_95"] < TARGET:
             break
-        smallest = row["width_mm"][0]
+        smallest, beyond_px = row["width_mm"][0], row["width_px"][0]
     return smallest

@@ -6,6 +6,7 @@ one picture, its truth and its probability map; must not know strata or scores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 
 from edgecrack import metrics
 from edgecrack.counting import TOLERANCE_PX
+from edgecrack.errors import DataError
 from edgecrack.evaluation.evaluate import Predict, predict_sample
 from edgecrack.evaluation.strata.calibration import Reliability
 from edgecrack.metrics import THRESHOLDS, ThresholdCounts, Tolerance
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.measure import measure_cracks
-from edgecrack.yardstick.manifest import Item, TrueCrack
+from edgecrack.yardstick.manifest import MANIFEST, Item, TrueCrack
 from edgecrack.yardstick.strata import (
     WIDTH_CLASSES,
     contrast_class,
@@ -107,7 +109,7 @@ def score_item(predict: Predict, item: Item, threshold: float) -> ItemResult:
         np.array([np.count_nonzero(classes == index) for index in range(len(WIDTH_CLASSES))]),
         np.stack(found),
         Reliability.of(probability, truth),
-        tuple(find_crack(probability, crack) for crack in item.cracks),
+        _found_cracks(probability, item),
         measure_cracks(probability, threshold, MIN_AREA_PX).crack_pixels,
     )
 
@@ -120,6 +122,18 @@ def _width_class(item: Item, classes: NDArray[np.int8]) -> int | None:
     return typical_width_class(classes)
 
 
+def _found_cracks(probability: NDArray[np.uint8], item: Item) -> tuple[FoundCrack, ...]:
+    found = [find_crack(probability, crack) for crack in item.cracks]
+    seen = tuple(crack for crack in found if crack is not None)
+    if len(seen) < len(found):
+        raise DataError(
+            f"{item.name}: a crack of known width lies wholly outside the picture of "
+            f"{probability.shape[1]}x{probability.shape[0]} px",
+            f"take it out of {MANIFEST}, or mend its points",
+        )
+    return seen
+
+
 def _passing(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """int64 [99]: how many of these probabilities pass each threshold."""
     least = np.array([metrics.uint8_level(value) for value in THRESHOLDS.tolist()])
@@ -127,28 +141,41 @@ def _passing(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.asarray(levels.size - from_below, np.int64)
 
 
-def find_crack(probability: NDArray[np.uint8], crack: TrueCrack) -> FoundCrack:
+def find_crack(probability: NDArray[np.uint8], crack: TrueCrack) -> FoundCrack | None:
     """The highest level at which at least half of a crack's length is found.
 
     A point of the centre line is found where something is flagged within half the crack's width
-    there, and at least within 2 px: marking one edge of a wide crack leads an inspector to it.
+    of it, or in the 5x5 square around it: marking one edge of a wide crack leads an inspector to
+    it.
 
     Args:
         probability: uint8 [H, W].
         crack: its points may leave the picture; what lies outside does not count.
+
+    Returns:
+        None where no point of the crack lies in the picture.
     """
     height, width = probability.shape
     levels: list[int] = []
     for (x, y), width_px in zip(crack.points.tolist(), crack.widths_px.tolist(), strict=True):
-        column, row = int(np.floor(x)), int(np.floor(y))
-        if not (0 <= column < width and 0 <= row < height):
-            continue
-        reach = max(TOLERANCE_PX, int(np.ceil(width_px / 2)))
-        rows = slice(max(0, row - reach), row + reach + 1)
-        columns = slice(max(0, column - reach), column + reach + 1)
-        levels.append(int(probability[rows, columns].max()))
+        # A pixel's centre has whole coordinates, so it reaches half a pixel to each side.
+        column, row = math.floor(x + 0.5), math.floor(y + 0.5)
+        if 0 <= column < width and 0 <= row < height:
+            levels.append(_highest_near(probability, row, column, width_px))
     if not levels:
-        return FoundCrack(crack.width_px, 0)
+        return None
     # The level that half of the points, rounded up, still reach.
-    needed = int(np.ceil(FOUND_SHARE * len(levels)))
+    needed = math.ceil(FOUND_SHARE * len(levels))
     return FoundCrack(crack.width_px, sorted(levels, reverse=True)[needed - 1])
+
+
+def _highest_near(probability: NDArray[np.uint8], row: int, column: int, width_px: float) -> int:
+    """The highest probability within half a width of a pixel, or in the 5x5 square around it."""
+    reach = max(TOLERANCE_PX, math.floor(width_px / 2))
+    top, left = max(0, row - reach), max(0, column - reach)
+    window = probability[top : row + reach + 1, left : column + reach + 1]
+    down = np.abs(np.arange(top, top + window.shape[0]) - row)[:, None]
+    across = np.abs(np.arange(left, left + window.shape[1]) - column)[None, :]
+    near = np.hypot(down, across) <= width_px / 2
+    near |= np.maximum(down, across) <= TOLERANCE_PX
+    return int(window[near].max())

@@ -37,7 +37,7 @@ def recall_png(models: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) 
             recalls = [row["recall"] for row in kinds.get(kind, ())]
             values = np.array([np.nan if item is None else 100 * item for item in recalls])
             if values.size and not np.isnan(values).all():
-                text = f"{name}, {label}" if len(models) > 1 else label
+                text = f"{_plain(name)}, {label}" if len(models) > 1 else label
                 axes.plot(places, values, style, color=colour, label=text, markersize=5)
     axes.set_xticks(places, [name.removesuffix(" px") for name in WIDTH_CLASSES])
     axes.set(ylim=(-2, 102), xlabel="crack width, px", ylabel="recall within 2 px, %")
@@ -62,7 +62,7 @@ def detection_png(documents: Mapping[str, Mapping[str, Any]]) -> bytes:
         middles = [float(np.sqrt(np.prod(row["width_mm"]))) for row in rows]
         found = [100 * row["probability"] for row in rows]
         bounds = [100 * row["lower_95"] for row in rows]
-        axes.plot(middles, found, "o-", color=colour, markersize=5, label=name)
+        axes.plot(middles, found, "o-", color=colour, markersize=5, label=_plain(name))
         axes.fill_between(middles, bounds, found, color=colour, alpha=0.12, linewidth=0)
         axes.plot(middles, bounds, ":", color=colour, label="lower 95 % bound over photos")
     first = next(iter(documents.values()))
@@ -86,7 +86,7 @@ def calibration_png(models: Mapping[str, Mapping[str, Any]]) -> bytes:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = new_figure((5.6, 5.2))
+    figure = new_figure((8.4, 4.6))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#b5b5b5", linewidth=1)
     for number, (name, found) in enumerate(models.items()):
@@ -98,12 +98,18 @@ def calibration_png(models: Mapping[str, Mapping[str, Any]]) -> bytes:
             "o-",
             color=GROUP_COLOURS[number % len(GROUP_COLOURS)],
             markersize=5,
-            label=name if error is None else f"{name}: expected error {error:.3f}",
+            label=_plain(name) if error is None else f"{_plain(name)}: expected error {error:.3f}",
         )
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.set(xlabel="predicted probability", ylabel="share that is crack")
     _finish(axes)
+    axes.legend(fontsize=8.5, edgecolor="none", loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return png_bytes(figure)
+
+
+def _plain(name: str) -> str:
+    """A name as matplotlib shows it: no formula, and not left out of the legend."""
+    return name.replace("$", r"\$").lstrip("_") or "model"
 
 
 def _finish(axes: Axes) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecrack.errors import ConfigError
 from edgecrack.evaluation import figures, page
 from edgecrack.evaluation.curves import require_matplotlib
 from edgecrack.evaluation.evaluate import predict_sample
@@ -26,7 +27,7 @@ from edgecrack.evaluation.strata import plots
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult
 from edgecrack.evaluation.strata.scores import StrataScores
 from edgecrack.evaluation.strata.scoring import ScoredStrata
-from edgecrack.evaluation.strata.tables import Documents, all_tables, mean_and_worst
+from edgecrack.evaluation.strata.tables import Documents, all_tables, markdown_text
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import score_at, threshold_index
 from edgecrack.table import rows_text
@@ -55,11 +56,14 @@ def write_strata_report(
         The first table as text for a terminal.
 
     Raises:
+        ConfigError: there are no models, two have one label, or they were scored on different
+            pictures.
         DataError: a picture cannot be read or predicted.
         OutputError: a file cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
     require_matplotlib()
+    _check_alike(scored)
     make_folder(folder)
     documents = {model.label: model.document for model in scored}
     title = f"{', '.join(documents)} on the yardstick {yardstick.folder.resolve().name}"
@@ -77,6 +81,20 @@ def write_strata_report(
     return _text(documents)
 
 
+def _check_alike(scored: Sequence[ScoredStrata]) -> None:
+    """Tables show models side by side, so they must have the same rows."""
+    labels = [model.label for model in scored]
+    if not labels or len(set(labels)) < len(labels):
+        raise ConfigError(f"the models' labels are {labels}", "give each model its own label")
+    pictures = [[result.item.name for result in model.scores.results] for model in scored]
+    for label, names in zip(labels, pictures, strict=True):
+        if names != pictures[0]:
+            raise ConfigError(
+                f"{label} was scored on other pictures than {labels[0]}",
+                "score all models on the same yardstick",
+            )
+
+
 def _facts(scored: Sequence[ScoredStrata], yardstick: Yardstick) -> dict[str, str]:
     facts = {
         f"model {model.label}" if len(scored) > 1 else "model": model.context.get(
@@ -84,29 +102,34 @@ def _facts(scored: Sequence[ScoredStrata], yardstick: Yardstick) -> dict[str, st
         )
         for model in scored
     }
-    first = scored[0]
     free = yardstick.crack_free
     facts["pictures"] = f"{len(yardstick.cracked)} with cracks, {len(free)} without"
     facts["photos"] = str(len({item.photo for item in yardstick.items if item.photo}))
     if yardstick.blur_px is not None:
         facts["blur of rendered cracks"] = f"{yardstick.blur_px:g} px"
-    kept = ("protocol", "machine", "date")
-    return facts | {key: first.context[key] for key in kept if key in first.context}
+    for key in ("protocol", "machine", "date"):
+        facts |= _shared_fact(key, scored)
+    return facts
+
+
+def _shared_fact(key: str, scored: Sequence[ScoredStrata]) -> dict[str, str]:
+    """What the models' contexts say of one thing: once where they agree, else of each."""
+    values = {model.label: model.context[key] for model in scored if key in model.context}
+    if len(set(values.values())) <= 1:
+        return dict.fromkeys([key] if values else [], next(iter(values.values()), ""))
+    return {f"{key} {label}": value for label, value in values.items()}
 
 
 def _markdown(title: str, facts: Mapping[str, str], documents: Documents) -> str:
-    lines = [f"# {title}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
+    listed = (f"- {markdown_text(key)}: {markdown_text(value)}" for key, value in facts.items())
+    lines = [f"# {markdown_text(title)}", "", *listed, ""]
     return "\n".join([*lines, *(table.markdown() for table in all_tables(documents))])
 
 
 def _text(documents: Documents) -> str:
     """What a terminal of 80 columns shows: mean and worst."""
     heads = ("model", "threshold", "F1", "best", "strict F1", "best", "worst stratum", "its F1")
-    table = mean_and_worst(documents)
-    rows = []
-    for row in table.rows:
-        cells = table.texts(row)
-        rows.append([cells[place] for place in (0, 1, 2, 5, 9, 10, 7, 8)])
+    rows = [_text_row(label, document) for label, document in documents.items()]
     return "\n".join(
         [
             "means over the strata, percent; F1 within the 5x5 square, at the shipped threshold",
@@ -115,6 +138,15 @@ def _text(documents: Documents) -> str:
             rows_text(heads, rows),
         ]
     )
+
+
+def _text_row(label: str, document: Mapping[str, Any]) -> list[str]:
+    row = [label, f"{document['threshold']:.2f}"]
+    for kind in (TOLERANT, STRICT):
+        mean = document["mean"][kind]
+        row += [f"{100 * mean[at]['f1']:.1f}" for at in ("shipped", "best")]
+    worst = document["worst"][TOLERANT]
+    return [*row, worst["stratum"], f"{100 * worst['f1']:.1f}"]
 
 
 def _write_detection(folder: Path, documents: Documents) -> None:
@@ -134,6 +166,7 @@ def _write_plots(folder: Path, documents: Documents) -> None:
     recalls = {label: document["recall_by_width"] for label, document in documents.items()}
     write_atomic(folder / "recall.png", plots.recall_png(recalls))
     found = {label: document["detection"] for label, document in documents.items()}
+    (folder / "detection.png").unlink(missing_ok=True)  # of an earlier report
     if any(document["widths"] for document in found.values()):
         write_atomic(folder / "detection.png", plots.detection_png(found))
     calibrations = {label: document["calibration"] for label, document in documents.items()}
@@ -186,6 +219,8 @@ def _page(
     title: str, facts: Mapping[str, str], documents: Documents, worst: Mapping[str, str]
 ) -> str:
     sections = [page.facts(facts)]
+    if len(documents) == 1:
+        sections.append(_cards(next(iter(documents.values()))))
     pictures = {
         "Recall by crack width": ("recall.png", "Recall within 2 px over crack width."),
         "Detection probability": ("detection.png", "Cracks found over their width, and the bound."),
@@ -202,6 +237,32 @@ def _page(
         sections.append(page.paragraph(f"Of {next(iter(documents))}. {COLOURS}", "soft"))
         sections += [page.picture(file, caption) for file, caption in worst.items()]
     return page.page(title, *sections)
+
+
+def _cards(document: Mapping[str, Any]) -> str:
+    """What matters most of one model, in a few large numbers."""
+    mean, worst = document["mean"], document["worst"][TOLERANT]
+    values = [
+        ("mean F1", _percent(mean[TOLERANT]["shipped"]["f1"]), "over the strata, 5x5 square"),
+        ("worst F1", _percent(worst["f1"]), worst["stratum"]),
+        ("strict mean F1", _percent(mean[STRICT]["shipped"]["f1"]), "over the strata"),
+    ]
+    found = document["detection"]
+    if found["widths"]:
+        width_mm = found["smallest_width_mm_with_bound_above_target"]
+        shown = "no width" if width_mm is None else f"{width_mm:.3g} mm"
+        note = f"on, {100 * found['target']:.0f} % of cracks are found, with 95 % confidence"
+        values.append(("from", shown, note))
+    alarms = [row for row in document["false_alarms"] if not row["surface"]]
+    if alarms:
+        images = sum(row["images"] for row in alarms)
+        share = sum(row["images"] * row["images_flagged"] for row in alarms) / images
+        values.append(("false alarms", f"{_percent(share)} %", f"of {images} crack-free pictures"))
+    return page.cards(values)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def _pictures_csv(scored: Sequence[ScoredStrata]) -> str:

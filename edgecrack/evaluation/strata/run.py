@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from edgecrack.evaluation.open_model import open_model
 from edgecrack.evaluation.protocols import PredictionConfig
 from edgecrack.evaluation.strata.detection import DetectionConfig
 from edgecrack.evaluation.strata.report import write_strata_report
+from edgecrack.evaluation.strata.scores import check_enough
 from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX, score_yardstick
 from edgecrack.evaluation.thresholds import ThresholdSource
 from edgecrack.extras import require
-from edgecrack.files import make_folder
+from edgecrack.files import make_folder, output_error
 from edgecrack.yardstick.manifest import check_masks, open_yardstick
 
 Progress = Callable[[int, int], None]
@@ -46,12 +48,14 @@ class StrataConfig:
     json_file: Path | None = None
 
     def __post_init__(self) -> None:
+        if not self.models:
+            raise ConfigError("there is no model to evaluate", "give at least one model file")
         if self.threshold.name not in ("model", "number"):
             raise ConfigError(
                 f"--threshold-from is {self.threshold.name!r} and a yardstick has no splits",
                 "give model or a number; the best threshold is reported beside it",
             )
-        DetectionConfig(self.mm_per_px, None, 0.5)
+        DetectionConfig(self.mm_per_px, None, 0.5)  # refuses a scale that is none
 
 
 def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None) -> str:
@@ -66,8 +70,14 @@ def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None
     """
     require("scipy.stats", extra="train", purpose="bounds of detection")
     yardstick = open_yardstick(config.yardstick)
+    check_enough(yardstick)
     check_masks(yardstick)
     make_folder(config.out)
+    if config.json_file is not None:
+        make_folder(config.json_file.parent)
+        if config.json_file.is_dir():
+            problem = IsADirectoryError(errno.EISDIR, "it is a folder")
+            raise output_error(config.json_file, problem)
     for model in config.models:
         read_verified_spec(model)
     total = len(config.models) * len(yardstick.items)

@@ -23,13 +23,39 @@ from edgecrack.evaluation.strata.calibration import Reliability
 from edgecrack.evaluation.strata.detection import Trial
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult
 from edgecrack.metrics import THRESHOLDS, Score, Tolerance, threshold_index
-from edgecrack.yardstick.manifest import CRACK
+from edgecrack.yardstick.manifest import CRACK, Yardstick
 from edgecrack.yardstick.strata import CONTRAST_CLASSES, SURFACE_KINDS, WIDTH_CLASSES
 
 Dimension = Literal["width", "surface", "contrast"]
 DIMENSIONS: tuple[Dimension, ...] = ("width", "surface", "contrast")
 FEWEST_IMAGES = 3  # with fewer, a stratum is shown and neither averaged nor called the worst
 KINDS: dict[bool, str] = {True: "real", False: "made"}
+
+
+def check_enough(yardstick: Yardstick) -> None:
+    """Refuse, before anything is scored, a yardstick that cannot have a mean over strata.
+
+    Raises:
+        DataError: no picture has a crack, or all strata are bound to have too few pictures.
+    """
+    _require_cracks(yardstick.cracked)
+    real = sum(item.is_real for item in yardstick.cracked)
+    if max(real, len(yardstick.cracked) - real) < FEWEST_IMAGES:
+        raise _too_few()
+
+
+def _require_cracks(cracked: Sequence[Any]) -> None:
+    if not cracked:
+        raise DataError(
+            "no picture of the yardstick holds a crack", f'add pictures of the kind "{CRACK}"'
+        )
+
+
+def _too_few() -> DataError:
+    return DataError(
+        f"no stratum of the yardstick has {FEWEST_IMAGES} pictures with a crack",
+        "add pictures of one surface, width or contrast, all of photos or all made",
+    )
 
 
 def mean_f1_curve(results: Sequence[ItemResult], tolerance: Tolerance) -> NDArray[np.float64]:
@@ -57,7 +83,7 @@ def score_of(curve: NDArray[np.float64], threshold: float) -> Score:
 def best_of(curve: NDArray[np.float64]) -> Score:
     """The score with the highest F1; of several equal ones the middle threshold's."""
     best = np.flatnonzero(curve[2] >= curve[2].max() - 1e-12)
-    return score_of(curve, float(THRESHOLDS[best[len(best) // 2]]))
+    return score_of(curve, float(THRESHOLDS[best[(len(best) - 1) // 2]]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +168,7 @@ class StrataScores:
     threshold: float
 
     def __post_init__(self) -> None:
-        if not self.cracked:
-            raise DataError(
-                "no picture of the yardstick holds a crack", f'add pictures of the kind "{CRACK}"'
-            )
+        _require_cracks(self.cracked)
 
     @cached_property
     def cracked(self) -> tuple[ItemResult, ...]:
@@ -180,9 +203,7 @@ class StrataScores:
         """
         chosen = tuple(stratum for stratum in self.strata if stratum.counts_in_mean)
         if not chosen:
-            raise DataError(
-                f"no stratum of the yardstick has {FEWEST_IMAGES} pictures", "add pictures to it"
-            )
+            raise _too_few()
         return chosen
 
     @property
@@ -282,7 +303,12 @@ class StrataScores:
             "threshold": self.threshold,
             "mean": {kind: self._pair(self.mean(kind), self.best(kind)) for kind in worst},
             "worst": {
-                kind: {"stratum": item.name, **asdict(item.at(kind, self.threshold))}
+                kind: {
+                    "stratum": item.name,
+                    "images": len(item.results),
+                    "photos": item.photos,
+                    **asdict(item.at(kind, self.threshold)),
+                }
                 for kind, item in worst.items()
             },
             "strata": [self._row(stratum) for stratum in self.strata],

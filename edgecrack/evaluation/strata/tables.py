@@ -11,8 +11,11 @@ from typing import Any
 
 from edgecrack.evaluation.page import Cell, Column
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT
+from edgecrack.evaluation.strata.scores import FEWEST_IMAGES, KINDS
+from edgecrack.metrics import Tolerance
+from edgecrack.yardstick.strata import WIDTH_CLASSES
 
-NAMES = {TOLERANT: "tolerant F1 (5x5 square)", STRICT: "strict F1"}
+NAMES: Mapping[Tolerance, str] = {TOLERANT: "within the 5x5 square", STRICT: "strict"}
 Documents = Mapping[str, Mapping[str, Any]]
 """Of each model's label the scores as `StrataScores.to_dict` gives them, and "detection"."""
 
@@ -39,10 +42,11 @@ class Table:
         lines = [
             f"## {self.heading}",
             "",
-            "| " + " | ".join(column.title for column in self.columns) + " |",
+            "| " + " | ".join(markdown_text(column.title) for column in self.columns) + " |",
             "|" + "|".join("---:" if item else "---" for item in numeric) + "|",
         ]
-        lines += ["| " + " | ".join(self.texts(row)) + " |" for row in self.rows]
+        for row in self.rows:
+            lines.append("| " + " | ".join(map(markdown_text, self.texts(row))) + " |")
         return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
 
     def texts(self, row: Sequence[Cell]) -> list[str]:
@@ -50,65 +54,88 @@ class Table:
         return [_text(column, cell) for column, cell in zip(self.columns, row, strict=True)]
 
 
+def markdown_text(text: str) -> str:
+    """A name as Markdown shows it, also in a table: no HTML, no further column, one line."""
+    for sign, shown in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|")):
+        text = text.replace(sign, shown)
+    return " ".join(text.split())
+
+
 def all_tables(documents: Documents) -> list[Table]:
     """Every table of a report, the most important first."""
     tables = [
         mean_and_worst(documents),
         strata(documents, TOLERANT),
-        strata(documents, STRICT),
         recall_by_width(documents),
         detection(documents),
         false_alarms(documents),
         calibration(documents),
+        strata(documents, STRICT),
     ]
     return [table for table in tables if table.rows]
 
 
 def mean_and_worst(documents: Documents) -> Table:
-    """One row for each model."""
+    """Two rows for each model: within the tolerance, and strictly."""
     columns = [
         Column("model", "text"),
+        Column("measure", "text"),
         Column("threshold", "number", "the one that the model is shipped with"),
-        Column("tolerant F1"),
+        Column("F1"),
         Column("precision"),
         Column("recall"),
-        Column("at best threshold"),
-        Column("which", "number"),
+        Column("best F1", hint="at the one threshold that is best for this mean"),
+        Column("at", "number", "the threshold of the best F1"),
         Column("worst stratum", "text"),
         Column("its F1"),
-        Column("strict F1"),
-        Column("at best threshold"),
-        Column("which", "number"),
-        Column("worst stratum", "text"),
-        Column("its strict F1"),
     ]
-    rows = [_mean_row(label, document) for label, document in documents.items()]
+    rows = [
+        _mean_row(label, document, kind)
+        for label, document in documents.items()
+        for kind in (TOLERANT, STRICT)
+    ]
     return Table(
         "Mean and worst over the strata",
         columns,
         rows,
-        "In percent. Photos weigh half of the mean, rendered and generated pictures half. The "
-        "best threshold is chosen on these pictures: no user has it in advance.",
+        f"In percent. {_weights(next(iter(documents.values()))['strata'])} "
+        "Precision, recall and F1 are means of their own over strata; where a stratum has nothing "
+        "flagged, its precision counts as 100. The best threshold is chosen on these pictures: no "
+        "user has it in advance.",
     )
 
 
-def _mean_row(label: str, document: Mapping[str, Any]) -> list[Cell]:
-    row: list[Cell] = [label, document["threshold"]]
-    for kind in (TOLERANT, STRICT):
-        shipped, best = document["mean"][kind]["shipped"], document["mean"][kind]["best"]
-        worst = document["worst"][kind]
-        row.append(shipped["f1"])
-        if kind == TOLERANT:
-            row += [shipped["precision"], shipped["recall"]]
-        row += [best["f1"], best["threshold"], worst["stratum"], worst["f1"]]
-    return row
+def _weights(strata: Sequence[Mapping[str, Any]]) -> str:
+    """What the mean is made of, in words."""
+    counted = [
+        sum(row["in_mean"] for row in strata if row["kind"] == kind) for kind in KINDS.values()
+    ]
+    if all(counted):
+        return (
+            f"Half of the mean are {counted[0]} strata of photos, half {counted[1]} of rendered "
+            "and generated pictures."
+        )
+    missing, other = ("photos", "made") if counted[1] else ("made pictures", "real")
+    return (
+        f"The mean is over {sum(counted)} {other} strata: no stratum of {missing} has "
+        f"{FEWEST_IMAGES} pictures."
+    )
 
 
-def strata(documents: Documents, kind: str) -> Table:
+def _mean_row(label: str, document: Mapping[str, Any], kind: Tolerance) -> list[Cell]:
+    shipped, best = document["mean"][kind]["shipped"], document["mean"][kind]["best"]
+    worst = document["worst"][kind]
+    scores = [shipped["f1"], shipped["precision"], shipped["recall"]]
+    scores += [best["f1"], best["threshold"]]
+    where = f"{worst['stratum']} ({worst['images']} pictures)"
+    return [label, NAMES[kind], document["threshold"], *scores, where, worst["f1"]]
+
+
+def strata(documents: Documents, kind: Tolerance) -> Table:
     """A row for each stratum that has pictures; several models side by side."""
     first = next(iter(documents.values()))
     single = len(documents) == 1
-    columns = [Column("", "text"), Column("stratum", "text"), Column("pictures", "count")]
+    columns = [Column("cracks", "text"), Column("stratum", "text"), Column("pictures", "count")]
     columns.append(Column("photos", "count"))
     for label in documents:
         prefix = "" if single else f"{label}: "
@@ -125,17 +152,40 @@ def strata(documents: Documents, kind: str) -> Table:
             for document in documents.values():
                 row += _stratum_cells(document["strata"][number][kind], single)
             rows.append(row)
-    empty = [f"{row['kind']}, {row['value']}" for row in first["strata"] if not row["images"]]
-    note = "In percent; at the shipped threshold, and at the stratum's own best one. "
-    note += "* has too few pictures to count for mean and worst. "
-    note += f"Strata without any picture: {', '.join(empty) or 'none'}."
-    return Table(f"By stratum: {NAMES[kind]}", columns, rows, note)  # type: ignore[index]
+    note = "In percent; at the shipped threshold, and at the stratum's own best one. Real are the "
+    note += "cracks of photos, made those that were rendered or generated. Each picture counts by "
+    note += "its width, its surface and its contrast. "
+    if not all(stratum["in_mean"] for stratum in first["strata"] if stratum["images"]):
+        note += f"* has fewer than {FEWEST_IMAGES} pictures and counts for neither mean nor worst. "
+    return Table(f"By stratum: F1 {NAMES[kind]}", columns, rows, note + _without(first["strata"]))
+
+
+def _without(strata: Sequence[Mapping[str, Any]]) -> str:
+    """Which strata have no pictures, in words."""
+    parts = []
+    for kind in KINDS.values():
+        own = [row for row in strata if row["kind"] == kind]
+        empty = [_shown(row["value"]) for row in own if not row["images"]]
+        if empty:
+            parts.append(
+                f"all that are {kind}" if len(empty) == len(own) else f"{kind}: {', '.join(empty)}"
+            )
+    return f"Strata without any picture: {'; '.join(parts)}." if parts else ""
+
+
+def _shown(value: str) -> str:
+    """A stratum's name beside others, e.g. of the surface "vehicle"."""
+    return "vehicle's view" if value == "vehicle" else value
 
 
 def _stratum_head(stratum: Mapping[str, Any]) -> list[Cell]:
     mark = "" if stratum["in_mean"] else " *"
-    value = "vehicle's view" if stratum["value"] == "vehicle" else stratum["value"]
-    return [stratum["kind"], f"{value}{mark}", stratum["images"], stratum["photos"]]
+    return [
+        stratum["kind"],
+        f"{_shown(stratum['value'])}{mark}",
+        stratum["images"],
+        stratum["photos"],
+    ]
 
 
 def _stratum_cells(scores: Mapping[str, Any], single: bool) -> list[Cell]:
@@ -152,74 +202,92 @@ def _stratum_cells(scores: Mapping[str, Any], single: bool) -> list[Cell]:
 
 
 def recall_by_width(documents: Documents) -> Table:
-    """A row for each width class; photos and made pictures apart."""
-    columns = [Column("crack width", "text")]
-    for label in documents:
-        prefix = "" if len(documents) == 1 else f"{label}: "
-        columns += [Column(f"{prefix}photos"), Column(f"{prefix}made")]
-    first = next(iter(documents.values()))["recall_by_width"]
+    """A row for each width class that pictures show; photos and made pictures apart."""
+    columns = [Column("crack width", "text"), *_model_column(documents)]
+    columns += [Column("real pictures", "count"), Column("recall, real")]
+    columns += [Column("made pictures", "count"), Column("recall, made")]
     rows: list[list[Cell]] = []
-    for number, entry in enumerate(first["made"]):
-        row: list[Cell] = [entry["width"]]
-        for document in documents.values():
-            found = document["recall_by_width"]
-            row += [found["real"][number]["recall"], found["made"][number]["recall"]]
-        rows.append(row)
+    for number, width in enumerate(WIDTH_CLASSES):
+        for label, document in documents.items():
+            real, made = (document["recall_by_width"][kind][number] for kind in KINDS.values())
+            if real["images"] or made["images"]:
+                row: list[Cell] = [width, *_model_cell(label, documents)]
+                rows.append([*row, real["images"], real["recall"], made["images"], made["recall"]])
     return Table(
         "Recall by crack width",
         columns,
         rows,
-        "Share in percent of the crack pixels of that width within 2 px of what is flagged at the "
-        "shipped threshold; a pixel's width is that of the widest disc in the crack over it.",
+        "Share in percent of the crack pixels of that width within the 5x5 square around what is "
+        "flagged at the shipped threshold; a pixel's width is that of the widest disc in the crack "
+        "over it, so a picture counts for each width that it shows.",
     )
+
+
+def _model_column(documents: Documents) -> list[Column]:
+    """A column for the model's label, where there are several."""
+    return [Column("model", "text")] if len(documents) > 1 else []
+
+
+def _model_cell(label: str, documents: Documents) -> list[Cell]:
+    return [label] if len(documents) > 1 else []
 
 
 def detection(documents: Documents) -> Table:
     """A row for each class of width in mm."""
     first = next(iter(documents.values()))["detection"]
-    columns = [Column("width, mm", "text"), Column("cracks", "count"), Column("photos", "count")]
-    for label in documents:
-        prefix = "" if len(documents) == 1 else f"{label}: "
-        columns += [Column(f"{prefix}found"), Column(f"{prefix}at least", hint="lower 95 % bound")]
+    columns = [Column("width, mm", "text"), *_model_column(documents)]
+    columns += [Column("cracks", "count"), Column("photos", "count")]
+    columns += [Column("found"), Column("at least", hint="lower 95 % bound")]
+    unlisted = first["cracks_of_other_widths"]
     rows: list[list[Cell]] = []
     for number, entry in enumerate(first["widths"]):
         low, high = entry["width_mm"]
-        row: list[Cell] = [f"{low:.3g} to {high:.3g}", entry["cracks"], entry["photos"]]
-        for document in documents.values():
+        for label, document in documents.items():
             own = document["detection"]["widths"][number]
-            row += [own["probability"], own["lower_95"]]
-        rows.append(row)
+            row: list[Cell] = [f"{low:.3g} to {high:.3g}", *_model_cell(label, documents)]
+            rows.append([*row, *(own[key] for key in ("cracks", "photos")), *_shares(own)])
     blur = "" if first["blur_px"] is None else f" and a blur of {first['blur_px']:g} px"
     return Table(
         f"Detection probability at {first['mm_per_px']:g} mm/px{blur}",
         columns,
         rows,
-        "In percent, of rendered cracks of known width. A crack is found when something is flagged "
-        "within half its width, at least within 2 px, along at least half of its length. The "
-        "second figure is the one-sided 95 % lower bound over photos.",
+        "In percent, of cracks of known width. A crack is found when something is flagged within "
+        "half its width, or in the 5x5 square, of at least half of its centre line; what flags "
+        "everything finds everything, so read it beside the false alarms. Found is the mean over "
+        "photos, at least its one-sided 95 % lower bound, in which each photo counts once. "
+        + " ".join(_from_width(label, document) for label, document in documents.items())
+        + (f" {unlisted} cracks are narrower or wider than these." if unlisted else ""),
     )
+
+
+def _shares(row: Mapping[str, Any]) -> list[Cell]:
+    return [row["probability"], row["lower_95"]]
+
+
+def _from_width(label: str, document: Mapping[str, Any]) -> str:
+    """From which width on a model's bound reaches the target, in words."""
+    found = document["detection"]
+    width_mm = found["smallest_width_mm_with_bound_above_target"]
+    reached = "for no width" if width_mm is None else f"from {width_mm:.3g} mm on"
+    return f"{label}: the bound reaches {100 * found['target']:.0f} % {reached}."
 
 
 def false_alarms(documents: Documents) -> Table:
     """A row for each kind, over all surfaces."""
-    columns = [Column("what is shown", "text"), Column("pictures", "count")]
-    for label in documents:
-        prefix = "" if len(documents) == 1 else f"{label}: "
-        columns += [
-            Column(f"{prefix}flagged", "fine"),
-            Column(f"{prefix}published", "fine", "without groups that stream drops"),
-            Column(f"{prefix}pictures with any"),
-        ]
+    columns = [Column("what is shown", "text"), *_model_column(documents)]
+    columns += [
+        Column("pictures", "count"),
+        Column("flagged", "fine"),
+        Column("published", "fine", "without groups that stream drops"),
+        Column("pictures with any"),
+    ]
     first = next(iter(documents.values()))["false_alarms"]
     rows: list[list[Cell]] = []
     for number, entry in enumerate(first):
-        if entry["surface"]:
-            continue
-        row: list[Cell] = [entry["kind"], entry["images"]]
-        for document in documents.values():
+        for label, document in documents.items() if not entry["surface"] else ():
             own = document["false_alarms"][number]
-            row += [own["flagged"], own["published"], own["images_flagged"]]
-        rows.append(row)
+            row: list[Cell] = [own["kind"], *_model_cell(label, documents), own["images"]]
+            rows.append([*row, own["flagged"], own["published"], own["images_flagged"]])
     return Table(
         "False alarms, on pictures without any crack",
         columns,
@@ -231,7 +299,7 @@ def false_alarms(documents: Documents) -> Table:
 
 def calibration(documents: Documents) -> Table:
     """The expected calibration error of each model."""
-    columns = [Column("model", "text"), Column("all"), Column("photos"), Column("made")]
+    columns = [Column("model", "text"), Column("all"), Column("real"), Column("made")]
     rows: list[list[Cell]] = [
         [
             label,
@@ -256,5 +324,5 @@ def _text(column: Column, value: Cell) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    forms = {"percent": f"{100 * value:.1f}", "fine": f"{100 * value:.2f}", "count": f"{value:g}"}
+    forms = {"percent": f"{100 * value:.1f}", "fine": f"{100 * value:.2f}", "count": f"{value:.0f}"}
     return forms.get(column.kind, f"{value:.2f}")
