@@ -6,7 +6,6 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.runtime.models import spec_of, write_model
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib, of the train extra")
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FILES = {
     *("index.html", "strata.md", "strata.json", "pictures.csv"),
     *("detection_probability.json", "detection_probability.csv"),
@@ -65,7 +65,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def report(yard: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def report(yard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model's report, its scores written a second time beside it."""
     folder = tmp_path_factory.mktemp("report")
     words = f"--data {yard} --out {folder / 'r'} --json {folder / 'new' / 's.json'} --mm-per-px 0.1"
@@ -144,6 +144,28 @@ def test_the_page(report: Path) -> None:
         )
     ]
     assert places == sorted(places)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_a_browser_shows_all_of_it_on_a_wide_and_on_a_narrow_screen(report: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for width_px in (1200, 400):
+            tab = browser.new_page(viewport={"width": width_px, "height": 900})
+            errors: list[str] = []
+            tab.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+            tab.goto((report / "index.html").as_uri())
+            for image in tab.query_selector_all("img"):
+                image.scroll_into_view_if_needed()
+                tab.wait_for_function(
+                    "image => image.complete && image.naturalWidth > 0", arg=image
+                )
+            assert errors == []
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width_px
+            wide = "[...document.querySelectorAll('table')].map(t => t.offsetWidth)"
+            assert width_px < 1200 or max(tab.evaluate(wide)) <= 1120
+        browser.close()
 
 
 def test_the_markdown_has_tables_of_even_width(report: Path) -> None:
@@ -262,7 +284,10 @@ def test_without_false_alarms_and_known_widths_the_report_says_less(yard: Path) 
     Path("r").mkdir()
     (Path("r") / "detection.png").write_bytes(b"of an earlier report")
     steps: list[tuple[int, int]] = []
-    evaluate_yardstick(config(walls), lambda done, total: steps.append((done, total)))
+    bright = write_model(Path("bright.onnx"), spec_of((64, 64), threshold=0.5))
+    evaluate_yardstick(
+        config(walls, models=(bright,)), lambda done, total: steps.append((done, total))
+    )
     assert steps == [(number, 8) for number in range(1, 9)]
     assert not (Path("r") / "detection.png").exists()
     read_page(Path("r") / "index.html")
