@@ -68,7 +68,8 @@ class Item:
         kind: "crack", or what the picture shows that is none: "clean", "joint", "shadow" ...
         origin: see `Origin`.
         surface: one of `SURFACE_KINDS`, or another word of yours.
-        photo: what pictures of one photo share; statistics over photos count it once.
+        photo: what pictures of one photo share; statistics over photos count it once. "" is
+            replaced by the name.
         cracks: the cracks whose widths are known exactly; () for outlines and labels.
         sources_sha256: hashes of the files that the picture was made of.
         read_mask: reads the truth.
@@ -84,6 +85,10 @@ class Item:
     cracks: tuple[TrueCrack, ...] = ()
     sources_sha256: tuple[str, ...] = ()
     read_mask: Callable[[Path], NDArray[np.uint8]] = field(default=read_mask_image, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.photo:
+            object.__setattr__(self, "photo", self.name)
 
     @property
     def is_real(self) -> bool:

@@ -1,9 +1,8 @@
-"""Outlines drawn by hand: pixels from polygons and back, and the sixty that come with the package."""
+"""Outlines drawn by hand: pixels from polygons and back, and the sixty of the package."""
 
 from __future__ import annotations
 
 import json
-
 from pathlib import Path
 from typing import Any
 
@@ -122,25 +121,17 @@ def near_border(polygons: list[Polygon], column: int, row: int) -> bool:
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_a_mask_outlined_and_drawn_is_the_mask(seed: int) -> None:
-    mask = blots(seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outline_tiles, "_SIMPLIFIED_PX", 0)
+    for mask in (blots(seed), np.random.default_rng(seed).random(HW) < 0.3):
         assert np.array_equal(rasterise(polygons_of(mask), HW), mask)
-    # With their corners rounded by up to 0.6 px, single pixels of a border move.
-    different = rasterise(polygons_of(mask), HW) != mask
-    shape = mask.astype(np.uint8)
-    border = cv2.morphologyEx(shape, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    assert not (different & ~border).any()
-    assert np.count_nonzero(different) <= 0.08 * np.count_nonzero(mask)
 
 
 def blots(seed: int) -> NDArray[np.bool_]:
-    """A few thick strokes and a disc or ring, bool [40, 50]."""
+    """A few strokes from hairlines on, and a disc or a hole, bool [40, 50]."""
     rng = np.random.default_rng(seed)
     canvas = np.zeros(HW, np.uint8)
     for _ in range(int(rng.integers(1, 4))):
         ends = rng.integers(0, 40, (2, 2)).tolist()
-        cv2.line(canvas, ends[0], ends[1], 1, int(rng.integers(3, 12)))
+        cv2.line(canvas, ends[0], ends[1], 1, int(rng.integers(1, 12)))
     cv2.circle(canvas, rng.integers(10, 30, 2).tolist(), 6, int(rng.integers(2)), -1)
     return np.asarray(canvas > 0)
 
@@ -164,7 +155,7 @@ def test_a_stroke_drawn_outlined_and_rasterised() -> None:
     mask = draw(GRAY, [{"stroke": [[3, 3, 4], [30, 20, 7], [45, 36, 3]]}])
     assert mask.any()
     again = rasterise(polygons_of(mask), HW)
-    assert intersection_over_union(mask, again) > 0.98
+    assert np.array_equal(again, mask)
 
 
 def test_shapes_are_applied_in_their_order() -> None:

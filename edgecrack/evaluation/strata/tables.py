@@ -47,7 +47,7 @@ class Table:
         ]
         for row in self.rows:
             lines.append("| " + " | ".join(map(markdown_text, self.texts(row))) + " |")
-        return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
+        return "\n".join([*lines, "", markdown_text(self.note), ""] if self.note else [*lines, ""])
 
     def texts(self, row: Sequence[Cell]) -> list[str]:
         """A row's cells as they are shown."""

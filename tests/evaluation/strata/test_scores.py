@@ -57,10 +57,10 @@ def slow_f1(results: list[ItemResult], tolerance: Tolerance, place: int) -> floa
         for result in cell:
             truth = result.item.mask() > 0
             flagged = result.item.image()[:, :, 0] >= uint8_level(float(THRESHOLDS[place]))
-            predicted += np.count_nonzero(flagged)
-            matched += np.count_nonzero(flagged & metrics.dilate(truth, tolerance))
-            truth_px += np.count_nonzero(truth)
-            truth_found += np.count_nonzero(truth & metrics.dilate(flagged, tolerance))
+            predicted += int(np.count_nonzero(flagged))
+            matched += int(np.count_nonzero(flagged & metrics.dilate(truth, tolerance)))
+            truth_px += int(np.count_nonzero(truth))
+            truth_found += int(np.count_nonzero(truth & metrics.dilate(flagged, tolerance)))
         precision = matched / predicted if predicted else 1.0
         recall = truth_found / truth_px
         scores.append(2 * precision * recall / (precision + recall) if truth_found else 0.0)
