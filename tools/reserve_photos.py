@@ -32,9 +32,8 @@ from edgecrack.yardstick.outlines import read_outlines  # noqa: E402
 
 SAME_PHOTO_NUMBERS = 40
 _THUMBNAIL_PX = 24
-# Copies correlate by 0.998 and more, other crops of one photo by at most 0.97.
+# Copies correlate by more than 0.99, other crops of one photo by less than 0.97.
 _COPY_CORRELATION = 0.985
-_CHUNK = 512
 
 
 def number_of(path: Path) -> int:
@@ -68,21 +67,39 @@ def thumbnails(paths: Sequence[Path]) -> NDArray[np.float32]:
     return np.asarray(stacked / np.maximum(lengths, 1e-6), np.float32)
 
 
-def copies(tiles: Sequence[Path], of: set[Path]) -> set[Path]:
-    """The tiles that are copies of some, as they are, turned or mirrored."""
-    everything = thumbnails(tiles)
-    originals = everything[[path in of for path in tiles]]
-    flat = everything.reshape(len(tiles), -1)
-    found = np.zeros(len(tiles), bool)
+def highest_correlations(tiles: Sequence[Path], originals: Sequence[Path]) -> NDArray[np.float32]:
+    """Of each tile the correlation with the original most like it, itself left out.
+
+    Originals are compared as they are, turned and mirrored.
+
+    Returns:
+        float32 [N], -1 to 1.
+    """
+    flat = thumbnails(tiles).reshape(len(tiles), -1)
+    places = {path: number for number, path in enumerate(tiles)}
+    own = [places.get(path, -1) for path in originals]
+    small = thumbnails(originals)
+    highest = np.full(len(tiles), -1, np.float32)
     for turns in range(4):
-        for mirrored in (False, True):
-            turned = np.rot90(originals, turns, axes=(1, 2))
-            turned = turned[:, :, ::-1] if mirrored else turned
-            matrix = np.ascontiguousarray(turned).reshape(len(originals), -1).T
-            for first in range(0, len(tiles), _CHUNK):
-                part = flat[first : first + _CHUNK] @ matrix
-                found[first : first + _CHUNK] |= part.max(1) > _COPY_CORRELATION
+        for step in (1, -1):
+            turned = np.rot90(small, turns, axes=(1, 2))[:, :, ::step]
+            found = flat @ np.ascontiguousarray(turned).reshape(len(originals), -1).T
+            for column, row in enumerate(own):
+                if row >= 0:
+                    found[row, column] = -1
+            highest = np.maximum(highest, found.max(1))
+    return highest
+
+
+def copies(tiles: Sequence[Path], of: set[Path]) -> set[Path]:
+    """The tiles that are copies of some others, as they are, turned or mirrored."""
+    found = highest_correlations(tiles, sorted(of)) > _COPY_CORRELATION
     return {path for path, is_copy in zip(tiles, found.tolist(), strict=True) if is_copy}
+
+
+def twins(tiles: Sequence[Path]) -> set[Path]:
+    """The tiles of which there is a copy among the others."""
+    return copies(tiles, set(tiles))
 
 
 def reserved_files(data: Path) -> dict[str, set[Path]]:
@@ -107,12 +124,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     default = os.environ.get("EDGECRACK_DATA", str(ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default))
-    files = reserved_files(parser.parse_args().data)
+    data: Path = parser.parse_args().data
+    files = reserved_files(data)
     hashes = {name: sorted({content_hash(path) for path in paths}) for name, paths in files.items()}
     text = json.dumps({"files": hashes}, indent=0) + "\n"
     write_atomic(ROOT / "edgecrack" / "data" / "reserved.json", text)
     for name, paths in files.items():
         print(f"{name}: {len(paths)} files")
+    for part in ("positive", "negative"):
+        tiles = sorted((data / "concrete_tiles" / part).iterdir())
+        print(f"concrete_tiles/{part}: {len(twins(tiles))} of {len(tiles)} are copies of others")
 
 
 if __name__ == "__main__":
