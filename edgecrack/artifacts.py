@@ -53,7 +53,7 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 # What version 2 brought. A version-1 file in which one of these stands was edited by hand, or its
 # maker meant something else by it: an older program passed over it, this one would obey it.
 _SINCE_2 = ("scales", "channels", "layout", "temperature")
-_PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile")
+_PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile", "stretch_margin")
 
 
 @dataclass(frozen=True)

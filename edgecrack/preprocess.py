@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.bit_depth import to_8_bits
 from edgecrack.errors import ConfigError
+from edgecrack.nodata import fill_nodata, find_nodata, masked_pixels, with_edge, with_mask
 
 Stretch = Literal["percentile", "minmax"]
+_LIMITS = np.zeros(256, dtype=np.uint8)
+_LIMITS[[0, 255]] = 255
+# Blocks of lossy formats spread a sharp edge so far.
+_AROUND_LIMITS_PX = 8
+# Where fewer pixels would be left to count, those at the limits are part of the picture.
+_LEAST_COUNTED = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,19 +35,22 @@ class PreprocessConfig:
         clahe_clip: contrast limit of the adaptive histogram equalisation; 0 leaves it out.
         clahe_grid: the frame is split into clahe_grid x clahe_grid cells, 1 to 64.
         gamma: exponent 1/gamma brightens dark pixels when gamma > 1, 0.1 to 10.
-        stretch: "percentile" maps two percentiles of the frame's gray levels to 0 and 255 and
-            cuts off what lies beyond; "minmax" maps the darkest and the brightest pixel.
-        low_percentile: of the level that becomes 0; 0 to 100, below `high_percentile`. Without
-            effect on "minmax".
-        high_percentile: of the level that becomes 255.
+        stretch: "percentile" takes the range between two percentiles of the frame's gray levels,
+            widens it, maps it to 0..255 and cuts off what lies beyond; "minmax" maps the darkest
+            pixel to 0 and the brightest to 255, and heeds none of the next three.
+        low_percentile: lower one of the two, 0 to 100.
+        high_percentile: upper one, above `low_percentile`, at most 100.
+        stretch_margin: by how many times its width the range is widened at either end, 0 to 10.
+            The percentiles lie where every frame has many pixels, a crack well outside of them.
     """
 
     clahe_clip: float = 2.0
     clahe_grid: int = 8
     gamma: float = 1.2
-    stretch: Stretch = "minmax"
-    low_percentile: float = 1.0
-    high_percentile: float = 99.0
+    stretch: Stretch = "percentile"
+    low_percentile: float = 5.0
+    high_percentile: float = 95.0
+    stretch_margin: float = 0.75
 
     def __post_init__(self) -> None:
         if not 0 <= self.clahe_clip <= 100:
@@ -57,6 +68,10 @@ class PreprocessConfig:
             raise ConfigError(
                 f"the percentiles are {self.low_percentile} and {self.high_percentile}",
                 "give two numbers from 0 to 100, the lower one first",
+            )
+        if not 0 <= self.stretch_margin <= 10:
+            raise ConfigError(
+                f"stretch_margin is {self.stretch_margin}", "give a number from 0 to 10"
             )
 
     def to_dict(self) -> dict[str, float | int | str]:
@@ -77,19 +92,8 @@ def _stretch_table(lowest: float, highest: float) -> NDArray[np.uint8]:
     return np.clip(np.rint((levels - lowest) * (255.0 / span)), 0, 255).astype(np.uint8)
 
 
-def _range(gray: NDArray[np.uint8], config: PreprocessConfig) -> tuple[float, float]:
-    """The levels that become 0 and 255."""
-    if config.stretch == "minmax":
-        lowest, highest, _, _ = cv2.minMaxLoc(gray)
-        return lowest, highest
-    reached = np.cumsum(np.bincount(gray.ravel(), minlength=256))
-    shares = np.array([config.low_percentile, config.high_percentile]) / 100
-    low, high = np.searchsorted(reached, shares * reached[-1]).tolist()
-    return low, high
-
-
 def preprocess(
-    frame: NDArray[np.uint8], config: PreprocessConfig | None = None
+    frame: NDArray[np.uint8] | NDArray[np.uint16], config: PreprocessConfig | None = None
 ) -> NDArray[np.uint8]:
     """Turn one frame into network input.
 
@@ -98,7 +102,8 @@ def preprocess(
     order and values open, which are chosen here.
 
     Args:
-        frame: uint8 [H, W, 3] in BGR order as OpenCV delivers it, or uint8 [H, W] gray.
+        frame: [H, W, 3] in BGR order as OpenCV delivers it, or [H, W] gray; uint8, or uint16,
+            which `to_8_bits` cuts first. A masked array where pixels are transparent.
         config: the parameters; the defaults are those of the bundled model.
 
     Returns:
@@ -107,22 +112,122 @@ def preprocess(
     Raises:
         ConfigError: the frame has another dtype, shape, or no pixels.
     """
+    return np.asarray(prepare(frame, config))
+
+
+def prepare(
+    frame: NDArray[np.uint8] | NDArray[np.uint16], config: PreprocessConfig | None = None
+) -> NDArray[np.uint8]:
+    """As `preprocess`, and say where the frame shows nothing.
+
+    With the percentile stretch, transparent pixels and constant margins count in no statistic:
+    the rest of the frame is mirrored into them.
+
+    Returns:
+        uint8 [H, W], a new array; a `numpy.ma.MaskedArray`, masked where the frame shows nothing,
+        if there is such a part.
+
+    Raises:
+        ConfigError: as `preprocess`.
+    """
     config = config or PreprocessConfig()
-    if frame.dtype != np.uint8 or frame.size == 0:
+    gray = _gray_of(frame)
+    if config.stretch == "minmax":
+        lowest, highest, _, _ = cv2.minMaxLoc(gray)
+        return _equalized(cv2.LUT(gray, _stretch_table(lowest, highest)), config)
+    nodata = _nodata_of(frame, gray)
+    if nodata is None:
+        table = _stretch_table(*_percentile_range(gray, None, config))
+        return _equalized(cv2.LUT(gray, table), config)
+    hidden = with_edge(nodata)
+    table = _stretch_table(*_percentile_range(gray, hidden, config))
+    result = _equalized(cv2.LUT(fill_nodata(gray, hidden), table), config)
+    return with_mask(result, nodata)
+
+
+def without_nodata(
+    probability: NDArray[np.uint8], prepared: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Crack probability uint8 [H, W], set to 0 where `prepare` found that a frame shows nothing.
+
+    Args:
+        probability: uint8 [H, W], which may be written into.
+        prepared: what `prepare` gave.
+    """
+    nodata = masked_pixels(prepared)
+    if nodata is not None:
+        probability[nodata] = 0
+    return probability
+
+
+def _gray_of(frame: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    if frame.dtype not in (np.uint8, np.uint16) or frame.size == 0:
         raise ConfigError(
-            f"a frame is {frame.dtype} of shape {frame.shape}", "give uint8 with at least one pixel"
+            f"a frame is {frame.dtype} of shape {frame.shape}",
+            "give uint8 or uint16 with at least one pixel",
         )
-    if frame.ndim == 3 and frame.shape[2] == 3:
-        gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-    elif frame.ndim == 2:
-        gray = frame
-    else:
+    if frame.ndim != 2 and (frame.ndim != 3 or frame.shape[2] != 3):
         raise ConfigError(f"a frame has shape {frame.shape}", "give [H, W, 3] (BGR) or [H, W]")
-    lowest, highest = _range(gray, config)
-    result = cv2.LUT(gray, _stretch_table(lowest, highest))
+    pixels: NDArray[Any] = np.asarray(frame)
+    if pixels.dtype == np.uint16:
+        pixels = to_8_bits(pixels)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def _nodata_of(
+    frame: NDArray[np.uint8] | NDArray[np.uint16], gray: NDArray[np.uint8]
+) -> NDArray[np.bool_] | None:
+    """Where a frame is transparent or its margins are constant, bool [H, W]; None for nowhere."""
+    found, transparent = find_nodata(gray), masked_pixels(frame)
+    if found is None or transparent is None:
+        return transparent if found is None else found
+    return found | transparent
+
+
+def _percentile_range(
+    gray: NDArray[np.uint8], hidden: NDArray[np.bool_] | None, config: PreprocessConfig
+) -> tuple[float, float]:
+    """The levels that become 0 and 255, from the pixels that count."""
+    counts = cv2.calcHist([gray], [0], _counted(gray, hidden), [256], [0, 256])
+    reached = np.cumsum(np.asarray(counts).ravel(), dtype=np.float64)
+    shares = np.array([config.low_percentile, config.high_percentile]) / 100
+    low, high = np.searchsorted(reached, shares * reached[-1]).tolist()
+    if low == high:
+        levels = np.flatnonzero(counts)  # nearly all pixels have one level: the others say it
+        low, high = int(levels[0]), int(levels[-1])
+    widened = config.stretch_margin * (high - low)
+    return low - widened, high + widened
+
+
+def _counted(gray: NDArray[np.uint8], hidden: NDArray[np.bool_] | None) -> NDArray[np.uint8] | None:
+    """255 where a pixel counts in the percentiles; None where all do.
+
+    Pixels at 0 and 255 are dead, overexposed or a clock burnt into the picture, of which there
+    may be more than a percentile allows. They say nothing of where the frame's contrast lies, and
+    neither does what a lossy format made of their surroundings.
+    """
+    shown = np.full(gray.shape, 255, dtype=np.uint8)
+    if hidden is not None and not hidden.all():
+        shown[hidden] = 0
+    limits = cv2.bitwise_and(cv2.LUT(gray, _LIMITS), shown)
+    if not limits.any():
+        return None if hidden is None else shown
+    needed = cv2.countNonZero(shown) * _LEAST_COUNTED
+    for around_px in (_AROUND_LIMITS_PX, 0):
+        near = cv2.dilate(limits, np.ones((2 * around_px + 1,) * 2, np.uint8))
+        counted = cv2.bitwise_and(shown, cv2.bitwise_not(near))
+        if cv2.countNonZero(counted) >= needed:
+            return np.asarray(counted, dtype=np.uint8)
+    return shown
+
+
+def _equalized(gray: NDArray[Any], config: PreprocessConfig) -> NDArray[np.uint8]:
+    """Local contrast and gamma of a stretched frame, uint8 [H, W]."""
     if config.clahe_clip > 0:
         grid = (config.clahe_grid, config.clahe_grid)
-        result = cv2.createCLAHE(clipLimit=config.clahe_clip, tileGridSize=grid).apply(result)
+        gray = cv2.createCLAHE(clipLimit=config.clahe_clip, tileGridSize=grid).apply(gray)
     if config.gamma != 1:
-        result = cv2.LUT(result, _gamma_table(config.gamma))
-    return np.asarray(result, dtype=np.uint8)
+        gray = cv2.LUT(gray, _gamma_table(config.gamma))
+    return np.asarray(gray, dtype=np.uint8)

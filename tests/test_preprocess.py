@@ -1,7 +1,12 @@
-"""Preprocessing against its definition: gray, stretch and gamma by hand, CLAHE from OpenCV."""
+"""Preprocessing against its definition: gray, stretch and gamma by hand, CLAHE from OpenCV.
+
+The stretch from minimum to maximum, that of models with a sidecar of version 1, and everything
+that does not depend on the stretch. `test_stretch.py` has the other one.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,10 +20,16 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.preprocess import PreprocessConfig
+from edgecrack.preprocess import preprocess as preprocess_as
 
 Image = NDArray[np.uint8]
+MINMAX = PreprocessConfig(stretch="minmax")
 SIZES = [(1, 1), (1, 9), (7, 5), (64, 64), (37, 90)]
+
+
+def preprocess(frame: Any, config: PreprocessConfig = MINMAX) -> Image:
+    return preprocess_as(frame, config)
 
 
 def slow_stretch(gray: Image) -> Image:
@@ -55,21 +66,21 @@ def noise(*shape: int, low: int = 0, high: int = 255, seed: int = 0) -> Image:
 @pytest.mark.parametrize("levels", [(0, 255), (90, 130), (12, 13), (3, 200)])
 def test_equals_the_definition_on_gray(size: tuple[int, int], levels: tuple[int, int]) -> None:
     gray = noise(*size, low=levels[0], high=levels[1])
-    np.testing.assert_array_equal(preprocess(gray), slow_preprocess(gray, PreprocessConfig()))
+    np.testing.assert_array_equal(preprocess(gray), slow_preprocess(gray, MINMAX))
 
 
 @pytest.mark.parametrize(
     "config",
     [
-        PreprocessConfig(gamma=0.1),
-        PreprocessConfig(gamma=10),
-        PreprocessConfig(gamma=1),
-        PreprocessConfig(clahe_clip=40),
-        PreprocessConfig(clahe_clip=0.01),
-        PreprocessConfig(clahe_clip=0),
-        PreprocessConfig(clahe_clip=0, gamma=1),
-        PreprocessConfig(clahe_grid=1),
-        PreprocessConfig(clahe_grid=64),
+        replace(MINMAX, gamma=0.1),
+        replace(MINMAX, gamma=10),
+        replace(MINMAX, gamma=1),
+        replace(MINMAX, clahe_clip=40),
+        replace(MINMAX, clahe_clip=0.01),
+        replace(MINMAX, clahe_clip=0),
+        replace(MINMAX, clahe_clip=0, gamma=1),
+        replace(MINMAX, clahe_grid=1),
+        replace(MINMAX, clahe_grid=64),
     ],
     ids=str,
 )
@@ -91,7 +102,7 @@ def test_gray_weighs_the_colours_as_the_eye_does() -> None:
 
 def test_gray_of_any_colour_is_within_one_level_of_the_weights() -> None:
     """Random colours beside black and white; neither CLAHE nor gamma."""
-    config = PreprocessConfig(clahe_clip=0, gamma=1)
+    config = replace(MINMAX, clahe_clip=0, gamma=1)
     frame = noise(48, 48, 3, seed=4)
     frame[0, 0], frame[0, 1] = 0, 255
     exact = np.zeros((48, 48))
@@ -180,7 +191,7 @@ def test_a_real_frame_equals_the_definition(data_folder: Path) -> None:
         frame = np.asarray(cv2.imread(str(path)), dtype=np.uint8)
         gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         result = preprocess(frame)
-        np.testing.assert_array_equal(result, slow_preprocess(gray, PreprocessConfig()))
+        np.testing.assert_array_equal(result, slow_preprocess(gray, MINMAX))
         # A crack is a narrow dark line: contrast must have grown, not shrunk.
         assert result.std() > gray.std()
 
@@ -189,7 +200,8 @@ def test_a_real_frame_equals_the_definition(data_folder: Path) -> None:
     "frame",
     [
         np.zeros((4, 4), dtype=np.float32),
-        np.zeros((4, 4, 3), dtype=np.uint16),
+        np.zeros((4, 4, 3), dtype=np.int16),
+        np.zeros((4, 4), dtype=np.uint32),
         np.zeros((4, 4), dtype=np.int8),
         np.zeros((4, 4), dtype=np.bool_),
         np.zeros((4, 4, 4), dtype=np.uint8),
@@ -227,6 +239,9 @@ def test_what_is_no_frame_is_refused_with_its_shape(frame: Any) -> None:
         ("gamma", float("inf")),
         ("gamma", float("nan")),
         ("stretch", "median"),
+        ("stretch_margin", -0.1),
+        ("stretch_margin", 10.5),
+        ("stretch_margin", float("nan")),
     ],
 )
 def test_a_configuration_out_of_range_is_refused(field: str, value: Any) -> None:
@@ -240,8 +255,17 @@ def test_defaults_are_the_design_s_and_come_back_from_their_dictionary() -> None
         "clahe_clip": 2.0,
         "clahe_grid": 8,
         "gamma": 1.2,
-        "stretch": "minmax",
-        "low_percentile": 1.0,
-        "high_percentile": 99.0,
+        "stretch": "percentile",
+        "low_percentile": 5.0,
+        "high_percentile": 95.0,
+        "stretch_margin": 0.75,
     }
     assert PreprocessConfig(**config.to_dict()) == config  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(5, 5), (95, 5), (-1, 95), (5, 100.5), (float("nan"), 95), (5, float("nan"))]
+)
+def test_percentiles_out_of_order_are_refused(low: float, high: float) -> None:
+    with pytest.raises(ConfigError, match=f"the percentiles are {low} and {high}; give two"):
+        PreprocessConfig(low_percentile=low, high_percentile=high)

@@ -29,16 +29,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read a camera image, turned upright where its EXIF data say so.
 
     Returns:
-        uint8 [H, W, 3] in BGR order.
+        uint8 [H, W, 3] in BGR order, as `decode_image` gives it: 16 bits cut to 8, masked where
+        transparent.
 
     Raises:
         DataError: the file is missing or cannot be decoded.
     """
-    data = _read_bytes(path)
-    try:
-        return decode_image(data)
-    except DamagedImageError as error:
-        raise _damaged(path, error) from error
+    return _decode(path, upright=True)
 
 
 def read_labelled_image(path: Path) -> NDArray[np.uint8]:
@@ -47,12 +44,12 @@ def read_labelled_image(path: Path) -> NDArray[np.uint8]:
     A mask has no EXIF data, so the stored pixels are what the two have in common.
 
     Returns:
-        uint8 [H, W, 3] in BGR order.
+        As `read_image`.
 
     Raises:
         DataError: the file is missing or cannot be decoded.
     """
-    return np.asarray(_read_pixels(path, _read_bytes(path), _STORED), dtype=np.uint8)
+    return _decode(path, upright=False)
 
 
 def read_mask_image(path: Path) -> NDArray[np.uint8]:
@@ -164,6 +161,14 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(
             f"cannot read image {path}: {error.strerror}", "check the path and its permissions"
         ) from error
+
+
+def _decode(path: Path, *, upright: bool) -> NDArray[np.uint8]:
+    data = _read_bytes(path)
+    try:
+        return decode_image(data, upright=upright)
+    except DamagedImageError as error:
+        raise _damaged(path, error) from error
 
 
 def _read_pixels(path: Path, data: bytes, flags: int) -> NDArray[Any]:

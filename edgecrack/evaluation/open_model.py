@@ -20,6 +20,7 @@ from edgecrack.evaluation.evaluate import Predict
 from edgecrack.evaluation.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol
 from edgecrack.extras import require
+from edgecrack.preprocess import without_nodata
 from edgecrack.runtime.detector import CrackDetector, open_detector
 
 
@@ -110,7 +111,9 @@ def _open_onnx(
     detector = stack.enter_context(open_detector(model))
 
     def predict(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return average_patches(detector.prepare(image), patches, detector.runner.infer)
+        prepared = detector.prepare(image)
+        mean = average_patches(np.asarray(prepared), patches, detector.runner.infer)
+        return without_nodata(mean, prepared)
 
     return OpenModel(predict, spec, _describe(patches))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.preprocess import preprocess
+from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import OVERLAP_PX
 from edgecrack.runtime.live.overload import Effort
@@ -72,13 +72,19 @@ class CrackDetector(ClosesItself):
         return plan_tiles(frame_hw, self._tiling)
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3]."""
-        return preprocess(image, self._runner.spec.preprocess)
+        """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3].
+
+        Masked where the frame shows nothing, as `edgecrack.preprocess.prepare` does it.
+        """
+        return prepare(image, self._runner.spec.preprocess)
 
     def infer(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain crack."""
+        """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain crack.
+
+        It is 0 where the frame shows nothing.
+        """
         plan = self.plan((prepared.shape[0], prepared.shape[1]))
-        return plan.stitch(self._runner.infer(plan.cut(prepared)))
+        return self._infer(plan, prepared)
 
     def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
         """How many tiles an effort inspects in a frame of a size, on average."""
@@ -100,9 +106,15 @@ class CrackDetector(ClosesItself):
         """
         plan = self._plan((prepared.shape[0], prepared.shape[1]), effort)
         if effort.share == 1:
-            return plan.stitch(self._runner.infer(plan.cut(prepared))), 1.0
+            return self._infer(plan, prepared), 1.0
         only = plan.share(effort.share, turn)
-        return plan.stitch_some(self._runner.infer(plan.cut(prepared, only)), only)
+        tiles = plan.cut(np.asarray(prepared), only)
+        probability, inspected_ratio = plan.stitch_some(self._runner.infer(tiles), only)
+        return without_nodata(probability, prepared), inspected_ratio
+
+    def _infer(self, plan: TilePlan, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        probability = plan.stitch(self._runner.infer(plan.cut(np.asarray(prepared))))
+        return without_nodata(probability, prepared)
 
     def _plan(self, frame_hw: tuple[int, int], effort: Effort) -> TilePlan:
         if effort.overlap_px is None:

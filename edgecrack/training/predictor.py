@@ -20,7 +20,7 @@ from torch import Tensor
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation.patch_grid import PatchGrid, PatchStride, plan_patches
-from edgecrack.preprocess import preprocess
+from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.runner import check_runnable
 from edgecrack.runtime.tiling import TilingConfig
@@ -93,8 +93,8 @@ class CheckpointNetwork:
         return probability[:, 1]
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3]."""
-        return preprocess(image, self.spec.preprocess)
+        """Network input uint8 [H, W] from a BGR frame, masked where that shows nothing."""
+        return prepare(image, self.spec.preprocess)
 
     def upload(self, tiles: NDArray[np.uint8]) -> Tensor:
         """The same values on the network's device."""
@@ -124,10 +124,11 @@ class CheckpointPredictor:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] BGR -> uint8 [H, W], 255 = certain crack."""
-        prepared = self._network.upload(self._network.prepare(image))[None, None]
+        prepared = self._network.prepare(image)
         with self._network.running():
-            probability = predict_image(self._network.network, prepared)
-        return np.asarray(probability.cpu().numpy(), dtype=np.uint8)
+            uploaded = self._network.upload(prepared)[None, None]
+            probability = predict_image(self._network.network, uploaded)
+        return without_nodata(np.array(probability.cpu().numpy(), dtype=np.uint8), prepared)
 
 
 class PatchPredictor:
@@ -150,10 +151,10 @@ class PatchPredictor:
         prepared = self._network.prepare(image)
         grid = plan_patches((prepared.shape[0], prepared.shape[1]), self._config)
         with self._network.running():
-            mean = self._mean(grid, self._network.upload(grid.pad(prepared)))
+            mean = self._mean(grid, self._network.upload(grid.pad(np.asarray(prepared))))
         height, width = grid.frame_hw
         levels = mean[:height, :width].mul(255.0).round().to(torch.uint8)
-        return np.asarray(levels.cpu().numpy(), dtype=np.uint8)
+        return without_nodata(np.array(levels.cpu().numpy(), dtype=np.uint8), prepared)
 
     def _mean(self, grid: PatchGrid, padded: Tensor) -> Tensor:
         """float64 [H, W] of the padded size, 0 to 1."""

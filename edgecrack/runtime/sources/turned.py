@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from edgecrack.nodata import masked_pixels, with_mask
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.source import Source
@@ -63,8 +65,15 @@ class TurnedSource(ClosesItself):
         frame = self._source.read()
         if frame is None:
             return None
-        image = np.asarray(cv2.flip(frame.image, self._code), dtype=np.uint8)
-        return replace(frame, image=image, jpeg=None)
+        return replace(frame, image=self._flipped(frame.image), jpeg=None)
+
+    def _flipped(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        flipped = np.asarray(cv2.flip(image, self._code), dtype=np.uint8)
+        hidden = masked_pixels(image)  # which OpenCV drops
+        if hidden is None:
+            return flipped
+        turned = cv2.flip(hidden.astype(np.uint8), self._code)
+        return with_mask(flipped, np.asarray(turned, dtype=np.bool_))
 
     def close(self) -> None:
         """Close the source."""

@@ -1,0 +1,227 @@
+"""Which part of a frame shows nothing: the margins of an orthophoto, the bars of a letterbox.
+
+Such a part is one constant gray level that touches the frame's border and ends abruptly. It says
+nothing of the wall, but it moves every statistic of the frame, and its edge looks like a crack.
+Knows gray levels only, nothing of files or models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+# A level must hold still for so many pixels along the border; texture and noise never do.
+_RUN_PX = 16
+# ... and for this share of the border's half length in all, of which some at a corner or over a
+# quarter of a side: a wide crack, black throughout, may cross the border anywhere else.
+_BORDER_SHARE = 1 / 16
+_SIDE_SHARE = 1 / 4
+_MAX_LEVELS = 3
+# Thinner than this is a line or a crushed crack, unless it lies along the border.
+_THICK_PX = 7
+# Just beyond its edge the frame differs by so many levels. A vignette or a shadow fades instead.
+_EDGE_LEVELS = 6
+# Lossy formats leave waves in the blocks along an edge, so far and so high; beyond them the frame
+# must differ by more, since a fading shadow has such levels, too.
+_WAVE_PX = 8
+_WAVE_LEVELS = 16
+_LOSSY_EDGE_LEVELS = 32
+# What lies in it and is long and thin may be a crack in an overexposed wall and stays, with so
+# much of its surroundings; what is smaller is a stuck pixel or the like and goes.
+_LONG_PX = 32
+_KEPT_PX = 16
+_SMALLEST_FRAME_PX = 32
+
+
+def with_mask(image: NDArray[_Scalar], hidden: NDArray[np.bool_]) -> NDArray[_Scalar]:
+    """The image as a masked array that hides these pixels in every channel.
+
+    Args:
+        image: [H, W] or [H, W, C].
+        hidden: bool [H, W].
+    """
+    mask = hidden if image.ndim == 2 else np.broadcast_to(hidden[..., None], image.shape)
+    return np.ma.MaskedArray(image, mask)
+
+
+def masked_pixels(image: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where any channel of an image is masked, bool [H, W]; None where nothing is.
+
+    Args:
+        image: [H, W] or [H, W, C], plain or a masked array.
+    """
+    if not isinstance(image, np.ma.MaskedArray):
+        return None
+    mask = np.ma.getmaskarray(image)
+    hidden = np.asarray(mask if mask.ndim == 2 else mask.any(axis=2), dtype=np.bool_)
+    return hidden if hidden.any() else None
+
+
+def find_nodata(gray: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Find the parts of a frame that show nothing.
+
+    Args:
+        gray: uint8 [H, W].
+
+    Returns:
+        bool [H, W], True where the frame shows nothing; None where it shows something
+        everywhere, or nowhere.
+    """
+    found = np.zeros(gray.shape, dtype=np.uint8)
+    for level in _margin_levels(gray):
+        margin = _margin(gray, level)
+        away = np.asarray(cv2.absdiff(gray, np.full_like(gray, level)), dtype=np.uint8)
+        whole = _up_to_its_edge(margin, away)
+        if whole is not None:
+            found |= _without_lines(whole)
+    return found.astype(bool) if found.any() and not _is_everything(found) else None
+
+
+def constant_margins(gray: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where one level covers the border, abrupt edge or not; any unsigned type, bool [H, W].
+
+    For statistics alone, which lose nothing by leaving a constant part out.
+    """
+    found = np.zeros(gray.shape, dtype=np.uint8)
+    for level in _margin_levels(gray):
+        found |= _margin(gray, level)
+    return found.astype(bool)
+
+
+def with_edge(nodata: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Two pixels more along the edge, which a rotation mixes from both sides; bool [H, W]."""
+    return _grown(nodata.astype(np.uint8), 5).astype(bool)
+
+
+def fill_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Mirror what a frame shows into where it shows nothing.
+
+    So neither local statistics nor the network sees an edge there.
+
+    Args:
+        gray: uint8 [H, W].
+        nodata: bool [H, W]; where it is True everywhere, there is nothing to be mirrored.
+
+    Returns:
+        uint8 [H, W], a new array.
+    """
+    hidden = nodata.astype(np.uint8)
+    if hidden.all():
+        return gray.copy()
+    _, nearest = cv2.distanceTransformWithLabels(
+        hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Labels number the visible pixels; this is where each of them lies.
+    visible = np.flatnonzero(hidden == 0)
+    place_of = np.zeros(int(nearest.max()) + 1, dtype=np.intp)
+    place_of[nearest.ravel()[visible]] = visible
+    y, x = np.nonzero(hidden)
+    edge_y, edge_x = np.divmod(place_of[nearest[y, x]], gray.shape[1])
+    from_y = np.clip(2 * edge_y - y, 0, gray.shape[0] - 1)
+    from_x = np.clip(2 * edge_x - x, 0, gray.shape[1] - 1)
+    is_hidden = hidden[from_y, from_x] > 0
+    filled = gray.copy()
+    filled[y, x] = gray[np.where(is_hidden, edge_y, from_y), np.where(is_hidden, edge_x, from_x)]
+    return filled
+
+
+def _margin_levels(gray: NDArray[Any]) -> list[int]:
+    """The levels that may be nodata, by a look at the border alone."""
+    height, width = gray.shape
+    if min(height, width) < _SMALLEST_FRAME_PX:
+        return []
+    lengths: Counter[int] = Counter()
+    anchored = set()
+    for line in (gray[0], gray[-1], gray[:, 0], gray[:, -1]):
+        bounds = np.concatenate([[0], np.flatnonzero(line[1:] != line[:-1]) + 1, [len(line)]])
+        sizes = np.diff(bounds)
+        for run in np.flatnonzero(sizes >= _RUN_PX):
+            level = int(line[bounds[run]])
+            lengths[level] += int(sizes[run])
+            at_corner = run == 0 or run == len(sizes) - 1
+            if at_corner or sizes[run] >= _SIDE_SHARE * len(line):
+                anchored.add(level)
+    needed = _BORDER_SHARE * (height + width)
+    common = lengths.most_common(_MAX_LEVELS)
+    return [level for level, length in common if length >= needed and level in anchored]
+
+
+def _margin(gray: NDArray[Any], level: int) -> NDArray[np.uint8]:
+    """1 where the frame has exactly this level, in one thick piece with what lies outside."""
+    equal = np.pad((gray == level).astype(np.uint8), _THICK_PX, constant_values=1)
+    thick = _reached_from_outside(_opened(equal, _THICK_PX))
+    # Opening rounds corners off; what it took from an edge comes back.
+    whole = _inner(_reached_from_outside(_grown(thick, _THICK_PX) & equal))
+    return _long_pieces(whole, _RUN_PX)  # single pixels of that level lie along any border
+
+
+def _reached_from_outside(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The piece of a mask that its outermost corner belongs to."""
+    cv2.floodFill(padded, None, (0, 0), 2)
+    return np.asarray(padded == 2, dtype=np.uint8)
+
+
+def _up_to_its_edge(margin: NDArray[np.uint8], away: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The margin with what a lossy format made of its edge; None where it fades instead.
+
+    Args:
+        margin: where the frame has exactly one level.
+        away: by how many levels each pixel differs from that.
+    """
+    waves = _grown(margin, 2 * _WAVE_PX + 1) & (away <= _WAVE_LEVELS).astype(np.uint8)
+    whole = margin | waves
+    near, beyond = _median_just_outside(margin, away), _median_just_outside(whole, away)
+    if near < beyond / 2 and beyond >= _LOSSY_EDGE_LEVELS:
+        return whole
+    return margin if near >= _EDGE_LEVELS else None
+
+
+def _median_just_outside(mask: NDArray[np.uint8], away: NDArray[np.uint8]) -> float:
+    outside = _grown(mask, 5) > mask
+    return float(np.median(away[outside])) if outside.any() else 0.0
+
+
+def _without_lines(margin: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The margin without long thin lines in it and their surroundings, but with all specks."""
+    visible = 1 - margin
+    broad = _inner(_opened(np.pad(visible, _THICK_PX, mode="edge"), _THICK_PX + 2))
+    lines = _long_pieces(visible & (1 - broad), _LONG_PX)
+    if lines.any():
+        visible |= _grown(lines, 2 * _KEPT_PX + 1)
+    return 1 - _long_pieces(visible, _LONG_PX)
+
+
+def _long_pieces(mask: NDArray[np.uint8], length_px: int) -> NDArray[np.uint8]:
+    """The connected pieces of a mask that are so long in one direction."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    sides = np.asarray(stats)[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    is_long = sides.max(axis=1) >= length_px
+    is_long[0] = False  # the background
+    return np.asarray(is_long[labels], dtype=np.uint8)
+
+
+def _is_everything(found: NDArray[np.uint8]) -> bool:
+    """Whether no part of the frame is left that could show anything."""
+    return not cv2.erode(1 - found, _box(_THICK_PX + 2)).any()
+
+
+def _box(side_px: int) -> NDArray[np.uint8]:
+    return np.ones((side_px, side_px), dtype=np.uint8)
+
+
+def _grown(mask: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.dilate(mask, _box(side_px)), dtype=np.uint8)
+
+
+def _opened(mask: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, _box(side_px)), dtype=np.uint8)
+
+
+def _inner(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return padded[_THICK_PX:-_THICK_PX, _THICK_PX:-_THICK_PX]
