@@ -38,7 +38,6 @@ from edgecrack.yardstick.manifest import open_yardstick  # noqa: E402
 VARIANTS: dict[str, list[str]] = {
     "stretch, CLAHE and gamma": ["preprocess.clahe_clip=2.0", "preprocess.gamma=1.2"],
     "stretch alone": ["preprocess.clahe_clip=0", "preprocess.gamma=1.0"],
-    "stretch and gamma": ["preprocess.clahe_clip=0", "preprocess.gamma=1.2"],
 }
 
 
