@@ -19,6 +19,7 @@ from edgecrack.data.reading import read_image
 from edgecrack.data.synthetic import WallConfig, generate_wall
 from edgecrack.data.synthetic.noise import ByteArray
 from edgecrack.errors import ConfigError, DataError
+from edgecrack.yardstick.quilting import quilt
 
 SurfaceName = Literal["concrete", "drone", "vehicle", "asphalt", "masonry"]
 SURFACE_NAMES: tuple[SurfaceName, ...] = get_args(SurfaceName)
@@ -82,8 +83,8 @@ def clean_surfaces(
     """Clean pictures of one surface.
 
     Photos take turns: none comes a second time before each came once. A picture is a part of
-    its crop at a random place, mirrored at random; where it is larger than the crop, the crop
-    is continued by its reflection.
+    its crop at a random place, mirrored at random; where it is larger than the crop, it is
+    quilted from parts of it.
 
     Args:
         data: the data folder; not read for masonry, which is generated.
@@ -128,7 +129,7 @@ def _brickwork(size_px: int, number: int, rng: np.random.Generator) -> CleanSurf
 def _picture(
     data: Path, surface: str, crop: Crop, size_px: int, number: int, rng: np.random.Generator
 ) -> CleanSurface:
-    """A part of a crop, or the crop continued, as large as was asked."""
+    """A part of a crop, or what is quilted from its parts, as large as was asked."""
     x, y, width, height = crop.box
     photo = read_image(data / crop.file)
     part = photo[y : y + height, x : x + width]
@@ -141,18 +142,10 @@ def _picture(
     part = part[:, ::-1] if rng.random() < 0.5 else part
     if surface != "vehicle" and rng.random() < 0.5:  # A vehicle's road has a near end, below.
         part = part[::-1]
-    rows, columns = (_taken(side, size_px, rng) for side in (height, width))
-    image = np.ascontiguousarray(part[rows][:, columns])
+    if size_px > min(height, width):
+        image = quilt(part, size_px, rng, keep_rows=surface == "vehicle")
+    else:
+        top, left = rng.integers(0, [height - size_px + 1, width - size_px + 1]).tolist()
+        image = np.ascontiguousarray(part[top : top + size_px, left : left + size_px])
     name = f"{surface}-{number:04d}-{Path(crop.file).stem}"
     return CleanSurface(name, crop.photo, (crop.file,), image)
-
-
-def _taken(side_px: int, size_px: int, rng: np.random.Generator) -> list[int]:
-    """Which rows or columns of a crop make up a picture: a run of them, reflected at its ends."""
-    first = int(rng.integers(0, side_px - size_px + 1)) if size_px < side_px else 0
-    if size_px > side_px:
-        first = -int(rng.integers(0, size_px - side_px + 1))
-    period = 2 * (side_px - 1)
-    at = np.abs(np.arange(first, first + size_px)) % period
-    taken: list[int] = np.minimum(at, period - at).tolist()
-    return taken
