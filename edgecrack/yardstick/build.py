@@ -55,6 +55,7 @@ _POINT_STEP = 3  # every third point of a centre line is kept
 _TILES = Path("concrete_tiles/positive")
 _DRONE = Path("uav315")
 _DRONE_SPLIT = "val"
+_UNFINISHED = ".edgecrack-yardstick"  # so that what a killed build left is known as ours
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,16 @@ def build_yardstick(
         "walls": config.walls,
     }
     write_manifest(config.out, items, config.blur_px, about)
+    (config.out / _UNFINISHED).unlink()
     return open_yardstick(config.out)
 
 
 def _clear(folder: Path) -> None:
     """Make room for a yardstick; what is no earlier one is never touched."""
     parts = [folder / name for name in ("images", "masks")]
-    if (folder / MANIFEST).exists():
-        (folder / MANIFEST).unlink()
+    if (folder / MANIFEST).exists() or (folder / _UNFINISHED).exists():
+        (folder / _UNFINISHED).touch()
+        (folder / MANIFEST).unlink(missing_ok=True)
         for part in parts:
             shutil.rmtree(part, ignore_errors=True)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -148,6 +151,7 @@ def _clear(folder: Path) -> None:
         )
     for part in parts:
         make_folder(part)
+    (folder / _UNFINISHED).touch()
 
 
 def _write(folder: Path, picture: _Picture) -> Item:
