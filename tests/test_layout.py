@@ -25,6 +25,7 @@ LINKS = ("export", "runtime", "calibration", "cli.py")
 
 # What a robot does not have, or must not load before it is asked to.
 HEAVY = ("torch", "lightning", "safetensors", "matplotlib", "scipy", "onnx", "tensorrt")
+FOREIGN_TO_ROBOTS = {*HEAVY, "tensorrt_rtx", "pycuda", "cuda"}
 
 
 def project_table() -> dict[str, Any]:
@@ -87,9 +88,14 @@ def test_importing_the_package_loads_no_array_library() -> None:
     assert not loaded & {*HEAVY, "cv2", "numpy", "onnxruntime"}
 
 
+def test_all_that_a_robot_imports_loads_nothing_heavy() -> None:
+    assert not modules_loaded_by("edgecrack.cli", *runtime_modules()) & FOREIGN_TO_ROBOTS
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["edgecrack.cli", *runtime_modules()])
-def test_what_a_robot_imports_loads_nothing_heavy(module: str) -> None:
-    assert not modules_loaded_by(module) & {*HEAVY, "tensorrt_rtx", "pycuda", "cuda"}
+def test_each_module_can_be_imported_first_and_loads_nothing_heavy(module: str) -> None:
+    assert not modules_loaded_by(module) & FOREIGN_TO_ROBOTS
 
 
 def test_every_public_name_resolves() -> None:

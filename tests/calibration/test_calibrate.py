@@ -81,6 +81,7 @@ def files_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_as_good_in_int8(bundled: Made) -> None:
     """Nearly all of it: what was kept may be a few layers, never most of the work."""
     done = bundled.done
@@ -93,6 +94,7 @@ def test_the_bundled_model_is_as_good_in_int8(bundled: Made) -> None:
     assert 0 < done.accuracy.largest_difference <= 255
 
 
+@pytest.mark.slow
 def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) -> None:
     parent = read_verified_spec(BUNDLED_MODEL)
     spec = read_verified_spec(bundled.target)
@@ -135,6 +137,7 @@ def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) ->
         assert Scored.from_mapping(entry).name == name
 
 
+@pytest.mark.slow
 def test_the_file_runs_and_finds_what_the_fp32_file_finds(bundled: Made) -> None:
     spec = read_verified_spec(BUNDLED_MODEL)
     wall = generate_wall(WallConfig(77, spec.tile_hw, "concrete", 2, 0))
@@ -151,6 +154,7 @@ def test_the_file_runs_and_finds_what_the_fp32_file_finds(bundled: Made) -> None
     assert bundled.target.stat().st_size < BUNDLED_MODEL.stat().st_size
 
 
+@pytest.mark.slow
 def test_every_stage_is_told_of_and_comes_to_its_end(bundled: Made) -> None:
     names = [name for name, _, _ in bundled.stages]
     assert names[0] == "sampling tiles"
@@ -162,6 +166,7 @@ def test_every_stage_is_told_of_and_comes_to_its_end(bundled: Made) -> None:
     assert all(0 <= done <= total for _, done, total in bundled.stages)
 
 
+@pytest.mark.slow
 def test_what_is_printed_has_the_scores_the_data_and_the_next_step(bundled: Made) -> None:
     text = calibration_text(bundled.done, bundled.target)
     for words in (

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from edgecrack.errors import (
     ModelFileError,
     OutputError,
 )
+from edgecrack.export import scoring
 from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
 from edgecrack.export.engine_config import EngineConfig
@@ -39,6 +41,8 @@ from edgecrack.export.graph_file import read_graph
 from edgecrack.runtime import cuda_memory, preflight
 from edgecrack.runtime import runner as runner_module
 from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+from tests.calibration.small import save_model, small_graph
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -60,44 +64,75 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
+
+
+# Few tiles for a test's sake.
+FEW = SamplerConfig(tiles=64, held_out=16)
+
+
+def make_walls(folder: Path, hw: tuple[int, int]) -> Path:
+    """A labelled dataset of generated walls: 16 for the ranges, 6 to judge by."""
+    fractions = {"train": 16 / 23, "val": 6 / 23, "test": 1 / 23}
+    write_dataset(folder / "walls", 23, hw, seed=50, split_fractions=fractions)
+    return folder / "walls"
 
 
 @pytest.fixture(scope="session")
 def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A labelled dataset of generated walls: 16 for the ranges, 6 to judge by."""
-    folder = tmp_path_factory.mktemp("walls") / "walls"
-    fractions = {"train": 16 / 23, "val": 6 / 23, "test": 1 / 23}
-    write_dataset(folder, 23, (512, 512), seed=50, split_fractions=fractions)
-    return folder
+    return make_walls(tmp_path_factory.mktemp("walls"), (96, 160))
 
 
 @pytest.fixture(scope="session")
-def calibration(walls: Path) -> CalibrationConfig:
-    # Few tiles for a test's sake, hence the wide gate; calibrate's own tests narrow it.
-    return CalibrationConfig(walls, gate=Gate(3.0), sampler=SamplerConfig(tiles=64, held_out=16))
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    return save_model(small_graph(), tmp_path_factory.mktemp("small") / "small.onnx")
 
 
-@pytest.fixture(scope="session")
-def int8(
-    tmp_path_factory: pytest.TempPathFactory, calibration: CalibrationConfig
-) -> tuple[BuildReport, list[str]]:
+def build_int8(model: Path, folder: Path, data: CalibrationConfig) -> tuple[BuildReport, list[str]]:
     need_rtx()
     stages: list[str] = []
-    output = tmp_path_factory.mktemp("int8") / "robot.engine"
     report = build(
-        BUNDLED_MODEL,
-        output,
-        config("int8", calibration=calibration),
+        model,
+        folder / "robot.engine",
+        config("int8", calibration=data),
         lambda stage, done, total: stages.append(stage),
     )
     return report, stages
 
 
-@pytest.mark.parametrize("target", ["sm86", "sm89", "sm120"])
+@pytest.fixture(scope="session")
+def int8(
+    small_model: Path, walls: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[BuildReport, list[str]]:
+    """A random network, of which any INT8 file will do."""
+    data = CalibrationConfig(walls, gate=Gate(100), sampler=FEW)
+    return build_int8(small_model, tmp_path_factory.mktemp("int8"), data)
+
+
+@pytest.fixture
+def wall_count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """How many generated walls models are scored on."""
+    scoring._walls.cache_clear()
+    monkeypatch.setattr(scoring, "WALLS", request.param)
+    yield request.param
+    scoring._walls.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("target", "wall_count"),
+    [
+        ("sm86", 4),
+        ("sm89", 4),
+        ("sm120", 4),
+        pytest.param("sm86", scoring.WALLS, marks=pytest.mark.slow),
+    ],
+    indirect=["wall_count"],
+)
 def test_the_command_builds_a_real_engine(
     target: str,
+    wall_count: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -124,7 +159,7 @@ def test_the_command_builds_a_real_engine(
     for pattern in (
         r"FP32 +\d\d\.\d\d +\d\d\.\d\d +\d\d\.\d\d +0/255",
         r"FP16 +\d\d\.\d\d +\d\d\.\d\d +\d\d\.\d\d +\d+/255",
-        "measured on: 48 generated walls",
+        f"measured on: {wall_count} generated walls",
         rf"for +SM{target[2:]}; tensorrt_rtx",
         r"built in +\d+\.\d s",
         rf"sidecar +{re.escape(str(output))}\.json",
@@ -134,6 +169,7 @@ def test_the_command_builds_a_real_engine(
     assert "scoring" in done.err  # the stages, for there is no terminal to draw a bar on
 
 
+@pytest.mark.slow
 def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
     need_rtx()
     output = tmp_path / "robot.engine"
@@ -147,8 +183,22 @@ def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
     assert rows["fp16"]["largest_difference"] <= 16
 
 
+@pytest.mark.slow
+def test_the_bundled_model_goes_through_calibration_and_gate(tmp_path: Path) -> None:
+    # Few tiles, hence the wide gate; calibrate's own tests narrow it.
+    data = CalibrationConfig(make_walls(tmp_path, (512, 512)), gate=Gate(3.0), sampler=FEW)
+    report, stages = build_int8(BUNDLED_MODEL, tmp_path, data)
+    fp32, quantized = (item.accuracy for item in report.scores)
+    assert fp32.ods - quantized.ods <= 3.0
+    assert fp32.thin_recall - quantized.thin_recall <= 3.0
+    check_int8(report, stages)
+
+
 def test_int8_goes_through_calibration_and_gate(int8: tuple[BuildReport, list[str]]) -> None:
-    report, stages = int8
+    check_int8(*int8)
+
+
+def check_int8(report: BuildReport, stages: list[str]) -> None:
     spec = report.engine.spec
     assert spec.precision == "int8"
     assert [path.name for path in report.written] == ["robot.int8.onnx", "robot.engine"]
@@ -161,9 +211,6 @@ def test_int8_goes_through_calibration_and_gate(int8: tuple[BuildReport, list[st
     assert "FLOAT" not in counts
     names = [item.name for item in report.scores]
     assert names == ["fp32", "int8"]
-    fp32, quantized = (item.accuracy for item in report.scores)
-    assert fp32.ods - quantized.ods <= 3.0
-    assert fp32.thin_recall - quantized.thin_recall <= 3.0
     for stage in ("sampling tiles", "collecting ranges", "scoring"):
         assert stage in stages
     text = report_text(report)
@@ -225,7 +272,7 @@ def test_a_robot_without_torch_and_onnx_builds_from_a_finished_file(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert read_verified_spec(output).precision == "int8"
@@ -366,19 +413,19 @@ class TestRefusals:
             build(int8[0].engine.path, tmp_path / "robot.engine", config())
 
     def test_a_gate_that_nothing_passes_leaves_no_engine(
-        self, walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, small_model: Path, walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         need_rtx()
-        bundled = read_verified_spec(BUNDLED_MODEL)
+        spec = read_verified_spec(small_model)
 
         class Shut(Gate):
             def excess(self, reference: Any, candidate: Any) -> float:
                 return 1.0
 
         # Three layers, so that the search for a mix that passes is soon at its end.
-        layers = quantize.quantizable_layers(read_graph(BUNDLED_MODEL, bundled, "fp32"))[1:4]
+        layers = quantize.quantizable_layers(read_graph(small_model, spec, "fp32"))[1:4]
         monkeypatch.setattr(quantize, "quantizable_layers", lambda model: layers)
-        shut = CalibrationConfig(walls, gate=Shut(), sampler=SamplerConfig(64, 16))
+        shut = CalibrationConfig(walls, gate=Shut(), sampler=FEW)
         with pytest.raises(AccuracyError):
-            build(BUNDLED_MODEL, tmp_path / "robot.engine", config("int8", calibration=shut))
+            build(small_model, tmp_path / "robot.engine", config("int8", calibration=shut))
         assert list(tmp_path.iterdir()) == []

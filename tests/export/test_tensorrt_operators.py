@@ -52,9 +52,14 @@ CASES = [(pooling, precision) for pooling in POOLINGS for precision in PRECISION
 each_graph = pytest.mark.parametrize(("pooling", "precision"), CASES)
 
 
+@lru_cache(maxsize=len(POOLINGS))
+def exported(pooling: Pooling) -> onnx.ModelProto:
+    return build_onnx(lively_network(pooling), ExportConfig((32, 48)))
+
+
 @lru_cache(maxsize=len(CASES))
 def graph_of(pooling: Pooling, precision: str) -> onnx.ModelProto:
-    model = build_onnx(lively_network(pooling), ExportConfig((32, 48)))
+    model = copy.deepcopy(exported(pooling))
     if precision == "fp16":
         return to_half(model)
     if precision == "int8":

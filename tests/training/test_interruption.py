@@ -30,6 +30,7 @@ from tests.training.runs import (
     training_state_of,
     weights_of,
 )
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -65,7 +66,7 @@ def killed(walls: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     assert program.returncode == 0, program.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,13 +81,19 @@ def test_a_camera_that_never_comes_is_an_error_at_once_without_wait(tmp_path: Pa
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run of one frame leaves."""
+    out = tmp_path_factory.mktemp("results") / "out"
+    done = run("--source", "demo", "--max-frames", 1, "--save", "jsonl", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 class TestEarlierResults:
     @pytest.fixture
-    def earlier(self, tmp_path: Path) -> Path:
-        out = tmp_path / "out"
-        done = run("--source", "demo", "--max-frames", 1, "--save", "jsonl", "--out", out)
-        assert done.returncode == 0, done.stderr
-        return out
+    def earlier(self, results: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(results, tmp_path / "out"))
 
     @pytest.mark.parametrize(
         ("words", "code"),

@@ -272,7 +272,14 @@ def assert_only_what_was_written(whole: Messages, found: Messages) -> None:
     assert not Counter(found) - Counter(whole)
 
 
-@pytest.mark.parametrize("compression", [*CompressionType])
+@pytest.mark.parametrize(
+    "compression",
+    [
+        pytest.param(CompressionType.NONE, marks=pytest.mark.slow),
+        CompressionType.LZ4,
+        pytest.param(CompressionType.ZSTD, marks=pytest.mark.slow),
+    ],
+)
 def test_cut_at_every_byte(tmp_path: Path, compression: CompressionType) -> None:
     """No cut makes it raise anything but its own errors or invent a message."""
     data = foreign(compression, messages=6)
