@@ -17,6 +17,7 @@ from edgecrack.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgecrack.calibration.config import CalibrationConfig
+    from edgecrack.calibration.gate import Gate
 
 _input, _results, _accuracy = map(heading, ("Input", "Results", "Accuracy"))
 _engine = heading("Engine")
@@ -26,12 +27,17 @@ MethodOption = Annotated[
     str, _accuracy("NAME", "How INT8 ranges are chosen: entropy, percentile, minmax or mse.")
 ]
 MaxDropOption = Annotated[
-    float,
+    float | None,
     _accuracy(
         "POINTS",
-        "Most that INT8 may lose of ODS, and of recall on thin cracks; a file that loses more "
-        "is not written.",
+        "Most that INT8 may lose of each score, at the upper end of what the images leave open; "
+        f"default: {defaults.MAX_DROP:g}, without labels {defaults.MAX_DISAGREEMENT:g} of the "
+        f"agreement with FP32 and {defaults.MAX_THIN_DISAGREEMENT:g} of its thin cracks.",
     ),
+]
+MaxFlaggedOption = Annotated[
+    float,
+    _accuracy("PERCENT", "Most that INT8 may flag beyond FP32 of the area that is free of cracks."),
 ]
 TilesOption = Annotated[int, _accuracy("COUNT", "Tiles that set the ranges, 64 or more.")]
 HeldOutOption = Annotated[int, _accuracy("COUNT", "Tiles that judge the result, 16 or more.")]
@@ -124,7 +130,8 @@ def calibrate(
     ],
     output: OutputOption,
     method: MethodOption = defaults.METHOD,
-    max_drop: MaxDropOption = defaults.MAX_DROP,
+    max_drop: MaxDropOption = None,
+    max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
     tiles: TilesOption = defaults.TILES,
     held_out: HeldOutOption = defaults.HELD_OUT_TILES,
     seed: SeedOption = 0,
@@ -132,16 +139,17 @@ def calibrate(
 ) -> None:
     """Quantize a model to INT8, and write it only if it stays accurate.
 
-    Layers that INT8 harms most stay in FP16, as few as the allowed drop asks for. Without labels
-    the FP32 model's own result counts as the truth.
+    Layers that INT8 harms most stay in FP16, as few as the allowed drop asks for. With labels INT8
+    may lose little by them; without, it may differ little from what the FP32 model finds.
     """
     require_extra("calibration")
     from edgecrack.calibration.calibrate import calibrate as run
+    from edgecrack.calibration.gate import Gate
     from edgecrack.calibration.summary import calibration_dict, calibration_text
     from edgecrack.files import make_folder
     from edgecrack.progress import StageBar
 
-    config = _calibration(data, method, max_drop, tiles, held_out, seed)
+    config = _calibration(data, method, Gate(max_drop, max_flagged), tiles, held_out, seed)
     make_folder(output.parent)
     with StageBar(sys.stderr) as bar:
         done = run(model, output, config, bar.show)
@@ -173,7 +181,8 @@ def build_engine(
         _input("PATH", "Dataset, folder of images, or video: sets INT8's ranges, scores FP16."),
     ] = None,
     method: MethodOption = defaults.METHOD,
-    max_drop: MaxDropOption = defaults.MAX_DROP,
+    max_drop: MaxDropOption = None,
+    max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
     tiles: TilesOption = defaults.TILES,
     held_out: HeldOutOption = defaults.HELD_OUT_TILES,
     seed: SeedOption = 0,
@@ -221,6 +230,7 @@ def build_engine(
     From a checkpoint or an ONNX file: exports, changes the precision or calibrates, builds, and
     compares with FP32. The ONNX file that the engine was built from is kept beside it.
     """
+    from edgecrack.calibration.gate import Gate
     from edgecrack.export.build import BuildConfig, build
     from edgecrack.export.build_report import report_text
     from edgecrack.export.engine_config import EngineConfig
@@ -241,7 +251,9 @@ def build_engine(
         optimization_level=optimization_level,
     )
     # Made in any case, so that a value which nobody can use is refused without data, too.
-    calibration = _calibration(calibration_data or Path(), method, max_drop, tiles, held_out, seed)
+    calibration = _calibration(
+        calibration_data or Path(), method, Gate(max_drop, max_flagged), tiles, held_out, seed
+    )
     config = BuildConfig(
         precision,
         calibration if calibration_data is not None else None,
@@ -258,16 +270,13 @@ def build_engine(
 
 
 def _calibration(
-    data: Path, method: str, max_drop: float, tiles: int, held_out: int, seed: int
+    data: Path, method: str, gate: Gate, tiles: int, held_out: int, seed: int
 ) -> CalibrationConfig:
     from edgecrack.calibration.config import CalibrationConfig
-    from edgecrack.calibration.gate import Gate
     from edgecrack.calibration.ranges import parse_method
     from edgecrack.calibration.sampler import SamplerConfig
 
-    return CalibrationConfig(
-        data, parse_method(method), Gate(max_drop), SamplerConfig(tiles, held_out, seed)
-    )
+    return CalibrationConfig(data, parse_method(method), gate, SamplerConfig(tiles, held_out, seed))
 
 
 def _batches(text: str | None) -> tuple[int, int, int] | None:

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
 from edgecrack.calibration import quantize as quantizer
-from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
+from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.frames import CalibrationFrames, open_frames
+from edgecrack.calibration.gate import Kind, Verdict, refusal
 from edgecrack.calibration.graph_run import GraphRun
+from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
 from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
@@ -44,8 +47,9 @@ class Calibration:
 
     Attributes:
         spec: the description in the sidecar.
-        reference: scores of the FP32 file on the held-out tiles.
+        reference: scores of the FP32 file on the tiles of the verdict.
         accuracy: scores of the INT8 file on the same tiles.
+        verdict: the gate's; where layers were chosen, on tiles that the choice never saw.
         kept: layers that stay in FP16, the most costly first.
         layers: number of layers that could be INT8.
         int8_share: share of the multiplications that INT8 layers do, 0 to 1.
@@ -54,6 +58,7 @@ class Calibration:
     spec: ModelSpec
     reference: Accuracy
     accuracy: Accuracy
+    verdict: Verdict
     kept: tuple[str, ...]
     layers: int
     int8_share: float
@@ -76,7 +81,7 @@ def calibrate(
     Raises:
         ModelFileError: the model is missing, damaged or not FP32.
         ConfigError: the target is the model itself.
-        DataError: the data cannot be read, are too few, or hold no crack.
+        DataError: the data cannot be read, are too few, hold no crack, or cannot judge.
         ExportError: a value of the network is infinite or not a number.
         AccuracyError: no choice of layers passes the gate; nothing is written.
         OutputError: the file cannot be written.
@@ -87,31 +92,34 @@ def calibrate(
     open_runner(model).close()  # says in one sentence what else is wrong with a graph
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
-    tiles, held_out = _sample(frames, config.sampler, spec, float_run, progress)
-    search = _Search(graph, spec, config, tiles, held_out, float_run)
-    choice, costs = search.run(progress)
-    tried = f"{choice.tried} of {len(costs) or choice.tried} mixes tried, {config.method} ranges"
-    config.gate.require(search.reference, choice.accuracy, tried)
+    tiles, drawn = _sample(frames, config.sampler, spec, float_run, progress)
+    kind: Kind = "labels" if frames.labelled else "agreement"
+    held_out = HeldOut(frames.name, kind, drawn, float_run(drawn.pixels), spec.threshold)
+    held_out.require_judgeable()
+    search = _Search(graph, spec, config, tiles, float_run)
+    found = search.run(held_out, progress)
     layers = quantizer.quantizable_layers(graph)
     work = quantizer.layer_work(graph)
-    quantized = set(layers) - set(choice.kept)
+    quantized = set(layers) - set(found.kept)
     share = sum(work[name] for name in quantized) / sum(work.values())
+    reference = found.judged_on.accuracy(found.judged_on.expected)
+    accuracy = found.judged_on.accuracy(found.output)
     written = write_model(
         target,
-        search.build(choice.kept).SerializeToString(),
+        search.build(found.kept).SerializeToString(),
         dataclasses.replace(
             spec,
             precision="int8",
             parent_sha256=spec.sha256,
             calibration={
-                **_record(config, frames, tiles, held_out, choice, costs),
+                **_record(config, frames, tiles, held_out, found),
                 "int8_layers": len(quantized),
                 "int8_share_of_multiplications": round(share, 4),
             },
-            scores=(*spec.scores, *_scores(frames, search.reference, choice.accuracy)),
+            scores=(*spec.scores, *_scores(found, reference, accuracy)),
         ),
     )
-    return Calibration(written, search.reference, choice.accuracy, choice.kept, len(layers), share)
+    return Calibration(written, reference, accuracy, found.verdict, found.kept, len(layers), share)
 
 
 def _sample(
@@ -132,8 +140,29 @@ def _sample(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A graph that passed, and how it was found.
+
+    Attributes:
+        kept: layers in FP16.
+        judged_on: the tiles of the verdict that counts.
+        output: what the graph gives on them, uint8 [N, H, W].
+        verdict: that verdict.
+        choice: how the layers were chosen, or None where none had to be.
+        costs: of each layer, the greatest first; empty where that was not asked.
+    """
+
+    kept: tuple[str, ...]
+    judged_on: HeldOut
+    output: NDArray[np.uint8]
+    verdict: Verdict
+    choice: Choice | None = None
+    costs: tuple[LayerCost, ...] = ()
+
+
 class _Search:
-    """Quantized graphs of one model, and their scores."""
+    """Quantized graphs of one model, and the gate's verdicts on them."""
 
     def __init__(
         self,
@@ -141,32 +170,29 @@ class _Search:
         spec: ModelSpec,
         config: CalibrationConfig,
         tiles: TileSet,
-        held_out: TileSet,
         float_run: GraphRun,
     ) -> None:
         self._graph, self._spec, self._config = graph, spec, config
-        self._tiles, self._held_out = tiles, held_out
+        self._tiles = tiles
         self._layers = quantizer.quantizable_layers(graph)
-        self._expected = float_run(held_out.pixels)
         self._ranking = tiles.pixels[:_RANKING_TILES]
         self._ranking_expected = float_run(self._ranking).astype(np.float32)
-        self.reference = measure_accuracy(
-            self._expected, held_out.truth, spec.threshold, self._expected
-        )
         self._ranges: dict[str, float] = {}
 
-    def run(self, progress: Progress) -> tuple[Choice, list[LayerCost]]:
-        """Ranges, then all layers in INT8, then as many kept as the gate asks for."""
-        progress("collecting ranges", 0, 1)
-        inputs = sorted(set(quantizer.layer_inputs(self._graph).values()))
-        histograms = collect_histograms(self._graph, inputs, self._tiles.pixels, self._spec.batch)
-        self._ranges = {
-            name: range_of(values, self._config.method) for name, values in histograms.items()
-        }
-        progress("collecting ranges", 1, 1)
-        accuracy = self._judge(())
-        if self._config.gate.passes(self.reference, accuracy):
-            return Choice((), accuracy, True, 1), []
+    def run(self, held_out: HeldOut, progress: Progress) -> _Found:
+        """Ranges, then all layers in INT8, then as many kept as the gate asks for.
+
+        Raises:
+            AccuracyError: nothing passes the gate, or what passed is not confirmed.
+        """
+        self._collect_ranges(progress)
+        output = self._output((), held_out)
+        verdict = self._judge(output, held_out)
+        if verdict.passed:
+            return _Found((), held_out, output, verdict)
+        halves = held_out.halves(self._config.sampler.seed)
+        if halves is None or len(self._layers) < 2:
+            raise refusal(verdict, f"all layers in INT8, {self._method}", choosable=False)
         costs = rank_layers(
             self._layers,
             self._error_alone,
@@ -174,21 +200,45 @@ class _Search:
         )
         choice = fewest_kept(
             costs,
-            lambda kept: self._judge(kept) if kept else accuracy,
-            self.reference,
-            self._config.gate,
+            lambda kept: self._judge(self._output(kept, halves[0]), halves[0]),
             lambda done, total: progress("keeping layers in FP16", done, total),
         )
-        return choice, costs
+        return self._confirmed(choice, costs, halves[1])
+
+    def _confirmed(self, choice: Choice, costs: list[LayerCost], part: HeldOut) -> _Found:
+        """The choice, judged on tiles that it was not made on."""
+        tried = f"{choice.tried} of {len(costs) - 1} mixes with FP16 tried, {self._method}"
+        if not choice.verdict.passed:
+            raise refusal(choice.verdict, tried)
+        output = self._output(choice.kept, part)
+        verdict = self._judge(output, part)
+        if not verdict.passed:
+            raise refusal(verdict, tried, confirming=True)
+        return _Found(choice.kept, part, output, verdict, choice, tuple(costs))
 
     def build(self, kept: Collection[str]) -> onnx.ModelProto:
         """The graph with these layers kept in FP16."""
         return quantizer.quantize(self._graph, self._ranges, kept)
 
-    def _judge(self, kept: tuple[str, ...]) -> Accuracy:
+    @property
+    def _method(self) -> str:
+        return f"{self._config.method} ranges"
+
+    def _collect_ranges(self, progress: Progress) -> None:
+        progress("collecting ranges", 0, 1)
+        inputs = sorted(set(quantizer.layer_inputs(self._graph).values()))
+        histograms = collect_histograms(self._graph, inputs, self._tiles.pixels, self._spec.batch)
+        self._ranges = {
+            name: range_of(values, self._config.method) for name, values in histograms.items()
+        }
+        progress("collecting ranges", 1, 1)
+
+    def _output(self, kept: tuple[str, ...], part: HeldOut) -> NDArray[np.uint8]:
         graph = simulate_half(self.build(kept))
-        output = GraphRun(graph, self._spec.batch)(self._held_out.pixels)
-        return measure_accuracy(output, self._held_out.truth, self._spec.threshold, self._expected)
+        return GraphRun(graph, self._spec.batch)(part.tiles.pixels)
+
+    def _judge(self, output: NDArray[np.uint8], part: HeldOut) -> Verdict:
+        return part.judge(self._config.gate, output, self._config.sampler.seed)
 
     def _error_alone(self, layer: str) -> float:
         others = [name for name in self._layers if name != layer]
@@ -201,11 +251,11 @@ def _record(
     config: CalibrationConfig,
     frames: CalibrationFrames,
     tiles: TileSet,
-    held_out: TileSet,
-    choice: Choice,
-    costs: list[LayerCost],
+    held_out: HeldOut,
+    found: _Found,
 ) -> dict[str, Any]:
     """What the sidecar says of how the file came about."""
+    choice = found.choice
     return {
         "data": frames.name,
         "truth": "labels" if frames.labelled else "fp32 model",
@@ -215,19 +265,21 @@ def _record(
         "tiles": len(tiles),
         "tiles_with_crack": tiles.cracked,
         "set_sha256": tiles.sha256,
-        "held_out_tiles": len(held_out),
-        "held_out_tiles_with_crack": held_out.cracked,
-        "held_out_sha256": held_out.sha256,
-        "max_drop": config.gate.max_drop,
-        "kept_fp16": list(choice.kept),
-        "cost_of_layers": {cost.name: round(cost.error, 4) for cost in costs},
+        "held_out_tiles": len(held_out.tiles),
+        "held_out_tiles_with_crack": held_out.tiles.cracked,
+        "held_out_images": held_out.tiles.images,
+        "held_out_sha256": held_out.tiles.sha256,
+        "gate": {
+            **found.verdict.to_dict(),
+            "search": choice and {"tried": choice.tried, **choice.verdict.to_dict()},
+        },
+        "kept_fp16": list(found.kept),
+        "cost_of_layers": {cost.name: round(cost.error, 4) for cost in found.costs},
     }
 
 
-def _scores(
-    frames: CalibrationFrames, reference: Accuracy, accuracy: Accuracy
-) -> list[dict[str, Any]]:
-    data = f"held-out tiles of {frames.name}"
+def _scores(found: _Found, reference: Accuracy, accuracy: Accuracy) -> list[dict[str, Any]]:
+    data = f"{'confirmation' if found.choice else 'held-out'} tiles of {found.judged_on.name}"
     return [
         {"data": data, "precision": "fp32", **reference.to_dict()},
         {"data": data, "precision": "int8", **accuracy.to_dict()},

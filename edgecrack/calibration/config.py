@@ -20,7 +20,7 @@ class CalibrationConfig:
     Attributes:
         data: a labelled dataset, a folder of images, or a video.
         method: how ranges are chosen.
-        gate: the drop that is allowed.
+        gate: what INT8 may lose.
         sampler: how many tiles.
     """
 

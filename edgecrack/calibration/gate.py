@@ -1,73 +1,251 @@
 """Whether an INT8 file is accurate enough to be handed out.
 
-The gate compares it with the FP32 file on tiles that set none of its ranges. A file that fails
-is not written. Knows scores alone.
+The gate compares it with the FP32 file on tiles that set none of its ranges, and a file that
+fails is not written. With labels both are scored by them. Without, what FP32 finds is all there is
+to compare with: the gate then asks how far the two agree, which is another question with limits
+of its own. What is judged is never the drop that was measured but the upper end of what the
+images leave open. Knows counts alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from edgecrack.calibration.accuracy import Accuracy
-from edgecrack.calibration.defaults import MAX_DROP
+from edgecrack.calibration import defaults
+from edgecrack.calibration.accuracy import ImageCounts, scores_of
+from edgecrack.calibration.bootstrap import (
+    CONFIDENCE,
+    DRAWS,
+    LEAST_IMAGES,
+    draw_images,
+    upper_bound,
+)
 from edgecrack.errors import AccuracyError, ConfigError
+
+Kind = Literal["labels", "agreement"]
+"""Which gate: by labels, or by agreement with the FP32 file where there are none."""
+
+FLAGGED = "bare_flagged"
+NAMES: Mapping[str, str] = {
+    "ods": "ODS",
+    "strict_f1": "strict F1",
+    "tolerant_f1": "agreement with FP32 within 2 px",
+    "thin_recall": "recall on thin cracks",
+    FLAGGED: "flagged where there is no crack",
+}
+_LIMITS: Mapping[Kind, Mapping[str, float]] = {
+    "labels": {
+        # ODS alone would allow a shift that another threshold undoes, and recall one that flags
+        # everything; strict F1 is taken at the threshold that the robot uses.
+        "ods": defaults.MAX_DROP,
+        "strict_f1": defaults.MAX_DROP,
+        "thin_recall": defaults.MAX_DROP,
+    },
+    "agreement": {
+        "tolerant_f1": defaults.MAX_DISAGREEMENT,
+        "thin_recall": defaults.MAX_THIN_DISAGREEMENT,
+    },
+}
+_FLAGGED_SHARE = 0.1  # of what FP32 flags, which INT8 may flag beyond it in any case
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One score of both files; all in points of 100, of the flagged area in percent.
+
+    Attributes:
+        score: its name, one of `NAMES`.
+        before: of the FP32 file.
+        after: of the INT8 file.
+        drop: what INT8 loses, or of the flagged area what it flags beyond FP32.
+        upper: what the drop does not exceed with 95 % confidence.
+        limit: what `upper` may be at most.
+    """
+
+    score: str
+    before: float
+    after: float
+    drop: float
+    upper: float
+    limit: float
+
+    @property
+    def excess(self) -> float:
+        """By how much the limit is exceeded, or less than 0."""
+        # Rounded, for 86.86 - 86.36 is a hair above 0.5 in floats.
+        return round(self.upper - self.limit, 9)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the drop is within the limit, and only its upper bound is not."""
+        return self.excess > 0 and round(self.drop - self.limit, 9) <= 0
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures as they stand in a sidecar."""
+        values = {
+            "fp32": self.before,
+            "int8": self.after,
+            "drop": self.drop,
+            "upper": self.upper,
+            "limit": self.limit,
+        }
+        return {name: round(value, 4) for name, value in values.items()}
+
+    def __str__(self) -> str:
+        lost = f"{self.before:.2f} -> {self.after:.2f}"
+        return (
+            f"{NAMES[self.score]} {lost} ({self.drop:+.2f}, at most {self.upper:+.2f}, "
+            f"{self.limit:.4g} allowed)"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate says of one file.
+
+    Attributes:
+        kind: the gate.
+        tiles: how many tiles it was judged on.
+        images: how many images these are of.
+        judged: the scores, those of a table from the top.
+        missing: scores that these tiles cannot tell, for they hold no thin crack, or no tile
+            is free of cracks.
+    """
+
+    kind: Kind
+    tiles: int
+    images: int
+    judged: tuple[Judged, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def excess(self) -> float:
+        """By how much the worst score exceeds its limit, or less than 0."""
+        return max(item.excess for item in self.judged)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every score is within its limit."""
+        return self.excess <= 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as it stands in a sidecar."""
+        return {
+            "kind": self.kind,
+            "tiles": self.tiles,
+            "images": self.images,
+            "passed": self.passed,
+            "confidence": CONFIDENCE,
+            "draws": DRAWS,
+            "scores": {item.score: item.to_dict() for item in self.judged},
+            "not_judged": list(self.missing),
+        }
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The drop that is allowed.
+    """What INT8 may lose.
 
     Attributes:
-        max_drop: points of ODS, of strict F1 and of recall on thin cracks that INT8 may lose, each;
-            0 to 100. ODS alone would allow a shift that another threshold undoes, and recall one
-            that flags everything; strict F1 is taken at the threshold that the robot uses.
+        max_drop: points that each score may lose at the upper end of its confidence interval, 0 to
+            100; None for the defaults, which differ between the two gates.
+        max_flagged: percent of the area without crack that INT8 may flag beyond FP32, 0 to 100;
+            a tenth of what FP32 flags comes on top.
     """
 
-    max_drop: float = MAX_DROP
+    max_drop: float | None = None
+    max_flagged: float = defaults.MAX_FLAGGED
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_drop <= 100:
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise ConfigError(
-                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in --max-drop 0.5"
+                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in --max-drop 1"
+            )
+        if not 0 <= self.max_flagged <= 100:
+            raise ConfigError(
+                f"the allowed flagged area is {self.max_flagged} %",
+                "give 0 to 100, as in --max-flagged 0.05",
             )
 
-    def passes(self, reference: Accuracy, candidate: Accuracy) -> bool:
-        """Whether all drops are within the limit."""
-        return self.excess(reference, candidate) <= 0
-
-    def excess(self, reference: Accuracy, candidate: Accuracy) -> float:
-        """By how many points the worst of the three drops exceeds the limit, or less than 0.
-
-        Not a number where a score is none, which passes no gate.
-        """
-        drops = (
-            reference.ods - candidate.ods,
-            reference.strict_f1 - candidate.strict_f1,
-            reference.thin_recall - candidate.thin_recall,
-        )
-        # Rounded, for 86.86 - 86.36 is a hair above 0.5 in floats.
-        return round(float(np.max(drops)) - self.max_drop, 9)
-
-    def require(self, reference: Accuracy, candidate: Accuracy, tried: str) -> None:
-        """Refuse a candidate that loses too much.
+    def judge(
+        self, kind: Kind, reference: ImageCounts, candidate: ImageCounts, seed: int, tiles: int
+    ) -> Verdict:
+        """Judge an INT8 file.
 
         Args:
-            reference: of the FP32 file.
-            candidate: of the INT8 file, on the same tiles.
-            tried: what was done to save it, in words.
-
-        Raises:
-            AccuracyError: saying the numbers and what to try.
+            kind: the gate.
+            reference: counts of the FP32 file on each image.
+            candidate: counts of the INT8 file on the same images.
+            seed: draws the images of the bootstrap.
+            tiles: how many tiles the images gave.
         """
-        if self.passes(reference, candidate):
-            return
-        raise AccuracyError(
-            f"INT8 loses too much: ODS {reference.ods:.2f} -> {candidate.ods:.2f}, strict F1 "
-            f"{reference.strict_f1:.2f} -> {candidate.strict_f1:.2f}, recall on thin cracks "
-            f"{reference.thin_recall:.2f} -> {candidate.thin_recall:.2f}, {self.max_drop:g} points "
-            f"allowed ({tried})",
-            "give more varied images, another --method, a larger --max-drop if you accept the "
-            "loss, or use --precision fp16",
+        images = len(reference)
+        # The first row is what was measured, the others are draws.
+        weights = np.vstack([np.ones((1, images), np.int64), draw_images(images, seed)])
+        before, after = (scores_of(item.summed(weights)) for item in (reference, candidate))
+        limits = self._limits(kind, float(before[FLAGGED][0]))
+        missing = _missing(reference)
+        judged = []
+        for name, limit in limits.items():
+            lost = before[name] - after[name] if name != FLAGGED else after[name] - before[name]
+            figures = (float(before[name][0]), float(after[name][0]), float(lost[0]))
+            if name not in missing:
+                judged.append(Judged(name, *figures, upper_bound(lost[1:], images), limit))
+        return Verdict(kind, tiles, images, tuple(judged), tuple(n for n in limits if n in missing))
+
+    def _limits(self, kind: Kind, flagged: float) -> dict[str, float]:
+        limits = dict(_LIMITS[kind])
+        if self.max_drop is not None:
+            limits = dict.fromkeys(limits, self.max_drop)
+        return {**limits, FLAGGED: self.max_flagged + _FLAGGED_SHARE * flagged}
+
+
+def refusal(
+    verdict: Verdict, tried: str, *, confirming: bool = False, choosable: bool = True
+) -> AccuracyError:
+    """Why a file is refused, with the numbers and what to do.
+
+    Args:
+        verdict: one that is not passed.
+        tried: what was done to save the file, in words.
+        confirming: whether it is of tiles that a choice of layers should have been confirmed on.
+        choosable: whether the tiles are enough to choose layers by.
+    """
+    exceeded = [item for item in verdict.judged if item.excess > 0]
+    lead = "INT8 loses too much by the labels"
+    if verdict.kind == "agreement":
+        lead = "INT8 differs too much from FP32, which stands in for labels that the data lack"
+    if confirming:
+        lead = f"the layers chosen do not hold on tiles that the choice never saw: {lead}"
+    problem = (
+        f"{lead}: {', '.join(map(str, exceeded))} on {verdict.tiles} tiles of {verdict.images} "
+        f"images ({tried})"
+    )
+    return AccuracyError(problem, _remedy(exceeded, verdict.images, choosable))
+
+
+def _remedy(exceeded: list[Judged], images: int, choosable: bool) -> str:
+    options = {"--max-flagged" if item.score == FLAGGED else "--max-drop" for item in exceeded}
+    larger = f"a larger {' and '.join(sorted(options))}"
+    if all(item.unsure for item in exceeded):
+        return (
+            f"give more images, for what was measured is within the limit and only what {images} "
+            f"images leave open is not, or {larger} if you accept that"
         )
+    more = "more varied images"
+    if not choosable:
+        more = (
+            f"{2 * LEAST_IMAGES} held-out images or more, several with a crack, so that layers "
+            "which stay in FP16 can be chosen on some and confirmed on others"
+        )
+    return f"give {more}, another --method, {larger} if you accept it, or use --precision fp16"
+
+
+def _missing(counts: ImageCounts) -> set[str]:
+    """Scores of which the images hold nothing."""
+    parts = {"thin_recall": counts.thin, FLAGGED: counts.bare}
+    return {name for name, pixels in parts.items() if not pixels.any()}

@@ -62,18 +62,25 @@ class TileSet:
     Attributes:
         pixels: uint8 [N, 1, H, W], preprocessed.
         truth: bool [N, H, W], crack; by hand, or what the FP32 model finds.
+        frame: int64 [N], the place of each tile's frame among the frames it was cut from.
         cracked: how many tiles hold a crack.
         strata: how many tiles each stratum gave, by name.
     """
 
     pixels: NDArray[np.uint8]
     truth: NDArray[np.bool_]
+    frame: NDArray[np.int64]
     strata: dict[str, int]
+
+    @property
+    def has_crack(self) -> NDArray[np.bool_]:
+        """Which tiles hold a crack, bool [N]."""
+        return np.asarray(self.truth.sum((1, 2)) >= _CRACK_PX)
 
     @property
     def cracked(self) -> int:
         """How many tiles hold a crack."""
-        return int((self.truth.sum((1, 2)) >= _CRACK_PX).sum())
+        return int(self.has_crack.sum())
 
     @property
     def sha256(self) -> str:
@@ -83,6 +90,11 @@ class TileSet:
         digest.update(np.packbits(self.truth).tobytes())
         return digest.hexdigest()
 
+    @property
+    def images(self) -> int:
+        """How many frames gave at least one tile."""
+        return len(np.unique(self.frame))
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -91,6 +103,7 @@ class TileSet:
 class _Candidate:
     pixels: NDArray[np.uint8]
     truth: NDArray[np.bool_]
+    frame: int
 
     @property
     def cracked(self) -> bool:
@@ -152,12 +165,20 @@ def sample_tiles(
                 "give more or larger images",
             )
         if not any(item.cracked for item in candidates):
-            raise DataError(
-                f"none of the {len(candidates)} {name} tiles of {frames.name} holds a crack",
-                "give images of cracks, too: ranges from bare wall clip what a crack does",
-            )
+            raise _without_crack(frames, name, len(candidates))
         sets.append(_stratified(candidates, wanted, generator))
     return sets[0], sets[1]
+
+
+def _without_crack(frames: CalibrationFrames, part: str, tiles: int) -> DataError:
+    remedy = "give images of cracks, too: ranges from bare wall clip what a crack does"
+    if frames.labelled:
+        return DataError(f"none of the {tiles} {part} tiles of {frames.name} holds a crack", remedy)
+    return DataError(
+        f"{frames.name} has no labels, and the FP32 model finds no crack in any of its {tiles} "
+        f"{part} tiles",
+        remedy,
+    )
 
 
 def _candidates(
@@ -181,7 +202,7 @@ def _candidates(
         chosen = np.sort(generator.permutation(len(plan))[:per_frame])
         pixels = plan.cut(prepared)[chosen]
         truth = detect(pixels) if mask is None else plan.cut(mask)[chosen, 0] > 0
-        found += [_Candidate(one[0], own) for one, own in zip(pixels, truth, strict=True)]
+        found += [_Candidate(one[0], own, index) for one, own in zip(pixels, truth, strict=True)]
         advance(index + 1)
     return found
 
@@ -210,5 +231,6 @@ def _stratified(
     return TileSet(
         np.stack([item.pixels for item in chosen])[:, None],
         np.stack([item.truth for item in chosen]),
+        np.array([item.frame for item in chosen], np.int64),
         taken,
     )

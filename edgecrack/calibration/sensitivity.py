@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgecrack.calibration.accuracy import Accuracy
-from edgecrack.calibration.gate import Gate
+from edgecrack.calibration.gate import Verdict
 
 Advance = Callable[[int, int], None]
 """Told (done, total)."""
@@ -36,14 +35,12 @@ class Choice:
 
     Attributes:
         kept: their names, the most costly first.
-        accuracy: of the graph with all other layers in INT8.
-        passed: whether the gate lets it through.
+        verdict: the gate's, of the graph with all other layers in INT8.
         tried: how many graphs were judged.
     """
 
     kept: tuple[str, ...]
-    accuracy: Accuracy
-    passed: bool
+    verdict: Verdict
     tried: int
 
 
@@ -68,34 +65,29 @@ def rank_layers(
 
 def fewest_kept(
     costs: Sequence[LayerCost],
-    accuracy_of: Callable[[tuple[str, ...]], Accuracy],
-    reference: Accuracy,
-    gate: Gate,
+    judge: Callable[[tuple[str, ...]], Verdict],
     advance: Advance = lambda done, total: None,
 ) -> Choice:
     """Keep layers in the order of their cost until the gate is passed.
 
-    At least one layer is left in INT8. Where nothing passes, the choice that came nearest is
-    given, with `passed` False.
+    One layer at least is kept, for the graph with none kept was judged before there was anything
+    to search for, and one at least is left in INT8. Where nothing passes, the choice that came
+    nearest is given.
 
     Args:
-        costs: from `rank_layers`.
-        accuracy_of: the scores with these layers kept.
-        reference: of the FP32 model.
-        gate: what is allowed.
+        costs: from `rank_layers`, of two layers or more.
+        judge: the gate's verdict with these layers kept.
         advance: told how many graphs were judged, of how many at most.
     """
     nearest: Choice | None = None
-    nearest_excess = 0.0
-    for count in range(len(costs)):
+    for count in range(1, len(costs)):
         kept = tuple(cost.name for cost in costs[:count])
-        accuracy = accuracy_of(kept)
-        advance(count + 1, len(costs))
-        excess = gate.excess(reference, accuracy)
-        if nearest is None or excess < nearest_excess:
-            nearest, nearest_excess = Choice(kept, accuracy, excess <= 0, count + 1), excess
-        if excess <= 0:
-            return Choice(kept, accuracy, True, count + 1)
+        verdict = judge(kept)
+        advance(count, len(costs) - 1)
+        if verdict.passed:
+            return Choice(kept, verdict, count)
+        if nearest is None or verdict.excess < nearest.verdict.excess:
+            nearest = Choice(kept, verdict, count)
     if nearest is None:
-        raise ValueError("there are no layers")
-    return Choice(nearest.kept, nearest.accuracy, False, len(costs))
+        raise ValueError("there are fewer than two layers")
+    return Choice(nearest.kept, nearest.verdict, len(costs) - 1)

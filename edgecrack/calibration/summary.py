@@ -1,11 +1,14 @@
-"""What `edgecrack calibrate` prints: the scores before and after, and where the file lies."""
+"""What `edgecrack calibrate` prints: the gate's verdict, and where the file lies."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecrack.calibration.bootstrap import DRAWS
+from edgecrack.calibration.gate import FLAGGED, NAMES, Judged
 from edgecrack.table import rows_text
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from edgecrack.calibration.calibrate import Calibration
 
 SCORE_HEADS = ("precision", "ODS", "strict F1", "thin-crack recall", "largest difference")
+_VERDICT_HEADS = ("judged", "FP32", "INT8", "worse by", "at most", "allowed")
 
 
 def score_row(name: str, accuracy: Accuracy, *, compared: bool = True) -> tuple[str, ...]:
@@ -37,6 +41,7 @@ def calibration_dict(done: Calibration, target: Path) -> dict[str, Any]:
     return {
         "onnx": str(target),
         "sidecar": f"{target}.json",
+        "gate": done.verdict.kind,
         "fp32": done.reference.to_dict(),
         "int8": done.accuracy.to_dict(),
         "layers": done.layers,
@@ -46,20 +51,49 @@ def calibration_dict(done: Calibration, target: Path) -> dict[str, Any]:
     }
 
 
+def gate_text(record: Mapping[str, Any]) -> str:
+    """Which gate was applied, on what, as one sentence.
+
+    Args:
+        record: a sidecar's `calibration`; one of an older version names no gate.
+    """
+    gate = record.get("gate")
+    if not gate:
+        return "gate: of an older version, by the drop that was measured alone"
+    kinds = {
+        "labels": "labels",
+        "agreement": "agreement with FP32, for the data have no labels",
+    }
+    part = "held-out tiles"
+    if gate["search"]:
+        part = (
+            f"tiles that the choice of layers ({gate['search']['images']} other images) never saw"
+        )
+    text = (
+        f"gate: {kinds[gate['kind']]}; {gate['tiles']} {part}, of {gate['images']} images of "
+        f"{record['data']}"
+    )
+    missing = {"thin_recall": "no thin crack", "bare_flagged": "none free of cracks"}
+    absent = [missing[name] for name in gate["not_judged"]]
+    return text + (f"; not judged: {', '.join(absent)} among them" if absent else "")
+
+
 def calibration_text(done: Calibration, target: Path) -> str:
     """The result as a person reads it."""
     record = done.spec.calibration or {}
-    rows = [score_row("FP32", done.reference), score_row("INT8", done.accuracy)]
-    truth = "labels" if record["truth"] == "labels" else "what the FP32 model finds"
     kept = ", ".join(done.kept) if done.kept else "none"
+    shown = f"largest difference from FP32: {done.accuracy.largest_difference}/255"
+    if done.verdict.kind == "agreement":
+        shown = f"agreement to the pixel, not judged: {done.accuracy.strict_f1:.2f}; {shown}"
     return "\n".join(
         [
             f"wrote {target} ({target.stat().st_size / 1e6:.2f} MB) and {target.name}.json",
             "",
-            rows_text(SCORE_HEADS, rows),
+            rows_text(_VERDICT_HEADS, [_verdict_row(item) for item in done.verdict.judged]),
             "",
-            f"measured on: {record['held_out_tiles']} held-out tiles of {record['data']}, truth: "
-            f"{truth}",
+            gate_text(record),
+            f"at most: with 95 % confidence, by {DRAWS} draws of the images",
+            shown,
             f"ranges: {record['method']}, from {record['tiles']} tiles "
             f"({record['tiles_with_crack']} with a crack)",
             f"kept in FP16: {kept} ({len(done.kept)} of {done.layers} layers; INT8 does "
@@ -68,3 +102,11 @@ def calibration_text(done: Calibration, target: Path) -> str:
             + shlex.join(["edgecrack", "build-engine", str(target), "-o", f"{target.stem}.engine"]),
         ]
     )
+
+
+def _verdict_row(item: Judged) -> tuple[str, ...]:
+    places = 3 if item.score == FLAGGED else 2
+    unit = " %" if item.score == FLAGGED else ""
+    figures = (f"{value:.{places}f}{unit}" for value in (item.before, item.after))
+    changes = (f"{value:+.{places}f}" for value in (item.drop, item.upper, item.limit))
+    return (NAMES[item.score], *figures, *changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from edgecrack.calibration.summary import SCORE_HEADS, score_row
+from edgecrack.calibration.summary import SCORE_HEADS, gate_text, score_row
 from edgecrack.engine_info import EngineInfo
 from edgecrack.export.build import BuildReport
 from edgecrack.table import rows_text
@@ -35,6 +35,7 @@ def report_text(report: BuildReport) -> str:
     if built.spec.precision == "int8":
         kept = ", ".join(report.kept_fp16) or "none but those that always are"
         facts.append(("kept in FP16", kept))
+        facts.append(("gate", gate_text(built.spec.calibration or {}).removeprefix("gate: ")))
     width = max(len(name) for name, _ in facts)
     lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
     lines += [f"warning: {text}" for text in built.warnings]

@@ -67,6 +67,7 @@ class Scored:
                     float(entry["thin_recall"]),
                     int(entry["largest_difference"]),
                     int(entry.get("thin_pixels", 0)),
+                    float(entry.get("tolerant_f1", 0.0)),
                 ),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -231,4 +232,6 @@ def _walls(tile_hw: tuple[int, int], preparation: PreprocessConfig) -> TileSet:
     walls = [generate_wall(WallConfig(seed, size_hw)) for seed in range(count)]
     frames = np.stack([preprocess(wall.image, preparation) for wall in walls])
     masks = np.stack([wall.mask > 0 for wall in walls])
-    return TileSet(frames[:, None, :height, :width], masks[:, :height, :width], {})
+    return TileSet(
+        frames[:, None, :height, :width], masks[:, :height, :width], np.arange(count), {}
+    )

@@ -1,0 +1,133 @@
+"""The tiles that judge an INT8 file, with what FP32 finds on them.
+
+Where layers had to be chosen, they are two parts that share no image: a choice made on tiles looks
+better on these tiles than it is, so one part chooses and the other confirms. Knows tiles, outputs
+and the gate; must not know graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.calibration.accuracy import (
+    Accuracy,
+    ImageCounts,
+    accuracy_of,
+    count_images,
+    largest_difference,
+)
+from edgecrack.calibration.bootstrap import LEAST_IMAGES
+from edgecrack.calibration.gate import Gate, Kind, Verdict
+from edgecrack.calibration.sampler import TileSet
+from edgecrack.errors import DataError
+
+_MOST_CRACK = 0.5  # of all pixels; cracks cover some percent, an inverted mask nearly all
+_LEAST_ODS = 10.0  # points; who finds next to nothing cannot be seen to lose any of it
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out tiles and FP32's result on them.
+
+    Attributes:
+        name: of the data.
+        kind: the gate that their truth asks for.
+        tiles: the tiles.
+        expected: what FP32 gives on them, uint8 [N, H, W].
+        threshold: the model's own, 0 to 1.
+    """
+
+    name: str
+    kind: Kind
+    tiles: TileSet
+    expected: NDArray[np.uint8]
+    threshold: float
+
+    @cached_property
+    def reference(self) -> ImageCounts:
+        """Counts of the FP32 file."""
+        return self._counts(self.expected)
+
+    def judge(self, gate: Gate, output: NDArray[np.uint8], seed: int) -> Verdict:
+        """The gate's verdict on an INT8 file.
+
+        Args:
+            gate: what it may lose.
+            output: what it gives on the tiles, uint8 [N, H, W].
+            seed: draws the images of the bootstrap.
+        """
+        counts = self._counts(output)
+        return gate.judge(self.kind, self.reference, counts, seed, len(self.tiles))
+
+    def accuracy(self, output: NDArray[np.uint8]) -> Accuracy:
+        """The scores of an output, uint8 [N, H, W]."""
+        return accuracy_of(self._counts(output), largest_difference(output, self.expected))
+
+    def require_judgeable(self) -> None:
+        """Refuse tiles that no gate can judge by.
+
+        Raises:
+            DataError: they are of too few images, the labels cover nearly everything, or FP32
+                itself finds next to nothing of them.
+        """
+        covered = float(self.tiles.truth.mean())
+        if self.kind == "labels" and covered > _MOST_CRACK:
+            raise DataError(
+                f"the labels of {self.name} call {100 * covered:.0f} % of the held-out tiles crack",
+                "check whether the masks are inverted: 255 is crack, 0 is not",
+            )
+        images = self.tiles.images
+        if images < LEAST_IMAGES:
+            raise DataError(
+                f"the held-out tiles of {self.name} are of {images} "
+                f"image{'s' if images != 1 else ''}, too few to tell by how much INT8 may be worse",
+                f"give {LEAST_IMAGES} or more for the held-out part, which is a third of the "
+                "images where no val split names it; each frame of a video counts as one",
+            )
+        found = self.accuracy(self.expected).ods
+        if self.kind == "labels" and found < _LEAST_ODS:
+            raise DataError(
+                f"the FP32 model has an ODS of {found:.1f} by the labels of {self.name}, so none "
+                "could see INT8 lose anything",
+                "check the labels, or train the model on such images first",
+            )
+
+    def halves(self, seed: int) -> tuple[HeldOut, HeldOut] | None:
+        """Two parts that share no image, each with about half of the tiles that hold a crack.
+
+        Without labels the first images, by name or time, are one part and the last the other, for
+        neighbours are nearly one image; else the seed draws.
+
+        Returns:
+            The part that chooses and the part that confirms; None where there are too few images
+            for two, or one would be without a crack.
+        """
+        images = np.unique(self.tiles.frame)
+        if len(images) < 2 * LEAST_IMAGES:
+            return None
+        if self.kind == "labels":
+            images = np.random.default_rng([seed, len(images)]).permutation(images)
+        holds = self.tiles.has_crack
+        cracked = np.array([holds[self.tiles.frame == image].sum() for image in images])
+        middle = int(np.searchsorted(np.cumsum(cracked), cracked.sum() / 2)) + 1
+        border = min(max(middle, LEAST_IMAGES), len(images) - LEAST_IMAGES)
+        parts = [self._of_images(images[:border]), self._of_images(images[border:])]
+        return (parts[0], parts[1]) if all(part.tiles.cracked for part in parts) else None
+
+    def _of_images(self, images: NDArray[np.int64]) -> HeldOut:
+        chosen = np.isin(self.tiles.frame, images)
+        tiles = replace(
+            self.tiles,
+            pixels=self.tiles.pixels[chosen],
+            truth=self.tiles.truth[chosen],
+            frame=self.tiles.frame[chosen],
+            strata={},
+        )
+        return HeldOut(self.name, self.kind, tiles, self.expected[chosen], self.threshold)
+
+    def _counts(self, output: NDArray[np.uint8]) -> ImageCounts:
+        return count_images(output, self.tiles.truth, self.threshold, self.tiles.frame)
