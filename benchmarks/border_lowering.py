@@ -3,7 +3,7 @@
 The ratio is 1 except on the outermost ring of a map. Three forms of the same function are
 exported and run by ONNX Runtime beside a plain network without any ratio, on real tiles:
 
-* multiply: the whole map times a constant of its size, as `edgecrack export` writes it;
+* multiply: the whole map times a constant of its size, as `--border exact` writes it;
 * ring: the ring by convolutions of its own, joined to the inside by Concat;
 * ones: a constant channel carries bias / ratio into the convolution, so that ReLU follows it
   at once and one multiplication comes last.
@@ -131,7 +131,7 @@ def main() -> None:
     sessions = {}
     for name, form in FORMS.items():
         with mock.patch.object(lowering, "LoweredPartialConv", form):
-            model = build_onnx(network, ExportConfig(TILE_HW))
+            model = build_onnx(network, ExportConfig(TILE_HW, border="exact"))
         figures[f"{name}_nodes"] = len(model.graph.node)
         figures[f"{name}_operators"] = dict(Counter(node.op_type for node in model.graph.node))
         sessions[name] = session_of(model.SerializeToString(), given.threads)

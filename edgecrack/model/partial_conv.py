@@ -56,8 +56,8 @@ def _sum_of_ring(maps: Tensor) -> Tensor:
 class _ScaleRing(torch.autograd.Function):
     """Multiplies `maps - bias` by the border ratio, in place and on the outermost ring only.
 
-    Inside the ring the ratio is 1, and multiplying every pixel by it takes half the time of the
-    convolution and more (benchmarks/border_scaling.py).
+    Inside the ring the ratio is 1, and multiplying every pixel by it takes a CPU half the time of
+    the convolution and more (benchmarks/border_scaling.py).
     """
 
     @staticmethod
@@ -79,6 +79,26 @@ class _ScaleRing(torch.autograd.Function):
         return scaled, bias_gradient.to(ctx.bias_dtype)
 
 
+def scale_ring(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Partial convolution with few pixels touched, for a CPU; maps of 2x2 pixels and more."""
+    convolved = functional.conv2d(features, weight, bias, padding=KERNEL_SIZE // 2)
+    result: Tensor = _ScaleRing.apply(convolved, bias)  # type: ignore[no-untyped-call]
+    return result
+
+
+def scale_map(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Partial convolution with few operations, for a GPU; maps of any size.
+
+    There each of the thirty small operations on the ring takes longer to be started than the map
+    to be multiplied. A compiler fuses the one operation with what follows.
+    """
+    convolved = functional.conv2d(features, weight, padding=KERNEL_SIZE // 2)
+    # A compiler keeps constants by itself, and warns of a cache that it does not see through.
+    ratio_of = border_ratio.__wrapped__ if torch.compiler.is_compiling() else border_ratio
+    ratio = ratio_of(*convolved.shape[-2:], convolved.dtype, str(convolved.device))
+    return torch.addcmul(bias.to(convolved.dtype).view(-1, 1, 1), convolved, ratio)
+
+
 class PartialConv2d(nn.Module):
     """out = (zero-padded convolution without bias) * border_ratio + bias.
 
@@ -98,13 +118,8 @@ class PartialConv2d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Convolve; see the class."""
-        height, width = features.shape[-2:]
-        padding = KERNEL_SIZE // 2
-        if min(height, width) >= 2:
-            convolved = functional.conv2d(features, self.weight, self.bias, padding=padding)
-            scaled: Tensor = _ScaleRing.apply(convolved, self.bias)  # type: ignore[no-untyped-call]
-            return scaled
         # One pixel high or wide, a map is ring on both sides at once.
-        convolved = functional.conv2d(features, self.weight, padding=padding)
-        ratio = border_ratio(height, width, convolved.dtype, str(convolved.device))
-        return convolved * ratio + self.bias.to(convolved.dtype)[:, None, None]
+        has_ring = min(features.shape[-2:]) >= 2
+        if has_ring and features.is_cpu and not torch.compiler.is_compiling():
+            return scale_ring(features, self.weight, self.bias)
+        return scale_map(features, self.weight, self.bias)
