@@ -40,17 +40,17 @@ class PreprocessConfig:
             pixel to 0 and the brightest to 255, and heeds none of the next three.
         low_percentile: lower one of the two, 0 to 100.
         high_percentile: upper one, above `low_percentile`, at most 100.
-        stretch_margin: by how many times its width the range is widened at either end, 0 to 10.
-            The percentiles lie where every frame has many pixels, a crack well outside of them.
+        stretch_margin: by how many times its width the range is widened at either end, 0 to 10;
+            a thin crack has fewer pixels than a percentile and is darker.
     """
 
     clahe_clip: float = 2.0
     clahe_grid: int = 8
     gamma: float = 1.2
     stretch: Stretch = "percentile"
-    low_percentile: float = 5.0
-    high_percentile: float = 95.0
-    stretch_margin: float = 0.75
+    low_percentile: float = 1.0
+    high_percentile: float = 99.0
+    stretch_margin: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 <= self.clahe_clip <= 100:

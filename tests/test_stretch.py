@@ -93,7 +93,7 @@ def test_outliers_below_the_percentile_s_share_move_it_by_their_share_at_most(
     changed.ravel()[: len(outliers)] = outliers
     nearest = levels(gray, 0.05 + share, 0.95 - share)
     farthest = levels(gray, 0.05 - share, 0.95 + share)
-    config = replace(STRETCH_ONLY, stretch_margin=0)
+    config = replace(STRETCH_ONLY, low_percentile=5, high_percentile=95, stretch_margin=0)
     result = preprocess(changed, config)
     assert (result[changed <= farthest[0]] == 0).all()
     assert (result[changed >= farthest[1]] == 255).all()
