@@ -50,7 +50,10 @@ def _range(image: NDArray[np.uint16]) -> tuple[int, int]:
     counts = ~constant_margins(high)
     if not counts.any():
         counts[:] = True
-    return _level(low[counts], _STRAY_SHARE), _level(high[counts], 1 - _STRAY_SHARE)
+    darkest, brightest = _level(low[counts], _STRAY_SHARE), _level(high[counts], 1 - _STRAY_SHARE)
+    if darkest < brightest:
+        return darkest, brightest
+    return int(low.min()), int(high.max())  # of a flat picture, the strays are all there is to see
 
 
 def _level(values: NDArray[np.uint16], share: float) -> int:

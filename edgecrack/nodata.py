@@ -37,6 +37,8 @@ _LOSSY_EDGE_LEVELS = 32
 _LONG_PX = 32
 _KEPT_PX = 16
 _SMALLEST_FRAME_PX = 32
+# Where less of a frame is left, the constant part is the picture: a flat wall with a crack.
+_LEAST_VISIBLE = 1 / 64
 
 
 def with_mask(image: NDArray[_Scalar], hidden: NDArray[np.bool_]) -> NDArray[_Scalar]:
@@ -78,9 +80,9 @@ def find_nodata(gray: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         margin = _margin(gray, level)
         away = np.asarray(cv2.absdiff(gray, np.full_like(gray, level)), dtype=np.uint8)
         whole = _up_to_its_edge(margin, away)
-        if whole is not None:
+        if whole is not None and _shows_something(1 - whole):
             found |= _without_lines(whole)
-    return found.astype(bool) if found.any() and not _is_everything(found) else None
+    return found.astype(bool) if found.any() and not found.all() else None
 
 
 def constant_margins(gray: NDArray[Any]) -> NDArray[np.bool_]:
@@ -117,10 +119,10 @@ def fill_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[n
     _, nearest = cv2.distanceTransformWithLabels(
         hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    # Labels number the visible pixels; this is where each of them lies.
-    visible = np.flatnonzero(hidden == 0)
+    # Labels number the visible pixels; this is where each of them lies that is nearest to one.
+    edge = np.flatnonzero(_grown(hidden, 3) > hidden)
     place_of = np.zeros(int(nearest.max()) + 1, dtype=np.intp)
-    place_of[nearest.ravel()[visible]] = visible
+    place_of[nearest.ravel()[edge]] = edge
     y, x = np.nonzero(hidden)
     edge_y, edge_x = np.divmod(place_of[nearest[y, x]], gray.shape[1])
     from_y = np.clip(2 * edge_y - y, 0, gray.shape[0] - 1)
@@ -190,9 +192,9 @@ def _median_just_outside(mask: NDArray[np.uint8], away: NDArray[np.uint8]) -> fl
 def _without_lines(margin: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The margin without long thin lines in it and their surroundings, but with all specks."""
     visible = 1 - margin
-    broad = _inner(_opened(np.pad(visible, _THICK_PX, mode="edge"), _THICK_PX + 2))
-    lines = _long_pieces(visible & (1 - broad), _LONG_PX)
-    if lines.any():
+    thin = visible & (1 - _broad(visible))
+    lines = _long_pieces(thin, _LONG_PX) if cv2.countNonZero(thin) >= _LONG_PX else thin
+    if cv2.countNonZero(lines) >= _LONG_PX:
         visible |= _grown(lines, 2 * _KEPT_PX + 1)
     return 1 - _long_pieces(visible, _LONG_PX)
 
@@ -201,14 +203,19 @@ def _long_pieces(mask: NDArray[np.uint8], length_px: int) -> NDArray[np.uint8]:
     """The connected pieces of a mask that are so long in one direction."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     sides = np.asarray(stats)[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
-    is_long = sides.max(axis=1) >= length_px
-    is_long[0] = False  # the background
-    return np.asarray(is_long[labels], dtype=np.uint8)
+    is_long = (sides.max(axis=1) >= length_px).astype(np.uint8)
+    is_long[0] = 0  # the background
+    return np.asarray(is_long.take(np.asarray(labels, dtype=np.int32)))
 
 
-def _is_everything(found: NDArray[np.uint8]) -> bool:
-    """Whether no part of the frame is left that could show anything."""
-    return not cv2.erode(1 - found, _box(_THICK_PX + 2)).any()
+def _shows_something(visible: NDArray[np.uint8]) -> bool:
+    """Whether more than lines and specks is left; if not, the constant part is the picture."""
+    return float(_broad(visible).mean()) >= _LEAST_VISIBLE
+
+
+def _broad(visible: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The parts of a mask that are no lines, as far as the frame's border tells."""
+    return _inner(_opened(np.pad(visible, _THICK_PX, mode="edge"), _THICK_PX + 2))
 
 
 def _box(side_px: int) -> NDArray[np.uint8]:

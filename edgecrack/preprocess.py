@@ -40,17 +40,17 @@ class PreprocessConfig:
             pixel to 0 and the brightest to 255, and heeds none of the next three.
         low_percentile: lower one of the two, 0 to 100.
         high_percentile: upper one, above `low_percentile`, at most 100.
-        stretch_margin: by how many times its width the range is widened at either end, 0 to 10.
-            The percentiles lie where every frame has many pixels, a crack well outside of them.
+        stretch_margin: by how many times its width the range is widened at either end, 0 to 10;
+            a thin crack has fewer pixels than a percentile and is darker.
     """
 
     clahe_clip: float = 2.0
     clahe_grid: int = 8
     gamma: float = 1.2
     stretch: Stretch = "percentile"
-    low_percentile: float = 5.0
-    high_percentile: float = 95.0
-    stretch_margin: float = 0.75
+    low_percentile: float = 1.0
+    high_percentile: float = 99.0
+    stretch_margin: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 <= self.clahe_clip <= 100:
@@ -193,7 +193,7 @@ def _percentile_range(
     counts = cv2.calcHist([gray], [0], _counted(gray, hidden), [256], [0, 256])
     reached = np.cumsum(np.asarray(counts).ravel(), dtype=np.float64)
     shares = np.array([config.low_percentile, config.high_percentile]) / 100
-    low, high = np.searchsorted(reached, shares * reached[-1]).tolist()
+    low, high = np.searchsorted(reached, np.maximum(1, shares * reached[-1])).tolist()
     if low == high:
         levels = np.flatnonzero(counts)  # nearly all pixels have one level: the others say it
         low, high = int(levels[0]), int(levels[-1])
@@ -215,12 +215,17 @@ def _counted(gray: NDArray[np.uint8], hidden: NDArray[np.bool_] | None) -> NDArr
     if not limits.any():
         return None if hidden is None else shown
     needed = cv2.countNonZero(shown) * _LEAST_COUNTED
-    for around_px in (_AROUND_LIMITS_PX, 0):
-        near = cv2.dilate(limits, np.ones((2 * around_px + 1,) * 2, np.uint8))
-        counted = cv2.bitwise_and(shown, cv2.bitwise_not(near))
+    surfaces = cv2.morphologyEx(limits, cv2.MORPH_OPEN, _box(2))  # single pixels make no waves
+    around = cv2.dilate(surfaces, _box(2 * _AROUND_LIMITS_PX + 1))
+    for left_out in (cv2.bitwise_or(limits, around), limits):
+        counted = cv2.bitwise_and(shown, cv2.bitwise_not(left_out))
         if cv2.countNonZero(counted) >= needed:
             return np.asarray(counted, dtype=np.uint8)
     return shown
+
+
+def _box(side_px: int) -> NDArray[np.uint8]:
+    return np.ones((side_px, side_px), dtype=np.uint8)
 
 
 def _equalized(gray: NDArray[Any], config: PreprocessConfig) -> NDArray[np.uint8]:

@@ -43,6 +43,7 @@ FULL = ModelSpec(
         stretch="percentile",
         low_percentile=0.5,
         high_percentile=98.0,
+        stretch_margin=0.1,
     ),
     threshold=0.37,
     precision="int8",
@@ -113,6 +114,7 @@ def test_the_sidecar_is_plain_json_beside_the_file(model: Path) -> None:
         "stretch": "percentile",
         "low_percentile": 0.5,
         "high_percentile": 98.0,
+        "stretch_margin": 0.1,
     }
     assert (document["scales"], document["channels"]) == ([1.0, 0.25], 3)
     assert (document["layout"], document["temperature"]) == ("nhwc", 1.5)
@@ -137,6 +139,7 @@ def test_the_sidecar_is_plain_json_beside_the_file(model: Path) -> None:
             stretch=st.sampled_from(["percentile", "minmax"]),
             low_percentile=st.floats(0, 49),
             high_percentile=st.floats(50, 100),
+            stretch_margin=st.floats(0, 10),
         ),
         threshold=st.floats(0.001, 0.999),
         precision=st.sampled_from(PRECISIONS),
@@ -210,6 +213,7 @@ def test_without_a_word_on_it_the_stretch_is_that_of_version_1(model: Path) -> N
         ({"temperature": 21}, "'temperature'"),
         ({"preprocess": {"stretch": "percentile"}}, "'preprocess.stretch'"),
         ({"preprocess": {"low_percentile": 1}}, "'preprocess.low_percentile'"),
+        ({"preprocess": {"stretch_margin": 0}}, "'preprocess.stretch_margin'"),
     ],
     ids=str,
 )

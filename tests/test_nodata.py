@@ -97,6 +97,13 @@ def crushed_crack(width_px: int = 40) -> Image:
     return gray
 
 
+def line_on_a_flat_wall() -> Image:
+    gray = np.full((240, 320), 140, dtype=np.uint8)
+    gray[100:104, 20:300] = 60
+    gray[50, 50] = 250
+    return gray
+
+
 def smooth_ramp() -> Image:
     return np.tile(np.linspace(20, 220, 240).astype(np.uint8)[:, None], (1, 320))
 
@@ -109,6 +116,7 @@ def smooth_ramp() -> Image:
         vignette(),
         soft_shadow(),
         crushed_crack(),
+        line_on_a_flat_wall(),
         smooth_ramp(),
         smooth_ramp().T.copy(),
         np.random.default_rng(0).integers(0, 2, (200, 200), dtype=np.uint8) * 255,
@@ -116,14 +124,16 @@ def smooth_ramp() -> Image:
         np.zeros((100, 100), dtype=np.uint8),
         np.full((64, 300), 255, dtype=np.uint8),
         np.full((100, 100), 77, dtype=np.uint8),
+        np.repeat(np.array([0, 255], dtype=np.uint8), 50)[None].repeat(100, axis=0),
         wall(20, 20),
         wall(1, 400),
         np.zeros((1, 1), dtype=np.uint8),
     ],
     ids=[
-        "wall", "dark wall", "vignette", "black shadow that fades", "black crack", "ramp",
-        "ramp across", "black and white noise", "clock", "black", "white", "gray", "small",
-        "a row", "a pixel",
+        "wall", "dark wall", "vignette", "black shadow that fades", "black crack",
+        "line on a flat wall", "ramp",
+        "ramp across", "black and white noise", "clock", "black", "white", "gray", "two halves",
+        "small", "a row", "a pixel",
     ],
 )  # fmt: skip
 def test_what_is_no_margin_is_left_alone(gray: Image) -> None:

@@ -256,9 +256,9 @@ def test_defaults_are_the_design_s_and_come_back_from_their_dictionary() -> None
         "clahe_grid": 8,
         "gamma": 1.2,
         "stretch": "percentile",
-        "low_percentile": 5.0,
-        "high_percentile": 95.0,
-        "stretch_margin": 0.75,
+        "low_percentile": 1.0,
+        "high_percentile": 99.0,
+        "stretch_margin": 0.25,
     }
     assert PreprocessConfig(**config.to_dict()) == config  # type: ignore[arg-type]
 

@@ -7,10 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.nodata import with_mask
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime import detector as detector_module
 from edgecrack.runtime.detector import CrackDetector, open_detector
+from edgecrack.runtime.live.overload import Effort
 from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner
 
 Image = NDArray[np.uint8]
@@ -53,7 +56,7 @@ def test_preprocessing_runs_once_per_frame(monkeypatch: pytest.MonkeyPatch) -> N
         seen.append(frame.shape)
         return preprocess(frame)
 
-    monkeypatch.setattr(detector_module, "preprocess", counted)
+    monkeypatch.setattr(detector_module, "prepare", counted)
     CrackDetector(IdentityRunner((64, 64)), "identity").detect(photo(200, 300))
     assert seen == [(200, 300, 3)]
 
@@ -62,6 +65,27 @@ def test_prepare_and_infer_are_the_two_halves_of_detect() -> None:
     detector = CrackDetector(IdentityRunner(), "identity")
     image = photo(100, 130)
     np.testing.assert_array_equal(detector.infer(detector.prepare(image)), detector.detect(image))
+
+
+@pytest.mark.parametrize("frame_hw", [(240, 320), (60, 64)])
+def test_what_shows_nothing_is_no_crack(frame_hw: tuple[int, int]) -> None:
+    """Neither the empty side of an orthophoto nor a transparent corner, whatever the network."""
+    detector = CrackDetector(IdentityRunner((64, 64)), "identity")
+    frame = np.dstack([wall(*frame_hw)] * 3)
+    hidden = SHAPES["left"](*frame_hw)
+    frame[hidden] = 0
+    corner = np.zeros(frame_hw, dtype=np.bool_)
+    corner[-20:, -30:] = True
+    frame = with_mask(frame, corner)
+    prepared = detector.prepare(frame)
+    whole = detector.infer(prepared)
+    nothing = hidden | corner
+    assert (whole[nothing] == 0).all()
+    np.testing.assert_array_equal(whole[~nothing], np.asarray(prepared)[~nothing])
+    assert whole[~nothing].mean() > 60
+    np.testing.assert_array_equal(detector.infer_some(prepared, Effort(), 0)[0], whole)
+    for turn in (0, 1):
+        assert (detector.infer_some(prepared, Effort(0, 2), turn)[0][nothing] == 0).all()
 
 
 def test_a_frame_of_one_tile_is_what_the_runner_says_of_it() -> None:
