@@ -39,8 +39,20 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
         if found != asked:
             raise TrainingError(
                 f"the checkpoint has {name} {found}, but {asked} was asked for",
-                "give the run's own options, or another --out",
+                f"give {_option(name, found)}, or another --out",
             )
+
+
+def _option(name: str, value: Any) -> str:
+    """What to give so that a setting is the checkpoint's.
+
+    A run's own `config.yaml` may be older than a setting of the preprocessing, and then says
+    nothing of it.
+    """
+    group, _, setting = name.partition(" ")
+    if group == "preprocess":
+        return f"--set preprocess.{setting.replace(' ', '_')}={value}"
+    return "the run's own options"
 
 
 def _leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from edgecrack.errors import TrainingError
 from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
+from edgecrack.training.checkpoints import SPEC_KEY
 from edgecrack.training.config import OptimizerConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
@@ -224,7 +225,6 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
         ({"optimizer": OptimizerConfig("sgd")}, "has optimizer name adamw, but sgd"),
         ({"average_decay": 0.9}, "has average decay 0.0, but 0.9"),
         ({"seed": 6}, "has seed 5, but 6"),
-        ({"preprocess": PreprocessConfig(gamma=2.0)}, r"has preprocess gamma 1\.2, but 2\.0"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(changes: dict[str, Any], words: str) -> None:
@@ -233,6 +233,42 @@ def test_checkpoint_of_another_run_is_refused(changes: dict[str, Any], words: st
     module().on_load_checkpoint(checkpoint)
     with pytest.raises(TrainingError, match=f"{words}.*; give the run's own options"):
         module(**changes).on_load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("preparation", "words"),
+    [
+        (
+            PreprocessConfig(gamma=2.0),
+            r"gamma 1\.2, but 2\.0 .*; give --set preprocess\.gamma=1\.2,",
+        ),
+        (
+            PreprocessConfig(stretch="minmax"),
+            r"stretch percentile, but minmax .*; give --set preprocess\.stretch=percentile,",
+        ),
+        (PreprocessConfig(stretch_margin=1), r"; give --set preprocess\.stretch_margin=0\.25,"),
+    ],
+)
+def test_frames_prepared_otherwise_are_another_run_s(
+    preparation: PreprocessConfig, words: str
+) -> None:
+    checkpoint: dict[str, Any] = {}
+    module().on_save_checkpoint(checkpoint)
+    with pytest.raises(TrainingError, match=words):
+        module(preprocess=preparation).on_load_checkpoint(checkpoint)
+
+
+def test_a_run_from_before_the_percentile_stretch_goes_on_with_its_own() -> None:
+    checkpoint: dict[str, Any] = {}
+    module(preprocess=PreprocessConfig(stretch="minmax")).on_save_checkpoint(checkpoint)
+    description = checkpoint[SPEC_KEY]
+    description["schema_version"] = 1
+    for name in ("scales", "channels", "layout", "temperature"):
+        del description[name]
+    description["preprocess"] = {"clahe_clip": 2.0, "clahe_grid": 8, "gamma": 1.2}
+    with pytest.raises(TrainingError, match=r"stretch minmax, .*preprocess\.stretch=minmax"):
+        module().on_load_checkpoint(checkpoint)
+    module(preprocess=PreprocessConfig(stretch="minmax")).on_load_checkpoint(checkpoint)
 
 
 def test_module_keeps_the_configuration_it_was_given() -> None:
