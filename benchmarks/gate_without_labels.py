@@ -1,10 +1,11 @@
 """INT8's gate before and after, on the same INT8 graphs: without labels and with them.
 
-Before: a file could lose 0.5 points of ODS, of strict F1 and of recall on thin cracks, as measured,
-and without labels what FP32 finds was the truth. After: `edgecrack.calibration.gate`. Each graph has
-all layers in INT8. Two controls are spoiled on purpose, and have to be refused: ranges at three
-tenths, which clip what a crack does, and ranges ten times as wide, which leave it a dozen steps. And
-one row for scale is no INT8 at all: the FP32 file on tiles with noise of two grey levels.
+Before: a file could lose 0.5 points of ODS, of strict F1 and of recall on thin cracks, as
+measured, and without labels what FP32 finds was the truth. After: `edgecrack.calibration.gate`.
+Each graph has all layers in INT8. Two controls are spoiled on purpose, and have to be refused:
+ranges at three tenths, which clip what a crack does, and ranges ten times as wide, which leave it
+a dozen steps. And one row for scale is no INT8 at all: the FP32 file on tiles with noise of two
+grey levels.
 
 Folders without labels are subsets made by links, so that no labels lie beside the images.
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +37,13 @@ from edgecrack.calibration.gate import Gate, Verdict  # noqa: E402
 from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
 from edgecrack.calibration.held_out import HeldOut  # noqa: E402
 from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
-from edgecrack.calibration.ranges import METHODS, collect_histograms, range_of  # noqa: E402
+from edgecrack.calibration.ranges import (  # noqa: E402
+    METHODS,
+    Histogram,
+    Method,
+    collect_histograms,
+    range_of,
+)
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
 from edgecrack.export.precision import simulate_half  # noqa: E402
@@ -45,7 +53,10 @@ from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 LABELLED = ("uav315", "cfd")
 FOLDERS = ("uav315/images", "road_frames/images", "concrete_tiles/positive")
 IMAGES = 120
-SPOILED = {"ranges x 0.3": ("entropy", 0.3), "ranges x 10": ("minmax", 10.0)}
+SPOILED: dict[str, tuple[Method, float]] = {
+    "ranges x 0.3": ("entropy", 0.3),
+    "ranges x 10": ("minmax", 10.0),
+}
 NOISE_LEVELS = 2.0
 _OLD_LIMIT = 0.5
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -67,6 +78,7 @@ class Model:
 
     def __init__(self, path: Path) -> None:
         self.spec: ModelSpec = read_verified_spec(path)
+        self.content = path.read_bytes()
         self._graph = read_graph(path, self.spec, "fp32")
         self.run = GraphRun(self._graph, self.spec.batch)
 
@@ -91,17 +103,31 @@ class Model:
         part.require_judgeable()
         return tiles.pixels, part
 
+    def histograms(self, tiles: NDArray[np.uint8]) -> dict[str, Histogram]:
+        inputs = sorted(set(layer_inputs(self._graph).values()))
+        return collect_histograms(self._graph, inputs, tiles, self.spec.batch)
+
+    def ranges(self, tiles: NDArray[np.uint8], method: Method) -> dict[str, float]:
+        return {name: range_of(found, method) for name, found in self.histograms(tiles).items()}
+
+    def graph_of(self, ranges: dict[str, float]) -> onnx.ModelProto:
+        """All layers in INT8."""
+        return quantize(self._graph, ranges)
+
+    def int8(self, ranges: dict[str, float]) -> GraphRun:
+        """The same, as a GPU would round it."""
+        return GraphRun(simulate_half(self.graph_of(ranges)), self.spec.batch)
+
     def outputs(
         self, tiles: NDArray[np.uint8], part: HeldOut, seed: int
     ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         """What each INT8 graph gives on the held-out tiles, by the graph's name."""
-        inputs = sorted(set(layer_inputs(self._graph).values()))
-        histograms = collect_histograms(self._graph, inputs, tiles, self.spec.batch)
-        wanted = {**{method: (method, 1.0) for method in METHODS}, **SPOILED}
+        histograms = self.histograms(tiles)
+        wanted: dict[str, tuple[Method, float]] = {name: (name, 1.0) for name in METHODS}
+        wanted |= SPOILED
         for name, (method, factor) in wanted.items():
             ranges = {key: factor * range_of(found, method) for key, found in histograms.items()}
-            graph = simulate_half(quantize(self._graph, ranges))
-            yield name, GraphRun(graph, self.spec.batch)(part.tiles.pixels)
+            yield name, self.int8(ranges)(part.tiles.pixels)
         noise = np.random.default_rng(seed).normal(0, NOISE_LEVELS, part.tiles.pixels.shape)
         noisy = np.clip(np.rint(part.tiles.pixels + noise), 0, 255).astype(np.uint8)
         yield f"FP32, noise of {NOISE_LEVELS:g} levels", self.run(noisy)

@@ -9,7 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack import metrics
-from edgecrack.calibration.accuracy import Accuracy, measure_accuracy, thin_parts
+from edgecrack.calibration.accuracy import (
+    Accuracy,
+    count_images,
+    measure_accuracy,
+    scores_of,
+    thin_parts,
+)
 
 Mask = NDArray[np.bool_]
 ANGLES_DEG = (0, 20, 45, 67, 90, 110, 135, 160)
@@ -104,6 +110,8 @@ def test_scores_equal_those_counted_pixel_by_pixel(seed: int) -> None:
     hits = sum(int((own & mask).sum()) for own, mask in zip(passed, masks, strict=True))
     strict = 2 * hits / (sum(own.sum() for own in passed) + truth.sum())
     assert found.strict_f1 == pytest.approx(100 * strict)
+    precision, recall = share_near(passed, masks), share_near(masks, passed)
+    assert found.tolerant_f1 == pytest.approx(200 * precision * recall / (precision + recall))
     best = 0.0
     for candidate in range(5, 100, 10):
         marked = [tile >= metrics.uint8_level(candidate / 100) for tile in output]
@@ -161,11 +169,56 @@ def test_differences_do_not_wrap_around() -> None:
 
 
 def test_scores_stand_in_a_sidecar_with_two_places() -> None:
-    scores = Accuracy(88.12345, 63.001, 100.0, 7, 12).to_dict()
+    scores = Accuracy(88.12345, 63.001, 100.0, 7, 12, 77.779).to_dict()
     assert scores == {
         "ods": 88.12,
+        "tolerant_f1": 77.78,
         "strict_f1": 63.0,
         "thin_recall": 100.0,
         "largest_difference": 7,
         "thin_pixels": 12,
     }
+
+
+def test_what_is_flagged_without_a_crack_is_a_share_of_the_tiles_that_hold_none() -> None:
+    truth = np.zeros((4, 10, 10), np.bool_)
+    truth[0, 4] = True
+    output = np.zeros(truth.shape, np.uint8)
+    output[0] = 255  # beside a crack, which is no bare tile
+    output[1, 0, :5] = 153
+    output[2, 0, :3] = 152  # below the threshold
+    output[3, 0, :1] = 255
+    counts = count_images(output, truth, 0.6, np.array([7, 7, 2, 7]))
+    assert counts.bare.tolist() == [100, 200]  # in the order of the images' numbers
+    assert counts.bare_flagged.tolist() == [0, 6]
+    assert scores_of(counts)["bare_flagged"].tolist() == pytest.approx([0.0, 3.0])
+    assert scores_of(counts.pooled())["bare_flagged"].tolist() == pytest.approx([2.0])
+
+
+def test_where_every_tile_holds_a_crack_nothing_is_flagged_without_one() -> None:
+    truth = np.ones((2, 6, 6), np.bool_)
+    counts = count_images(np.full(truth.shape, 255, np.uint8), truth, 0.5)
+    assert scores_of(counts)["bare_flagged"].tolist() == [0, 0]
+
+
+def test_scores_of_any_draw_of_images_are_those_of_their_tiles_together() -> None:
+    output, truth, _ = random_case(0)
+    counts = count_images(output, truth, 0.6)
+    weights = np.array([[1, 1, 1], [2, 0, 1], [0, 3, 0]])
+    drawn = scores_of(counts.summed(weights))
+    for row, times in enumerate(weights):
+        tiles = np.repeat(np.arange(3), times)
+        expected = measure_accuracy(output[tiles], truth[tiles], 0.6)
+        for name in ("ods", "strict_f1", "tolerant_f1", "thin_recall"):
+            assert drawn[name][row] == pytest.approx(getattr(expected, name))
+
+
+def test_the_best_f1_is_that_of_the_project_s_metrics() -> None:
+    output, truth, _ = random_case(1)
+    counted = [
+        metrics.count_image(own, mask, "square") for own, mask in zip(output, truth, strict=True)
+    ]
+    expected = metrics.ods(metrics.pool(counted))
+    assert measure_accuracy(output, truth, 0.3).ods == pytest.approx(100 * expected.f1)
+    own = metrics.score_at(metrics.pool(counted), 0.3)
+    assert measure_accuracy(output, truth, 0.3).tolerant_f1 == pytest.approx(100 * own.f1)

@@ -124,6 +124,16 @@ def test_the_two_sets_share_no_frame() -> None:
             assert any(contains(frame, tile) for frame in own)
 
 
+def test_each_tile_knows_its_frame() -> None:
+    frames = frames_of()
+    sets = sample(frames)
+    for tiles, part in zip(sets, (frames.calibration, frames.held_out), strict=True):
+        own = [preprocess(item.load()[0], PREPARATION) for item in part]
+        for tile, place in zip(tiles.pixels[:, 0], tiles.frame.tolist(), strict=True):
+            assert contains(own[place], tile)
+        assert tiles.images == len(set(tiles.frame.tolist())) > 8
+
+
 def contains(frame: Byte, tile: Byte) -> bool:
     """Whether a tile is a window of a frame, as it is."""
     height, width = tile.shape
@@ -188,17 +198,18 @@ def test_the_same_seed_gives_the_same_tiles_and_another_gives_others() -> None:
 
 def test_the_hash_is_of_every_pixel_and_of_the_truth() -> None:
     pixels, truth = np.zeros((2, 1, 8, 8), np.uint8), np.zeros((2, 8, 8), np.bool_)
-    hashes = {TileSet(pixels, truth, {}).sha256}
+    hashes = {TileSet(pixels, truth, np.arange(2), {}).sha256}
     for index in ((0, 0, 0), (1, 7, 7)):
         changed = pixels.copy()
         changed[index[0], 0, index[1], index[2]] = 1
-        hashes.add(TileSet(changed, truth, {}).sha256)
+        hashes.add(TileSet(changed, truth, np.arange(2), {}).sha256)
         marked = truth.copy()
         marked[index] = True
-        hashes.add(TileSet(pixels, marked, {}).sha256)
-    hashes.add(TileSet(pixels.reshape(1, 1, 8, 16), truth.reshape(1, 8, 16), {}).sha256)
+        hashes.add(TileSet(pixels, marked, np.arange(2), {}).sha256)
+    other = TileSet(pixels.reshape(1, 1, 8, 16), truth.reshape(1, 8, 16), np.arange(1), {})
+    hashes.add(other.sha256)
     assert len(hashes) == 6
-    assert TileSet(pixels.copy(), truth.copy(), {"other": 1}).sha256 in hashes
+    assert TileSet(pixels.copy(), truth.copy(), np.arange(2), {"other": 1}).sha256 in hashes
 
 
 def test_a_speck_at_a_tile_s_corner_is_no_crack() -> None:
@@ -207,7 +218,9 @@ def test_a_speck_at_a_tile_s_corner_is_no_crack() -> None:
     truth[0, 2, :3] = True  # 19 pixels
     truth[1, :2, :8] = True
     truth[1, 2, :4] = True  # 20
-    assert TileSet(np.zeros((2, 1, 8, 8), np.uint8), truth, {}).cracked == 1
+    tiles = TileSet(np.zeros((2, 1, 8, 8), np.uint8), truth, np.arange(2), {})
+    assert tiles.has_crack.tolist() == [False, True]
+    assert tiles.cracked == 1
 
 
 def test_progress_counts_the_frames_of_both_parts() -> None:
@@ -245,6 +258,20 @@ def test_tiles_of_bare_wall_alone_are_refused(cracked: tuple[int, ...], part: st
     frames = frames_of(cracked=lambda index: index in cracked)
     with pytest.raises(DataError, match=rf"none of the \d+ {part} tiles of walls holds a crack"):
         sample(frames)
+
+
+def test_without_labels_and_without_a_finding_it_is_the_model_that_found_none() -> None:
+    frames = frames_of(labelled=False)
+
+    def detect(tiles: Byte) -> NDArray[np.bool_]:
+        return np.zeros((len(tiles), *TILE), np.bool_)
+
+    problem = (
+        r"walls has no labels, and the FP32 model finds no crack in any of its \d+ calibration"
+    )
+    with pytest.raises(DataError, match=problem) as caught:
+        sample_tiles(frames, LEAST, PREPARATION, TILE, detect)
+    assert "give images of cracks, too" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

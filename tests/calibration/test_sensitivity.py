@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from edgecrack.calibration.accuracy import Accuracy
-from edgecrack.calibration.gate import Gate
+from edgecrack.calibration.gate import Judged, Verdict
 from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
 
-REFERENCE = Accuracy(90.0, 70.0, 80.0)
 
-
-def scores(ods: float) -> Accuracy:
-    return Accuracy(ods, 70.0, 80.0)
+def verdict(excess: float) -> Verdict:
+    """One that exceeds its limit of 1 point by so much."""
+    return Verdict("labels", 20, 8, (Judged("ods", 90.0, 90.0, 0.0, 1.0 + excess, 1.0),))
 
 
 @pytest.mark.parametrize(
@@ -35,46 +33,36 @@ def test_layers_are_ranked_by_what_they_cost(errors: dict[str, float], order: st
 
 
 @pytest.mark.parametrize(
-    ("ods", "kept", "passed", "tried"),
+    ("excesses", "kept", "passed", "tried"),
     [
-        # Scores with 0, 1, 2, 3 of the four layers kept.
-        ((89.8, 90.0, 90.0, 90.0), 0, True, 1),
-        ((80.0, 89.6, 90.0, 90.0), 1, True, 2),
-        ((80.0, 81.0, 82.0, 89.5), 3, True, 4),
-        ((80.0, 85.0, 82.0, 83.0), 1, False, 4),
-        ((89.0, 85.0, 82.0, 83.0), 0, False, 4),
-        ((80.0, 81.0, 82.0, 83.0), 3, False, 4),
-        ((85.0, 85.0, 85.0, 85.0), 0, False, 4),  # of equals the one that keeps fewest
+        # By how much the limit is exceeded with 1, 2, 3 of the four layers kept.
+        ((-0.1, -0.2, -0.3), 1, True, 1),
+        ((0.4, 0.0, -0.1), 2, True, 2),
+        ((9.0, 8.0, -0.5), 3, True, 3),
+        ((5.0, 8.0, 7.0), 1, False, 3),
+        ((9.0, 8.0, 7.0), 3, False, 3),
+        ((5.0, 5.0, 5.0), 1, False, 3),  # of equals the one that keeps fewest
     ],
 )
 def test_the_first_choice_that_passes_is_taken_else_the_nearest(
-    ods: tuple[float, ...], kept: int, passed: bool, tried: int
+    excesses: tuple[float, ...], kept: int, passed: bool, tried: int
 ) -> None:
     costs = [LayerCost(name, error) for name, error in zip("dbca", (9, 4, 2, 1), strict=True)]
     asked: list[tuple[str, ...]] = []
     told: list[tuple[int, int]] = []
 
-    def accuracy_of(names: tuple[str, ...]) -> Accuracy:
+    def judge(names: tuple[str, ...]) -> Verdict:
         asked.append(names)
-        return scores(ods[len(names)])
+        return verdict(excesses[len(names) - 1])
 
-    choice = fewest_kept(
-        costs,
-        accuracy_of,
-        REFERENCE,
-        Gate(0.5),
-        lambda done, total: told.append((done, total)),
-    )
-    assert choice == Choice(tuple("dbca"[:kept]), scores(ods[kept]), passed, tried)
-    assert asked == [tuple("dbca"[:count]) for count in range(tried)]
-    assert told == [(done, 4) for done in range(1, tried + 1)]
+    choice = fewest_kept(costs, judge, lambda done, total: told.append((done, total)))
+    assert choice == Choice(tuple("dbca"[:kept]), verdict(excesses[kept - 1]), tried)
+    assert choice.verdict.passed is passed
+    assert asked == [tuple("dbca"[:count]) for count in range(1, tried + 1)]
+    assert told == [(done, 3) for done in range(1, tried + 1)]
 
 
-def test_a_network_of_one_layer_keeps_none() -> None:
-    choice = fewest_kept([LayerCost("a", 1.0)], lambda kept: scores(10), REFERENCE, Gate(0.5))
-    assert choice == Choice((), scores(10), False, 1)
-
-
-def test_no_layers_at_all_are_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="no layers"):
-        fewest_kept([], lambda kept: scores(10), REFERENCE, Gate(0.5))
+@pytest.mark.parametrize("costs", [[], [LayerCost("a", 1.0)]])
+def test_fewer_than_two_layers_are_a_mistake_of_the_caller(costs: list[LayerCost]) -> None:
+    with pytest.raises(ValueError, match="fewer than two layers"):
+        fewest_kept(costs, lambda kept: verdict(1.0))

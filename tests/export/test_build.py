@@ -18,7 +18,7 @@ from edgecrack import cli
 from edgecrack.artifacts import read_verified_spec
 from edgecrack.calibration import quantize
 from edgecrack.calibration.config import CalibrationConfig
-from edgecrack.calibration.gate import Gate
+from edgecrack.calibration.gate import Gate, Judged, Verdict
 from edgecrack.calibration.sampler import SamplerConfig
 from edgecrack.data.synthetic import write_dataset
 from edgecrack.engine_info import EngineInfo
@@ -69,13 +69,13 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 # Few tiles for a test's sake.
-FEW = SamplerConfig(tiles=64, held_out=16)
+FEW = SamplerConfig(tiles=64, held_out=40)
 
 
 def make_walls(folder: Path, hw: tuple[int, int]) -> Path:
-    """A labelled dataset of generated walls: 16 for the ranges, 6 to judge by."""
-    fractions = {"train": 16 / 23, "val": 6 / 23, "test": 1 / 23}
-    write_dataset(folder / "walls", 23, hw, seed=50, split_fractions=fractions)
+    """A labelled dataset of generated walls: 16 for the ranges, 10 to judge by."""
+    fractions = {"train": 16 / 27, "val": 10 / 27, "test": 1 / 27}
+    write_dataset(folder / "walls", 27, hw, seed=50, split_fractions=fractions)
     return folder / "walls"
 
 
@@ -186,7 +186,7 @@ def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_bundled_model_goes_through_calibration_and_gate(tmp_path: Path) -> None:
     # Few tiles, hence the wide gate; calibrate's own tests narrow it.
-    data = CalibrationConfig(make_walls(tmp_path, (512, 512)), gate=Gate(3.0), sampler=FEW)
+    data = CalibrationConfig(make_walls(tmp_path, (512, 512)), gate=Gate(8.0), sampler=FEW)
     report, stages = build_int8(BUNDLED_MODEL, tmp_path, data)
     fp32, quantized = (item.accuracy for item in report.scores)
     assert fp32.ods - quantized.ods <= 3.0
@@ -419,8 +419,8 @@ class TestRefusals:
         spec = read_verified_spec(small_model)
 
         class Shut(Gate):
-            def excess(self, reference: Any, candidate: Any) -> float:
-                return 1.0
+            def judge(self, *given: Any) -> Verdict:
+                return Verdict("labels", 40, 10, (Judged("ods", 90.0, 80.0, 10.0, 10.0, 1.0),))
 
         # Three layers, so that the search for a mix that passes is soon at its end.
         layers = quantize.quantizable_layers(read_graph(small_model, spec, "fp32"))[1:4]

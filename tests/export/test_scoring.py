@@ -53,7 +53,7 @@ ENTRY = {
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    for seed in range(12):
+    for seed in range(30):
         write_png(folder / f"{seed}.png", generate_wall(WallConfig(seed, (96, 160))).image)
     return folder
 
@@ -86,11 +86,11 @@ def test_tiles_smaller_than_any_wall_are_cut_from_one(tmp_path: Path, tile_hw: A
 def test_of_a_user_s_data_the_tiles_are_those_that_the_gate_judged_by(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
-    config = CalibrationConfig(photos, gate=Gate(100), sampler=SamplerConfig(64, 16, 3))
+    config = CalibrationConfig(photos, gate=Gate(100, 100), sampler=SamplerConfig(64, 40, 3))
     done = calibrate(model, tmp_path / "int8.onnx", config)
     tiles, name = labelled_tiles(config, read_verified_spec(model), model.read_bytes())
     assert tiles.sha256 == (done.spec.calibration or {})["held_out_sha256"]
-    assert name == f"16 held-out tiles of {photos.name}"
+    assert name == f"40 held-out tiles of {photos.name}"
     rows, data = score_files(model, tmp_path / "int8.onnx", done.spec, config)
     assert data == name
     assert [row.name for row in rows] == ["fp32", "int8"]
