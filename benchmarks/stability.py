@@ -27,6 +27,7 @@ from edgecrack.data.patches import PatchConfig  # noqa: E402
 from edgecrack.data.training_set import load_training_set  # noqa: E402
 from edgecrack.model.unet import CrackUNet, NetworkConfig  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig  # noqa: E402
+from edgecrack.training.config import LossConfig  # noqa: E402
 from edgecrack.training.losses import segmentation_loss  # noqa: E402
 from edgecrack.training.module import to_network_input  # noqa: E402
 from edgecrack.training.patch_sampler import DevicePatchSampler  # noqa: E402
@@ -38,10 +39,12 @@ RECIPES: dict[str, tuple[str, float, int, float]] = {
     "AdamW 2e-3, clip 1": ("adamw", 2e-3, 0, 1.0),
     "AdamW 2e-3": ("adamw", 2e-3, 0, 0.0),
     "AdamW 8e-3, warm-up 100, clip 1": ("adamw", 8e-3, 100, 1.0),
+    "SGD 1e-3, Dice of sums": ("sgd", 1e-3, 0, 0.0),
     "SGD 1e-3 (paper)": ("sgd", 1e-3, 0, 0.0),
     "SGD 1e-3, warm-up 100, clip 1": ("sgd", 1e-3, 100, 1.0),
 }
 _BATCH = 32
+_LOSSES = {"SGD 1e-3 (paper)": LossConfig(dice_denominator="squares")}
 
 
 def run(
@@ -64,7 +67,8 @@ def run(
         patches, masks = sampler.batch(seed * steps + step, _BATCH)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(to_network_input(patches))
-        loss = segmentation_loss(logits.float(), masks[:, 0])
+        config = _LOSSES.get(recipe, LossConfig())
+        loss = segmentation_loss(logits.float(), masks[:, 0], config)
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             break

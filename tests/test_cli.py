@@ -215,6 +215,7 @@ class TestOtherCommandsRefuse:
             (["export", "file", "-o", "x.onnx", "--batch", "-1"], 2, "'-1'", "whole number"),
             (["export", "file", "-o", "file/x.onnx"], 6, "file", "give"),
             (["export", "file", "-o", "x.onnx", "--precision", "int8"], 2, "'int8'", "calibrate"),
+            (["export", "file", "-o", "x.onnx", "--border", "fast"], 2, "'fast'", "fused, exact"),
             (["export", "file", "-o", "x.bin"], 2, "'x.bin'", "ends in .onnx"),
             (["calibrate", "no.onnx", "--data", "set", "-o", "x.onnx"], 4, "no.onnx", "path"),
             (["calibrate", MODEL, "--data", "no", "-o", "x.onnx"], 3, "no does not", "path"),

@@ -23,7 +23,7 @@ Border = Literal["fused", "exact"]
 BORDERS: tuple[Border, ...] = get_args(Border)
 FUSED_SCALES = 2
 _KERNEL = 3
-Side = tuple[int, ...]
+_Side = tuple[int, ...]
 
 
 def parse_border(text: str) -> Border:
@@ -71,11 +71,11 @@ def holds_ratio(graph: onnx.GraphProto) -> dict[str, bool]:
     return {
         node.name: len(node.input) == 2
         for node in graph.node
-        if node.op_type == "Conv" and kernels[node.input[1]] == (_KERNEL, _KERNEL)
+        if node.op_type == "Conv" and kernels.get(node.input[1]) == (_KERNEL, _KERNEL)
     }
 
 
-def _maps_hw(model: onnx.ModelProto) -> dict[str, Side]:
+def _maps_hw(model: onnx.ModelProto) -> dict[str, _Side]:
     """Height and width of every map."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     return {
@@ -84,7 +84,7 @@ def _maps_hw(model: onnx.ModelProto) -> dict[str, Side]:
     }
 
 
-def _take_out(graph: onnx.GraphProto, maps_hw: Mapping[str, Side], sides: Collection[Side]) -> None:
+def _take_out(graph: onnx.GraphProto, maps_hw: Mapping[str, _Side], sides: Collection[_Side]) -> None:
     """Leave the ratio out of the partial convolutions whose maps have one of these sides."""
     scaled = holds_ratio(graph)
     readers = {name: node for node in graph.node for name in node.input}
@@ -105,7 +105,7 @@ def _take_out(graph: onnx.GraphProto, maps_hw: Mapping[str, Side], sides: Collec
         graph.initializer.remove(item)
 
 
-def _put_in(graph: onnx.GraphProto, maps_hw: Mapping[str, Side]) -> None:
+def _put_in(graph: onnx.GraphProto, maps_hw: Mapping[str, _Side]) -> None:
     """Give every partial convolution its ratio."""
     scaled = holds_ratio(graph)
     constants = {item.name: item for item in graph.initializer}

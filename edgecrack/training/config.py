@@ -18,6 +18,7 @@ from edgecrack.preprocess import PreprocessConfig
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
+DiceDenominator = Literal["sums", "squares"]
 Accelerator = Literal["auto", "cpu", "gpu"]
 _HOW_STARTED = ("resume", "devices", "nodes", "accelerator")
 
@@ -64,6 +65,8 @@ class LossConfig:
 
     Attributes:
         dice_weight: of the Dice term over the whole batch, 0 to 100; the paper's sum has 1.
+        dice_denominator: "sums" of both maps, or the sums of their "squares" as in V-Net
+            (Milletari et al., 2016), which the paper cites.
         cl_dice_weight: of the centreline Dice, which asks for unbroken cracks, 0 to 100.
         cl_dice_iterations: half the width in pixels of the widest crack whose centreline it
             finds, 1 to 50.
@@ -72,6 +75,7 @@ class LossConfig:
     """
 
     dice_weight: float = 1.0
+    dice_denominator: DiceDenominator = "sums"
     cl_dice_weight: float = 0.0
     cl_dice_iterations: int = 5
     distillation_weight: float = 0.0
@@ -81,6 +85,7 @@ class LossConfig:
         for name in ("dice", "cl_dice", "distillation"):
             label = f"{name.replace('_', ' ')} weight"
             _in_range(label, getattr(self, f"{name}_weight"), 0, 100)
+        _one_of("dice denominator", self.dice_denominator, get_args(DiceDenominator))
         _in_range("cl dice iterations", self.cl_dice_iterations, 1, 50)
         _in_range("distillation temperature", self.distillation_temperature, 1, 20)
 

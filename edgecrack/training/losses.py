@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy and Dice as in the paper, centreline Dice, distillation.
+"""The training loss: cross-entropy and Dice, the paper's two; centreline Dice, distillation.
 
 Dice alone gives no gradient for false alarms on tiles without crack, which are most of what a
 robot sees; cross-entropy alone drowns thin cracks in background. The paper sums the two.
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgecrack.training.config import LossConfig
+from edgecrack.training.config import DiceDenominator, LossConfig
 from edgecrack.training.skeleton import soft_skeleton
 
 SMOOTH = 1.0
-_PAPER = LossConfig()
+_DEFAULT = LossConfig()
 
 
 def _alone(sums: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def _alone(sums: Tensor) -> Tensor:
 def segmentation_loss(
     logits: Tensor,
     truth: Tensor,
-    config: LossConfig = _PAPER,
+    config: LossConfig = _DEFAULT,
     *,
     teacher_margin: Tensor | None = None,
     combine: Callable[[Tensor], Tensor] = _alone,
@@ -42,7 +42,7 @@ def segmentation_loss(
     Args:
         logits: [N, 2, H, W] (background, crack).
         truth: integer [N, H, W], 0 or 1.
-        config: the terms' weights.
+        config: the terms and their weights.
         teacher_margin: the teacher's crack logit less its background logit, [N, H, W]; needed
             with a distillation weight.
         combine: adds up float [K] over all processes; the default is for one process.
@@ -55,7 +55,8 @@ def segmentation_loss(
     probability = torch.softmax(logits, dim=1)[:, 1]
     terms = [(1.0, cross_entropy_sums(logits, truth), mean_of)]
     if config.dice_weight > 0:
-        terms.append((config.dice_weight, dice_sums(probability, crack), dice_of))
+        sums = dice_sums(probability, crack, config.dice_denominator)
+        terms.append((config.dice_weight, sums, dice_of))
     if config.cl_dice_weight > 0:
         sums = cl_dice_sums(probability, crack, config.cl_dice_iterations)
         terms.append((config.cl_dice_weight, sums, cl_dice_of))
@@ -83,9 +84,17 @@ def cross_entropy_sums(logits: Tensor, truth: Tensor) -> Tensor:
     return torch.stack([total, total.new_tensor(truth.numel())])
 
 
-def dice_sums(probability: Tensor, crack: Tensor) -> Tensor:
-    """Overlap and total of two maps, float [N, H, W] in 0..1 each; see `dice_of`."""
-    return torch.stack([(probability * crack).sum(), probability.sum() + crack.sum()])
+def dice_sums(probability: Tensor, crack: Tensor, denominator: DiceDenominator = "sums") -> Tensor:
+    """Overlap and total of two maps, float [N, H, W] in 0..1 each; see `dice_of`.
+
+    The total is that of the maps, or of their squares (Milletari et al., "V-Net", 2016): a pixel
+    that is halfway certain then weighs a quarter in place of half.
+    """
+    if denominator == "squares":
+        total = probability.square().sum() + crack.square().sum()
+    else:
+        total = probability.sum() + crack.sum()
+    return torch.stack([(probability * crack).sum(), total])
 
 
 def dice_of(sums: Tensor) -> Tensor:

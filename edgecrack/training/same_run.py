@@ -13,6 +13,9 @@ from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import TrainingError
 from edgecrack.training.config import TrainingConfig
 
+# What recipes of earlier versions leave unsaid, because there was no choice.
+_UNSAID = {"loss dice denominator": "sums"}
+
 
 def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
     """Check that a checkpoint can be gone on with under a configuration.
@@ -31,7 +34,7 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
     for name, asked in _leaves(config.preprocess.to_dict(), "preprocess").items():
         pairs.append((name, known[name], asked))
     # The length of a run may be changed, and nothing else that decides its steps.
-    found_leaves = _leaves(recipe)
+    found_leaves = {**_UNSAID, **_leaves(recipe)}
     for name, asked in _leaves(config.recipe()).items():
         if name in found_leaves and name != "epochs":
             pairs.append((name, found_leaves[name], asked))

@@ -74,6 +74,10 @@ def test_bad_optimizers(values: dict[str, Any], words: str) -> None:
     ("values", "words"),
     [
         ({"dice_weight": -1.0}, r"dice weight is -1\.0"),
+        (
+            {"dice_denominator": "cubes"},
+            "dice denominator is 'cubes'; choose one of: sums, squares",
+        ),
         ({"cl_dice_weight": math.nan}, "cl dice weight is nan"),
         ({"cl_dice_iterations": 0}, "cl dice iterations is 0"),
         ({"distillation_weight": 101.0}, r"distillation weight is 101\.0"),

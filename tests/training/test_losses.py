@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.training.config import LossConfig
+from edgecrack.training.config import DiceDenominator, LossConfig
 from edgecrack.training.losses import (
     cl_dice_of,
     cl_dice_sums,
@@ -25,10 +26,15 @@ from edgecrack.training.losses import (
 from edgecrack.training.skeleton import soft_skeleton
 
 Floats = NDArray[np.float64]
+SQUARES = LossConfig(dice_denominator="squares")
+each_denominator = pytest.mark.parametrize("denominator", get_args(DiceDenominator))
 
 
-def slow_loss(logits: Floats, truth: NDArray[np.int64]) -> tuple[float, float]:
-    """Cross-entropy and Dice term, pixel by pixel in plain Python floats."""
+def slow_loss(logits: Floats, truth: NDArray[np.int64], power: int = 1) -> tuple[float, float]:
+    """Cross-entropy and Dice term, pixel by pixel in plain Python floats.
+
+    The denominator of Dice sums the maps' first or second powers.
+    """
     cross_entropy, overlap, predicted, true = [], 0.0, 0.0, 0
     for image, mask in zip(logits, truth, strict=True):
         for y, x in np.ndindex(mask.shape):
@@ -38,7 +44,7 @@ def slow_loss(logits: Floats, truth: NDArray[np.int64]) -> tuple[float, float]:
             cross_entropy.append(log_sum - (crack if mask[y, x] else background))
             probability = math.exp(crack - log_sum)
             overlap += probability * mask[y, x]
-            predicted += probability
+            predicted += probability**power
             true += int(mask[y, x])
     dice = 1 - (2 * overlap + 1) / (predicted + true + 1)
     return math.fsum(cross_entropy) / len(cross_entropy), dice
@@ -53,13 +59,16 @@ def certain(crack: Tensor, margin: float = 20.0) -> Tensor:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 7), (3, 8, 4)])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("spread", [0.1, 3.0, 30.0])
-def test_loss_is_the_reference_s(shape: tuple[int, int, int], share: float, spread: float) -> None:
+@pytest.mark.parametrize(("config", "power"), [(LossConfig(), 1), (SQUARES, 2)])
+def test_loss_is_the_reference_s(
+    shape: tuple[int, int, int], share: float, spread: float, config: LossConfig, power: int
+) -> None:
     generator = np.random.default_rng(7)
     logits = generator.normal(0, spread, (shape[0], 2, *shape[1:]))
     truth = (generator.random(shape) < share).astype(np.int64)
-    wanted = sum(slow_loss(logits, truth))
-    double = segmentation_loss(torch.from_numpy(logits), torch.from_numpy(truth))
-    single = segmentation_loss(torch.from_numpy(logits).float(), torch.from_numpy(truth))
+    wanted = sum(slow_loss(logits, truth, power))
+    double = segmentation_loss(torch.from_numpy(logits), torch.from_numpy(truth), config)
+    single = segmentation_loss(torch.from_numpy(logits).float(), torch.from_numpy(truth), config)
     assert double.item() == pytest.approx(wanted, rel=1e-12, abs=1e-14)
     assert single.item() == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
@@ -80,15 +89,36 @@ def test_every_kind_of_truth_is_the_same(truth_dtype: torch.dtype) -> None:
     assert segmentation_loss(logits, truth.to(truth_dtype)) == segmentation_loss(logits, truth)
 
 
+@each_denominator
 @pytest.mark.parametrize("value", [0, 1])
-def test_perfect_prediction_of_an_even_mask_costs_nothing(value: int) -> None:
+def test_perfect_prediction_of_an_even_mask_costs_nothing(
+    value: int, denominator: DiceDenominator
+) -> None:
     truth = torch.full((2, 16, 16), value)
-    assert segmentation_loss(certain(truth), truth).item() == pytest.approx(0, abs=1e-6)
+    config = LossConfig(dice_denominator=denominator)
+    assert segmentation_loss(certain(truth), truth, config).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_nothing_true_and_nothing_predicted_is_not_0_by_0() -> None:
+@each_denominator
+def test_nothing_true_and_nothing_predicted_is_not_0_by_0(denominator: DiceDenominator) -> None:
     empty = torch.zeros(2, 8, 8)
-    assert dice_of(dice_sums(empty, empty)).item() == 0.0
+    assert dice_of(dice_sums(empty, empty, denominator)).item() == 0.0
+
+
+def test_dice_of_squares_is_that_of_v_net() -> None:
+    """Equation 3 there: D = 2 sum(p g) / (sum(p^2) + sum(g^2)); ours adds 1 above and below."""
+    probability = torch.tensor([[[0.5, 0.5, 1.0, 0.0]]])
+    crack = torch.tensor([[[1.0, 0.0, 1.0, 1.0]]])
+    overlap, total = dice_sums(probability, crack, "squares").tolist()
+    assert (overlap, total) == (1.5, (0.25 + 0.25 + 1.0) + 3.0)
+    found = dice_of(dice_sums(probability, crack, "squares")).item()
+    assert found == pytest.approx(1 - (2 * 1.5 + 1) / (4.5 + 1))
+
+
+def test_both_denominators_agree_on_maps_of_zeros_and_ones() -> None:
+    maps = torch.randint(0, 2, (2, 3, 9, 9)).double()
+    sums = [dice_sums(maps[0], maps[1], name) for name in get_args(DiceDenominator)]
+    assert torch.equal(sums[0], sums[1])
 
 
 def test_false_alarms_on_empty_tiles_are_punished_the_more_the_larger_they_are() -> None:
@@ -131,11 +161,15 @@ def test_extreme_logits_give_finite_loss_and_gradient(size: float) -> None:
         assert torch.isfinite(logits.grad).all()
 
 
+@each_denominator
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_gradient_is_the_numerical_one(share: float) -> None:
+def test_gradient_is_the_numerical_one(share: float, denominator: DiceDenominator) -> None:
+    config = LossConfig(dice_denominator=denominator)
     logits = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     truth = (torch.rand(2, 4, 4) < share).long()
-    assert torch.autograd.gradcheck(lambda values: segmentation_loss(values, truth), (logits,))
+    assert torch.autograd.gradcheck(
+        lambda values: segmentation_loss(values, truth, config), (logits,)
+    )
 
 
 # ---- centreline Dice
@@ -226,9 +260,14 @@ def test_weights_are_those_of_the_terms() -> None:
 # ---- a batch that several processes share
 
 
+@each_denominator
 @pytest.mark.parametrize("shares", [[3, 3], [4, 2], [5, 1]])
-def test_shares_of_a_batch_give_its_loss_and_together_its_gradient(shares: list[int]) -> None:
-    config = LossConfig(1.0, cl_dice_weight=0.7, cl_dice_iterations=2, distillation_weight=0.4)
+def test_shares_of_a_batch_give_its_loss_and_together_its_gradient(
+    shares: list[int], denominator: DiceDenominator
+) -> None:
+    config = LossConfig(
+        1.0, denominator, cl_dice_weight=0.7, cl_dice_iterations=2, distillation_weight=0.4
+    )
     logits, truth = torch.randn(6, 2, 16, 16).double(), torch.randint(0, 2, (6, 16, 16))
     teacher = torch.randn(6, 16, 16).double()
     whole = logits.clone().requires_grad_()

@@ -20,6 +20,8 @@ from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.checkpoints import SPEC_KEY
 from edgecrack.training.config import OptimizerConfig, TrainingConfig
+=======
+from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
     CrackModule,
@@ -269,6 +271,15 @@ def test_a_run_from_before_the_percentile_stretch_goes_on_with_its_own() -> None
     with pytest.raises(TrainingError, match=r"stretch minmax, .*preprocess\.stretch=minmax"):
         module().on_load_checkpoint(checkpoint)
     module(preprocess=PreprocessConfig(stretch="minmax")).on_load_checkpoint(checkpoint)
+
+
+def test_a_run_of_before_there_was_a_choice_goes_on_with_what_it_did() -> None:
+    checkpoint: dict[str, Any] = {}
+    module().on_save_checkpoint(checkpoint)
+    del checkpoint[SPEC_KEY]["training"]["loss"]["dice_denominator"]
+    module().on_load_checkpoint(checkpoint)
+    with pytest.raises(TrainingError, match="has loss dice denominator sums, but squares was"):
+        module(loss=LossConfig(dice_denominator="squares")).on_load_checkpoint(checkpoint)
 
 
 def test_module_keeps_the_configuration_it_was_given() -> None:

@@ -44,6 +44,7 @@ def test_paper_is_the_paper_to_the_letter() -> None:
     assert (optimizer.warmup_steps, optimizer.clip_norm, optimizer.schedule) == (0, 0.0, "constant")
     assert (config.batch_size, config.epochs, config.average_decay) == (32, 25, 0.0)
     assert (config.loss.dice_weight, config.loss.cl_dice_weight) == (1.0, 0.0)
+    assert config.loss.dice_denominator == "squares"  # V-Net's, reference 30
     assert (config.hold_out, config.precision) == (0.0, "32")
 
 
@@ -57,6 +58,7 @@ def test_edge_is_the_default_of_the_command_line_and_augments() -> None:
     assert config.network.width == 8
     assert config.plan == ()
     assert config.patches.augment.geometry
+    assert config.loss.dice_denominator == "sums"
 
 
 def test_the_paper_s_plan_wants_one_of_its_datasets() -> None:
