@@ -434,7 +434,7 @@ def test_the_bundled_model_keeps_the_contract() -> None:
     assert spec.scores
     assert all("data" in score for score in spec.scores)
     document = json.loads(sidecar_path(BUNDLED_MODEL).read_text())
-    assert document["schema_version"] in (1, 2)
+    assert document["schema_version"] == 2
 
 
 def test_the_bundled_model_runs_and_tells_cracks_from_blank_walls_and_straight_lines() -> None:
