@@ -19,8 +19,6 @@ from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import OptimizerConfig, TrainingConfig
-=======
 from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
