@@ -84,7 +84,9 @@ def _maps_hw(model: onnx.ModelProto) -> dict[str, _Side]:
     }
 
 
-def _take_out(graph: onnx.GraphProto, maps_hw: Mapping[str, _Side], sides: Collection[_Side]) -> None:
+def _take_out(
+    graph: onnx.GraphProto, maps_hw: Mapping[str, _Side], sides: Collection[_Side]
+) -> None:
     """Leave the ratio out of the partial convolutions whose maps have one of these sides."""
     scaled = holds_ratio(graph)
     readers = {name: node for node in graph.node for name in node.input}
