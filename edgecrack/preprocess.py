@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.bit_depth import to_8_bits
+from edgecrack.burnt_in import find_text
 from edgecrack.errors import ConfigError
 from edgecrack.nodata import fill_nodata, find_nodata, masked_pixels, with_edge, with_mask
 
@@ -48,9 +49,9 @@ class PreprocessConfig:
     clahe_grid: int = 8
     gamma: float = 1.2
     stretch: Stretch = "percentile"
-    low_percentile: float = 1.0
-    high_percentile: float = 99.0
-    stretch_margin: float = 0.25
+    low_percentile: float = 0.2
+    high_percentile: float = 99.8
+    stretch_margin: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.clahe_clip <= 100:
@@ -120,8 +121,8 @@ def prepare(
 ) -> NDArray[np.uint8]:
     """As `preprocess`, and say where the frame shows nothing.
 
-    With the percentile stretch, transparent pixels and constant margins count in no statistic:
-    the rest of the frame is mirrored into them.
+    With the percentile stretch, transparent pixels, constant margins and burnt-in text count in no
+    statistic: the rest of the frame is mirrored into them.
 
     Returns:
         uint8 [H, W], a new array; a `numpy.ma.MaskedArray`, masked where the frame shows nothing,
@@ -179,11 +180,10 @@ def _gray_of(frame: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]
 def _nodata_of(
     frame: NDArray[np.uint8] | NDArray[np.uint16], gray: NDArray[np.uint8]
 ) -> NDArray[np.bool_] | None:
-    """Where a frame is transparent or its margins are constant, bool [H, W]; None for nowhere."""
-    found, transparent = find_nodata(gray), masked_pixels(frame)
-    if found is None or transparent is None:
-        return transparent if found is None else found
-    return found | transparent
+    """Margins, burnt-in text and transparent pixels of a frame, bool [H, W]; None for none."""
+    parts = [find_nodata(gray), find_text(gray), masked_pixels(frame)]
+    found = [part for part in parts if part is not None]
+    return np.logical_or.reduce(found) if found else None
 
 
 def _percentile_range(

@@ -117,3 +117,14 @@ def with_stuck_pixels(image: Image, count: int, seed: int = 0) -> Image:
     for number in range(count):
         changed[rng.integers(image.shape[0]), rng.integers(image.shape[1])] = number % 2 * 255
     return changed
+
+
+def with_outlined_text(image: Image) -> tuple[Image, Mask]:
+    """The image with white letters in a black outline, and where they are."""
+    changed, letters = image.copy(), np.zeros(image.shape[:2], dtype=np.uint8)
+    place = (8, image.shape[0] - 12)
+    cv2.putText(letters, "CAM 1 N52.5", place, cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255,), 2)
+    drawn = cv2.dilate(letters, np.ones((5, 5), dtype=np.uint8)) > 0
+    changed[drawn] = 0
+    changed[letters > 127] = 255
+    return changed, np.asarray(drawn)

@@ -256,9 +256,9 @@ def test_defaults_are_the_design_s_and_come_back_from_their_dictionary() -> None
         "clahe_grid": 8,
         "gamma": 1.2,
         "stretch": "percentile",
-        "low_percentile": 1.0,
-        "high_percentile": 99.0,
-        "stretch_margin": 0.25,
+        "low_percentile": 0.2,
+        "high_percentile": 99.8,
+        "stretch_margin": 0.1,
     }
     assert PreprocessConfig(**config.to_dict()) == config  # type: ignore[arg-type]
 

@@ -246,7 +246,7 @@ def test_checkpoint_of_another_run_is_refused(changes: dict[str, Any], words: st
             PreprocessConfig(stretch="minmax"),
             r"stretch percentile, but minmax .*; give --set preprocess\.stretch=percentile,",
         ),
-        (PreprocessConfig(stretch_margin=1), r"; give --set preprocess\.stretch_margin=0\.25,"),
+        (PreprocessConfig(stretch_margin=1), r"; give --set preprocess\.stretch_margin=0\.1,"),
     ],
 )
 def test_frames_prepared_otherwise_are_another_run_s(
