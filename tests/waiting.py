@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 # Nothing takes so long but a hang.
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 
 
 def wait_until(condition: Callable[[], object], what: str = "it stayed false") -> None:

@@ -310,12 +310,13 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
     out, options = tmp_path / "run", "--width 2 --patch 32 --batch 4 --steps-per-epoch 3 --seed 5"
     options += " --warmup-steps 2 --schedule constant --average-decay 0.5 --epochs 100000"
     program = start_program("train", "--data", str(walls), "--out", str(out), *options.split())
-    try:
-        wait_for(out / "last.safetensors.json", program)
-        program.send_signal(signal.SIGINT)
-        printed, complained = program.communicate(timeout=PATIENCE_S)
-    finally:
-        program.kill()
+    with program:
+        try:
+            wait_for(out / "last.safetensors.json", program)
+            program.send_signal(signal.SIGINT)
+            printed, complained = program.communicate(timeout=PATIENCE_S)
+        finally:
+            program.kill()
     assert program.returncode == 130, complained
     assert complained.count("\n") == 1
     assert complained.startswith("edgecrack: training was interrupted at step ")

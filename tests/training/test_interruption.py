@@ -66,7 +66,7 @@ def killed(walls: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert program.returncode == 0, program.stderr

@@ -87,16 +87,17 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        last = folder / "run" / "last.safetensors.json"
-        wait_until(lambda: last.exists() or program.poll() is not None, "a checkpoint")
-        assert program.poll() is None, program.communicate()
-        workers = children(program.pid)
-        assert len(workers) == 2
-        os.kill(workers[1], signal.SIGKILL)
-        _, complained = program.communicate(timeout=PATIENCE_S)
-    finally:
-        program.kill()
+    with program:
+        try:
+            last = folder / "run" / "last.safetensors.json"
+            wait_until(lambda: last.exists() or program.poll() is not None, "a checkpoint")
+            assert program.poll() is None, program.communicate()
+            workers = children(program.pid)
+            assert len(workers) == 2
+            os.kill(workers[1], signal.SIGKILL)
+            _, complained = program.communicate(timeout=PATIENCE_S)
+        finally:
+            program.kill()
     assert program.returncode == TrainingError.exit_code, complained
     assert complained.startswith("edgecrack: process 2 of 2 was ended by SIGKILL; ")
     assert complained.endswith("--resume to go on from the last whole epoch.\n")
@@ -165,20 +166,22 @@ def test_ctrl_c_to_all_while_they_start_is_answered_by_one_sentence(tmp_path: Pa
         text=True,
         start_new_session=True,
     )
-    try:
-        wait_until(
-            lambda: program.poll() is not None or len(children(program.pid)) >= 2, "both processes"
-        )
-        assert program.poll() is None, program.communicate()
-        workers = children(program.pid)
-        for _ in range(50):  # over the time in which they import
-            for worker in workers:
-                os.kill(worker, signal.SIGINT)
-            time.sleep(0.02)
-        os.killpg(program.pid, signal.SIGINT)
-        _, complained = program.communicate(timeout=PATIENCE_S)
-    finally:
-        program.kill()
+    with program:
+        try:
+            wait_until(
+                lambda: program.poll() is not None or len(children(program.pid)) >= 2,
+                "both processes",
+            )
+            assert program.poll() is None, program.communicate()
+            workers = children(program.pid)
+            for _ in range(50):  # over the time in which they import
+                for worker in workers:
+                    os.kill(worker, signal.SIGINT)
+                time.sleep(0.02)
+            os.killpg(program.pid, signal.SIGINT)
+            _, complained = program.communicate(timeout=PATIENCE_S)
+        finally:
+            program.kill()
     assert complained.startswith("edgecrack: training was interrupted; "), complained
     assert complained.count("\n") == 1
     assert program.returncode == 130

@@ -280,7 +280,7 @@ from edgecrack.runtime.sources import child
 from edgecrack.runtime.sources.options import SourceOptions
 if sys.argv[2] == "without setpriv":
     child._ending_with_us = list
-source = open_source(sys.argv[1], SourceOptions(timeout_ms=180_000))
+source = open_source(sys.argv[1], SourceOptions(timeout_ms=600_000))
 source.read()
 print("reading", flush=True)
 sys.stdin.read()

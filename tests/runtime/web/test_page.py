@@ -25,6 +25,7 @@ TIMEOUT_MS = PATIENCE_S * 1000
 EXPECTED = (
     "Canvas2D: Multiple readback",
     "ERR_CONNECTION_REFUSED",
+    "ERR_FAILED",
     "WebSocket connection to",
     "401",
     "409",
@@ -259,6 +260,20 @@ def test_findings_come_and_open(rig: Rig, page: Page) -> None:
         page.says("#viewer-title", "Finding 2")
         page.tab.click("#viewer-close")
         playwright.expect(page.tab.locator("#viewer")).to_be_hidden()
+
+
+def test_events_that_could_not_be_fetched_are_fetched_again(rig: Rig, page: Page) -> None:
+    failures = iter([True, True])
+    page.tab.route(
+        "**/api/events",
+        lambda route: route.abort() if next(failures, False) else route.continue_(),
+    )
+    with rig.server() as server:
+        rig.show_bar(0)
+        page.open(server)
+        rig.events.emit("source.lost", "the camera is gone")
+        page.says("#events", "the camera is gone")
+    assert next(failures, None) is None
 
 
 def test_an_old_picture_is_not_shown_as_live(

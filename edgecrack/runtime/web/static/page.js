@@ -159,7 +159,13 @@ let eventsSeen = -1;
 async function updateEvents(total) {
   if (total === eventsSeen) return;
   eventsSeen = total;
-  const { events } = await get("/api/events");
+  let events;
+  try {
+    ({ events } = await get("/api/events"));
+  } catch {
+    eventsSeen = -1; // the next state tries again
+    return;
+  }
   const items = events.slice(0, 50).map((event) => {
     const item = document.createElement("li");
     item.dataset.level = event.level;
