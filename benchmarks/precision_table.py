@@ -4,7 +4,7 @@ The FP32 file is converted to FP16, and calibrated to INT8 on uav315 (train sets
 judges); all three are scored by ONNX Runtime on the test images of CFD and uav315, tiled as on
 the robot, and built for SM86, SM89 and SM120 by TensorRT for RTX, which needs no GPU.
 
-    python benchmarks/precision_table.py [--data DIR] [--model FILE] [--max-drop 0.5]
+    python benchmarks/precision_table.py [--data DIR] [--model FILE] [--max-drop POINTS]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
-    parser.add_argument("--max-drop", type=float, default=0.5)
+    parser.add_argument("--max-drop", type=float)
     parser.add_argument("--method", default=defaults.METHOD)
     given = parser.parse_args()
     calibration = CalibrationConfig(

@@ -175,7 +175,10 @@ def _last_third(items: Sequence[_Item], name: str) -> tuple[list[_Item], list[_I
 
 
 def _too_few(items: Sequence[_Item], name: str) -> DataError:
-    return DataError(f"{name} has too few images ({len(items)})", "give at least 3, better 100")
+    return DataError(
+        f"{name} has too few images ({len(items)})",
+        "give at least 3, 24 or more for INT8, better 100",
+    )
 
 
 def _held_in_memory(name: str, image: NDArray[np.uint8]) -> CalibrationFrame:

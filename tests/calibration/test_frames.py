@@ -232,7 +232,12 @@ def bad_splits(folder: Path) -> Path:
         (few_frames, DataError, r"a\.avi has too few frames \(2\)", "longer video"),
         (no_video, SourceError, "a.avi", "check that it plays"),
         (one_image, DataError, r"wall\.png has too few frames \(1\)", "a folder of images"),
-        (two_images, DataError, r"has too few images \(2\)", "give at least 3, better 100"),
+        (
+            two_images,
+            DataError,
+            r"has too few images \(2\)",
+            "give at least 3, 24 or more for INT8, better 100",
+        ),
         (lambda folder: folder, DataError, "holds no images", "give a folder of images"),
         (lambda folder: folder / "no", DataError, "no does not exist", "check the path"),
         (lacks_a_mask, DataError, r"b\.png has no mask", "add the mask"),

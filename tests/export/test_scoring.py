@@ -47,6 +47,7 @@ ENTRY = {
     "thin_recall": 80.25,
     "largest_difference": 9,
     "thin_pixels": 40,
+    "tolerant_f1": 85.5,
 }
 
 
@@ -205,7 +206,7 @@ def test_an_engine_for_another_machine_is_not_judged(
 
 def test_a_row_goes_into_a_sidecar_and_comes_back() -> None:
     row = Scored.from_mapping(ENTRY)
-    assert row == Scored("int8", Accuracy(88.5, 60.0, 80.25, 9, 40))
+    assert row == Scored("int8", Accuracy(88.5, 60.0, 80.25, 9, 40, 85.5))
     assert row.to_dict() == {key: value for key, value in ENTRY.items() if key != "data"}
 
 
