@@ -114,23 +114,34 @@ def fill_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[n
         uint8 [H, W], a new array.
     """
     hidden = nodata.astype(np.uint8)
-    if hidden.all():
-        return gray.copy()
-    _, nearest = cv2.distanceTransformWithLabels(
-        hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    # Labels number the visible pixels; this is where each of them lies that is nearest to one.
-    edge = np.flatnonzero(_grown(hidden, 3) > hidden)
-    place_of = np.zeros(int(nearest.max()) + 1, dtype=np.intp)
-    place_of[nearest.ravel()[edge]] = edge
     y, x = np.nonzero(hidden)
-    edge_y, edge_x = np.divmod(place_of[nearest[y, x]], gray.shape[1])
+    if len(y) in (0, hidden.size):
+        return gray.copy()
+    edge_y, edge_x = _nearest_visible(hidden, y, x)
     from_y = np.clip(2 * edge_y - y, 0, gray.shape[0] - 1)
     from_x = np.clip(2 * edge_x - x, 0, gray.shape[1] - 1)
-    is_hidden = hidden[from_y, from_x] > 0
+    is_hidden = nodata[from_y, from_x]
     filled = gray.copy()
     filled[y, x] = gray[np.where(is_hidden, edge_y, from_y), np.where(is_hidden, edge_x, from_x)]
     return filled
+
+
+def _nearest_visible(
+    hidden: NDArray[np.uint8], y: NDArray[np.intp], x: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where the visible pixel lies that is nearest to each hidden one, given by row and column."""
+    # It is the neighbour of a hidden one, so nothing farther away than that needs a look.
+    top, left = max(0, int(y.min()) - 1), max(0, int(x.min()) - 1)
+    part = hidden[top : int(y.max()) + 2, left : int(x.max()) + 2]
+    _, nearest = cv2.distanceTransformWithLabels(
+        part, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Labels number the visible pixels; this is where each of them lies that may be nearest.
+    edge = np.flatnonzero(_grown(part, 3) > part)
+    place_of = np.zeros(int(nearest.max()) + 1, dtype=np.intp)
+    place_of[nearest.ravel()[edge]] = edge
+    row, column = np.divmod(place_of[nearest[y - top, x - left]], part.shape[1])
+    return row + top, column + left
 
 
 def _margin_levels(gray: NDArray[Any]) -> list[int]:
@@ -155,18 +166,12 @@ def _margin_levels(gray: NDArray[Any]) -> list[int]:
 
 
 def _margin(gray: NDArray[Any], level: int) -> NDArray[np.uint8]:
-    """1 where the frame has exactly this level, in one thick piece with what lies outside."""
+    """1 where the frame has exactly this level, in thick pieces that touch its border."""
     equal = np.pad((gray == level).astype(np.uint8), _THICK_PX, constant_values=1)
-    thick = _reached_from_outside(_opened(equal, _THICK_PX))
     # Opening rounds corners off; what it took from an edge comes back.
-    whole = _inner(_reached_from_outside(_grown(thick, _THICK_PX) & equal))
-    return _long_pieces(whole, _RUN_PX)  # single pixels of that level lie along any border
-
-
-def _reached_from_outside(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The piece of a mask that its outermost corner belongs to."""
-    cv2.floodFill(padded, None, (0, 0), 2)
-    return np.asarray(padded == 2, dtype=np.uint8)
+    whole = _inner(_grown(_opened(equal, _THICK_PX), _THICK_PX) & equal)
+    # Single pixels of that level lie along any border.
+    return _pieces(whole, _RUN_PX, at_border=True)
 
 
 def _up_to_its_edge(margin: NDArray[np.uint8], away: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -193,19 +198,24 @@ def _without_lines(margin: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The margin without long thin lines in it and their surroundings, but with all specks."""
     visible = 1 - margin
     thin = visible & (1 - _broad(visible))
-    lines = _long_pieces(thin, _LONG_PX) if cv2.countNonZero(thin) >= _LONG_PX else thin
+    lines = _pieces(thin, _LONG_PX) if cv2.countNonZero(thin) >= _LONG_PX else thin
     if cv2.countNonZero(lines) >= _LONG_PX:
         visible |= _grown(lines, 2 * _KEPT_PX + 1)
-    return 1 - _long_pieces(visible, _LONG_PX)
+    return 1 - _pieces(visible, _LONG_PX)
 
 
-def _long_pieces(mask: NDArray[np.uint8], length_px: int) -> NDArray[np.uint8]:
+def _pieces(
+    mask: NDArray[np.uint8], length_px: int, *, at_border: bool = False
+) -> NDArray[np.uint8]:
     """The connected pieces of a mask that are so long in one direction."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    sides = np.asarray(stats)[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
-    is_long = (sides.max(axis=1) >= length_px).astype(np.uint8)
-    is_long[0] = 0  # the background
-    return np.asarray(is_long.take(np.asarray(labels, dtype=np.int32)))
+    left, top, width, height, _ = np.asarray(stats).T
+    kept = np.maximum(width, height) >= length_px
+    if at_border:
+        right, bottom = left + width == mask.shape[1], top + height == mask.shape[0]
+        kept &= (left == 0) | (top == 0) | right | bottom
+    kept[0] = False  # the background
+    return np.asarray(kept.astype(np.uint8).take(labels), dtype=np.uint8)
 
 
 def _shows_something(visible: NDArray[np.uint8]) -> bool:

@@ -398,7 +398,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("temperature", float("inf"), "temperature inf"),
     ("temperature", float("nan"), "temperature nan"),
     ("preprocess", {"stretch": "median"}, "stretch is 'median'"),
-    ("preprocess", {"low_percentile": 99.5}, "the percentiles are 99.5 and"),
+    ("preprocess", {"low_percentile": 99.9}, "the percentiles are 99.9 and"),
     ("preprocess", {"gamma": 0.0}, "gamma is 0.0"),
     ("preprocess", {"clahe_grid": 0}, "clahe_grid is 0"),
 ]
