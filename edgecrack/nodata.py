@@ -8,6 +8,7 @@ Knows gray levels only, nothing of files or models.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import cv2
@@ -32,11 +33,14 @@ _EDGE_LEVELS = 6
 _WAVE_PX = 8
 _WAVE_LEVELS = 16
 _LOSSY_EDGE_LEVELS = 32
+# At a sharp edge the first pixels differ by nearly as much as those behind them.
+_SHARP_SHARE = 0.8
 # What lies in it and is long and thin may be a crack in an overexposed wall and stays, with so
 # much of its surroundings; what is smaller is a stuck pixel or the like and goes.
 _LONG_PX = 32
 _KEPT_PX = 16
 _SMALLEST_FRAME_PX = 32
+_BLUR_PX = 3
 # Where less of a frame is left, the constant part is the picture: a flat wall with a crack.
 _LEAST_VISIBLE = 1 / 64
 
@@ -81,7 +85,7 @@ def find_nodata(gray: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         away = np.asarray(cv2.absdiff(gray, np.full_like(gray, level)), dtype=np.uint8)
         whole = _up_to_its_edge(margin, away)
         if whole is not None and _shows_something(1 - whole):
-            found |= _without_lines(whole)
+            found |= _without_lines(_with_mixed_pixels(whole, away))
     return found.astype(bool) if found.any() and not found.all() else None
 
 
@@ -96,15 +100,8 @@ def constant_margins(gray: NDArray[Any]) -> NDArray[np.bool_]:
     return found.astype(bool)
 
 
-def with_edge(nodata: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Two pixels more along the edge, which a rotation mixes from both sides; bool [H, W]."""
-    return _grown(nodata.astype(np.uint8), 5).astype(bool)
-
-
 def fill_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Mirror what a frame shows into where it shows nothing.
-
-    So neither local statistics nor the network sees an edge there.
+    """Mirror what a frame shows into where it shows nothing, so that local statistics see no edge.
 
     Args:
         gray: uint8 [H, W].
@@ -124,6 +121,24 @@ def fill_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[n
     filled = gray.copy()
     filled[y, x] = gray[np.where(is_hidden, edge_y, from_y), np.where(is_hidden, edge_x, from_x)]
     return filled
+
+
+def blur_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Blur a frame where it shows nothing, so that the network sees neither edge nor crack there.
+
+    A crack that was mirrored would lead it to see less of the one that is there.
+
+    Args:
+        gray: uint8 [H, W], with `fill_nodata` done.
+        nodata: bool [H, W]; where it is True everywhere, nothing is blurred.
+
+    Returns:
+        uint8 [H, W], a new array.
+    """
+    if nodata.all():
+        return gray.copy()
+    blurred = np.asarray(cv2.GaussianBlur(gray, (0, 0), _BLUR_PX), dtype=np.uint8)
+    return np.where(nodata, blurred, gray)
 
 
 def _nearest_visible(
@@ -187,6 +202,18 @@ def _up_to_its_edge(margin: NDArray[np.uint8], away: NDArray[np.uint8]) -> NDArr
     if near < beyond / 2 and beyond >= _LOSSY_EDGE_LEVELS:
         return whole
     return margin if near >= _EDGE_LEVELS else None
+
+
+def _with_mixed_pixels(margin: NDArray[np.uint8], away: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The margin with the pixels along its edge that a rotation has mixed from both sides."""
+    masks = [margin, *(_grown(margin, side_px) for side_px in (3, 5, 9))]
+    rings = [away[outer > inner] for inner, outer in pairwise(masks)]
+    if not all(ring.size for ring in rings):
+        return margin
+    first, second, full = (float(np.median(ring)) for ring in rings)
+    if first >= _SHARP_SHARE * full:
+        return margin
+    return masks[1] if second >= _SHARP_SHARE * full else masks[2]
 
 
 def _median_just_outside(mask: NDArray[np.uint8], away: NDArray[np.uint8]) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgecrack.bit_depth import to_8_bits
 from edgecrack.burnt_in import find_text
 from edgecrack.errors import ConfigError
-from edgecrack.nodata import fill_nodata, find_nodata, masked_pixels, with_edge, with_mask
+from edgecrack.nodata import blur_nodata, fill_nodata, find_nodata, masked_pixels, with_mask
 
 Stretch = Literal["percentile", "minmax"]
 _LIMITS = np.zeros(256, dtype=np.uint8)
@@ -122,7 +122,7 @@ def prepare(
     """As `preprocess`, and say where the frame shows nothing.
 
     With the percentile stretch, transparent pixels, constant margins and burnt-in text count in no
-    statistic: the rest of the frame is mirrored into them.
+    statistic: the rest of the frame is mirrored into them and blurred.
 
     Returns:
         uint8 [H, W], a new array; a `numpy.ma.MaskedArray`, masked where the frame shows nothing,
@@ -140,10 +140,9 @@ def prepare(
     if nodata is None:
         table = _stretch_table(*_percentile_range(gray, None, config))
         return _equalized(cv2.LUT(gray, table), config)
-    hidden = with_edge(nodata)
-    table = _stretch_table(*_percentile_range(gray, hidden, config))
-    result = _equalized(cv2.LUT(fill_nodata(gray, hidden), table), config)
-    return with_mask(result, nodata)
+    table = _stretch_table(*_percentile_range(gray, nodata, config))
+    result = _equalized(cv2.LUT(fill_nodata(gray, nodata), table), config)
+    return with_mask(blur_nodata(result, nodata), nodata)
 
 
 def without_nodata(

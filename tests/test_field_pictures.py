@@ -74,7 +74,7 @@ class TestNodataAndOutliers:
             for config in (ROBUST, MINMAX)
         }
         assert not masks["percentile"][1][~shown].any()
-        assert overlap(*masks["percentile"], shown) > overlap(*masks["minmax"], shown)
+        assert overlap(*masks["percentile"], shown) >= 0.9 > 0.8 > overlap(*masks["minmax"], shown)
         assert overlap(*masks["percentile"], far) >= 0.95 > overlap(*masks["minmax"], far)
 
 

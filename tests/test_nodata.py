@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgecrack.nodata import (
+    blur_nodata,
     constant_margins,
     fill_nodata,
     find_nodata,
     masked_pixels,
-    with_edge,
     with_mask,
 )
 from tests.margins import SHAPES, Image, Mask, as_jpeg, wall, with_clock, with_margin
@@ -54,6 +54,21 @@ def test_a_lossy_margin_is_found_with_its_waves(name: str, quality: int, level: 
     assert np.count_nonzero(hidden & ~found) <= missed * np.count_nonzero(hidden)
     assert not (found & ~within(hidden, 8)).any()
     assert np.count_nonzero(found & ~hidden) <= 0.01 * hidden.size
+
+
+@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("width_px", [3, 5])
+@pytest.mark.parametrize("name", ["rotated by 4", "rotated by 20", "left", "ragged"])
+def test_pixels_that_are_mixed_from_both_sides_belong_to_the_margin(
+    name: str, width_px: int, level: int
+) -> None:
+    gray, hidden = wall(), SHAPES[name](240, 320)
+    share = cv2.blur((~hidden).astype(np.float64), (width_px, width_px))
+    mixed = (gray * share + level * (1 - share)).astype(np.uint8)
+    found = found_in(mixed)
+    left_over = np.count_nonzero((share < 0.6) & ~found)
+    assert left_over <= 0.04 * np.count_nonzero(hidden)
+    assert not (found & ~within(hidden, 5)).any()
 
 
 def test_two_levels_and_a_stuck_pixel_in_the_margin() -> None:
@@ -198,10 +213,14 @@ def test_filling_keeps_what_is_visible_and_invents_no_level(hidden: Mask) -> Non
         assert np.array_equal(filled, gray)
 
 
-def test_the_edge_is_two_pixels_wide() -> None:
-    hidden = np.zeros((20, 20), dtype=np.bool_)
-    hidden[:, :5] = True
-    assert np.array_equal(with_edge(hidden), np.tile(np.arange(20) < 7, (20, 1)))
+def test_blurring_changes_nothing_visible_and_leaves_no_texture() -> None:
+    gray, hidden = wall(), SHAPES["right"](240, 320)
+    filled = fill_nodata(gray, hidden)
+    blurred = blur_nodata(filled, hidden)
+    assert np.array_equal(blurred[~hidden], gray[~hidden])
+    assert blurred[:, 280:].std() < filled[:, 280:].std() / 1.5
+    # No edge where the two meet.
+    assert abs(float(blurred[:, 256:260].mean()) - float(gray[:, 252:256].mean())) < 3
 
 
 # ---- masks

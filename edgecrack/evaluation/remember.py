@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgecrack.evaluation.evaluate import Predict
 from edgecrack.files import write_png
+from edgecrack.nodata import masked_pixels
 
 
 class RememberingPredictor:
@@ -32,6 +33,9 @@ class RememberingPredictor:
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] BGR -> uint8 [H, W], 255 = certain crack."""
         content = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=20)
+        hidden = masked_pixels(image)
+        if hidden is not None:
+            content.update(np.packbits(hidden).data)
         path = self._folder / f"{content.hexdigest()}-{image.shape[1]}x{image.shape[0]}.png"
         if path.exists():
             found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
