@@ -17,6 +17,7 @@ yardstick = typer.Typer(
     help="Build the pictures that models are compared on, by crack width, surface and contrast.",
     no_args_is_help=True,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 

@@ -27,8 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
     "train", "evaluate", "export", "calibrate", "build-engine",
-    "stream", "recover", "predict", "doctor",
-]  # fmt: skip
+    "stream", "recover", "predict", "doctor", "yardstick"]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),
     "evaluate": ("matplotlib",),
@@ -384,12 +383,22 @@ class TestHelp:
         assert max(map(len, outcome.out.splitlines())) <= 80
         group: Any = typer.main.get_command(cli.app)
         parameters = group.commands[command].params
-        assert len(parameters) >= ({"doctor": 1, "recover": 2}.get(command, 4))
+        assert len(parameters) >= ({"doctor": 1, "recover": 2, "yardstick": 0}.get(command, 4))
         for parameter in parameters:
             assert parameter.param_type_name == "argument" or parameter.help, parameter.name
             for option in (*parameter.opts, *parameter.secondary_opts):
                 name = option if option.startswith("-") else parameter.metavar.rstrip(".")
                 assert re.search(rf"(^|[\s│]){re.escape(name)}\b", outcome.out, re.M), option
+
+    @pytest.mark.parametrize("command", ["build", "reserved"])
+    def test_the_commands_of_the_yardstick_list_their_options(self, run: Run, command: str) -> None:
+        outcome = run("yardstick", command, "-h")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert max(map(len, outcome.out.splitlines())) <= 80
+        group: Any = typer.main.get_command(cli.app)
+        for parameter in group.commands["yardstick"].commands[command].params:
+            assert parameter.param_type_name == "argument" or parameter.help, parameter.name
+            assert all(option in outcome.out for option in parameter.opts if option[0] == "-")
 
     def test_the_list_above_is_whole(self) -> None:
         group: Any = typer.main.get_command(cli.app)

@@ -205,13 +205,13 @@ def test_one_image_is_learned_by_heart(walls: Path, tmp_path: Path) -> None:
             network=NetworkConfig(width=4),
             patches=PatchConfig(32),
             epochs=2,
-            steps_per_epoch=40,
+            steps_per_epoch=80,
             batch_size=8,
         )
     )
     losses = [value for _, value in read_logs(tmp_path / "run" / "logs")["train_loss"]]
     assert losses[-1] < 0.5 * losses[0]
-    assert result.steps == 80
+    assert result.steps == 160
 
 
 # ---- going on after an end

@@ -266,8 +266,11 @@ def test_jpeg_is_recognised_by_its_bytes(message_format: str) -> None:
 
 def test_png_in_gray_and_16_bits_becomes_8_bit_colour() -> None:
     assert np.array_equal(compressed_to_bgr(png_of(GRAY), "mono8; png compressed"), GRAY_BGR)
-    deep = (GRAY.astype(np.uint16) << 8) + 12
-    assert np.array_equal(compressed_to_bgr(png_of(deep), "png"), GRAY_BGR)
+    bright = GRAY.copy()
+    bright[:2] = 255  # so that the picture needs all 16 bits, and its upper byte is what stays
+    deep = (bright.astype(np.uint16) << 8) + 12
+    expected = np.repeat(bright[..., None], 3, axis=2)
+    assert np.array_equal(compressed_to_bgr(png_of(deep), "png"), expected)
 
 
 @pytest.mark.parametrize("make", [jpeg_of, png_of])
