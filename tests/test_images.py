@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from edgecrack.errors import DataError
 from edgecrack.images import decode_image
 from edgecrack.nodata import masked_pixels
 from edgecrack.runtime.sources.folder import ImagesSource
+from edgecrack.runtime.sources.turned import TurnedSource
 from tests.margins import wall
 
 Picture = NDArray[np.uint8]
@@ -155,3 +157,21 @@ def test_a_damaged_file_is_named_as_before(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(data[:40])
     with pytest.raises(DataError, match=r"wall\.(png|tif|webp) is (cut short|damaged)"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("flip", "turn"),
+    [("horizontal", np.s_[:, ::-1]), ("vertical", np.s_[::-1]), ("both", np.s_[::-1, ::-1])],
+)
+def test_transparency_is_flipped_with_the_picture(
+    tmp_path: Path, flip: Any, turn: tuple[slice, ...]
+) -> None:
+    path = tmp_path / "wall.png"
+    path.write_bytes(encode(".png", with_alpha(colours(), hole())))
+    with TurnedSource(ImagesSource.of_image(path), flip) as source:
+        frame = source.read()
+    assert frame is not None
+    np.testing.assert_array_equal(np.asarray(frame.image), colours()[turn])
+    found = masked_pixels(frame.image)
+    assert found is not None
+    np.testing.assert_array_equal(found, hole()[turn])
