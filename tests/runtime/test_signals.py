@@ -51,7 +51,9 @@ def test_a_native_call_keeps_no_signal_from_being_heard(number: signal.Signals) 
         process.send_signal(number)
         assert process.stdout.readline() == "heard\n"
         process.send_signal(number)
-        assert process.wait(PATIENCE_S) == 128 + number
+        # A first signal that came before the native call began was handled by Python, and the
+        # second then ends the process by itself; a shell calls both 128 + number.
+        assert process.wait(PATIENCE_S) in (128 + number, -number)
 
 
 def test_handlers_and_threads_are_as_before() -> None:
