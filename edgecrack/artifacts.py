@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgecrack.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.errors import EdgecrackError, ModelFileError
@@ -28,6 +28,8 @@ KINDS = ("checkpoint", "onnx", "engine")
 POOLINGS = ("gated-scale", "stacked", "max")
 LAYOUTS = ("nchw", "nhwc")
 MAX_SCALE = 4.0
+Merge = Literal["max", "wide-max"]
+MERGES: tuple[Merge, ...] = get_args(Merge)
 _HASH_BLOCK_BYTES = 1 << 20
 _NOTHING = type(None)
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -46,13 +48,14 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "engine": (dict, _NOTHING),
     "scores": (list, tuple),
     "scales": (list, tuple),
+    "merge": (str,),
     "channels": (int,),
     "layout": (str,),
     "temperature": (float, int),
 }
 # What version 2 brought. A version-1 file in which one of these stands was edited by hand, or its
 # maker meant something else by it: an older program passed over it, this one would obey it.
-_SINCE_2 = ("scales", "channels", "layout", "temperature")
+_SINCE_2 = ("scales", "merge", "channels", "layout", "temperature")
 _PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile", "stretch_margin")
 
 
@@ -76,7 +79,9 @@ class ModelSpec:
         calibration: calibration-set hash and method of an INT8 file, or None.
         engine: TensorRT flavour, version, compute capability and platform of an engine, or None.
         scores: accuracy figures, each with the data it was measured on.
-        scales: sizes of the frame at which the network runs, as factors above 0, at most 4.
+        scales: sizes of the frame at which the network runs, as factors above 0, at most 4, each
+            once.
+        merge: how the maps of several sizes become one; see `runtime.scales.ScalesConfig`.
         channels: 1 for gray, 3 for colour.
         layout: order of the graph's input, "nchw" or "nhwc".
         temperature: what the network's logits are divided by, above 0.
@@ -98,6 +103,7 @@ class ModelSpec:
     engine: Mapping[str, Any] | None = None
     scores: tuple[Mapping[str, Any], ...] = ()
     scales: tuple[float, ...] = (1.0,)
+    merge: str = "max"
     channels: int = 1
     layout: str = "nchw"
     temperature: float = 1.0
@@ -124,6 +130,10 @@ class ModelSpec:
             problem = f"width {self.width}"
         elif not self.scales or not all(0 < scale <= MAX_SCALE for scale in self.scales):
             problem = f"scales {list(self.scales)}"
+        elif len(set(self.scales)) < len(self.scales):
+            problem = f"a scale given twice, {list(self.scales)}"
+        elif self.merge not in MERGES:
+            problem = f"the rule {self.merge!r} to merge scales"
         elif self.channels not in (1, 3):
             problem = f"{self.channels} channels"
         elif self.layout not in LAYOUTS:

@@ -52,6 +52,7 @@ FULL = ModelSpec(
     engine={"flavour": "tensorrt", "version": "10.3.0", "compute_capability": "8.7"},
     scores=({"data": "CFD test", "ods": 0.93}, {"data": "uav315 test", "ods": 0.71}),
     scales=(1.0, 0.25),
+    merge="wide-max",
     channels=3,
     layout="nhwc",
     temperature=1.5,
@@ -144,7 +145,10 @@ def test_the_sidecar_is_plain_json_beside_the_file(model: Path) -> None:
         threshold=st.floats(0.001, 0.999),
         precision=st.sampled_from(PRECISIONS),
         sha256=st.text("0123456789abcdef", max_size=64),
-        scales=st.lists(st.floats(0, 4, exclude_min=True), min_size=1, max_size=4).map(tuple),
+        scales=st.lists(st.floats(0, 4, exclude_min=True), min_size=1, max_size=4, unique=True).map(
+            tuple
+        ),
+        merge=st.sampled_from(["max", "wide-max"]),
         channels=st.sampled_from([1, 3]),
         layout=st.sampled_from(LAYOUTS),
         temperature=st.floats(0, 1e6, exclude_min=True),
@@ -175,7 +179,7 @@ def test_fields_with_a_default_may_be_absent(model: Path) -> None:
 
 def version_1(model: Path, **changes: Any) -> None:
     """Make a sidecar one of version 1, which knew nothing of these fields."""
-    later = {name: ... for name in ("scales", "channels", "layout", "temperature")}
+    later = {name: ... for name in ("scales", "merge", "channels", "layout", "temperature")}
     preparation = {"clahe_clip": 3.5, "clahe_grid": 4, "gamma": 0.9}
     rewrite(model, **{"schema_version": 1, "preprocess": preparation, **later, **changes})
 
@@ -208,6 +212,7 @@ def test_without_a_word_on_it_the_stretch_is_that_of_version_1(model: Path) -> N
     [
         ({"scales": [1.0]}, "'scales'"),
         ({"scales": [0.5, 1.0]}, "'scales'"),
+        ({"merge": "max"}, "'merge'"),
         ({"channels": 1}, "'channels'"),
         ({"layout": "nhwc"}, "'layout'"),
         ({"temperature": 21}, "'temperature'"),
@@ -356,6 +361,8 @@ def test_a_missing_field_is_refused_by_name(model: Path, field: str) -> None:
         ("scales", ["1"]),
         ("scales", [True]),
         ("scales", None),
+        ("merge", 1),
+        ("merge", None),
         ("channels", "3"),
         ("channels", 3.0),
         ("channels", True),
@@ -390,6 +397,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("scales", [-1.0], "scales [-1.0]"),
     ("scales", [4.5], "scales [4.5]"),
     ("scales", [float("nan")], "scales [nan]"),
+    ("scales", [1.0, 1.0], "a scale given twice, [1.0, 1.0]"),
+    ("merge", "mean", "the rule 'mean' to merge scales"),
     ("channels", 0, "0 channels"),
     ("channels", 2, "2 channels"),
     ("layout", "chwn", "layout 'chwn'"),

@@ -1,4 +1,4 @@
-"""A model file made usable on whole frames: prepare, tile, infer, blend.
+"""A model file made usable on whole frames: prepare, tile at each scale, infer, blend, merge.
 
 Everything that a frame needs to become a crack map, as its model's sidecar says it; the one
 place where preprocessing, tiling and a runner meet.
@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import MERGES, Merge
 from edgecrack.errors import ConfigError
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import OVERLAP_PX
 from edgecrack.runtime.live.overload import Effort
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
-from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
+from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, plan_scales
+from edgecrack.runtime.tiling import TilingConfig
 
 
 class CrackDetector(ClosesItself):
@@ -29,9 +31,10 @@ class CrackDetector(ClosesItself):
         threshold: crack probability from which a pixel counts, above 0 and below 1; None takes
             the model's own.
         overlap_px: smallest overlap of neighbouring tiles; None takes 32, less on tiny tiles.
+        scales: sizes of the frame at which the network runs; None takes the model's own.
 
     Raises:
-        ConfigError: threshold or overlap is out of range.
+        ConfigError: threshold, overlap or a scale is out of range.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class CrackDetector(ClosesItself):
         *,
         threshold: float | None = None,
         overlap_px: int | None = None,
+        scales: tuple[float, ...] | None = None,
     ) -> None:
         if threshold is not None and not 0 < threshold < 1:
             raise ConfigError(f"threshold is {threshold}", "give a number above 0 and below 1")
@@ -49,6 +53,8 @@ class CrackDetector(ClosesItself):
             overlap_px = min(OVERLAP_PX, min(tile_hw) // 4)
         self._runner = runner
         self._tiling = TilingConfig(tile_hw, overlap_px)
+        spec = runner.spec
+        self._scales = ScalesConfig(spec.scales if scales is None else scales, _rule(spec.merge))
         self._threshold = runner.spec.threshold if threshold is None else threshold
         self._model_name = model_name
 
@@ -67,9 +73,14 @@ class CrackDetector(ClosesItself):
         """The model's runner."""
         return self._runner
 
-    def plan(self, frame_hw: tuple[int, int]) -> TilePlan:
-        """The tiles of frames of a size."""
-        return plan_tiles(frame_hw, self._tiling)
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Sizes of the frame at which the network runs, as factors."""
+        return self._scales.scales
+
+    def plan(self, frame_hw: tuple[int, int]) -> ScaledPlan:
+        """The tiles of frames of a size, at all scales."""
+        return plan_scales(frame_hw, self._scales, self._tiling)
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3].
@@ -102,7 +113,7 @@ class CrackDetector(ClosesItself):
 
         Returns:
             Crack probability uint8 [H, W], 0 where nothing was inspected; and the share of
-            pixels that was, 0 to 1.
+            pixels that was, at the largest scale, 0 to 1.
         """
         plan = self._plan((prepared.shape[0], prepared.shape[1]), effort)
         if effort.share == 1:
@@ -112,14 +123,15 @@ class CrackDetector(ClosesItself):
         probability, inspected_ratio = plan.stitch_some(self._runner.infer(tiles), only)
         return without_nodata(probability, prepared), inspected_ratio
 
-    def _infer(self, plan: TilePlan, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _infer(self, plan: ScaledPlan, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
         probability = plan.stitch(self._runner.infer(plan.cut(np.asarray(prepared))))
         return without_nodata(probability, prepared)
 
-    def _plan(self, frame_hw: tuple[int, int], effort: Effort) -> TilePlan:
+    def _plan(self, frame_hw: tuple[int, int], effort: Effort) -> ScaledPlan:
         if effort.overlap_px is None:
             return self.plan(frame_hw)
-        return plan_tiles(frame_hw, TilingConfig(self._tiling.tile_hw, effort.overlap_px))
+        tiling = TilingConfig(self._tiling.tile_hw, effort.overlap_px)
+        return plan_scales(frame_hw, self._scales, tiling)
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crack probability uint8 [H, W] of a BGR frame uint8 [H, W, 3], 255 = certain crack."""
@@ -135,6 +147,7 @@ def open_detector(
     *,
     threshold: float | None = None,
     overlap_px: int | None = None,
+    scales: tuple[float, ...] | None = None,
     threads: int | None = None,
 ) -> CrackDetector:
     """Open a model file for use on frames.
@@ -143,6 +156,7 @@ def open_detector(
         model: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
         threshold: as in `CrackDetector`.
         overlap_px: as in `CrackDetector`.
+        scales: as in `CrackDetector`.
         threads: CPU threads; None leaves the choice to the backend.
 
     Raises:
@@ -154,7 +168,14 @@ def open_detector(
     runner = open_runner(model, threads=threads)
     try:
         name = (model or BUNDLED_MODEL).name
-        return CrackDetector(runner, name, threshold=threshold, overlap_px=overlap_px)
+        return CrackDetector(
+            runner, name, threshold=threshold, overlap_px=overlap_px, scales=scales
+        )
     except ConfigError:
         runner.close()
         raise
+
+
+def _rule(merge: str) -> Merge:
+    """The rule of a sidecar, which was checked when it was read."""
+    return next(rule for rule in MERGES if rule == merge)

@@ -74,10 +74,10 @@ def check_runnable(path: Path, spec: ModelSpec) -> None:
         spec: its description.
 
     Raises:
-        ModelFileError: other scales, channels, layout or temperature than the defaults.
+        ModelFileError: other channels, layout or temperature than the defaults.
     """
     usual = ModelSpec(kind="checkpoint", pooling=spec.pooling, width=spec.width)
-    for name in ("scales", "channels", "layout", "temperature"):
+    for name in ("channels", "layout", "temperature"):
         asked, known = getattr(spec, name), getattr(usual, name)
         if asked != known:
             raise ModelFileError(

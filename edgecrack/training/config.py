@@ -64,6 +64,9 @@ class LossConfig:
     """What is added to the cross-entropy, and with which weight; 0 leaves a term out.
 
     Attributes:
+        label_smoothing: the cross-entropy's truth is this much less certain, 0 to 0.5: a pixel of
+            crack counts as crack by 1 less half of it. A network then need not be certain at a
+            crack's edge, where labels are drawn a pixel too wide or too narrow.
         dice_weight: of the Dice term over the whole batch, 0 to 100; the paper's sum has 1.
         dice_denominator: "sums" of both maps, or the sums of their "squares" as in V-Net
             (Milletari et al., 2016), which the paper cites.
@@ -74,6 +77,7 @@ class LossConfig:
         distillation_temperature: softens both probabilities before they are compared, 1 to 20.
     """
 
+    label_smoothing: float = 0.0
     dice_weight: float = 1.0
     dice_denominator: DiceDenominator = "sums"
     cl_dice_weight: float = 0.0
@@ -85,6 +89,7 @@ class LossConfig:
         for name in ("dice", "cl_dice", "distillation"):
             label = f"{name.replace('_', ' ')} weight"
             _in_range(label, getattr(self, f"{name}_weight"), 0, 100)
+        _in_range("label smoothing", self.label_smoothing, 0, 0.5)
         _one_of("dice denominator", self.dice_denominator, get_args(DiceDenominator))
         _in_range("cl dice iterations", self.cl_dice_iterations, 1, 50)
         _in_range("distillation temperature", self.distillation_temperature, 1, 20)

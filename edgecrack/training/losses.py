@@ -53,7 +53,7 @@ def segmentation_loss(
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     crack = truth.to(logits.dtype)
     probability = torch.softmax(logits, dim=1)[:, 1]
-    terms = [(1.0, cross_entropy_sums(logits, truth), mean_of)]
+    terms = [(1.0, cross_entropy_sums(logits, truth, config.label_smoothing), mean_of)]
     if config.dice_weight > 0:
         sums = dice_sums(probability, crack, config.dice_denominator)
         terms.append((config.dice_weight, sums, dice_of))
@@ -78,9 +78,11 @@ def mean_of(sums: Tensor) -> Tensor:
     return sums[0] / sums[1]
 
 
-def cross_entropy_sums(logits: Tensor, truth: Tensor) -> Tensor:
+def cross_entropy_sums(logits: Tensor, truth: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy summed over pixels, and their number; see `mean_of`."""
-    total = functional.cross_entropy(logits, truth.long(), reduction="sum")
+    total = functional.cross_entropy(
+        logits, truth.long(), reduction="sum", label_smoothing=label_smoothing
+    )
     return torch.stack([total, total.new_tensor(truth.numel())])
 
 

@@ -124,8 +124,9 @@ def test_a_crack_that_crosses_tiles_has_no_gap_where_they_meet() -> None:
 def test_threshold_and_overlap_default_to_the_model_and_its_tile() -> None:
     assert CrackDetector(IdentityRunner((64, 64), 0.3), "m").threshold == 0.3
     assert CrackDetector(IdentityRunner((64, 64), 0.3), "m", threshold=0.7).threshold == 0.7
-    assert CrackDetector(IdentityRunner((256, 256)), "m").plan((480, 480)).offsets_x == (0, 224)
-    small = CrackDetector(IdentityRunner((16, 16)), "m").plan((28, 28))
+    (usual,) = CrackDetector(IdentityRunner((256, 256)), "m").plan((480, 480)).levels
+    assert usual.offsets_x == (0, 224)
+    (small,) = CrackDetector(IdentityRunner((16, 16)), "m").plan((28, 28)).levels
     assert small.offsets_x == (0, 12)
 
 

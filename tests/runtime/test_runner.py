@@ -295,7 +295,6 @@ class TestRefusedFiles:
     @pytest.mark.parametrize(
         ("field", "value", "words"),
         [
-            ("scales", [0.5, 1.0], "scales 0.5, 1.0, and this version runs scales 1.0 only"),
             ("channels", 3, "channels 3, and this version runs channels 1 only"),
             ("layout", "nhwc", "layout nhwc, and this version runs layout nchw only"),
             ("temperature", 2, "temperature 2.0, and this version runs temperature 1.0 only"),

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgecrack.errors import ConfigError
 from edgecrack.training.config import DiceDenominator, LossConfig
 from edgecrack.training.losses import (
     cl_dice_of,
@@ -87,6 +88,28 @@ def test_half_precision_logits_are_summed_in_float32(dtype: torch.dtype) -> None
 def test_every_kind_of_truth_is_the_same(truth_dtype: torch.dtype) -> None:
     logits, truth = torch.randn(2, 2, 8, 8), torch.randint(0, 2, (2, 8, 8))
     assert segmentation_loss(logits, truth.to(truth_dtype)) == segmentation_loss(logits, truth)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_smoothed_labels_are_best_met_by_the_smoothed_probability(smoothing: float) -> None:
+    """With the truth less certain by s, a certain pixel costs least at a probability of 1 - s/2."""
+    config = LossConfig(dice_weight=0, label_smoothing=smoothing)
+    truth = torch.ones((1, 1, 1), dtype=torch.long)
+    margins = torch.linspace(-8, 8, 161, dtype=torch.float64)
+    costs = [
+        float(
+            segmentation_loss(torch.tensor([0.0, margin]).view(1, 2, 1, 1).double(), truth, config)
+        )
+        for margin in margins.tolist()
+    ]
+    best = float(torch.sigmoid(margins[int(np.argmin(costs))]))
+    assert best == pytest.approx(1 - smoothing / 2, abs=0.01)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 0.6, math.nan])
+def test_label_smoothing_out_of_range_is_refused(smoothing: float) -> None:
+    with pytest.raises(ConfigError, match="label smoothing is"):
+        LossConfig(label_smoothing=smoothing)
 
 
 @each_denominator

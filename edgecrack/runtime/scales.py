@@ -1,0 +1,252 @@
+"""One network at several sizes of a frame, and its outputs merged into one crack map.
+
+A network sees cracks of some widths; on a frame reduced to half it sees those that are twice as
+wide, for a quarter of the work. A `ScaledPlan` cuts the tiles of all sizes, which go through the
+network together, and merges what comes back. It depends on the frame's size only, so it is made
+once and used for every frame. Knows nothing of models.
+
+    plan = plan_scales((480, 854), ScalesConfig(scales=(1.0, 0.5)), TilingConfig())
+    probability = plan.stitch(runner.infer(plan.cut(prepared)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import MAX_SCALE, MERGES, Merge
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
+
+LEAST_SIDE_PX = 8
+# A size below one half is for large frames: on a small one it leaves too little to see, and its
+# one tile would be a large share of all.
+_HALF = 0.5
+_LEAST_LONGER_SIDE = 0.875  # of a tile's longer side
+_MOST_SHRINKING = 0.125  # further than asked, where that saves tiles
+_WIDE_PX = 5
+
+
+@dataclass(frozen=True)
+class ScalesConfig:
+    """At which sizes a network runs, and how its maps become one.
+
+    Attributes:
+        scales: factors of the frame's size, above 0, at most 4, each at most once. Those below
+            one half are left out on frames of which they would leave less than 7/8 of a tile's
+            longer side, and so is every reduced size of which a side would be shorter than 8 px.
+        merge: "max" takes each pixel's highest probability; "wide-max" the same, but sizes below
+            the largest count only where what they see is at least 5 px wide at their size, for
+            what is thin there is seen better at a larger one.
+
+    Raises:
+        ConfigError: there is no scale, one is out of range or given twice, or the rule is unknown.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    merge: Merge = "max"
+
+    def __post_init__(self) -> None:
+        if not self.scales:
+            raise ConfigError("there is no scale", "give at least one, such as 1 or 1,0.5")
+        for scale in self.scales:
+            if not 0 < scale <= MAX_SCALE:
+                raise ConfigError(
+                    f"a scale is {scale:g}", f"give factors above 0, at most {MAX_SCALE:g}"
+                )
+        if len(set(self.scales)) < len(self.scales):
+            raise ConfigError(
+                f"the scales are {', '.join(f'{scale:g}' for scale in self.scales)}",
+                "give each scale once",
+            )
+        if self.merge not in MERGES:
+            raise ConfigError(
+                f"the rule to merge scales is {self.merge!r}", f"give one of: {', '.join(MERGES)}"
+            )
+
+
+@dataclass(frozen=True)
+class ScaledPlan:
+    """Tiles of one frame size at all sizes that the network sees.
+
+    Attributes:
+        frame_hw: the frame's height and width.
+        levels: the tiles at each size, the largest first; at least one.
+        merge: see `ScalesConfig`.
+    """
+
+    frame_hw: tuple[int, int]
+    levels: tuple[TilePlan, ...]
+    merge: Merge = "max"
+
+    def __len__(self) -> int:
+        """Number of tiles of all sizes together."""
+        return sum(len(level) for level in self.levels)
+
+    def share(self, share: int, turn: int) -> list[list[int]]:
+        """Of each size every `share`-th tile, a different set each turn; see `TilePlan.share`."""
+        return [level.share(share, turn) for level in self.levels]
+
+    def cut(
+        self, prepared: NDArray[np.uint8], only: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.uint8]:
+        """Cut a frame into the tiles of all sizes.
+
+        Args:
+            prepared: uint8 [H, W] of the plan's size, as the network is to see it.
+            only: for each size the indices of the tiles wanted; None gives all.
+
+        Returns:
+            uint8 [N, 1, tile height, tile width], size by size.
+
+        Raises:
+            ConfigError: the frame has another size.
+        """
+        if prepared.shape != self.frame_hw:
+            raise ConfigError(
+                f"a frame has shape {prepared.shape}", f"this plan is for {self.frame_hw}"
+            )
+        pieces = [
+            level.cut(resized(prepared, level.frame_hw), None if only is None else only[index])
+            for index, level in enumerate(self.levels)
+        ]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def stitch(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Blend and merge the network's outputs into one map.
+
+        Args:
+            tiles: uint8 [len(plan), 1, tile height, tile width] in the order of `cut`.
+
+        Returns:
+            uint8 [H, W].
+
+        Raises:
+            ConfigError: the tiles' shape is not the plan's.
+        """
+        if len(tiles) != len(self):
+            raise ConfigError(
+                f"there are outputs of {len(tiles)} tiles", f"give those of {len(self)}"
+            )
+        maps, first = [], 0
+        for level in self.levels:
+            maps.append(level.stitch(tiles[first : first + len(level)]))
+            first += len(level)
+        return merged(maps, self.frame_hw, self.merge)
+
+    def stitch_some(
+        self, tiles: NDArray[np.uint8], only: Sequence[Sequence[int]]
+    ) -> tuple[NDArray[np.uint8], float]:
+        """As `stitch` with the outputs of some tiles; where there is none, a size says 0.
+
+        Args:
+            tiles: uint8 [N, 1, tile height, tile width] in the order of `only`.
+            only: for each size the indices of its tiles, as given to `cut`.
+
+        Returns:
+            uint8 [H, W], and the share of its pixels that was inspected at the largest size.
+        """
+        maps, ratios, first = [], [], 0
+        for level, chosen in zip(self.levels, only, strict=True):
+            found, ratio = level.stitch_some(tiles[first : first + len(chosen)], chosen)
+            maps.append(found)
+            ratios.append(ratio)
+            first += len(chosen)
+        return merged(maps, self.frame_hw, self.merge), ratios[0]
+
+
+def resized(prepared: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """A frame at another size, uint8 [H, W]; pixels of a smaller one are means over areas."""
+    if prepared.shape == hw:
+        return prepared
+    method = cv2.INTER_AREA if hw[0] < prepared.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(prepared, hw[::-1], interpolation=method), dtype=np.uint8)
+
+
+def merged(
+    maps: Sequence[NDArray[np.uint8]], frame_hw: tuple[int, int], rule: Merge
+) -> NDArray[np.uint8]:
+    """One map of the frame's size from the maps of all sizes.
+
+    Args:
+        maps: uint8 [h, w] each, the largest first.
+        frame_hw: the frame's height and width.
+        rule: see `ScalesConfig`.
+
+    Returns:
+        uint8 [H, W].
+    """
+    result = _at_size(maps[0], frame_hw)
+    for smaller in maps[1:]:
+        seen = _wide(smaller) if rule == "wide-max" else smaller
+        result = np.maximum(result, _at_size(seen, frame_hw))
+    return result
+
+
+def _at_size(probability: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
+    if probability.shape == hw:
+        return probability
+    method = cv2.INTER_AREA if hw[0] < probability.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(probability, hw[::-1], interpolation=method), dtype=np.uint8)
+
+
+def _wide(probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The map without what is narrower than `_WIDE_PX`: a gray opening."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_WIDE_PX, _WIDE_PX))
+    # A crack goes on beyond the border, which makes it no narrower.
+    padded = cv2.copyMakeBorder(probability, *(_WIDE_PX,) * 4, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)
+    return np.asarray(opened[_WIDE_PX:-_WIDE_PX, _WIDE_PX:-_WIDE_PX], dtype=np.uint8)
+
+
+@lru_cache(maxsize=16)
+def plan_scales(
+    frame_hw: tuple[int, int], config: ScalesConfig, tiling: TilingConfig
+) -> ScaledPlan:
+    """The tiles of a frame size at all sizes; made once and kept.
+
+    A reduced frame may be reduced by up to an eighth more than asked where that saves tiles.
+
+    Raises:
+        ConfigError: the frame has no pixels.
+    """
+    wanted = sorted(config.scales, reverse=True)
+    levels = [_level(frame_hw, wanted[0], tiling)]
+    for scale in wanted[1:]:
+        if _is_useful(frame_hw, scale, tiling):
+            levels.append(_level(frame_hw, scale, tiling))
+    return ScaledPlan(frame_hw, tuple(levels), config.merge)
+
+
+def _is_useful(frame_hw: tuple[int, int], scale: float, tiling: TilingConfig) -> bool:
+    """Whether a further size leaves anything to see."""
+    if scale * min(frame_hw) < LEAST_SIDE_PX:
+        return False
+    longer_px = scale * max(frame_hw)
+    return scale >= _HALF or longer_px >= _LEAST_LONGER_SIDE * max(tiling.tile_hw)
+
+
+def _level(frame_hw: tuple[int, int], scale: float, tiling: TilingConfig) -> TilePlan:
+    """The tiles of a frame at one size."""
+    best = plan_tiles(_scaled(frame_hw, scale), tiling)
+    if scale >= 1:
+        return best
+    for side in (0, 1):
+        # The largest size below the one asked for that takes a row or a column of tiles less.
+        count = len(best.offsets_x if side else best.offsets_y)
+        tile = tiling.tile_hw[side]
+        fitting = (count - 1) * (tile - tiling.overlap_px) + tiling.overlap_px
+        factor = fitting / best.frame_hw[side]
+        if count > 1 and 1 - _MOST_SHRINKING <= factor < 1:
+            shrunk = plan_tiles(_scaled(best.frame_hw, factor), tiling)
+            best = shrunk if len(shrunk) < len(best) else best
+    return best
+
+
+def _scaled(hw: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import Merge
+from edgecrack.errors import ConfigError
+from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, plan_scales, resized
+from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+
+Image = NDArray[np.uint8]
+TILING = TilingConfig((256, 256), 32)
+THREE = ScalesConfig((1.0, 0.5, 0.25))
+
+
+def sizes(plan: ScaledPlan) -> list[tuple[int, int]]:
+    return [level.frame_hw for level in plan.levels]
+
+
+def noise(hw: tuple[int, int], seed: int = 0) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, hw, dtype=np.uint8)
+
+
+@given(hw=st.tuples(st.integers(1, 700), st.integers(1, 700)))
+@settings(max_examples=40)
+def test_one_scale_is_plain_tiling(hw: tuple[int, int]) -> None:
+    frame = noise(hw)
+    plan, plain = plan_scales(hw, ScalesConfig(), TILING), plan_tiles(hw, TILING)
+    assert len(plan) == len(plain)
+    np.testing.assert_array_equal(plan.cut(frame), plain.cut(frame))
+    np.testing.assert_array_equal(plan.stitch(plain.cut(frame)), plain.stitch(plain.cut(frame)))
+
+
+@pytest.mark.parametrize(
+    ("frame_hw", "expected", "tiles"),
+    [
+        # Half an ordinary frame; a quarter of it would be one small tile, so it is left out.
+        ((480, 854), [(480, 854), (240, 427)], 8 + 2),
+        ((480, 640), [(480, 640), (240, 320)], 6 + 2),
+        ((720, 1280), [(720, 1280), (360, 640), (180, 320)], 24 + 6 + 2),
+        # Reduced a little further than asked, which saves rows and columns of tiles.
+        ((1080, 1920), [(1080, 1920), (480, 853), (256, 455)], 45 + 8 + 2),
+        ((640, 1024), [(640, 1024), (300, 480), (160, 256)], 15 + 4 + 1),
+        ((227, 227), [(227, 227), (114, 114)], 1 + 1),
+        # A side below 8 px: the size is left out.
+        ((15, 400), [(15, 400)], 2),
+        ((4, 4), [(4, 4)], 1),
+    ],
+)
+def test_sizes_known_by_heart(
+    frame_hw: tuple[int, int], expected: list[tuple[int, int]], tiles: int
+) -> None:
+    plan = plan_scales(frame_hw, THREE, TILING)
+    assert sizes(plan) == expected
+    assert len(plan) == tiles
+
+
+@given(
+    hw=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    scales=st.lists(st.sampled_from([2.0, 1.5, 1.0, 0.5, 0.25, 0.125]), min_size=1, unique=True),
+)
+@settings(max_examples=80)
+def test_no_size_is_larger_than_asked_or_much_smaller(
+    hw: tuple[int, int], scales: list[float]
+) -> None:
+    plan = plan_scales(hw, ScalesConfig(tuple(scales)), TILING)
+    assert 1 <= len(plan.levels) <= len(scales)
+    largest = max(scales)
+    assert abs(plan.levels[0].frame_hw[0] - max(1, hw[0] * largest)) <= 0.125 * hw[0] * largest + 1
+    for level in plan.levels[1:]:
+        factor = level.frame_hw[0] / hw[0]
+        assert any(
+            0.76 * scale <= factor + 1 / hw[0] and factor <= scale + 1 / hw[0] for scale in scales
+        )
+
+
+@given(
+    hw=st.tuples(st.integers(8, 500), st.integers(8, 500)),
+    merge=st.sampled_from(["max", "wide-max"]),
+)
+@settings(max_examples=30)
+def test_a_map_that_is_certain_everywhere_stays_so(hw: tuple[int, int], merge: Merge) -> None:
+    plan = plan_scales(hw, ScalesConfig((1.0, 0.5, 0.25), merge), TILING)
+    tiles = np.full((len(plan), 1, 256, 256), 255, np.uint8)
+    assert (plan.stitch(tiles) == 255).all()
+    assert (plan.stitch(np.zeros_like(tiles)) == 0).all()
+
+
+def outputs(plan: ScaledPlan, maps: list[Image]) -> Image:
+    """What a network would give, were these its maps."""
+    return np.concatenate(
+        [level.cut(found) for level, found in zip(plan.levels, maps, strict=True)]
+    )
+
+
+@pytest.mark.parametrize("merge", ["max", "wide-max"])
+def test_a_wide_crack_that_only_the_half_size_sees_is_found(merge: Merge) -> None:
+    plan = plan_scales((400, 400), ScalesConfig((1.0, 0.5), merge), TILING)
+    half = np.zeros((200, 200), np.uint8)
+    half[:, 90:110] = 200
+    found = plan.stitch(outputs(plan, [np.zeros((400, 400), np.uint8), half]))
+    assert (found[:, 184:216] == 200).all()
+    assert not found[:, :170].any()
+
+
+def test_wide_max_leaves_thin_lines_to_the_full_size() -> None:
+    half = np.zeros((200, 200), np.uint8)
+    half[:, 100:102] = 255
+    full = np.zeros((400, 400), np.uint8)
+    full[200] = 90
+    maps = [full, half]
+    wide = plan_scales((400, 400), ScalesConfig((1.0, 0.5), "wide-max"), TILING)
+    np.testing.assert_array_equal(wide.stitch(outputs(wide, maps)), full)
+    plain = plan_scales((400, 400), ScalesConfig((1.0, 0.5), "max"), TILING)
+    assert (plain.stitch(outputs(plain, maps))[:, 201] == 255).all()
+
+
+def test_tiles_in_turn_cover_every_size() -> None:
+    plan = plan_scales((600, 900), ScalesConfig((1.0, 0.5)), TILING)
+    seen = [set(chosen) for chosen in plan.share(1, 0)]
+    for turn in range(3):
+        only = plan.share(3, turn)
+        tiles = np.full((sum(map(len, only)), 1, 256, 256), 255, np.uint8)
+        found, ratio = plan.stitch_some(tiles, only)
+        assert found.shape == (600, 900)
+        assert 0 < ratio < 1
+        assert len(plan.cut(noise((600, 900)), only)) == len(tiles)
+        for rest, chosen in zip(seen, only, strict=True):
+            rest -= set(chosen)
+    assert not any(seen)
+
+
+def test_a_reduced_frame_is_the_mean_over_areas() -> None:
+    frame = noise((40, 60))
+    expected = frame.reshape(20, 2, 30, 2).mean((1, 3))
+    np.testing.assert_allclose(resized(frame, (20, 30)), expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("scales", "merge", "problem"),
+    [
+        ((), "max", "there is no scale"),
+        ((1.0, 0.0), "max", "a scale is 0"),
+        ((5.0,), "max", "a scale is 5"),
+        ((float("nan"),), "max", "a scale is nan"),
+        ((1.0, 1.0), "max", "the scales are 1, 1"),
+        ((1.0,), "mean", "the rule to merge scales is 'mean'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    scales: tuple[float, ...], merge: Merge, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        ScalesConfig(scales, merge)
+
+
+def test_frames_and_outputs_of_another_size_are_refused() -> None:
+    plan = plan_scales((400, 400), ScalesConfig((1.0, 0.5)), TILING)
+    with pytest.raises(ConfigError, match="this plan is for"):
+        plan.cut(noise((400, 401)))
+    with pytest.raises(ConfigError, match="outputs of 4 tiles"):
+        plan.stitch(np.zeros((4, 1, 256, 256), np.uint8))

@@ -1,0 +1,264 @@
+"""Pictures to train on: cracks of 1 to 80 px with exact masks, painted on real clean surfaces.
+
+    python tools/training_pictures.py --data DIR --out runs/training/rendered --count 2000
+
+Backgrounds are crack-free tiles of concrete_tiles, windows of uav315's training photos in which
+nothing is labelled, windows of road_frames in which neither the weak labels nor the bundled model
+see anything, and generated surfaces. Nothing of the yardstick is among them. On each lie things
+that are no cracks, and where such a thing is long and dark, a crack of like width lies beside it,
+so that width and darkness alone tell nothing.
+
+The yardstick's rendered cracks come from the same renderer, with other surfaces and narrower
+ranges: scores there flatter a network that was trained on these. Writes images/ and masks/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from edgecrack.data.datasets import open_dataset  # noqa: E402
+from edgecrack.data.reading import read_image  # noqa: E402
+from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
+from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
+from edgecrack.data.synthetic.camera import to_bytes  # noqa: E402
+from edgecrack.data.synthetic.canvas import Canvas  # noqa: E402
+from edgecrack.data.synthetic.distractors import LYING, MARKINGS  # noqa: E402
+from edgecrack.data.synthetic.surfaces import Surface  # noqa: E402
+from edgecrack.files import make_folder, write_png  # noqa: E402
+from edgecrack.runtime.detector import open_detector  # noqa: E402
+from edgecrack.yardstick.quilting import quilt  # noqa: E402
+from edgecrack.yardstick.rendering import (  # noqa: E402
+    CrackConfig,
+    blurred,
+    camera_noise,
+    noise_level,
+    render_crack,
+)
+
+Bytes = NDArray[np.uint8]
+Painter = Callable[[Canvas, np.random.Generator], None]
+
+SIDE_PX = 448
+LEAST_WINDOW_PX = 160
+_FIRST_SEED = 2**40  # of walls; the yardstick's and those of `synthetic:` have others
+_KINDS = ("concrete", "drone", "road", "generated")
+_KIND_SHARES = (0.42, 0.2, 0.16, 0.22)
+_CRACK_COUNTS = (0.22, 0.5, 0.2, 0.08)
+# Long and dark as a crack is: a real crack lies beside it.
+_LIKE_CRACKS = ("straight_joint", "formwork", "ruled_lines", "seam", "wires", "cable", "shadow")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where clean surfaces are cut from.
+
+    Attributes:
+        data: holds concrete_tiles/, uav315/ and road_frames/.
+    """
+
+    data: Path
+
+    @cached_property
+    def concrete(self) -> list[Path]:
+        """Crack-free tiles that are not the yardstick's."""
+        found = sorted((self.data / "concrete_tiles" / "negative").glob("*.jpg"))
+        return [path for path in found if content_hash(path) not in reserved_hashes()]
+
+    @cached_property
+    def drone(self) -> list[Bytes]:
+        """Windows of training photos without any labelled crack."""
+        windows = []
+        for sample in open_dataset(self.data / "uav315").samples("train"):
+            if content_hash(sample.image_path) in reserved_hashes():
+                continue
+            image, mask = sample.load()
+            wide = cv2.dilate((mask > 0).astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+            windows += _clean_windows(image, wide)
+        return windows
+
+    @cached_property
+    def road(self) -> list[Bytes]:
+        """Windows of road frames in which nobody sees a crack."""
+        windows = []
+        folder = self.data / "road_frames"
+        with open_detector(threads=1) as detector:
+            for path in sorted((folder / "images").iterdir()):
+                if content_hash(path) in reserved_hashes():
+                    continue
+                image = read_image(path)
+                lower = image[image.shape[0] // 2 :]  # the road; above is what stands beside it
+                small = cv2.resize(lower, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+                found = detector.detect(lower) > 20
+                half = detector.detect(np.asarray(small, np.uint8)) > 20
+                found |= cv2.resize(half.astype(np.uint8), found.shape[::-1]) > 0
+                weak = folder / "crack_weak" / f"{path.stem}.png"
+                if weak.is_file():
+                    labels = cv2.imread(str(weak), cv2.IMREAD_GRAYSCALE)
+                    found |= np.asarray(labels)[image.shape[0] // 2 :] > 0
+                wide = cv2.dilate(found.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+                windows += _clean_windows(lower, wide)
+        return windows
+
+
+def _clean_windows(image: Bytes, crack: NDArray[np.bool_]) -> list[Bytes]:
+    """The largest square windows without crack, at most two of an image."""
+    taken = crack.copy()
+    windows = []
+    for _ in range(2):
+        away = cv2.distanceTransform(
+            np.pad((~taken).astype(np.uint8), 1), cv2.DIST_C, cv2.DIST_MASK_3
+        )[1:-1, 1:-1]
+        half = int(away.max()) - 1
+        if 2 * half < LEAST_WINDOW_PX:
+            break
+        y, x = np.unravel_index(int(away.argmax()), away.shape)
+        place = slice(int(y) - half, int(y) + half), slice(int(x) - half, int(x) + half)
+        windows.append(np.ascontiguousarray(image[place]))
+        taken[place] = True
+    return windows
+
+
+def background(sources: Sources, kind: str, rng: np.random.Generator) -> tuple[Bytes, Surface]:
+    """A clean picture of SIDE_PX, and what material painters are to take it for."""
+    if kind == "generated":
+        surface: Surface = ("asphalt", "brick", "concrete")[int(rng.integers(0, 3))]
+        seed = _FIRST_SEED + int(rng.integers(0, 2**31))
+        wall = generate_wall(WallConfig(seed, (SIDE_PX, SIDE_PX), surface, 0, 0))
+        return wall.image, surface
+    if kind == "concrete":
+        image = read_image(sources.concrete[int(rng.integers(0, len(sources.concrete)))])
+    else:
+        windows = sources.drone if kind == "drone" else sources.road
+        image = windows[int(rng.integers(0, len(windows)))]
+    factor = float(np.exp(rng.uniform(np.log(0.7), np.log(1.8))))
+    factor = max(factor, 130 / min(image.shape[:2]))
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    part = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=method), np.uint8)
+    part = np.rot90(part, int(rng.integers(0, 4) if kind == "concrete" else 2 * rng.integers(0, 2)))
+    part = np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
+    if min(part.shape[:2]) >= SIDE_PX:
+        y, x = rng.integers(0, [side - SIDE_PX + 1 for side in part.shape[:2]]).tolist()
+        return np.ascontiguousarray(part[y : y + SIDE_PX, x : x + SIDE_PX]), "concrete"
+    side = min(*part.shape[:2], SIDE_PX - 1)
+    grown = quilt(np.ascontiguousarray(part[:side, :side]), SIDE_PX, rng)
+    return grown, "asphalt" if kind == "road" else "concrete"
+
+
+def paint(
+    image: Bytes, mask: Bytes, painter: Painter, rng: np.random.Generator, blur_px: float
+) -> tuple[Bytes, Bytes]:
+    """A thing on a photo, blurred as its camera does, and the mask without what it hides."""
+    before = image.astype(np.float32)
+    canvas = Canvas(before.copy(), np.full(mask.shape, 255, np.uint8))
+    painter(canvas, rng)
+    hidden = canvas.mask == 0
+    change = blurred(np.clip(canvas.image, 0, 255) - before, blur_px)
+    opaque = blurred(hidden.astype(np.float32), blur_px)[..., None]
+    result = before + change - opaque * (before - blurred(before, blur_px))
+    result += camera_noise(rng, mask.shape) * (np.float32(noise_level(image)) * opaque)
+    return to_bytes(result), np.where(hidden, 0, mask).astype(np.uint8)
+
+
+def drawn_painter(
+    table: dict[Painter, dict[Surface, float]], surface: Surface, rng: np.random.Generator
+) -> Painter:
+    """One of the painters, as often as they occur on a surface."""
+    painters = list(table)
+    weights = np.array([table[painter][surface] for painter in painters])
+    return painters[int(rng.choice(len(painters), p=weights / weights.sum()))]
+
+
+def drawn_crack(rng: np.random.Generator, blur_px: float, smooth: bool) -> CrackConfig:
+    """A crack of any width, as even as the surface allows it to be seen."""
+    width_px = float(np.exp(rng.uniform(np.log(0.7), np.log(80.0))))
+    # A faint line on a rough surface is no label that anybody would draw.
+    faintest = (0.12 if smooth else 0.3) if width_px < 12 else 0.35
+    return CrackConfig(
+        width_px=width_px,
+        contrast=float(rng.uniform(faintest, 0.9)),
+        blur_px=blur_px,
+        ragged=float(rng.uniform(0.03, 0.4)),
+        swell=float(rng.uniform(0.05, 0.4)),
+        jaggedness=float(rng.uniform(0.1, 0.85)),
+        fading=float(rng.uniform(0.0, 0.6)),
+        spalls=float(rng.uniform(0.0, 3.0)) if rng.random() < 0.5 else 0.0,
+        crosses=bool(rng.random() < 0.7),
+        branch=bool(rng.random() < 0.35),
+    )
+
+
+def dirtied(image: Bytes, mask: Bytes, rng: np.random.Generator) -> Bytes:
+    """Dirt or damp around a crack: darker beside it, fading with the distance."""
+    reach_px = float(rng.uniform(4.0, 22.0))
+    near = cv2.GaussianBlur((mask > 0).astype(np.float32), (0, 0), reach_px)
+    patchy = cv2.resize(
+        rng.random((6, 6), dtype=np.float32), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC
+    )
+    share = np.clip(near / max(float(near.max()), 1e-6) * patchy, 0, 1)
+    factor = 1.0 - np.float32(rng.uniform(0.1, 0.35)) * share
+    return to_bytes(image.astype(np.float32) * factor[..., None])
+
+
+def compose(sources: Sources, number: int, seed: int) -> tuple[Bytes, Bytes, str]:
+    """One picture, its mask and the kind of its surface."""
+    rng = np.random.default_rng((seed, number))
+    kind = str(rng.choice(_KINDS, p=_KIND_SHARES))
+    image, surface = background(sources, kind, rng)
+    blur_px = float(rng.uniform(0.4, 1.8))
+    mask = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    cracks = int(rng.choice(4, p=_CRACK_COUNTS))
+    for _ in range(int(rng.choice(4, p=(0.35, 0.4, 0.17, 0.08)))):
+        painter = drawn_painter(MARKINGS, surface, rng)
+        image, _ = paint(image, mask, painter, rng, blur_px)
+        if painter.__name__ in _LIKE_CRACKS:
+            cracks = max(cracks, 1)
+    smooth = float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.CV_32F).std()) < 14
+    for _ in range(cracks):
+        made = render_crack(image, drawn_crack(rng, blur_px, smooth), rng)
+        image, mask = made.image, np.maximum(mask, made.mask)
+    if mask.any() and rng.random() < 0.25:
+        image = dirtied(image, mask, rng)
+    if rng.random() < 0.3:
+        painter = drawn_painter(LYING, surface, rng)
+        image, mask = paint(image, mask, painter, rng, blur_px)
+    return image, mask, kind
+
+
+def pictures(sources: Sources, count: int, seed: int) -> Iterator[tuple[str, Bytes, Bytes]]:
+    """All pictures with their names."""
+    for number in range(count):
+        image, mask, kind = compose(sources, number, seed)
+        yield f"{kind}-{number:05d}", image, mask
+
+
+def main() -> None:
+    """Write the pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    for name in ("images", "masks"):
+        make_folder(given.out / name)
+    for name, image, mask in pictures(Sources(given.data), given.count, given.seed):
+        write_png(given.out / "images" / f"{name}.png", image, durable=False)
+        write_png(given.out / "masks" / f"{name}.png", mask, durable=False)
+    print(f"{given.count} pictures in {given.out}")
+
+
+if __name__ == "__main__":
+    main()
