@@ -28,10 +28,12 @@ from edgecrack.cli_options import (
     MinAreaOption,
     ModelOption,
     OverlapOption,
+    ScalesOption,
     ThreadsOption,
     ThresholdOption,
     choices,
     results,
+    scales_of,
 )
 from edgecrack.cli_recover import recover
 from edgecrack.cli_stream import stream
@@ -97,6 +99,7 @@ def predict(
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = MIN_AREA_PX,
     overlap: OverlapOption = None,
+    scales: ScalesOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Find cracks in still images.
@@ -110,7 +113,13 @@ def predict(
         typer.echo(f"{item.name}: {item.crack_pixels} crack pixels in {item.regions} regions")
 
     config = PredictConfig(out, choices(save), min_area)
-    with open_detector(model, threshold=threshold, overlap_px=overlap, threads=threads) as detector:
+    with open_detector(
+        model,
+        threshold=threshold,
+        overlap_px=overlap,
+        scales=scales_of(scales),
+        threads=threads,
+    ) as detector:
         found = predict_images(detector, images, config, show)
     typer.echo(f"{len(found)} images, results in {out}")
 

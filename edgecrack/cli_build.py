@@ -69,6 +69,36 @@ def export(
             "for speed; exact keeps it everywhere, as trained.",
         ),
     ] = "fused",
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTORS",
+            help="Sizes of the frame at which the model runs, such as 1,0.5; reduced ones show it "
+            "cracks that are wider than it knows. Default: the checkpoint's own.",
+        ),
+    ] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How the maps of several sizes become one: max, or wide-max, to which reduced "
+            "ones add only what is wide. Default: the checkpoint's own.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Crack probability from which a pixel counts. Default: the checkpoint's own.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER",
+            help="Divides the network's logits; above 1, its probabilities are less certain.",
+        ),
+    ] = 1.0,
     check_images: Annotated[
         Path | None,
         typer.Option(
@@ -83,9 +113,19 @@ def export(
     from edgecrack.export.check_tiles import tiles_of_images
     from edgecrack.export.graph import ExportConfig, export_checkpoint
     from edgecrack.files import make_folder, output_error
+    from edgecrack.runtime.scales import parse_scales
 
     size = None if batch == "dynamic" else _whole_number("--batch", batch)
-    config = ExportConfig(_tile_hw(tile), size, precision, parse_border(border))
+    config = ExportConfig(
+        _tile_hw(tile),
+        size,
+        precision,
+        parse_border(border),
+        None if scales is None else parse_scales(scales),
+        merge,
+        threshold,
+        temperature,
+    )
     tiles: Sequence[Any] = ()
     if check_images is not None:
         preparation = read_verified_spec(checkpoint).preprocess

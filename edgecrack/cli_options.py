@@ -17,6 +17,17 @@ _MODULES = {
 }
 
 
+def scales_of(text: str | None) -> tuple[float, ...] | None:
+    """What `--scales` gives, or None where it is left out.
+
+    Raises:
+        ConfigError: it gives no scales.
+    """
+    from edgecrack.runtime.scales import parse_scales
+
+    return None if text is None else parse_scales(text)
+
+
 def heading(panel: str) -> Callable[..., Any]:
     """Makes options that stand under one heading of a help page."""
 
@@ -54,6 +65,15 @@ OverlapOption = Annotated[
     int | None,
     _detection(
         "PIXELS", f"Smallest overlap of neighbouring tiles; default: {OVERLAP_PX}.", "--overlap"
+    ),
+]
+ScalesOption = Annotated[
+    str | None,
+    _detection(
+        "FACTORS",
+        "Sizes of the frame at which the model runs, such as 1,0.5: reduced ones find wider "
+        "cracks; default: the model's own.",
+        "--scales",
     ),
 ]
 ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]

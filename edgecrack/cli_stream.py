@@ -11,11 +11,13 @@ from edgecrack.cli_options import (
     MinAreaOption,
     ModelOption,
     OverlapOption,
+    ScalesOption,
     ThreadsOption,
     ThresholdOption,
     choices,
     heading,
     results,
+    scales_of,
 )
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.defaults import MIN_AREA_PX
@@ -132,6 +134,7 @@ def stream(
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = MIN_AREA_PX,
     overlap: OverlapOption = None,
+    scales: ScalesOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Find cracks in a camera, stream, video, folder or recording, live.
@@ -154,6 +157,7 @@ def stream(
         threshold=threshold,
         min_area_px=min_area,
         overlap_px=overlap,
+        scales=scales_of(scales),
         threads=threads,
         source_options=SourceOptions(
             width,

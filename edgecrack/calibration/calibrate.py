@@ -137,6 +137,7 @@ def _sample(
         spec.tile_hw,
         lambda pixels: float_run(pixels) >= level,
         lambda done, total: progress("sampling tiles", done, total),
+        spec.scales,
     )
 
 

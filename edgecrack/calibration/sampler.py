@@ -17,13 +17,15 @@ from edgecrack.calibration import defaults
 from edgecrack.calibration.frames import CalibrationFrame, CalibrationFrames
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
-from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+from edgecrack.runtime.scales import ScalesConfig, plan_scales
+from edgecrack.runtime.tiling import TilingConfig
 
 LEAST_TILES = 64
 LEAST_HELD_OUT = 16
 _BRIGHTNESS_STRATA = 4
 _CANDIDATES_PER_TILE = 4
 _MOST_PER_FRAME = 16
+_COVERED = 77  # of 255: a reduced pixel is crack where three tenths of it are
 _CRACK_PX = 20  # fewer are a speck at a tile's corner
 
 Detect = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
@@ -121,11 +123,13 @@ def sample_tiles(
     tile_hw: tuple[int, int],
     detect: Detect,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    scales: tuple[float, ...] = (1.0,),
 ) -> tuple[TileSet, TileSet]:
     """Draw the tiles that set the ranges and those held out.
 
     Half of each set holds a crack where there are enough such tiles, and each half is spread
-    evenly over four classes of brightness.
+    evenly over four classes of brightness. Where the model runs at several sizes of a frame, tiles
+    of all of them are drawn, as often as they occur.
 
     Args:
         frames: where they are cut from.
@@ -134,6 +138,7 @@ def sample_tiles(
         tile_hw: height and width of a tile in pixels.
         detect: the FP32 model, which stands in for a truth that nobody has drawn.
         advance: told how many frames were cut, of how many.
+        scales: sizes of the frame at which the model runs.
 
     Returns:
         Calibration tiles and held-out tiles.
@@ -157,6 +162,7 @@ def sample_tiles(
             detect,
             generator,
             lambda done, before=before: advance(before + done, total),  # type: ignore[misc]
+            ScalesConfig(scales),
         )
         if len(candidates) < least:
             raise DataError(
@@ -189,6 +195,7 @@ def _candidates(
     detect: Detect,
     generator: np.random.Generator,
     advance: Callable[[int], None],
+    scales: ScalesConfig,
 ) -> list[_Candidate]:
     """Some tiles of every frame, the same number of each as far as it has them."""
     per_frame = -(-wanted * _CANDIDATES_PER_TILE // max(1, len(part)))
@@ -198,13 +205,18 @@ def _candidates(
     for index, item in enumerate(part):
         image, mask = item.load()
         prepared = preprocess(image, preparation)
-        plan = plan_tiles((prepared.shape[0], prepared.shape[1]), TilingConfig(tile_hw, 0))
+        plan = plan_scales((prepared.shape[0], prepared.shape[1]), scales, TilingConfig(tile_hw, 0))
         chosen = np.sort(generator.permutation(len(plan))[:per_frame])
         pixels = plan.cut(prepared)[chosen]
-        truth = detect(pixels) if mask is None else plan.cut(mask)[chosen, 0] > 0
+        truth = detect(pixels) if mask is None else plan.cut(_full(mask))[chosen, 0] >= _COVERED
         found += [_Candidate(one[0], own, index) for one, own in zip(pixels, truth, strict=True)]
         advance(index + 1)
     return found
+
+
+def _full(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A mask with 255 for crack, whatever it has above 0."""
+    return np.where(mask > 0, 255, 0).astype(np.uint8)
 
 
 def _stratified(

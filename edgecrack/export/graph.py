@@ -7,6 +7,7 @@ runs the file needs to know no mean, no scale and no threshold of ours.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import warnings
@@ -31,6 +32,7 @@ from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.export.tidy import check_operators, tidy
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.model_target import check_model_target
+from edgecrack.runtime.scales import ScalesConfig, parse_merge
 from edgecrack.training.checkpoints import load_network
 
 PARITY_LEVELS = 1  # largest difference from torch, of 255
@@ -48,12 +50,23 @@ class ExportConfig:
         precision: "fp32", or "fp16" for a graph that is typed FP16 throughout.
         border: "fused" leaves the border ratio out on the two finest scales, where runtimes then
             fuse convolution and ReLU; "exact" computes what was trained.
+        scales: sizes of the frame at which the robot runs the model, as `runtime.scales` has them;
+            None keeps the checkpoint's.
+        merge: how the maps of several sizes become one; None keeps the checkpoint's.
+        threshold: crack probability from which a pixel counts, above 0 and below 1; None keeps
+            the checkpoint's.
+        temperature: the logits are divided by it within the graph, above 0, at most 100: above 1,
+            probabilities are less certain, in the same order.
     """
 
     tile_hw: tuple[int, int] = (256, 256)
     batch: int | None = None
     precision: str = "fp32"
     border: Border = "fused"
+    scales: tuple[float, ...] | None = None
+    merge: str | None = None
+    threshold: float | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         for side in self.tile_hw:
@@ -67,6 +80,15 @@ class ExportConfig:
                 remedy += "; INT8 needs images: edgecrack calibrate MODEL --data FOLDER -o FILE"
             raise ConfigError(f"the precision is {self.precision!r}", remedy)
         parse_border(self.border)
+        ScalesConfig(self.scales or (1.0,), parse_merge(self.merge or "max"))
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ConfigError(
+                f"the threshold is {self.threshold:g}", "give a number above 0 and below 1"
+            )
+        if not 0 < self.temperature <= 100:
+            raise ConfigError(
+                f"the temperature is {self.temperature:g}", "give a number above 0, at most 100"
+            )
 
 
 def export_checkpoint(
@@ -96,6 +118,7 @@ def export_checkpoint(
     config = config or ExportConfig()
     check_model_target(target, (".onnx",), [checkpoint])
     network, spec = load_network(checkpoint)
+    network = _at_temperature(network, config.temperature)
     model = build_onnx(network, config)
     check_operators(model)
     serialised = model.SerializeToString()
@@ -104,6 +127,11 @@ def export_checkpoint(
     if largest > PARITY_LEVELS:
         raise ExportError(
             f"the graph differs from torch by {largest}/255", "report this with the checkpoint"
+        )
+    if config.temperature != 1:
+        earlier = spec.extra.get("folded_temperature", 1.0)
+        spec = dataclasses.replace(
+            spec, extra={**spec.extra, "folded_temperature": earlier * config.temperature}
         )
     extra = {**spec.extra, "parity_levels": largest, "opset": OPSET, "border": config.border}
     tiles = _stack(_random_tiles(config.tile_hw), real_tiles)
@@ -122,10 +150,24 @@ def export_checkpoint(
             tile_hw=config.tile_hw,
             batch=config.batch,
             precision=config.precision,
+            scales=config.scales or spec.scales,
+            merge=config.merge or spec.merge,
+            threshold=config.threshold or spec.threshold,
             parent_sha256=spec.sha256,
             extra=extra,
         ),
     )
+
+
+def _at_temperature(network: CrackUNet, temperature: float) -> CrackUNet:
+    """The network with its logits divided, which the fusion's weights take in."""
+    if temperature == 1:
+        return network
+    result = copy.deepcopy(network)
+    with torch.no_grad():
+        for value in result.fuse.parameters():
+            value.div_(temperature)
+    return result
 
 
 def _random_tiles(tile_hw: tuple[int, int]) -> list[NDArray[np.uint8]]:

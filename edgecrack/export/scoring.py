@@ -98,6 +98,7 @@ def labelled_tiles(
         spec.preprocess,
         spec.tile_hw,
         lambda pixels: run(pixels) >= level,
+        scales=spec.scales,
     )
     return held_out, f"{len(held_out)} held-out tiles of {frames.name}"
 

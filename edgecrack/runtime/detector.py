@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import MERGES, Merge
 from edgecrack.errors import ConfigError
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import OVERLAP_PX
 from edgecrack.runtime.live.overload import Effort
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
-from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, plan_scales
+from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, parse_merge, plan_scales
 from edgecrack.runtime.tiling import TilingConfig
 
 
@@ -54,7 +53,9 @@ class CrackDetector(ClosesItself):
         self._runner = runner
         self._tiling = TilingConfig(tile_hw, overlap_px)
         spec = runner.spec
-        self._scales = ScalesConfig(spec.scales if scales is None else scales, _rule(spec.merge))
+        self._scales = ScalesConfig(
+            spec.scales if scales is None else scales, parse_merge(spec.merge)
+        )
         self._threshold = runner.spec.threshold if threshold is None else threshold
         self._model_name = model_name
 
@@ -174,8 +175,3 @@ def open_detector(
     except ConfigError:
         runner.close()
         raise
-
-
-def _rule(merge: str) -> Merge:
-    """The rule of a sidecar, which was checked when it was read."""
-    return next(rule for rule in MERGES if rule == merge)

@@ -64,10 +64,34 @@ class ScalesConfig:
                 f"the scales are {', '.join(f'{scale:g}' for scale in self.scales)}",
                 "give each scale once",
             )
-        if self.merge not in MERGES:
-            raise ConfigError(
-                f"the rule to merge scales is {self.merge!r}", f"give one of: {', '.join(MERGES)}"
-            )
+        parse_merge(self.merge)
+
+
+def parse_merge(text: str) -> Merge:
+    """The rule of a name.
+
+    Raises:
+        ConfigError: there is no such rule.
+    """
+    for rule in MERGES:
+        if rule == text:
+            return rule
+    raise ConfigError(f"the rule to merge scales is {text!r}", f"give one of: {', '.join(MERGES)}")
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Scales from a text such as "1,0.5,0.25".
+
+    Raises:
+        ConfigError: a part is no number, or the scales are not what `ScalesConfig` takes.
+    """
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"the scales are {text!r}", "give factors with commas between them, such as 1,0.5"
+        ) from None
+    return ScalesConfig(scales).scales
 
 
 @dataclass(frozen=True)

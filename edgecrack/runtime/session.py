@@ -87,6 +87,7 @@ def open_session(
                 config.model,
                 threshold=config.threshold,
                 overlap_px=config.overlap_px,
+                scales=config.scales,
                 threads=config.threads,
             )
         )

@@ -306,3 +306,16 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     assert crack_mask().shape == (24, 32)
     with pytest.raises(DataError, match=r"is 32x24 px but [abc]\.png is 50x40"):
         sample(open_frames(tmp_path))
+
+
+def test_tiles_of_reduced_frames_are_drawn_where_the_model_runs_on_them() -> None:
+    """Strokes lie 16 px apart in the frames, and half as far on the reduced ones."""
+    frames = frames_of(hw=(128, 128))
+    drawn, _ = sample_tiles(
+        frames, SamplerConfig(200, 16), PREPARATION, TILE, refuse_to_detect, scales=(1.0, 0.5)
+    )
+    # Of 20 tiles of a frame, 4 are of the half size, where strokes lie 8 px apart, not 16.
+    strokes = (drawn.truth.any(axis=2)).sum(axis=1)
+    cracked = strokes[strokes > 0]
+    assert set(np.unique(cracked)) == {2, 4}
+    assert 0.05 < (cracked == 4).mean() < 0.5

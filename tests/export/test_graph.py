@@ -367,6 +367,51 @@ def test_an_exact_export_computes_what_was_trained(checkpoint: Path, tmp_path: P
     assert np.abs(fused - expected).max() > 1  # else nothing was tested
 
 
+def test_an_export_says_at_which_scales_and_threshold_the_model_runs(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "model.onnx"
+    plain = export_checkpoint(checkpoint, target, ExportConfig((32, 32)))
+    assert (plain.scales, plain.merge) == ((1.0,), "max")
+    config = ExportConfig((32, 32), scales=(1.0, 0.5), merge="wide-max", threshold=0.4)
+    export_checkpoint(checkpoint, target, config)
+    spec = read_verified_spec(target)
+    assert (spec.scales, spec.merge, spec.threshold) == ((1.0, 0.5), "wide-max", 0.4)
+
+
+def test_a_temperature_divides_the_logits(checkpoint: Path, tmp_path: Path) -> None:
+    tiles = random_tiles(2, (32, 32), seed=3)
+    found = {}
+    for temperature in (1.0, 2.0):
+        target = tmp_path / f"{temperature}.onnx"
+        config = ExportConfig((32, 32), border="exact", temperature=temperature)
+        spec = export_checkpoint(checkpoint, target, config)
+        assert spec.temperature == 1  # folded in, so that no runtime has to divide
+        found[temperature] = crack_by_onnx(session_of(target), tiles)
+    assert_spread(found[1.0])
+    inside = (found[1.0] > 2) & (found[1.0] < 253)
+    logits = np.log(found[1.0][inside] / (255.0 - found[1.0][inside]))
+    expected = 255 / (1 + np.exp(-logits / 2))
+    # A level of rounding of the one is most in the other where it is steepest.
+    assert np.abs(found[2.0][inside] - expected).max() <= 5
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"scales": (0.0,)}, "a scale is 0; give factors above 0"),
+        ({"scales": (1.0, 1.0)}, "the scales are 1, 1; give each scale once"),
+        ({"merge": "mean"}, "the rule to merge scales is 'mean'; give one of: max, wide-max"),
+        ({"threshold": 1.0}, "the threshold is 1; give a number above 0 and below 1"),
+        ({"temperature": 0.0}, "the temperature is 0; give a number above 0"),
+        ({"temperature": float("nan")}, "the temperature is nan; give a number above 0"),
+    ],
+)
+def test_what_no_model_can_run_with_is_refused(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        ExportConfig(**change)
+
+
 def test_a_lowering_that_forgets_the_border_ratio_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
