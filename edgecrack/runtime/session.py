@@ -128,6 +128,7 @@ def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dic
         "model": detector.model_name,
         "model_sha256": detector.runner.spec.sha256,
         "threshold": f"{detector.threshold:g}",
+        "scales": ",".join(f"{scale:g}" for scale in detector.scales),
         "source": source.name,
         "started_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
