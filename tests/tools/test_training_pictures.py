@@ -1,0 +1,82 @@
+"""Pictures to train on: exact masks, the same for the same seed, and nothing of the yardstick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgecrack.data.reserved import content_hash, reserved_hashes
+from edgecrack.data.synthetic.canvas import Canvas
+from tools.training_pictures import SIDE_PX, Sources, _clean_windows, compose, paint
+
+
+@pytest.fixture(scope="module")
+def sources(data_folder: Path) -> Sources:
+    if not (data_folder / "concrete_tiles" / "negative").is_dir():
+        pytest.skip(f"{data_folder} holds no concrete_tiles/negative")
+    found = Sources(data_folder)
+    # Looking for bare road takes a minute: its windows are cut from nothing here.
+    found.__dict__["road"] = [np.full((200, 200, 3), 110, np.uint8)]
+    found.__dict__["drone"] = [np.full((200, 200, 3), 140, np.uint8)]
+    return found
+
+
+def test_pictures_are_those_of_their_number_and_seed(sources: Sources) -> None:
+    first, again, other = (compose(sources, number, 5) for number in (3, 3, 4))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[0] != other[0]).any()
+
+
+def test_masks_are_of_the_picture_s_size_and_mostly_dark(sources: Sources) -> None:
+    darker = []
+    for number in range(8):
+        image, mask, _ = compose(sources, number, 1)
+        assert image.shape == (SIDE_PX, SIDE_PX, 3)
+        assert mask.shape == (SIDE_PX, SIDE_PX)
+        assert set(np.unique(mask)) <= {0, 255}
+        if mask.any():
+            gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            near = cv2.dilate(mask, np.ones((25, 25), np.uint8)) > mask
+            darker.append(float(gray[mask > 0].mean() < gray[near].mean()))
+    assert len(darker) >= 4
+    assert np.mean(darker) > 0.7
+
+
+def test_no_background_is_the_yardstick_s(sources: Sources) -> None:
+    assert len(sources.concrete) > 1000
+    some = sources.concrete[:: len(sources.concrete) // 50]
+    assert not {content_hash(path) for path in some} & reserved_hashes()
+
+
+def test_what_an_opaque_thing_hides_is_no_longer_crack() -> None:
+    image = np.full((64, 64, 3), 150, np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[30:34] = 255
+
+    def plate(canvas: Canvas, rng: np.random.Generator) -> None:
+        covered = canvas.blank()
+        covered[20:44, 20:44] = 255
+        canvas.blend(covered, (20.0, 20.0, 20.0))
+        canvas.hide(covered)
+
+    painted, left = paint(image, mask, plate, np.random.default_rng(0), 0.8)
+    assert not left[20:44, 20:44].any()
+    assert (left[30:34, :20] == 255).all()
+    assert painted[32, 32].max() < 40
+    np.testing.assert_array_equal(painted[:10], image[:10])
+
+
+def test_windows_hold_no_crack() -> None:
+    image = np.arange(400 * 400 * 3, dtype=np.uint64).astype(np.uint8).reshape(400, 400, 3)
+    crack = np.zeros((400, 400), bool)
+    crack[:, 210] = True
+    image[crack] = 255
+    windows = _clean_windows(image, crack)
+    assert windows
+    for window in windows:
+        assert min(window.shape[:2]) >= 160
+        assert not (window == 255).all(axis=(0, 2)).any()
