@@ -64,9 +64,6 @@ class LossConfig:
     """What is added to the cross-entropy, and with which weight; 0 leaves a term out.
 
     Attributes:
-        label_smoothing: the cross-entropy's truth is this much less certain, 0 to 0.5: a pixel of
-            crack counts as crack by 1 less half of it. A network then need not be certain at a
-            crack's edge, where labels are drawn a pixel too wide or too narrow.
         dice_weight: of the Dice term over the whole batch, 0 to 100; the paper's sum has 1.
         dice_denominator: "sums" of both maps, or the sums of their "squares" as in V-Net
             (Milletari et al., 2016), which the paper cites.
@@ -75,15 +72,18 @@ class LossConfig:
             finds, 1 to 50.
         distillation_weight: of the divergence from a teacher's probabilities, 0 to 100.
         distillation_temperature: softens both probabilities before they are compared, 1 to 20.
+        label_smoothing: the cross-entropy's truth is this much less certain, 0 to 0.5: a pixel of
+            crack counts as crack by 1 less half of it. A network then need not be certain at a
+            crack's edge, where labels are drawn a pixel too wide or too narrow.
     """
 
-    label_smoothing: float = 0.0
     dice_weight: float = 1.0
     dice_denominator: DiceDenominator = "sums"
     cl_dice_weight: float = 0.0
     cl_dice_iterations: int = 5
     distillation_weight: float = 0.0
     distillation_temperature: float = 1.0
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("dice", "cl_dice", "distillation"):

@@ -29,7 +29,7 @@ def test_a_blurred_drawing_is_cut_to_the_crack(width_px: float) -> None:
     config = CrackConfig(width_px, 0.7, blur_px=0.6, spalls=0.0)
     made = render_crack(surface(), config, np.random.default_rng(3))
     gray = cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    drawn = cv2.dilate(made.mask, np.ones((9, 9), np.uint8)).astype(np.float32) / 255
+    drawn = np.float32(1 / 255) * cv2.dilate(made.mask, np.ones((9, 9), np.uint8))
     found = refined(gray, drawn)
     truth = made.mask > 0
     assert (found & truth).sum() / (found | truth).sum() > 0.75
