@@ -9,7 +9,8 @@ METHOD = "entropy"
 # labels: ODS, strict F1 and recall on thin cracks. Without: agreement with FP32, and its recall.
 MAX_DROP = 1.0
 MAX_DISAGREEMENT = 1.0
-MAX_THIN_DISAGREEMENT = 2.5
+# Noise of two gray levels makes FP32 itself differ by 1.5 to 3.9 points (docs/engines.md).
+MAX_THIN_DISAGREEMENT = 5.0
 MAX_FLAGGED = 0.05  # percent of the area without crack that INT8 may flag beyond FP32
 TILES = 256
 HELD_OUT_TILES = 192
