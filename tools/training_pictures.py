@@ -33,8 +33,9 @@ from edgecrack.data.reading import read_image  # noqa: E402
 from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
 from edgecrack.data.synthetic.camera import to_bytes  # noqa: E402
-from edgecrack.data.synthetic.canvas import Canvas  # noqa: E402
+from edgecrack.data.synthetic.canvas import Canvas, soft  # noqa: E402
 from edgecrack.data.synthetic.distractors import LYING, MARKINGS  # noqa: E402
+from edgecrack.data.synthetic.shapes import band, polygon  # noqa: E402
 from edgecrack.data.synthetic.surfaces import Surface  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
@@ -54,8 +55,8 @@ SIDE_PX = 448
 LEAST_WINDOW_PX = 160
 _FIRST_SEED = 2**40  # of walls; the yardstick's and those of `synthetic:` have others
 _KINDS = ("concrete", "drone", "road", "generated")
-_KIND_SHARES = (0.42, 0.2, 0.16, 0.22)
-_CRACK_COUNTS = (0.22, 0.5, 0.2, 0.08)
+_KIND_SHARES = (0.37, 0.18, 0.15, 0.3)
+_CRACK_COUNTS = (0.35, 0.43, 0.16, 0.06)
 # Long and dark as a crack is: a real crack lies beside it.
 _LIKE_CRACKS = ("straight_joint", "formwork", "ruled_lines", "seam", "wires", "cable", "shadow")
 
@@ -130,13 +131,20 @@ def _clean_windows(image: Bytes, crack: NDArray[np.bool_]) -> list[Bytes]:
     return windows
 
 
-def background(sources: Sources, kind: str, rng: np.random.Generator) -> tuple[Bytes, Surface]:
-    """A clean picture of SIDE_PX, and what material painters are to take it for."""
+def background(
+    sources: Sources, kind: str, rng: np.random.Generator
+) -> tuple[Bytes, Bytes, Surface]:
+    """A picture of SIDE_PX, its mask, and what material painters are to take it for.
+
+    All are clean but half of the brick walls, on which cracks step along the joints.
+    """
+    clean = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
     if kind == "generated":
-        surface: Surface = ("asphalt", "brick", "concrete")[int(rng.integers(0, 3))]
+        surface: Surface = ("asphalt", "brick", "brick", "concrete")[int(rng.integers(0, 4))]
         seed = _FIRST_SEED + int(rng.integers(0, 2**31))
-        wall = generate_wall(WallConfig(seed, (SIDE_PX, SIDE_PX), surface, 0, 0))
-        return wall.image, surface
+        cracks = int(rng.integers(0, 2) * rng.integers(1, 3)) if surface == "brick" else 0
+        wall = generate_wall(WallConfig(seed, (SIDE_PX, SIDE_PX), surface, cracks, 0))
+        return wall.image, wall.mask, surface
     if kind == "concrete":
         image = read_image(sources.concrete[int(rng.integers(0, len(sources.concrete)))])
     else:
@@ -150,10 +158,10 @@ def background(sources: Sources, kind: str, rng: np.random.Generator) -> tuple[B
     part = np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
     if min(part.shape[:2]) >= SIDE_PX:
         y, x = rng.integers(0, [side - SIDE_PX + 1 for side in part.shape[:2]]).tolist()
-        return np.ascontiguousarray(part[y : y + SIDE_PX, x : x + SIDE_PX]), "concrete"
+        return np.ascontiguousarray(part[y : y + SIDE_PX, x : x + SIDE_PX]), clean, "concrete"
     side = min(*part.shape[:2], SIDE_PX - 1)
     grown = quilt(np.ascontiguousarray(part[:side, :side]), SIDE_PX, rng)
-    return grown, "asphalt" if kind == "road" else "concrete"
+    return grown, clean, "asphalt" if kind == "road" else "concrete"
 
 
 def paint(
@@ -169,6 +177,58 @@ def paint(
     result = before + change - opaque * (before - blurred(before, blur_px))
     result += camera_noise(rng, mask.shape) * (np.float32(noise_level(image)) * opaque)
     return to_bytes(result), np.where(hidden, 0, mask).astype(np.uint8)
+
+
+def cast_shadows(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Sharp shadows of what stands nearby: straight bars of one direction, and plates.
+
+    Their edges are straight and their width is even, other than a crack's.
+    """
+    angle = float(rng.uniform(0, np.pi))
+    shade = canvas.blank()
+    for _ in range(int(rng.integers(1, 5))):
+        width = float(np.exp(rng.uniform(np.log(2.0), np.log(60.0))))
+        turn = angle + float(rng.choice([0.0, 0.0, np.pi / 2]) + rng.normal(0, 0.05))
+        place = (float(rng.uniform(0, SIDE_PX)), float(rng.uniform(0, SIDE_PX)))
+        shade = np.maximum(shade, band(canvas, place, turn, width))
+    if rng.random() < 0.6:
+        middle, reach = rng.uniform(0, SIDE_PX, 2), float(rng.uniform(20, 180))
+        around = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
+        corners = middle + reach * np.stack([np.cos(around), np.sin(around)], axis=1)
+        shade = np.maximum(shade, polygon(canvas, corners))
+    canvas.shade(soft(shade, float(rng.uniform(0.4, 4.0))), float(rng.uniform(0.3, 0.75)))
+
+
+def dark_shapes(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Black figures as on signs, plates and boards: squares, bars, discs, rings; some on white."""
+    x, y = rng.uniform(0, SIDE_PX, 2).tolist()
+    size, turn = float(rng.uniform(12, 90)), float(rng.uniform(0, np.pi))
+    along = np.array([np.cos(turn), np.sin(turn)])
+    across = np.array([-along[1], along[0]])
+    level = float(rng.uniform(5, 70))
+
+    def place(u: float, v: float, half_u: float, half_v: float) -> Bytes:
+        middle = np.array([x, y]) + u * along + v * across
+        signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        return polygon(
+            canvas, np.array([middle + a * half_u * along + b * half_v * across for a, b in signs])
+        )
+
+    if rng.random() < 0.6:
+        card = place(0, 0, 1.5 * size, float(rng.uniform(1.1, 1.6)) * size)
+        canvas.blend(card, (level + 130,) * 3)
+        canvas.hide(card)
+    for _ in range(int(rng.integers(1, 7))):
+        u, v = rng.uniform(-1, 1, 2).tolist()
+        if rng.random() < 0.5:
+            figure = place(u * size, v * size, *(size * rng.uniform(0.1, 0.5, 2)).tolist())
+        else:
+            middle = (round(x + u * size), round(y + v * size))
+            figure, radius = canvas.blank(), round(size * float(rng.uniform(0.1, 0.5))) + 2
+            thickness = -1 if rng.random() < 0.5 else max(1, radius // 4)
+            cv2.circle(figure, middle, radius, 255, thickness, cv2.LINE_AA)
+        canvas.blend(figure, (level, level, level))
+        canvas.hide(figure)
 
 
 def drawn_painter(
@@ -215,13 +275,12 @@ def compose(sources: Sources, number: int, seed: int) -> tuple[Bytes, Bytes, str
     """One picture, its mask and the kind of its surface."""
     rng = np.random.default_rng((seed, number))
     kind = str(rng.choice(_KINDS, p=_KIND_SHARES))
-    image, surface = background(sources, kind, rng)
+    image, mask, surface = background(sources, kind, rng)
     blur_px = float(rng.uniform(0.4, 1.8))
-    mask = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
     cracks = int(rng.choice(4, p=_CRACK_COUNTS))
     for _ in range(int(rng.choice(4, p=(0.35, 0.4, 0.17, 0.08)))):
         painter = drawn_painter(MARKINGS, surface, rng)
-        image, _ = paint(image, mask, painter, rng, blur_px)
+        image, mask = paint(image, mask, painter, rng, blur_px)
         if painter.__name__ in _LIKE_CRACKS:
             cracks = max(cracks, 1)
     smooth = float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.CV_32F).std()) < 14
@@ -230,8 +289,9 @@ def compose(sources: Sources, number: int, seed: int) -> tuple[Bytes, Bytes, str
         image, mask = made.image, np.maximum(mask, made.mask)
     if mask.any() and rng.random() < 0.25:
         image = dirtied(image, mask, rng)
-    if rng.random() < 0.3:
-        painter = drawn_painter(LYING, surface, rng)
+    for _ in range(int(rng.choice(3, p=(0.45, 0.4, 0.15)))):
+        own = (cast_shadows, dark_shapes)[int(rng.integers(0, 2))]
+        painter = own if rng.random() < 0.35 else drawn_painter(LYING, surface, rng)
         image, mask = paint(image, mask, painter, rng, blur_px)
     return image, mask, kind
 
