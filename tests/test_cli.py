@@ -36,6 +36,8 @@ NEEDS = {
     "calibrate": ("onnx",),
 }
 
+pytestmark = pytest.mark.usefixtures("one_demo_wall")
+
 
 class Outcome(NamedTuple):
     code: int

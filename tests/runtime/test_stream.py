@@ -167,7 +167,16 @@ def test_a_killed_stream_leaves_whole_lines_and_the_next_run_clears_up(
         process.kill()
         process.communicate(timeout=PATIENCE_S)
     assert len(records(out)) >= 2
-    words = ["--source", "demo", "--model", model, "--max-frames", "1", "--save", "mask,jsonl"]
+    words: list[str | Path] = [
+        "--source",
+        "demo",
+        "--model",
+        model,
+        "--max-frames",
+        "1",
+        "--save",
+        "mask,jsonl",
+    ]
     done = stream(*words, "--out", out)
     assert done.returncode == 0, done.stderr
     assert len(records(out)) == 1
@@ -190,7 +199,16 @@ def test_a_limit_on_file_sizes_ends_with_whole_lines_and_exit_code_6(
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 
     out = tmp_path / "out"
-    words = ["--source", ENDLESS, "--model", model, "--save", "jsonl", "--out", out]
+    words: list[str | Path] = [
+        "--source",
+        ENDLESS,
+        "--model",
+        model,
+        "--save",
+        "jsonl",
+        "--out",
+        out,
+    ]
     done = stream(*words, preexec_fn=limit)
     full_disk_error(done, out)
     assert "ulimit" in done.stderr
@@ -218,7 +236,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_keeps_what_was_written(small_disk: Path, model: Path) -> None:
     out = small_disk / "out"
-    words = ["--source", ENDLESS, "--model", model, "--save", "mask,jsonl", "--out", out]
+    words: list[str | Path] = [
+        "--source",
+        ENDLESS,
+        "--model",
+        model,
+        "--save",
+        "mask,jsonl",
+        "--out",
+        out,
+    ]
     done = stream(*words)
     full_disk_error(done, out)
     assert "free some space" in done.stderr
@@ -231,7 +258,7 @@ def test_a_full_disk_keeps_what_was_written(small_disk: Path, model: Path) -> No
 
 
 def test_a_disk_too_small_for_a_video_says_so_at_once(small_disk: Path, model: Path) -> None:
-    words = ["--source", "demo", "--model", model, "--save", "overlay"]
+    words: list[str | Path] = ["--source", "demo", "--model", model, "--save", "overlay"]
     done = stream(*words, "--out", small_disk / "out")
     full_disk_error(done, small_disk)
     assert "overlay" in done.stderr

@@ -22,6 +22,8 @@ from tests.waiting import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+pytestmark = pytest.mark.usefixtures("one_demo_wall")
+
 
 def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "edgecrack", "stream", "--threads", "1", *map(str, words)]
