@@ -6,7 +6,10 @@ import ctypes
 import os
 import random
 import sys
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 # Where several processes share the cores, each takes one; before the libraries read it.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -33,6 +36,34 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set EDGECRACK_DATA to the folder that has it")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_synced() -> Iterator[None]:
+    """No test's files have to outlive a power cut, and a slow disk takes long to hold them.
+
+    What stands in still refuses a file that is closed. Processes of tests sync as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "fdatasync"):
+            if hasattr(os, name):
+                patch.setattr(os, name, lambda file: os.fstat(file) and None)
+        yield
+
+
+@pytest.fixture
+def one_demo_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo's wall is painted once for all tests that use this; it takes half a second."""
+    from edgecrack.data.synthetic import demo
+
+    monkeypatch.setattr(demo, "build_long_wall", _painted_once)
+
+
+@lru_cache(maxsize=2)
+def _painted_once(seed: int) -> Any:
+    from edgecrack.data.synthetic.demo_wall import build_long_wall
+
+    return build_long_wall(seed)
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ import typer
 
 from edgecrack import __version__, cli
 from edgecrack.runtime.runner import BUNDLED_MODEL
+from tests.runtime.models import write_quick_model
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -34,6 +35,8 @@ NEEDS = {
     "export": ("torch", "onnx"),
     "calibrate": ("onnx",),
 }
+
+pytestmark = pytest.mark.usefixtures("one_demo_wall")
 
 
 class Outcome(NamedTuple):
@@ -460,12 +463,16 @@ def without_log(shown: str) -> str:
     return re.sub(r"\d\d:\d\d:\d\d \w+: [^\n]*\n", "", shown)
 
 
+def words_of_four_frames(folder: Path) -> list[object]:
+    model = write_quick_model(folder / "quick.onnx")
+    words = ["stream", "--source", "demo", "--max-frames", "4", "--save", "none", "--threads", "1"]
+    return [*words, "--model", model, "--out", folder / "out"]
+
+
 def test_on_a_terminal_one_progress_line_is_rewritten(tmp_path: Path) -> None:
     terminal, slave = pty.openpty()
-    words = ["stream", "--source", "demo", "--max-frames", "4", "--save", "none", "--threads", "1"]
-    done = process(
-        *words, "--out", tmp_path, stderr=slave, stdout=subprocess.PIPE, capture_output=False
-    )
+    words = words_of_four_frames(tmp_path)
+    done = process(*words, stderr=slave, stdout=subprocess.PIPE, capture_output=False)
     os.close(slave)
     shown = without_log(os.read(terminal, 65536).decode())
     os.close(terminal)
@@ -478,8 +485,7 @@ def test_on_a_terminal_one_progress_line_is_rewritten(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_progress_is_a_few_plain_lines(tmp_path: Path) -> None:
-    words = ["stream", "--source", "demo", "--max-frames", "4", "--save", "none", "--threads", "1"]
-    done = process(*words, "--out", tmp_path)
+    done = process(*words_of_four_frames(tmp_path))
     assert done.returncode == 0
     shown = without_log(done.stderr)
     assert "\x1b" not in shown

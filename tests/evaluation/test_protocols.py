@@ -120,12 +120,25 @@ def test_half_precision_is_near(checkpoint: Path, precision: str, levels: int) -
     assert 0 < difference(CheckpointPredictor(network)(image), full) <= levels
 
 
-def test_tiles_of_a_checkpoint_are_those_of_its_onnx_file(tmp_path: Path, checkpoint: Path) -> None:
-    onnx = export(checkpoint, tmp_path / "model.onnx", 256)
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint's network for tiles of 256 px, exported once: that takes seconds."""
+    pytest.importorskip("onnxscript", reason="export needs the export extra")
+    from edgecrack.export.graph import ExportConfig, export_checkpoint
+
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint, target = write_checkpoint(folder / "best.safetensors"), folder / "model.onnx"
+    export_checkpoint(checkpoint, target, ExportConfig((256, 256), None, border="exact"))
+    return target
+
+
+def test_tiles_of_a_checkpoint_are_those_of_its_onnx_file(
+    onnx_file: Path, checkpoint: Path
+) -> None:
     image = frame(270, 300)
     with ExitStack() as stack:
         torch_model = opened(checkpoint, stack, "tiled", device="cpu")
-        onnx_model = opened(onnx, stack, "tiled")
+        onnx_model = opened(onnx_file, stack, "tiled")
         by_torch, by_onnx = torch_model.predict(image), onnx_model.predict(image)
     assert_spread(by_torch.astype(np.int64))
     assert difference(by_torch, by_onnx) <= 1
@@ -134,22 +147,14 @@ def test_tiles_of_a_checkpoint_are_those_of_its_onnx_file(tmp_path: Path, checkp
 
 
 def test_patches_of_an_onnx_file_are_those_of_its_checkpoint(
-    tmp_path: Path, checkpoint: Path
+    onnx_file: Path, checkpoint: Path
 ) -> None:
-    onnx = export(checkpoint, tmp_path / "model.onnx", 48)
-    image = frame(60, 90)
+    image = frame(262, 275)
     with ExitStack() as stack:
-        by_torch = opened(checkpoint, stack, "patch-stride-7", device="cpu").predict(image)
-        by_onnx = opened(onnx, stack, "patch-stride-7").predict(image)
+        torch_model = opened(checkpoint, stack, "patch-stride-7", patch_px=256, device="cpu")
+        onnx_model = opened(onnx_file, stack, "patch-stride-7", patch_px=256)
+        by_torch, by_onnx = torch_model.predict(image), onnx_model.predict(image)
     assert difference(by_torch, by_onnx) <= 1
-
-
-def export(checkpoint: Path, target: Path, tile: int) -> Path:
-    pytest.importorskip("onnxscript", reason="export needs the export extra")
-    from edgecrack.export.graph import ExportConfig, export_checkpoint
-
-    export_checkpoint(checkpoint, target, ExportConfig((tile, tile), None, border="exact"))
-    return target
 
 
 def test_a_checkpoint_that_asks_for_other_scales_is_refused(checkpoint: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import onnx
 import pytest
@@ -28,7 +26,6 @@ from edgecrack.export.border import (
     with_border,
 )
 from edgecrack.export.border_check import IGNORED_PX, border_difference, depth_px
-from edgecrack.export.graph import ExportConfig, build_onnx
 from edgecrack.export.lowering import network_with_border
 from edgecrack.model import partial_conv
 from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
@@ -36,18 +33,18 @@ from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.runner import BUNDLED_MODEL
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+from tests.export import exported as exports
+from tests.export.exported import DYNAMIC, DYNAMIC_EXACT
 from tests.model.networks import assert_spread, crack_by_torch, lively_network, random_tiles
 
-TILE_HW = (32, 48)
+TILE_HW = DYNAMIC[1]
 FUSED_BLOCKS = ("encoder.0", "encoder.1", "decoder.1", "decoder.2")
 OTHER_BLOCKS = ("encoder.2", "encoder.3", "decoder.0")
 
 
-@lru_cache(maxsize=2)
 def exported(border: Border) -> onnx.ModelProto:
     """One random network in the form that the exporter gives it."""
-    network = lively_network(gate_bias=True, tile_hw=TILE_HW)
-    return build_onnx(network, ExportConfig(TILE_HW, border=border))
+    return exports.exported(DYNAMIC if border == "fused" else DYNAMIC_EXACT)[1]
 
 
 def other(border: Border) -> Border:

@@ -124,7 +124,7 @@ def wall_count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     ("target", "wall_count"),
     [
         ("sm86", 4),
-        ("sm89", 4),
+        pytest.param("sm89", 4, marks=pytest.mark.slow),
         ("sm120", 4),
         pytest.param("sm86", scoring.WALLS, marks=pytest.mark.slow),
     ],

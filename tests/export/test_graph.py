@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +18,24 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
 from edgecrack.data.synthetic import Wall, WallConfig, generate_wall
 from edgecrack.errors import ConfigError, ExportError, ModelFileError, OutputError
-from edgecrack.export import graph, lowering
-from edgecrack.export.border import FUSED_SCALES, Border
-from edgecrack.export.graph import (
-    ExportConfig,
-    build_onnx,
-    export_checkpoint,
-    measure_parity,
-)
+from edgecrack.export import graph
+from edgecrack.export.border import FUSED_SCALES
+from edgecrack.export.graph import ExportConfig, export_checkpoint, measure_parity
 from edgecrack.export.lowering import network_with_border
 from edgecrack.export.tidy import ALLOWED_OPERATORS, check_operators
-from edgecrack.model.gated_scale_pool import Pooling
 from edgecrack.model.unet import CrackUNet
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.runner import BUNDLED_MODEL
 from edgecrack.training.checkpoints import NETWORK_PREFIX, SPEC_KEY, SafetensorsCheckpointIO
+from tests.export.exported import DYNAMIC, FIXED, MAX, STACKED, Case, exported, network_of
 from tests.model import slow
 from tests.model.networks import assert_spread, crack_by_torch, lively_network, random_tiles
 
 # TensorRT 10.3 of JetPack 6 parses up to opset 20; ONNX Runtime 1.19 reads up to IR version 10.
 NEWEST_OPSET, NEWEST_IR = 20, 10
 
-Case = tuple[Pooling, tuple[int, int], int | None, Border]
-DYNAMIC: Case = ("gated-scale", (32, 48), None, "fused")
-FIXED: Case = ("gated-scale", (48, 24), 3, "exact")
-CASES: list[Case] = [
-    DYNAMIC,
-    FIXED,
-    ("stacked", (16, 64), 1, "exact"),
-    ("max", (40, 40), 2, "fused"),
-]
+CASES = [DYNAMIC, FIXED, STACKED, MAX]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-
-
-@lru_cache(maxsize=len(CASES))
-def exported(case: Case) -> tuple[CrackUNet, onnx.ModelProto]:
-    """What shall be computed, and its graph.
-
-    One export takes seconds, so each case is exported once for all tests.
-    """
-    pooling, tile_hw, batch, border = case
-    network = lively_network(pooling, gate_bias=pooling == "gated-scale", tile_hw=tile_hw)
-    model = build_onnx(network, ExportConfig(tile_hw, batch, border=border))
-    return network_with_border(network, border), model
 
 
 def session_of(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
@@ -122,8 +96,13 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ready_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`export_checkpoint` finds the dynamic case's graph instead of tracing it again."""
-    monkeypatch.setattr(graph, "build_onnx", lambda network, config: exported(DYNAMIC)[1])
+    """`export_checkpoint` finds its checkpoint's graph instead of tracing it again."""
+
+    def find(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
+        assert config.tile_hw == DYNAMIC[1]
+        return exported(("gated-scale", config.tile_hw, config.batch, config.border))[1]
+
+    monkeypatch.setattr(graph, "build_onnx", find)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -354,46 +333,45 @@ def test_an_export_writes_the_graph_and_its_description(checkpoint: Path, tmp_pa
     assert np.abs(crack_by_onnx(session_of(target), tiles) - expected).max() <= 1
 
 
+@pytest.mark.usefixtures("ready_graph")
 def test_an_exact_export_computes_what_was_trained(checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "crack.onnx"
-    spec = export_checkpoint(checkpoint, target, ExportConfig((24, 16), 2, border="exact"))
+    spec = export_checkpoint(checkpoint, target, ExportConfig(DYNAMIC[1], border="exact"))
     assert spec.extra["border"] == "exact"
     assert "border_difference" not in spec.extra
-    trained = lively_network(gate_bias=True, tile_hw=DYNAMIC[1])
-    tiles = random_tiles(2, (24, 16), seed=1)
+    trained = network_of(DYNAMIC)
+    tiles = random_tiles(2, DYNAMIC[1], seed=1)
     expected = crack_by_torch(trained, tiles)
     assert np.abs(crack_by_onnx(session_of(target), tiles) - expected).max() <= 1
     fused = crack_by_torch(network_with_border(trained, "fused"), tiles)
     assert np.abs(fused - expected).max() > 1  # else nothing was tested
 
 
+@pytest.mark.usefixtures("ready_graph")
 def test_an_export_says_at_which_scales_and_threshold_the_model_runs(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "model.onnx"
-    plain = export_checkpoint(checkpoint, target, ExportConfig((32, 32)))
+    plain = export_checkpoint(checkpoint, target, ExportConfig(DYNAMIC[1]))
     assert (plain.scales, plain.merge) == ((1.0,), "max")
-    config = ExportConfig((32, 32), scales=(1.0, 0.5), merge="wide-max", threshold=0.4)
+    config = ExportConfig(DYNAMIC[1], scales=(1.0, 0.5), merge="wide-max", threshold=0.4)
     export_checkpoint(checkpoint, target, config)
     spec = read_verified_spec(target)
     assert (spec.scales, spec.merge, spec.threshold) == ((1.0, 0.5), "wide-max", 0.4)
 
 
 def test_a_temperature_divides_the_logits(checkpoint: Path, tmp_path: Path) -> None:
-    tiles = random_tiles(2, (32, 32), seed=3)
-    found = {}
-    for temperature in (1.0, 2.0):
-        target = tmp_path / f"{temperature}.onnx"
-        config = ExportConfig((32, 32), border="exact", temperature=temperature)
-        spec = export_checkpoint(checkpoint, target, config)
-        assert spec.temperature == 1  # folded in, so that no runtime has to divide
-        found[temperature] = crack_by_onnx(session_of(target), tiles)
-    assert_spread(found[1.0])
-    inside = (found[1.0] > 2) & (found[1.0] < 253)
-    logits = np.log(found[1.0][inside] / (255.0 - found[1.0][inside]))
-    expected = 255 / (1 + np.exp(-logits / 2))
-    # A level of rounding of the one is most in the other where it is steepest.
-    assert np.abs(found[2.0][inside] - expected).max() <= 5
+    target = tmp_path / "cooler.onnx"
+    config = ExportConfig((24, 16), 2, border="exact", temperature=2.0)
+    spec = export_checkpoint(checkpoint, target, config)
+    assert spec.temperature == 1  # folded in, so that no runtime has to divide
+    assert spec.extra["folded_temperature"] == 2
+    tiles = random_tiles(2, (24, 16), seed=3)
+    with torch.no_grad():
+        logits = lively_network(gate_bias=True, tile_hw=DYNAMIC[1])(torch.from_numpy(tiles) / 255)
+    expected = np.rint(255 * torch.softmax(logits / 2, dim=1)[:, 1:].numpy())
+    assert_spread(expected.astype(np.int64))
+    assert np.abs(crack_by_onnx(session_of(target), tiles) - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -412,13 +390,26 @@ def test_what_no_model_can_run_with_is_refused(change: dict[str, Any], problem: 
         ExportConfig(**change)
 
 
-def test_a_lowering_that_forgets_the_border_ratio_is_refused(
+def without_ratio(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that is the same in the middle of a tile and computes something else at its border."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    ratios = [item for item in changed.graph.initializer if "ratio" in item.name]
+    assert ratios
+    for item in ratios:
+        ones = np.ones(tuple(item.dims), np.float32)
+        item.CopyFrom(onnx.numpy_helper.from_array(ones, item.name))
+    return changed
+
+
+def test_a_graph_that_forgets_the_border_ratio_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lowering, "border_ratio", lambda height, width: torch.ones(1, 1, 1, 1))
+    forgetful = without_ratio(exported(DYNAMIC)[1])
+    monkeypatch.setattr(graph, "build_onnx", lambda network, config: forgetful)
     before = files_in(tmp_path)
     with pytest.raises(ExportError, match=r"differs from torch by \d+/255"):
-        export_checkpoint(checkpoint, tmp_path / "crack.onnx", ExportConfig((24, 32), 1))
+        export_checkpoint(checkpoint, tmp_path / "crack.onnx", ExportConfig(DYNAMIC[1]))
     assert files_in(tmp_path) == before
 
 

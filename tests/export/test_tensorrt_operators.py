@@ -19,11 +19,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecrack.calibration.quantize import layer_inputs, quantize
-from edgecrack.export.graph import ExportConfig, build_onnx
 from edgecrack.export.precision import to_half
 from edgecrack.export.tidy import ALLOWED_OPERATORS, QUANTIZATION_OPERATORS
 from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
-from tests.model.networks import lively_network
+from tests.export.exported import DYNAMIC, MAX, STACKED, Case, exported
 
 FLOATS: set[int] = {TensorProto.FLOAT, TensorProto.FLOAT16}
 # Operator -> types that its first input may have.
@@ -48,18 +47,14 @@ NEWEST_OPSET = 20  # of TensorRT 10.3; 10.15 has 24 and 11 has 25
 RESIZE_TRANSFORMATIONS = {"half_pixel", "pytorch_half_pixel"}
 
 PRECISIONS = ("fp32", "fp16", "int8")
+EXPORTED: dict[Pooling, Case] = {"gated-scale": DYNAMIC, "stacked": STACKED, "max": MAX}
 CASES = [(pooling, precision) for pooling in POOLINGS for precision in PRECISIONS]
 each_graph = pytest.mark.parametrize(("pooling", "precision"), CASES)
 
 
-@lru_cache(maxsize=len(POOLINGS))
-def exported(pooling: Pooling) -> onnx.ModelProto:
-    return build_onnx(lively_network(pooling), ExportConfig((32, 48)))
-
-
 @lru_cache(maxsize=len(CASES))
 def graph_of(pooling: Pooling, precision: str) -> onnx.ModelProto:
-    model = copy.deepcopy(exported(pooling))
+    model = copy.deepcopy(exported(EXPORTED[pooling])[1])
     if precision == "fp16":
         return to_half(model)
     if precision == "int8":

@@ -30,18 +30,16 @@ FIXED_BATCH = 3
 @pytest.fixture(scope="session")
 def fixed_batch_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network of ours, exported for three tiles per call."""
-    torch = pytest.importorskip("torch", reason="the export extra is not installed")
+    pytest.importorskip("torch", reason="the export extra is not installed")
     pytest.importorskip("onnxscript", reason="the export extra is not installed")
     pytest.importorskip("lightning", reason="the export extra is not installed")
-    from edgecrack.export.graph import ExportConfig, build_onnx
-    from edgecrack.model.unet import CrackUNet, NetworkConfig
+    from tests.export.exported import FIXED, exported
 
-    torch.manual_seed(3)
-    network = CrackUNet(NetworkConfig(width=4))
+    _, tile_hw, batch, _ = FIXED
+    assert batch == FIXED_BATCH
     path = tmp_path_factory.mktemp("models") / "fixed.onnx"
-    model = build_onnx(network, ExportConfig((32, 40), FIXED_BATCH))
-    path.write_bytes(model.SerializeToString())
-    write_sidecar(path, spec_of((32, 40), FIXED_BATCH))
+    path.write_bytes(exported(FIXED)[1].SerializeToString())
+    write_sidecar(path, spec_of(tile_hw, batch))
     return path
 
 

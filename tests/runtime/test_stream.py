@@ -24,6 +24,7 @@ from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
 from tests.runtime.fakes import read_video
+from tests.runtime.models import write_quick_model
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -92,25 +93,30 @@ def check_results(folder: Path, frames: int) -> None:
         pytest.param([sys.executable, "-c", ROBOT], id="on a robot without PyTorch"),
     ],
 )
-def test_six_frames_of_the_demo(tmp_path: Path, start: list[str]) -> None:
+def test_three_frames_of_the_demo(tmp_path: Path, start: list[str]) -> None:
     out = tmp_path / "out"
-    arguments = ["stream", "--source", "demo", "--max-frames", "6", "--json", "--out", str(out)]
+    arguments = ["stream", "--source", "demo", "--max-frames", "3", "--json", "--out", str(out)]
     done = stream(*arguments, start=start)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)  # one object and nothing else
     assert done.stdout.count("\n") == 1
-    assert (summary["end_reason"], summary["frames"], summary["error"]) == ("max frames", 6, None)
+    assert (summary["end_reason"], summary["frames"], summary["error"]) == ("max frames", 3, None)
     assert summary == json.loads((out / "summary.json").read_text())
     assert summary["frames_with_cracks"] > 0  # the bundled model finds the demo's cracks
-    check_results(out, 6)
+    check_results(out, 3)
     assert "Traceback" not in done.stderr
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_quick_model(tmp_path_factory.mktemp("model") / "quick.onnx")
+
+
 @contextmanager
-def endless(out: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def endless(out: Path, model: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A stream that runs until it is told to stop, past its second frame."""
     with subprocess.Popen(
-        command(["--source", ENDLESS, "--json", "--out", out, *arguments]),
+        command(["--source", ENDLESS, "--model", model, "--json", "--out", out, *arguments]),
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,8 +144,10 @@ def hang_up_counts() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hang_up_counts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_stream_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    with endless(tmp_path / "out") as process:
+def test_a_signal_ends_a_stream_cleanly(
+    tmp_path: Path, model: Path, number: signal.Signals
+) -> None:
+    with endless(tmp_path / "out", model) as process:
         process.send_signal(number)
         output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
@@ -151,13 +159,25 @@ def test_a_signal_ends_a_stream_cleanly(tmp_path: Path, number: signal.Signals) 
     check_results(tmp_path / "out", summary["frames"])
 
 
-def test_a_killed_stream_leaves_whole_lines_and_the_next_run_clears_up(tmp_path: Path) -> None:
+def test_a_killed_stream_leaves_whole_lines_and_the_next_run_clears_up(
+    tmp_path: Path, model: Path
+) -> None:
     out = tmp_path / "out"
-    with endless(out, "--save", "mask,jsonl") as process:
+    with endless(out, model, "--save", "mask,jsonl") as process:
         process.kill()
         process.communicate(timeout=PATIENCE_S)
     assert len(records(out)) >= 2
-    done = stream("--source", "demo", "--max-frames", "1", "--save", "mask,jsonl", "--out", out)
+    words: list[str | Path] = [
+        "--source",
+        "demo",
+        "--model",
+        model,
+        "--max-frames",
+        "1",
+        "--save",
+        "mask,jsonl",
+    ]
+    done = stream(*words, "--out", out)
     assert done.returncode == 0, done.stderr
     assert len(records(out)) == 1
     assert [path.name for path in (out / "masks").iterdir()] == ["000000.png"]
@@ -172,12 +192,24 @@ def full_disk_error(done: subprocess.CompletedProcess[str], out: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_limit_on_file_sizes_ends_with_whole_lines_and_exit_code_6(tmp_path: Path) -> None:
+def test_a_limit_on_file_sizes_ends_with_whole_lines_and_exit_code_6(
+    tmp_path: Path, model: Path
+) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 
     out = tmp_path / "out"
-    done = stream("--source", ENDLESS, "--save", "jsonl", "--out", out, preexec_fn=limit)
+    words: list[str | Path] = [
+        "--source",
+        ENDLESS,
+        "--model",
+        model,
+        "--save",
+        "jsonl",
+        "--out",
+        out,
+    ]
+    done = stream(*words, preexec_fn=limit)
     full_disk_error(done, out)
     assert "ulimit" in done.stderr
     assert 1 <= len(records(out)) < 10
@@ -202,9 +234,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_keeps_what_was_written(small_disk: Path) -> None:
+def test_a_full_disk_keeps_what_was_written(small_disk: Path, model: Path) -> None:
     out = small_disk / "out"
-    done = stream("--source", ENDLESS, "--save", "mask,jsonl", "--out", out)
+    words: list[str | Path] = [
+        "--source",
+        ENDLESS,
+        "--model",
+        model,
+        "--save",
+        "mask,jsonl",
+        "--out",
+        out,
+    ]
+    done = stream(*words)
     full_disk_error(done, out)
     assert "free some space" in done.stderr
     masks = sorted((out / "masks").glob("*.png"))
@@ -215,8 +257,9 @@ def test_a_full_disk_keeps_what_was_written(small_disk: Path) -> None:
     assert len(masks) - len(records(out)) in (0, 1)
 
 
-def test_a_disk_too_small_for_a_video_says_so_at_once(small_disk: Path) -> None:
-    done = stream("--source", "demo", "--save", "overlay", "--out", small_disk / "out")
+def test_a_disk_too_small_for_a_video_says_so_at_once(small_disk: Path, model: Path) -> None:
+    words: list[str | Path] = ["--source", "demo", "--model", model, "--save", "overlay"]
+    done = stream(*words, "--out", small_disk / "out")
     full_disk_error(done, small_disk)
     assert "overlay" in done.stderr
 

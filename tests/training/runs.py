@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+import edgecrack.training.fit
 from edgecrack.data.augment import ROBOT_AUGMENT
 from edgecrack.data.patches import PatchConfig
 from edgecrack.data.synthetic import write_dataset
@@ -41,11 +43,21 @@ def tiny_config(data: Path | str, out: Path, **changes: Any) -> TrainingConfig:
     return TrainingConfig(**{**values, **changes})
 
 
+def draw_nothing(logs: Path, target: Path) -> None:
+    """A file in place of the curves, whose drawing takes as long as so short a training."""
+    target.touch()
+
+
 def run(
-    config: TrainingConfig, on_message: Callable[[str], None] = lambda message: None
+    config: TrainingConfig,
+    on_message: Callable[[str], None] = lambda message: None,
+    with_curves: bool = False,
 ) -> TrainingResult:
     """Train in the first process of a run, which has a result."""
-    result = train(config, on_message)
+    with pytest.MonkeyPatch.context() as patch:
+        if not with_curves:
+            patch.setattr(edgecrack.training.fit, "draw_curves", draw_nothing)
+        result = train(config, on_message)
     assert result is not None
     return result
 

@@ -19,6 +19,7 @@ import torch
 
 import edgecrack.training.module
 from edgecrack.artifacts import read_verified_spec
+from edgecrack.cli import main
 from edgecrack.data.datasets import open_dataset
 from edgecrack.data.patches import PatchConfig
 from edgecrack.errors import (
@@ -72,7 +73,7 @@ def finished(
     """A run that nothing disturbed, with averaged weights."""
     messages: list[str] = []
     config = tiny_config(walls, tmp_path_factory.mktemp("runs") / "run", average_decay=0.5)
-    return config, run(config, messages.append), messages
+    return config, run(config, messages.append, with_curves=True), messages
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException) -> None:
@@ -193,6 +194,7 @@ def test_mixed_bfloat16_trains_float32_weights(walls: Path, tmp_path: Path) -> N
     assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_one_image_is_learned_by_heart(walls: Path, tmp_path: Path) -> None:
     """Trained and validated on one image, the loss falls and the score rises."""
     for kind in ("images", "masks"):
@@ -306,6 +308,7 @@ def wait_for(path: Path, program: subprocess.Popen[str]) -> None:
     wait_until(is_there, f"{path}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "run", "--width 2 --patch 32 --batch 4 --steps-per-epoch 3 --seed 5"
     options += " --warmup-steps 2 --schedule constant --average-decay 0.5 --epochs 100000"
@@ -335,11 +338,12 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
     assert_same(training_state_of(resumed.last), training_state_of(whole.last))
 
 
-def test_command_line_is_clean_and_says_what_is_next(walls: Path, tmp_path: Path) -> None:
-    out, options = tmp_path / "run", "--width 4 --patch 32 --epochs 2 --steps-per-epoch 3"
-    program = start_program("train", "--data", str(walls), "--out", str(out), *options.split())
-    printed, complained = program.communicate(timeout=PATIENCE_S)
-    assert (program.returncode, complained) == (0, "")
+def words_of_a_short_run(walls: Path, out: Path) -> list[str]:
+    options = "--width 4 --patch 32 --epochs 2 --steps-per-epoch 3"
+    return ["train", "--data", str(walls), "--out", str(out), *options.split()]
+
+
+def check_what_is_printed(printed: str, out: Path) -> None:
     settings, reading, after = printed.partition("reading walls: 4 train, 2 validation\n")
     assert (out / "config.yaml").read_text() in settings
     lines = [reading, *after.splitlines()]
@@ -347,6 +351,28 @@ def test_command_line_is_clean_and_says_what_is_next(walls: Path, tmp_path: Path
     assert all("loss: " in line and "F1: " in line for line in lines[2:4])
     assert lines[4].startswith("trained 6 steps: validation ODS ")
     assert lines[-1] == f"next: edgecrack export {out}/best.safetensors -o {out}/model.onnx"
+
+
+def test_the_command_says_how_it_goes_and_what_is_next(
+    walls: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgecrack", *words_of_a_short_run(walls, tmp_path / "run")])
+    monkeypatch.setenv("COLUMNS", "80")
+    main()
+    printed, complained = capfd.readouterr()
+    assert complained == ""
+    check_what_is_printed(printed, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_prints_no_warning_of_any_library(walls: Path, tmp_path: Path) -> None:
+    program = start_program(*words_of_a_short_run(walls, tmp_path / "run"))
+    printed, complained = program.communicate(timeout=PATIENCE_S)
+    assert (program.returncode, complained) == (0, "")
+    check_what_is_printed(printed, tmp_path / "run")
 
 
 # ---- refusals

@@ -75,6 +75,7 @@ def killed(walls: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_run_goes_on_to_the_same_weights(
     walls: Path, whole: Path, killed: Path, moment: str

@@ -32,16 +32,17 @@ def all_crops() -> list[Crop]:
     return [crop for crops in clean_crops().values() for crop in crops]
 
 
-@pytest.fixture
-def small_data(tmp_path: Path) -> Path:
-    """A data folder in which every listed photo is a ramp with its own tone."""
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which every listed photo is a ramp with its own tone; only read."""
+    folder = tmp_path_factory.mktemp("data")
     for number, crop in enumerate(all_crops()):
-        path = tmp_path / crop.file
+        path = folder / crop.file
         path.parent.mkdir(parents=True, exist_ok=True)
         x, y, width, height = crop.box
         ramp = np.linspace(0, 100, x + width, dtype=np.uint8)[None, :, None] + number
         cv2.imwrite(str(path), np.broadcast_to(ramp, (y + height, x + width, 3)))
-    return tmp_path
+    return folder
 
 
 class TestList:
@@ -149,8 +150,10 @@ class TestErrors:
         with pytest.raises(DataError, match="concrete_tiles"):
             clean_surfaces(tmp_path, "concrete", 128, 1, rng())
 
-    def test_a_photo_smaller_than_its_crop_is_refused(self, small_data: Path) -> None:
+    def test_a_photo_smaller_than_its_crop_is_refused(self, tmp_path: Path) -> None:
         for crop in clean_crops()["concrete"]:
-            cv2.imwrite(str(small_data / crop.file), np.zeros((100, 100, 3), np.uint8))
+            path = tmp_path / crop.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.zeros((100, 100, 3), np.uint8))
         with pytest.raises(DataError, match="100x100 pixels, too small for the crop"):
-            clean_surfaces(small_data, "concrete", 128, 1, rng())
+            clean_surfaces(tmp_path, "concrete", 128, 1, rng())

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.position import udp
 from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.runtime.position.lines import parse_line
 from edgecrack.runtime.position.open import open_positions
@@ -23,6 +24,12 @@ from edgecrack.runtime.position.udp import UdpPositions
 from tests.waiting import wait_until
 
 T0 = 1_700_000_000
+
+
+@pytest.fixture(autouse=True)
+def quick_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver looks often whether it shall end, so that no test waits for that."""
+    monkeypatch.setattr(udp, "_POLL_S", 0.01)
 
 
 class Sender:

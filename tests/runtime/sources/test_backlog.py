@@ -1,4 +1,4 @@
-"""A reader slower than its camera, with clocks that drift, over hours of simulated time."""
+"""A reader slower than its camera, with clocks that drift, over an hour of simulated time."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ def ages(camera: Camera, work_s: float, for_s: float, rate_hz: float | None = 25
 
 @pytest.mark.parametrize("drift", [-5e-5, 0.0, 5e-5])
 @pytest.mark.parametrize("work_s", [0.045, 0.08, 0.15])
-def test_the_age_stays_below_two_frame_times_for_hours(drift: float, work_s: float) -> None:
-    taken = ages(Camera(drift), work_s, 3 * 3600)
+def test_the_age_stays_below_two_frame_times_for_an_hour(drift: float, work_s: float) -> None:
+    """In which the clocks drift apart by more than four frame times."""
+    taken = ages(Camera(drift), work_s, 3600)
     # At the beginning nothing has been waited for yet.
     assert max(taken[50:]) < 2 * INTERVAL_S + GRAB_S
     assert np.mean(taken[50:]) < 1.5 * INTERVAL_S

@@ -109,6 +109,7 @@ def test_a_loop_tells_that_its_recording_is_cut_short(is_cut_short: bool) -> Non
         assert not source.is_cut_short
 
 
+@pytest.mark.usefixtures("one_demo_wall")
 def test_what_is_live_cannot_begin_again() -> None:
     with pytest.raises(ConfigError, match="never ends"):
         open_source("demo?live=1", SourceOptions(loop=True))

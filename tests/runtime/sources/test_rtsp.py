@@ -49,6 +49,7 @@ def test_frames_are_new_from_the_first_on_and_in_order() -> None:
     assert resumed.index == 20
 
 
+@pytest.mark.slow
 def test_who_is_slower_than_the_camera_does_not_fall_behind() -> None:
     with RtspServer(rate_hz=25) as server:
         server.start(320, 240)

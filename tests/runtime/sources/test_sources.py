@@ -281,6 +281,7 @@ def test_the_demo_is_the_same_every_time() -> None:
     assert not np.array_equal(ones[0].image, ones[2].image)
 
 
+@pytest.mark.usefixtures("one_demo_wall")
 def test_the_live_demo_starts_over_at_the_end_in_real_time() -> None:
     with open_source("demo?frames=2&live=1") as source:
         assert (source.live, source.frame_count) == (True, None)

@@ -200,6 +200,7 @@ def test_strange_messages_do_no_harm(message: str | bytes) -> None:
             assert page.picture()["frame"] == 0
 
 
+@pytest.mark.usefixtures("frequent_states")
 def test_the_state_comes_by_itself_and_at_once_after_a_switch() -> None:
     rig = Rig()
     with rig.server() as server, viewer(server) as page, client(server) as http:
