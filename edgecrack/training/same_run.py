@@ -14,7 +14,7 @@ from edgecrack.errors import TrainingError
 from edgecrack.training.config import TrainingConfig
 
 # What recipes of earlier versions leave unsaid, because there was no choice.
-_UNSAID = {"loss dice denominator": "sums"}
+_UNSAID = {"loss dice denominator": "sums", "loss label smoothing": 0.0}
 
 
 def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:

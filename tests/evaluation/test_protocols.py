@@ -157,11 +157,22 @@ def test_patches_of_an_onnx_file_are_those_of_its_checkpoint(
     assert difference(by_torch, by_onnx) <= 1
 
 
-def test_a_checkpoint_that_asks_for_other_scales_is_refused(checkpoint: Path) -> None:
-    spec = dataclasses.replace(read_verified_spec(checkpoint), scales=(0.5, 1.0))
+def test_a_checkpoint_for_colour_is_refused(checkpoint: Path) -> None:
+    spec = dataclasses.replace(read_verified_spec(checkpoint), channels=3)
     write_sidecar(checkpoint, spec)
-    with ExitStack() as stack, pytest.raises(ModelFileError, match=r"asks for scales 0\.5, 1\.0"):
+    with ExitStack() as stack, pytest.raises(ModelFileError, match="asks for channels 3"):
         opened(checkpoint, stack, "whole")
+
+
+def test_tiles_are_of_all_scales_that_the_checkpoint_asks_for(checkpoint: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
+    with ExitStack() as stack:
+        one = opened(checkpoint, stack, "tiled").predict(image)
+        spec = dataclasses.replace(read_verified_spec(checkpoint), scales=(1.0, 0.5))
+        write_sidecar(checkpoint, spec)
+        both = opened(checkpoint, stack, "tiled").predict(image)
+    assert (both >= one).all()
+    assert (both > one).any()
 
 
 def test_the_patch_is_that_of_the_training(tmp_path: Path) -> None:

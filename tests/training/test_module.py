@@ -263,7 +263,7 @@ def test_a_run_from_before_the_percentile_stretch_goes_on_with_its_own() -> None
     module(preprocess=PreprocessConfig(stretch="minmax")).on_save_checkpoint(checkpoint)
     description = checkpoint[SPEC_KEY]
     description["schema_version"] = 1
-    for name in ("scales", "channels", "layout", "temperature"):
+    for name in ("scales", "merge", "channels", "layout", "temperature"):
         del description[name]
     description["preprocess"] = {"clahe_clip": 2.0, "clahe_grid": 8, "gamma": 1.2}
     with pytest.raises(TrainingError, match=r"stretch minmax, .*preprocess\.stretch=minmax"):
@@ -278,6 +278,15 @@ def test_a_run_of_before_there_was_a_choice_goes_on_with_what_it_did() -> None:
     module().on_load_checkpoint(checkpoint)
     with pytest.raises(TrainingError, match="has loss dice denominator sums, but squares was"):
         module(loss=LossConfig(dice_denominator="squares")).on_load_checkpoint(checkpoint)
+
+
+def test_a_run_of_before_labels_could_be_smoothed_goes_on_without() -> None:
+    checkpoint: dict[str, Any] = {}
+    module().on_save_checkpoint(checkpoint)
+    del checkpoint[SPEC_KEY]["training"]["loss"]["label_smoothing"]
+    module().on_load_checkpoint(checkpoint)
+    with pytest.raises(TrainingError, match=r"has loss label smoothing 0\.0, but 0\.1 was"):
+        module(loss=LossConfig(label_smoothing=0.1)).on_load_checkpoint(checkpoint)
 
 
 def test_module_keeps_the_configuration_it_was_given() -> None:
