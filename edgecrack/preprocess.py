@@ -105,7 +105,7 @@ def preprocess(
     Args:
         frame: [H, W, 3] in BGR order as OpenCV delivers it, or [H, W] gray; uint8, or uint16,
             which `to_8_bits` cuts first. A masked array where pixels are transparent.
-        config: the parameters; the defaults are those of the bundled model.
+        config: the parameters; the defaults are those of the preset `paper`.
 
     Returns:
         uint8 [H, W], a new array.

@@ -90,14 +90,14 @@ def test_what_shows_nothing_is_no_crack(frame_hw: tuple[int, int]) -> None:
 
 def test_a_frame_of_one_tile_is_what_the_runner_says_of_it() -> None:
     image = photo(256, 256)
-    with open_runner(threads=1) as runner, open_detector(threads=1) as detector:
+    with open_runner(threads=1) as runner, open_detector(scales=(1.0,), threads=1) as detector:
         direct = runner.infer(preprocess(image, runner.spec.preprocess)[None, None])[0, 0]
         np.testing.assert_array_equal(detector.detect(image), direct)
 
 
 def test_a_small_frame_is_what_the_runner_says_of_it_mirrored_out() -> None:
     image = photo(120, 200)
-    with open_runner(threads=1) as runner, open_detector(threads=1) as detector:
+    with open_runner(threads=1) as runner, open_detector(scales=(1.0,), threads=1) as detector:
         prepared = np.pad(
             preprocess(image, runner.spec.preprocess), ((0, 136), (0, 56)), mode="symmetric"
         )
