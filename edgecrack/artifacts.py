@@ -27,7 +27,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 KINDS = ("checkpoint", "onnx", "engine")
 POOLINGS = ("gated-scale", "stacked", "max")
 LAYOUTS = ("nchw", "nhwc")
-MAX_SCALE = 4.0
+MIN_SCALE, MAX_SCALE = 1 / 64, 4.0
+MOST_SCALES = 8
 Merge = Literal["max", "wide-max"]
 MERGES: tuple[Merge, ...] = get_args(Merge)
 _HASH_BLOCK_BYTES = 1 << 20
@@ -79,8 +80,8 @@ class ModelSpec:
         calibration: calibration-set hash and method of an INT8 file, or None.
         engine: TensorRT flavour, version, compute capability and platform of an engine, or None.
         scores: accuracy figures, each with the data it was measured on.
-        scales: sizes of the frame at which the network runs, as factors above 0, at most 4, each
-            once.
+        scales: sizes of the frame at which the network runs, as factors from 1/64 to 4, at most
+            eight, each once.
         merge: how the maps of several sizes become one; see `runtime.scales.ScalesConfig`.
         channels: 1 for gray, 3 for colour.
         layout: order of the graph's input, "nchw" or "nhwc".
@@ -128,7 +129,9 @@ class ModelSpec:
             problem = f"batch {self.batch}"
         elif self.width < 1:
             problem = f"width {self.width}"
-        elif not self.scales or not all(0 < scale <= MAX_SCALE for scale in self.scales):
+        elif not 0 < len(self.scales) <= MOST_SCALES or not all(
+            MIN_SCALE <= scale <= MAX_SCALE for scale in self.scales
+        ):
             problem = f"scales {list(self.scales)}"
         elif len(set(self.scales)) < len(self.scales):
             problem = f"a scale given twice, {list(self.scales)}"
@@ -199,7 +202,7 @@ class ModelSpec:
             return cls(**known, extra=extra)
         except EdgecrackError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(
                 f"the description is damaged ({type(error).__name__}: {error})",
                 "export the model again with `edgecrack export`",

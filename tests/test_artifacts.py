@@ -145,9 +145,7 @@ def test_the_sidecar_is_plain_json_beside_the_file(model: Path) -> None:
         threshold=st.floats(0.001, 0.999),
         precision=st.sampled_from(PRECISIONS),
         sha256=st.text("0123456789abcdef", max_size=64),
-        scales=st.lists(st.floats(0, 4, exclude_min=True), min_size=1, max_size=4, unique=True).map(
-            tuple
-        ),
+        scales=st.lists(st.floats(1 / 64, 4), min_size=1, max_size=8, unique=True).map(tuple),
         merge=st.sampled_from(["max", "wide-max"]),
         channels=st.sampled_from([1, 3]),
         layout=st.sampled_from(LAYOUTS),
@@ -361,6 +359,7 @@ def test_a_missing_field_is_refused_by_name(model: Path, field: str) -> None:
         ("scales", ["1"]),
         ("scales", [True]),
         ("scales", None),
+        ("scales", [10**400]),
         ("merge", 1),
         ("merge", None),
         ("channels", "3"),
@@ -396,6 +395,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("scales", [1.0, 0.0], "scales [1.0, 0.0]"),
     ("scales", [-1.0], "scales [-1.0]"),
     ("scales", [4.5], "scales [4.5]"),
+    ("scales", [0.01], "scales [0.01]"),
     ("scales", [float("nan")], "scales [nan]"),
     ("scales", [1.0, 1.0], "a scale given twice, [1.0, 1.0]"),
     ("merge", "mean", "the rule 'mean' to merge scales"),

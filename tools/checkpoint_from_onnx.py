@@ -102,7 +102,11 @@ def convert(model: Path, target: Path) -> int:
         spec,
         kind="checkpoint",
         parent_sha256=spec.sha256,
-        extra={"training": spec.extra.get("training")},
+        extra={
+            name: spec.extra[name]
+            for name in ("training", "folded_temperature")
+            if name in spec.extra
+        },
     )
     state = {f"{NETWORK_PREFIX}{name}": value for name, value in network.state_dict().items()}
     SafetensorsCheckpointIO().save_checkpoint(

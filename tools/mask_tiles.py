@@ -213,7 +213,7 @@ def main() -> None:
     for name in ("images", "masks"):
         make_folder(given.out / name)
     rows, drawn = [("tile", "agreement", "left out for")], 0
-    with open_detector(given.model, threads=1) as detector:
+    with open_detector(given.model, scales=(1.0,), threads=1) as detector:
         for path, reason in usable(paths):
             found = Drawn(None, 0.0, reason)
             if not reason:

@@ -94,7 +94,7 @@ class Sources:
         """Windows of road frames in which nobody sees a crack."""
         windows = []
         folder = self.data / "road_frames"
-        with open_detector(threads=1) as detector:
+        with open_detector(scales=(1.0,), threads=1) as detector:
             for path in sorted((folder / "images").iterdir()):
                 if content_hash(path) in reserved_hashes():
                     continue

@@ -66,11 +66,20 @@ class ImageList:
 
 @dataclass(frozen=True)
 class SourceImages:
-    """What a source brings: to train on, to validate on, and how to say that it is being read."""
+    """What a source brings.
+
+    Attributes:
+        train: to train on.
+        validation: to validate on.
+        message: how to say that it is being read.
+        drawn: whether validation images were drawn from those to train on; else they are the
+            dataset's own, or generated.
+    """
 
     train: ImageList
     validation: ImageList
     message: str
+    drawn: bool = True
 
 
 def list_source(
@@ -86,16 +95,17 @@ def list_source(
         return SourceImages(train, validation, f"generating {source.count} walls")
     if source.kind == "clean":
         train, validation = _list_clean(source.folder, config, seed, hold_out)
-        about = "images without crack, "
+        about, drawn = "images without crack, ", True
     else:
         dataset = open_dataset(source.folder, layout=source.layout)
         train, validation = (
             _list_samples(samples, config) for samples in split_samples(dataset, seed, hold_out)
         )
+        drawn = not dataset.splits.get("val")
         about = "" if dataset.layout == "generic" else f"{dataset.layout} layout, "
         about += "seeded split, " if dataset.split_origin == "seeded" else ""
     counts = f"{len(train.names)} train, {len(validation.names)} validation"
-    return SourceImages(train, validation, f"reading {source.name}: {about}{counts}")
+    return SourceImages(train, validation, f"reading {source.name}: {about}{counts}", drawn)
 
 
 def split_samples(

@@ -94,7 +94,10 @@ def load_training_set(
     # Every folder is checked before the first is read, so that a mistake shows at once.
     listed = [list_source(source, config, seed, hold_out) for source in sources]
     for source, images in zip(sources, listed, strict=True):
-        refuse_reserved(source.name, images.train.paths, reserved)
+        # What is drawn for validation chooses weights and threshold. A dataset's own val split
+        # may be among the yardstick's photos: uav315's is.
+        drawn = images.validation.paths if images.drawn else ()
+        refuse_reserved(source.name, [*images.train.paths, *drawn], reserved)
     shares = tuple(
         (source.name, float(source.weight or len(images.train.names)))
         for source, images in zip(sources, listed, strict=True)

@@ -140,7 +140,10 @@ def _size(spec: ModelSpec) -> str:
 
 
 def _tiles(spec: ModelSpec) -> str:
-    return f"{_size(spec)} px tiles, preprocessed once per frame"
+    scales = ""
+    if spec.scales != (1.0,):
+        scales = f" at scales {', '.join(f'{scale:g}' for scale in spec.scales)} ({spec.merge})"
+    return f"{_size(spec)} px tiles{scales}, preprocessed once per frame"
 
 
 def _describe(patches: PatchStride) -> str:

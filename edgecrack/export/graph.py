@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,8 +56,9 @@ class ExportConfig:
         merge: how the maps of several sizes become one; None keeps the checkpoint's.
         threshold: crack probability from which a pixel counts, above 0 and below 1; None keeps
             the checkpoint's.
-        temperature: the logits are divided by it within the graph, above 0, at most 100: above 1,
-            probabilities are less certain, in the same order.
+        temperature: the logits are divided by it within the graph, 0.05 to 20: above 1,
+            probabilities are less certain, in the same order. A threshold that is kept moves with
+            them, so that the same pixels count.
     """
 
     tile_hw: tuple[int, int] = (256, 256)
@@ -80,14 +82,17 @@ class ExportConfig:
                 remedy += "; INT8 needs images: edgecrack calibrate MODEL --data FOLDER -o FILE"
             raise ConfigError(f"the precision is {self.precision!r}", remedy)
         parse_border(self.border)
-        ScalesConfig(self.scales or (1.0,), parse_merge(self.merge or "max"))
+        ScalesConfig(
+            (1.0,) if self.scales is None else self.scales,
+            parse_merge("max" if self.merge is None else self.merge),
+        )
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(
                 f"the threshold is {self.threshold:g}", "give a number above 0 and below 1"
             )
-        if not 0 < self.temperature <= 100:
+        if not 0.05 <= self.temperature <= 20:
             raise ConfigError(
-                f"the temperature is {self.temperature:g}", "give a number above 0, at most 100"
+                f"the temperature is {self.temperature:g}", "give a number from 0.05 to 20"
             )
 
 
@@ -150,13 +155,21 @@ def export_checkpoint(
             tile_hw=config.tile_hw,
             batch=config.batch,
             precision=config.precision,
-            scales=config.scales or spec.scales,
-            merge=config.merge or spec.merge,
-            threshold=config.threshold or spec.threshold,
+            scales=spec.scales if config.scales is None else config.scales,
+            merge=spec.merge if config.merge is None else config.merge,
+            threshold=_threshold(spec.threshold, config),
             parent_sha256=spec.sha256,
             extra=extra,
         ),
     )
+
+
+def _threshold(own: float, config: ExportConfig) -> float:
+    """The threshold that is asked for, or the checkpoint's own, moved with the temperature."""
+    if config.threshold is not None or config.temperature == 1:
+        return own if config.threshold is None else config.threshold
+    logit = math.log(own / (1 - own)) / config.temperature
+    return round(min(0.99, max(0.01, 1 / (1 + math.exp(-logit)))), 4)
 
 
 def _at_temperature(network: CrackUNet, temperature: float) -> CrackUNet:

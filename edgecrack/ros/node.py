@@ -27,6 +27,7 @@ from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.overlay import draw_overlay
+from edgecrack.runtime.scales import parse_scales
 
 try:
     import rclpy
@@ -51,6 +52,7 @@ PARAMETERS: dict[str, Any] = {
     "compressed": False,  # the topic has CompressedImage
     "model": "",  # empty takes the bundled one
     "threshold": 0.0,  # 0 takes the model's own
+    "scales": "",  # the model's own
     "min_area": MIN_AREA_PX,
     "max_age_ms": 1000.0,  # results older than this are not published; 0 publishes all
 }
@@ -71,8 +73,9 @@ class CrackNode(Node):  # type: ignore[misc]
         self._overlay = self.create_publisher(CompressedImage, "~/overlay/compressed", 1)
         self._findings = self.create_publisher(Detection2DArray, "~/findings", 1)
         model = Path(given["model"]).expanduser() if given["model"] else None
+        scales = parse_scales(given["scales"]) if given["scales"] else None
         self.worker = NewestImageWorker(
-            open_detector(model, threshold=given["threshold"] or None),
+            open_detector(model, threshold=given["threshold"] or None, scales=scales),
             compressed_image_to_bgr if given["compressed"] else image_to_bgr,
             self._publish,
             clock_ns=lambda: int(self.get_clock().now().nanoseconds),

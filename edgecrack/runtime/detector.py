@@ -100,7 +100,8 @@ class CrackDetector(ClosesItself):
 
     def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
         """How many tiles an effort inspects in a frame of a size, on average."""
-        return max(1.0, len(self._plan(frame_hw, effort)) / effort.share)
+        levels = self._plan(frame_hw, effort).levels
+        return sum(max(1.0, len(level) / effort.share) for level in levels)
 
     def infer_some(
         self, prepared: NDArray[np.uint8], effort: Effort, turn: int

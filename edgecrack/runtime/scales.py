@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import MAX_SCALE, MERGES, Merge
+from edgecrack.artifacts import MAX_SCALE, MERGES, MIN_SCALE, MOST_SCALES, Merge
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
 
@@ -37,9 +37,9 @@ class ScalesConfig:
     """At which sizes a network runs, and how its maps become one.
 
     Attributes:
-        scales: factors of the frame's size, above 0, at most 4, each at most once. Those below
-            one half are left out on frames of which they would leave less than 7/8 of a tile's
-            longer side, and so is every reduced size of which a side would be shorter than 8 px.
+        scales: factors of the frame's size, from 1/64 to 4, at most eight, each at most once.
+            The largest always runs. The others do where they leave 8 px of each side and, below
+            one half, 7/8 of a tile's longer side.
         merge: "max" takes each pixel's highest probability; "wide-max" the same, but sizes below
             the largest count only where what they see is at least 5 px wide at their size, for
             what is thin there is seen better at a larger one.
@@ -55,10 +55,12 @@ class ScalesConfig:
         if not self.scales:
             raise ConfigError("there is no scale", "give at least one, such as 1 or 1,0.5")
         for scale in self.scales:
-            if not 0 < scale <= MAX_SCALE:
+            if not MIN_SCALE <= scale <= MAX_SCALE:
                 raise ConfigError(
-                    f"a scale is {scale:g}", f"give factors above 0, at most {MAX_SCALE:g}"
+                    f"a scale is {scale:g}", f"give factors from 1/64 to {MAX_SCALE:g}"
                 )
+        if len(self.scales) > MOST_SCALES:
+            raise ConfigError(f"there are {len(self.scales)} scales", f"give at most {MOST_SCALES}")
         if len(set(self.scales)) < len(self.scales):
             raise ConfigError(
                 f"the scales are {', '.join(f'{scale:g}' for scale in self.scales)}",
@@ -175,13 +177,13 @@ class ScaledPlan:
         Returns:
             uint8 [H, W], and the share of its pixels that was inspected at the largest size.
         """
-        maps, ratios, first = [], [], 0
+        maps, seen, first = [], [], 0
         for level, chosen in zip(self.levels, only, strict=True):
-            found, ratio = level.stitch_some(tiles[first : first + len(chosen)], chosen)
+            found, covered = level.stitch_some(tiles[first : first + len(chosen)], chosen)
             maps.append(found)
-            ratios.append(ratio)
+            seen.append(covered)
             first += len(chosen)
-        return merged(maps, self.frame_hw, self.merge), ratios[0]
+        return merged(maps, self.frame_hw, self.merge, seen), float(seen[0].mean())
 
 
 def resized(prepared: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -193,7 +195,10 @@ def resized(prepared: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint
 
 
 def merged(
-    maps: Sequence[NDArray[np.uint8]], frame_hw: tuple[int, int], rule: Merge
+    maps: Sequence[NDArray[np.uint8]],
+    frame_hw: tuple[int, int],
+    rule: Merge,
+    seen: Sequence[NDArray[np.bool_]] | None = None,
 ) -> NDArray[np.uint8]:
     """One map of the frame's size from the maps of all sizes.
 
@@ -201,14 +206,16 @@ def merged(
         maps: uint8 [h, w] each, the largest first.
         frame_hw: the frame's height and width.
         rule: see `ScalesConfig`.
+        seen: what of each map was inspected, bool [h, w] each; None for all.
 
     Returns:
         uint8 [H, W].
     """
     result = _at_size(maps[0], frame_hw)
-    for smaller in maps[1:]:
-        seen = _wide(smaller) if rule == "wide-max" else smaller
-        result = np.maximum(result, _at_size(seen, frame_hw))
+    for index, smaller in enumerate(maps[1:], start=1):
+        if rule == "wide-max":
+            smaller = _wide(smaller, None if seen is None else seen[index])
+        result = np.maximum(result, _at_size(smaller, frame_hw))
     return result
 
 
@@ -219,8 +226,14 @@ def _at_size(probability: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.
     return np.asarray(cv2.resize(probability, hw[::-1], interpolation=method), dtype=np.uint8)
 
 
-def _wide(probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The map without what is narrower than `_WIDE_PX`: a gray opening."""
+def _wide(probability: NDArray[np.uint8], seen: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """The map without what is narrower than `_WIDE_PX`: a gray opening.
+
+    A crack that goes on where nothing was inspected is no narrower for that.
+    """
+    if seen is not None:
+        whole = _wide(np.where(seen, probability, 255).astype(np.uint8), None)
+        return np.where(seen, whole, 0).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_WIDE_PX, _WIDE_PX))
     # A crack goes on beyond the border, which makes it no narrower.
     padded = cv2.copyMakeBorder(probability, *(_WIDE_PX,) * 4, cv2.BORDER_REPLICATE)
@@ -234,13 +247,15 @@ def plan_scales(
 ) -> ScaledPlan:
     """The tiles of a frame size at all sizes; made once and kept.
 
-    A reduced frame may be reduced by up to an eighth more than asked where that saves tiles.
+    A reduced frame may be reduced by up to an eighth more than asked where that saves tiles, and
+    the largest size is never below 8 px a side, unless the frame itself is.
 
     Raises:
         ConfigError: the frame has no pixels.
     """
     wanted = sorted(config.scales, reverse=True)
-    levels = [_level(frame_hw, wanted[0], tiling)]
+    largest = max(wanted[0], min(1.0, LEAST_SIDE_PX / max(1, min(frame_hw))))
+    levels = [_level(frame_hw, largest, tiling)]
     for scale in wanted[1:]:
         if _is_useful(frame_hw, scale, tiling):
             levels.append(_level(frame_hw, scale, tiling))
@@ -257,18 +272,19 @@ def _is_useful(frame_hw: tuple[int, int], scale: float, tiling: TilingConfig) ->
 
 def _level(frame_hw: tuple[int, int], scale: float, tiling: TilingConfig) -> TilePlan:
     """The tiles of a frame at one size."""
-    best = plan_tiles(_scaled(frame_hw, scale), tiling)
+    asked = best = plan_tiles(_scaled(frame_hw, scale), tiling)
     if scale >= 1:
         return best
     for side in (0, 1):
         # The largest size below the one asked for that takes a row or a column of tiles less.
-        count = len(best.offsets_x if side else best.offsets_y)
+        count = len(asked.offsets_x if side else asked.offsets_y)
         tile = tiling.tile_hw[side]
         fitting = (count - 1) * (tile - tiling.overlap_px) + tiling.overlap_px
-        factor = fitting / best.frame_hw[side]
+        factor = fitting / asked.frame_hw[side]
         if count > 1 and 1 - _MOST_SHRINKING <= factor < 1:
-            shrunk = plan_tiles(_scaled(best.frame_hw, factor), tiling)
-            best = shrunk if len(shrunk) < len(best) else best
+            shrunk = plan_tiles(_scaled(asked.frame_hw, factor), tiling)
+            if len(shrunk) < len(best) and min(shrunk.frame_hw) >= LEAST_SIDE_PX:
+                best = shrunk
     return best
 
 

@@ -200,7 +200,7 @@ class TilePlan:
 
     def stitch_some(
         self, tiles: NDArray[np.uint8], only: Sequence[int]
-    ) -> tuple[NDArray[np.uint8], float]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Blend the outputs of some tiles; where there is none, the map is 0.
 
         Args:
@@ -208,7 +208,7 @@ class TilePlan:
             only: indices of the tiles, as given to `cut`.
 
         Returns:
-            uint8 [H, W], and the share of its pixels that some tile covers, 0 to 1.
+            uint8 [H, W], and which of its pixels some tile covers, bool [H, W].
         """
         height, width = self.tile_hw
         canvas_hw = (max(height, self.frame_hw[0]), max(width, self.frame_hw[1]))
@@ -226,7 +226,7 @@ class TilePlan:
         covered = total > _LEAST_WEIGHT
         np.divide(canvas, total, out=canvas, where=covered)
         canvas[~covered] = 0
-        return np.asarray(cv2.convertScaleAbs(canvas), dtype=np.uint8), float(covered.mean())
+        return np.asarray(cv2.convertScaleAbs(canvas), dtype=np.uint8), covered
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if shape != self.frame_hw:

@@ -53,6 +53,16 @@ def test_reserved_files_are_found_in_their_order(
     assert reserved.reserved_among([]) == []
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_that_would_be_held_out_for_validation_is_refused_too(
+    walls: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """What validates chooses the weights and the threshold, whichever photos the seed draws."""
+    reserve(monkeypatch, *sorted((walls / "images").iterdir())[:3])
+    with pytest.raises(DataError, match="yardstick"):
+        load_training_set([str(walls)], PREPARED, seed=seed, hold_out=0.4)
+
+
 def test_training_refuses_them_in_one_sentence(
     walls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +72,7 @@ def test_training_refuses_them_in_one_sentence(
     with pytest.raises(DataError) as caught:
         load_training_set([str(walls)], PREPARED, seed=0)
     text = str(caught.value)
-    assert "11 of 11 images of 'walls' belong to the yardstick" in text
+    assert "12 of 12 images of 'walls' belong to the yardstick" in text
     assert "leave them out of train in splits.json" in text
     assert f"`edgecrack yardstick reserved {walls / 'images'}`" in text
     assert "\n" not in text

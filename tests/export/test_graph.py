@@ -366,6 +366,8 @@ def test_a_temperature_divides_the_logits(checkpoint: Path, tmp_path: Path) -> N
     spec = export_checkpoint(checkpoint, target, config)
     assert spec.temperature == 1  # folded in, so that no runtime has to divide
     assert spec.extra["folded_temperature"] == 2
+    # The same pixels count: the logit of 0.37 is halved, too.
+    assert spec.threshold == pytest.approx(1 / (1 + (0.63 / 0.37) ** 0.5), abs=1e-3)
     tiles = random_tiles(2, (24, 16), seed=3)
     with torch.no_grad():
         logits = lively_network(gate_bias=True, tile_hw=DYNAMIC[1])(torch.from_numpy(tiles) / 255)
@@ -377,12 +379,15 @@ def test_a_temperature_divides_the_logits(checkpoint: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"scales": (0.0,)}, "a scale is 0; give factors above 0"),
+        ({"scales": (0.0,)}, "a scale is 0; give factors from 1/64 to 4"),
         ({"scales": (1.0, 1.0)}, "the scales are 1, 1; give each scale once"),
+        ({"scales": ()}, "there is no scale"),
+        ({"merge": ""}, "the rule to merge scales is ''"),
+        ({"temperature": 1e-42}, "the temperature is 1e-42"),
         ({"merge": "mean"}, "the rule to merge scales is 'mean'; give one of: max, wide-max"),
         ({"threshold": 1.0}, "the threshold is 1; give a number above 0 and below 1"),
-        ({"temperature": 0.0}, "the temperature is 0; give a number above 0"),
-        ({"temperature": float("nan")}, "the temperature is nan; give a number above 0"),
+        ({"temperature": 0.0}, "the temperature is 0; give a number from 0.05 to 20"),
+        ({"temperature": float("nan")}, "the temperature is nan; give a number from 0.05 to 20"),
     ],
 )
 def test_what_no_model_can_run_with_is_refused(change: dict[str, Any], problem: str) -> None:

@@ -67,6 +67,35 @@ def test_prepare_and_infer_are_the_two_halves_of_detect() -> None:
     np.testing.assert_array_equal(detector.infer(detector.prepare(image)), detector.detect(image))
 
 
+@pytest.mark.parametrize(
+    ("frame_hw", "effort", "tiles"),
+    [
+        ((256, 256), Effort(), 2),
+        ((256, 256), Effort(0, 2), 2),  # one tile of each size is the least: nothing is saved
+        ((480, 854), Effort(), 10),
+        ((480, 854), Effort(0, 4), 3),
+    ],
+)
+def test_tiles_that_an_effort_inspects_are_counted_by_size(
+    frame_hw: tuple[int, int], effort: Effort, tiles: float
+) -> None:
+    detector = CrackDetector(IdentityRunner((256, 256)), "identity", scales=(1.0, 0.5))
+    assert detector.tiles_of(frame_hw, effort) == tiles
+
+
+def test_what_shows_nothing_is_no_crack_at_any_scale() -> None:
+    detector = CrackDetector(IdentityRunner((64, 64)), "identity", scales=(1.0, 0.5))
+    frame = np.dstack([wall(240, 320)] * 3)
+    hidden = SHAPES["left"](240, 320)
+    frame[hidden] = 0
+    prepared = detector.prepare(frame)
+    found = detector.infer(prepared)
+    assert (found[hidden] == 0).all()
+    assert (found[~hidden] >= np.asarray(prepared)[~hidden]).all()
+    for turn in (0, 1):
+        assert (detector.infer_some(prepared, Effort(0, 2), turn)[0][hidden] == 0).all()
+
+
 @pytest.mark.parametrize("frame_hw", [(240, 320), (60, 64)])
 def test_what_shows_nothing_is_no_crack(frame_hw: tuple[int, int]) -> None:
     """Neither the empty side of an orthophoto nor a transparent corner, whatever the network."""

@@ -69,11 +69,13 @@ def test_no_size_is_larger_than_asked_or_much_smaller(
     plan = plan_scales(hw, ScalesConfig(tuple(scales)), TILING)
     assert 1 <= len(plan.levels) <= len(scales)
     largest = max(scales)
-    assert abs(plan.levels[0].frame_hw[0] - max(1, hw[0] * largest)) <= 0.125 * hw[0] * largest + 1
+    wanted = max(largest, min(1.0, 8 / min(hw)))
+    assert abs(plan.levels[0].frame_hw[0] - hw[0] * wanted) <= 0.125 * hw[0] * wanted + 1
+    assert all(min(level.frame_hw) >= min(8, *hw) for level in plan.levels)
     for level in plan.levels[1:]:
         factor = level.frame_hw[0] / hw[0]
         assert any(
-            0.76 * scale <= factor + 1 / hw[0] and factor <= scale + 1 / hw[0] for scale in scales
+            0.875 * scale <= factor + 1 / hw[0] and factor <= scale + 1 / hw[0] for scale in scales
         )
 
 
@@ -133,6 +135,28 @@ def test_tiles_in_turn_cover_every_size() -> None:
     assert not any(seen)
 
 
+def test_a_crack_on_a_seam_is_as_wide_when_one_side_is_inspected_later() -> None:
+    """Tiles that abut, each turn another: what lies beyond the seam makes no crack narrower."""
+    config = ScalesConfig((1.0, 0.5), "wide-max")
+    plan = plan_scales((1024, 1024), config, TilingConfig((256, 256), 0))
+    half = np.zeros(plan.levels[1].frame_hw, np.uint8)
+    half[252:260] = 255  # four rows on either side of the seam at 256
+    maps = [np.zeros((1024, 1024), np.uint8), half]
+    whole = plan.stitch(outputs(plan, maps))
+    found = np.zeros_like(whole)
+    for turn in range(2):
+        only = plan.share(2, turn)
+        tiles = np.concatenate(
+            [
+                level.cut(one, chosen)
+                for level, one, chosen in zip(plan.levels, maps, only, strict=True)
+            ]
+        )
+        found = np.maximum(found, plan.stitch_some(tiles, only)[0])
+    assert (whole >= 128).sum() == 1024 * 16
+    assert (found >= 128).sum() >= 0.95 * (whole >= 128).sum()
+
+
 def test_a_reduced_frame_is_the_mean_over_areas() -> None:
     frame = noise((40, 60))
     expected = frame.reshape(20, 2, 30, 2).mean((1, 3))
@@ -143,7 +167,9 @@ def test_a_reduced_frame_is_the_mean_over_areas() -> None:
     ("scales", "merge", "problem"),
     [
         ((), "max", "there is no scale"),
-        ((1.0, 0.0), "max", "a scale is 0"),
+        ((1.0, 0.0), "max", "a scale is 0; give factors from 1/64 to 4"),
+        ((1e-9,), "max", "a scale is 1e-09"),
+        (tuple(0.1 + 0.1 * index for index in range(9)), "max", "there are 9 scales"),
         ((5.0,), "max", "a scale is 5"),
         ((float("nan"),), "max", "a scale is nan"),
         ((1.0, 1.0), "max", "the scales are 1, 1"),
