@@ -38,7 +38,7 @@ Photo = tuple[Bytes, NDArray[np.bool_] | None]
 
 TARGET = ROOT / "docs" / "images" / "surfaces.jpg"
 PER_SURFACE = 3
-_HEIGHT_PX = 190
+_HEIGHT_PX, _WIDTH_PX = 168, 1100
 _WALL_SEED = 9_000_000  # far from those of training, validation and yardstick
 _QUANTILES = (0.0, 0.5, 0.85)
 
@@ -122,16 +122,19 @@ def strip(image: Bytes, detectors: Sequence[CrackDetector]) -> Bytes:
     return np.asarray(np.hstack([small[0], gap, small[1], gap, small[2]]), np.uint8)
 
 
-def titled(rows: Sequence[Bytes], title: str, width: int) -> Bytes:
-    """The strips of a surface under its name, padded to one width."""
-    heading = np.full((30, width, 3), 255, np.uint8)
-    place = (6, 21)
-    cv2.putText(heading, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (30, 30, 30), 1, cv2.LINE_AA)
-    padded = [
-        np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0)), constant_values=255)
-        for row in rows
-    ]
-    return np.asarray(np.vstack([heading, *padded]), np.uint8)
+def block(strips: Sequence[Bytes], title: str) -> Bytes:
+    """The strips of a surface under its name, side by side as far as they fit."""
+    heading = np.full((30, _WIDTH_PX, 3), 255, np.uint8)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(heading, title, (4, 21), font, 0.6, (30, 30, 30), 1, cv2.LINE_AA)
+    rows, used = [np.full((_HEIGHT_PX + 8, _WIDTH_PX, 3), 255, np.uint8)], 0
+    for one in strips:
+        if used and used + one.shape[1] > _WIDTH_PX:
+            rows.append(np.full_like(rows[0], 255))
+            used = 0
+        rows[-1][:_HEIGHT_PX, used : used + one.shape[1]] = one[:, : _WIDTH_PX - used]
+        used += one.shape[1] + 16
+    return np.asarray(np.vstack([heading, *rows]), np.uint8)
 
 
 def main() -> None:
@@ -146,17 +149,7 @@ def main() -> None:
             title: [strip(image, (before, after)) for image, _ in chosen(read(given.data), after)]
             for title, read in SURFACES.items()
         }
-    columns = [
-        [cv2.hconcat(rows[:2]) if rows[0].shape[1] * 2 < 1500 else rows[0], *rows[2:]]
-        for rows in surfaces.values()
-    ]
-    width = max(row.shape[1] for rows in columns for row in rows)
-    picture = np.vstack(
-        [
-            titled([np.asarray(row, np.uint8) for row in rows], title, width)
-            for title, rows in zip(surfaces, columns, strict=True)
-        ]
-    )
+    picture = np.vstack([block(strips, title) for title, strips in surfaces.items()])
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     write_atomic(given.output, encoded.tobytes())
     print(given.output, picture.shape)

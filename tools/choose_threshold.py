@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,15 @@ def choose(model: Path, yardstick: Path, scales: Sequence[float] | None = None) 
     counts = np.zeros((2, _LEVELS))
     chosen = None if scales is None else tuple(scales)
     with open_detector(model, scales=chosen, threads=1) as detector:
-        shipped = round(detector.threshold, 2)
+        shipped, sha256 = round(detector.threshold, 2), detector.runner.spec.sha256
         for item in items:
             probability = detector.detect(item.image())
             counts += level_counts(probability, item.mask() > 0)
             results.append(score_item(lambda image, p=probability: p, item, shipped))  # type: ignore[misc]
     scores = StrataScores(tuple(results), shipped)
     return {
+        "date": date.today().isoformat(),
+        "model_sha256": sha256,
         "temperature": round(best_temperature(counts), 3),
         "threshold": round(best_threshold(scores), 2),
         "thresholds": table_of(scores),

@@ -24,10 +24,10 @@ from edgecrack.errors import ConfigError
 from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
 
 LEAST_SIDE_PX = 8
-# A size below one half is for large frames: on a small one it leaves too little to see, and its
-# one tile would be a large share of all.
+# A size below one half is for large frames: on a small one it sees what is no crack for its size,
+# such as verges and slabs, and its one tile would be a large share of all.
 _HALF = 0.5
-_LEAST_LONGER_SIDE = 0.875  # of a tile's longer side
+_LEAST_LONGER_SIDE = 1.75  # of a tile's longer side
 _MOST_SHRINKING = 0.125  # further than asked, where that saves tiles
 _WIDE_PX = 5
 
@@ -39,7 +39,7 @@ class ScalesConfig:
     Attributes:
         scales: factors of the frame's size, from 1/64 to 4, at most eight, each at most once.
             The largest always runs. The others do where they leave 8 px of each side and, below
-            one half, 7/8 of a tile's longer side.
+            one half, 7/4 of a tile's longer side.
         merge: "max" takes each pixel's highest probability; "wide-max" the same, but sizes below
             the largest count only where what they see is at least 5 px wide at their size, for
             what is thin there is seen better at a larger one.

@@ -37,13 +37,13 @@ def test_one_scale_is_plain_tiling(hw: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("frame_hw", "expected", "tiles"),
     [
-        # Half an ordinary frame; a quarter of it would be one small tile, so it is left out.
+        # Half an ordinary frame; a quarter is for large ones.
         ((480, 854), [(480, 854), (240, 427)], 8 + 2),
         ((480, 640), [(480, 640), (240, 320)], 6 + 2),
-        ((720, 1280), [(720, 1280), (360, 640), (180, 320)], 24 + 6 + 2),
+        ((720, 1280), [(720, 1280), (360, 640)], 24 + 6),
         # Reduced a little further than asked, which saves rows and columns of tiles.
         ((1080, 1920), [(1080, 1920), (480, 853), (256, 455)], 45 + 8 + 2),
-        ((640, 1024), [(640, 1024), (300, 480), (160, 256)], 15 + 4 + 1),
+        ((640, 1024), [(640, 1024), (300, 480)], 15 + 4),
         ((227, 227), [(227, 227), (114, 114)], 1 + 1),
         # A side below 8 px: the size is left out.
         ((15, 400), [(15, 400)], 2),
