@@ -32,6 +32,7 @@ from edgecrack.data.reading import read_image  # noqa: E402
 from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_atomic, write_png  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
+from edgecrack.yardstick.outlines import rasterise, read_outlines  # noqa: E402
 from tools.reserve_photos import thumbnails  # noqa: E402
 
 Gray = NDArray[np.uint8]
@@ -200,15 +201,36 @@ def usable(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
         yield path, ""
 
 
+def check(detector: CrackDetector, data: Path) -> str:
+    """How such masks agree with the yardstick's hand-drawn outlines, which they never replace."""
+    overlaps, near, count = [], [], 0
+    for outline in read_outlines():
+        image = read_image(data / "concrete_tiles" / "positive" / f"{outline.tile}.jpg")
+        truth = rasterise(outline.first, outline.size_hw) > 0
+        mask, count = draw(detector, image).mask, count + 1
+        if mask is not None:
+            overlaps.append((mask & truth).sum() / (mask | truth).sum())
+            near.append(agreement_of(mask, truth, 2))
+    return (
+        f"{len(overlaps)} of {count} outlined tiles get a mask; mean IoU with the outline "
+        f"{100 * np.mean(overlaps):.1f} %, F1 within 2 px {100 * np.mean(near):.1f} %"
+    )
+
+
 def main() -> None:
     """Draw masks for all tiles."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/training/tiles"))
+    parser.add_argument("--check", action="store_true", help="only compare with the outlines")
     parser.add_argument("--model", type=Path, help="in place of the bundled one")
     parser.add_argument("--count", type=int, default=100_000, help="stop after so many tiles")
     given = parser.parse_args()
     cv2.setNumThreads(1)
+    if given.check:
+        with open_detector(given.model, scales=(1.0,), threads=1) as detector:
+            print(check(detector, given.data))
+        return
     paths = sorted((given.data / "concrete_tiles" / "positive").glob("*.jpg"))
     for name in ("images", "masks"):
         make_folder(given.out / name)
