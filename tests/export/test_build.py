@@ -186,7 +186,7 @@ def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_bundled_model_goes_through_calibration_and_gate(tmp_path: Path) -> None:
     # Few tiles, hence the wide gate; calibrate's own tests narrow it.
-    data = CalibrationConfig(make_walls(tmp_path, (512, 512)), gate=Gate(8.0), sampler=FEW)
+    data = CalibrationConfig(make_walls(tmp_path, (512, 512)), gate=Gate(8.0, 1.0), sampler=FEW)
     report, stages = build_int8(BUNDLED_MODEL, tmp_path, data)
     fp32, quantized = (item.accuracy for item in report.scores)
     assert fp32.ods - quantized.ods <= 3.0
