@@ -435,10 +435,13 @@ class TestDetectorByHalves:
         joined = np.maximum(halves[0][0], halves[1][0])
         assert np.abs(joined.astype(int) - whole).mean() < 12
 
-    def test_a_small_frame_is_one_tile_whatever_the_effort(self) -> None:
-        with open_detector(threads=1) as detector:
+    @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
+    def test_a_small_frame_is_one_tile_of_each_size_whatever_the_effort(
+        self, scales: tuple[float, ...]
+    ) -> None:
+        with open_detector(scales=scales, threads=1) as detector:
             prepared = detector.prepare(picture())
-            assert detector.tiles_of(HW, Effort(0, 4)) == 1
+            assert detector.tiles_of(HW, Effort(0, 4)) == len(scales)
             for turn in range(3):
                 found, ratio = detector.infer_some(prepared, Effort(0, 4), turn)
                 assert ratio == 1
