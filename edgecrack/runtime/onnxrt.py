@@ -122,13 +122,25 @@ class OnnxRuntimeRunner(ClosesItself):
         if self._own is None or self._pool is None:
             self._own = _session(self._path, 1)
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="edgecrack-infer")
-        size = self._spec.batch or _PIECE
         jobs = [
             self._pool.submit(self._infer_piece, self._own, tiles, result, first, size)
-            for first in range(0, len(tiles), size)
+            for first, size in self._pieces(len(tiles))
         ]
         for job in jobs:
             job.result()
+
+    def _pieces(self, count: int) -> list[tuple[int, int]]:
+        """First tile and size of each piece, as many pieces for one thread as for another.
+
+        With a fixed batch they have its size.
+        """
+        size = self._spec.batch
+        if size:
+            return [(first, size) for first in range(0, count, size)]
+        pieces = min(count, -(-count // (_PIECE * self._threads)) * self._threads)
+        shorter, longer = divmod(count, pieces)  # the longer ones come first
+        sizes = [shorter + (index < longer) for index in range(pieces)]
+        return list(zip(np.cumsum([0, *sizes[:-1]]).tolist(), sizes, strict=True))
 
     def _infer_piece(
         self,
