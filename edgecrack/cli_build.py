@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecrack.calibration import defaults
-from edgecrack.cli_options import heading, require_extra
+from edgecrack.cli_options import heading, require_extra, scales_of
 from edgecrack.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ def export(
     from edgecrack.export.check_tiles import tiles_of_images
     from edgecrack.export.graph import ExportConfig, export_checkpoint
     from edgecrack.files import make_folder, output_error
-    from edgecrack.runtime.scales import parse_scales
 
     size = None if batch == "dynamic" else _whole_number("--batch", batch)
     config = ExportConfig(
@@ -121,7 +120,7 @@ def export(
         size,
         precision,
         parse_border(border),
-        None if scales is None else parse_scales(scales),
+        scales_of(scales),
         merge,
         threshold,
         temperature,

@@ -33,7 +33,7 @@ from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_atomic, write_png  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
 from edgecrack.yardstick.outlines import rasterise, read_outlines  # noqa: E402
-from tools.reserve_photos import thumbnails  # noqa: E402
+from tools.reserve_photos import COPY_CORRELATION, thumbnails  # noqa: E402
 
 Gray = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -46,7 +46,6 @@ LEAST_AGREEMENT = 0.65  # tolerant F1 of both masks
 LEAST_LENGTH_PX = 60
 LEAST_PIECE_PX = 20  # a shorter piece of a mask is a pit beside the crack
 LARGEST_SHARE = 0.4
-COPY_CORRELATION = 0.985
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from edgecrack.yardstick.surfaces import held_out_files  # noqa: E402
 SAME_PHOTO_NUMBERS = 40
 _THUMBNAIL_PX = 24
 # Copies correlate by more than 0.99, other crops of one photo by less than 0.97.
-_COPY_CORRELATION = 0.985
+COPY_CORRELATION = 0.985
 
 
 def number_of(path: Path) -> int:
@@ -92,7 +92,7 @@ def highest_correlations(tiles: Sequence[Path], originals: Sequence[Path]) -> ND
 
 def copies(tiles: Sequence[Path], of: set[Path]) -> set[Path]:
     """The tiles that are copies of some others, as they are, turned or mirrored."""
-    found = highest_correlations(tiles, sorted(of)) > _COPY_CORRELATION
+    found = highest_correlations(tiles, sorted(of)) > COPY_CORRELATION
     return {path for path, is_copy in zip(tiles, found.tolist(), strict=True) if is_copy}
 
 
