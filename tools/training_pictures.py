@@ -34,7 +34,7 @@ from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
 from edgecrack.data.synthetic.camera import to_bytes  # noqa: E402
 from edgecrack.data.synthetic.canvas import Canvas, soft  # noqa: E402
-from edgecrack.data.synthetic.distractors import LYING, MARKINGS  # noqa: E402
+from edgecrack.data.synthetic.distractors import LYING, MARKINGS, STANDING  # noqa: E402
 from edgecrack.data.synthetic.shapes import band, polygon  # noqa: E402
 from edgecrack.data.synthetic.surfaces import Surface  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
@@ -57,6 +57,11 @@ _FIRST_SEED = 2**40  # of walls; the yardstick's and those of `synthetic:` have 
 _KINDS = ("concrete", "drone", "road", "generated")
 _KIND_SHARES = (0.37, 0.18, 0.15, 0.3)
 _CRACK_COUNTS = (0.35, 0.43, 0.16, 0.06)
+# How many things that are no crack lie below the cracks and above them, and how many stand before
+# them; in busy pictures more.
+_BELOW, _BUSY_BELOW = (0.35, 0.4, 0.17, 0.08), (0.15, 0.35, 0.3, 0.2)
+_ABOVE, _BUSY_ABOVE = (0.45, 0.4, 0.15, 0.0), (0.0, 0.4, 0.4, 0.2)
+_STANDING, _BUSY_STANDING = (1.0, 0.0), (0.55, 0.45)
 # Long and dark as a crack is: a real crack lies beside it.
 _LIKE_CRACKS = ("straight_joint", "formwork", "ruled_lines", "seam", "wires", "cable", "shadow")
 
@@ -271,14 +276,16 @@ def dirtied(image: Bytes, mask: Bytes, rng: np.random.Generator) -> Bytes:
     return to_bytes(image.astype(np.float32) * factor[..., None])
 
 
-def compose(sources: Sources, number: int, seed: int) -> tuple[Bytes, Bytes, str]:
+def compose(
+    sources: Sources, number: int, seed: int, busy: bool = False
+) -> tuple[Bytes, Bytes, str]:
     """One picture, its mask and the kind of its surface."""
     rng = np.random.default_rng((seed, number))
     kind = str(rng.choice(_KINDS, p=_KIND_SHARES))
     image, mask, surface = background(sources, kind, rng)
     blur_px = float(rng.uniform(0.4, 1.8))
     cracks = int(rng.choice(4, p=_CRACK_COUNTS))
-    for _ in range(int(rng.choice(4, p=(0.35, 0.4, 0.17, 0.08)))):
+    for _ in range(int(rng.choice(4, p=_BUSY_BELOW if busy else _BELOW))):
         painter = drawn_painter(MARKINGS, surface, rng)
         image, mask = paint(image, mask, painter, rng, blur_px)
         if painter.__name__ in _LIKE_CRACKS:
@@ -289,17 +296,21 @@ def compose(sources: Sources, number: int, seed: int) -> tuple[Bytes, Bytes, str
         image, mask = made.image, np.maximum(mask, made.mask)
     if mask.any() and rng.random() < 0.25:
         image = dirtied(image, mask, rng)
-    for _ in range(int(rng.choice(3, p=(0.45, 0.4, 0.15)))):
+    for _ in range(int(rng.choice(4, p=_BUSY_ABOVE if busy else _ABOVE))):
         own = (cast_shadows, dark_shapes)[int(rng.integers(0, 2))]
         painter = own if rng.random() < 0.35 else drawn_painter(LYING, surface, rng)
         image, mask = paint(image, mask, painter, rng, blur_px)
+    for _ in range(int(rng.choice(2, p=_BUSY_STANDING if busy else _STANDING))):
+        image, mask = paint(image, mask, drawn_painter(STANDING, surface, rng), rng, blur_px)
     return image, mask, kind
 
 
-def pictures(sources: Sources, count: int, seed: int) -> Iterator[tuple[str, Bytes, Bytes]]:
+def pictures(
+    sources: Sources, count: int, seed: int, busy: bool
+) -> Iterator[tuple[str, Bytes, Bytes]]:
     """All pictures with their names."""
     for number in range(count):
-        image, mask, kind = compose(sources, number, seed)
+        image, mask, kind = compose(sources, number, seed, busy)
         yield f"{kind}-{number:05d}", image, mask
 
 
@@ -310,11 +321,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--busy", action="store_true", help="more of what is no crack, upright too")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     for name in ("images", "masks"):
         make_folder(given.out / name)
-    for name, image, mask in pictures(Sources(given.data), given.count, given.seed):
+    for name, image, mask in pictures(Sources(given.data), given.count, given.seed, given.busy):
         write_png(given.out / "images" / f"{name}.png", image, durable=False)
         write_png(given.out / "masks" / f"{name}.png", mask, durable=False)
     print(f"{given.count} pictures in {given.out}")
