@@ -99,7 +99,7 @@ def test_gray_in_yuv_is_gray(encoding: str, columns: tuple[int, int]) -> None:
 
 def test_every_encoding_that_is_promised_takes_an_image() -> None:
     for encoding in ENCODINGS:
-        message = image(np.full((8, 8, 4), 100, np.uint8), encoding)
+        message = image(np.full((8, 8, 6), 100, np.uint8), encoding)  # the widest pixel
         assert image_to_bgr(message).shape == (8, 8, 3)
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.bit_depth import to_8_bits
 from edgecrack.images import DamagedImageError, decode_image
 
 # Any object with a buffer: bytes, memoryview, array.array.
@@ -31,9 +32,9 @@ def _copy(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels.copy()
 
 
-def _to_8_bits(pixels: NDArray[Any]) -> NDArray[Any]:
-    gray = np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257))
-    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR))
+def _deep(to_bgr: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    # Cut before colours are made of it, so that 10 bits give the picture of 8 to the bit.
+    return lambda pixels: to_bgr(to_8_bits(pixels))
 
 
 # Sample type, samples per pixel in a row, and the way to BGR. OpenCV names a Bayer pattern by the
@@ -44,7 +45,9 @@ _ENCODINGS: dict[str, tuple[str, int, Callable[[NDArray[Any]], NDArray[Any]]]] =
     "rgb8": ("u1", 3, _by_code(cv2.COLOR_RGB2BGR)),
     "mono8": ("u1", 1, _by_code(cv2.COLOR_GRAY2BGR)),
     "8UC1": ("u1", 1, _by_code(cv2.COLOR_GRAY2BGR)),
-    "mono16": ("u2", 1, _to_8_bits),
+    "mono16": ("u2", 1, _deep(_by_code(cv2.COLOR_GRAY2BGR))),
+    "bgr16": ("u2", 3, to_8_bits),
+    "rgb16": ("u2", 3, _deep(_by_code(cv2.COLOR_RGB2BGR))),
     "bgra8": ("u1", 4, _by_code(cv2.COLOR_BGRA2BGR)),
     "8UC4": ("u1", 4, _by_code(cv2.COLOR_BGRA2BGR)),
     "rgba8": ("u1", 4, _by_code(cv2.COLOR_RGBA2BGR)),
@@ -56,6 +59,10 @@ _ENCODINGS: dict[str, tuple[str, int, Callable[[NDArray[Any]], NDArray[Any]]]] =
     "bayer_bggr8": ("u1", 1, _by_code(cv2.COLOR_BayerRG2BGR)),
     "bayer_gbrg8": ("u1", 1, _by_code(cv2.COLOR_BayerGR2BGR)),
     "bayer_grbg8": ("u1", 1, _by_code(cv2.COLOR_BayerGB2BGR)),
+    "bayer_rggb16": ("u2", 1, _deep(_by_code(cv2.COLOR_BayerBG2BGR))),
+    "bayer_bggr16": ("u2", 1, _deep(_by_code(cv2.COLOR_BayerRG2BGR))),
+    "bayer_gbrg16": ("u2", 1, _deep(_by_code(cv2.COLOR_BayerGR2BGR))),
+    "bayer_grbg16": ("u2", 1, _deep(_by_code(cv2.COLOR_BayerGB2BGR))),
 }
 ENCODINGS = tuple(_ENCODINGS)
 
@@ -68,9 +75,10 @@ def pixels_to_bgr(
     Args:
         data: the rows, one after another.
         hw: height and width in pixels.
-        encoding: one of `ENCODINGS`. In mono16, 65535 is white.
+        encoding: one of `ENCODINGS`. Those of 16 bits are cut to 8 by `to_8_bits`, that is, by the
+            bits that the picture uses, each picture by itself.
         step: bytes from one row to the next; more than a row takes where rows are padded.
-        is_bigendian: order of the bytes of mono16.
+        is_bigendian: order of the bytes of a sample of 16 bits.
 
     Returns:
         uint8 [H, W, 3] BGR, a copy.

@@ -21,6 +21,7 @@ from edgecrack.runtime.sources.ros_images import (
     compressed_to_bgr,
     pixels_to_bgr,
 )
+from tests.margins import wall
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import STORE, jpeg_of, picture, png_of
 
@@ -168,15 +169,42 @@ def test_plain_encodings_come_out_as_they_are(encoding: str, big: bool, padding:
     found[:] = 0  # a copy, which may be written to
 
 
+SIXTEEN_BITS = {
+    "mono16": "mono8",
+    "bgr16": "bgr8",
+    "rgb16": "rgb8",
+    **{f"bayer_{name}16": f"bayer_{name}8" for name in ("rggb", "bggr", "gbrg", "grbg")},
+}
+
+
+def of_8_bits(encoding: str) -> NDArray[np.uint8]:
+    """Pixels up to 255 for one of the encodings of 8 bits."""
+    colours = picture(3, (60, 80)) if encoding in ("bgr8", "rgb8") else wall()
+    return np.ascontiguousarray(colours)
+
+
 @pytest.mark.parametrize("padding", [0, 1, 6])
 @pytest.mark.parametrize("big", [False, True])
-def test_mono16_is_scaled_in_the_order_of_its_bytes(big: bool, padding: int) -> None:
-    levels = (np.arange(140).reshape(10, 14) * 471).astype(np.uint16)
-    data, step = padded(levels.astype(">u2" if big else "<u2"), padding)
-    found = pixels_to_bgr(data, (10, 14), "mono16", step, big)
-    expected = levels / 65535 * 255
-    assert np.abs(found - expected[..., None]).max() <= 0.5
-    assert found.min() == 0
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(("encoding", "plain"), SIXTEEN_BITS.items())
+def test_10_bits_in_16_are_the_picture_of_8_bits(
+    encoding: str, plain: str, bits: int, big: bool, padding: int
+) -> None:
+    pixels = of_8_bits(plain)
+    hw = (pixels.shape[0], pixels.shape[1])
+    deep = pixels.astype(np.uint16) << (bits - 8)
+    data, step = padded(deep.astype(">u2" if big else "<u2"), padding)
+    found = pixels_to_bgr(data, hw, encoding, step, big)
+    data, step = padded(pixels, padding)
+    assert np.array_equal(found, pixels_to_bgr(data, hw, plain, step, False))
+    found[:] = 0  # a copy, which may be written to
+
+
+def test_a_picture_of_all_16_bits_keeps_its_upper_byte() -> None:
+    levels = np.random.default_rng(0).integers(0, 1 << 16, (60, 80), dtype=np.uint16)
+    data, step = padded(levels, 0)
+    found = pixels_to_bgr(data, (60, 80), "mono16", step, False)
+    assert np.array_equal(found, np.repeat((levels >> 8)[..., None], 3, axis=2))
 
 
 def yuv_to_bgr(y: float, u: float, v: float) -> list[float]:
