@@ -39,7 +39,9 @@ from edgecrack.cli_recover import recover
 from edgecrack.cli_stream import stream
 from edgecrack.cli_train import train
 from edgecrack.cli_yardstick import yardstick
+from edgecrack.errors import ConfigError
 from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.redact import redact
 
 app = typer.Typer(
     name="edgecrack",
@@ -89,7 +91,7 @@ app.command()(recover)
 @app.command()
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Images and folders of images.")
+        list[str], typer.Argument(metavar="IMAGES...", help="Images and folders of images.")
     ],
     out: Annotated[Path, results("FOLDER", "Where the results go.")],
     save: Annotated[
@@ -112,6 +114,7 @@ def predict(
     def show(item: Prediction) -> None:
         typer.echo(f"{item.name}: {item.crack_pixels} crack pixels in {item.regions} regions")
 
+    paths = [_path_of(one) for one in images]
     config = PredictConfig(out, choices(save), min_area)
     with open_detector(
         model,
@@ -120,8 +123,18 @@ def predict(
         scales=scales_of(scales),
         threads=threads,
     ) as detector:
-        found = predict_images(detector, images, config, show)
+        found = predict_images(detector, paths, config, show)
     typer.echo(f"{len(found)} images, results in {out}")
+
+
+def _path_of(text: str) -> Path:
+    """A path as given; an address would lose one of its slashes as a path."""
+    if "://" in text:
+        raise ConfigError(
+            f"{redact(text)} is an address, not an image",
+            "download the image, or for a video use: edgecrack stream --source ADDRESS",
+        )
+    return Path(text)
 
 
 app.command()(doctor)

@@ -58,6 +58,16 @@ def stream(
     topic: Annotated[
         str | None, _input("TOPIC", "Image topic of a recording; default: its only one.")
     ] = None,
+    track: Annotated[
+        int | None, _input("NUMBER", "Which of a file's several video tracks, from 0.")
+    ] = None,
+    capture_delay_ms: Annotated[
+        float,
+        _input(
+            "MS",
+            "How long before it arrives a picture was taken, where a live source does not say.",
+        ),
+    ] = 0.0,
     position: Annotated[
         str | None,
         _input(
@@ -168,6 +178,8 @@ def stream(
             loop,
             timeout_ms=_timeout_ms(stall_after),
             topic=topic,
+            track=track,
+            capture_delay_ms=capture_delay_ms,
         ),
         policy=ReconnectPolicy(
             open_timeout_s=_timeout_ms(stall_after) / 1000 + 3,

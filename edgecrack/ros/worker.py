@@ -149,6 +149,8 @@ class NewestImageWorker:
             name=f"{self._index:06d}",
             live=True,
             monotonic_ns=arrival_monotonic_ns,
+            read_time_ns=arrival_ns,
+            time_source="arrival" if captured_ns == arrival_ns else "sender",
         )
         self._index += 1
         result = self._inspect(frame)

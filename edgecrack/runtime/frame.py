@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.runtime.encodings import Encodings
 from edgecrack.runtime.position.pose import Position
+
+TimeSource = Literal["driver", "sender", "arrival", "recording", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +27,44 @@ class Frame:
         image: uint8 [H, W, 3] in BGR order.
         index: 0-based; counts every frame that the source delivered, so that frames dropped
             later show as gaps.
-        capture_time_ns: wall clock (`time.time_ns`) when the grab returned, before colour
-            conversion. For a video or folder that is the time of reading, not of filming; for a
-            recording of ours or of ROS 2 it is the picture's own stamp.
+        capture_time_ns: when the picture was taken, in ns of `time.time_ns`; None where nobody
+            knows, as for most files. Of a live source the best that can be had (`time_source`); of
+            a recording of ours or of ROS 2 the picture's own stamp; of a video the time at which
+            its container says that it began plus `media_time_ms`.
         source: the source's name, without credentials.
         name: the file's stem for a folder of images, otherwise the zero-padded index; unique
             within a source and fit for a file name.
-        media_time_ms: position in a recording, None where there is none.
+        media_time_ms: position in a recording, None where there is none or it is not known.
         live: from a live source, so `capture_time_ns` is the moment that the picture shows.
-        monotonic_ns: `time.monotonic_ns` at the same moment. Latency is measured with it,
-            since a robot's wall clock jumps when it first hears from a time server.
+        monotonic_ns: `time.monotonic_ns` at the moment of capture, or of reading for a recording.
+            Latency is measured with it, since a robot's wall clock jumps when it first hears from
+            a time server.
+        read_time_ns: `time.time_ns` when this program had it.
+        time_source: where `capture_time_ns` comes from: the camera's driver ("driver"), the clock
+            of a network camera ("sender"), the moment at which it arrived here less the delay that
+            the user gave ("arrival"), the recording ("recording"), or nowhere ("unknown").
+        time_uncertainty_ms: how far `capture_time_ns` may be off, None where nobody knows.
         jpeg: the picture as the source delivered it, where that was a JPEG of exactly this
             image; recorded as it is.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
     index: int
-    capture_time_ns: int
+    capture_time_ns: int | None
     source: str
     name: str
     media_time_ms: float | None = None
     live: bool = False
     monotonic_ns: int = field(default_factory=time.monotonic_ns)
     jpeg: bytes | None = field(default=None, repr=False)
+    read_time_ns: int = field(default_factory=time.time_ns)
+    time_source: TimeSource = "unknown"
+    time_uncertainty_ms: float | None = None
+
+    @property
+    def stamp_ns(self) -> int:
+        """A time for what needs one: of capture where it is known, else of reading."""
+        return self.read_time_ns if self.capture_time_ns is None else self.capture_time_ns
 
     @property
     def hw(self) -> tuple[int, int]:

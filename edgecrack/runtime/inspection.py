@@ -112,7 +112,11 @@ class Inspection:
             inference_ms=(inferred_ns - started_ns) / 1e6,
             threshold=threshold,
             inspected_ratio=inspected_ratio,
-            position=None if positions is None else positions.locate(frame.capture_time_ns),
+            position=(
+                None
+                if positions is None or frame.capture_time_ns is None
+                else positions.locate(frame.capture_time_ns)
+            ),
         )
 
     def _infer(self, frame: Frame, prepared: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

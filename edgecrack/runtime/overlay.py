@@ -120,7 +120,7 @@ def draw_caption(image: NDArray[np.uint8], text: str) -> None:
 
 def _moment(frame: Frame) -> str:
     if frame.live:
-        moment = datetime.fromtimestamp(frame.capture_time_ns / 1e9, tz=timezone.utc)
+        moment = datetime.fromtimestamp(frame.stamp_ns / 1e9, tz=timezone.utc)
         return f"{moment:%H:%M:%S}Z"
     if frame.media_time_ms is None:
         return ""

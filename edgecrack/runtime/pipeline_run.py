@@ -203,7 +203,8 @@ class PipelineRun:
         abandon(summary)
 
     def _summary(self, reason: EndReason, failure: BaseException | None) -> StreamSummary:
-        expected = self._source.frame_count
+        counts = getattr(self._source, "counts_exactly", True)
+        expected = self._source.frame_count if counts else None
         ended = reason == "end of source"
         return StreamSummary(
             source=self._source.name,
@@ -215,12 +216,16 @@ class PipelineRun:
             error=_sentence(failure),
             frames_read=self._frames_read,
             frames_expected=expected,
-            truncated=ended
-            and (
-                is_truncated(self._frames_read, expected)
-                or bool(getattr(self._source, "is_cut_short", False))
-            ),
+            truncated=ended and self._is_truncated(),
             stats=self._stats.snapshot(),
+        )
+
+    def _is_truncated(self) -> bool:
+        """Whether the recording ended early, by its own word or by its count."""
+        if hasattr(self._source, "counts_exactly"):  # it knows better than a count of frames
+            return bool(getattr(self._source, "is_cut_short", False))
+        return is_truncated(self._frames_read, self._source.frame_count) or bool(
+            getattr(self._source, "is_cut_short", False)
         )
 
     def _report(self, summary: StreamSummary) -> None:

@@ -95,6 +95,8 @@ def open_session(
         source = stack.enter_context(
             open_lasting(config.source, config.source_options, config.policy, events, stop=stop)
         )
+        if note := getattr(source, "note", None):
+            events.emit("source.note", note)
         # The results of the run before are cleared only when all else is open.
         check_live_only(config.max_age_ms, config.target_fps, source.live)
         more = [*SNAPSHOT_PATTERNS, *([EVENTS_NAME] if "jsonl" in kinds else [])]

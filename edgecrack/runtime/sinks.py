@@ -19,7 +19,7 @@ from edgecrack.runtime.output_folder import SUMMARY_NAME, OutputFolder
 
 # Raised when a field of `frame_record` is taken away, renamed or given another meaning; a new
 # field leaves it as it is.
-FRAME_RECORD_VERSION = 1
+FRAME_RECORD_VERSION = 2
 
 
 class Sink(Protocol):
@@ -106,11 +106,10 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
     """What `frames.jsonl` says of one frame.
 
     Boxes are [left, top, right, bottom, area] in pixels, right and bottom exclusive, largest
-    area first.
+    area first. `captured_at` is null where nobody knows when the picture was taken.
     """
     frame = result.frame
-    seconds, nanoseconds = divmod(frame.capture_time_ns, 10**9)
-    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    uncertainty_ms = frame.time_uncertainty_ms
     height, width = frame.hw
     media_time_ms = None if frame.media_time_ms is None else round(frame.media_time_ms, 3)
     return {
@@ -118,8 +117,11 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "frame": frame.index,
         "name": frame.name,
         "source": frame.source,
-        "captured_at": f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1000:06d}Z",
+        "captured_at": _utc(frame.capture_time_ns),
         "capture_time_ns": frame.capture_time_ns,
+        "time_source": frame.time_source,
+        "time_uncertainty_ms": None if uncertainty_ms is None else round(uncertainty_ms, 3),
+        "read_at": _utc(frame.read_time_ns),
         "media_time_ms": media_time_ms,
         "width": width,
         "height": height,
@@ -132,6 +134,15 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "inspected_ratio": round(result.inspected_ratio, 4),
         "position": None if result.position is None else result.position.to_dict(),
     }
+
+
+def _utc(time_ns: int | None) -> str | None:
+    """A time as ISO 8601 with microseconds."""
+    if time_ns is None:
+        return None
+    seconds, nanoseconds = divmod(time_ns, 10**9)
+    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1000:06d}Z"
 
 
 # What each kind writes, relative to the output folder.

@@ -21,7 +21,6 @@ from edgecrack.runtime.sources.options import SourceOptions
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "gst", "csi")
-_RECORDING_SUFFIXES = (".mcap", ".mcap.part")  # the second: in progress, or left by a kill
 _KINDS = (
     "give a video file, a recording (.mcap), an image, a folder of images, camera:0, "
     "/dev/v4l/by-id/..., rtsp://..., http://..., csi://0, gst://... or demo"
@@ -104,8 +103,9 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
             - `csi://0`, a camera on a Jetson's CSI connector;
             - `gst://PIPELINE`, any GStreamer pipeline up to raw video;
             - `rtsp://`, `rtsps://`, `http://` or `https://` (MJPEG, or what FFmpeg plays);
-            - a video file; a `.mcap` recording; an image; a folder of images (taken in natural
-              order: 2 before 10);
+            - a video file; a `.mcap` recording, also packed as `.mcap.zstd`, or the folder of a
+              bag that holds one; an image; a folder of images (taken in natural order: 2 before
+              10);
             - `demo`, a synthetic wall, also as `demo?frames=240&seed=7&live=1`.
         options: size, rate, flip and the like; None takes the defaults.
 
@@ -127,11 +127,22 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
         once = replace(options, loop=False)
         return LoopedSource(lambda: open_source(address, once))
     source = _open_one(address, options)
+    if options.capture_delay_ms:
+        source = _dated_back(source, options.capture_delay_ms)
     if options.flip == "none":
         return source
     from edgecrack.runtime.sources.turned import TurnedSource
 
     return TurnedSource(source, options.flip)
+
+
+def _dated_back(source: Source, delay_ms: float) -> Source:
+    from edgecrack.runtime.sources.delayed import DelayedSource
+
+    if source.live:
+        return DelayedSource(source, delay_ms)
+    source.close()
+    raise ConfigError(f"{source.name} is a recording", "leave out --capture-delay-ms for it")
 
 
 def _open_one(address: str, options: SourceOptions) -> Source:
@@ -152,11 +163,13 @@ def _open_one(address: str, options: SourceOptions) -> Source:
     scheme = _SCHEME.match(address)
     if scheme and scheme["scheme"].lower() not in _SCHEMES:
         raise SourceError(f"{redact(address)} has the unknown scheme {scheme['scheme']}://", _KINDS)
-    _refuse_options(address, options)
+    # Only what a path names may be a recording, which has topics.
+    is_demo = address == "demo" or address.startswith("demo?")
+    _refuse_options(address, options if scheme or is_demo else replace(options, topic=None))
     if scheme:
         is_http = scheme["scheme"].lower().startswith("http")
         return (open_http if is_http else open_stream)(address, options.timeout_ms)
-    if address == "demo" or address.startswith("demo?"):
+    if is_demo:
         return open_demo(address)
     return _open_path(readable_path(address, _KINDS), options)
 
@@ -164,17 +177,19 @@ def _open_one(address: str, options: SourceOptions) -> Source:
 def _open_path(path: Path, options: SourceOptions) -> Source:
     from edgecrack.images import IMAGE_SUFFIXES
     from edgecrack.runtime.sources.folder import ImagesSource
+    from edgecrack.runtime.sources.recordings import recording_at
     from edgecrack.runtime.sources.video import open_video_file
 
+    if recording := recording_at(path):
+        from edgecrack.runtime.sources.mcap import open_recording
+
+        return open_recording(recording, options)
+    _refuse_options(str(path), options)
     if path.is_dir():
         return ImagesSource.of_folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImagesSource.of_image(path)
-    if path.name.lower().endswith(_RECORDING_SUFFIXES):
-        from edgecrack.runtime.sources.mcap import open_recording
-
-        return open_recording(path, options)
-    return open_video_file(path)
+    return open_video_file(path, options)
 
 
 def _without_size(options: SourceOptions) -> SourceOptions:
@@ -189,5 +204,9 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
         raise ConfigError(
             f"the {asked} of {name} cannot be chosen", "leave that option out for this source"
         )
-    if options.topic is not None and not address.lower().endswith(_RECORDING_SUFFIXES):
+    if options.topic is not None:
         raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
+    if options.track is not None and _SCHEME.match(address):
+        raise ConfigError(
+            f"the track of {name} cannot be chosen", "leave --track out, or give a video file"
+        )

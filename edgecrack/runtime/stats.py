@@ -214,9 +214,9 @@ class StreamSummary:
         end_reason: why the run ended.
         error: the sentence of the error that ended it, or None.
         frames_read: frames that the source delivered.
-        frames_expected: frames that the source said it has, None if it did not say.
-        truncated: the source ended well before `frames_expected`: the recording is damaged
-            or cut short, and part of it was not inspected.
+        frames_expected: frames that the source has by its own count, None if it does not count.
+        truncated: the recording is damaged or cut short, by its own word or count, and part of
+            it was not inspected.
         stats: the counters at the end.
     """
 
@@ -231,6 +231,11 @@ class StreamSummary:
     frames_expected: int | None
     truncated: bool
     stats: StatsSnapshot
+
+    @property
+    def lacks_frames(self) -> bool:
+        """Whether fewer frames came than the source has."""
+        return self.frames_expected is not None and self.frames_read < self.frames_expected
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `summary.json`: one flat object."""

@@ -158,11 +158,10 @@ def describe(summary: StreamSummary, out: Path) -> str:
         f"{stats.frames} frames at {stats.fps_overall:.1f} frames/s ({summary.end_reason}), "
         f"{stats.frames_with_cracks} with cracks, {stats.drops} dropped"
     ]
-    expected = summary.frames_expected
-    if summary.truncated and expected is not None and summary.frames_read < expected:
+    if summary.truncated and summary.lacks_frames:
         lines.append(
-            f"warning: the source ended after {summary.frames_read} of {expected} frames; it is "
-            "damaged or cut short"
+            f"warning: the source ended after {summary.frames_read} of {summary.frames_expected} "
+            "frames; it is damaged or cut short"
         )
     elif summary.truncated:
         lines.append(

@@ -174,8 +174,8 @@ def _first(number: int, result: FrameResult) -> Finding:
         first_frame=frame.index,
         last_frame=frame.index,
         best_frame=frame.index,
-        started_ns=frame.capture_time_ns,
-        ended_ns=frame.capture_time_ns,
+        started_ns=frame.stamp_ns,
+        ended_ns=frame.stamp_ns,
         crack_pixels=result.crack_pixels,
         largest=result.regions[0],
         frame_hw=frame.hw,
@@ -190,7 +190,7 @@ def _extended(finding: Finding, result: FrameResult) -> Finding:
         finding,
         frames=finding.frames + 1,
         last_frame=result.frame.index,
-        ended_ns=result.frame.capture_time_ns,
+        ended_ns=result.frame.stamp_ns,
     )
     # A fifth more, so that a crack that grows slowly in view is not encoded anew each frame.
     if result.crack_pixels <= 1.2 * finding.crack_pixels:

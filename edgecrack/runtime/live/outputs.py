@@ -122,7 +122,7 @@ class Snapshots:
         result = self._newest
         if result is None or result.frame.is_older_than(self._max_age_ms):
             return None
-        moment = datetime.fromtimestamp(result.frame.capture_time_ns / 1e9, tz=timezone.utc)
+        moment = datetime.fromtimestamp(result.frame.stamp_ns / 1e9, tz=timezone.utc)
         stem = f"{moment:%Y%m%dT%H%M%S}_{result.frame.index:06d}"
         overlay = self._folder.claim(f"snapshots/{stem}_overlay.png")
         write_png(self._folder.claim(f"snapshots/{stem}.png"), result.frame.image)

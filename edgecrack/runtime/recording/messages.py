@@ -42,7 +42,7 @@ def frame_messages(result: FrameResult) -> Messages:
     Raises:
         OutputError: the frame or mask cannot be encoded.
     """
-    time_ns = result.frame.capture_time_ns
+    time_ns = result.frame.stamp_ns
     messages = [
         (schemas.IMAGE, compressed_image(time_ns, "jpeg", result.jpeg())),
         (schemas.MASK, compressed_image(time_ns, "png", result.mask_png())),
@@ -69,7 +69,7 @@ def detections(result: FrameResult) -> bytes:
     A detection's score is the mean probability, 0 to 1, of the crack pixels in its box; its
     pose is not used.
     """
-    time_ns = result.frame.capture_time_ns
+    time_ns = result.frame.stamp_ns
     writer = CdrWriter()
     writer.header(time_ns, CAMERA)
     writer.uint32(len(result.regions))

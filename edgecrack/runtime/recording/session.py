@@ -103,7 +103,7 @@ class RecordingSession:
         if self._ages.refuses(result.frame):
             return
         for topic, data in found:
-            part.add(topic, result.frame.capture_time_ns, data)
+            part.add(topic, result.frame.stamp_ns, data)
         self._add_events(part)
         if part.pending >= CHUNK_BYTES:
             self._write_out(part)

@@ -1,7 +1,7 @@
 """Cameras on this machine: finding, opening and setting them, and refusing them with a reason.
 
 A camera takes the nearest setting that it has and says nothing; here what it did not take is an
-error that names what it gives instead.
+error that names what it gives instead. OpenCV reads Video4Linux devices well.
 """
 
 from __future__ import annotations
@@ -9,20 +9,163 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
+import time
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv
-from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.runtime.sources.video import VideoSource
+from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
+from edgecrack.runtime.sources.live_grabs import LiveGrabs
+from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, SourceOptions
+
+Image = NDArray[np.uint8]
 
 _NUMBERED = re.compile(r"(?:camera:|/dev/video)(\d{1,3})")
 _BY_PATH = "/dev/v4l/"
 _DEVICES = Path("/dev")
 # 29.97 and 30 are the same rate to a person.
 _RATE_TOLERANCE = 0.01
+_FALLBACK_RATE_HZ = 30.0
+# OpenCV hands the driver's stamp out in whole milliseconds.
+_DRIVER_UNCERTAINTY_MS = 1.0
+_OLDEST_STAMP_NS = 2_000_000_000
+
+
+class CameraSource(ClosesItself):
+    """Frames of a camera on this machine, the newest whenever somebody asks.
+
+    Args:
+        capture: opened; the source owns it from now on.
+        name: for messages.
+        timeout_ms: how long the camera may deliver nothing but damaged frames.
+
+    Raises:
+        SourceError: not even the first frame can be read. The capture is released.
+    """
+
+    live = True
+    frame_count: int | None = None
+
+    def __init__(
+        self, capture: cv2.VideoCapture, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
+    ) -> None:
+        self.name = name
+        self._timeout_s = timeout_ms / 1000
+        rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
+        self.frame_rate_hz = rate_hz if 0 < rate_hz <= MAX_FRAME_RATE_HZ else None
+        self._capture = capture
+        self._lock = threading.Lock()
+        self._closed = False
+        self._delivered = 0
+        self.corrupt_frames = 0
+        self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
+        # Reading one frame now tells a camera that delivers from one that only opens.
+        try:
+            first = self._next_frame()
+        except BaseException:
+            self.close()
+            raise
+        if first is None:
+            self.close()
+            raise SourceError(
+                f"{name} opens, but no frame of it can be decoded",
+                "try another --pixel-format, and check that no other program uses it",
+            )
+        self._grabs.expect_backlog()  # the first frame is stale by the time that it is asked for
+
+    @property
+    def passed_over(self) -> int:
+        """Frames so far that were left out for a newer one."""
+        return self._grabs.passed_over
+
+    def grab(self) -> bool:
+        """Grab the next frame, for `LiveGrabs`; False where the camera has stopped."""
+        return bool(self._capture.grab())
+
+    @property
+    def media_s(self) -> float | None:
+        """The driver's time of the grabbed frame, in s; None where it gives none."""
+        stamp_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        return stamp_ms / 1000 if stamp_ms > 0 else None
+
+    def read(self) -> Frame:
+        """The newest frame; waits for one where there is none.
+
+        Raises:
+            SourceError: the camera stopped, or the source has been closed.
+        """
+        frame = self._next_frame()
+        if frame is None:
+            raise SourceError(
+                f"{self.name} stopped delivering frames after {self._delivered}",
+                "check its cable, power and network, then start again",
+            )
+        self._delivered += 1
+        return frame
+
+    def close(self) -> None:
+        """Release the device; waits for a read in another thread only briefly."""
+        self._closed = self._grabs.closed = True
+        # Releasing under a running grab crashes in native code; then the read releases.
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._capture.release()
+            finally:
+                self._lock.release()
+
+    def _next_frame(self) -> Frame | None:
+        with self._lock:
+            try:
+                return None if self._closed else self._decode()
+            except cv2.error as error:
+                raise SourceError(
+                    f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
+                ) from error
+            finally:
+                if self._closed:
+                    self._capture.release()
+
+    def _decode(self) -> Frame | None:
+        if not self._grabs.drain():
+            return None
+        deadline_s = time.monotonic() + self._timeout_s
+        while not self._closed and self._grabs.grab():
+            times_ns = (time.time_ns(), time.monotonic_ns())
+            retrieved, image = self._capture.retrieve()
+            self._grabs.read_s = time.monotonic()
+            if retrieved and image is not None and image.size:
+                return self._frame(np.asarray(image, dtype=np.uint8), *times_ns)
+            self.corrupt_frames += 1
+            if self._grabs.read_s > deadline_s:
+                break
+        return None
+
+    def _frame(self, image: Image, time_ns: int, monotonic_ns: int) -> Frame:
+        stamp_s = self.media_s
+        # Most drivers stamp by the monotonic clock; one that does not is recognised by its times.
+        age_ns = -1 if stamp_s is None else monotonic_ns - round(stamp_s * 1e9)
+        is_stamped = -1_000_000 <= age_ns <= _OLDEST_STAMP_NS and stamp_s is not None
+        age_ns = max(0, age_ns) if is_stamped else 0
+        interval_ms = 1000 / (self.frame_rate_hz or _FALLBACK_RATE_HZ)
+        return Frame(
+            image=image,
+            index=self._delivered,
+            capture_time_ns=time_ns - age_ns,
+            source=self.name,
+            name=f"{self._delivered:06d}",
+            live=True,
+            monotonic_ns=monotonic_ns - age_ns,
+            read_time_ns=time_ns,
+            time_source="driver" if is_stamped else "arrival",
+            time_uncertainty_ms=_DRIVER_UNCERTAINTY_MS if is_stamped else interval_ms,
+        )
 
 
 def is_camera(address: str) -> bool:
@@ -30,7 +173,7 @@ def is_camera(address: str) -> bool:
     return address.startswith(("camera:", "/dev/video", _BY_PATH))
 
 
-def open_camera(address: str, options: SourceOptions | None = None) -> VideoSource:
+def open_camera(address: str, options: SourceOptions | None = None) -> CameraSource:
     """Open a camera by its number or its device path.
 
     Args:
@@ -66,7 +209,7 @@ def open_camera(address: str, options: SourceOptions | None = None) -> VideoSour
     except BaseException:
         capture.release()
         raise
-    return VideoSource(capture, address, live=True, timeout_ms=options.timeout_ms)
+    return CameraSource(capture, address, options.timeout_ms)
 
 
 def _index_of(address: str) -> int:

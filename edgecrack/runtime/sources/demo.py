@@ -59,11 +59,13 @@ class DemoSource(ClosesItself):
         return Frame(
             image=image,
             index=index,
-            capture_time_ns=time.time_ns(),
+            capture_time_ns=time.time_ns() if self.live else None,
             source=self.name,
             name=f"{index:06d}",
             media_time_ms=None if self.live else index * 1000.0 / rate_hz,
             live=self.live,
+            time_source="arrival" if self.live else "unknown",
+            time_uncertainty_ms=0.0 if self.live else None,
         )
 
     def close(self) -> None:

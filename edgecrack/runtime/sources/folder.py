@@ -69,14 +69,15 @@ class ImagesSource(ClosesItself):
         index = self._next
         self._next += 1
         data = _bytes_of(path)
-        capture_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+        read_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         return Frame(
             image=_decode(data, path),
             index=index,
-            capture_time_ns=capture_time_ns,
+            capture_time_ns=None,
             source=self.name,
             name=name,
             monotonic_ns=monotonic_ns,
+            read_time_ns=read_time_ns,
             jpeg=data if _is_plain_jpeg(data) else None,
         )
 

@@ -1,14 +1,13 @@
-"""Takes the newest frame from the capture of a live source, past those that waited in buffers.
+"""Takes the newest frame of a live source, past those that waited in buffers.
 
-Knows captures and times; does not decode a picture or know what is done with it.
+Knows grabs and times; does not convert a picture or know what is done with it.
 """
 
 from __future__ import annotations
 
 import math
 import time
-
-import cv2
+from typing import Protocol
 
 from edgecrack.runtime.sources.backlog import Backlog
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
@@ -19,12 +18,25 @@ _MAX_PASSED_OVER = 64
 _MAX_PASSING_OVER_S = 0.2
 
 
+class Grabber(Protocol):
+    """Takes one frame after the other, as they come."""
+
+    def grab(self) -> bool:
+        """Take the next frame; waits for it. False where the source has stopped."""
+        ...
+
+    @property
+    def media_s(self) -> float | None:
+        """Time of the frame in the stream, in s; None if unknown."""
+        ...
+
+
 class LiveGrabs:
     """Grabs frames of a camera or network stream.
 
     Args:
-        capture: opened; it stays its owner's.
-        timeout_s: the capture's own for one frame.
+        grabber: who takes them.
+        timeout_s: the grabber's own for one frame.
         frame_rate_hz: as the stream announces it; None if unknown.
 
     Attributes:
@@ -33,10 +45,8 @@ class LiveGrabs:
         closed: set from any thread to end a call early.
     """
 
-    def __init__(
-        self, capture: cv2.VideoCapture, timeout_s: float, frame_rate_hz: float | None
-    ) -> None:
-        self._capture = capture
+    def __init__(self, grabber: Grabber, timeout_s: float, frame_rate_hz: float | None) -> None:
+        self._grabber = grabber
         self._timeout_s = timeout_s
         self._frame_rate_hz = frame_rate_hz
         self._backlog = Backlog(frame_rate_hz)
@@ -59,7 +69,7 @@ class LiveGrabs:
             if not self._grab_in_time():
                 return False
             now_s = time.monotonic()
-            media_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            media_s = self._grabber.media_s
             if not self._backlog.hides_newer(now_s - before_s, now_s, media_s) or now_s > until_s:
                 break
             self.passed_over += 1
@@ -90,6 +100,6 @@ class LiveGrabs:
 
     def _grab_in_time(self) -> bool:
         started_s = time.monotonic()
-        grabbed = self._capture.grab()
+        grabbed = self._grabber.grab()
         # After its timeout FFmpeg gives, as if it were new, the last frame that it had.
         return grabbed and time.monotonic() - started_s < 0.9 * self._timeout_s

@@ -57,6 +57,16 @@ class LoopedSource(ClosesItself):
         return self._corrupt_before_round + self._source.corrupt_frames
 
     @property
+    def note(self) -> str | None:
+        """What is to be told of how the source is read, or None."""
+        return getattr(self._source, "note", None)
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether `frame_count` is a count, not a guess."""
+        return bool(getattr(self._source, "counts_exactly", True))
+
+    @property
     def is_cut_short(self) -> bool:
         """Whether the recording knows that it is damaged or ends early."""
         return bool(getattr(self._source, "is_cut_short", False))

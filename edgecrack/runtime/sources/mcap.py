@@ -164,6 +164,7 @@ class McapSource(ClosesItself):
             source=self.name,
             name=f"{self._delivered:06d}",
             media_time_ms=max(0.0, (time_ns - self._first_time_ns) / 1e6),
+            time_source="recording",
             jpeg=jpeg,
         )
 

@@ -1,7 +1,8 @@
 """MJPEG over HTTP: a camera's own JPEGs, each stamped when its last byte arrived.
 
-Read here rather than by OpenCV because its time stamps come after decoding, and because a
-damaged picture is to be counted, not to end the stream. Must not know what is done with frames.
+Read here rather than by FFmpeg: of several pictures that have arrived only the newest is decoded, a
+damaged one is counted and does not end the stream, and a camera's slips in the form of its answer
+are put up with. Must not know what is done with frames.
 """
 
 from __future__ import annotations
@@ -23,10 +24,17 @@ from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
 from edgecrack.runtime.sources.http_stream import connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
-from edgecrack.runtime.sources.stream import open_stream
+from edgecrack.runtime.sources.stream import StreamSource, open_stream
 from edgecrack.runtime.sources.video import VideoSource
 
 _LARGEST_SIDE_PX = 16_384
+_PAGES = {
+    "text/html": "a web page",
+    "application/xhtml+xml": "a web page",
+    "application/json": "data",
+    "image/jpeg": "a single picture",
+    "image/png": "a single picture",
+}
 # Some kilobytes may claim a picture that takes gigabytes; no camera that streams has more pixels.
 _LARGEST_AREA_PX = 64_000_000
 
@@ -135,6 +143,8 @@ class MjpegSource(ClosesItself):
                 name=f"{self._delivered:06d}",
                 live=True,
                 monotonic_ns=arrival.monotonic_ns,
+                read_time_ns=arrival.time_ns,
+                time_source="arrival",
                 jpeg=arrival.jpeg if head is not None and head.is_plain else None,
             )
 
@@ -145,8 +155,10 @@ class MjpegSource(ClosesItself):
         )
 
 
-def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> MjpegSource | VideoSource:
-    """Open an `http://` or `https://` address: MJPEG here, anything else through OpenCV.
+def open_http(
+    address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
+) -> MjpegSource | StreamSource | VideoSource:
+    """Open an `http://` or `https://` address: MJPEG here, anything else through FFmpeg.
 
     Args:
         address: with credentials if needed; they appear nowhere else.
@@ -158,7 +170,13 @@ def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> MjpegSource
     connection = connect(address, timeout_ms)
     if connection.headers.get_content_maintype() == "multipart":
         return MjpegSource(connection, redact(address), timeout_ms)
+    kind = connection.headers.get_content_type()
     connection.close()
+    if kind in _PAGES:
+        raise SourceError(
+            f"{redact(address)} answers with {_PAGES[kind]} ({kind}), not with video",
+            "open it in a browser and look for the address of the stream itself",
+        )
     return open_stream(address, timeout_ms)
 
 

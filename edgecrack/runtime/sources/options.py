@@ -14,6 +14,8 @@ FLIPS: tuple[Flip, ...] = get_args(Flip)
 
 _LIMITS_PX = (16, 16_384)
 _HIGHEST_RATE_HZ = 1_000.0
+_LAST_TRACK = 999
+_LONGEST_DELAY_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class SourceOptions:
         loop: begin again at the end of a file or folder.
         timeout_ms: longest wait for a camera or network stream to open, and then for each frame.
         topic: image topic of a recording; None takes its only one.
+        track: which of several video tracks of a file, from 0; None takes the default one.
+        capture_delay_ms: how long before its arrival here a live source's picture was taken;
+            for sources whose pictures carry no time of their own.
     """
 
     width: int | None = None
@@ -40,6 +45,8 @@ class SourceOptions:
     loop: bool = False
     timeout_ms: int = DEFAULT_TIMEOUT_MS
     topic: str | None = None
+    track: int | None = None
+    capture_delay_ms: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no source can have."""
@@ -67,6 +74,13 @@ class SourceOptions:
             raise ConfigError(f"flip is {self.flip!r}", f"give one of {', '.join(FLIPS)}")
         if not 1 <= self.timeout_ms <= 600_000:
             raise ConfigError(f"the timeout is {self.timeout_ms} ms", "give 1 to 600000 ms")
+        if self.track is not None and not 0 <= self.track <= _LAST_TRACK:
+            raise ConfigError(f"the track is {self.track}", "count video tracks from 0")
+        if not 0 <= self.capture_delay_ms <= _LONGEST_DELAY_MS:
+            raise ConfigError(
+                f"the capture delay is {self.capture_delay_ms:g} ms",
+                f"give 0 to {_LONGEST_DELAY_MS} ms",
+            )
 
     @property
     def asks_of_camera(self) -> str | None:

@@ -129,7 +129,7 @@ class PipelineSource(ClosesItself):
         while True:
             while (data := self._raw.next_picture()) is None:
                 self._raw.feed(self._read_pipe(deadline_s))
-            capture_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+            time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
             picture_format = self._raw.format
             if to_pass_over > 0 or picture_format is None:
                 to_pass_over -= 1
@@ -140,11 +140,14 @@ class PipelineSource(ClosesItself):
             return Frame(
                 image=picture_format.to_bgr(data),
                 index=self._delivered,
-                capture_time_ns=capture_time_ns,
+                capture_time_ns=time_ns,
                 source=self.name,
                 name=f"{self._delivered:06d}",
                 live=True,
                 monotonic_ns=monotonic_ns,
+                read_time_ns=time_ns,
+                time_source="arrival",
+                time_uncertainty_ms=1000 / self.frame_rate_hz if self.frame_rate_hz else None,
             )
 
     def _waiting_pictures(self) -> int:

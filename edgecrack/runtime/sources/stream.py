@@ -1,6 +1,6 @@
-"""RTSP, and over HTTP what is no MJPEG, through OpenCV's FFmpeg.
+"""RTSP, and over HTTP what is no MJPEG.
 
-Knows which of FFmpeg's settings keep a stream current; `VideoSource` reads what is opened here.
+Knows which of FFmpeg's settings keep a stream current, and how old its pictures are.
 """
 
 from __future__ import annotations
@@ -8,34 +8,179 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import cv2
+from av.container import InputContainer
+from av.error import FFmpegError
 
 from edgecrack.errors import SourceError
+from edgecrack.runtime.closing import ClosesItself
+from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
-from edgecrack.runtime.sources.capture import frame_count, open_ffmpeg
+from edgecrack.runtime.sources.decoder import Decoder, Picture
+from edgecrack.runtime.sources.ffmpeg import Message, open_input, reason_of
 from edgecrack.runtime.sources.http_stream import CHECK_CAMERA
+from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.sender_clock import SenderClock
 from edgecrack.runtime.sources.video import VideoSource
 
-_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# TCP, for UDP loses packets on a robot's radio link, which smears frames. No probing of the frame
-# rate, which takes most of a second. Not `nobuffer`: it throws the first key frame away and waits
-# for the next, and cameras send one every few seconds.
-_RTSP_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
-_environment = threading.Lock()
+OPTIONS_VARIABLE = "EDGECRACK_FFMPEG_OPTIONS"
+# As OpenCV names it, with its separators.
+_OLD_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# TCP, for UDP loses packets on a robot's radio link. No probing of the frame rate, which takes
+# most of a second. Not `nobuffer`: it throws the first key frame away and waits for the next, and
+# cameras send one every few seconds.
+_RTSP_OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
+_FALLBACK_RATE_HZ = 30.0
 
-# Decoding on n threads delays every frame by n - 1; up to this size one thread is fast enough.
-_ONE_THREAD_PX = 1920 * 1200
+
+class StreamSource(ClosesItself):
+    """The newest frame of a network stream without an end.
+
+    A frame has waited for us about one frame time at most, and longer only where the stream gives
+    no times, or where decoding alone takes longer than a frame time.
+
+    Args:
+        container: opened; the source owns it from now on.
+        said: while it was opened.
+        name: without credentials.
+        timeout_ms: the container's own for one packet, and how long the stream may deliver
+            nothing but damaged frames.
+
+    Attributes:
+        note: which track is read, where there are several; else None.
+
+    Raises:
+        SourceError: not even the first frame can be read. The container is closed.
+    """
+
+    live = True
+    frame_count: int | None = None
+
+    def __init__(
+        self,
+        container: InputContainer,
+        said: list[Message],
+        name: str,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    ) -> None:
+        self.name = name
+        self._container = container
+        self._timeout_s = timeout_ms / 1000
+        self._lock = threading.Lock()
+        self._closed = False
+        self._delivered = 0
+        self._clock = SenderClock()
+        self._picture: Picture | None = None
+        try:
+            self._decoder = Decoder(container, said, name)
+        except BaseException:
+            container.close()
+            raise
+        self.note = self._decoder.note
+        self.frame_rate_hz = self._decoder.frame_rate_hz
+        self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
+        try:
+            if not self.grab():
+                raise SourceError(
+                    f"{name} opens, but no frame in it can be decoded{self._why()}",
+                    "check that it plays in a video player; its codec may be unknown",
+                )
+        except BaseException:
+            self.close()
+            raise
+        self._grabs.expect_backlog()  # streams collect frames while they open
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames so far that arrived damaged and were left out."""
+        return self._decoder.corrupt_frames
+
+    @property
+    def passed_over(self) -> int:
+        """Frames so far that were left out for a newer one."""
+        return self._grabs.passed_over
+
+    def grab(self) -> bool:
+        """Decode the next frame, for `LiveGrabs`; False where the stream has stopped."""
+        self._picture = self._decoder.next(time.monotonic() + self._timeout_s)
+        return self._picture is not None
+
+    @property
+    def media_s(self) -> float | None:
+        """Time of the grabbed frame in the stream, in s."""
+        return None if self._picture is None else self._picture.time_s
+
+    def read(self) -> Frame:
+        """The newest frame; waits for one where there is none.
+
+        Raises:
+            SourceError: no frame came in time, the stream ended, or the source was closed.
+        """
+        with self._lock:
+            try:
+                if self._closed:
+                    raise self._stopped(": it was closed")
+                if not self._grabs.drain() or not self._grabs.grab() or self._picture is None:
+                    raise self._stopped(": it was closed" if self._closed else self._why())
+                self._grabs.read_s = time.monotonic()
+                return self._frame(self._picture)
+            except FFmpegError as error:
+                raise SourceError(
+                    f"{self.name} fails to decode: {reason_of(error)}",
+                    "check that it plays in a video player",
+                ) from error
+            finally:
+                if self._closed:
+                    self._container.close()
+
+    def close(self) -> None:
+        """Let go of the connection; waits for a read in another thread only briefly."""
+        self._closed = self._grabs.closed = self._decoder.stopped = True
+        # Not under a running read: it closes the container itself when it is done.
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._container.close()
+            finally:
+                self._lock.release()
+
+    def _frame(self, picture: Picture) -> Frame:
+        index = self._delivered
+        image = picture.image()
+        self._delivered += 1
+        arrival = picture.arrival
+        sent_ns = self._clock.taken_ns(arrival.sender_time_ns, arrival.time_ns)
+        taken_ns = arrival.time_ns if sent_ns is None else sent_ns
+        interval_ms = 1000 / (self.frame_rate_hz or _FALLBACK_RATE_HZ)
+        return Frame(
+            image=image,
+            index=index,
+            capture_time_ns=taken_ns,
+            source=self.name,
+            name=f"{index:06d}",
+            live=True,
+            monotonic_ns=arrival.monotonic_ns - (arrival.time_ns - taken_ns),
+            read_time_ns=arrival.time_ns,
+            time_source="arrival" if sent_ns is None else "sender",
+            time_uncertainty_ms=interval_ms if sent_ns is None else None,
+        )
+
+    def _why(self) -> str:
+        failure = self._decoder.failure
+        return "" if failure is None else f": {reason_of(failure)}"
+
+    def _stopped(self, why: str) -> SourceError:
+        return SourceError(
+            f"{self.name} stopped delivering frames after {self._delivered}{why}",
+            "check its cable, power and network, then start again",
+        )
 
 
-def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> VideoSource:
+def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> StreamSource | VideoSource:
     """Open an RTSP (over TCP) or HTTP address.
 
-    FFmpeg's own options in the environment (`OPENCV_FFMPEG_CAPTURE_OPTIONS`), for example
-    `rtsp_transport;udp`, take the place of the ones here.
+    FFmpeg's own options in the environment, such as EDGECRACK_FFMPEG_OPTIONS=rtsp_transport=udp,
+    take the place of the ones here.
 
     Args:
         uri: with credentials if needed; they appear nowhere else.
@@ -46,44 +191,43 @@ def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> VideoSource:
     """
     started_s = time.monotonic()
     name = redact(uri)
-    capture = _open(uri, timeout_ms)
-    if not capture.isOpened():
-        capture.release()
+    is_rtsp = uri.lower().startswith("rtsp")
+    options = _user_options() or (_RTSP_OPTIONS if is_rtsp else {})
+    # FFmpeg's own limits end a wait that PyAV's cannot interrupt; in microseconds.
+    options = {("timeout" if is_rtsp else "rw_timeout"): str(1000 * timeout_ms), **options}
+    try:
+        container, said = open_input(uri, options, timeout_ms / 1000)
+    except FFmpegError as error:
         waited_s = time.monotonic() - started_s
         raise SourceError(
-            f"{name} does not deliver video (gave up after {waited_s:.1f} s)", CHECK_CAMERA
-        )
-    return VideoSource(capture, name, live=frame_count(capture) is None, timeout_ms=timeout_ms)
+            f"{name} does not deliver video: {reason_of(error)} (gave up after {waited_s:.1f} s)",
+            _remedy(uri),
+        ) from error
+    if _has_end(container, is_rtsp):
+        return VideoSource(container, said, name)
+    return StreamSource(container, said, name, timeout_ms)
 
 
-def _open(uri: str, timeout_ms: int) -> cv2.VideoCapture:
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
-    settings += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
-    if not uri.lower().startswith("rtsp"):
-        return open_ffmpeg(uri, settings)
-    with _default_options(_RTSP_OPTIONS):
-        if not hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV before 4.6, as JetPack 5 has it
-            return open_ffmpeg(uri, settings)
-        capture = open_ffmpeg(uri, [*settings, cv2.CAP_PROP_N_THREADS, 1])
-        if capture.isOpened() and _area_px(capture) > _ONE_THREAD_PX:
-            capture.release()
-            capture = open_ffmpeg(uri, settings)
-    return capture
+def _has_end(container: InputContainer, is_rtsp: bool) -> bool:
+    if container.duration is not None and container.duration > 0:
+        return True
+    return not is_rtsp and container.size > 0
 
 
-def _area_px(capture: cv2.VideoCapture) -> float:
-    return capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+def _user_options() -> dict[str, str]:
+    """FFmpeg's options in the environment."""
+    for variable, between, within in (
+        (OPTIONS_VARIABLE, ",", "="),
+        (_OLD_OPTIONS_VARIABLE, "|", ";"),
+    ):
+        text = os.environ.get(variable, "")
+        pairs = [part.split(within, 1) for part in text.split(between) if within in part]
+        if pairs:
+            return {key.strip(): value.strip() for key, value in pairs}
+    return {}
 
 
-@contextmanager
-def _default_options(options: str) -> Iterator[None]:
-    """Options of FFmpeg for what is opened in the block, unless the user has set some."""
-    with _environment:
-        is_unset = _OPTIONS_VARIABLE not in os.environ
-        if is_unset:
-            os.environ[_OPTIONS_VARIABLE] = options
-        try:
-            yield
-        finally:
-            if is_unset:
-                del os.environ[_OPTIONS_VARIABLE]
+def _remedy(uri: str) -> str:
+    if "#" in uri:
+        return "write %23 for a # in user, password or path; " + CHECK_CAMERA
+    return CHECK_CAMERA

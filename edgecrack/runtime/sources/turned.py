@@ -42,6 +42,16 @@ class TurnedSource(ClosesItself):
         return self._source.frame_count
 
     @property
+    def note(self) -> str | None:
+        """What is to be told of how the source is read, or None."""
+        return getattr(self._source, "note", None)
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether `frame_count` is a count, not a guess."""
+        return bool(getattr(self._source, "counts_exactly", True))
+
+    @property
     def is_cut_short(self) -> bool:
         """Whether the source knows that it is damaged or ends early."""
         return bool(getattr(self._source, "is_cut_short", False))

@@ -1,196 +1,211 @@
-"""Video files and network streams through OpenCV, and what cameras share with them.
+"""Video files: every whole picture, upright and with its own time.
 
-Everything that is particular to reading OpenCV's captures lives here: rotation, decoding errors,
-frames that grow old while nobody reads. Must not know what is done with the frames.
+Knows when a file is damaged or cut short; must not know what is done with the frames.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
-import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.capture import frame_count, frame_rate_hz, open_ffmpeg
-from edgecrack.runtime.sources.live_grabs import LiveGrabs
-from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.decoder import Decoder, Picture
+from edgecrack.runtime.sources.ffmpeg import (
+    Message,
+    file_address,
+    open_input,
+    reason_of,
+)
+from edgecrack.runtime.sources.options import SourceOptions
 
-MAX_DECODE_ATTEMPTS = 5_000
-MAX_DECODE_S = 5.0
+# What a file names besides itself must be a file, too: a playlist leads nowhere else.
+_FILE_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
+# Clocks that were never set begin here or at zero.
+_EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
 class VideoSource(ClosesItself):
-    """Frames of an opened `cv2.VideoCapture`.
-
-    A live source's frame has waited for us about one frame time at most, and longer only where
-    the stream gives no times, or where decoding alone takes longer than a frame time: OpenCV
-    decodes on the way to a newer frame as well.
+    """Frames of an opened container that has an end.
 
     Args:
-        capture: opened; the source owns it from now on.
+        container: opened; the source owns it from now on.
+        said: while it was opened.
         name: without credentials.
-        live: True for a camera or a network stream without an end.
-        timeout_ms: how long a live source may deliver nothing but damaged frames.
+        track: which of several video tracks, from 0; None takes the default one.
+
+    Attributes:
+        note: which track is read, where there are several; else None.
 
     Raises:
-        SourceError: not even the first frame can be read. The capture is released.
+        SourceError: there is no such track, or not even the first frame can be decoded. The
+            container is closed.
     """
+
+    live = False
 
     def __init__(
         self,
-        capture: cv2.VideoCapture,
+        container: InputContainer,
+        said: list[Message],
         name: str,
-        live: bool,
-        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        track: int | None = None,
     ) -> None:
         self.name = name
-        self.live = live
-        self._timeout_s = timeout_ms / 1000
-        self.frame_rate_hz = frame_rate_hz(capture)
-        self.frame_count = None if live else frame_count(capture)
-        self._capture = capture
+        self._container = container
         self._lock = threading.Lock()
         self._closed = False
         self._delivered = 0
-        self.corrupt_frames = 0
-        self._live_grabs = LiveGrabs(capture, timeout_ms / 1000, self.frame_rate_hz)
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        # Reading one frame now tells a stream that cannot be decoded from a good one.
         try:
-            self._first = self._next_frame()
+            self._decoder = Decoder(container, said, name, track)
+        except BaseException:
+            container.close()
+            raise
+        self.note = self._decoder.note
+        self.frame_rate_hz = self._decoder.frame_rate_hz
+        self.frame_count = self._decoder.frame_count
+        self._began_ns = _began_ns(container.metadata)
+        # Reading one frame now tells a video that cannot be decoded from a good one.
+        try:
+            self._first = self._decoder.next()
+            if self._first is None:
+                raise self._undecodable()
         except BaseException:
             self.close()
             raise
-        if self._first is None:
-            self.close()
-            raise SourceError(
-                f"{name} opens, but no frame in it can be decoded",
-                "check that it plays in a video player; it may be damaged or of an unknown codec",
-            )
-        self._live_grabs.expect_backlog()  # streams collect frames while they open
 
     @property
-    def passed_over(self) -> int:
-        """Frames so far of a live source that were left out for a newer one."""
-        return self._live_grabs.passed_over
+    def corrupt_frames(self) -> int:
+        """Frames so far that were damaged and left out."""
+        return self._decoder.corrupt_frames
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether `frame_count` is the container's own count, not a guess from its duration."""
+        return self._decoder.counts_exactly
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the file turned out, at its end, to lack data that it should have."""
+        return self._decoder.is_cut_short
 
     def read(self) -> Frame | None:
-        """The next frame, or None at the end of a recording.
-
-        Frames that cannot be decoded are left out and counted: the ones after them are still
-        delivered, and fewer frames than `frame_count` come out in the end. Of a live source,
-        frames that waited in its buffers while nobody read are left out, too.
+        """The next whole frame, or None at the end.
 
         Raises:
-            SourceError: a live source stopped, or the source has been closed.
+            SourceError: a frame cannot be converted, or a file over the network stopped.
         """
-        first, self._first = self._first, None
-        # A live source's first frame was taken at opening and is stale by now.
-        if first is not None and not self.live:
-            self._delivered += 1
-            now_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
-            return replace(first, capture_time_ns=now_ns, monotonic_ns=monotonic_ns)
-        frame = self._next_frame()
-        if frame is not None:
-            self._delivered += 1
-        elif self.live:
-            raise SourceError(
-                f"{self.name} stopped delivering frames after {self._delivered}",
-                "check its cable, power and network, then start again",
-            )
-        return frame
-
-    def close(self) -> None:
-        """Release the device or file; waits for a read in another thread only briefly."""
-        self._closed = self._live_grabs.closed = True
-        # Releasing under a running grab crashes in native code; then the read releases.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._capture.release()
-            finally:
-                self._lock.release()
-
-    def _next_frame(self) -> Frame | None:
         with self._lock:
             try:
                 if self._closed:
                     return None
-                return self._decode_live() if self.live else self._decode()
-            except cv2.error as error:
+                picture, self._first = self._first, None
+                return self._frame(picture or self._decoder.next())
+            except FFmpegError as error:
                 raise SourceError(
-                    f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
+                    f"{self.name} fails to decode: {reason_of(error)}",
+                    "check that it plays in a video player",
                 ) from error
             finally:
                 if self._closed:
-                    self._capture.release()
+                    self._container.close()
 
-    def _decode(self) -> Frame | None:
-        started_s = time.monotonic()
-        for attempt in range(self._attempts()):
-            if attempt and time.monotonic() - started_s > MAX_DECODE_S:
-                break
-            grabbed = self._capture.grab()
-            times_ns = (time.time_ns(), time.monotonic_ns())
-            position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) if grabbed else None
-            if grabbed and (frame := self._retrieve(times_ns, position_ms)) is not None:
-                self.corrupt_frames += attempt  # each try before was one damaged frame
-                return frame
-        return None
+    def close(self) -> None:
+        """Close the file; waits for a read in another thread only briefly."""
+        self._closed = self._decoder.stopped = True
+        # Not under a running read: it closes the container itself when it is done.
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._container.close()
+            finally:
+                self._lock.release()
 
-    def _decode_live(self) -> Frame | None:
-        if not self._live_grabs.drain():
+    def _frame(self, picture: Picture | None) -> Frame | None:
+        if picture is None:
             return None
-        deadline_s = time.monotonic() + self._timeout_s
-        while not self._closed and self._live_grabs.grab():
-            times_ns = (time.time_ns(), time.monotonic_ns())
-            frame = self._retrieve(times_ns, None)
-            self._live_grabs.read_s = time.monotonic()
-            if frame is not None:
-                return frame
-            self.corrupt_frames += 1
-            if self._live_grabs.read_s > deadline_s:
-                break
-        return None
-
-    def _retrieve(self, times_ns: tuple[int, int], position_ms: float | None) -> Frame | None:
-        retrieved, image = self._capture.retrieve()
-        if not retrieved or image is None or not image.size:
-            return None
+        index = self._delivered
+        image = picture.image()
+        self._delivered += 1
+        taken_ns = None
+        if self._began_ns is not None and picture.time_s is not None:
+            taken_ns = self._began_ns + round(picture.time_s * 1e9)
         return Frame(
-            image=np.asarray(image, dtype=np.uint8),
-            index=self._delivered,
-            capture_time_ns=times_ns[0],
+            image=image,
+            index=index,
+            capture_time_ns=taken_ns,
             source=self.name,
-            name=f"{self._delivered:06d}",
-            media_time_ms=position_ms,
-            live=self.live,
-            monotonic_ns=times_ns[1],
+            name=f"{index:06d}",
+            media_time_ms=None if picture.time_s is None else picture.time_s * 1000,
+            monotonic_ns=time.monotonic_ns(),
+            read_time_ns=time.time_ns(),
+            time_source="unknown" if taken_ns is None else "recording",
+            # Containers keep whole seconds.
+            time_uncertainty_ms=None if taken_ns is None else 1000.0,
         )
 
-    def _attempts(self) -> int:
-        """How often to try: past damaged frames of a recording, but once at its end."""
-        if self.frame_count is None:
-            return 1
-        return min(MAX_DECODE_ATTEMPTS, max(1, self.frame_count - self._delivered))
+    def _undecodable(self) -> SourceError:
+        if self._decoder.failure is not None:
+            problem = f"{self.name} cannot be read: {reason_of(self._decoder.failure)}"
+        else:
+            problem = f"{self.name} opens, but no frame in it can be decoded"
+        return SourceError(
+            problem,
+            "check that it plays in a video player; it may be damaged, encrypted or of an "
+            "unknown codec",
+        )
 
 
-def open_video_file(path: Path) -> VideoSource:
+def _began_ns(metadata: Mapping[str, str]) -> int | None:
+    """When a recording began by its own word, in ns since 1970, or None."""
+    text = metadata.get("com.apple.quicktime.creationdate") or metadata.get("creation_time")
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    if not _EARLIEST < moment < datetime.now(timezone.utc).replace(year=9000):
+        return None
+    return round(moment.timestamp() * 1e9)
+
+
+def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSource:
     """Open a video file; rotation stored in the file is applied.
+
+    Args:
+        path: of any name.
+        options: `track` chooses one of several video tracks.
 
     Raises:
         SourceError: the file is no video, or is damaged beyond the first frame.
     """
-    capture = open_ffmpeg(str(path))
-    if not capture.isOpened():
-        capture.release()
+    track = None if options is None else options.track
+    address = file_address(str(path))
+    try:
+        container, said = open_input(address, _FILE_OPTIONS)
+        if _needs_patience(container):
+            container.close()
+            container, said = open_input(address, _FILE_OPTIONS, patient=True)
+    except FFmpegError as error:
         raise SourceError(
-            f"{path} is not a video that can be opened",
+            f"{path} is not a video that can be opened: {reason_of(error)}",
             "check that it plays in a video player; an interrupted recording lacks its index",
-        )
-    return VideoSource(capture, str(path), live=False)
+        ) from error
+    return VideoSource(container, said, str(path), track)
+
+
+def _needs_patience(container: InputContainer) -> bool:
+    """Whether the beginning did not show what is in the file."""
+    videos = container.streams.video
+    return not videos or any(
+        one.codec_context is not None and one.codec_context.width == 0 for one in videos
+    )

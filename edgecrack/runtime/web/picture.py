@@ -95,7 +95,7 @@ def _facts(result: FrameResult) -> dict[str, Any]:
         "frame": frame.index,
         "name": frame.name,
         "live": frame.live,
-        "time_ms": frame.capture_time_ns // 1_000_000,
+        "time_ms": frame.stamp_ns // 1_000_000,
         "media_time_ms": frame.media_time_ms,
         "threshold": result.threshold,
         "level": uint8_level(result.threshold),

@@ -1,0 +1,306 @@
+"""Pictures of one video track, decoded by FFmpeg; damaged ones are left out and counted.
+
+Reads packet by packet, so that each picture keeps its own time and the moment when it arrived.
+Must not know what is done with the pictures, nor whether somebody waits for them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
+from edgecrack.runtime.sources.damage import DamageRecord
+from edgecrack.runtime.sources.ffmpeg import Message, choose_track, listening
+
+_ENDED_EARLY = re.compile(r"partial file|ended prematurely|truncat", re.IGNORECASE)
+_CORRUPT_PACKET = re.compile(r"Packet corrupt \(stream = (?P<stream>\d+), dts = (?P<dts>-?\d+)")
+# These count their frames one by one; the others store a guess, or nothing.
+_COUNTING_FORMATS = frozenset({"mov", "mp4", "m4a", "3gp", "3g2", "mj2"})
+# Bare streams of pictures; FFmpeg makes up times for some of them.
+_TIMELESS_FORMATS = frozenset(
+    """av1 cavsvideo dirac evc h261 h263 h264 hevc ingenient m4v mjpeg mjpeg_2000 mpegvideo obu
+    rawvideo vc1 vvc""".split()  # noqa: SIM905
+)
+_REMEMBERED = 1024
+_PRFT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a picture's data came.
+
+    Attributes:
+        time_ns: in ns of `time.time_ns`.
+        monotonic_ns: the same moment in ns of `time.monotonic_ns`.
+        sender_time_ns: when it was taken by the sender's own clock, in ns since 1970; None where
+            the stream does not say.
+    """
+
+    time_ns: int
+    monotonic_ns: int
+    sender_time_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture, not yet converted.
+
+    Attributes:
+        frame: FFmpeg's.
+        time_s: from the beginning of the file or stream; None where it has no times.
+        arrival: of its data.
+    """
+
+    frame: VideoFrame
+    time_s: float | None
+    arrival: Arrival
+
+    def image(self) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3] in BGR order, upright.
+
+        Raises:
+            FFmpegError: its pixel format cannot be converted.
+        """
+        with listening():
+            pixels = self.frame.to_ndarray(format="bgr24")
+        return _upright(np.asarray(pixels, np.uint8), self.frame)
+
+
+class Decoder:
+    """Decodes one video track.
+
+    Args:
+        container: opened and not yet read from; it stays its owner's, who closes it.
+        said: by FFmpeg while it was opened.
+        name: for messages.
+        track: which of several video tracks, from 0; None takes the default one.
+
+    Attributes:
+        note: which track is read, where there are several; else None.
+        frame_rate_hz: pictures per second on average, None if unknown.
+        corrupt_frames: damaged pictures so far that were left out.
+        stopped: set from any thread to end a call early.
+        failure: why reading ended, where that was an error.
+
+    Raises:
+        SourceError: there is no such track, or it cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        said: Sequence[Message],
+        name: str,
+        track: int | None = None,
+    ) -> None:
+        stream, self.note = choose_track(container, said, name, track)
+        self._stream, self._duration = stream, container.duration
+        self.frame_rate_hz = _plausible_rate_hz(stream.average_rate or stream.guessed_rate)
+        self._context = stream.codec_context
+        self._context.thread_count = 1  # messages of other threads would be nobody's
+        self._context.copy_opaque = True
+        self._format_names = frozenset(container.format.name.split(","))
+        self._start_s = _start_s(container)
+        self._has_times = not self._format_names & _TIMELESS_FORMATS
+        self._packets: Iterator[Packet[Any]] | None = iter(container.demux(stream))
+        self._decoded: deque[Picture] = deque()
+        self._arrivals: deque[tuple[int, Arrival]] = deque(maxlen=_REMEMBERED)
+        self._damage: DamageRecord | None = None
+        self._corrupt_dts: set[int] = set()
+        self._number = 0
+        self._ended_early = False
+        self._last_was_corrupt = False
+        self.corrupt_frames = 0
+        self.stopped = False
+        self.failure: FFmpegError | None = None
+
+    @property
+    def frame_count(self) -> int | None:
+        """Number of pictures by the container's own count or guess, None where it has none."""
+        if self._stream.frames > 0:
+            return self._stream.frames
+        rate, duration = self._stream.average_rate, self._duration
+        if not rate or duration is None or duration <= 0:
+            return None
+        return max(1, round(float(rate) * duration / av.time_base))
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether `frame_count` is a count, not a guess."""
+        return self._stream.frames > 0 and bool(self._format_names & _COUNTING_FORMATS)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether, at the end, the file lacks data that it should have."""
+        if self._packets is not None:
+            return False
+        missing = self.counts_exactly and self._number < self._stream.frames
+        return self._ended_early or missing or self._last_was_corrupt
+
+    def next(self, until_s: float = math.inf) -> Picture | None:
+        """The next sound picture, or None at the end.
+
+        `failure` then says whether it ended by itself. Each packet is waited for as long as the
+        container does.
+
+        Args:
+            until_s: when to give up among damaged pictures, in s of `time.monotonic`.
+        """
+        while not self._decoded:
+            if self._packets is None or self.stopped or time.monotonic() > until_s:
+                return None
+            self._read_packet()
+        return self._decoded.popleft()
+
+    def _read_packet(self) -> None:
+        if self._packets is None:
+            return
+        with listening() as said:
+            try:
+                packet = next(self._packets, None)
+            except FFmpegError as error:
+                packet, self.failure = None, error
+        number = self._number
+        self._hear_reading(said, number)
+        if packet is None:
+            self._packets = None
+            if self.failure is not None:
+                self._decode(None)
+            return
+        if packet.size:
+            self._note_packet(packet, number)
+            self._number += 1
+        elif packet.dts is not None:  # stands for a picture that equals the one before
+            return
+        packet.opaque = number
+        self._decode(packet)
+
+    def _note_packet(self, packet: Packet[Any], number: int) -> None:
+        if self._damage is None:
+            # What comes before the first key frame of a stream that was joined shows nothing.
+            self._damage = DamageRecord(starts_clean=packet.is_keyframe)
+        if packet.is_keyframe:
+            self._damage.note_entry(number)
+        self._last_was_corrupt = packet.is_corrupt
+        if packet.is_corrupt or (packet.dts is not None and packet.dts in self._corrupt_dts):
+            self._damage.note_damage(number)
+        now = Arrival(time.time_ns(), time.monotonic_ns(), _sender_time_ns(packet))
+        self._arrivals.append((number, now))
+
+    def _hear_reading(self, said: Sequence[Message], number: int) -> None:
+        """Take what was said while the packet with this number was read."""
+        for message in said:
+            if match := _CORRUPT_PACKET.search(message.text):
+                if int(match["stream"]) == self._stream.index:
+                    self._corrupt_dts.add(int(match["dts"]))
+            elif _ENDED_EARLY.search(message.text):
+                self._ended_early = True
+            elif message.is_error and self._damage is not None:
+                self._damage.note_damage(number)
+
+    def _decode(self, packet: Packet[Any] | None) -> None:
+        number = max(0, self._number - 1)
+        frames: list[Any] = []
+        with listening() as said:
+            try:
+                frames = list(self._context.decode(packet))
+            except FFmpegError:
+                self.corrupt_frames += 1
+                if self._damage is not None:
+                    self._damage.note_damage(number)
+        if self._damage is None:
+            self._damage = DamageRecord()
+        if any(message.is_error for message in said):
+            self._damage.note_damage(number)
+        for frame in frames:
+            self._take(frame)
+
+    def _take(self, frame: VideoFrame) -> None:
+        number = frame.opaque if isinstance(frame.opaque, int) else max(0, self._number - 1)
+        if self._damage is None:
+            return
+        if frame.is_corrupt:
+            self._damage.note_damage(number)
+        if not self._damage.is_sound(number, bool(frame.key_frame)):
+            self.corrupt_frames += 1
+            return
+        self._decoded.append(Picture(frame, self._time_s(frame), self._arrival_of(number)))
+
+    def _time_s(self, frame: VideoFrame) -> float | None:
+        if frame.pts is None or frame.time_base is None or not self._has_times:
+            return None
+        return float(frame.pts * frame.time_base - self._start_s)
+
+    def _arrival_of(self, number: int) -> Arrival:
+        while self._arrivals and self._arrivals[0][0] < number - _REMEMBERED // 2:
+            self._arrivals.popleft()
+        for candidate, arrival in self._arrivals:
+            if candidate == number:
+                return arrival
+        return Arrival(time.time_ns(), time.monotonic_ns())
+
+
+def _plausible_rate_hz(rate: Fraction | None) -> float | None:
+    """Pictures per second, or None where it is not known or cannot be."""
+    rate_hz = float(rate) if rate else 0.0
+    return rate_hz if 0 < rate_hz <= MAX_FRAME_RATE_HZ else None
+
+
+def _start_s(container: InputContainer) -> Fraction:
+    """Where players begin to count, in s: the earliest time of any track."""
+    start = container.start_time
+    if start is None:
+        return Fraction(0)
+    rounded = Fraction(start, av.time_base)
+    # The container's is in whole microseconds, which the track's own need not be.
+    exact = [
+        stream.start_time * stream.time_base
+        for stream in container.streams
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return min(exact, key=lambda one: abs(one - rounded), default=rounded)
+
+
+def _sender_time_ns(packet: Packet[Any]) -> int | None:
+    """When the picture was taken by the sender's clock, as RTCP's reports tell; None if unknown."""
+    if not packet.has_sidedata("prft"):
+        return None
+    data = bytes(packet.get_sidedata("prft"))
+    if len(data) < _PRFT_BYTES:
+        return None
+    return int(np.frombuffer(data[:8], np.int64)[0]) * 1000
+
+
+def _upright(image: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
+    """The picture turned and mirrored as the file says that it is to be shown."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    values = np.frombuffer(bytes(matrix), np.int32)
+    if len(values) < 5:
+        return image
+    (a, b), (c, d) = values[0:2].tolist(), values[3:5].tolist()
+    turned = image
+    if abs(b) + abs(c) > abs(a) + abs(d):  # rows become columns
+        turned = turned.transpose(1, 0, 2)
+        a, d = c, b
+    if a < 0:
+        turned = turned[:, ::-1]
+    if d < 0:
+        turned = turned[::-1]
+    return np.ascontiguousarray(turned)

@@ -1,0 +1,217 @@
+"""FFmpeg as PyAV gives it: opens what it reads, hears what it says, and puts it in a sentence.
+
+What FFmpeg knows of damage it mostly says in messages, not in flags. They are heard in the thread
+that reads and decodes, which is why decoders here have one thread. Must not know frames or cameras.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from edgecrack.errors import SourceError
+
+# A track may begin behind minutes of sound; FFmpeg looks 5 s or 5 MB far unless told otherwise.
+_PATIENT_PROBING = {"probesize": "50000000", "analyzeduration": "60000000"}
+_UNKNOWN_CODEC = re.compile(
+    r"Could not find codec parameters for stream \d+ \(Video: (?P<codec>[^,)]+)"
+)
+_ENCRYPTED_TAGS = ("encv", "drmi")
+
+
+class Message(NamedTuple):
+    """Something that FFmpeg said.
+
+    Attributes:
+        level: smaller is graver; `av.logging.ERROR`, `WARNING`.
+        origin: the part that said it: "h264", "mpegts".
+        text: as FFmpeg writes it.
+    """
+
+    level: int
+    origin: str
+    text: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether FFmpeg calls it an error."""
+        return self.level <= av.logging.ERROR
+
+
+@contextmanager
+def listening() -> Iterator[list[Message]]:
+    """What FFmpeg says in the calling thread within the block; the list is filled at its end."""
+    _hear_warnings()
+    messages: list[Message] = []
+    with av.logging.Capture() as said:
+        try:
+            yield messages
+        finally:
+            messages += [Message(*one) for one in said]
+
+
+@lru_cache(maxsize=1)
+def _hear_warnings() -> None:
+    """Have FFmpeg's messages from warnings on, once per process; nothing reaches the terminal."""
+    level = av.logging.get_level()
+    if level is None or level < av.logging.WARNING:
+        av.logging.set_level(av.logging.WARNING)
+    # A message that comes a second time tells of another damaged frame.
+    av.logging.set_skip_repeated(False)
+    if os.environ.get("EDGECRACK_DEBUG") != "1":
+        logger = logging.getLogger("libav")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+
+
+def file_address(path: str) -> str:
+    """A path as FFmpeg takes it whatever characters it holds: `a:b.mp4` is no protocol `a`."""
+    return f"file:{path}"
+
+
+def open_input(
+    address: str,
+    options: Mapping[str, str],
+    timeout_s: float | None = None,
+    *,
+    patient: bool = False,
+) -> tuple[InputContainer, list[Message]]:
+    """Open a file or stream.
+
+    Args:
+        address: as FFmpeg takes it; of a file, `file_address` of its path.
+        options: FFmpeg's own.
+        timeout_s: longest wait for it to open, and then for each packet; None waits as long as
+            FFmpeg does.
+        patient: look far into it for a video track that begins late.
+
+    Returns:
+        The container, and what FFmpeg said while it looked into it.
+
+    Raises:
+        FFmpegError: it cannot be opened.
+    """
+    given = dict(_PATIENT_PROBING) if patient else {}
+    with listening() as said:
+        container = av.open(
+            address,
+            "r",
+            options={**given, **options},
+            metadata_errors="replace",
+            timeout=timeout_s,
+        )
+    return container, said
+
+
+def video_tracks(container: InputContainer) -> list[VideoStream]:
+    """The container's video tracks, without cover pictures and preview images."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    return [one for one in container.streams.video if not one.disposition & pictures]
+
+
+def choose_track(
+    container: InputContainer, said: Sequence[Message], name: str, track: int | None
+) -> tuple[VideoStream, str | None]:
+    """The video track to read, and which one where there was a choice.
+
+    Args:
+        container: opened.
+        said: while it was opened.
+        name: for messages.
+        track: which of several, from 0; None takes the one that the file marks as default, or
+            else the first.
+
+    Raises:
+        SourceError: there is no such track, or it is of a codec that is unknown or encrypted.
+    """
+    tracks = video_tracks(container)
+    if not tracks:
+        covers = bool(container.streams.video)
+        what = "only a cover picture" if covers else f"no video ({_contents(container)})"
+        raise SourceError(f"{name} holds {what}", "give a file with a video track")
+    if track is not None and track >= len(tracks):
+        known = ", ".join(_description(index, one) for index, one in enumerate(tracks))
+        raise SourceError(
+            f"{name} has no video track {track}", f"give --track with one of: {known}"
+        )
+    chosen = track
+    if chosen is None:
+        default = av.stream.Disposition.default
+        marked = [index for index, one in enumerate(tracks) if one.disposition & default]
+        chosen = marked[0] if marked else 0
+    stream = tracks[chosen]
+    _check_decodable(stream, said, name)
+    if len(tracks) == 1:
+        return stream, None
+    others = ", ".join(
+        _description(index, one) for index, one in enumerate(tracks) if index != chosen
+    )
+    return stream, (
+        f"{name} has {len(tracks)} video tracks; track {_description(chosen, stream)} is read; "
+        f"--track chooses another: {others}"
+    )
+
+
+def _check_decodable(stream: VideoStream, said: Sequence[Message], name: str) -> None:
+    # Typed as always there; without a decoder it is None.
+    context: object = stream.codec_context
+    if context is None or not stream.codec_context.is_decoder:
+        codec = _codec_of(stream, said)
+        raise SourceError(
+            f"{name} is of a video codec that this FFmpeg cannot decode ({codec})",
+            "convert it: ffmpeg -i FILE -c:v libx264 new.mp4",
+        )
+    if _tag_of(stream) in _ENCRYPTED_TAGS:
+        raise SourceError(
+            f"{name} is encrypted", "give a copy without encryption (DRM), or export it again"
+        )
+
+
+def _codec_of(stream: VideoStream, said: Sequence[Message]) -> str:
+    """The name or tag of an unknown codec."""
+    for message in said:
+        if match := _UNKNOWN_CODEC.search(message.text):
+            return match["codec"].strip()
+    return _tag_of(stream) or "without a name"
+
+
+def _tag_of(stream: VideoStream) -> str:
+    try:
+        tag = stream.codec_tag
+    except (AttributeError, ValueError):
+        return ""
+    return tag if tag.isprintable() else ""
+
+
+def _description(index: int, stream: VideoStream) -> str:
+    context: object = stream.codec_context
+    if context is None:
+        return f"{index} (unknown codec)"
+    return f"{index} ({stream.width}x{stream.height}, {stream.codec_context.name})"
+
+
+def _contents(container: InputContainer) -> str:
+    kinds = sorted({stream.type for stream in container.streams if stream.type})
+    return f"{container.format.long_name}: {', '.join(kinds) or 'nothing'}"
+
+
+def reason_of(error: FFmpegError, said: Sequence[Message] = ()) -> str:
+    """Why something failed, in a clause: FFmpeg's own words, without addresses and passwords."""
+    if isinstance(error, av.error.ExitError):
+        return "nothing came in time"
+    if isinstance(error, av.error.InvalidDataError):
+        return "it is no video that FFmpeg knows, or it is damaged"
+    if isinstance(error, av.error.HTTPUnauthorizedError):
+        return "it wants another user or password (401)"
+    return (error.strerror or "it cannot be read").rstrip(".").lower()
