@@ -10,7 +10,6 @@ from edgecrack.runtime.position.pose import PositionSource
 from edgecrack.runtime.redact import redact
 
 _KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
-_RECORDING_SUFFIXES = (".mcap", ".mcap.part")
 
 
 def open_positions(address: str, source_address: str, events: EventLog) -> PositionSource:
@@ -26,7 +25,8 @@ def open_positions(address: str, source_address: str, events: EventLog) -> Posit
     Raises:
         ConfigError: the address is of no known kind, not of this machine, or asks for a recording
             where none is replayed.
-        SourceError: the port is in use, or the recording holds no such positions.
+        SourceError: the port is in use, the recording holds no such positions, or is of a kind
+            that is not read.
         MissingDependencyError: the extra "record" is not installed.
     """
     address = address.strip()
@@ -40,11 +40,22 @@ def open_positions(address: str, source_address: str, events: EventLog) -> Posit
     topics = [name.strip() for name in names.split(",") if name.strip()]
     if colon and not topics:
         raise ConfigError(f"the position source {address!r} names no topic", "give recording:/odom")
-    if not source_address.lower().endswith(_RECORDING_SUFFIXES):
+    # Imported here: reading a recording's images needs cv2, which a position by UDP does not.
+    from edgecrack.runtime.sources.recordings import recording_at
+
+    recording = recording_at(_path(source_address))
+    if recording is None:
         raise ConfigError(
             f"positions are to come from the recording, but the source is {redact(source_address)}",
             "replay an .mcap file, or give udp://127.0.0.1:PORT",
         )
     from edgecrack.runtime.position.replay import recorded_positions
 
-    return recorded_positions(Path(source_address).expanduser(), topics or None)
+    return recorded_positions(recording, topics or None)
+
+
+def _path(address: str) -> Path:
+    try:
+        return Path(address).expanduser()
+    except RuntimeError:  # there is no such user: whoever opens the source says so
+        return Path(address)

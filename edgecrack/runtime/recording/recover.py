@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from edgecrack.errors import OutputError, SourceError
 from edgecrack.files import replacing
+from edgecrack.runtime.bag_compression import open_unpacked
 from edgecrack.runtime.mcap_format import MAGIC
 from edgecrack.runtime.recording.names import UNFINISHED, written_by_edgecrack
 from edgecrack.runtime.recording.part_file import PartFile, lock, set_aside
@@ -56,14 +57,17 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
     Chunks count as whole if their checksum confirms them. The damaged file stays as it is.
 
     Args:
-        path: an MCAP file, cut short, damaged or unfinished.
+        path: an MCAP file, cut short, damaged or unfinished; also one that `ros2 bag` packed as a
+            whole, of which what can be unpacked is recovered.
         out: must not exist; None takes `run_0001.mcap` for `run_0001.mcap.part`, and
-            `NAME_recovered.mcap` for `NAME.mcap`, and writes nothing if the file is whole.
+            `NAME_recovered.mcap` for `NAME.mcap` and `NAME.mcap.zstd`, and writes nothing if the
+            file is whole.
 
     Raises:
-        SourceError: the file cannot be read, is no MCAP file, is being recorded, or has lost all
-            that it held.
+        SourceError: the file cannot be read or unpacked, is no MCAP file, is being recorded, or
+            has lost all that it held.
         OutputError: the new file cannot be written or exists already.
+        MissingDependencyError: it is packed, and what unpacks it is not installed.
     """
     with _opened(path) as file:
         try:
@@ -76,7 +80,7 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
             target = out or _default_target(path)
             if target.exists():
                 raise OutputError(f"{target} exists already", "give another name with --out")
-            rebuilt = _copy(file, target)
+            rebuilt = _copy(path, file, target)
         except OSError as error:
             raise _unreadable(path, error) from error
     return _report(path, target, rebuilt, rebuilt.was_whole)
@@ -118,7 +122,7 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
                 return _report(path, target, rebuilt, rebuilt.was_whole)
             out = None
             if rebuilt.messages:
-                rebuilt, out = _copy(file, target), target
+                rebuilt, out = _copy(path, file, target), target
             report = _report(path, out, rebuilt, was_whole=False)
             if is_ours and not rebuilt.bytes_lost and not differs_bytes:
                 path.unlink()
@@ -175,7 +179,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         if not path.is_file():
             problem = "is not a file" if path.exists() else "does not exist"
             raise SourceError(f"{path} {problem}", "give an MCAP file")
-        with path.open("rb") as file:
+        with open_unpacked(path) as file:
             if path.name.endswith(UNFINISHED):
                 lock(file.fileno())
             _check_magic(path, file)
@@ -191,7 +195,7 @@ def _check_magic(path: Path, file: BinaryIO) -> None:
         raise SourceError(f"{path} is no MCAP file", "give a recording whose start is whole")
 
 
-def _copy(file: BinaryIO, target: Path) -> Rebuild:
+def _copy(path: Path, file: BinaryIO, target: Path) -> Rebuild:
     with ExitStack() as kept, replacing(target) as partial, partial.open("xb") as output:
         # Locked until it has its name, so that nobody takes it for a killed process's leftover.
         kept.callback(os.close, os.dup(output.fileno()))
@@ -203,7 +207,7 @@ def _copy(file: BinaryIO, target: Path) -> Rebuild:
         rebuilt = Rebuild(append, file)
         if rebuilt.bytes_lost and not rebuilt.messages:
             raise SourceError(
-                f"nothing in {file.name} is whole: no message, {rebuilt.bytes_lost} bytes lost",
+                f"nothing in {path} is whole: no message, {rebuilt.bytes_lost} bytes lost",
                 "give another recording, or an earlier copy of this one",
             )
         return rebuilt
@@ -212,7 +216,8 @@ def _copy(file: BinaryIO, target: Path) -> Rebuild:
 def _default_target(path: Path) -> Path:
     if path.name.endswith(UNFINISHED):
         return path.with_name(path.name.removesuffix(UNFINISHED))
-    return path.with_name(f"{path.stem}_recovered.mcap")
+    stem = path.stem.removesuffix(".mcap")  # of `run.mcap.zstd`
+    return path.with_name(f"{stem}_recovered.mcap")
 
 
 def _report(path: Path, out: Path | None, rebuilt: Rebuild, was_whole: bool) -> RecoveryReport:

@@ -2,13 +2,17 @@
 
 These types have not changed in any ROS 2, so they are read directly, in the order of their
 fields: the definitions in a file need not be trusted, only the fields that are used are read,
-and pixels are not copied. Knows bytes; must not know files or pixels.
+and pixels are not copied. A message that `ros2 bag record --compression-mode message` packed is
+unpacked first. Knows bytes; must not know files or pixels.
 """
 
 from __future__ import annotations
 
 import struct
 from typing import NamedTuple
+
+from edgecrack.runtime.bag_compression import unpack_message
+from edgecrack.runtime.mcap_format import DamagedRecordError
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -108,6 +112,10 @@ class _Reader:
     """Takes values one after another; each is aligned to its own size."""
 
     def __init__(self, data: memoryview) -> None:
+        try:
+            data = unpack_message(data)
+        except DamagedRecordError as error:
+            raise MalformedMessageError(str(error)) from error
         # The second byte of the encapsulation: 0 for big endian, 1 for little.
         if len(data) < _ENCAPSULATION_BYTES or data[0] != 0 or data[1] > 1:
             raise MalformedMessageError("it does not begin as CDR does")

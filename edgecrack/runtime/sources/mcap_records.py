@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgecrack.errors import SourceError
+from edgecrack.runtime.bag_compression import open_unpacked
 from edgecrack.runtime.mcap_format import (
     INDEX_HEAD,
     LARGEST_BYTES,
@@ -24,6 +25,10 @@ from edgecrack.runtime.mcap_format import (
     records_inside,
     unpack_chunk,
 )
+from edgecrack.runtime.sources.recordings import foreign_recording
+
+# What tells other kinds of recordings.
+_HEAD_BYTES = 16
 
 
 class Record(NamedTuple):
@@ -45,16 +50,17 @@ class Record(NamedTuple):
 
 
 class RecordFile:
-    """An open MCAP file, read at any place.
+    """An open MCAP file, read at any place; one that is packed as a whole is unpacked first.
 
     Raises:
-        SourceError: it cannot be opened, or does not begin as MCAP files do.
+        SourceError: it cannot be opened or unpacked, or does not begin as MCAP files do.
+        MissingDependencyError: it is packed, and what unpacks it is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
+            self._file = open_unpacked(path)
         except OSError as error:
             raise SourceError(
                 f"cannot read {path}: {error.strerror}", "check the file and its permissions"
@@ -133,8 +139,9 @@ class RecordFile:
     def _check_magic(self) -> None:
         if self.size == 0:
             raise SourceError(f"{self.path} is empty", "give a recording that holds images")
-        if self.at(0, len(MAGIC)) != MAGIC:
-            raise SourceError(
+        head = self.at(0, _HEAD_BYTES)
+        if not head.startswith(MAGIC):
+            raise foreign_recording(self.path, head) or SourceError(
                 f"{self.path} is not an MCAP recording",
                 "give one that ros2 bag (storage mcap), Foxglove or edgecrack wrote",
             )

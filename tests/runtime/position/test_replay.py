@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rosbags.rosbag2.enums import CompressionMode
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.live.events import EventLog
@@ -56,8 +57,11 @@ def at(positions: PositionSource, time_ns: int) -> Position:
     return found
 
 
-def test_each_frame_of_a_recording_has_its_position(tmp_path: Path) -> None:
-    path = bags.write_bag(tmp_path, by_time(images(20), odometry(60), fixes(2)), zstd=True)
+@pytest.mark.parametrize("compression", list(CompressionMode))
+def test_each_frame_of_a_recording_has_its_position(
+    tmp_path: Path, compression: CompressionMode
+) -> None:
+    path = bags.write_bag(tmp_path, by_time(images(20), odometry(60), fixes(2)), compression)
     positions = open_positions("recording", str(path), EventLog())
     sink = ListSink()
     with open_recording(path, SourceOptions()) as source:
@@ -198,7 +202,7 @@ def test_a_recording_of_images_alone_is_refused(tmp_path: Path) -> None:
         recorded_positions(bags.write_bag(tmp_path, images(2)))
 
 
-@pytest.mark.parametrize("source", ["camera:0", "wall.mp4", "rtsp://camera/stream", "run.mcap/"])
+@pytest.mark.parametrize("source", ["camera:0", "wall.mp4", "rtsp://camera/stream", "frames/"])
 def test_the_recording_s_positions_need_a_recording(source: str) -> None:
     with pytest.raises(ConfigError, match="from the recording, but the source is"):
         open_positions("recording", source, EventLog())

@@ -103,11 +103,13 @@ def images(count: int, topic: str = "/camera/image/compressed") -> list[Entry]:
     ]
 
 
-def write_bag(folder: Path, entries: Sequence[Entry], *, zstd: bool = False) -> Path:
+def write_bag(
+    folder: Path, entries: Sequence[Entry], compression: CompressionMode = CompressionMode.NONE
+) -> Path:
     """An MCAP by rosbags, as `ros2 bag record -s mcap` would make it; gives the file's path."""
     writer = Writer(folder / "bag", version=9, storage_plugin=StoragePlugin.MCAP)
-    if zstd:
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    if compression != CompressionMode.NONE:
+        writer.set_compression(compression, CompressionFormat.ZSTD)
     with writer:
         connections = {
             (topic, kind): writer.add_connection(topic, kind, typestore=STORE)
@@ -115,7 +117,8 @@ def write_bag(folder: Path, entries: Sequence[Entry], *, zstd: bool = False) -> 
         }
         for topic, time_ns, kind, message in entries:
             writer.write(connections[topic, kind], time_ns, cdr_of(message))
-    return folder / "bag" / "bag.mcap"
+    suffix = ".mcap.zstd" if compression == CompressionMode.FILE else ".mcap"
+    return folder / "bag" / f"bag{suffix}"
 
 
 def mcap_of(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from mcap.writer import CompressionType, IndexType
+from rosbags.rosbag2.enums import CompressionMode
 
 from edgecrack.errors import MissingDependencyError, SourceError
 from edgecrack.runtime.frame import Frame
@@ -47,9 +48,11 @@ def decoded(data: bytes) -> Any:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
-@pytest.mark.parametrize("zstd", [False, True])
-def test_a_bag_s_images_come_out_as_they_went_in(tmp_path: Path, zstd: bool) -> None:
-    path = bags.write_bag(tmp_path, images(7), zstd=zstd)
+@pytest.mark.parametrize("compression", list(CompressionMode))
+def test_a_bag_s_images_come_out_as_they_went_in(
+    tmp_path: Path, compression: CompressionMode
+) -> None:
+    path = bags.write_bag(tmp_path, images(7), compression)
     with opened(path) as source:
         assert (source.live, source.frame_count, source.name) == (False, 7, str(path))
         assert source.frame_rate_hz == pytest.approx(25.0)
