@@ -79,7 +79,7 @@ def open_unpacked(path: Path) -> BinaryIO:
         path: a packed file is recognised by its content.
 
     Returns:
-        The file, at its begin.
+        The file, at its beginning.
 
     Raises:
         SourceError: it is packed, and nothing of it can be unpacked, what is in it is no MCAP or
@@ -100,7 +100,7 @@ def open_unpacked(path: Path) -> BinaryIO:
 def _unpacked(
     path: Path, packed: BinaryIO, told_bytes: int, read: Callable[[int], bytes]
 ) -> BinaryIO:
-    """What is in a packed file, as a temporary file at its begin.
+    """What is in a packed file, as a temporary file at its beginning.
 
     Args:
         path: for messages.
