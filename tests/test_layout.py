@@ -128,7 +128,7 @@ def test_dependency_is_pinned_and_documented(name: str) -> None:
 
 def test_the_robot_install_has_no_training_dependency() -> None:
     names = {canonicalize_name(Requirement(line).name) for line in project_table()["dependencies"]}
-    assert names == {"numpy", "opencv-python-headless", "onnxruntime", "typer", "rich"}
+    assert names == {"av", "numpy", "opencv-python-headless", "onnxruntime", "typer", "rich"}
 
 
 def test_a_pin_lies_inside_the_manifest_s_range() -> None:

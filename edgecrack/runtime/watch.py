@@ -87,7 +87,11 @@ class StreamWatch:
         )
         health = getattr(self._source, "health", None)
         if not isinstance(health, SourceHealth):
-            health = SourceHealth(_state(counts), corrupt_frames=self._source.corrupt_frames)
+            health = SourceHealth(
+                _state(counts),
+                corrupt_frames=self._source.corrupt_frames,
+                size_changes=getattr(self._source, "size_changes", 0),
+            )
         self._stats.set_state(health, self._inspection.effort.name, self._config.is_paused)
 
     def _run(self) -> None:

@@ -38,6 +38,7 @@ def frame(index: int = 0, image: Image | None = None, name: str | None = None) -
         source="test",
         name=f"{index:06d}" if name is None else name,
         media_time_ms=40.0 * index,
+        read_time_ns=1_700_000_000_200_000_000,
     )
 
 

@@ -207,10 +207,10 @@ def test_an_unfinished_output_is_an_error() -> None:
     sink = ListSink()
 
     def close() -> None:
-        raise OutputError("overlay.part.mp4 holds 3 of 5 frames", "free some space")
+        raise OutputError("cannot write overlay.mp4: disk full", "free some space")
 
     sink.close = close  # type: ignore[method-assign]
-    with pytest.raises(OutputError, match="list output is not whole: overlay"):
+    with pytest.raises(OutputError, match=r"list output is not whole: cannot write overlay\.mp4"):
         run_pipeline(ScriptedSource(5), BrightDetector(), [sink])
 
 
@@ -311,7 +311,7 @@ def test_a_recording_cut_short_is_reported(tmp_path: Path) -> None:
     with open_source(path) as source:
         summary = run_pipeline(source, BrightDetector(), [ListSink()])
     assert summary.truncated
-    assert summary.frames_expected == 40
+    assert summary.frames_expected is None  # an AVI's count is no promise
     assert summary.frames_read == summary.stats.frames < 25
 
 

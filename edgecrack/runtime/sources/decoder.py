@@ -116,7 +116,9 @@ class Decoder:
         self._context.copy_opaque = True
         self._format_names = frozenset(container.format.name.split(","))
         self._start_s = _start_s(container)
-        self._has_times = not self._format_names & _TIMELESS_FORMATS
+        self._has_times = not any(
+            name in _TIMELESS_FORMATS or name.endswith("_pipe") for name in self._format_names
+        )
         self._packets: Iterator[Packet[Any]] | None = iter(container.demux(stream))
         self._decoded: deque[Picture] = deque()
         self._arrivals: deque[tuple[int, Arrival]] = deque(maxlen=_REMEMBERED)

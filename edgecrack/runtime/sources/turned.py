@@ -47,6 +47,11 @@ class TurnedSource(ClosesItself):
         return getattr(self._source, "note", None)
 
     @property
+    def size_changes(self) -> int:
+        """Times so far that the frames' size changed."""
+        return int(getattr(self._source, "size_changes", 0))
+
+    @property
     def counts_exactly(self) -> bool:
         """Whether `frame_count` is a count, not a guess."""
         return bool(getattr(self._source, "counts_exactly", True))

@@ -40,9 +40,11 @@ class VideoSource(ClosesItself):
         said: while it was opened.
         name: without credentials.
         track: which of several video tracks, from 0; None takes the default one.
+        lacks_bytes: the file is shorter than it says of itself.
 
     Attributes:
         note: which track is read, where there are several; else None.
+        size_changes: times so far that the frames' size changed.
 
     Raises:
         SourceError: there is no such track, or not even the first frame can be decoded. The
@@ -57,12 +59,16 @@ class VideoSource(ClosesItself):
         said: list[Message],
         name: str,
         track: int | None = None,
+        *,
+        lacks_bytes: bool = False,
     ) -> None:
         self.name = name
+        self._lacks_bytes = lacks_bytes
         self._container = container
         self._lock = threading.Lock()
         self._closed = False
-        self._delivered = 0
+        self._delivered = self.size_changes = 0
+        self._hw: tuple[int, int] | None = None
         try:
             self._decoder = Decoder(container, said, name, track)
         except BaseException:
@@ -94,7 +100,7 @@ class VideoSource(ClosesItself):
     @property
     def is_cut_short(self) -> bool:
         """Whether the file turned out, at its end, to lack data that it should have."""
-        return self._decoder.is_cut_short
+        return self._lacks_bytes or self._decoder.is_cut_short
 
     def read(self) -> Frame | None:
         """The next whole frame, or None at the end.
@@ -133,6 +139,9 @@ class VideoSource(ClosesItself):
         index = self._delivered
         image = picture.image()
         self._delivered += 1
+        hw = (image.shape[0], image.shape[1])
+        self.size_changes += self._hw is not None and hw != self._hw
+        self._hw = hw
         taken_ns = None
         if self._began_ns is not None and picture.time_s is not None:
             taken_ns = self._began_ns + round(picture.time_s * 1e9)
@@ -200,7 +209,16 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
             f"{path} is not a video that can be opened: {reason_of(error)}",
             "check that it plays in a video player; an interrupted recording lacks its index",
         ) from error
-    return VideoSource(container, said, str(path), track)
+    return VideoSource(container, said, str(path), track, lacks_bytes=_lacks_bytes(path))
+
+
+def _lacks_bytes(path: Path) -> bool:
+    """Whether an AVI file ends before the end that its header names; FFmpeg does not tell."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        file.seek(0, 2)
+        said = int.from_bytes(head[4:8], "little") + 8
+        return head[:4] == b"RIFF" and head[8:12] == b"AVI " and file.tell() < said
 
 
 def _needs_patience(container: InputContainer) -> bool:

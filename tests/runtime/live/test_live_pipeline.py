@@ -371,7 +371,7 @@ def test_results_know_where_the_robot_was() -> None:
         """One metre per nanosecond."""
 
         def locate(self, time_ns: int) -> Position | None:
-            return Position(time_ns, distance_m=float(time_ns - frame(0).capture_time_ns))
+            return Position(time_ns, distance_m=float(time_ns - frame(0).stamp_ns))
 
         def close(self) -> None:
             pass

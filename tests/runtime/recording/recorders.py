@@ -82,7 +82,7 @@ def pictures(folder: Path) -> list[int]:
 
 
 def times(results: list[FrameResult]) -> list[int]:
-    return [one.frame.capture_time_ns for one in results]
+    return [one.frame.stamp_ns for one in results]
 
 
 def seen(folder: Path) -> int:
