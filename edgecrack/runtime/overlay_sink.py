@@ -1,12 +1,14 @@
 """`overlay.mp4`: the annotated frames as a video that any player opens.
 
-OpenCV's video writer never says that a write failed. So this checks for room before each
-frame, watches that the file grows, and counts the frames of the finished file.
+Knows which file a frame belongs to and when it is shown; `video_writer.py` writes the files.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -14,32 +16,31 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
 from edgecrack.files import output_error
-from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.output_folder import OutputFolder
 from edgecrack.runtime.overlay import draw_overlay
-from edgecrack.runtime.quiet import quiet_opencv
+from edgecrack.runtime.video_writer import ENCODERS, Encoder, VideoWriter
 
 DEFAULT_FRAME_RATE_HZ = 10.0
 RESERVE_BYTES = 32 * 2**20
-# The writer holds back 256 KiB, and an unchanging picture takes as little as 10 bytes a frame:
-# a file that stood still for fewer frames than this may be quite well.
-GROWTH_CHECK_FRAMES = 30_000
-# MPEG-4 counts time in whole parts of at most 1/65535 s, which 239.813 Hz does not fit into.
-_FINEST_RATE_HZ = 65.0
+# The index of so many frames needs less than what is reserved, and a day's at 10 per second fit.
+MOST_FRAMES_PER_VIDEO = 1_000_000
+# A pause or an outage that lasts longer is not sat through by who watches the video.
+LONGEST_STEP_S = 10.0
 _SMALLEST_SIDE_PX = 16
 
 
 class OverlaySink:
     """Draws each result and appends it to a video.
 
-    The video is written as `overlay.part.mp4` and renamed when complete. A frame of another
-    size starts `overlay_2.mp4`, and so on.
+    The video has its name from the beginning and can be played while it is written, and after a
+    kill. A frame of another size starts `overlay_2.mp4`, and so on; so does one after a million.
 
     Args:
         folder: where the video goes.
-        frame_rate_hz: None gives 10; above 65 it is rounded to a tenth.
-        reserve_bytes: stop with an error while this much disk space is still free: a video
-            without its index, which is written last, cannot be played.
+        frame_rate_hz: of frames that have no time of their own (see `FrameTimes`); None gives 10.
+        reserve_bytes: stop with an error while this much disk space is still free.
+        encoders: the first that works is used.
     """
 
     name = "overlay"
@@ -49,16 +50,15 @@ class OverlaySink:
         folder: OutputFolder,
         frame_rate_hz: float | None = None,
         reserve_bytes: int = RESERVE_BYTES,
+        encoders: Sequence[Encoder] = ENCODERS,
     ) -> None:
-        quiet_opencv()
         self._folder = folder
-        self._frame_rate_hz = _encodable_rate_hz(frame_rate_hz or DEFAULT_FRAME_RATE_HZ)
+        self._frame_rate_hz = frame_rate_hz or DEFAULT_FRAME_RATE_HZ
         self._reserve_bytes = reserve_bytes
-        self._writer: cv2.VideoWriter | None = None
-        self._hw = (0, 0)
+        self._encoders = encoders
+        self._writer: VideoWriter | None = None
+        self._times = FrameTimes(self._frame_rate_hz)
         self._videos = 0
-        self._frames = 0
-        self._size_bytes = -1
 
     def write(self, result: FrameResult) -> None:
         """Append one frame.
@@ -68,55 +68,31 @@ class OverlaySink:
         """
         self._check_room()
         picture = _encodable(draw_overlay(result))
-        if picture.shape[:2] != self._hw:
+        hw = (picture.shape[0], picture.shape[1])
+        writer = self._writer
+        if writer is None or hw != writer.hw or writer.frames >= MOST_FRAMES_PER_VIDEO:
             self.close()
-            self._open((picture.shape[0], picture.shape[1]))
-        if self._writer is None:
-            raise OutputError(f"cannot write {self._part}: it is closed", "start a new run")
-        self._writer.write(picture)
-        self._frames += 1
-        if self._frames % GROWTH_CHECK_FRAMES == 0:
-            self._check_growth()
+            self._writer = writer = self._open(hw)
+        writer.append(picture, self._times.after_ns(result.frame))
 
     def close(self) -> None:
-        """Finish the video and give it its name.
+        """Finish the video.
 
         Raises:
-            OutputError: the finished file does not hold all frames; it stays under its
-                `.part.mp4` name.
+            OutputError: its index cannot be written; it plays without.
         """
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
-        self._hw = (0, 0)
-        frames = _count_frames(str(self._part))
-        if frames != self._frames:
-            raise OutputError(
-                f"{self._part} holds {frames} of {self._frames} frames",
-                "free some space or raise the limit on file sizes",
-            )
-        try:
-            self._part.replace(self._final)
-        except OSError as error:
-            raise output_error(self._final, error) from error
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
-    def _open(self, hw: tuple[int, int]) -> None:
+    def _open(self, hw: tuple[int, int]) -> VideoWriter:
         self._videos += 1
-        stem = "overlay" if self._videos == 1 else f"overlay_{self._videos}"
-        self._part = self._folder.claim(f"{stem}.part.mp4")
-        self._final = self._folder.claim(f"{stem}.mp4")
-        height, width = hw
-        code = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(self._part), code, self._frame_rate_hz, (width, height))
-        if not writer.isOpened():
-            writer.release()
-            raise OutputError(
-                f"cannot write {self._part}: no video of {width} x {height} pixels at "
-                f"{self._frame_rate_hz:g} frames per second can be started",
-                "leave the overlay out, or give a writable folder and frames below 8192 pixels",
-            )
-        self._writer, self._hw, self._frames, self._size_bytes = writer, hw, 0, -1
+        name = "overlay.mp4" if self._videos == 1 else f"overlay_{self._videos}.mp4"
+        path = self._folder.path / name
+        if os.path.lexists(path):  # before the name is claimed, for the next run removes those
+            raise output_error(path, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
+        self._times = FrameTimes(self._frame_rate_hz)
+        return VideoWriter(self._folder.claim(name), hw, self._frame_rate_hz, self._encoders)
 
     def _check_room(self) -> None:
         try:
@@ -130,22 +106,40 @@ class OverlaySink:
                 "free some space or give another folder",
             )
 
-    def _check_growth(self) -> None:
-        """A quota or a size limit shows in nothing but a file that no longer grows."""
-        try:
-            size_bytes = self._part.stat().st_size
-        except OSError as error:
-            raise output_error(self._part, error) from error
-        if size_bytes == self._size_bytes:
-            raise OutputError(
-                f"{self._part} stopped growing at {size_bytes} bytes",
-                "check the disk quota and the limit on file sizes",
-            )
-        self._size_bytes = size_bytes
+
+class FrameTimes:
+    """When each frame of a video is shown, in nanoseconds after the first.
+
+    Frames of a recording keep the distances of their media times, those of a live source the
+    distances at which they were captured. A frame follows by one interval of the constant rate
+    where there is no such time (still images), where time goes back (a recording played again), and
+    where it leaps by more than `LONGEST_STEP_S` (an outage, a pause).
+
+        times = FrameTimes(frame_rate_hz=10.0)
+        times.after_ns(first), times.after_ns(second)    # (0, 100_000_000) for two still images
+    """
+
+    def __init__(self, frame_rate_hz: float) -> None:
+        self._interval_ns = round(1e9 / frame_rate_hz)
+        self._before: Frame | None = None
+        self._time_ns = 0
+
+    def after_ns(self, frame: Frame) -> int:
+        """The time of the next frame; above that of the one before."""
+        if self._before is not None:
+            step_ns = _step_ns(self._before, frame)
+            usable = step_ns is not None and 0 < step_ns <= LONGEST_STEP_S * 1e9
+            self._time_ns += step_ns if step_ns is not None and usable else self._interval_ns
+        self._before = frame
+        return self._time_ns
 
 
-def _encodable_rate_hz(rate_hz: float) -> float:
-    return round(rate_hz, 1) if rate_hz > _FINEST_RATE_HZ else rate_hz
+def _step_ns(before: Frame, frame: Frame) -> int | None:
+    if frame.live:
+        return frame.monotonic_ns - before.monotonic_ns
+    if before.media_time_ms is None or frame.media_time_ms is None:
+        return None
+    return round((frame.media_time_ms - before.media_time_ms) * 1e6)
 
 
 def _encodable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -157,11 +151,3 @@ def _encodable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
     return np.asarray(padded, dtype=np.uint8)
-
-
-def _count_frames(path: str) -> int:
-    capture = cv2.VideoCapture(path)
-    try:
-        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    finally:
-        capture.release()
