@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
 from edgecrack.runtime.sources.damage import DamageRecord
-from edgecrack.runtime.sources.ffmpeg import Message, choose_track, listening
+from edgecrack.runtime.sources.ffmpeg import Message, choose_track, hear_warnings, messages
 
 _ENDED_EARLY = re.compile(r"partial file|ended prematurely|truncat", re.IGNORECASE)
 _CORRUPT_PACKET = re.compile(r"Packet corrupt \(stream = (?P<stream>\d+), dts = (?P<dts>-?\d+)")
@@ -36,7 +36,7 @@ _TIMELESS_FORMATS = frozenset(
     """av1 cavsvideo dirac evc h261 h263 h264 hevc ingenient m4v mjpeg mjpeg_2000 mpegvideo obu
     rawvideo vc1 vvc""".split()  # noqa: SIM905
 )
-_REMEMBERED = 1024
+_REMEMBERED = 64
 _PRFT_BYTES = 16
 
 
@@ -56,6 +56,29 @@ class Arrival:
     sender_time_ns: int | None = None
 
 
+class Turn(NamedTuple):
+    """How a stored picture becomes an upright one, in this order.
+
+    Attributes:
+        swaps_axes: rows become columns.
+        mirrors_x: left and right change places.
+        mirrors_y: top and bottom change places.
+    """
+
+    swaps_axes: bool = False
+    mirrors_x: bool = False
+    mirrors_y: bool = False
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The upright picture: uint8 [H, W, 3] or [W, H, 3]."""
+        if self == Turn():
+            return image
+        turned = image.transpose(1, 0, 2) if self.swaps_axes else image
+        turned = turned[:, ::-1] if self.mirrors_x else turned
+        turned = turned[::-1] if self.mirrors_y else turned
+        return np.ascontiguousarray(turned)
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One decoded picture, not yet converted.
@@ -64,11 +87,13 @@ class Picture:
         frame: FFmpeg's.
         time_s: from the beginning of the file or stream; None where it has no times.
         arrival: of its data.
+        turn: what makes it upright.
     """
 
     frame: VideoFrame
     time_s: float | None
     arrival: Arrival
+    turn: Turn
 
     def image(self) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] in BGR order, upright.
@@ -76,9 +101,10 @@ class Picture:
         Raises:
             FFmpegError: its pixel format cannot be converted.
         """
-        with listening():
-            pixels = self.frame.to_ndarray(format="bgr24")
-        return _upright(np.asarray(pixels, np.uint8), self.frame)
+        with av.logging.Capture():
+            # One thread: the network keeps all cores busy.
+            pixels = self.frame.to_ndarray(format="bgr24", threads=1)
+        return self.turn.apply(np.asarray(pixels, np.uint8))
 
 
 class Decoder:
@@ -108,6 +134,7 @@ class Decoder:
         name: str,
         track: int | None = None,
     ) -> None:
+        hear_warnings()
         stream, self.note = choose_track(container, said, name, track)
         self._stream, self._duration = stream, container.duration
         self.frame_rate_hz = _plausible_rate_hz(stream.average_rate or stream.guessed_rate)
@@ -121,9 +148,11 @@ class Decoder:
         )
         self._packets: Iterator[Packet[Any]] | None = iter(container.demux(stream))
         self._decoded: deque[Picture] = deque()
-        self._arrivals: deque[tuple[int, Arrival]] = deque(maxlen=_REMEMBERED)
+        self._arrivals: dict[int, Arrival] = {}
         self._damage: DamageRecord | None = None
         self._corrupt_dts: set[int] = set()
+        self._turn: Turn | None = None
+        self._rotation = 0
         self._number = 0
         self._ended_early = False
         self._last_was_corrupt = False
@@ -172,13 +201,13 @@ class Decoder:
     def _read_packet(self) -> None:
         if self._packets is None:
             return
-        with listening() as said:
+        with av.logging.Capture() as said:
             try:
                 packet = next(self._packets, None)
             except FFmpegError as error:
                 packet, self.failure = None, error
         number = self._number
-        self._hear_reading(said, number)
+        self._hear_reading(messages(said), number)
         if packet is None:
             self._packets = None
             if self.failure is not None:
@@ -202,7 +231,7 @@ class Decoder:
         if packet.is_corrupt or (packet.dts is not None and packet.dts in self._corrupt_dts):
             self._damage.note_damage(number)
         now = Arrival(time.time_ns(), time.monotonic_ns(), _sender_time_ns(packet))
-        self._arrivals.append((number, now))
+        self._arrivals[number] = now
 
     def _hear_reading(self, said: Sequence[Message], number: int) -> None:
         """Take what was said while the packet with this number was read."""
@@ -218,7 +247,7 @@ class Decoder:
     def _decode(self, packet: Packet[Any] | None) -> None:
         number = max(0, self._number - 1)
         frames: list[Any] = []
-        with listening() as said:
+        with av.logging.Capture() as said:
             try:
                 frames = list(self._context.decode(packet))
             except FFmpegError:
@@ -227,7 +256,7 @@ class Decoder:
                     self._damage.note_damage(number)
         if self._damage is None:
             self._damage = DamageRecord()
-        if any(message.is_error for message in said):
+        if any(message.is_error for message in messages(said)):
             self._damage.note_damage(number)
         for frame in frames:
             self._take(frame)
@@ -241,7 +270,11 @@ class Decoder:
         if not self._damage.is_sound(number, bool(frame.key_frame)):
             self.corrupt_frames += 1
             return
-        self._decoded.append(Picture(frame, self._time_s(frame), self._arrival_of(number)))
+        # Asking for the matrix ties the picture to itself, so that its memory is freed late.
+        if self._turn is None or frame.rotation != self._rotation:
+            self._turn, self._rotation = _turn_of(frame), frame.rotation
+        arrival = self._arrival_of(number)
+        self._decoded.append(Picture(frame, self._time_s(frame), arrival, self._turn))
 
     def _time_s(self, frame: VideoFrame) -> float | None:
         if frame.pts is None or frame.time_base is None or not self._has_times:
@@ -249,12 +282,11 @@ class Decoder:
         return float(frame.pts * frame.time_base - self._start_s)
 
     def _arrival_of(self, number: int) -> Arrival:
-        while self._arrivals and self._arrivals[0][0] < number - _REMEMBERED // 2:
-            self._arrivals.popleft()
-        for candidate, arrival in self._arrivals:
-            if candidate == number:
-                return arrival
-        return Arrival(time.time_ns(), time.monotonic_ns())
+        """Of the packet; those far before it are forgotten."""
+        arrival = self._arrivals.get(number) or Arrival(time.time_ns(), time.monotonic_ns())
+        while self._arrivals and next(iter(self._arrivals)) < number - _REMEMBERED:
+            del self._arrivals[next(iter(self._arrivals))]
+        return arrival
 
 
 def _plausible_rate_hz(rate: Fraction | None) -> float | None:
@@ -288,21 +320,13 @@ def _sender_time_ns(packet: Packet[Any]) -> int | None:
     return int(np.frombuffer(data[:8], np.int64)[0]) * 1000
 
 
-def _upright(image: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
-    """The picture turned and mirrored as the file says that it is to be shown."""
+def _turn_of(frame: VideoFrame) -> Turn:
+    """How the file says that the picture is to be shown."""
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return image
-    values = np.frombuffer(bytes(matrix), np.int32)
+    values = np.frombuffer(bytes(matrix), np.int32) if matrix is not None else np.zeros(0, np.int32)
     if len(values) < 5:
-        return image
+        return Turn()
     (a, b), (c, d) = values[0:2].tolist(), values[3:5].tolist()
-    turned = image
-    if abs(b) + abs(c) > abs(a) + abs(d):  # rows become columns
-        turned = turned.transpose(1, 0, 2)
-        a, d = c, b
-    if a < 0:
-        turned = turned[:, ::-1]
-    if d < 0:
-        turned = turned[::-1]
-    return np.ascontiguousarray(turned)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Turn(True, c < 0, b < 0)
+    return Turn(False, a < 0, d < 0)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -49,21 +48,17 @@ class Message(NamedTuple):
         return self.level <= av.logging.ERROR
 
 
-@contextmanager
-def listening() -> Iterator[list[Message]]:
-    """What FFmpeg says in the calling thread within the block; the list is filled at its end."""
-    _hear_warnings()
-    messages: list[Message] = []
-    with av.logging.Capture() as said:
-        try:
-            yield messages
-        finally:
-            messages += [Message(*one) for one in said]
+def messages(said: Sequence[tuple[int, str, str]]) -> list[Message]:
+    """What an `av.logging.Capture` caught, in a form with names."""
+    return [Message(*one) for one in said]
 
 
 @lru_cache(maxsize=1)
-def _hear_warnings() -> None:
-    """Have FFmpeg's messages from warnings on, once per process; nothing reaches the terminal."""
+def hear_warnings() -> None:
+    """Have FFmpeg's messages from warnings on, once per process; nothing reaches the terminal.
+
+    An `av.logging.Capture` catches those of the calling thread.
+    """
     level = av.logging.get_level()
     if level is None or level < av.logging.WARNING:
         av.logging.set_level(av.logging.WARNING)
@@ -103,7 +98,8 @@ def open_input(
         FFmpegError: it cannot be opened.
     """
     given = dict(_PATIENT_PROBING) if patient else {}
-    with listening() as said:
+    hear_warnings()
+    with av.logging.Capture() as said:
         container = av.open(
             address,
             "r",
@@ -111,7 +107,7 @@ def open_input(
             metadata_errors="replace",
             timeout=timeout_s,
         )
-    return container, said
+    return container, messages(said)
 
 
 def video_tracks(container: InputContainer) -> list[VideoStream]:
