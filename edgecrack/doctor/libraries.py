@@ -13,7 +13,8 @@ from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.probing import NUMPY_MISMATCH
 from edgecrack.doctor.system_packages import find_hidden
 
-NUMPY, OPENCV, ONNX_RUNTIME, MODEL = "NumPy", "OpenCV", "ONNX Runtime", "bundled model"
+NUMPY, OPENCV, PYAV, ONNX_RUNTIME = "NumPy", "OpenCV", "PyAV", "ONNX Runtime"
+MODEL = "bundled model"
 EXTRAS = {
     "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml"),
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
@@ -63,15 +64,31 @@ def check_opencv(machine: Machine) -> list[Check]:
         remedy = 'pip install "numpy<2"' if mismatch else _opencv_remedy(machine)
         return [Check(OPENCV, "missing", found, remedy)]
     build = str(probed.found.get("build", ""))
-    parts = {"FFmpeg": _is_built_with(build, "FFMPEG"), "V4L2": _is_built_with(build, "v4l/v4l2")}
-    shown = ", ".join(f"{'with' if there else 'without'} {name}" for name, there in parts.items())
-    found = f"{probed.found.get('version')}, {shown}"
-    if machine.system == "linux" and not parts["V4L2"]:
+    has_cameras = _is_built_with(build, "v4l/v4l2")
+    found = f"{probed.found.get('version')}, {'with' if has_cameras else 'without'} V4L2"
+    if machine.system == "linux" and not has_cameras:
         return [Check(OPENCV, "warning", f"{found}: no camera", _opencv_remedy(machine))]
-    # Where it has no FFmpeg, OpenCV opens video files through its own GStreamer.
-    if not parts["FFmpeg"] and not _is_built_with(build, "GStreamer"):
-        return [Check(OPENCV, "warning", f"{found}: no videos", _opencv_remedy(machine))]
     return [Check(OPENCV, "ok", found)]
+
+
+def check_pyav(machine: Machine) -> list[Check]:
+    """PyAV, which reads videos and network streams and writes the overlay."""
+    line = _simple(machine, "av", PYAV, '"av>=17,<19"')
+    if not line.usable:
+        return [line]
+    found = machine.probes["av"].found
+    parts = [line.found]
+    if found.get("ffmpeg"):
+        parts.append(f"FFmpeg {found['ffmpeg']}")
+    encoders = [str(name) for name in found.get("encoders", [])]
+    if not encoders:
+        remedy = "pip install --force-reinstall --no-deps av, or stream with --save mask,jsonl"
+        return [Check(PYAV, "warning", f"{', '.join(parts)}: no encoder for the overlay", remedy)]
+    is_h264 = encoders[0] != "libvpx-vp9"
+    parts.append(f"overlay in {'H.264' if is_h264 else 'VP9'}")
+    if machine.architecture == "aarch64":
+        parts.append("decodes on the CPU; a Jetson's decoder is reached with gst://")
+    return [Check(PYAV, "ok", ", ".join(parts))]
 
 
 def check_model(machine: Machine) -> list[Check]:
@@ -91,7 +108,12 @@ def check_model(machine: Machine) -> list[Check]:
     if run is None:
         return [Check(MODEL, "ok", f"{machine.model.name} is whole")]
     if run.failure:
-        lines = [*check_numpy(machine), *check_opencv(machine), *check_onnx_runtime(machine)]
+        lines = [
+            *check_numpy(machine),
+            *check_opencv(machine),
+            *check_pyav(machine),
+            *check_onnx_runtime(machine),
+        ]
         causes = [line.name for line in lines if not line.usable]
         if causes:
             found = f"{machine.model.name} is whole; not run for want of {', '.join(causes)}"

@@ -32,6 +32,18 @@ def probe_cv2() -> dict[str, Any]:
     return {"version": cv2.__version__, "build": cv2.getBuildInformation()}
 
 
+def probe_av() -> dict[str, Any]:
+    """PyAV, and which of the overlay's encoders its FFmpeg has."""
+    import av
+
+    encoders = ("libx264", "libopenh264", "libvpx-vp9")
+    return {
+        "version": av.__version__,
+        "ffmpeg": str(getattr(av, "ffmpeg_version_info", "")),
+        "encoders": [name for name in encoders if name in av.codecs_available],
+    }
+
+
 def probe_onnxruntime() -> dict[str, Any]:
     """ONNX Runtime."""
     import onnxruntime
@@ -120,6 +132,7 @@ def probe_run() -> dict[str, Any]:
 PROBES: dict[str, Callable[[], dict[str, Any]]] = {
     "numpy": probe_numpy,
     "cv2": probe_cv2,
+    "av": probe_av,
     "onnxruntime": probe_onnxruntime,
     "tensorrt": probe_tensorrt,
     "tensorrt_rtx": probe_tensorrt_rtx,

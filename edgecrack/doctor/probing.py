@@ -27,6 +27,7 @@ NUMPY_MISMATCH = "it is built for NumPy 1 and cannot be loaded beside NumPy 2"
 _MODULE_OF: Mapping[str, str] = {
     "numpy": "numpy",
     "cv2": "cv2",
+    "av": "av",
     "onnxruntime": "onnxruntime",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt_rtx",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from edgecrack.doctor.base import PYTHON
 from edgecrack.doctor.check import Check
 from edgecrack.doctor.engines import CUDA, RTX, TENSORRT
-from edgecrack.doctor.libraries import MODEL, NUMPY, ONNX_RUNTIME, OPENCV
+from edgecrack.doctor.libraries import MODEL, NUMPY, ONNX_RUNTIME, OPENCV, PYAV
 
 STREAM = "stream"
-STREAM_NEEDS = (PYTHON, NUMPY, OPENCV, ONNX_RUNTIME, MODEL)
+STREAM_NEEDS = (PYTHON, NUMPY, OPENCV, PYAV, ONNX_RUNTIME, MODEL)
 
 
 @dataclass(frozen=True)

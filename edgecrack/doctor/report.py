@@ -29,6 +29,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     (engines.TENSORRT, engines.check_engines),
     (libraries.NUMPY, libraries.check_numpy),
     (libraries.OPENCV, libraries.check_opencv),
+    (libraries.PYAV, libraries.check_pyav),
     (libraries.ONNX_RUNTIME, libraries.check_onnx_runtime),
     (libraries.MODEL, libraries.check_model),
     (gstreamer.GSTREAMER, gstreamer.check_gstreamer),

@@ -147,12 +147,9 @@ def _dated_back(source: Source, delay_ms: float) -> Source:
 
 def _open_one(address: str, options: SourceOptions) -> Source:
     """Open a source without what `looped` and `turned` add to it."""
-    # Imported here: each of these needs cv2, which `import edgecrack` must not load.
+    # Imported where it is needed: a camera needs no FFmpeg, which takes time and memory.
     from edgecrack.runtime.sources.camera import is_camera, open_camera
-    from edgecrack.runtime.sources.demo import open_demo
     from edgecrack.runtime.sources.gstreamer import is_pipeline, open_pipeline
-    from edgecrack.runtime.sources.mjpeg import open_http
-    from edgecrack.runtime.sources.stream import open_stream
 
     if is_camera(address):
         _refuse_options(address, replace(_without_size(options), pixel_format=None))
@@ -165,11 +162,19 @@ def _open_one(address: str, options: SourceOptions) -> Source:
         raise SourceError(f"{redact(address)} has the unknown scheme {scheme['scheme']}://", _KINDS)
     # Only what a path names may be a recording, which has topics.
     is_demo = address == "demo" or address.startswith("demo?")
-    _refuse_options(address, options if scheme or is_demo else replace(options, topic=None))
+    is_path = not scheme and not is_demo
+    _refuse_options(address, replace(options, topic=None, track=None) if is_path else options)
+    if scheme and scheme["scheme"].lower().startswith("http"):
+        from edgecrack.runtime.sources.mjpeg import open_http
+
+        return open_http(address, options.timeout_ms)
     if scheme:
-        is_http = scheme["scheme"].lower().startswith("http")
-        return (open_http if is_http else open_stream)(address, options.timeout_ms)
+        from edgecrack.runtime.sources.stream import open_stream
+
+        return open_stream(address, options.timeout_ms)
     if is_demo:
+        from edgecrack.runtime.sources.demo import open_demo
+
         return open_demo(address)
     return _open_path(readable_path(address, _KINDS), options)
 
@@ -178,17 +183,22 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
     from edgecrack.images import IMAGE_SUFFIXES
     from edgecrack.runtime.sources.folder import ImagesSource
     from edgecrack.runtime.sources.recordings import recording_at
-    from edgecrack.runtime.sources.video import open_video_file
 
     if recording := recording_at(path):
+        _refuse_options(str(path), replace(options, topic=None))
         from edgecrack.runtime.sources.mcap import open_recording
 
         return open_recording(recording, options)
-    _refuse_options(str(path), options)
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    _refuse_options(
+        str(path), options if path.is_dir() or is_image else replace(options, track=None)
+    )
     if path.is_dir():
         return ImagesSource.of_folder(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_image:
         return ImagesSource.of_image(path)
+    from edgecrack.runtime.sources.video import open_video_file
+
     return open_video_file(path, options)
 
 
@@ -206,7 +216,7 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
         )
     if options.topic is not None:
         raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
-    if options.track is not None and _SCHEME.match(address):
+    if options.track is not None:
         raise ConfigError(
             f"the track of {name} cannot be chosen", "leave --track out, or give a video file"
         )

@@ -42,6 +42,7 @@ KERNEL_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4
 
 LIBRARIES = {
     "numpy": Probed({"version": "1.26.4"}),
+    "av": Probed({"version": "17.1.0", "ffmpeg": "8.1", "encoders": ["libx264", "libvpx-vp9"]}),
     "onnxruntime": Probed({"version": "1.23.2", "providers": ["CPUExecutionProvider"]}),
     "run": Probed({}),
 }

@@ -18,14 +18,13 @@ from edgecrack.images import DamagedImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
+from edgecrack.runtime.source import Source
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
 from edgecrack.runtime.sources.http_stream import connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
-from edgecrack.runtime.sources.stream import StreamSource, open_stream
-from edgecrack.runtime.sources.video import VideoSource
 
 _LARGEST_SIDE_PX = 16_384
 _PAGES = {
@@ -155,9 +154,7 @@ class MjpegSource(ClosesItself):
         )
 
 
-def open_http(
-    address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
-) -> MjpegSource | StreamSource | VideoSource:
+def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> Source:
     """Open an `http://` or `https://` address: MJPEG here, anything else through FFmpeg.
 
     Args:
@@ -171,13 +168,26 @@ def open_http(
     if connection.headers.get_content_maintype() == "multipart":
         return MjpegSource(connection, redact(address), timeout_ms)
     kind = connection.headers.get_content_type()
+    what = _PAGES.get(kind) or _page_in(connection, timeout_ms)
     connection.close()
-    if kind in _PAGES:
+    if what is not None:
         raise SourceError(
-            f"{redact(address)} answers with {_PAGES[kind]} ({kind}), not with video",
+            f"{redact(address)} answers with {what} ({kind}), not with video",
             "open it in a browser and look for the address of the stream itself",
         )
+    from edgecrack.runtime.sources.stream import open_stream  # not for whom MJPEG is enough
+
     return open_stream(address, timeout_ms)
+
+
+def _page_in(connection: Connection, timeout_ms: int) -> str | None:
+    """What an answer of another type turns out to be by its first bytes, if no video."""
+    connection.deadline_s = time.monotonic() + timeout_ms / 1000
+    try:
+        begin = connection.read()[:512].lstrip().lower()
+    except READ_ERRORS:
+        return None
+    return "a web page" if begin.startswith((b"<!doctype html", b"<html")) else None
 
 
 def _image_of(data: bytes) -> NDArray[np.uint8] | None:

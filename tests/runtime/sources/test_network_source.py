@@ -32,6 +32,14 @@ from tests.waiting import PATIENCE_S
 FFMPEG_PATIENCE_S = 30
 
 
+PAGES = {
+    "/": ("text/html; charset=utf-8", b"<!doctype html><title>Camera</title>"),
+    "/api": ("application/json", b"{}"),
+    "/snapshot": ("image/jpeg", b"\xff\xd8"),
+    "/odd": ("application/octet-stream", b"<!doctype html><title>Camera</title>" * 50),
+}
+
+
 class Camera(http.server.ThreadingHTTPServer):
     """Serves MJPEG at /live; /short ends after 8 frames, and /hangs falls silent after them."""
 
@@ -53,6 +61,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(self.server.recording)))
             self.end_headers()
             self.wfile.write(self.server.recording)
+            return
+        if self.path in PAGES:
+            kind, content = PAGES[self.path]
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(content)
             return
         if not self.path.startswith(("/live", "/short", "/hangs")):
             self.send_error(404)
@@ -157,6 +172,38 @@ def test_a_recording_over_http_is_not_live(tmp_path: Path) -> None:
 def test_a_page_that_is_no_video_is_refused() -> None:
     with camera() as address, pytest.raises(SourceError, match="does not deliver video"):
         open_source(f"{address}/nothing", SourceOptions(timeout_ms=1000))
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [("/", "web page"), ("/api", "data"), ("/snapshot", "single picture"), ("/odd", "web page")],
+)
+def test_what_answers_without_video_is_said(path: str, what: str) -> None:
+    with camera() as address, pytest.raises(SourceError, match=what) as caught:
+        open_source(f"{address}{path}", SourceOptions(timeout_ms=3000))
+    assert f"http://***@{address.partition('@')[2]}{path}" in caught.value.problem
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_number_sign_in_an_address_is_named_in_the_remedy() -> None:
+    with pytest.raises(SourceError, match="does not deliver video") as caught:
+        open_source("rtsp://bob:hunter#2@127.0.0.1:9/live", SourceOptions(timeout_ms=700))
+    assert "%23" in caught.value.remedy
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_delay_dates_pictures_back_that_have_no_time_of_their_own() -> None:
+    with camera() as address, open_source(f"{address}/live") as plain:
+        taken = plain.read()
+    assert taken is not None
+    assert (taken.time_source, taken.capture_time_ns) == ("arrival", taken.read_time_ns)
+    late = SourceOptions(capture_delay_ms=250)
+    with camera() as address, open_source(f"{address}/live", late) as delayed:
+        taken = delayed.read()
+        assert delayed.live
+    assert taken is not None
+    assert taken.capture_time_ns == taken.read_time_ns - 250_000_000
+    assert time.monotonic_ns() - taken.monotonic_ns >= 250_000_000
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])

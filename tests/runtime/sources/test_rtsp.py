@@ -11,7 +11,8 @@ import pytest
 from edgecrack.errors import SourceError
 from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources.options import SourceOptions
-from tests.runtime.rtsp import RtspServer, age_ms, read_numbers
+from edgecrack.runtime.sources.sender_clock import SenderClock
+from tests.runtime.rtsp import BITS, RtspServer, age_ms, read_numbers
 from tests.waiting import PATIENCE_S
 
 PATIENT = SourceOptions(timeout_ms=int(1000 * PATIENCE_S))
@@ -106,15 +107,55 @@ def test_a_picture_larger_than_full_hd_is_read() -> None:
     assert taken.hw == (1440, 2560)
 
 
-def test_the_users_own_options_of_ffmpeg_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+def test_the_cameras_own_clock_dates_the_pictures_once_it_is_sent() -> None:
+    with RtspServer(rate_hz=25) as server:
+        server.start(320, 240)
+        with open_source(server.url, PATIENT) as source:
+            taken = source.read()
+            assert taken is not None
+            assert (taken.time_source, taken.capture_time_ns) == ("arrival", taken.read_time_ns)
+            deadline_s = time.monotonic() + PATIENCE_S
+            while taken.time_source != "sender" and time.monotonic() < deadline_s:
+                taken = source.read()
+                assert taken is not None
+    assert taken.time_source == "sender"
+    assert taken.capture_time_ns is not None
+    assert taken.capture_time_ns <= taken.read_time_ns
+    # The picture tells when it was made: the clock is right, and counts nothing twice.
+    off_ms = (age_ms(taken) + 1000) % (1 << BITS) - 1000
+    assert abs(off_ms) < 500
+
+
+def test_a_clock_that_cannot_be_right_is_not_believed() -> None:
+    arrival_ns = 1_700_000_000 * 10**9
+    for wrong_ns in (0, arrival_ns - 3600 * 10**9, arrival_ns + 10**9):
+        clock = SenderClock()
+        assert clock.taken_ns(wrong_ns, arrival_ns) is None
+        assert clock.taken_ns(arrival_ns - 10**6, arrival_ns) is None  # nor ever after
+    clock = SenderClock()
+    assert clock.taken_ns(None, arrival_ns) is None
+    assert clock.taken_ns(arrival_ns - 80 * 10**6, arrival_ns) == arrival_ns - 80 * 10**6
+    # Two clocks that are both set differ a little: nothing is taken after it has arrived.
+    assert clock.taken_ns(arrival_ns + 10**6, arrival_ns) == arrival_ns
+
+
+@pytest.mark.parametrize(
+    ("variable", "options"),
+    [
+        ("EDGECRACK_FFMPEG_OPTIONS", "rtsp_transport=udp"),
+        ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;udp"),
+    ],
+)
+def test_the_users_own_options_of_ffmpeg_stay(
+    variable: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with RtspServer() as server:
         server.start()
         monkeypatch.delenv(variable, raising=False)
         with open_source(server.url, PATIENT) as source:
             assert source.read() is not None
         assert variable not in os.environ
-        monkeypatch.setenv(variable, "rtsp_transport;udp")
+        monkeypatch.setenv(variable, options)
         with open_source(server.url, PATIENT) as source:
             assert source.read() is not None
-        assert os.environ[variable] == "rtsp_transport;udp"
+        assert os.environ[variable] == options
