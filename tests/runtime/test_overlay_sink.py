@@ -11,7 +11,7 @@ from edgecrack.runtime.output_folder import OutputFolder
 from edgecrack.runtime.overlay_sink import FrameTimes, OverlaySink
 from edgecrack.runtime.video_writer import ENCODERS
 from tests.runtime.fakes import frame, picture, read_video, result_of
-from tests.runtime.videos import needs_ffmpeg, pictures, probe
+from tests.runtime.videos import pictures, probe
 
 
 def recorded(index: int, media_time_ms: float | None) -> Frame:
@@ -57,7 +57,6 @@ def test_frames_of_a_camera_are_shown_at_the_pace_of_their_capture() -> None:
     assert [time / 1e6 for time in shown] == pytest.approx(expected_ms)
 
 
-@needs_ffmpeg
 def test_a_video_has_the_times_of_its_frames_and_each_file_begins_at_0(tmp_path: Path) -> None:
     sink = OverlaySink(OutputFolder(tmp_path), 25.0)
     for index, time_ms in enumerate([500, 540, 700, 1500]):
@@ -72,7 +71,6 @@ def test_a_video_has_the_times_of_its_frames_and_each_file_begins_at_0(tmp_path:
     assert second.duration_s == pytest.approx(0.04)
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(("rate_hz", "step_s"), [(None, 0.1), (20.0, 0.05)])
 def test_still_images_follow_at_the_constant_rate(
     rate_hz: float | None, step_s: float, tmp_path: Path
@@ -86,7 +84,6 @@ def test_still_images_follow_at_the_constant_rate(
     assert video.duration_s == pytest.approx(5 * step_s)
 
 
-@needs_ffmpeg
 def test_without_x264_it_is_vp9(tmp_path: Path) -> None:
     encoders = [encoder for encoder in ENCODERS if encoder.name != "libx264"]
     sink = OverlaySink(OutputFolder(tmp_path), encoders=encoders[-1:])

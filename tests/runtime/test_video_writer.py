@@ -18,7 +18,7 @@ import pytest
 from edgecrack.errors import OutputError
 from edgecrack.runtime.video_writer import ENCODERS, Encoder, VideoWriter
 from tests.runtime.fakes import Image
-from tests.runtime.videos import complaints, needs_ffmpeg, pictures, probe
+from tests.runtime.videos import complaints, pictures, probe
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,7 +49,6 @@ def write(
     writer.close()
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(
     ("encoders", "codec", "profile"), [(ENCODERS, "h264", "Main"), (VP9_ONLY, "vp9", "Profile 0")]
 )
@@ -93,7 +92,6 @@ def test_colours_and_thin_lines_come_back(encoders: tuple[Encoder, ...], tmp_pat
     assert cv2.PSNR(np.asarray(image, np.uint8), shown) > 30
 
 
-@needs_ffmpeg
 def test_each_picture_keeps_its_own_time(tmp_path: Path) -> None:
     times_ms = [0.0, 40.0, 80.0, 1000.0, 1001.0, 1000.0, 9000.0, 9033.3667]
     path = tmp_path / "a.mp4"
@@ -108,7 +106,6 @@ def test_each_picture_keeps_its_own_time(tmp_path: Path) -> None:
     assert video.duration_s == pytest.approx(9.0333667 + 0.04, abs=0.001)
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize("rate_hz", [0.5, 23.976, 29.97, 66.123, 239.813, 1000.0])
 def test_any_rate(rate_hz: float, tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "a.mp4", HW, rate_hz)
@@ -141,7 +138,6 @@ class Writes:
         return bytes(content)
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize("encoders", [ENCODERS, VP9_ONLY])
 def test_the_file_plays_at_every_moment(
     encoders: tuple[Encoder, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -161,7 +157,6 @@ def test_the_file_plays_at_every_moment(
             assert probe(path).frames >= sum(whole[:number])
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize("encoders", ["ENCODERS", "ENCODERS[-1:]"])
 def test_a_killed_process_leaves_all_but_the_last_pictures(encoders: str, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"

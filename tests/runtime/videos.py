@@ -1,24 +1,18 @@
-"""Readers of videos: ffprobe and ffmpeg, programs of another build than ours, and PyAV."""
+"""Videos that we wrote, as others see them: the system's ffmpeg and ffprobe, and PyAV."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
-import pytest
 
+from tests.runtime import ffmpeg_program
 from tests.runtime.fakes import Image
+from tests.runtime.ffmpeg_program import require_ffmpeg
 from tests.waiting import PATIENCE_S
-
-needs_ffmpeg = pytest.mark.skipif(
-    shutil.which("ffprobe") is None or shutil.which("ffmpeg") is None,
-    reason="there is no ffmpeg program on this machine",
-)
 
 
 class Video(NamedTuple):
@@ -35,11 +29,10 @@ class Video(NamedTuple):
 
 
 def probe(path: Path) -> Video:
-    words = ["ffprobe", "-v", "error", "-count_frames", "-of", "json"]
+    """What ffprobe finds; the test is skipped where there is none."""
+    require_ffmpeg()
     entries = "stream:format=duration:packet=pts_time,flags"
-    # The prefix, lest a name with a colon be taken for an address.
-    said = _output([*words, "-show_entries", entries, f"file:{path}"])
-    found = json.loads(said)
+    found = ffmpeg_program.probe(path, "-count_frames", "-show_entries", entries)
     (stream,) = found["streams"]
     packets = found["packets"]
     return Video(
@@ -64,12 +57,7 @@ def pictures(path: Path) -> list[Image]:
 
 def complaints(path: Path) -> str:
     """What ffmpeg has to say against a video when it decodes all of it; "" is none."""
-    words = ["ffmpeg", "-v", "error", "-i", f"file:{path}", "-f", "null", "-"]
+    require_ffmpeg()
+    words = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "null", "-"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     return done.stderr
-
-
-def _output(words: list[str]) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
