@@ -62,11 +62,13 @@ elif what == "memory":
             early = rss_mb()
     out["mb_200"], out["mb_end"] = early, rss_mb()
 else:
-    from tests.runtime.rtsp import age_ms
+    from tests.runtime.rtsp import BITS, read_numbers
     pause_s = 0.2 if what == "slow" else 0.0
     ages = []
     for _ in range(count):
-        ages.append(age_ms(source.read()))
+        frame = source.read()  # its age is that at which it is handed out
+        made_ms = read_numbers(frame.image)[1]
+        ages.append((time.monotonic_ns() // 1_000_000 - made_ms) % (1 << BITS))
         time.sleep(pause_s)
     ages.sort()
     out["age_ms"] = ages[len(ages) // 2]

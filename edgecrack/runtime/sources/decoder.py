@@ -206,11 +206,14 @@ class Decoder:
                 packet = next(self._packets, None)
             except FFmpegError as error:
                 packet, self.failure = None, error
+            except IndexError:  # PyAV, at the end of a file in which tracks appeared on the way
+                packet = None
         number = self._number
         self._hear_reading(messages(said), number)
         if packet is None:
             self._packets = None
             if self.failure is not None:
+                self._ended_early = True
                 self._decode(None)
             return
         if packet.size:
