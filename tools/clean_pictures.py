@@ -1,6 +1,6 @@
 """Photos without cracks to train on: clean tiles of concrete, and verges of roads.
 
-    python tools/clean_pictures.py --data DIR --tiles runs/training/clean --verges runs/training/verges
+    python tools/clean_pictures.py --data DIR --tiles clean --verges verges
 
 Tiles are every third of concrete_tiles/negative. Verges are windows of road_frames along the far
 edge of the road, where grass, guard rails and the dark line beneath them look like cracks and no

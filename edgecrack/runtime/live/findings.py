@@ -40,8 +40,10 @@ class Finding:
         first_frame: index of the first.
         last_frame: index of the last.
         best_frame: index of the one with the most crack pixels.
-        started_ns: capture time of the first, wall clock.
-        ended_ns: capture time of the last, wall clock.
+        started_ns: capture time of the first, wall clock; None where it is not known.
+        ended_ns: capture time of the last, wall clock; None where it is not known.
+        started_media_ms: position of the first in a recording; None where there is none.
+        ended_media_ms: position of the last in a recording; None where there is none.
         crack_pixels: crack pixels in the best frame.
         largest: the largest region in the best frame.
         frame_hw: height and width of the best frame.
@@ -57,8 +59,10 @@ class Finding:
     first_frame: int
     last_frame: int
     best_frame: int
-    started_ns: int
-    ended_ns: int
+    started_ns: int | None
+    ended_ns: int | None
+    started_media_ms: float | None
+    ended_media_ms: float | None
     crack_pixels: int
     largest: Region
     frame_hw: tuple[int, int]
@@ -77,6 +81,8 @@ class Finding:
             "best_frame": self.best_frame,
             "started_ns": self.started_ns,
             "ended_ns": self.ended_ns,
+            "started_media_ms": self.started_media_ms,
+            "ended_media_ms": self.ended_media_ms,
             "crack_pixels": self.crack_pixels,
             "box": [*self.largest.xyxy, self.largest.area_px],
             "frame_hw": list(self.frame_hw),
@@ -174,8 +180,10 @@ def _first(number: int, result: FrameResult) -> Finding:
         first_frame=frame.index,
         last_frame=frame.index,
         best_frame=frame.index,
-        started_ns=frame.stamp_ns,
-        ended_ns=frame.stamp_ns,
+        started_ns=frame.capture_time_ns,
+        ended_ns=frame.capture_time_ns,
+        started_media_ms=frame.media_time_ms,
+        ended_media_ms=frame.media_time_ms,
         crack_pixels=result.crack_pixels,
         largest=result.regions[0],
         frame_hw=frame.hw,
@@ -190,14 +198,19 @@ def _extended(finding: Finding, result: FrameResult) -> Finding:
         finding,
         frames=finding.frames + 1,
         last_frame=result.frame.index,
-        ended_ns=result.frame.stamp_ns,
+        ended_ns=result.frame.capture_time_ns,
+        ended_media_ms=result.frame.media_time_ms,
     )
     # A fifth more, so that a crack that grows slowly in view is not encoded anew each frame.
     if result.crack_pixels <= 1.2 * finding.crack_pixels:
         return longer
     best = _first(finding.id, result)
     return replace(
-        best, frames=longer.frames, first_frame=finding.first_frame, started_ns=finding.started_ns
+        best,
+        frames=longer.frames,
+        first_frame=finding.first_frame,
+        started_ns=finding.started_ns,
+        started_media_ms=finding.started_media_ms,
     )
 
 

@@ -97,6 +97,7 @@ def _facts(result: FrameResult) -> dict[str, Any]:
         "live": frame.live,
         "time_ms": frame.stamp_ns // 1_000_000,
         "media_time_ms": frame.media_time_ms,
+        "capture_time_ns": frame.capture_time_ns,
         "threshold": result.threshold,
         "level": uint8_level(result.threshold),
         "crack_pixels": result.crack_pixels,

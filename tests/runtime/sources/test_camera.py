@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ class FakeCapture:
 
     opened: list[int]
     damaged_every = 0
+    stamp_ms: Callable[[], float] = staticmethod(lambda: 0.0)  # this driver gives none
     fails = False
 
     def __init__(self, index: int, backend: int) -> None:
@@ -30,6 +32,7 @@ class FakeCapture:
         self._given: dict[int, float] = {cv2.CAP_PROP_FOURCC: YUYV, cv2.CAP_PROP_FPS: 30}
         self._given |= {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480}
         self._grabbed = 0
+        self._stamp_ms = 0.0
         self.released = False
 
     def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
@@ -47,11 +50,14 @@ class FakeCapture:
         return True
 
     def get(self, key: int) -> float:
+        if key == cv2.CAP_PROP_POS_MSEC:
+            return self._stamp_ms
         return float(self._given.get(key, 0))
 
     def grab(self) -> bool:
         time.sleep(0.012)  # as a camera, which one waits for
         self._grabbed += 1
+        self._stamp_ms = type(self).stamp_ms()
         return self._grabbed < 1000
 
     def retrieve(self) -> tuple[bool, Image | None]:
@@ -185,3 +191,30 @@ def test_a_camera_that_gives_only_damage_has_stopped(
         monkeypatch.setattr(FakeCapture, "damaged_every", 1)
         with pytest.raises(SourceError, match="stopped delivering"):
             source.read()
+
+
+def test_a_driver_s_stamp_dates_the_picture(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the monotonic clock, as most drivers stamp."""
+    late_ms = 35.0
+    monkeypatch.setattr(
+        FakeCapture, "stamp_ms", staticmethod(lambda: time.monotonic() * 1000 - late_ms)
+    )
+    with open_source("camera:2") as source:
+        taken = source.read()
+    assert taken is not None
+    assert taken.capture_time_ns is not None
+    assert (taken.time_source, taken.time_uncertainty_ms) == ("driver", 1.0)
+    assert taken.read_time_ns - taken.capture_time_ns >= 34e6
+    assert time.monotonic_ns() - taken.monotonic_ns >= 34e6
+
+
+@pytest.mark.parametrize("stamp_ms", [0.0, 1_700_000_000_000.0, 5.0])
+def test_a_stamp_of_another_clock_is_not_believed(
+    stamp_ms: float, devices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeCapture, "stamp_ms", staticmethod(lambda: stamp_ms))
+    with open_source("camera:2") as source:
+        taken = source.read()
+    assert taken is not None
+    assert (taken.time_source, taken.capture_time_ns) == ("arrival", taken.read_time_ns)
+    assert taken.time_uncertainty_ms == pytest.approx(1000 / 30)

@@ -1,8 +1,9 @@
 // The strip of findings, and the dialog that shows one of them, or a snapshot, large.
 
-import { clock, count, get, put } from "./format.js";
+import { count, get, moment, put } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
+const first = (finding) => moment(finding.started_ns, finding.started_media_ms, finding.first_frame);
 
 export class Findings {
   constructor(toast) {
@@ -37,7 +38,7 @@ export class Findings {
   draw() {
     const strip = byId("findings");
     const newest = this.list[0];
-    put("finding-last", newest ? `last ${clock(newest.started_ns / 1e6)}` : "none so far");
+    put("finding-last", newest ? `last ${first(newest)}` : "none so far");
     if (!newest) return;
     const kept = new Map([...strip.querySelectorAll("li[data-id]")].map((item) => [Number(item.dataset.id), item]));
     // What is there stays, so that focus and place in the strip stay too.
@@ -60,7 +61,7 @@ export class Findings {
       loaded.onload = () => { if (image.dataset.source === source) image.src = source; };
       loaded.src = source;
     }
-    time.textContent = clock(finding.started_ns / 1e6);
+    time.textContent = first(finding);
     size.textContent = place(finding.position) || `${count(finding.crack_pixels)} px`;
     button.dataset.open = finding.closed ? "no" : "yes";
     button.setAttribute("aria-label", `Finding ${finding.id}, ${time.textContent}, ${finding.crack_pixels} pixels of crack`);
@@ -73,8 +74,9 @@ export class Findings {
     this.open = id;
     const [top, right] = [finding.box[1], finding.box[2]];
     const facts = {
-      First: clock(finding.started_ns / 1e6),
-      Last: finding.closed ? clock(finding.ended_ns / 1e6) : "still in view",
+      First: first(finding),
+      Last: finding.closed
+        ? moment(finding.ended_ns, finding.ended_media_ms, finding.last_frame) : "still in view",
       Frames: count(finding.frames),
       "Crack in best frame": `${count(finding.crack_pixels)} px`,
       "Largest region": `${right - finding.box[0]} × ${finding.box[3] - top} px, ${count(finding.box[4])} px of crack`,

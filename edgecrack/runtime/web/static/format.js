@@ -9,6 +9,17 @@ export function put(id, text) {
 
 export const clock = (milliseconds) => new Date(milliseconds).toLocaleTimeString([], { hour12: false });
 
+export function mediaTime(milliseconds) {
+  const seconds = milliseconds / 1000;
+  return `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
+}
+
+// When something was seen: its place in a recording, else the time of day, else its frame.
+export function moment(timeNs, mediaMs, frame) {
+  if (mediaMs !== null) return mediaTime(mediaMs);
+  return timeNs === null ? `frame ${count(frame)}` : clock(timeNs / 1e6);
+}
+
 export function count(number) {
   if (number >= 10e6) return `${(number / 1e6).toFixed(1)} M`;
   return Math.round(number).toLocaleString("en").replaceAll(",", "\u202f");

@@ -3,7 +3,7 @@
 import { Link } from "./link.js";
 import { Picture } from "./picture.js";
 import { Findings } from "./findings.js";
-import { clock, count, bytes, get, post, put } from "./format.js";
+import { clock, count, bytes, get, moment, post, put } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
 const picture = new Picture(byId("frame"), byId("overlay"));
@@ -24,23 +24,18 @@ async function onPicture(message) {
   staleAfterMs = header.stale_after_ms;
   stage.dataset.look = picture.look;
   stage.style.setProperty("--shape", `${header.width} / ${header.height}`);
-  const moment = header.live || header.media_time_ms === null
-    ? clock(header.time_ms) : mediaTime(header.media_time_ms);
+  const taken = header.live
+    ? clock(header.time_ms) : moment(header.capture_time_ns, header.media_time_ms, header.frame);
   const found = header.crack_pixels
     ? `crack ${count(header.crack_pixels)} px in ${header.regions} ${header.regions === 1 ? "region" : "regions"}`
     : "no crack";
   const seen = header.inspected_ratio < 0.995 ? ` · ${Math.round(100 * header.inspected_ratio)} % inspected` : "";
-  put("caption", `${moment} · ${found}${seen}`);
+  put("caption", `${taken} · ${found}${seen}`);
   put("crack-now", count(header.crack_pixels));
   put("crack-regions", header.crack_pixels ? found.slice(found.indexOf(" in ") + 1) : "none in view");
   byId("crack-now").closest(".card").dataset.tone = header.crack_pixels ? "found" : "";
   renew();
   return header.number;
-}
-
-function mediaTime(milliseconds) {
-  const seconds = milliseconds / 1000;
-  return `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 }
 
 function onStatus(now) {
