@@ -1,6 +1,6 @@
 """Image files: which count as images, and how their bytes become pixels.
 
-A decoder fills the missing part of a torn file with gray and says nothing; here that is an
+A decoder fills the missing part of a damaged file with gray and says nothing; here that is an
 error, for training data and camera folders alike. Knows bytes and pixels, no paths.
 """
 
@@ -10,20 +10,49 @@ from typing import Any
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from edgecrack.bit_depth import to_8_bits
+from edgecrack.image_kinds import (
+    DEFAULT_MEGAPIXELS,
+    DamagedImageError,
+    ImageKind,
+    RefusedImageError,
+    UnreadableImageError,
+    check_samples,
+    kind_of,
+    opened,
+)
 from edgecrack.nodata import with_mask
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+# What datasets are made of.
+DATASET_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (*DATASET_SUFFIXES, ".gif", ".avif", ".heic", ".heif")
+# Pictures, too, that are told of where they lie in a folder, and not read.
+OTHER_SUFFIXES = (
+    ".pdf", ".jxl", ".jp2", ".psd", ".exr", ".svg", ".tga", ".dcm",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+)  # fmt: skip
+
+_ORIENTATION = 0x0112
+# How the pixels of each EXIF orientation become upright.
+_TURNS: dict[int, tuple[bool, bool, bool]] = {  # transpose, then mirror left-right, top-bottom
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+_UNHEARD = ("subsampling", "Unsupported", "colorspace")
 
 
-class DamagedImageError(ValueError):
-    """The bytes are no whole image; the text says how so, to be put behind the file's name."""
-
-
-def decode_image(data: bytes, *, upright: bool = True) -> NDArray[np.uint8]:
+def decode_image(
+    data: bytes, *, upright: bool = True, max_megapixels: float = DEFAULT_MEGAPIXELS
+) -> NDArray[np.uint8]:
     """Decode the bytes of an image file as a picture.
 
     16-bit files are cut to 8 bits by `to_8_bits`, that is, by the bits that they use.
@@ -31,18 +60,25 @@ def decode_image(data: bytes, *, upright: bool = True) -> NDArray[np.uint8]:
     Args:
         data: the file's bytes.
         upright: turn the picture where its EXIF data say so.
+        max_megapixels: a larger picture is refused.
 
     Returns:
         uint8 [H, W, 3] in BGR order; a `numpy.ma.MaskedArray` where pixels of the file are
         transparent, masked there.
 
     Raises:
-        DamagedImageError: the data is no image, or is cut short.
+        DamagedImageError: the data is no image, or is damaged or cut short.
+        RefusedImageError: it is an image of a kind that is not read, or too large.
     """
+    kind = kind_of(data, max_megapixels)
+    if kind.name == "JPEG":
+        return _decode_jpeg(data, upright)
+    if kind.name in ("HEIC", "AVIF"):
+        return _decode_by_pillow(data)
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     stored = _stored_pixels(data)
     is_deep = stored is not None and stored.dtype == np.uint16
-    picture = decode_pixels(data, flags | cv2.IMREAD_ANYDEPTH if is_deep else flags)
+    picture = _decode_by_opencv(data, kind, flags | cv2.IMREAD_ANYDEPTH if is_deep else flags)
     hidden = None if stored is None else _transparent(picture, stored)
     pixels = to_8_bits(picture) if is_deep else np.asarray(picture, dtype=np.uint8)
     return pixels if hidden is None else with_mask(pixels, hidden)
@@ -55,34 +91,127 @@ def decode_pixels(data: bytes, flags: int) -> NDArray[Any]:
         Shape and dtype as the flags and the file have them.
 
     Raises:
-        DamagedImageError: the data is no image, or is cut short.
+        DamagedImageError: the data is no image, or is damaged or cut short.
+        RefusedImageError: it is an image of a kind that is not read, or too large.
     """
-    if not data:
-        raise DamagedImageError("is empty")
-    if _is_cut_short(data):
-        raise DamagedImageError("is cut short")
+    kind = kind_of(data)
+    if kind.name == "JPEG":
+        _check_jpeg(data)
+    return _decode_by_opencv(data, kind, flags)
+
+
+def _decode_jpeg(data: bytes, upright: bool) -> NDArray[np.uint8]:
+    """Decode a JPEG by libjpeg-turbo, which says where data are missing or wrong."""
+    try:
+        pixels = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
+    except ValueError as error:
+        if not _is_unusual(error):
+            raise _damaged_jpeg(error) from error
+        flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        return np.asarray(_decode_by_opencv(data, ImageKind("JPEG", None), flags), np.uint8)
+    picture = np.asarray(pixels, np.uint8)
+    if not upright or b"Exif\0\0" not in data[: 1 << 16]:
+        return picture
+    return _turned(picture, exif_orientation(data))
+
+
+def _check_jpeg(data: bytes) -> None:
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        if not _is_unusual(error):
+            raise _damaged_jpeg(error) from error
+
+
+def _is_unusual(error: ValueError) -> bool:
+    """Whether a JPEG is of a form that this interface to libjpeg has no name for; OpenCV may."""
+    return any(word in str(error) for word in _UNHEARD)
+
+
+def _damaged_jpeg(error: ValueError) -> DamagedImageError:
+    text = str(error)
+    if text.startswith("Premature end of JPEG file"):
+        return DamagedImageError("is cut short")
+    return DamagedImageError(f"is damaged ({text[:1].lower()}{text[1:]})")
+
+
+def exif_orientation(data: bytes) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where it does not say."""
+    try:
+        with opened(data) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # what cannot be read says nothing
+        return 1
+
+
+def _turned(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation not in _TURNS:
+        return picture
+    swaps_axes, mirrors_x, mirrors_y = _TURNS[orientation]
+    turned = picture.transpose(1, 0, 2) if swaps_axes else picture
+    turned = turned[:, ::-1] if mirrors_x else turned
+    return np.ascontiguousarray(turned[::-1] if mirrors_y else turned)
+
+
+def _decode_by_pillow(data: bytes) -> NDArray[np.uint8]:
+    """HEIC and AVIF, whose own turn Pillow's readers have applied."""
+    try:
+        with opened(data) as image:
+            image.load()
+            pixels = np.asarray(image.convert("RGB"), np.uint8)
+    except Exception as error:
+        raise DamagedImageError(f"is damaged ({type(error).__name__})") from error
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _decode_by_opencv(data: bytes, kind: ImageKind, flags: int) -> NDArray[Any]:
+    if kind.name == "TIFF":
+        _check_tiff_data(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:
         raise DamagedImageError(f"cannot be decoded: {error.err}") from error
     if image is None:
-        raise DamagedImageError("is damaged or not an image")
+        is_torn = kind.name == "PNG" and b"IEND" not in data
+        raise DamagedImageError("is cut short" if is_torn else "is damaged or not an image")
     return np.asarray(image)
+
+
+def _check_tiff_data(data: bytes) -> None:
+    """Hear of damage in a TIFF's compressed data, over which OpenCV says nothing."""
+    try:
+        with opened(data) as image:
+            image.load()
+    except UnidentifiedImageError:
+        _check_unknown_tiff(data)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DamagedImageError("is damaged or cut short") from error
+
+
+def _check_unknown_tiff(data: bytes) -> None:
+    """Refuse a TIFF that Pillow does not know by what OpenCV finds in it."""
+    try:
+        stored = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return
+    if stored is None:
+        return
+    bands = 1 if stored.ndim == 2 else stored.shape[2]
+    sample_format = {"f": 3, "i": 2}.get(stored.dtype.kind, 1)
+    check_samples(sample_format, 8 * stored.dtype.itemsize, bands)
 
 
 def _stored_pixels(data: bytes) -> NDArray[Any] | None:
     """A picture as it is stored, where that may be more than 8 bits in three colours."""
     if not _may_hold_more(data):
         return None
-    try:
-        return decode_pixels(data, cv2.IMREAD_UNCHANGED)
-    except DamagedImageError:
-        return None  # decoding it as a picture says what is wrong, or succeeds
+    stored = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    return None if stored is None else np.asarray(stored)
 
 
 def _may_hold_more(data: bytes) -> bool:
     """Whether the head of a file allows for 16 bits or transparency; BMP's is mostly unused."""
-    if data.startswith(_PNG):
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
         depth, colour_type = data[24:25], data[25:26]
         return depth == b"\x10" or colour_type in (b"\x04", b"\x06") or b"tRNS" in data[:4096]
     return data.startswith((b"II*\0", b"MM\0*")) or data[8:12] == b"WEBP"
@@ -107,24 +236,15 @@ def _transparent(picture: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.bool
     return None
 
 
-def _is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end, which decoders fill with gray without a word."""
-    if data.startswith(_PNG):
-        return b"IEND" not in data
-    if data.startswith(b"\xff\xd8"):
-        # Before the picture lies a thumbnail with an end of its own, and after it, in some phones'
-        # photos, a film with any bytes at all: the first end after the first scan is the picture's.
-        scan = _first_scan(data)
-        return scan >= 0 and data.find(b"\xff\xd9", scan) < 0
-    return False
-
-
-def _first_scan(data: bytes) -> int:
-    """Where a JPEG's picture data begin, past the segments of its header; -1 for nowhere."""
-    place = 2
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        if data[place + 1 : place + 2] == b"\xff":
-            place += 1  # a fill byte
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return data.find(b"\xff\xda", place)
+__all__ = [
+    "DATASET_SUFFIXES",
+    "DEFAULT_MEGAPIXELS",
+    "IMAGE_SUFFIXES",
+    "OTHER_SUFFIXES",
+    "DamagedImageError",
+    "RefusedImageError",
+    "UnreadableImageError",
+    "decode_image",
+    "decode_pixels",
+    "exif_orientation",
+]

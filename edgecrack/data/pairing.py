@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecrack.data.splits import Splits
 from edgecrack.errors import DataError
-from edgecrack.images import IMAGE_SUFFIXES
+from edgecrack.images import DATASET_SUFFIXES
 
 _ANY_SET = r"(?:cracktree\d*[_-]?)?"
 _IMAGE_FOLDER = re.compile(rf"{_ANY_SET}(?:images?|imgs?|rgb)|cracktree\d*", re.IGNORECASE)
@@ -80,7 +80,7 @@ def image_files(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in DATASET_SUFFIXES and not path.name.startswith(".")
     ]
 
 
@@ -90,12 +90,12 @@ def only_images(folder: Path) -> list[Path]:
     Raises:
         DataError: it has a file that is of no kind that is read, nor surely something else.
     """
-    known = {*IMAGE_SUFFIXES, *_NO_IMAGES}
+    known = {*DATASET_SUFFIXES, *_NO_IMAGES}
     for path in sorted(folder.iterdir()):
         hidden = path.name.startswith(".")
         if path.suffix.lower() not in known and not hidden and path.is_file():
             raise DataError(
-                f"{path} is no image of a kind that is read ({', '.join(IMAGE_SUFFIXES)})",
+                f"{path} is no image of a kind that is read ({', '.join(DATASET_SUFFIXES)})",
                 "convert it to png, or move it out of the folder",
             )
     return image_files(folder)

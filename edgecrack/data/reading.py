@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DataError
-from edgecrack.images import DamagedImageError, decode_image, decode_pixels
+from edgecrack.images import UnreadableImageError, decode_image, decode_pixels
 
 _CFD_CRACK_LABEL = 2  # 1 is background, 3 and 4 are enclosed or ambiguous background
 _STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -167,16 +167,16 @@ def _decode(path: Path, *, upright: bool) -> NDArray[np.uint8]:
     data = _read_bytes(path)
     try:
         return decode_image(data, upright=upright)
-    except DamagedImageError as error:
+    except UnreadableImageError as error:
         raise _damaged(path, error) from error
 
 
 def _read_pixels(path: Path, data: bytes, flags: int) -> NDArray[Any]:
     try:
         return decode_pixels(data, flags)
-    except DamagedImageError as error:
+    except UnreadableImageError as error:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: DamagedImageError) -> DataError:
-    return DataError(f"the image {path} {error}", "replace or remove the file")
+def _damaged(path: Path, error: UnreadableImageError) -> DataError:
+    return DataError(f"the image {path} {error}", error.remedy or "replace or remove the file")

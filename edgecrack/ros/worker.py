@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.images import DamagedImageError
+from edgecrack.images import UnreadableImageError
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.measure import measure_cracks
@@ -138,7 +138,7 @@ class NewestImageWorker:
             return
         try:
             image = self._to_bgr(message)
-        except (DamagedImageError, UnsupportedEncodingError) as error:
+        except (UnreadableImageError, UnsupportedEncodingError) as error:
             self._warn_once(type(error).__name__, f"an image {error}; it is left out")
             return
         frame = Frame(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
-from edgecrack.images import IMAGE_SUFFIXES, DamagedImageError, decode_image
+from edgecrack.images import IMAGE_SUFFIXES, UnreadableImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv
@@ -145,9 +145,10 @@ def _bytes_of(path: Path) -> bytes:
 def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
     try:
         return decode_image(data)
-    except DamagedImageError as error:
+    except UnreadableImageError as error:
         raise SourceError(
-            f"the image {path} {error}", "replace the file or take it out of the folder"
+            f"the image {path} {error}",
+            error.remedy or "replace the file or take it out of the folder",
         ) from error
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
-from edgecrack.images import DamagedImageError
+from edgecrack.images import UnreadableImageError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv
@@ -136,7 +136,7 @@ class McapSource(ClosesItself):
                     f"the image on {self.topic} in {self.name} {error}",
                     f"record one of JPEG, PNG, {', '.join(ENCODINGS)}, or give another --topic",
                 ) from error
-            except (DamagedImageError, MalformedMessageError):
+            except (UnreadableImageError, MalformedMessageError):
                 self._damaged += 1
         damaged = f"; {self.corrupt_frames} are damaged" if self.corrupt_frames else ""
         raise SourceError(
@@ -148,7 +148,7 @@ class McapSource(ClosesItself):
         for message in self._messages:
             try:
                 return self._frame(message)
-            except (DamagedImageError, MalformedMessageError, UnsupportedEncodingError):
+            except (UnreadableImageError, MalformedMessageError, UnsupportedEncodingError):
                 self._damaged += 1
         return None
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
-from edgecrack.images import DamagedImageError, decode_image
+from edgecrack.images import UnreadableImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact
@@ -199,7 +199,7 @@ def _image_of(data: bytes) -> NDArray[np.uint8] | None:
         return None
     try:
         return decode_image(data)
-    except DamagedImageError:
+    except UnreadableImageError:
         return None
 
 

@@ -1,0 +1,241 @@
+"""What an image file is by its first bytes, before anything of it is decoded.
+
+Files are told by their content, for suffixes lie; what cannot be read is refused by its own name
+and with what to do, never as damaged. Knows bytes; decodes no pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+# As much as a frame of any camera and most mosaics has; the picture and its maps take some 8 bytes
+# a pixel.
+DEFAULT_MEGAPIXELS = 250.0
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+# First bytes, place, name, what to do.
+_FOREIGN: tuple[tuple[bytes, int, str, str], ...] = (
+    (b"%PDF", 0, "a PDF", "save its pages as images: pdftoppm -png -r 300 FILE page"),
+    (b"8BPS", 0, "a Photoshop file", "save it as PNG or JPEG"),
+    (b"\xff\x0a", 0, "a JPEG XL file", "convert it: djxl FILE new.png"),
+    (b"\0\0\0\x0cJXL ", 0, "a JPEG XL file", "convert it: djxl FILE new.png"),
+    (b"v/1\x01", 0, "an OpenEXR file", "save it with 8 or 16 bits, as PNG or TIFF"),
+    (b"DICM", 128, "a DICOM file", "export it as PNG or TIFF"),
+    (b"FUJIFILMCCD-RAW", 0, "a camera's raw file", "develop it to JPEG or TIFF"),
+    (b"CR\x02", 8, "a camera's raw file", "develop it to JPEG or TIFF"),
+)
+_SUBFILE, _BITS, _BANDS, _FORMAT, _DNG = 254, 258, 277, 339, 50706
+_INTEGERS = (1,)
+_LARGEST_BANDS = 4
+_pillow = threading.Lock()
+
+
+class UnreadableImageError(ValueError):
+    """An image cannot be used; the text says how so, to be put behind the file's name.
+
+    Attributes:
+        remedy: what to do about it; empty where there is nothing but to replace the file.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+class DamagedImageError(UnreadableImageError):
+    """The bytes are no whole image."""
+
+
+class RefusedImageError(UnreadableImageError):
+    """The image is whole, as far as that is known, and of a kind that is not read."""
+
+
+class ImageKind(NamedTuple):
+    """What a file's head says.
+
+    Attributes:
+        name: "JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIC" or another of Pillow's.
+        hw: height and width in pixels as stored; None where only decoding tells.
+    """
+
+    name: str
+    hw: tuple[int, int] | None
+
+
+def kind_of(data: bytes, max_megapixels: float = DEFAULT_MEGAPIXELS) -> ImageKind:
+    """What a file is.
+
+    Args:
+        data: the file's bytes.
+        max_megapixels: a larger picture is refused.
+
+    Raises:
+        DamagedImageError: it is empty or no image.
+        RefusedImageError: it is of a kind that is not read, or too large.
+    """
+    if not data:
+        raise DamagedImageError("is empty")
+    for magic, place, name, remedy in _FOREIGN:
+        if data[place : place + len(magic)] == magic:
+            raise RefusedImageError(f"is {name}, which is not read", remedy)
+    kind = _kind(data)
+    if kind.hw is not None:
+        _check_size(kind.hw, max_megapixels)
+    return kind
+
+
+def _kind(data: bytes) -> ImageKind:
+    if data.startswith(_JPEG):
+        return ImageKind("JPEG", _jpeg_hw(data))
+    if data.startswith(_PNG):
+        if len(data) < 24:
+            raise DamagedImageError("is cut short")
+        width, height = struct.unpack(">II", data[16:24])
+        if b"acTL" in data[:4096]:
+            raise RefusedImageError("is an animation", "save the pictures one by one")
+        return ImageKind("PNG", (height, width))
+    if data[4:8] == b"ftyp" and data[8:12] in (*_HEIC_BRANDS, *_AVIF_BRANDS):
+        return _kind_of_heif(data)
+    return _kind_by_pillow(data)
+
+
+def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
+    """Height and width in a JPEG's first frame header; None where there is none."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:
+            place += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return height, width
+        if marker == 0xDA:
+            return None
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
+
+
+def _kind_of_heif(data: bytes) -> ImageKind:
+    name = "AVIF" if data[8:12] in _AVIF_BRANDS or b"avif" in data[:64] else "HEIC"
+    if name == "HEIC" and not can_read_heic():
+        raise RefusedImageError(
+            "is a HEIC photo, for which pillow-heif is not installed",
+            "run: pip install pillow-heif, or convert it: heif-convert FILE new.jpg",
+        )
+    kind = _kind_by_pillow(data)
+    return ImageKind(name, kind.hw)
+
+
+def can_read_heic() -> bool:
+    """Whether HEIC photos can be read: pillow-heif is installed, and is told to Pillow."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _kind_by_pillow(data: bytes) -> ImageKind:
+    is_tiff = data.startswith(_TIFFS)
+    try:
+        with opened(data) as image:
+            name, hw = str(image.format), (image.height, image.width)
+            if is_tiff:
+                _check_tiff(image)
+            elif name in ("GIF", "WEBP") and getattr(image, "n_frames", 1) > 1:
+                raise RefusedImageError(
+                    f"is an animation of {getattr(image, 'n_frames', 1)} pictures",
+                    "save the pictures one by one",
+                )
+            return ImageKind(name, hw)
+    except UnidentifiedImageError as error:
+        if is_tiff:  # of a form that Pillow does not know; decoding tells
+            return ImageKind("TIFF", None)
+        raise DamagedImageError("is damaged or not an image") from error
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # Pillow's readers raise what they happen to stumble on
+        raise DamagedImageError(f"is damaged ({type(error).__name__})") from error
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture opened by Pillow, its pixels not yet decoded; without Pillow's own size limit."""
+    with _pillow, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                yield image
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Refuse what a TIFF may hold that is no single picture of 8 or 16 bits."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if _DNG in tags:
+        raise RefusedImageError("is a camera's raw file (DNG)", "develop it to JPEG or TIFF")
+    check_samples(_first(tags.get(_FORMAT, 1)), _first(tags.get(_BITS, 1)), tags.get(_BANDS, 1))
+    pages = 0
+    for index in range(getattr(image, "n_frames", 1)):
+        image.seek(index)
+        # Overviews of a smaller size and masks are pages, too.
+        pages += not int(getattr(image, "tag_v2", {}).get(_SUBFILE, 0)) & 5
+    image.seek(0)
+    if pages > 1:
+        raise RefusedImageError(
+            f"holds {pages} pages", "split it: tiffsplit FILE, or convert FILE page-%03d.tif"
+        )
+
+
+def check_samples(sample_format: int, bits: int, bands: int) -> None:
+    """Refuse samples that are no gray level or colour of 8 or 16 bits.
+
+    Args:
+        sample_format: TIFF's: 1 unsigned, 2 signed, 3 floating point.
+        bits: of one sample.
+        bands: samples of a pixel.
+
+    Raises:
+        RefusedImageError: they are none.
+    """
+    if bands > _LARGEST_BANDS:
+        raise RefusedImageError(
+            f"has {bands} bands",
+            "take the three of visible light: gdal_translate -b 1 -b 2 -b 3 FILE new.tif",
+        )
+    if sample_format not in _INTEGERS or bits > 16:
+        kind = {2: "signed numbers", 3: "floating-point numbers"}.get(sample_format, "numbers")
+        raise RefusedImageError(
+            f"holds {kind} of {bits} bits, no gray levels",
+            "scale it to 16 bits: gdal_translate -ot UInt16 -scale FILE new.tif",
+        )
+
+
+def _first(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _check_size(hw: tuple[int, int], max_megapixels: float) -> None:
+    megapixels = hw[0] * hw[1] / 1e6
+    if megapixels > max_megapixels:
+        raise RefusedImageError(
+            f"is {hw[1]}x{hw[0]} px, {megapixels:.0f} megapixels where at most "
+            f"{max_megapixels:g} are allowed",
+            "cut it into parts, or allow more with --max-megapixels, which takes some 8 bytes of "
+            "memory a pixel",
+        )
