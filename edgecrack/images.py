@@ -6,6 +6,7 @@ error, for training data and camera folders alike. Knows bytes and pixels, no pa
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
@@ -47,7 +48,10 @@ _TURNS: dict[int, tuple[bool, bool, bool]] = {  # transpose, then mirror left-ri
     7: (True, True, True),
     8: (True, False, True),
 }
-_UNHEARD = ("subsampling", "Unsupported", "colorspace")
+_UNUSUAL = ("determine subsampling level", "color conversion", "colorspace")
+# Many cameras leave a few bytes before the end of a picture; damage leaves more as a rule.
+_FILLING = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+_MOST_FILLING_BYTES = 16
 
 
 def decode_image(
@@ -96,17 +100,14 @@ def decode_pixels(data: bytes, flags: int) -> NDArray[Any]:
     """
     kind = kind_of(data)
     if kind.name == "JPEG":
-        _check_jpeg(data)
+        _jpeg_pixels(data, "GRAY")  # hears what OpenCV hides
     return _decode_by_opencv(data, kind, flags)
 
 
 def _decode_jpeg(data: bytes, upright: bool) -> NDArray[np.uint8]:
     """Decode a JPEG by libjpeg-turbo, which says where data are missing or wrong."""
-    try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
-    except ValueError as error:
-        if not _is_unusual(error):
-            raise _damaged_jpeg(error) from error
+    pixels = _jpeg_pixels(data, "BGR")
+    if pixels is None:
         flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         return np.asarray(_decode_by_opencv(data, ImageKind("JPEG", None), flags), np.uint8)
     picture = np.asarray(pixels, np.uint8)
@@ -115,17 +116,22 @@ def _decode_jpeg(data: bytes, upright: bool) -> NDArray[np.uint8]:
     return _turned(picture, exif_orientation(data))
 
 
-def _check_jpeg(data: bytes) -> None:
+def _jpeg_pixels(data: bytes, colours: str) -> NDArray[np.uint8] | None:
+    """A sound JPEG's pixels; None where it is of a form that only OpenCV may know.
+
+    Raises:
+        DamagedImageError: data are missing or wrong.
+    """
     try:
-        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours, strict=True), np.uint8)
     except ValueError as error:
-        if not _is_unusual(error):
+        text = str(error)
+        if any(word in text for word in _UNUSUAL):
+            return None
+        filling = _FILLING.fullmatch(text.strip())
+        if filling is None or int(filling[1]) > _MOST_FILLING_BYTES:
             raise _damaged_jpeg(error) from error
-
-
-def _is_unusual(error: ValueError) -> bool:
-    """Whether a JPEG is of a form that this interface to libjpeg has no name for; OpenCV may."""
-    return any(word in str(error) for word in _UNHEARD)
+    return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours, strict=False), np.uint8)
 
 
 def _damaged_jpeg(error: ValueError) -> DamagedImageError:

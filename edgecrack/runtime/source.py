@@ -194,9 +194,9 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
         str(path), options if path.is_dir() or is_image else replace(options, track=None)
     )
     if path.is_dir():
-        return ImagesSource.of_folder(path)
+        return ImagesSource.of_folder(path, options)
     if is_image:
-        return ImagesSource.of_image(path)
+        return ImagesSource.of_image(path, options)
     from edgecrack.runtime.sources.video import open_video_file
 
     return open_video_file(path, options)

@@ -1,7 +1,7 @@
-"""Still images as a source: a folder in natural order, or one file.
+"""Still images as a source: a folder in natural order, or files.
 
-Reads one image at a time; an image that cannot be read whole is an error that names it,
-never a frame that is half gray.
+Reads one image at a time. One that cannot be read whole is never a frame that is half gray: it is
+named, counted and passed over, and the others come.
 """
 
 from __future__ import annotations
@@ -11,16 +11,35 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from edgecrack.errors import SourceError
-from edgecrack.images import IMAGE_SUFFIXES, UnreadableImageError, decode_image
+from edgecrack.images import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    UnreadableImageError,
+    decode_image,
+)
+from edgecrack.photo_facts import PhotoFacts, photo_facts
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv
 from edgecrack.runtime.sources.jpeg import END, read_head
+from edgecrack.runtime.sources.options import SourceOptions
+
+
+class Unreadable(NamedTuple):
+    """An image that was passed over.
+
+    Attributes:
+        path: of the file.
+        problem: why, to be put behind its name.
+        remedy: what to do about it.
+    """
+
+    path: Path
+    problem: str
+    remedy: str
 
 
 class ImagesSource(ClosesItself):
@@ -29,82 +48,172 @@ class ImagesSource(ClosesItself):
     Args:
         paths: the files, in the order of delivery.
         name: the source's name in results.
+        options: the largest picture, and whether a photo's place is kept.
+        refused: files that were found and will not be tried.
+
+    Attributes:
+        unreadable: images so far that were passed over, those refused at the beginning first.
     """
 
     live = False
     frame_rate_hz: float | None = None
 
-    def __init__(self, paths: Sequence[Path], name: str) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        name: str,
+        options: SourceOptions | None = None,
+        refused: Sequence[Unreadable] = (),
+    ) -> None:
         quiet_opencv()
         self.name = name
+        self._options = options or SourceOptions()
         self.frame_count: int | None = len(paths)
         self._frames = list(zip(paths, unique_names(paths), strict=True))
-        self._next = 0
-        self.corrupt_frames = 0
+        self._next = self._delivered = 0
+        self.unreadable: list[Unreadable] = list(refused)
 
     @classmethod
-    def of_folder(cls, folder: Path) -> ImagesSource:
+    def of_folder(cls, folder: Path, options: SourceOptions | None = None) -> ImagesSource:
         """All images directly inside `folder`; hidden files and other types are left out.
 
         Raises:
-            SourceError: there are none.
+            SourceError: there are none, or the folder cannot be read.
         """
-        return cls(images_in(folder), str(folder))
+        paths, refused = look_through(folder)
+        return cls(paths, str(folder), options, refused)
 
     @classmethod
-    def of_image(cls, path: Path) -> ImagesSource:
+    def of_image(cls, path: Path, options: SourceOptions | None = None) -> ImagesSource:
         """One image file."""
-        return cls([path], str(path))
+        return cls([path], str(path), options)
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Images so far that were passed over."""
+        return len(self.unreadable)
+
+    @property
+    def counts_exactly(self) -> bool:
+        """What cannot be read is told one by one; a folder is not cut short by it."""
+        return True
 
     def read(self) -> Frame | None:
-        """The next image, or None after the last.
+        """The next image that can be read, or None after the last.
 
         Raises:
-            SourceError: the next image is damaged or has vanished; reading again goes on
-                with the one after it.
+            SourceError: there is no image that can be read at all; the first one's reason.
         """
-        if self._next >= len(self._frames):
-            return None
-        path, name = self._frames[self._next]
-        index = self._next
-        self._next += 1
-        data = _bytes_of(path)
-        read_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
-        return Frame(
-            image=_decode(data, path),
-            index=index,
-            capture_time_ns=None,
-            source=self.name,
-            name=name,
-            monotonic_ns=monotonic_ns,
-            read_time_ns=read_time_ns,
-            jpeg=data if _is_plain_jpeg(data) else None,
-        )
+        while self._next < len(self._frames):
+            path, name = self._frames[self._next]
+            self._next += 1
+            try:
+                frame = self._frame(path, name)
+            except UnreadableImageError as error:
+                remedy = error.remedy or "replace the file or take it out of the folder"
+                self.unreadable.append(Unreadable(path, str(error), remedy))
+                continue
+            self._delivered += 1
+            return frame
+        if not self._delivered and self.unreadable:
+            first, more = self.unreadable[0], len(self.unreadable) - 1
+            others = f"; nor can the {more} others be read" if more else ""
+            raise SourceError(f"the image {first.path} {first.problem}{others}", first.remedy)
+        return None
 
     def close(self) -> None:
         """Deliver nothing more; no file is held open between reads."""
         self._next = len(self._frames)
+        self._delivered += 1
+
+    def _frame(self, path: Path, name: str) -> Frame:
+        data = _bytes_of(path)
+        read_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+        image = decode_image(data, max_megapixels=self._options.max_megapixels)
+        photo = photo_facts(data)
+        if photo is not None and not self._options.keeps_location:
+            photo = photo.without_location()
+        taken_ns = None if photo is None else photo.taken_ns
+        return Frame(
+            image=image,
+            index=self._delivered,
+            capture_time_ns=taken_ns,
+            source=self.name,
+            name=name,
+            monotonic_ns=monotonic_ns,
+            jpeg=data if _is_plain_jpeg(data) else None,
+            read_time_ns=read_time_ns,
+            time_source="unknown" if taken_ns is None else "recording",
+            time_uncertainty_ms=_uncertainty_ms(photo),
+            photo=photo,
+            path=path,
+        )
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The images directly inside a folder, in natural order; hidden files are left out.
+def look_through(
+    folder: Path, *, follows_links: bool = False
+) -> tuple[list[Path], list[Unreadable]]:
+    """The images directly inside a folder, in natural order, and pictures that are not read.
+
+    Hidden files are left out. What is no file of its own is refused: a pipe would be waited for, a
+    device never ends, and a link may lead anywhere.
+
+    Args:
+        folder: to look through.
+        follows_links: also out of the folder.
 
     Raises:
-        SourceError: there are none, or the folder cannot be read.
+        SourceError: there are no images, or the folder cannot be read.
     """
     try:
-        found = [path for path in folder.iterdir() if _is_image(path)]
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        home = folder.resolve()
     except OSError as error:
         raise SourceError(
             f"cannot read the folder {folder}: {error.strerror}", "change its permissions"
         ) from error
-    paths = sorted(found, key=lambda path: natural_key(path.name))
-    if not paths:
+    entries.sort(key=lambda path: natural_key(path.name))
+    images, refused = [], []
+    for path in entries:
+        suffix = path.suffix.lower()
+        if suffix not in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) or path.is_dir():
+            continue
+        problem = _why_not(path, suffix, None if follows_links else home)
+        if problem is None:
+            images.append(path)
+        else:
+            refused.append(Unreadable(path, *problem))
+    if not images:
+        also = f"; {len(refused)} other pictures are not read" if refused else ""
         raise SourceError(
-            f"the folder {folder} holds no images",
+            f"the folder {folder} holds no images{also}",
             f"put images ({', '.join(IMAGE_SUFFIXES)}) directly into it",
         )
-    return paths
+    return images, refused
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images directly inside a folder, in natural order, links out of it included.
+
+    Raises:
+        SourceError: there are none, or the folder cannot be read.
+    """
+    return look_through(folder, follows_links=True)[0]
+
+
+def _why_not(path: Path, suffix: str, home: Path | None) -> tuple[str, str] | None:
+    """Why a picture is not tried, and what to do; None where it is."""
+    if suffix in OTHER_SUFFIXES:
+        return f"is of a kind that is not read ({suffix})", "convert it to JPEG, PNG or TIFF"
+    try:
+        leads_out = home is not None and not path.resolve().is_relative_to(home)
+        if leads_out and path.is_symlink():
+            return "is a link that leads out of the folder", "give the folder that it leads to"
+        if not path.is_file():
+            return "is no file, but a pipe, a device or a link to nothing", "take it out"
+    except (OSError, RuntimeError):  # a link to itself
+        return "is a link that leads nowhere", "take it out"
+    return None
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -137,27 +246,18 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SourceError(
-            f"cannot read the image {path}: {error.strerror}", "check the file and its permissions"
+        raise UnreadableImageError(
+            f"cannot be read: {error.strerror}", "check the file and its permissions"
         ) from error
 
 
-def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
-    try:
-        return decode_image(data)
-    except UnreadableImageError as error:
-        raise SourceError(
-            f"the image {path} {error}",
-            error.remedy or "replace the file or take it out of the folder",
-        ) from error
+def _uncertainty_ms(photo: PhotoFacts | None) -> float | None:
+    if photo is None or photo.taken_at is None or photo.taken_ns is None:
+        return None
+    return 1.0 if "." in photo.taken_at else 1000.0
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
     """Whether any reader sees in the file the picture that was decoded here, and no more."""
     head = read_head(data)
     return head is not None and head.is_plain and data.endswith(END)
-
-
-def _is_image(path: Path) -> bool:
-    is_hidden = path.name.startswith(".")
-    return not is_hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgecrack.errors import ConfigError
+from edgecrack.image_kinds import DEFAULT_MEGAPIXELS
 
 DEFAULT_TIMEOUT_MS = 5_000
 
@@ -15,6 +16,7 @@ FLIPS: tuple[Flip, ...] = get_args(Flip)
 _LIMITS_PX = (16, 16_384)
 _HIGHEST_RATE_HZ = 1_000.0
 _LAST_TRACK = 999
+_MOST_MEGAPIXELS = 10_000
 _LONGEST_DELAY_MS = 60_000
 
 
@@ -35,6 +37,8 @@ class SourceOptions:
         track: which of several video tracks of a file, from 0; None takes the default one.
         capture_delay_ms: how long before its arrival here a live source's picture was taken;
             for sources whose pictures carry no time of their own.
+        max_megapixels: a larger image file is refused.
+        keeps_location: whether results say where a photo was taken.
     """
 
     width: int | None = None
@@ -47,6 +51,8 @@ class SourceOptions:
     topic: str | None = None
     track: int | None = None
     capture_delay_ms: float = 0.0
+    max_megapixels: float = DEFAULT_MEGAPIXELS
+    keeps_location: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no source can have."""
@@ -74,6 +80,11 @@ class SourceOptions:
             raise ConfigError(f"flip is {self.flip!r}", f"give one of {', '.join(FLIPS)}")
         if not 1 <= self.timeout_ms <= 600_000:
             raise ConfigError(f"the timeout is {self.timeout_ms} ms", "give 1 to 600000 ms")
+        if not 0 < self.max_megapixels <= _MOST_MEGAPIXELS:
+            raise ConfigError(
+                f"the largest picture is {self.max_megapixels:g} megapixels",
+                f"give a number above 0, at most {_MOST_MEGAPIXELS}",
+            )
         if self.track is not None and not 0 <= self.track <= _LAST_TRACK:
             raise ConfigError(f"the track is {self.track}", "count video tracks from 0")
         if not 0 <= self.capture_delay_ms <= _LONGEST_DELAY_MS:

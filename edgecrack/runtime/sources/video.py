@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from edgecrack.errors import SourceError
+from edgecrack.photo_facts import ns_since_1970
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.decoder import Decoder, Picture
@@ -184,7 +185,7 @@ def _began_ns(metadata: Mapping[str, str]) -> int | None:
         moment = moment.replace(tzinfo=timezone.utc)
     if not _EARLIEST < moment < datetime.now(timezone.utc).replace(year=9000):
         return None
-    return round(moment.timestamp() * 1e9)
+    return ns_since_1970(moment)
 
 
 def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSource:

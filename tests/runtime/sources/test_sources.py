@@ -176,19 +176,53 @@ def test_one_image_is_one_frame_gray_or_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
-def test_an_image_cut_short_is_named_and_the_rest_can_still_be_read(
-    suffix: str, tmp_path: Path
-) -> None:
+def test_an_image_cut_short_is_named_and_the_others_come(suffix: str, tmp_path: Path) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"{index}{suffix}"), noise(1)[0])
     _cut(tmp_path / f"1{suffix}")
     with open_source(tmp_path) as source:
-        assert source.read() is not None
-        with pytest.raises(SourceError, match=f"1{suffix}"):
-            source.read()
-        last = source.read()
-    assert last is not None
-    assert last.name == "2"
+        frames = read_all(source)
+        assert source.corrupt_frames == 1
+        (spoiled,) = getattr(source, "unreadable", ())
+    assert [taken.name for taken in frames] == ["0", "2"]
+    assert [taken.index for taken in frames] == [0, 1]
+    assert spoiled.path == tmp_path / f"1{suffix}"
+    assert spoiled.problem.startswith("is ")
+    assert spoiled.remedy
+
+
+def test_a_folder_of_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
+    for index in range(3):
+        (tmp_path / f"{index}.jpg").write_bytes(b"\xff\xd8 no picture")
+    with open_source(tmp_path) as source, pytest.raises(SourceError) as caught:
+        source.read()
+    assert f"{tmp_path / '0.jpg'} is damaged" in caught.value.problem
+    assert "2 others" in caught.value.problem
+
+
+def test_pictures_that_are_not_read_are_named_and_counted(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    for place in (folder / "good.png", elsewhere / "far.png"):
+        cv2.imwrite(str(place), picture())
+    (folder / "scan.pdf").write_bytes(b"%PDF-1.7")
+    (folder / "raw.dng").write_bytes(b"II*\0")
+    (folder / "far.png").symlink_to(elsewhere / "far.png")
+    (folder / "near.png").symlink_to("good.png")
+    (folder / "nothing.png").symlink_to("gone.png")
+    (folder / "itself.png").symlink_to("itself.png")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    with open_source(folder) as source:
+        names = [taken.name for taken in read_all(source)]
+        refused = {one.path.name: one.problem for one in getattr(source, "unreadable", ())}
+    assert names == ["good", "near"]
+    assert set(refused) == {
+        "far.png", "itself.png", "nothing.png", "pipe.jpg", "raw.dng", "scan.pdf",
+    }  # fmt: skip
+    assert "out of the folder" in refused["far.png"]
+    assert "pipe" in refused["pipe.jpg"]
 
 
 @pytest.mark.parametrize("tail", [b"\xff\xda and more", b"\xff\xd9\xff\xda", b"\0" * 9])
