@@ -108,7 +108,14 @@ class ImagesSource(ClosesItself):
             path, name = self._frames[self._next]
             self._next += 1
             try:
-                frame = self._frame(path, name)
+                frame = read_photo(
+                    bytes_of(path),
+                    index=self._delivered,
+                    name=name,
+                    source=self.name,
+                    options=self._options,
+                    path=path,
+                )
             except UnreadableImageError as error:
                 remedy = error.remedy or "replace the file or take it out of the folder"
                 self.unreadable.append(Unreadable(path, str(error), remedy))
@@ -126,28 +133,43 @@ class ImagesSource(ClosesItself):
         self._next = len(self._frames)
         self._delivered += 1
 
-    def _frame(self, path: Path, name: str) -> Frame:
-        data = _bytes_of(path)
-        read_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
-        image = decode_image(data, max_megapixels=self._options.max_megapixels)
-        photo = photo_facts(data)
-        if photo is not None and not self._options.keeps_location:
-            photo = photo.without_location()
-        taken_ns = None if photo is None else photo.taken_ns
-        return Frame(
-            image=image,
-            index=self._delivered,
-            capture_time_ns=taken_ns,
-            source=self.name,
-            name=name,
-            monotonic_ns=monotonic_ns,
-            jpeg=data if _is_plain_jpeg(data) else None,
-            read_time_ns=read_time_ns,
-            time_source="unknown" if taken_ns is None else "recording",
-            time_uncertainty_ms=_uncertainty_ms(photo),
-            photo=photo,
-            path=path,
-        )
+
+def read_photo(
+    data: bytes, *, index: int, name: str, source: str, options: SourceOptions, path: Path | None
+) -> Frame:
+    """An image file's bytes as a frame, with what the file says of how it was taken.
+
+    Args:
+        data: the file's bytes.
+        index: of the frame.
+        name: of the frame.
+        source: of the frame, without credentials.
+        options: the largest picture, and whether a photo's place is kept.
+        path: of the file; None where it has none.
+
+    Raises:
+        UnreadableImageError: it is damaged, or of a kind that is not read.
+    """
+    read_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+    image = decode_image(data, max_megapixels=options.max_megapixels)
+    photo = photo_facts(data)
+    if photo is not None and not options.keeps_location:
+        photo = photo.without_location()
+    taken_ns = None if photo is None else photo.taken_ns
+    return Frame(
+        image=image,
+        index=index,
+        capture_time_ns=taken_ns,
+        source=source,
+        name=name,
+        monotonic_ns=monotonic_ns,
+        jpeg=data if _is_plain_jpeg(data) else None,
+        read_time_ns=read_time_ns,
+        time_source="unknown" if taken_ns is None else "recording",
+        time_uncertainty_ms=_uncertainty_ms(photo),
+        photo=photo,
+        path=path,
+    )
 
 
 def look_through(
@@ -178,7 +200,7 @@ def look_through(
         suffix = path.suffix.lower()
         if suffix not in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) or path.is_dir():
             continue
-        problem = _why_not(path, suffix, None if follows_links else home)
+        problem = why_not(path, suffix, None if follows_links else home)
         if problem is None:
             images.append(path)
         else:
@@ -201,8 +223,14 @@ def images_in(folder: Path) -> list[Path]:
     return look_through(folder, follows_links=True)[0]
 
 
-def _why_not(path: Path, suffix: str, home: Path | None) -> tuple[str, str] | None:
-    """Why a picture is not tried, and what to do; None where it is."""
+def why_not(path: Path, suffix: str, home: Path | None) -> tuple[str, str] | None:
+    """Why a picture is not tried, and what to do; None where it is.
+
+    Args:
+        path: of the picture.
+        suffix: its own, in lower case.
+        home: the folder that no link may lead out of; None lets links lead anywhere.
+    """
     if suffix in OTHER_SUFFIXES:
         return f"is of a kind that is not read ({suffix})", "convert it to JPEG, PNG or TIFF"
     try:
@@ -242,7 +270,12 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        UnreadableImageError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
