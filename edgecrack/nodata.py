@@ -41,6 +41,7 @@ _LONG_PX = 32
 _KEPT_PX = 16
 _SMALLEST_FRAME_PX = 32
 _BLUR_PX = 3
+_BLUR_REACH_PX = 4 * _BLUR_PX
 # Where less of a frame is left, the constant part is the picture: a flat wall with a crack.
 _LEAST_VISIBLE = 1 / 64
 
@@ -69,18 +70,21 @@ def masked_pixels(image: NDArray[Any]) -> NDArray[np.bool_] | None:
     return hidden if hidden.any() else None
 
 
-def find_nodata(gray: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+def find_nodata(
+    gray: NDArray[np.uint8], ignored: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_] | None:
     """Find the parts of a frame that show nothing.
 
     Args:
         gray: uint8 [H, W].
+        ignored: bool [H, W], where the frame's border says nothing; None for nowhere.
 
     Returns:
         bool [H, W], True where the frame shows nothing; None where it shows something
         everywhere, or nowhere.
     """
     found = np.zeros(gray.shape, dtype=np.uint8)
-    for level in _margin_levels(gray):
+    for level in _margin_levels(gray, ignored):
         margin = _margin(gray, level)
         away = np.asarray(cv2.absdiff(gray, np.full_like(gray, level)), dtype=np.uint8)
         whole = _up_to_its_edge(margin, away)
@@ -110,17 +114,29 @@ def fill_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[n
     Returns:
         uint8 [H, W], a new array.
     """
-    hidden = nodata.astype(np.uint8)
-    y, x = np.nonzero(hidden)
-    if len(y) in (0, hidden.size):
-        return gray.copy()
-    edge_y, edge_x = _nearest_visible(hidden, y, x)
-    from_y = np.clip(2 * edge_y - y, 0, gray.shape[0] - 1)
-    from_x = np.clip(2 * edge_x - x, 0, gray.shape[1] - 1)
-    is_hidden = nodata[from_y, from_x]
     filled = gray.copy()
-    filled[y, x] = gray[np.where(is_hidden, edge_y, from_y), np.where(is_hidden, edge_x, from_x)]
+    filled[nodata] = gray.take(mirrored_places(nodata))
     return filled
+
+
+def mirrored_places(nodata: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For each pixel that shows nothing the one that is mirrored into it.
+
+    Args:
+        nodata: bool [H, W]; where it is True everywhere, each pixel stays as it is.
+
+    Returns:
+        intp [N], places in a frame laid out row by row, in the order of `np.flatnonzero(nodata)`.
+    """
+    y, x = np.nonzero(nodata)
+    if len(y) in (0, nodata.size):
+        return np.asarray(y * nodata.shape[1] + x)
+    edge_y, edge_x = _nearest_visible(nodata.astype(np.uint8), y, x)
+    from_y = np.clip(2 * edge_y - y, 0, nodata.shape[0] - 1)
+    from_x = np.clip(2 * edge_x - x, 0, nodata.shape[1] - 1)
+    is_hidden = nodata[from_y, from_x]
+    row, column = np.where(is_hidden, edge_y, from_y), np.where(is_hidden, edge_x, from_x)
+    return np.asarray(row * nodata.shape[1] + column)
 
 
 def blur_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -135,10 +151,18 @@ def blur_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[n
     Returns:
         uint8 [H, W], a new array.
     """
-    if nodata.all():
-        return gray.copy()
-    blurred = np.asarray(cv2.GaussianBlur(gray, (0, 0), _BLUR_PX), dtype=np.uint8)
-    return np.where(nodata, blurred, gray)
+    result = gray.copy()
+    left, top, width, height = cv2.boundingRect(nodata.astype(np.uint8))
+    if width == 0 or nodata.all():
+        return result
+    # Nothing farther from it than the blur reaches needs a look.
+    near = np.s_[
+        max(0, top - _BLUR_REACH_PX) : top + height + _BLUR_REACH_PX,
+        max(0, left - _BLUR_REACH_PX) : left + width + _BLUR_REACH_PX,
+    ]
+    blurred = np.asarray(cv2.GaussianBlur(gray[near], (0, 0), _BLUR_PX), dtype=np.uint8)
+    np.copyto(result[near], blurred, where=nodata[near])
+    return result
 
 
 def _nearest_visible(
@@ -159,17 +183,23 @@ def _nearest_visible(
     return row + top, column + left
 
 
-def _margin_levels(gray: NDArray[Any]) -> list[int]:
+def _margin_levels(gray: NDArray[Any], ignored: NDArray[np.bool_] | None = None) -> list[int]:
     """The levels that may be nodata, by a look at the border alone."""
     height, width = gray.shape
     if min(height, width) < _SMALLEST_FRAME_PX:
         return []
     lengths: Counter[int] = Counter()
     anchored = set()
-    for line in (gray[0], gray[-1], gray[:, 0], gray[:, -1]):
-        bounds = np.concatenate([[0], np.flatnonzero(line[1:] != line[:-1]) + 1, [len(line)]])
+    for side in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        line = gray[side]
+        changes = line[1:] != line[:-1]
+        if ignored is not None:
+            changes |= ignored[side][1:] != ignored[side][:-1]
+        bounds = np.concatenate([[0], np.flatnonzero(changes) + 1, [len(line)]])
         sizes = np.diff(bounds)
         for run in np.flatnonzero(sizes >= _RUN_PX):
+            if ignored is not None and ignored[side][bounds[run]]:
+                continue
             level = int(line[bounds[run]])
             lengths[level] += int(sizes[run])
             at_corner = run == 0 or run == len(sizes) - 1

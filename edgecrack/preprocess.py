@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgecrack.bit_depth import to_8_bits
 from edgecrack.burnt_in import find_text
 from edgecrack.errors import ConfigError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.nodata import blur_nodata, fill_nodata, find_nodata, masked_pixels, with_mask
 
 Stretch = Literal["percentile", "minmax"]
@@ -117,32 +118,42 @@ def preprocess(
 
 
 def prepare(
-    frame: NDArray[np.uint8] | NDArray[np.uint16], config: PreprocessConfig | None = None
+    frame: NDArray[np.uint8] | NDArray[np.uint16],
+    config: PreprocessConfig | None = None,
+    ignored: IgnoredPixels | None = None,
 ) -> NDArray[np.uint8]:
     """As `preprocess`, and say where the frame shows nothing.
 
     With the percentile stretch, transparent pixels, constant margins and burnt-in text count in no
-    statistic: the rest of the frame is mirrored into them and blurred.
+    statistic: the rest of the frame is mirrored into them and blurred. So it is with what is to be
+    ignored, whatever the stretch: the result does not depend on what a frame shows there.
+
+    Args:
+        frame: as in `preprocess`.
+        config: as in `preprocess`.
+        ignored: what of the frame is to be ignored; None for nothing.
 
     Returns:
-        uint8 [H, W], a new array; a `numpy.ma.MaskedArray`, masked where the frame shows nothing,
-        if there is such a part.
+        uint8 [H, W], a new array; a `numpy.ma.MaskedArray`, masked where the frame shows nothing
+        or is ignored, if there is such a part.
 
     Raises:
-        ConfigError: as `preprocess`.
+        ConfigError: as `preprocess`, or `ignored` is of another size.
     """
     config = config or PreprocessConfig()
     gray = _gray_of(frame)
+    hidden = None
+    if ignored is not None:
+        gray, hidden = ignored.filled(gray), ignored.mask
     if config.stretch == "minmax":
         lowest, highest, _, _ = cv2.minMaxLoc(gray)
-        return _equalized(cv2.LUT(gray, _stretch_table(lowest, highest)), config)
-    nodata = _nodata_of(frame, gray)
-    if nodata is None:
-        table = _stretch_table(*_percentile_range(gray, None, config))
-        return _equalized(cv2.LUT(gray, table), config)
-    table = _stretch_table(*_percentile_range(gray, nodata, config))
-    result = _equalized(cv2.LUT(fill_nodata(gray, nodata), table), config)
-    return with_mask(blur_nodata(result, nodata), nodata)
+    else:
+        if (nodata := _nodata_of(frame, gray, hidden)) is not None:
+            hidden = nodata if hidden is None else nodata | hidden
+            gray = fill_nodata(gray, hidden)
+        lowest, highest = _percentile_range(gray, hidden, config)
+    result = _equalized(cv2.LUT(gray, _stretch_table(lowest, highest)), config)
+    return result if hidden is None else with_mask(blur_nodata(result, hidden), hidden)
 
 
 def without_nodata(
@@ -177,10 +188,12 @@ def _gray_of(frame: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]
 
 
 def _nodata_of(
-    frame: NDArray[np.uint8] | NDArray[np.uint16], gray: NDArray[np.uint8]
+    frame: NDArray[np.uint8] | NDArray[np.uint16],
+    gray: NDArray[np.uint8],
+    ignored: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_] | None:
     """Margins, burnt-in text and transparent pixels of a frame, bool [H, W]; None for none."""
-    parts = [find_nodata(gray), find_text(gray), masked_pixels(frame)]
+    parts = [find_nodata(gray, ignored), find_text(gray), masked_pixels(frame)]
     found = [part for part in parts if part is not None]
     return np.logical_or.reduce(found) if found else None
 

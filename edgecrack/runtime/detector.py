@@ -6,12 +6,15 @@ place where preprocessing, tiling and a runner meet.
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import OVERLAP_PX
@@ -58,6 +61,7 @@ class CrackDetector(ClosesItself):
         )
         self._threshold = runner.spec.threshold if threshold is None else threshold
         self._model_name = model_name
+        self._ignored: IgnoredPixels | None = None
 
     @property
     def threshold(self) -> float:
@@ -79,29 +83,46 @@ class CrackDetector(ClosesItself):
         """Sizes of the frame at which the network runs, as factors."""
         return self._scales.scales
 
+    def ignoring(self, ignored: IgnoredPixels | None) -> CrackDetector:
+        """This detector for frames of one size, of which a part is ignored.
+
+            with open_detector() as detector:
+                mask = read_ignore_mask(Path("arm.png"))
+                detector.ignoring(mask.at(image.shape[:2])).detect(image)    # 0 on the arm
+
+        What a frame shows there changes nothing elsewhere, and tiles that lie wholly in it are not
+        run. Both detectors use one model, which either closes.
+        """
+        other = copy.copy(self)
+        other._ignored = ignored
+        return other
+
     def plan(self, frame_hw: tuple[int, int]) -> ScaledPlan:
         """The tiles of frames of a size, at all scales."""
-        return plan_scales(frame_hw, self._scales, self._tiling)
+        return self._plan(frame_hw, self._tiling)[0]
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3].
 
-        Masked where the frame shows nothing, as `edgecrack.preprocess.prepare` does it.
+        Masked where the frame shows nothing or is ignored, as `edgecrack.preprocess.prepare` does
+        it.
         """
-        return prepare(image, self._runner.spec.preprocess)
+        if self._ignored is None:
+            return prepare(image, self._runner.spec.preprocess)
+        return prepare(image, self._runner.spec.preprocess, self._ignored)
 
     def infer(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain crack.
 
-        It is 0 where the frame shows nothing.
+        It is 0 where the frame shows nothing or is ignored.
         """
-        plan = self.plan((prepared.shape[0], prepared.shape[1]))
-        return self._infer(plan, prepared)
+        return self._infer(prepared, self._tiling)
 
     def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
         """How many tiles an effort inspects in a frame of a size, on average."""
-        levels = self._plan(frame_hw, effort).levels
-        return sum(max(1.0, len(level) / effort.share) for level in levels)
+        plan, only = self._plan(frame_hw, self._tiling_of(effort))
+        counts = map(len, plan.levels if only is None else only)
+        return sum(max(1.0, count / effort.share) for count in counts)
 
     def infer_some(
         self, prepared: NDArray[np.uint8], effort: Effort, turn: int
@@ -115,25 +136,38 @@ class CrackDetector(ClosesItself):
 
         Returns:
             Crack probability uint8 [H, W], 0 where nothing was inspected; and the share of
-            pixels that was, at the largest scale, 0 to 1.
+            pixels that was, at the largest scale, 0 to 1. What is ignored was not inspected.
         """
-        plan = self._plan((prepared.shape[0], prepared.shape[1]), effort)
+        tiling, ignored = self._tiling_of(effort), self._ignored
         if effort.share == 1:
-            return self._infer(plan, prepared), 1.0
-        only = plan.share(effort.share, turn)
-        tiles = plan.cut(np.asarray(prepared), only)
-        probability, inspected_ratio = plan.stitch_some(self._runner.infer(tiles), only)
+            return self._infer(prepared, tiling), 1.0 if ignored is None else 1.0 - ignored.ratio
+        frame_hw = (prepared.shape[0], prepared.shape[1])
+        plan, only = self._plan(frame_hw, tiling)
+        only = plan.share(effort.share, turn, only)
+        outputs = self._runner.infer(plan.cut(np.asarray(prepared), only))
+        wanted = None if ignored is None else ~ignored.mask
+        probability, inspected_ratio = plan.stitch_some(outputs, only, wanted)
         return without_nodata(probability, prepared), inspected_ratio
 
-    def _infer(self, plan: ScaledPlan, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        probability = plan.stitch(self._runner.infer(plan.cut(np.asarray(prepared))))
+    def _infer(self, prepared: NDArray[np.uint8], tiling: TilingConfig) -> NDArray[np.uint8]:
+        frame_hw = (prepared.shape[0], prepared.shape[1])
+        plan, only = self._plan(frame_hw, tiling)
+        probability = plan.stitch(self._runner.infer(plan.cut(np.asarray(prepared), only)), only)
         return without_nodata(probability, prepared)
 
-    def _plan(self, frame_hw: tuple[int, int], effort: Effort) -> ScaledPlan:
+    def _plan(
+        self, frame_hw: tuple[int, int], tiling: TilingConfig
+    ) -> tuple[ScaledPlan, list[list[int]] | None]:
+        """The tiles of a frame, and which of each scale are to be run; None for all."""
+        if self._ignored is None:
+            return plan_scales(frame_hw, self._scales, tiling), None
+        self._ignored.check(frame_hw)
+        return _plan_around(self._ignored, self._scales, tiling)
+
+    def _tiling_of(self, effort: Effort) -> TilingConfig:
         if effort.overlap_px is None:
-            return self.plan(frame_hw)
-        tiling = TilingConfig(self._tiling.tile_hw, effort.overlap_px)
-        return plan_scales(frame_hw, self._scales, tiling)
+            return self._tiling
+        return TilingConfig(self._tiling.tile_hw, effort.overlap_px)
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crack probability uint8 [H, W] of a BGR frame uint8 [H, W, 3], 255 = certain crack."""
@@ -142,6 +176,20 @@ class CrackDetector(ClosesItself):
     def close(self) -> None:
         """Close the model."""
         self._runner.close()
+
+
+@lru_cache(maxsize=16)
+def _plan_around(
+    ignored: IgnoredPixels, scales: ScalesConfig, tiling: TilingConfig
+) -> tuple[ScaledPlan, list[list[int]]]:
+    """Tiles for a frame of which a part is ignored, and which of each scale are to be run.
+
+    Made once and kept.
+    """
+    visible = ~ignored.mask
+    whole = plan_scales((visible.shape[0], visible.shape[1]), scales, tiling)
+    plan = whole.for_part(visible, tiling)
+    return plan, plan.tiles_with(visible)
 
 
 def open_detector(

@@ -114,9 +114,73 @@ class ScaledPlan:
         """Number of tiles of all sizes together."""
         return sum(len(level) for level in self.levels)
 
-    def share(self, share: int, turn: int) -> list[list[int]]:
+    def share(
+        self, share: int, turn: int, among: Sequence[Sequence[int]] | None = None
+    ) -> list[list[int]]:
         """Of each size every `share`-th tile, a different set each turn; see `TilePlan.share`."""
-        return [level.share(share, turn) for level in self.levels]
+        chosen = [None] * len(self.levels) if among is None else among
+        return [
+            level.share(share, turn, tiles)
+            for level, tiles in zip(self.levels, chosen, strict=True)
+        ]
+
+    def tiles_with(self, wanted: NDArray[np.bool_]) -> list[list[int]]:
+        """For each size the tiles on which the map depends where it is wanted.
+
+        Args:
+            wanted: bool [H, W] of the plan's size, True somewhere.
+
+        Raises:
+            ConfigError: it has another size.
+        """
+        return [
+            level.tiles_with(self._wanted_at(level, wanted, index))
+            for index, level in enumerate(self.levels)
+        ]
+
+    def for_part(self, wanted: NDArray[np.bool_], tiling: TilingConfig) -> ScaledPlan:
+        """A plan with the same sizes, whose tiles cover what is wanted with as few as can be.
+
+        Elsewhere its map is of no use. `tiles_with` says which of its tiles are needed.
+
+        Args:
+            wanted: bool [H, W] of the plan's size, True somewhere.
+            tiling: as this plan was made with.
+
+        Raises:
+            ConfigError: it has another size.
+        """
+        levels = []
+        for index, level in enumerate(self.levels):
+            needed = self._wanted_at(level, wanted, index)
+            left, top, width, height = cv2.boundingRect(needed.view(np.uint8))
+            part_xyxy = (left, top, left + width, top + height)
+            closer = plan_tiles(level.frame_hw, tiling, part_xyxy)
+            fewer = len(closer.tiles_with(needed)) < len(level.tiles_with(needed))
+            levels.append(closer if fewer else level)
+        return ScaledPlan(self.frame_hw, tuple(levels), self.merge)
+
+    def _wanted_at(
+        self, level: TilePlan, wanted: NDArray[np.bool_], index: int
+    ) -> NDArray[np.bool_]:
+        """The pixels of a size that the merged map looks at, bool [h, w]."""
+        if wanted.shape != self.frame_hw:
+            raise ConfigError(
+                f"a frame has shape {wanted.shape}", f"this plan is for {self.frame_hw}"
+            )
+        if level.frame_hw == self.frame_hw:
+            found, reach = wanted.astype(np.float32), 0
+        else:
+            # As floats, for one pixel of 4,096 still counts.
+            method = cv2.INTER_AREA if level.frame_hw[0] < wanted.shape[0] else cv2.INTER_LINEAR
+            resized = cv2.resize(
+                wanted.astype(np.float32), level.frame_hw[::-1], interpolation=method
+            )
+            found, reach = np.asarray(resized, dtype=np.float32), 1
+        if index > 0 and self.merge == "wide-max":
+            reach += _WIDE_PX
+        box = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
+        return np.asarray(cv2.dilate((found > 0).astype(np.uint8), box), dtype=np.bool_)
 
     def cut(
         self, prepared: NDArray[np.uint8], only: Sequence[Sequence[int]] | None = None
@@ -143,11 +207,15 @@ class ScaledPlan:
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def stitch(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def stitch(
+        self, tiles: NDArray[np.uint8], only: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.uint8]:
         """Blend and merge the network's outputs into one map.
 
         Args:
-            tiles: uint8 [len(plan), 1, tile height, tile width] in the order of `cut`.
+            tiles: uint8 [N, 1, tile height, tile width] in the order of `cut`.
+            only: for each size the indices of its tiles, as given to `cut` and by `tiles_with`;
+                the map is of use where it was wanted there. None for all tiles.
 
         Returns:
             uint8 [H, W].
@@ -155,6 +223,8 @@ class ScaledPlan:
         Raises:
             ConfigError: the tiles' shape is not the plan's.
         """
+        if only is not None:
+            tiles = self._with_blanks(tiles, only)
         if len(tiles) != len(self):
             raise ConfigError(
                 f"there are outputs of {len(tiles)} tiles", f"give those of {len(self)}"
@@ -165,14 +235,34 @@ class ScaledPlan:
             first += len(level)
         return merged(maps, self.frame_hw, self.merge)
 
-    def stitch_some(
+    def _with_blanks(
         self, tiles: NDArray[np.uint8], only: Sequence[Sequence[int]]
+    ) -> NDArray[np.uint8]:
+        """The outputs of all tiles, 0 for those that are not given."""
+        places, first = [], 0
+        for level, chosen in zip(self.levels, only, strict=True):
+            places += [first + index for index in chosen]
+            first += len(level)
+        if len(tiles) != len(places):
+            raise ConfigError(
+                f"there are outputs of {len(tiles)} tiles", f"give those of {len(places)}"
+            )
+        result = np.zeros((len(self), *tiles.shape[1:]), dtype=np.uint8)
+        result[places] = tiles
+        return result
+
+    def stitch_some(
+        self,
+        tiles: NDArray[np.uint8],
+        only: Sequence[Sequence[int]],
+        wanted: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.uint8], float]:
         """As `stitch` with the outputs of some tiles; where there is none, a size says 0.
 
         Args:
             tiles: uint8 [N, 1, tile height, tile width] in the order of `only`.
             only: for each size the indices of its tiles, as given to `cut`.
+            wanted: bool [H, W], the pixels that count as inspected where they are; None for all.
 
         Returns:
             uint8 [H, W], and the share of its pixels that was inspected at the largest size.
@@ -183,7 +273,10 @@ class ScaledPlan:
             maps.append(found)
             seen.append(covered)
             first += len(chosen)
-        return merged(maps, self.frame_hw, self.merge, seen), float(seen[0].mean())
+        inspected = seen[0]
+        if wanted is not None:
+            inspected = _at_size(seen[0].view(np.uint8), self.frame_hw).view(np.bool_) & wanted
+        return merged(maps, self.frame_hw, self.merge, seen), float(inspected.mean())
 
 
 def resized(prepared: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:

@@ -123,19 +123,35 @@ class TilePlan:
         """Number of tiles."""
         return len(self.offsets_y) * len(self.offsets_x)
 
-    def share(self, share: int, turn: int) -> list[int]:
+    def share(self, share: int, turn: int, among: Sequence[int] | None = None) -> list[int]:
         """Every `share`-th tile, a different set each turn; all of them in `share` turns.
 
         Args:
             share: 1 gives all tiles, 2 every second one like the squares of a chessboard.
             turn: 0-based number of the frame.
+            among: indices of the tiles to choose from, at least one; None takes all.
 
         Returns:
             Indices of tiles, row by row, at least one.
         """
         columns = len(self.offsets_x)
-        chosen = [i for i in range(len(self)) if (i // columns + i % columns + turn) % share == 0]
-        return chosen or [turn % len(self)]
+        among = range(len(self)) if among is None else among
+        chosen = [i for i in among if (i // columns + i % columns + turn) % share == 0]
+        return chosen or [among[turn % len(among)]]
+
+    def tiles_with(self, wanted: NDArray[np.bool_]) -> list[int]:
+        """Indices of the tiles in which any wanted pixel lies.
+
+        Args:
+            wanted: bool [H, W] of the plan's size.
+
+        Raises:
+            ConfigError: it has another size.
+        """
+        self._check(wanted.shape)
+        height, width = self.tile_hw
+        corners = enumerate(self.corners_yx)
+        return [i for i, (y, x) in corners if wanted[y : y + height, x : x + width].any()]
 
     def cut(self, frame: NDArray[np.uint8], only: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Cut a frame into tiles.
@@ -181,7 +197,7 @@ class TilePlan:
             raise ConfigError(
                 f"tiles have shape {tiles.shape}", f"give ({len(self)}, 1, {height}, {width})"
             )
-        if len(self) == 1:
+        if len(self) == 1 and height >= self.frame_hw[0] and width >= self.frame_hw[1]:
             return np.ascontiguousarray(tiles[0, 0, : self.frame_hw[0], : self.frame_hw[1]])
         canvas_hw = (max(height, self.frame_hw[0]), max(width, self.frame_hw[1]))
         grid = tiles.reshape(len(self.offsets_y), len(self.offsets_x), height, width)
@@ -234,17 +250,33 @@ class TilePlan:
 
 
 @lru_cache(maxsize=16)
-def plan_tiles(frame_hw: tuple[int, int], config: TilingConfig) -> TilePlan:
+def plan_tiles(
+    frame_hw: tuple[int, int],
+    config: TilingConfig,
+    part_xyxy: tuple[int, int, int, int] | None = None,
+) -> TilePlan:
     """The tiles of a frame size; made once and kept.
 
+    Args:
+        frame_hw: the frame's height and width.
+        config: how it is cut.
+        part_xyxy: the part of the frame to cover (left, top, right, bottom), right and bottom
+            exclusive; elsewhere a stitched map is of no use. None covers the whole frame.
+
     Raises:
-        ConfigError: the frame has no pixels.
+        ConfigError: the frame or the part has no pixels.
     """
-    if min(frame_hw) < 1:
-        raise ConfigError(f"a frame is {frame_hw[1]}x{frame_hw[0]} px", "give at least one pixel")
+    left, top, right, bottom = part_xyxy or (0, 0, frame_hw[1], frame_hw[0])
+    if min(bottom - top, right - left) < 1:
+        raise ConfigError(f"a frame is {right - left}x{bottom - top} px", "give at least one pixel")
     offsets = [
-        axis_offsets(length, tile, config.overlap_px)
-        for length, tile in zip(frame_hw, config.tile_hw, strict=True)
+        tuple(
+            min(first + offset, max(0, length - tile))
+            for offset in axis_offsets(last - first, tile, config.overlap_px)
+        )
+        for first, last, length, tile in zip(
+            (top, left), (bottom, right), frame_hw, config.tile_hw, strict=True
+        )
     ]
     weights = [
         _axis_weights(tile, axis, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, write_sidecar
+from edgecrack.preprocess import PreprocessConfig
 
 Image = NDArray[np.uint8]
 
@@ -32,8 +34,15 @@ def spec_of(
 class IdentityRunner:
     """Gives every tile back as it is, and remembers what it was asked."""
 
-    def __init__(self, tile_hw: tuple[int, int] = (64, 64), threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        tile_hw: tuple[int, int] = (64, 64),
+        threshold: float = 0.5,
+        preprocess: PreprocessConfig | None = None,
+    ) -> None:
         self._spec = spec_of(tile_hw, threshold=threshold)
+        if preprocess is not None:
+            self._spec = replace(self._spec, preprocess=preprocess)
         self.calls: list[Image] = []
         self.closed = 0
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.nodata import with_mask
-from edgecrack.preprocess import preprocess
+from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime import detector as detector_module
 from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.live.overload import Effort
@@ -115,6 +117,96 @@ def test_what_shows_nothing_is_no_crack(frame_hw: tuple[int, int]) -> None:
     np.testing.assert_array_equal(detector.infer_some(prepared, Effort(), 0)[0], whole)
     for turn in (0, 1):
         assert (detector.infer_some(prepared, Effort(0, 2), turn)[0][nothing] == 0).all()
+
+
+def lower_third(height: int, width: int) -> NDArray[np.bool_]:
+    return np.asarray(np.arange(height)[:, None].repeat(width, 1) >= round(2 * height / 3))
+
+
+def arm(height: int, width: int) -> NDArray[np.bool_]:
+    y, x = np.mgrid[:height, :width]
+    return np.asarray(y > height - 0.9 * x)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5, 0.25), (2.0,)])
+@pytest.mark.parametrize("shape", [lower_third, arm, SHAPES["letterbox"]])
+def test_what_is_ignored_is_no_crack_costs_no_tiles_and_changes_nothing_else(
+    shape: Callable[[int, int], NDArray[np.bool_]], scales: tuple[float, ...]
+) -> None:
+    runner = IdentityRunner((64, 64))
+    detector = CrackDetector(runner, "identity", scales=scales)
+    image = np.dstack([wall(360, 480)] * 3)
+    hidden = shape(360, 480)
+    ignoring = detector.ignoring(IgnoredPixels(hidden))
+    prepared = ignoring.prepare(image)
+    found = ignoring.infer(prepared)
+    assert (found[hidden] == 0).all()
+    # As if all tiles were run, and as the network sees it without any tiles.
+    plan = ignoring.plan((360, 480))
+    whole = plan.stitch(plan.cut(np.asarray(prepared)))
+    np.testing.assert_array_equal(found[~hidden], whole[~hidden])
+    if scales == (1.0,):
+        np.testing.assert_array_equal(found[~hidden], np.asarray(prepared)[~hidden])
+    (run,) = (len(call) for call in runner.calls)
+    assert run < len(detector.plan((360, 480)))
+    noisy = image.copy()
+    noisy[hidden] = np.random.default_rng(0).integers(0, 256, (hidden.sum(), 3))
+    np.testing.assert_array_equal(ignoring.detect(noisy), found)
+
+
+def test_tiles_wholly_in_what_is_ignored_are_not_run() -> None:
+    runner = IdentityRunner((64, 64))
+    detector = CrackDetector(runner, "identity", overlap_px=0)
+    hidden = np.zeros((192, 256), np.bool_)
+    hidden[128:] = hidden[:, 192:] = True
+    hidden[0, 255] = False  # one pixel is enough for its tile to be run
+    ignoring = detector.ignoring(IgnoredPixels(hidden))
+    ignoring.detect(photo(192, 256))
+    assert [len(call) for call in runner.calls] == [2 * 3 + 1]
+    assert ignoring.tiles_of((192, 256), Effort()) == 7
+    assert ignoring.tiles_of((192, 256), Effort(0, 2)) == 3.5
+    assert detector.tiles_of((192, 256), Effort()) == 12
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5), (0.5,)])
+def test_an_overloaded_stream_takes_turns_among_the_tiles_that_count(
+    scales: tuple[float, ...],
+) -> None:
+    runner = IdentityRunner((64, 64))
+    ignored = IgnoredPixels(lower_third(360, 480))
+    detector = CrackDetector(runner, "identity", scales=scales).ignoring(ignored)
+    prepared = detector.prepare(photo(360, 480))
+    whole, ratio = detector.infer_some(prepared, Effort(), 0)
+    np.testing.assert_array_equal(whole, detector.infer(prepared))
+    assert ratio == pytest.approx(2 / 3)
+    turns = [detector.infer_some(prepared, Effort(None, 2), turn) for turn in (0, 1)]
+    assert all(0.2 < ratio < 0.6 for _, ratio in turns)
+    assert sum(ratio for _, ratio in turns) >= 2 / 3
+    assert all((found[ignored.mask] == 0).all() for found, _ in turns)
+    counts = [len(call) for call in runner.calls]
+    assert sum(counts[-2:]) == counts[0]  # each tile that counts once, and no other
+
+
+def test_a_model_of_sidecar_version_1_ignores_as_well() -> None:
+    runner = IdentityRunner((64, 64), preprocess=PreprocessConfig(stretch="minmax"))
+    detector = CrackDetector(runner, "identity")
+    image, hidden = photo(200, 300), arm(200, 300)
+    bright = image.copy()
+    bright[hidden] = 255
+    found = detector.ignoring(IgnoredPixels(hidden)).detect(image)
+    assert (found[hidden] == 0).all()
+    assert found[~hidden].any()
+    again = detector.ignoring(IgnoredPixels(hidden)).detect(bright)
+    np.testing.assert_array_equal(found, again)
+
+
+def test_a_frame_of_another_size_than_what_is_ignored_is_refused() -> None:
+    detector = CrackDetector(IdentityRunner((64, 64)), "identity")
+    ignoring = detector.ignoring(IgnoredPixels(arm(100, 140)))
+    for refused in (ignoring.prepare, ignoring.infer):
+        with pytest.raises(ConfigError, match="give both in one size"):
+            refused(np.zeros((100, 141), np.uint8))
+    assert ignoring.ignoring(None).detect(photo(100, 141)).shape == (100, 141)
 
 
 def test_a_frame_of_one_tile_is_what_the_runner_says_of_it() -> None:

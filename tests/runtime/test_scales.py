@@ -189,3 +189,93 @@ def test_frames_and_outputs_of_another_size_are_refused() -> None:
         plan.cut(noise((400, 401)))
     with pytest.raises(ConfigError, match="outputs of 4 tiles"):
         plan.stitch(np.zeros((4, 1, 256, 256), np.uint8))
+
+
+@given(
+    hw=st.tuples(st.integers(1, 420), st.integers(1, 420)),
+    scales=st.lists(st.sampled_from([2.0, 1.0, 0.5, 0.25, 0.125]), min_size=1, unique=True),
+    merge=st.sampled_from(["max", "wide-max"]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=60, deadline=None)
+def test_where_it_is_wanted_the_map_depends_on_no_other_tiles(
+    hw: tuple[int, int], scales: list[float], merge: Merge, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    plan = plan_scales(hw, ScalesConfig(tuple(scales), merge), TilingConfig((64, 64), 8))
+    wanted = np.zeros(hw, np.bool_)
+    for _ in range(rng.integers(1, 4)):
+        y, x = rng.integers(0, hw[0]), rng.integers(0, hw[1])
+        wanted[y : y + rng.integers(1, 120), x : x + rng.integers(1, 120)] = True
+    before = plan.tiles_with(wanted)
+    plan = plan.for_part(wanted, TilingConfig((64, 64), 8))
+    only = plan.tiles_with(wanted)
+    assert all(0 < len(new) <= len(old) for new, old in zip(only, before, strict=True))
+    tiles = rng.integers(0, 256, (len(plan), 1, 64, 64), dtype=np.uint8)
+    firsts = np.cumsum([0, *map(len, plan.levels)])
+    chosen = [first + index for first, level in zip(firsts, only, strict=False) for index in level]
+    found = plan.stitch(tiles[chosen], only)
+    np.testing.assert_array_equal(found[wanted], plan.stitch(tiles)[wanted])
+    np.testing.assert_array_equal(plan.cut(noise(hw), only), plan.cut(noise(hw))[chosen])
+
+
+@pytest.mark.parametrize(
+    ("frame_hw", "share", "tiles"),
+    [
+        ((720, 1280), 1.0, 24 + 6),
+        ((720, 1280), 2 / 3, 12 + 3),  # two rows in place of four, and one of two
+        ((1080, 1920), 2 / 3, 36 + 8 + 2),
+        ((480, 640), 2 / 3, 6 + 2),  # two rows all the same
+        ((480, 640), 0.5, 3 + 2),
+    ],
+)
+def test_tiles_are_laid_over_what_is_wanted(
+    frame_hw: tuple[int, int], share: float, tiles: int
+) -> None:
+    wanted = np.zeros(frame_hw, np.bool_)
+    wanted[: round(share * frame_hw[0])] = True
+    plan = plan_scales(frame_hw, THREE, TILING)
+    closer = plan.for_part(wanted, TILING)
+    assert sizes(closer) == sizes(plan)
+    assert sum(map(len, closer.tiles_with(wanted))) == tiles
+
+
+def test_no_tile_is_run_without_need() -> None:
+    plan = plan_scales((600, 900), ScalesConfig((1.0, 0.5)), TILING)
+    wanted = np.zeros((600, 900), np.bool_)
+    wanted[:172] = True  # just the first row of tiles and the margin of none
+    assert plan.levels[0].offsets_y == (0, 172, 344)
+    full, reduced = plan.tiles_with(wanted)
+    assert full == list(range(len(plan.levels[0].offsets_x)))
+    wanted[172] = True
+    assert len(plan.tiles_with(wanted)[0]) == 2 * len(full)
+    assert len(reduced) <= len(plan.levels[1])
+
+
+def test_tiles_in_turn_cover_what_is_wanted_and_no_more() -> None:
+    plan = plan_scales((600, 900), ScalesConfig((1.0, 0.5)), TILING)
+    wanted = np.zeros((600, 900), np.bool_)
+    wanted[:100, 300:] = True
+    among = plan.tiles_with(wanted)
+    seen: list[set[int]] = [set() for _ in among]
+    inspected = []
+    for turn in range(3):
+        only = plan.share(3, turn, among)
+        assert all(only)
+        tiles = np.full((sum(map(len, only)), 1, 256, 256), 255, np.uint8)
+        inspected.append(plan.stitch_some(tiles, only, wanted)[1])
+        for tiles_seen, chosen in zip(seen, only, strict=True):
+            tiles_seen |= set(chosen)
+    assert seen == [set(tiles_of_level) for tiles_of_level in among]
+    assert all(0 < ratio <= wanted.mean() for ratio in inspected)
+    assert sum(inspected) >= wanted.mean()
+    whole = np.full((sum(map(len, among)), 1, 256, 256), 255, np.uint8)
+    assert plan.stitch_some(whole, among, wanted)[1] == pytest.approx(wanted.mean())
+
+
+def test_outputs_of_some_tiles_must_be_those() -> None:
+    plan = plan_scales((400, 400), ScalesConfig((1.0, 0.5)), TILING)
+    with pytest.raises(ConfigError, match="outputs of 3 tiles; give those of 2"):
+        plan.stitch(np.zeros((3, 1, 256, 256), np.uint8), [[0], [0]])
+    with pytest.raises(ConfigError, match="this plan is for"):
+        plan.tiles_with(np.ones((400, 401), np.bool_))

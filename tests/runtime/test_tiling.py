@@ -293,3 +293,44 @@ def test_stitch_refuses_tiles_of_another_shape(shape: tuple[int, ...]) -> None:
     assert len(plan) == 4
     with pytest.raises(ConfigError, match=r"\(4, 1, 64, 64\)"):
         plan.stitch(np.zeros(shape, np.uint8))
+
+
+@given(plan=plans(), seed=st.integers(0, 2**31))
+def test_tiles_with_a_pixel_are_those_that_cover_it(plan: TilePlan, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, x = int(rng.integers(plan.frame_hw[0])), int(rng.integers(plan.frame_hw[1]))
+    wanted = np.zeros(plan.frame_hw, np.bool_)
+    wanted[y, x] = True
+    height, width = plan.tile_hw
+    expected = [
+        index
+        for index, (top, left) in enumerate(plan.corners_yx)
+        if top <= y < top + height and left <= x < left + width
+    ]
+    assert plan.tiles_with(wanted) == expected
+    assert expected
+
+
+@given(data=st.data(), config=configs(), seed=st.integers(0, 2**31))
+def test_a_part_of_a_frame_is_covered_by_as_few_tiles_as_a_frame_of_its_size(
+    data: st.DataObject, config: TilingConfig, seed: int
+) -> None:
+    height, width = data.draw(st.integers(1, 500)), data.draw(st.integers(1, 500))
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    bottom = data.draw(st.integers(top + 1, height))
+    right = data.draw(st.integers(left + 1, width))
+    plan = plan_tiles((height, width), config, (left, top, right, bottom))
+    assert len(plan) == len(plan_tiles((bottom - top, right - left), config))
+    for offsets, tile, length in zip(
+        (plan.offsets_y, plan.offsets_x), config.tile_hw, (height, width), strict=True
+    ):
+        assert offsets[0] >= 0
+        assert offsets[-1] + tile <= max(length, tile)
+    frame = noise((height, width), seed)
+    part = np.s_[top:bottom, left:right]
+    np.testing.assert_array_equal(plan.stitch(plan.cut(frame))[part], frame[part])
+
+
+def test_a_part_without_pixels_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a frame is 0x5 px"):
+        plan_tiles((9, 9), TilingConfig((8, 8), 0), (3, 0, 3, 5))
