@@ -127,10 +127,22 @@ def stream(
         Path,
         results(
             "FOLDER",
-            "Where the results go; {time} in it becomes the time of the start. Results of an "
-            "earlier run there are removed.",
+            "Where the results go; beside it, as FOLDER-2, where an earlier run's are. {date} and "
+            "{time} in it become those of the start.",
         ),
     ] = Path("runs/stream"),
+    overwrite: Annotated[
+        bool, results("", "Remove the earlier run's results in --out.", "--overwrite")
+    ] = False,
+    go_on: Annotated[
+        bool,
+        results(
+            "",
+            "Go on with the earlier run in --out, in a folder part-2 there, unless it is complete "
+            "or had other settings; for services that are started again.",
+            "--continue",
+        ),
+    ] = False,
     save: Annotated[
         str, results("KINDS", "Some of overlay, mask, prob, jsonl; or none.")
     ] = "overlay,mask,jsonl",
@@ -154,6 +166,7 @@ def stream(
     """
     from edgecrack.runtime.live.logs import LogFormat
     from edgecrack.runtime.live.policy import ReconnectPolicy
+    from edgecrack.runtime.output_place import existing_of
     from edgecrack.runtime.sources.options import Flip, SourceOptions
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig
@@ -161,6 +174,7 @@ def stream(
     config = StreamConfig(
         source=source_address(source, camera),
         out=with_time(out),
+        existing=existing_of(overwrite=overwrite, go_on=go_on),
         model=model,
         save=choices(save),
         max_frames=max_frames,
@@ -216,11 +230,13 @@ def source_address(source: str | None, camera: int | None) -> str:
 
 
 def with_time(path: Path) -> Path:
-    """The path with `{time}` in it replaced by the present time, UTC, such as 20261122T210500Z.
+    """The path with `{time}` and `{date}` in it replaced by those of now, in UTC.
 
-    A service that is started again so keeps the results of the run before.
+    `{date}` is such as 20261122, `{time}` such as 20261122T210500Z.
     """
-    return Path(str(path).replace("{time}", f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"))
+    now = datetime.now(timezone.utc)
+    text = str(path).replace("{time}", f"{now:%Y%m%dT%H%M%SZ}")
+    return Path(text.replace("{date}", f"{now:%Y%m%d}"))
 
 
 def _timeout_ms(stall_after_s: float) -> int:

@@ -1,4 +1,7 @@
-"""A file of JSON lines that a killed process leaves with whole lines only."""
+"""A file of JSON lines that a killed process leaves with whole lines only.
+
+Each kind of line says in `schema_version` which of its schemas in `edgecrack/schemas/` it follows.
+"""
 
 from __future__ import annotations
 

@@ -1,107 +1,203 @@
 """A folder of results that remembers which files it made.
 
-A second run into the same folder must not mix its masks with those of the first, and must
-never delete or overwrite a file that somebody else put there. So every file is written
-into a list before it is made; the next run removes exactly the files on that list, and
-refuses a folder in which a result's name is taken by a file that is not on it. The list is
-written line by line and thus survives a killed process.
+Nothing that somebody else put there is ever deleted or overwritten, and nothing of an earlier run
+unless that was asked for. So every file is written into a list before it is made; what is removed
+are exactly the files on that list, and a folder in which a result's name is taken by a file that is
+not on it is refused. The list is written line by line and thus survives a killed process; it also
+keeps what runs note of themselves. `output_place.py` chooses the folder.
 """
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from edgecrack.errors import OutputError
 from edgecrack.files import output_error
 
 LEDGER_NAME = ".edgecrack-files"
 SUMMARY_NAME = "summary.json"
+SNAPSHOTS_NAME = "snapshots"
 TEMPORARY_PREFIX = ".edgecrack-"  # as `edgecrack.files.replacing` names them
+
+Lock = Literal["held", "busy", "impossible"]
 
 
 class OutputFolder:
-    """The folder that a run writes into; earlier results of ours are removed.
+    """A folder that a run writes into, and the list of its files.
+
+        folder = OutputFolder(Path("runs/bridge"))
+        folder.claim("masks/000001.png").write_bytes(mask)
 
     Args:
-        path: made if it does not exist.
-        patterns: glob patterns of what this run may write, relative to `path`.
-        clear: remove the earlier results now; otherwise `clear` does, so that a run that cannot
-            begin for another reason leaves them.
+        path: made if it does not exist, with the folders above it.
+
+    Attributes:
+        root: the folder that holds the list.
+        path: what names are relative to: `root`, or a folder inside of it (`within`).
 
     Raises:
-        OutputError: the folder cannot be made or written, or holds a file that matches
-            `patterns` and is not from an earlier run.
+        OutputError: the folder cannot be made.
     """
 
-    def __init__(self, path: Path, patterns: Sequence[str] = (), *, clear: bool = True) -> None:
-        self.path = path
-        self._ledger = path / LEDGER_NAME
-        self._lock = -1
-        self._ours: set[Path] = set()
+    def __init__(self, path: Path) -> None:
+        self.root = self.path = path
+        self._ledger = _Ledger(path / LEDGER_NAME)
+        self._made = [each for each in (path, *path.parents) if not os.path.lexists(each)]
         try:
             path.mkdir(parents=True, exist_ok=True)
-            found = {file for pattern in patterns for file in path.glob(pattern)}
-            # A killed run may leave the temporary file that it was writing.
-            torn = {file for file in found if file.name.startswith(TEMPORARY_PREFIX)}
-            ours = self._listed() | torn
-            foreign = sorted(str(file.relative_to(path)) for file in found - ours)
-            if foreign:
-                raise OutputError(
-                    f"{path} holds {_some(foreign)}, which no earlier run made",
-                    "give an empty folder, or move these files away",
-                )
-            self._ours = ours
-            self._ledger.touch()
         except OSError as error:
             raise output_error(error.filename or path, error) from error
-        if clear:
-            self.clear()
+
+    def within(self, name: str) -> OutputFolder:
+        """A folder inside of this one, whose files are on the same list.
+
+        Args:
+            name: relative, with forward slashes, e.g. `part-2`; made when a file is claimed in it.
+        """
+        inner = copy.copy(self)
+        inner.path = self.path / name
+        return inner
+
+    def lock(self) -> Lock:
+        """Keep other runs out of the folder until `unlock` or the end of the process.
+
+        Returns:
+            "held"; "busy" where another run has it; "impossible" where the file system has no
+            locks.
+
+        Raises:
+            OutputError: the list cannot be opened.
+        """
+        while True:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                return self._ledger.lock()
+            except FileNotFoundError:
+                continue  # another run that could not begin has just removed what it had made
+            except OSError as error:
+                raise output_error(error.filename or self.root, error) from error
+
+    def unlock(self) -> None:
+        """Let other runs in; may be called twice."""
+        self._ledger.unlock()
+
+    def discard(self) -> None:
+        """Unlock, and undo the making of folder and list where a run could not begin."""
+        if self._ledger.is_new and not self._ledger.lines():
+            with suppress(OSError):
+                self._ledger.path.unlink()
+                for folder in self._made:
+                    folder.rmdir()  # not where somebody put something there meanwhile
+        self.unlock()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the list did not exist before `lock`."""
+        return self._ledger.is_new
+
+    def results(self) -> set[Path]:
+        """The files of earlier runs that are still there; snapshots belong to whoever took them.
+
+        Raises:
+            OutputError: the list cannot be read.
+        """
+        return {file for file in self._listed() if os.path.lexists(file)}
+
+    def has_results(self) -> bool:
+        """Whether any file of an earlier run is still there.
+
+        Raises:
+            OutputError: the list cannot be read.
+        """
+        return any(os.path.lexists(file) for file in self._listed())
+
+    def notes(self) -> list[dict[str, Any]]:
+        """What runs noted of themselves, oldest first.
+
+        Raises:
+            OutputError: the list cannot be read.
+        """
+        notes = (_parsed(line) for line in self._lines() if line.startswith("{"))
+        return [note for note in notes if isinstance(note, dict)]
+
+    def note(self, content: Mapping[str, Any]) -> None:
+        """Keep something about the run with the list; what is no text or number as JSON fails.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._append(dict(content))
+
+    def in_the_way(self, patterns: Sequence[str]) -> list[str]:
+        """Files that a run would write and that no earlier run made, relative to `path`, sorted.
+
+        Args:
+            patterns: glob patterns of what the run may write, relative to `path`.
+
+        Raises:
+            OutputError: the folder cannot be read.
+        """
+        try:
+            found = {file for pattern in patterns for file in self.path.glob(pattern)}
+        except OSError as error:
+            raise output_error(error.filename or self.path, error) from error
+        foreign = found - self.results() if found else set()
+        # A killed run leaves the temporary file that it was writing; no result has such a name.
+        return sorted(
+            str(file.relative_to(self.path))
+            for file in foreign
+            if not file.name.startswith(TEMPORARY_PREFIX)
+        )
+
+    def refuse_foreign(self, patterns: Sequence[str]) -> None:
+        """See that nothing is in the way.
+
+        Raises:
+            OutputError: a file of somebody else is, or the folder cannot be read.
+        """
+        if foreign := self.in_the_way(patterns):
+            raise OutputError(
+                f"{self.path} holds {_some(foreign)}, which no earlier run made",
+                "give an empty folder, or move these files away",
+            )
 
     def clear(self) -> None:
-        """Remove what an earlier run of ours wrote.
+        """Remove what earlier runs wrote, and nothing else: no foreign file and no snapshot.
 
         Raises:
             OutputError: a file cannot be removed.
         """
         try:
-            for file in self._ours:
+            files = self.results()
+            for file in files | _torn(files):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
-            self._ledger.write_text("", encoding="utf-8")
+            above = {folder for file in files for folder in file.parents}
+            inside = {folder for folder in above if self.root in folder.parents}
+            for folder in sorted(inside, reverse=True):
+                with suppress(OSError):  # it holds something else
+                    folder.rmdir()
         except OSError as error:
-            raise output_error(error.filename or self.path, error) from error
+            raise output_error(error.filename or self.root, error) from error
+        self.forget()
 
-    def lock(self) -> None:
-        """Keep other runs out of the folder until `unlock` or the end of the process.
+    def forget(self) -> None:
+        """Begin the list anew; files on it become those of somebody else.
 
         Raises:
-            OutputError: another run writes there.
+            OutputError: the list cannot be written.
         """
         try:
-            descriptor = os.open(self._ledger, os.O_RDWR)
+            self._ledger.empty()
         except OSError as error:
-            raise output_error(self._ledger, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise OutputError(
-                f"another run writes into {self.path}", "give another folder, or end that run"
-            ) from error
-        except OSError:  # a network file system without locks
-            os.close(descriptor)
-            return
-        self._lock = descriptor
-
-    def unlock(self) -> None:
-        """Let other runs in; may be called twice."""
-        descriptor, self._lock = self._lock, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+            raise output_error(self._ledger.path, error) from error
 
     def claim(self, name: str) -> Path:
         """The path of a file that is about to be written; its folder is made.
@@ -112,37 +208,159 @@ class OutputFolder:
         Raises:
             OutputError: the list or the folder cannot be written.
         """
+        file = self.keep(name)
+        self._append(file.relative_to(self.root).as_posix())
+        return file
+
+    def keep(self, name: str) -> Path:
+        """As `claim`, for a file that no run will remove.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
         file = self.path / name
         try:
-            file.parent.mkdir(exist_ok=True)
-            # JSON, since a file name may hold any character, a line break too.
-            with self._ledger.open("a", encoding="utf-8") as ledger:
-                ledger.write(json.dumps(name) + "\n")
+            # Not the folder itself: who removes it while a run goes on is told so.
+            for folder in reversed(file.parents):
+                if self.root in folder.parents:
+                    folder.mkdir(exist_ok=True)
         except OSError as error:
             raise output_error(file, error) from error
         return file
 
-    def _listed(self) -> set[Path]:
-        if not self._ledger.exists():
-            return set()
-        files = set()
-        for line in self._ledger.read_text(encoding="utf-8", errors="replace").splitlines():
-            name = _name_on(line)
-            if name is not None:
-                files.add(self.path / name)
-        return files
+    def _append(self, entry: str | dict[str, Any]) -> None:
+        try:
+            self._ledger.append(json.dumps(entry, allow_nan=False))
+        except OSError as error:
+            raise output_error(self._ledger.path, error) from error
+
+    def _listed(self) -> Iterator[Path]:
+        for line in self._lines():
+            name = None if line.startswith("{") else _name_on(line)
+            if name is not None and _is_removable(name):
+                yield self.root / name
+
+    def _lines(self) -> list[str]:
+        try:
+            return self._ledger.lines()
+        except OSError as error:
+            raise output_error(self._ledger.path, error) from error
+
+
+class _Ledger:
+    """The file of the list, which is also what is locked.
+
+    While it is locked, all goes through one descriptor: on a network file system, closing any
+    other one of the same file would end the lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_new = False
+        self._descriptor = -1
+
+    def lock(self) -> Lock:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        try:
+            descriptor, self.is_new = os.open(self.path, flags | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            descriptor, self.is_new = os.open(self.path, flags, 0o666), False
+        state: Lock = "held"
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            self.is_new = False  # who has it has also looked at it
+            return "busy"
+        except OSError:
+            state = "impossible"
+        try:
+            if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                raise FileNotFoundError(self.path)  # removed between opening and locking
+            _end_torn_line(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return state
+
+    def unlock(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def lines(self) -> list[str]:
+        if self._descriptor >= 0:
+            size = os.fstat(self._descriptor).st_size
+            data = os.pread(self._descriptor, size, 0)
+        else:
+            data = self.path.read_bytes() if self.path.exists() else b""
+        return data.decode("utf-8", errors="replace").splitlines()
+
+    def append(self, line: str) -> None:
+        if self._descriptor >= 0:
+            _append(self._descriptor, line)
+            return
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            _append(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def empty(self) -> None:
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+        else:
+            self.path.write_bytes(b"")
+
+
+def _append(descriptor: int, line: str) -> None:
+    """Append a line whole or not at all."""
+    size = os.fstat(descriptor).st_size
+    rest = f"{line}\n".encode()
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def _end_torn_line(descriptor: int) -> None:
+    """A power cut may leave half a line, which the next one must not continue."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.write(descriptor, b"\n")
+
+
+def _parsed(line: str) -> Any:
+    """What a line holds; None for a torn one. JSON, since a name may hold a line break."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _name_on(line: str) -> str | None:
-    """The file name on a line of the list; None for a torn line or one that leads outside."""
-    try:
-        name = json.loads(line)
-    except ValueError:
-        return None
+    """The file name on a line; None for a torn line or one that leads outside."""
+    name = _parsed(line)
     if not isinstance(name, str) or not name:
         return None
     pure = PurePosixPath(name)
     return None if pure.is_absolute() or ".." in pure.parts else name
+
+
+def _is_removable(name: str) -> bool:
+    """Snapshots stay; edgecrack 0.1 had them on the list."""
+    return SNAPSHOTS_NAME not in PurePosixPath(name).parts[:-1]
+
+
+def _torn(files: set[Path]) -> set[Path]:
+    """Temporary files that a killed run left beside the files that it had made."""
+    kinds = {(file.parent, file.suffix) for file in files}
+    return {
+        torn for folder, suffix in kinds for torn in folder.glob(f"{TEMPORARY_PREFIX}*{suffix}")
+    } - {folder / LEDGER_NAME for folder, _ in kinds}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -72,7 +71,8 @@ class PipelineConfig:
         queue_size: frames that may wait between two threads of a recording; memory for speed.
         stop: set it from anywhere to end the run after the frame in flight.
         on_progress: called in the calling thread, at most twice a second and once at the end.
-        summary_path: where `summary.json` goes, also after a failure; None writes none.
+        on_summary: given the summary when all outputs are closed, also after a failure; what it
+            raises is a failure of the run.
         max_age_ms: results older than this, counted from the grab, go to no output; a live
             source only. None publishes whatever comes.
         target_fps: results per second to keep to, of a live source: frames above it are skipped,
@@ -98,7 +98,7 @@ class PipelineConfig:
     queue_size: int = 4
     stop: threading.Event = field(default_factory=threading.Event)
     on_progress: Callable[[StatsSnapshot], None] | None = None
-    summary_path: Path | None = None
+    on_summary: Callable[[StreamSummary], None] | None = None
     max_age_ms: float | None = None
     target_fps: float | None = None
     controls: StreamControls | None = None

@@ -5,7 +5,6 @@ Used through `pipeline.run_pipeline` only.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -212,6 +211,7 @@ class PipelineRun:
             threshold=self._inspection.threshold,
             min_area_px=self._config.min_area_px,
             started_at=self._started_at.isoformat(timespec="seconds"),
+            ended_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             end_reason="stopped" if isinstance(failure, KeyboardInterrupt) else reason,
             error=_sentence(failure),
             frames_read=self._frames_read,
@@ -229,9 +229,8 @@ class PipelineRun:
         )
 
     def _report(self, summary: StreamSummary) -> None:
-        if self._config.summary_path is not None:
-            text = json.dumps(summary.to_dict(), indent=2, ensure_ascii=False)
-            write_atomic(self._config.summary_path, text + "\n")
+        if self._config.on_summary is not None:
+            self._config.on_summary(summary)
         if self._config.on_progress is not None:
             self._config.on_progress(summary.stats)
 

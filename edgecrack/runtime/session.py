@@ -7,7 +7,7 @@ robot without the extras for page and recording streams all the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,17 +23,17 @@ from edgecrack.runtime.live.findings import FindingTracker
 from edgecrack.runtime.live.open import open_lasting
 from edgecrack.runtime.live.outputs import (
     EVENTS_NAME,
-    SNAPSHOT_PATTERNS,
     EventsFile,
     FindingsSink,
     Snapshots,
     tracker_that_tells,
 )
-from edgecrack.runtime.output_folder import SUMMARY_NAME
+from edgecrack.runtime.output_place import take_place
 from edgecrack.runtime.position.pose import PositionSource
-from edgecrack.runtime.sinks import Sink, open_results, sinks_in
+from edgecrack.runtime.run_parts import RunPart, plan_part, why_not_to_go_on
+from edgecrack.runtime.sinks import Sink, result_patterns, sinks_in
 from edgecrack.runtime.source import Source
-from edgecrack.runtime.stats import StreamStats
+from edgecrack.runtime.stats import StreamStats, StreamSummary
 
 if TYPE_CHECKING:
     from edgecrack.runtime.stream_config import StreamConfig
@@ -53,6 +53,7 @@ class Session:
         tracker: findings so far.
         positions: where the robot is, or None.
         page: the live page's address, or None.
+        part: the run that this is a part of, and where its results go.
     """
 
     source: Source
@@ -64,6 +65,7 @@ class Session:
     tracker: FindingTracker
     positions: PositionSource | None
     page: str | None
+    part: RunPart
 
 
 @contextmanager
@@ -97,15 +99,12 @@ def open_session(
         )
         if note := getattr(source, "note", None):
             events.emit("source.note", note)
-        # The results of the run before are cleared only when all else is open.
         check_live_only(config.max_age_ms, config.target_fps, source.live)
-        more = [*SNAPSHOT_PATTERNS, *([EVENTS_NAME] if "jsonl" in kinds else [])]
-        folder = open_results(config.out, kinds, more, clear=False)
-        folder.lock()
-        stack.callback(folder.unlock)
+        patterns = [*result_patterns(kinds), *([EVENTS_NAME] if "jsonl" in kinds else [])]
+        part = _take_part(config, detector, patterns, events, stack)
         stats, tracker = StreamStats(), tracker_that_tells(events)
         about = _about(config, detector, source)
-        snapshots = Snapshots(folder, events, config.max_age_ms)
+        snapshots = Snapshots(part.folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots, FindingsSink(tracker)]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
         sinks += recording
@@ -113,15 +112,80 @@ def open_session(
         page = None
         if config.serve is not None:
             page, hub = _open_page(
-                config, stack, stats, events, controls, tracker, snapshots, about
+                config, stack, stats, events, controls, tracker, snapshots, about, part
             )
             sinks.insert(0, hub)
-        folder.clear()
-        folder.claim(SUMMARY_NAME)
+        # Nothing is written or removed before all else is open.
+        if config.existing == "overwrite":
+            part.folder.clear()
+        part.begin(_nothing_yet(config, detector, source, part, stats))
         if "jsonl" in kinds:
-            stack.callback(EventsFile(folder, events).close)
-        sinks += sinks_in(folder, kinds, source.frame_rate_hz)
-        yield Session(source, detector, sinks, controls, events, stats, tracker, positions, page)
+            stack.callback(EventsFile(part.folder, events).close)
+        sinks += sinks_in(part.folder, kinds, source.frame_rate_hz)
+        yield Session(
+            source,
+            detector,
+            sinks,
+            controls,
+            events,
+            stats,
+            tracker,
+            positions,
+            page,
+            part,
+        )
+
+
+def _take_part(
+    config: StreamConfig,
+    detector: CrackDetector,
+    patterns: Sequence[str],
+    events: EventLog,
+    stack: ExitStack,
+) -> RunPart:
+    """Find the folder of the results, and say where they go if that is not what was asked for."""
+    settings = {
+        **config.settings(),
+        "model": detector.runner.spec.sha256,
+        "threshold": f"{detector.threshold:g}",
+        "scales": ",".join(f"{scale:g}" for scale in detector.scales),
+    }
+    place = take_place(
+        config.out,
+        patterns,
+        config.existing,
+        why_not=lambda notes: why_not_to_go_on(notes, settings),
+    )
+    stack.callback(place.folder.discard)
+    part = plan_part(place, config.out, settings)
+    if place.goes_on:
+        part.folder.refuse_foreign(patterns)
+    if note := place.note or part.note:
+        events.emit("results.place", note, folder=str(part.folder.path))
+    return part
+
+
+def _nothing_yet(
+    config: StreamConfig,
+    detector: CrackDetector,
+    source: Source,
+    part: RunPart,
+    stats: StreamStats,
+) -> StreamSummary:
+    return StreamSummary(
+        source=source.name,
+        model=detector.model_name,
+        threshold=detector.threshold,
+        min_area_px=config.min_area_px,
+        started_at=part.started_at,
+        ended_at=None,
+        end_reason="running",
+        error=None,
+        frames_read=0,
+        frames_expected=None,
+        truncated=False,
+        stats=stats.snapshot(),
+    )
 
 
 def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dict[str, str]:
@@ -179,6 +243,7 @@ def _open_page(
     tracker: FindingTracker,
     snapshots: Snapshots,
     about: dict[str, str],
+    part: RunPart,
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.live.machine import MachineMonitor
@@ -194,7 +259,7 @@ def _open_page(
         events=events,
         controls=controls,
         findings=tracker,
-        machine=MachineMonitor(config.out),
+        machine=MachineMonitor(part.folder.root),
         hub=hub,
         about=about,
         snapshot=snapshots.take,

@@ -18,8 +18,8 @@ from edgecrack.runtime.json_lines import JsonLines
 from edgecrack.runtime.output_folder import SUMMARY_NAME, OutputFolder
 
 # Raised when a field of `frame_record` is taken away, renamed or given another meaning; a new
-# field leaves it as it is.
-FRAME_RECORD_VERSION = 2
+# field leaves it as it is. docs/migration.md tells what changed.
+FRAME_SCHEMA_VERSION = 3
 
 
 class Sink(Protocol):
@@ -113,7 +113,7 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
     height, width = frame.hw
     media_time_ms = None if frame.media_time_ms is None else round(frame.media_time_ms, 3)
     return {
-        "version": FRAME_RECORD_VERSION,
+        "schema_version": FRAME_SCHEMA_VERSION,
         "frame": frame.index,
         "name": frame.name,
         "source": frame.source,
@@ -154,45 +154,37 @@ KINDS = {
 }
 
 
-def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = None) -> list[Sink]:
-    """Open the sinks for `kinds` in the folder `out`; see `open_results` and `sinks_in`.
-
-    Raises:
-        ConfigError: a kind is unknown or given twice.
-        OutputError: the folder cannot be written, or holds foreign files where results
-            would go.
-    """
-    return sinks_in(open_results(out, kinds), kinds, frame_rate_hz)
-
-
-def open_results(
-    out: Path, kinds: Sequence[str], more: Sequence[str] = (), *, clear: bool = True
-) -> OutputFolder:
-    """The folder that a stream writes into.
-
-    All results of an earlier run in `out` are removed first, of any kind, and nothing else.
+def result_patterns(kinds: Sequence[str]) -> list[str]:
+    """What outputs of these kinds write, and `summary.json`, as patterns relative to their folder.
 
     Args:
-        out: made if it does not exist.
         kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
-        more: patterns of further files that the run may write.
-        clear: False leaves the removing, and the claim of `summary.json`, to the caller.
 
     Raises:
         ConfigError: a kind is unknown or given twice.
-        OutputError: the folder cannot be written, or holds foreign files where results
-            would go.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ConfigError(f"unknown output {unknown[0]!r}", f"give some of {', '.join(KINDS)}")
     if len(set(kinds)) != len(kinds):
         raise ConfigError(f"the outputs {', '.join(kinds)} repeat", "give each one once")
-    patterns = [*(KINDS[kind] for kind in kinds), SUMMARY_NAME, *more]
-    folder = OutputFolder(out, patterns, clear=clear)
-    if clear:
-        folder.claim(SUMMARY_NAME)
-    return folder
+    return [*(KINDS[kind] for kind in kinds), SUMMARY_NAME]
+
+
+def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = None) -> list[Sink]:
+    """Open the sinks for `kinds` in a folder that no other run has; see `sinks_in`.
+
+    A stream takes its folder with `output_place.take_folder`, which finds one that is free.
+
+    Raises:
+        ConfigError: a kind is unknown or given twice.
+        OutputError: the folder cannot be written, or holds foreign files where results
+            would go.
+    """
+    patterns = result_patterns(kinds)
+    folder = OutputFolder(out)
+    folder.refuse_foreign(patterns)
+    return sinks_in(folder, kinds, frame_rate_hz)
 
 
 def sinks_in(
@@ -201,8 +193,8 @@ def sinks_in(
     """Open the sinks for `kinds`.
 
     Args:
-        folder: as `open_results` gives it for the same kinds.
-        kinds: as given there.
+        folder: where nothing of `result_patterns(kinds)` is in the way.
+        kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
         frame_rate_hz: of the overlay video; None gives 10 frames per second.
 
     Raises:

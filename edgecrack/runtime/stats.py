@@ -19,7 +19,8 @@ from edgecrack.runtime.frame import FrameResult
 RECENT_S = 3.0
 LATENCY_WINDOW_FRAMES = 512
 
-EndReason = Literal["end of source", "max frames", "stopped", "failed"]
+# "running" is said of a part that has just begun, see `run_parts.py`.
+EndReason = Literal["end of source", "max frames", "stopped", "failed", "running"]
 SourceState = Literal["connecting", "live", "lost", "ended"]
 
 
@@ -203,7 +204,7 @@ def _percentile(values: deque[float], percent: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """What a whole run did.
+    """What a stream did from its start to its end.
 
     Attributes:
         source: the source's name, without credentials.
@@ -211,6 +212,7 @@ class StreamSummary:
         threshold: decision threshold, 0 to 1.
         min_area_px: smallest group of crack pixels that was kept.
         started_at: ISO 8601, UTC.
+        ended_at: the same; None where it has not ended.
         end_reason: why the run ended.
         error: the sentence of the error that ended it, or None.
         frames_read: frames that the source delivered.
@@ -225,6 +227,7 @@ class StreamSummary:
     threshold: float
     min_area_px: int
     started_at: str
+    ended_at: str | None
     end_reason: EndReason
     error: str | None
     frames_read: int
@@ -238,7 +241,7 @@ class StreamSummary:
         return self.frames_expected is not None and self.frames_read < self.frames_expected
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `summary.json`: one flat object."""
+        """One flat object, as `summary.json` has it for a run of one part."""
         head = asdict(self)
         del head["stats"]
         return {**head, **self.stats.to_dict()}

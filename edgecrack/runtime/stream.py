@@ -14,11 +14,11 @@ import cv2
 
 from edgecrack.errors import OutputError
 from edgecrack.progress import ProgressLine
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.live.logs import log_to, write_to_stderr
 from edgecrack.runtime.live.systemd import SystemdNotifier
-from edgecrack.runtime.output_folder import SUMMARY_NAME
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.run_parts import RunPart
 from edgecrack.runtime.session import Session, open_session
 from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
@@ -42,17 +42,19 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     _keep_source_out_of_results(config)
     leave_cores_to_the_network()
 
-    def show(summary: StreamSummary) -> None:
-        text = json.dumps(summary.to_dict()) if as_json else describe(summary, config.out)
-        print(text, flush=True)
+    def show(summary: StreamSummary, part: RunPart) -> None:
+        if as_json:
+            print(json.dumps(part.document(summary)), flush=True)
+        else:
+            print(describe(summary, part.folder.path, part.note), flush=True)
 
-    def show_and_leave(summary: StreamSummary) -> None:
+    def show_and_leave(summary: StreamSummary, part: RunPart) -> None:
         with suppress(OSError, ValueError):
-            show(summary)
+            show(summary, part)
         os._exit(0)  # the calling thread is in native code, and Python cannot end it
 
-    summary, problem = _Run(config, show_and_leave).run()
-    show(summary)
+    summary, part, problem = _Run(config, show_and_leave).run()
+    show(summary, part)
     if problem is not None:
         raise OutputError(
             f"the recording is not whole: {problem}",
@@ -64,15 +66,17 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
 class _Run:
     """One run, and whom it tells how it goes: the terminal, the log, systemd."""
 
-    def __init__(self, config: StreamConfig, abandon: Callable[[StreamSummary], None]) -> None:
+    def __init__(
+        self, config: StreamConfig, abandon: Callable[[StreamSummary, RunPart], None]
+    ) -> None:
         self._config, self._abandon = config, abandon
         self._progress = ProgressLine(sys.stderr)
         self._systemd = SystemdNotifier()
         self._events = EventLog()
         self._next_stats_s = time.monotonic()
 
-    def run(self) -> tuple[StreamSummary, str | None]:
-        """The summary, and why the recording stopped by itself, if it did."""
+    def run(self) -> tuple[StreamSummary, RunPart, str | None]:
+        """The summary, the run, and why the recording stopped by itself, if it did."""
         form = self._config.log_format
         quiet = log_to(write_to_stderr if form == "json" else self._progress.log, form)
         try:
@@ -86,7 +90,7 @@ class _Run:
                     min_area_px=self._config.min_area_px,
                     stop=stop,
                     on_progress=self._show,
-                    summary_path=self._config.out / SUMMARY_NAME,
+                    on_summary=session.part.end,
                     max_age_ms=self._config.max_age_ms,
                     target_fps=self._config.target_fps,
                     controls=session.controls,
@@ -95,14 +99,15 @@ class _Run:
                     stats=session.stats,
                     findings=lambda: session.tracker.count,
                     heartbeat=self._systemd.alive,
-                    abandon=self._abandon,
+                    abandon=lambda summary: self._abandon(summary, session.part),
                 )
                 try:
                     summary = run_pipeline(
                         session.source, session.detector, session.sinks, pipeline
                     )
                     recorder = session.controls.recorder
-                    return summary, None if recorder is None else recorder.status().problem
+                    problem = None if recorder is None else recorder.status().problem
+                    return summary, session.part, problem
                 finally:
                     self._systemd.stopping()
         finally:
@@ -122,9 +127,9 @@ class _Run:
             self._progress.show(text)
         elif time.monotonic() >= self._next_stats_s:
             self._next_stats_s = time.monotonic() + STATS_LOG_INTERVAL_S
-            record = {"time_ns": time.time_ns(), "level": "info", "kind": "stats"}
+            event = Event(time.time_ns(), "info", "stats", text, stats.to_dict())
             with suppress(OSError, ValueError):  # nobody may be there to read it
-                write_to_stderr(json.dumps({**record, **stats.to_dict()}))
+                write_to_stderr(json.dumps(event.to_dict()))
 
 
 def leave_cores_to_the_network() -> None:
@@ -136,7 +141,7 @@ def leave_cores_to_the_network() -> None:
 
 
 def _keep_source_out_of_results(config: StreamConfig) -> None:
-    """A new run clears the results of the one before, which may be what is to be read."""
+    """Results among what is read would be taken for it, and --overwrite would remove it."""
     if "://" in config.source:
         return
     try:
@@ -151,8 +156,14 @@ def _keep_source_out_of_results(config: StreamConfig) -> None:
         )
 
 
-def describe(summary: StreamSummary, out: Path) -> str:
-    """What a person wants to know at the end."""
+def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
+    """What a person wants to know at the end.
+
+    Args:
+        summary: of the stream.
+        out: where its results are.
+        note: what more to say of them.
+    """
     stats = summary.stats
     lines = [
         f"{stats.frames} frames at {stats.fps_overall:.1f} frames/s ({summary.end_reason}), "
@@ -182,6 +193,8 @@ def describe(summary: StreamSummary, out: Path) -> str:
     ]
     if faults:
         lines.append(", ".join(faults))
+    if note:
+        lines.append(note)
     lines.append(f"results: {out}")
     return "\n".join(lines)
 

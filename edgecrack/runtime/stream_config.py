@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,21 @@ from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.live.logs import LOG_FORMATS, LogFormat
 from edgecrack.runtime.live.policy import ReconnectPolicy
+from edgecrack.runtime.output_place import Existing
+from edgecrack.runtime.redact import redact
 from edgecrack.runtime.sinks import KINDS
 from edgecrack.runtime.sources.options import SourceOptions
 
 if TYPE_CHECKING:
     from edgecrack.runtime.recording.config import RecordingConfig
     from edgecrack.runtime.web.config import ServeConfig
+
+# These say how a stream runs and where, not what is found; the model counts by its content, which
+# the session adds.
+_NOT_OF_THE_RUN = (
+    "source", "source_options", "out", "existing", "model", "threshold", "scales", "max_frames",
+    "threads", "policy", "record", "serve", "log_format",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class StreamConfig:
     Attributes:
         source: address as `open_source` takes it.
         out: folder of the results.
+        existing: what becomes of an earlier run's results there, as `take_place` takes it.
         model: model file; None takes the bundled one.
         save: of "overlay", "mask", "prob" and "jsonl"; ("none",) writes only the summary.
         max_frames: stop after so many; None goes on to the end.
@@ -45,6 +55,7 @@ class StreamConfig:
 
     source: str
     out: Path
+    existing: Existing = "beside"
     model: Path | None = None
     save: tuple[str, ...] = ("overlay", "mask", "jsonl")
     max_frames: int | None = None
@@ -96,3 +107,15 @@ class StreamConfig:
             raise ConfigError(
                 f"the log format is {self.log_format!r}", f"give {' or '.join(LOG_FORMATS)}"
             )
+
+    def settings(self) -> dict[str, str]:
+        """What all parts of a run have in common, by name, without passwords."""
+        options = {key: value for key, value in asdict(self.source_options).items()}
+        del options["timeout_ms"]
+        own = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in _NOT_OF_THE_RUN
+        }
+        given = {**options, **own}
+        return {"source": redact(self.source), **{key: str(given[key]) for key in given}}

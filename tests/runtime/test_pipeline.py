@@ -14,7 +14,7 @@ from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.sinks import open_sinks
 from edgecrack.runtime.source import open_source
-from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from tests.runtime.fakes import (
     BrightDetector,
     Image,
@@ -256,7 +256,8 @@ def test_stop_finishes_the_frame_in_flight_and_leaves_a_playable_overlay(tmp_pat
     stop = threading.Event()
     detector = BrightDetector(lambda number: stop.set() if number == 9 else None)
     out = tmp_path / "out"
-    config = PipelineConfig(stop=stop, summary_path=out / "summary.json")
+    told: list[StreamSummary] = []
+    config = PipelineConfig(stop=stop, on_summary=told.append)
     with open_source(path) as source:
         sinks = open_sinks(["overlay", "mask", "jsonl"], out, source.frame_rate_hz)
         summary = run_pipeline(source, detector, sinks, config)
@@ -264,43 +265,50 @@ def test_stop_finishes_the_frame_in_flight_and_leaves_a_playable_overlay(tmp_pat
     assert len(read_video(out / "overlay.mp4")) == 10
     assert len(list((out / "masks").glob("*.png"))) == 10
     assert len((out / "frames.jsonl").read_text().splitlines()) == 10
-    saved = json.loads((out / "summary.json").read_text())
-    assert saved == json.loads(json.dumps(summary.to_dict()))
+    assert told == [summary]
+    saved = json.loads(json.dumps(summary.to_dict()))
     assert (saved["end_reason"], saved["frames"], saved["model"]) == ("stopped", 10, "bright")
 
 
-def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_found() -> None:
     def interrupt(number: int) -> None:
         if number == 4:
             raise KeyboardInterrupt
 
-    sink, path = ListSink(), tmp_path / "summary.json"
+    sink, told = ListSink(), list[StreamSummary]()
+    config = PipelineConfig(on_summary=told.append)
     with pytest.raises(KeyboardInterrupt):
-        run_pipeline(
-            ScriptedSource(50), BrightDetector(interrupt), [sink], PipelineConfig(summary_path=path)
-        )
+        run_pipeline(ScriptedSource(50), BrightDetector(interrupt), [sink], config)
     assert sink.indices == [0, 1, 2, 3]
     assert sink.closed == 1
-    assert json.loads(path.read_text())["end_reason"] == "stopped"
+    assert [summary.end_reason for summary in told] == ["stopped"]
 
 
-def test_a_failed_run_says_so_in_its_summary(tmp_path: Path) -> None:
+def test_a_failed_run_says_so_in_its_summary() -> None:
     def fail(index: int) -> None:
         if index == 3:
             raise SourceError("the cable was pulled", "plug it in")
 
-    path = tmp_path / "summary.json"
+    told: list[StreamSummary] = []
     with pytest.raises(SourceError):
         run_pipeline(
             ScriptedSource(9, before_read=fail),
             BrightDetector(),
             [],
-            PipelineConfig(summary_path=path),
+            PipelineConfig(on_summary=told.append),
         )
-    saved = json.loads(path.read_text())
-    assert saved["end_reason"] == "failed"
-    assert saved["error"] == "the cable was pulled; plug it in."
-    assert saved["frames"] == 3
+    (summary,) = told
+    assert summary.end_reason == "failed"
+    assert summary.error == "the cable was pulled; plug it in."
+    assert summary.stats.frames == 3
+
+
+def test_a_summary_that_cannot_be_kept_is_a_failure_of_the_run() -> None:
+    def fail(summary: StreamSummary) -> None:
+        raise OutputError("cannot write summary.json", "free some space")
+
+    with pytest.raises(OutputError, match="free some space"):
+        run_pipeline(ScriptedSource(2), BrightDetector(), [], PipelineConfig(on_summary=fail))
 
 
 def test_a_recording_cut_short_is_reported(tmp_path: Path) -> None:

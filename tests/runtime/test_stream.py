@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,28 +160,101 @@ def test_a_signal_ends_a_stream_cleanly(
     check_results(tmp_path / "out", summary["frames"])
 
 
-def test_a_killed_stream_leaves_whole_lines_and_the_next_run_clears_up(
-    tmp_path: Path, model: Path
-) -> None:
-    out = tmp_path / "out"
+@pytest.fixture(scope="module")
+def killed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a stream leaves that is killed after some frames."""
+    out = tmp_path_factory.mktemp("killed") / "bridge"
     with endless(out, model, "--save", "mask,jsonl") as process:
         process.kill()
         process.communicate(timeout=PATIENCE_S)
-    assert len(records(out)) >= 2
-    words: list[str | Path] = [
-        "--source",
-        "demo",
-        "--model",
-        model,
-        "--max-frames",
-        "1",
-        "--save",
-        "mask,jsonl",
+    return out
+
+
+class TestSecondRun:
+    """A run into the folder of an earlier one, which was killed."""
+
+    @pytest.fixture
+    def earlier(self, killed: Path, tmp_path: Path) -> Path:
+        copied = Path(shutil.copytree(killed, tmp_path / "bridge"))
+        (copied / "snapshots").mkdir()
+        (copied / "snapshots" / "kept.png").write_bytes(b"kept")
+        return copied
+
+    def run(self, model: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        words: list[str | Path] = ["--source", ENDLESS, "--model", model, "--max-frames", "1"]
+        done = stream(*words, "--save", "mask,jsonl", "--out", out, *more)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def test_it_goes_beside(self, model: Path, earlier: Path) -> None:
+        before = {path: path.read_bytes() for path in earlier.rglob("*") if path.is_file()}
+        assert len(records(earlier)) >= 2  # whole lines
+        done = self.run(model, earlier)
+        assert {path: path.read_bytes() for path in before} == before
+        beside = earlier.with_name("bridge-2")
+        assert f"those of this run go to {beside}" in done.stderr
+        assert done.stdout.splitlines()[-1] == f"results: {beside}"
+        assert len(records(beside)) == 1
+        run = json.loads((beside / "summary.json").read_text())["run"]
+        assert (run["folder"], run["requested_folder"]) == (str(beside), str(earlier))
+        assert not (earlier / "summary.json").exists()
+
+    def test_overwriting_is_asked_for(self, model: Path, earlier: Path) -> None:
+        (earlier / "notes.txt").write_text("mine")
+        done = self.run(model, earlier, "--overwrite")
+        assert done.stdout.splitlines()[-1] == f"results: {earlier}"
+        assert len(records(earlier)) == 1
+        assert [path.name for path in (earlier / "masks").iterdir()] == ["000000.png"]
+        assert (earlier / "notes.txt").read_text() == "mine"
+        assert (earlier / "snapshots" / "kept.png").read_bytes() == b"kept"
+        assert [path.name for path in earlier.parent.iterdir()] == ["bridge"]
+
+    def test_it_goes_on_with_the_run(self, model: Path, earlier: Path) -> None:
+        before = {path: path.read_bytes() for path in earlier.rglob("*.png")}
+        frames = len(records(earlier))
+        done = self.run(model, earlier, "--continue")
+        assert done.stdout.splitlines()[-1] == f"results: {earlier / 'part-2'}"
+        assert {path: path.read_bytes() for path in before} == before
+        assert len(records(earlier)) == frames
+        assert len(records(earlier / "part-2")) == 1
+        assert [path.name for path in (earlier / "part-2" / "masks").iterdir()] == ["000000.png"]
+        summary = json.loads((earlier / "summary.json").read_text())
+        assert [part["end_reason"] for part in summary["parts"]] == ["killed", "max frames"]
+        assert [part["frames"] for part in summary["parts"]] == [frames, 1]
+        assert summary["frames"] == frames + 1
+        assert summary["run"]["id"] in done.stdout
+        # Which made it complete: what comes now is another run.
+        done = self.run(model, earlier, "--continue")
+        assert f"is complete (max frames); a new one begins in {earlier}-2" in done.stderr
+        assert len(records(earlier.with_name("bridge-2"))) == 1
+
+    def test_a_run_with_another_threshold_is_another_run(self, model: Path, earlier: Path) -> None:
+        done = self.run(model, earlier, "--continue", "--threshold", "0.3")
+        assert "had other settings (threshold); a new one begins" in done.stderr
+        assert not (earlier / "part-2").exists()
+        assert len(records(earlier.with_name("bridge-2"))) == 1
+
+
+def test_two_streams_that_start_at_once_have_folders_of_their_own(
+    tmp_path: Path, model: Path
+) -> None:
+    words = ["--source", "demo", "--model", model, "--max-frames", "2", "--save", "jsonl"]
+    processes = [
+        subprocess.Popen(
+            command([*words, "--out", tmp_path / "bridge"]),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
     ]
-    done = stream(*words, "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert len(records(out)) == 1
-    assert [path.name for path in (out / "masks").iterdir()] == ["000000.png"]
+    said = [process.communicate(timeout=PATIENCE_S) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    folders = {output.splitlines()[-1] for output, _ in said}
+    assert folders == {f"results: {tmp_path / name}" for name in ("bridge", "bridge-2")}
+    for name in ("bridge", "bridge-2"):
+        assert [record["frame"] for record in records(tmp_path / name)] == [0, 1]
 
 
 def full_disk_error(done: subprocess.CompletedProcess[str], out: Path) -> None:
@@ -196,7 +270,7 @@ def test_a_limit_on_file_sizes_ends_with_whole_lines_and_exit_code_6(
     tmp_path: Path, model: Path
 ) -> None:
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 
     out = tmp_path / "out"
     words: list[str | Path] = [
@@ -314,6 +388,7 @@ def test_the_last_words_name_a_recording_that_was_cut_short() -> None:
         threshold=0.5,
         min_area_px=24,
         started_at="2024-01-01T00:00:00+00:00",
+        ended_at="2024-01-01T00:00:10+00:00",
         end_reason="end of source",
         error=None,
         frames_read=40,

@@ -18,7 +18,8 @@ from typing import Any, Literal
 _LOG = logging.getLogger("edgecrack")
 _KEEP = 256
 # Raised when a field that every event has is taken away, renamed or given another meaning.
-EVENT_VERSION = 1
+# docs/migration.md tells what changed.
+EVENT_SCHEMA_VERSION = 2
 
 Level = Literal["detail", "info", "warning", "error"]
 _LEVELS = {
@@ -50,12 +51,12 @@ class Event:
     def to_dict(self) -> dict[str, Any]:
         """One flat JSON object; the keys of `data` stand beside `time`, `level` and `kind`.
 
-        Every one carries its `version`, so that a file can be read from any line on.
+        Every one carries its `schema_version`, so that a file can be read from any line on.
         """
         seconds, nanoseconds = divmod(self.time_ns, 10**9)
         moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
         head = {
-            "version": EVENT_VERSION,
+            "schema_version": EVENT_SCHEMA_VERSION,
             "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1_000_000:03d}Z",
             "time_ns": self.time_ns,
             "level": self.level,

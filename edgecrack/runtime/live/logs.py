@@ -7,11 +7,11 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Literal, get_args
 
 from edgecrack.progress import takes_text
-from edgecrack.runtime.live.events import Event
+from edgecrack.runtime.live.events import Event, Level
 
 LogFormat = Literal["text", "json"]
 LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
@@ -31,23 +31,34 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line; an event's own figures stand in it."""
+    """One JSON object per line, of the same form whether it is an event or not."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
         event = getattr(record, "event", None)
-        if isinstance(event, Event):
-            return json.dumps(event.to_dict())
-        moment = datetime.fromtimestamp(record.created, tz=timezone.utc)
-        fields = {
-            "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z",
-            "level": record.levelname.lower(),
-            "kind": f"log.{record.name}",
-            "message": record.getMessage(),
-        }
+        if not isinstance(event, Event):
+            event = self._event_of(record)
+        return json.dumps(event.to_dict())
+
+    def _event_of(self, record: logging.LogRecord) -> Event:
+        traceback = {}
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
+            traceback["traceback"] = self.formatException(record.exc_info)
+        return Event(
+            time_ns=round(record.created * 1e9),
+            level=_level_of(record.levelno),
+            kind=f"log.{record.name}",
+            message=record.getMessage(),
+            data=traceback,
+        )
+
+
+def _level_of(number: int) -> Level:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "detail"
 
 
 class _Lines(logging.Handler):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 
 from edgecrack.errors import OutputError
@@ -16,11 +17,10 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.json_lines import JsonLines
 from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.live.findings import Finding, FindingTracker
-from edgecrack.runtime.output_folder import OutputFolder
+from edgecrack.runtime.output_folder import SNAPSHOTS_NAME, OutputFolder
 from edgecrack.runtime.overlay import draw_overlay
 from edgecrack.runtime.sinks import frame_record
 
-SNAPSHOT_PATTERNS = ("snapshots/*.png", "snapshots/*.json")
 EVENTS_NAME = "events.jsonl"
 
 
@@ -112,6 +112,8 @@ class Snapshots:
     def take(self) -> Path | None:
         """Write the newest result: the frame, the overlay, and what is known of it.
 
+        No run removes or replaces a snapshot: somebody chose to keep it.
+
         Returns:
             The overlay's path; None where there is no result yet, or only one that is older than
             results may be.
@@ -123,11 +125,19 @@ class Snapshots:
         if result is None or result.frame.is_older_than(self._max_age_ms):
             return None
         moment = datetime.fromtimestamp(result.frame.stamp_ns / 1e9, tz=timezone.utc)
-        stem = f"{moment:%Y%m%dT%H%M%S}_{result.frame.index:06d}"
-        overlay = self._folder.claim(f"snapshots/{stem}_overlay.png")
-        write_png(self._folder.claim(f"snapshots/{stem}.png"), result.frame.image)
+        name = f"{moment:%Y%m%dT%H%M%S}_{result.frame.index:06d}"
+        first = self._folder.keep(f"{SNAPSHOTS_NAME}/{name}.png")
+        stem = _free_stem(first.parent, name)
+        overlay = first.with_name(f"{stem}_overlay.png")
+        write_png(first.with_name(f"{stem}.png"), result.frame.image)
         write_png(overlay, draw_overlay(result))
         text = json.dumps(frame_record(result), indent=2)
-        write_atomic(self._folder.claim(f"snapshots/{stem}.json"), text + "\n")
+        write_atomic(first.with_name(f"{stem}.json"), text + "\n")
         self._events.emit("snapshot.taken", f"a snapshot is in {overlay}", frame=result.frame.index)
         return overlay
+
+
+def _free_stem(folder: Path, stem: str) -> str:
+    """A recording that is replayed shows the same frame at the same time again."""
+    names = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
+    return next(name for name in names if not any(folder.glob(f"{name}[._]*")))

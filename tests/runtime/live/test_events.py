@@ -21,10 +21,10 @@ from tests.runtime.fakes import frame, result_of
 def test_an_event_is_one_flat_object() -> None:
     log = EventLog(clock=lambda: 1_700_000_000_123_456_789)
     event = log.emit(
-        "source.lost", "camera:0 is gone", "warning", how="stalled", time="mine", version="mine"
+        "source.lost", "camera:0 is gone", "warning", how="stalled", time="mine", schema_version=9
     )
     assert event.to_dict() == {
-        "version": 1,
+        "schema_version": 2,
         "time": "2023-11-14T22:13:20.123Z",
         "time_ns": 1_700_000_000_123_456_789,
         "level": "warning",
@@ -97,7 +97,9 @@ def test_the_log_is_lines_for_people_or_for_machines(form: LogFormat) -> None:
             "log.edgecrack.runtime",
         ]
         assert found[0]["away_s"] == 3
-        assert found[2]["message"] == "a read is stuck"
+        assert (found[2]["message"], found[2]["level"]) == ("a read is stuck", "warning")
+        common = {"schema_version", "time", "time_ns", "level", "kind", "message"}
+        assert all(common <= record.keys() for record in found)
 
 
 def test_a_log_that_nobody_reads_any_more_does_no_harm() -> None:
@@ -112,14 +114,14 @@ def test_a_log_that_nobody_reads_any_more_does_no_harm() -> None:
 def test_the_file_of_events_has_them_as_lines(tmp_path: Path) -> None:
     log = EventLog()
     log.emit("early", "before it was opened")
-    file = EventsFile(OutputFolder(tmp_path, ["events.jsonl"]), log)
+    file = EventsFile(OutputFolder(tmp_path), log)
     log.emit("a", "größer", size=3)
     file.close()
     file.close()
     log.emit("late", "after it was closed")
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["early", "a"]
-    assert [json.loads(line)["version"] for line in lines] == [1, 1]
+    assert [json.loads(line)["schema_version"] for line in lines] == [2, 2]
     assert json.loads(lines[1])["message"] == "größer"
 
 
@@ -164,3 +166,19 @@ def test_a_snapshot_is_the_newest_result_in_three_files(tmp_path: Path) -> None:
         "_overlay.png",
     ]
     assert log.counts() == {"snapshot.taken": 1}
+
+
+def test_a_snapshot_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    """A recording that is replayed shows the same frame at the same time again."""
+    for _ in range(3):
+        snapshots = Snapshots(OutputFolder(tmp_path), EventLog())
+        snapshots.write(result_of(frame(4)))
+        assert snapshots.take() is not None
+        OutputFolder(tmp_path).clear()
+    names = {path.name for path in (tmp_path / "snapshots").iterdir()}
+    stem = "20231114T221320_000004"
+    assert names == {
+        f"{stem}{number}{end}"
+        for number in ("", "_2", "_3")
+        for end in (".png", ".json", "_overlay.png")
+    }

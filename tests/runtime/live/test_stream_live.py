@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -138,30 +139,50 @@ class TestEarlierResults:
             (("--position", "recording"), 2),
         ],
     )
+    @pytest.mark.parametrize("more", [(), ("--overwrite",), ("--continue",)])
     def test_a_command_that_is_refused_leaves_them(
-        self, earlier: Path, model: Path, words: tuple[str, str], code: int
+        self,
+        earlier: Path,
+        model: Path,
+        words: tuple[str, str],
+        code: int,
+        more: tuple[str, ...],
     ) -> None:
         before = (earlier / "frames.jsonl").read_text()
         with socket.create_server(("127.0.0.1", 0)) as taken:
             option, value = words
             value = value.replace("PORT", str(taken.getsockname()[1]))
             given = ["--source", "demo", "--model", model, "--save", "jsonl", "--out", earlier]
-            assert run_here(*given, option, value) == code
+            assert run_here(*given, *more, option, value) == code
         assert (earlier / "frames.jsonl").read_text() == before
         assert (earlier / "summary.json").exists()
+        assert [path.name for path in earlier.parent.iterdir()] == ["out"]  # and nothing beside
 
-    def test_a_second_run_into_the_folder_of_one_that_runs_is_refused(
-        self, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize(
+        ("more", "code"), [((), 0), (("--continue",), 0), (("--overwrite",), 6)]
+    )
+    def test_a_run_that_goes_on_keeps_its_folder(
+        self,
+        model: Path,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+        more: tuple[str, ...],
+        code: int,
     ) -> None:
-        words = ["--model", model, "--save", "jsonl", "--out", tmp_path]
+        out = tmp_path / "out"
+        words = ["--model", model, "--save", "jsonl", "--out", out]
         with running("--source", "demo?live=1", *words) as process:
-            wait_until((tmp_path / "frames.jsonl").exists, "the first run did not start")
-            assert run_here("--source", "demo", "--max-frames", 1, *words) == 6
-            assert "another run writes into" in capfd.readouterr().err
+            wait_until((out / "frames.jsonl").exists, "the first run did not start")
+            assert run_here("--source", "demo", "--max-frames", 1, *words, *more) == code
+            said = capfd.readouterr()
+            if code:
+                assert "another run writes into" in said.err
+            else:
+                assert f"results: {out}-2" in said.out
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
-        assert (tmp_path / "frames.jsonl").read_text()
+        assert (out / "frames.jsonl").read_text()
 
 
 def test_the_log_as_json_lines(model: Path, tmp_path: Path) -> None:
@@ -173,6 +194,7 @@ def test_the_log_as_json_lines(model: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"recording.part", "stats", "recording.finished"} <= {line["kind"] for line in lines}
+    assert {line["schema_version"] for line in lines} == {2}
     assert json.loads(done.stdout)["frames"] == 2
 
 
@@ -222,9 +244,11 @@ def test_systemd_hears_of_start_life_and_end(tmp_path: Path) -> None:
 
 def test_the_time_of_the_start_in_the_folder_s_name(model: Path, tmp_path: Path) -> None:
     words = ["--source", "demo", "--model", model, "--max-frames", 1, "--save", "none"]
-    assert run_here(*words, "--out", tmp_path / "{time}") == 0
+    assert run_here(*words, "--out", tmp_path / "{date}_{time}") == 0
     (folder,) = tmp_path.iterdir()
-    assert len(folder.name) == len("20261122T210500Z")
+    date, _, moment = folder.name.partition("_")
+    assert re.fullmatch(r"\d{8}", date)
+    assert re.fullmatch(r"\d{8}T\d{6}Z", moment)
 
 
 def test_recover_goes_on_after_a_file_that_is_none(model: Path, tmp_path: Path) -> None:
