@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from edgecrack.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.errors import EdgecrackError, ModelFileError
+from edgecrack.extras import origin
 from edgecrack.files import replacing, write_atomic
 from edgecrack.preprocess import PreprocessConfig
 
@@ -177,7 +178,7 @@ class ModelSpec:
             raise ModelFileError(
                 f"the description has schema version {version}, this program knows "
                 f"{SCHEMA_VERSION}",
-                "update edgecrack: pip install -U edgecrack",
+                origin().update(),
             )
         if version < 2:
             _refuse_later_fields(document)

@@ -1,11 +1,147 @@
-"""Imports of what only some installs have, with an error that says what to install."""
+"""What only some installs have: imports of it, and the command that installs it here.
+
+The name edgecrack may belong to somebody else on a package index, or to nobody. So a command never
+names it alone: it gives the place from which the running copy was installed, or the libraries.
+"""
 
 from __future__ import annotations
 
 import importlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import ModuleType
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from edgecrack.errors import MissingDependencyError
+
+# What each extra brings, as in pyproject.toml; a test compares the two.
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        "torch>=2.6,<3",
+        "lightning>=2.6,<3",
+        "safetensors>=0.4.3,<1",
+        "matplotlib>=3.8,<4",
+        "scipy>=1.13,<2",
+        "pyyaml>=6,<7",
+    ),
+    "export": (
+        "torch>=2.6,<3",
+        "lightning>=2.6,<3",
+        "onnx>=1.17,<2",
+        "onnxscript>=0.3,<1",
+        "safetensors>=0.4.3,<1",
+    ),
+    "quantize": ("onnx>=1.17,<2",),
+    "rtx": ("tensorrt-rtx>=1.4,<2", "cuda-bindings>=12.6,<14"),
+    "record": ("mcap>=1.6,<2",),
+    "serve": (
+        "starlette>=1,<2",
+        "uvicorn>=0.52.4,<1",
+        "websockets>=15,<18",
+        "prometheus-client>=0.20,<1",
+        "psutil>=5.9.8,<8",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the running copy comes from.
+
+    Attributes:
+        place: what pip takes as a package to install: a folder, a wheel or an address; empty where
+            nobody knows.
+        editable: it is a folder whose files are the running ones.
+    """
+
+    place: str = ""
+    editable: bool = False
+
+    def install(self, extra: str) -> str:
+        """The command that installs an extra of this package.
+
+        Args:
+            extra: a key of `LIBRARIES`.
+        """
+        if not self.place:
+            return " ".join(["pip install", *map(shlex.quote, LIBRARIES[extra])])
+        if "://" in self.place:
+            return f"pip install {shlex.quote(f'edgecrack[{extra}] @ {self.place}')}"
+        option = "-e " if self.editable else ""
+        return f"pip install {option}{shlex.quote(f'{self.place}[{extra}]')}"
+
+    def reinstall(self) -> str:
+        """What to do to have this package again as it was, without what it depends on."""
+        if not self.place:
+            return "install edgecrack again from where it came"
+        place = f"edgecrack @ {self.place}" if "://" in self.place else self.place
+        return f"pip install --force-reinstall --no-deps {shlex.quote(place)}"
+
+    def update(self) -> str:
+        """What to do to have a later version."""
+        if self.editable:
+            return f"update edgecrack: git -C {shlex.quote(self.place)} pull"
+        return "update edgecrack: install a later version from where this one came"
+
+
+@cache
+def origin() -> Origin:
+    """Where the running copy comes from: a checkout, or what pip noted when it installed it."""
+    package = Path(__file__).resolve().parent
+    return find_origin(package, _direct_url(package))
+
+
+def find_origin(package: Path, direct_url: str | None) -> Origin:
+    """See `origin`.
+
+    Args:
+        package: the folder of the running package.
+        direct_url: what pip wrote into the installed package's `direct_url.json` (PEP 610), or
+            None.
+    """
+    if _is_checkout(package.parent):
+        return Origin(str(package.parent), editable=True)
+    try:
+        noted: Any = json.loads(direct_url or "")
+        url = noted["url"]
+        parts = urlsplit(url)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Origin()
+    if parts.scheme == "file":
+        path = Path(unquote(parts.path))
+        usable = path.is_file() or _is_checkout(path)
+        return Origin(str(path)) if usable else Origin()
+    source = noted.get("vcs_info")
+    if isinstance(source, dict) and "vcs" in source:
+        revision = source.get("requested_revision") or source.get("commit_id")
+        url = f"{source['vcs']}+{url}" + (f"@{revision}" if revision else "")
+    return Origin(url) if parts.scheme in ("http", "https", "ssh", "git") else Origin()
+
+
+def _is_checkout(folder: Path) -> bool:
+    try:
+        text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return 'name = "edgecrack"' in text.splitlines()
+
+
+def _direct_url(package: Path) -> str | None:
+    """What pip noted of the running copy; of another one that is installed, too, nothing."""
+    from importlib import metadata
+
+    try:
+        installed = metadata.distribution("edgecrack")
+        if Path(str(installed.locate_file("edgecrack"))).resolve() != package:
+            return None
+        return installed.read_text("direct_url.json")
+    except (metadata.PackageNotFoundError, OSError, ValueError):
+        return None
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
@@ -24,5 +160,5 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{purpose} needs {error.name}, which is not installed",
-            f'run: pip install "edgecrack[{extra}]"',
+            f"run: {origin().install(extra)}",
         ) from error

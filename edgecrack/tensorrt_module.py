@@ -15,12 +15,9 @@ from typing import Any
 
 from edgecrack.engine_info import FLAVOURS
 from edgecrack.errors import ConfigError, MissingDependencyError, first_line
+from edgecrack.extras import origin
 
 OLDEST_TENSORRT = (10, 3)  # JetPack 6.1
-HOW_TO_INSTALL = (
-    "on a Jetson it comes with JetPack (sudo apt-get install python3-libnvinfer); "
-    'for desktop RTX GPUs run: pip install "edgecrack[rtx]"'
-)
 # What not every TensorRT has, and which of those that this package was checked against do. A use
 # of one of these must stand behind `TensorRT.has`; a test holds the table and the uses against
 # lists of what each version defines.
@@ -100,7 +97,15 @@ def find_tensorrt(flavour: str | None = None) -> TensorRT:
             failures.append(f"{name} cannot be loaded ({first_line(error)})")
     wanted = flavour or " or ".join(FLAVOURS)
     problem = "; ".join(failures) or f"{wanted} is not installed"
-    raise MissingDependencyError(problem, HOW_TO_INSTALL)
+    raise MissingDependencyError(problem, how_to_install())
+
+
+def how_to_install() -> str:
+    """How TensorRT is installed, as a remedy."""
+    return (
+        "on a Jetson it comes with JetPack (sudo apt-get install python3-libnvinfer); "
+        f"for desktop RTX GPUs run: {origin().install('rtx')}"
+    )
 
 
 def _checked(name: str, module: Any) -> TensorRT:

@@ -26,6 +26,7 @@ from edgecrack.artifacts import (
     write_sidecar,
 )
 from edgecrack.errors import ModelFileError, OutputError
+from edgecrack.extras import origin
 from edgecrack.preprocess import PreprocessConfig
 
 CONTENT = b"weights" * 1000
@@ -301,7 +302,7 @@ def test_a_newer_schema_asks_for_an_update(model: Path) -> None:
     rewrite(model, schema_version=SCHEMA_VERSION + 1)
     error = refusal(model)
     assert "schema version 3, this program knows 2" in error.problem
-    assert error.remedy == "update edgecrack: pip install -U edgecrack"
+    assert error.remedy == origin().update()
 
 
 @pytest.mark.parametrize("version", [..., None, "1", 0, -1, 1.0, True])
@@ -468,7 +469,7 @@ class TestRemediesForEngines:
 
     def test_a_newer_schema_still_asks_for_an_update(self, engine: Path) -> None:
         rewrite(engine, schema_version=SCHEMA_VERSION + 1)
-        assert "pip install -U edgecrack" in refusal(engine).remedy
+        assert origin().update() in refusal(engine).remedy
 
     @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x"], ids=["cut", "grown"])
     def test_a_changed_file(self, engine: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import ConfigError, MissingDependencyError
+from edgecrack.extras import origin
 from edgecrack.tensorrt_module import OPTIONAL, TensorRT, find_tensorrt, installed_flavours
 
 
@@ -46,7 +47,7 @@ def test_without_one_the_user_is_told_how_to_get_it(install: Any) -> None:
     assert installed_flavours() == ()
     with pytest.raises(MissingDependencyError, match="not installed") as refusal:
         find_tensorrt()
-    assert "edgecrack[rtx]" in refusal.value.remedy
+    assert origin().install("rtx") in refusal.value.remedy
     assert "JetPack" in refusal.value.remedy
 
 

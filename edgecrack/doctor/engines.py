@@ -14,7 +14,6 @@ from edgecrack.tensorrt_module import OLDEST_TENSORRT
 TENSORRT, RTX, CUDA = "TensorRT", "TensorRT for RTX", "CUDA for Python"
 # What TensorRT for RTX 1.7 builds for, where it cannot be asked: not for Jetsons, for example.
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-_RTX_REMEDY = 'pip install "edgecrack[rtx]"'
 
 
 def check_engines(machine: Machine) -> list[Check]:
@@ -102,9 +101,9 @@ def _no_rtx(machine: Machine) -> Check:
         return Check(RTX, "not needed here", "for desktop GPUs")
     tensorrt = _check_tensorrt(machine)
     if rtx_gpus(machine) and tensorrt.status != "ok":
-        return Check(RTX, "missing", "not installed", _RTX_REMEDY)
+        return Check(RTX, "missing", "not installed", machine.origin.install("rtx"))
     found = "not installed; builds engines for desktop GPUs, without a GPU, too"
-    return Check(RTX, "not needed here", found, _RTX_REMEDY)
+    return Check(RTX, "not needed here", found, machine.origin.install("rtx"))
 
 
 def _check_cuda(machine: Machine) -> Check:

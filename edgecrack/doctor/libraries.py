@@ -128,7 +128,7 @@ def check_extras(machine: Machine) -> list[Check]:
 
 
 def _check_extra(machine: Machine, extra: str) -> Check:
-    name, remedy = f"extra {extra}", f'pip install "edgecrack[{extra}]"'
+    name, remedy = f"extra {extra}", machine.origin.install(extra)
     lacking = [module for module in EXTRAS[extra] if module not in machine.modules]
     if not lacking:
         return Check(name, "ok", f"installed, for {_PURPOSE[extra]}")
@@ -154,7 +154,7 @@ def _reinstall(machine: Machine) -> str:
     tree = machine.model.parents[2]
     if (tree / "pyproject.toml").is_file():
         return f"git -C {shlex.quote(str(tree))} checkout -- edgecrack/models"
-    return "pip install --force-reinstall --no-deps edgecrack"
+    return machine.origin.reinstall()
 
 
 def _opencv_remedy(machine: Machine) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.doctor.video_device import Capture, ask_device
+from edgecrack.extras import Origin, origin
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -51,6 +52,7 @@ class Machine:
         model: the bundled model file.
         modules: of the libraries that matter, those that could be imported by name.
         probes: what each library told, by probe name; none where it is not installed.
+        origin: where the running copy of edgecrack comes from.
         may_use: whether this user may read and write a device.
         capture: what a video device is for.
     """
@@ -66,6 +68,7 @@ class Machine:
     model: Path = MODELS / "edgecrack-bundled.onnx"
     modules: frozenset[str] = frozenset()
     probes: Mapping[str, Probed] = field(default_factory=dict)
+    origin: Origin = field(default_factory=origin)
     may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK)
     capture: Callable[[Path], Capture] = ask_device
 

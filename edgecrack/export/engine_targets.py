@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from edgecrack.engine_info import JETSON_CAPABILITIES
 from edgecrack.errors import ConfigError, MissingDependencyError
+from edgecrack.extras import origin
 from edgecrack.gpu import gpu_devices, why_no_gpu
 from edgecrack.tensorrt_module import TensorRT, find_tensorrt, installed_flavours
 
@@ -190,7 +191,7 @@ def _why_not(tensorrt: TensorRT, wanted: tuple[str, ...], here: str | None) -> s
 
 
 def _remedy(wanted: tuple[str, ...]) -> str:
-    rtx = 'install TensorRT for RTX (pip install "edgecrack[rtx]")'
+    rtx = f"install TensorRT for RTX ({origin().install('rtx')})"
     if "tensorrt_rtx" in installed_flavours():
         rtx = "name RTX GPUs that it knows, or give --target rtx"
     return f"{rtx}; for another machine, {ON_THE_ROBOT}" if wanted else rtx

@@ -20,7 +20,7 @@ from edgecrack.engine_info import (
     rebuild_command,
 )
 from edgecrack.errors import DeviceError, MissingDependencyError, ModelFileError
-from edgecrack.tensorrt_module import HOW_TO_INSTALL, find_tensorrt, installed_flavours
+from edgecrack.tensorrt_module import find_tensorrt, how_to_install, installed_flavours
 
 # What TensorRT calls AMPERE_PLUS: every GPU from this compute capability on.
 _HARDWARE_COMPATIBLE_FROM = "8.0"
@@ -160,7 +160,7 @@ def _missing_flavour(
     if not machine.tensorrt:
         return MissingDependencyError(
             f"{needs}, and this machine has no TensorRT",
-            f"{HOW_TO_INSTALL}; if that is another version, build the engine again: {rebuild}",
+            f"{how_to_install()}; if that is another version, build the engine again: {rebuild}",
         )
     found = ", ".join(f"{name} {version}" for name, version in machine.tensorrt.items())
     return MissingDependencyError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec
 from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.extras import origin
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "models" / "edgecrack-bundled.onnx"
 
@@ -83,7 +84,7 @@ def check_runnable(path: Path, spec: ModelSpec) -> None:
             raise ModelFileError(
                 f"the sidecar of {path} asks for {name} {_words(asked)}, and this version runs "
                 f"{name} {_words(known)} only",
-                "update edgecrack: pip install -U edgecrack",
+                origin().update(),
             )
 
 

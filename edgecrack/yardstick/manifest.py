@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgecrack.data.reading import read_labelled_image, read_mask_image
 from edgecrack.errors import DataError
+from edgecrack.extras import origin
 from edgecrack.files import write_atomic
 from edgecrack.yardstick.strata import SURFACE_KINDS
 
@@ -157,7 +158,7 @@ def open_yardstick(folder: Path) -> Yardstick:
     document = _read(path)
     version = document.get("schema_version")
     if version != MANIFEST_VERSION or version is True:
-        remedy = "update edgecrack: pip install -U edgecrack" if _is_later(version) else _MEND
+        remedy = origin().update() if _is_later(version) else _MEND
         raise DataError(
             f"{path} has schema version {version!r}, this program knows {MANIFEST_VERSION}", remedy
         )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgecrack.doctor.machine import Machine, Probed
+from edgecrack.extras import Origin
 
 Files = Mapping[str, str | bytes]
 Make = Callable[..., Machine]
@@ -122,6 +123,7 @@ def make(tmp_path: Path) -> Make:
             results=tmp_path / "runs",
             model=model,
             probes={**LIBRARIES, "cv2": WHEEL, "gpu": NO_GPU, **(probes or {})},
+            origin=Origin("/srv/edgecrack", editable=True),
             may_use=lambda path: True,
             capture=lambda path: "camera",
         )

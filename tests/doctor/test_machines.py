@@ -192,10 +192,10 @@ def test_in_a_container_the_release_comes_from_dpkg(orin: Make) -> None:
 
 def test_desktop_without_tensorrt_is_told_both_commands(make: Make) -> None:
     report = examine(make(probes=RTX_3060))
-    assert line(report, "TensorRT for RTX").remedy == 'pip install "edgecrack[rtx]"'
+    assert line(report, "TensorRT for RTX").remedy == "pip install -e '/srv/edgecrack[rtx]'"
     assert line(report, "CUDA for Python").remedy == 'pip install "cuda-python>=12,<13"'
     assert line(report, "TensorRT").status == "not needed here"
-    assert line(report, "extra train").remedy == 'pip install "edgecrack[train]"'
+    assert line(report, "extra train").remedy == "pip install -e '/srv/edgecrack[train]'"
     assert readiness(report) == {"stream": True, "build_engines": False, "run_engines": False}
 
 
@@ -466,7 +466,7 @@ def test_what_a_robot_may_add_is_hinted_at(make: Make, orin: Make, extra: str) -
         found = line(examine(machine), f"extra {extra}")
         assert found.status == "not needed here"
         assert f"edgecrack stream --{extra}" in found.found
-        assert found.remedy == f'pip install "edgecrack[{extra}]"'
+        assert found.remedy == f"pip install -e '/srv/edgecrack[{extra}]'"
 
 
 def test_every_extra_has_a_line() -> None:

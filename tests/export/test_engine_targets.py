@@ -15,6 +15,7 @@ from edgecrack.export.engine_targets import (
     parse_targets,
     resolve_targets,
 )
+from edgecrack.extras import origin
 from edgecrack.gpu import Gpu
 from edgecrack.tensorrt_module import TensorRT
 
@@ -131,7 +132,7 @@ def test_who_builds(
         (None, (RTX,), "sm90", ["tensorrt_rtx 1.7.1", "7.5, 8.6, 8.9, 12.0", "not for 9.0"]),
         ("9.0", (RTX,), "auto", ["not for 9.0"]),
         ("8.6", (PLAIN,), "sm89", ["tensorrt 10.3.0", "has compute capability 8.6", "not for 8.9"]),
-        ("8.6", (PLAIN,), "rtx", ["GPU of this machine alone", "edgecrack[rtx]"]),
+        ("8.6", (PLAIN,), "rtx", ["GPU of this machine alone", origin().install("rtx")]),
         (None, (PLAIN,), "sm86", ["this machine has no GPU"]),
     ],
 )

@@ -21,6 +21,7 @@ from edgecrack.errors import (
     MissingDependencyError,
     ModelFileError,
 )
+from edgecrack.extras import origin
 from edgecrack.runtime import preflight
 from edgecrack.runtime.preflight import Machine, check_engine, check_version, this_machine
 from edgecrack.runtime.runner import open_runner
@@ -111,7 +112,7 @@ REFUSED: list[tuple[str, EngineInfo, Machine, type[EdgecrackError], str]] = [
         MissingDependencyError,
         "robot/crack.engine is an engine of tensorrt 10.3.0, and this machine has no TensorRT; on "
         "a Jetson it comes with JetPack (sudo apt-get install python3-libnvinfer); for desktop "
-        'RTX GPUs run: pip install "edgecrack[rtx]"; if that is another version, build the engine '
+        f"RTX GPUs run: {origin().install('rtx')}; if that is another version, build the engine "
         f"again: {REBUILD}.",
     ),
     (

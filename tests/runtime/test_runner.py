@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import file_sha256, sidecar_path, write_sidecar
 from edgecrack.data.synthetic import DemoPath
 from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.extras import origin
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.onnxrt import OnnxRuntimeRunner
@@ -304,7 +305,7 @@ class TestRefusedFiles:
         path = self.copy_bundled(tmp_path, schema_version=2, **{field: value})
         error = self.refusal(path)
         assert words in error.problem
-        assert error.remedy == "update edgecrack: pip install -U edgecrack"
+        assert error.remedy == origin().update()
 
     def test_a_file_that_was_cut_short(self, tmp_path: Path) -> None:
         path = self.copy_bundled(tmp_path)

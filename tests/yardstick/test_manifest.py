@@ -128,7 +128,7 @@ def whole(key: str, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message", "remedy"),
     [
-        (whole("schema_version", 2), "has schema version 2", "pip install -U edgecrack"),
+        (whole("schema_version", 2), "has schema version 2", "update edgecrack: "),
         (whole("schema_version", "1"), "has schema version '1'", "build the yardstick again"),
         (whole("schema_version", True), "has schema version True", "build the yardstick again"),
         (whole("schema_version", None), "has schema version None", "build the yardstick again"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import OutputError
+from edgecrack.extras import origin
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.controls import Recorder
 from edgecrack.runtime.recording.config import RecordingConfig
@@ -272,4 +273,4 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
     assert f"a recording needs {missing}" in done.stdout
-    assert 'pip install "edgecrack[record]"' in done.stdout
+    assert origin().install("record") in done.stdout
