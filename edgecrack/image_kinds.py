@@ -155,7 +155,7 @@ def _kind_by_pillow(data: bytes) -> ImageKind:
             name, hw = str(image.format), (image.height, image.width)
             if is_tiff:
                 _check_tiff(image)
-            elif name in ("GIF", "WEBP") and getattr(image, "n_frames", 1) > 1:
+            elif name in ("GIF", "WEBP", "AVIF") and getattr(image, "n_frames", 1) > 1:
                 raise RefusedImageError(
                     f"is an animation of {getattr(image, 'n_frames', 1)} pictures",
                     "save the pictures one by one",

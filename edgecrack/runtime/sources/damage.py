@@ -38,6 +38,10 @@ class DamageRecord:
         """The container calls the packet a place where decoding can begin."""
         self._entries.append(number)
 
+    def is_damaged(self, number: int) -> bool:
+        """Whether the packet itself is."""
+        return number in self._damaged
+
     def is_sound(self, number: int, is_key: bool) -> bool:
         """Whether a picture shows what was filmed; to be asked once per picture, as they come.
 

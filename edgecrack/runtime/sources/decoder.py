@@ -6,6 +6,7 @@ Must not know what is done with the pictures, nor whether somebody waits for the
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 import time
@@ -25,16 +26,42 @@ from numpy.typing import NDArray
 
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
 from edgecrack.runtime.sources.damage import DamageRecord
-from edgecrack.runtime.sources.ffmpeg import Message, choose_track, hear_warnings, messages
+from edgecrack.runtime.sources.ffmpeg import (
+    Message,
+    choose_track,
+    hear,
+    messages,
+    take_over_messages,
+)
 
-_ENDED_EARLY = re.compile(r"partial file|ended prematurely|truncat", re.IGNORECASE)
+_ENDED_EARLY = re.compile(r"partial file|ends? prematurely|ended prematurely", re.IGNORECASE)
+# What an HTTP answer without a length ends with when it is whole.
+_NO_LENGTH = "should be 18446744073709551615"
+# Of what accompanies a picture, not of the picture.
+_HARMLESS = re.compile(
+    r"\bSEI\b|\bAPP\w*\b|exif|jfif|icc|xmp|adobe|user data|unregistered|mmco|metadata|timecode",
+    re.IGNORECASE,
+)
+_NETWORK = frozenset({"http", "https", "tcp", "tls", "rtsp", "udp", "hls", "httpproxy"})
+_MISSED = re.compile(r"RTP: missed \d+ packets|max delay reached", re.IGNORECASE)
+# Said of H.264 at its lowest level: a picture that others may need did not come.
+_GAP = "Frame num gap"
+# Streams of layers leave pictures out by design, and do so from the beginning on.
+_GAPS_BY_DESIGN, _BEGINNING = 3, 12
+# Their pictures need others, from the last key frame on; of the rest, few say which are key frames.
+_PREDICTING = frozenset(
+    """h263 h264 hevc vvc av1 libdav1d libaom-av1 vp8 vp9 libvpx libvpx-vp9 mpeg1video mpeg2video
+    mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 wmv3 vc1 flv theora rv30 rv40 cavs""".split()  # noqa: SIM905
+)
 _CORRUPT_PACKET = re.compile(r"Packet corrupt \(stream = (?P<stream>\d+), dts = (?P<dts>-?\d+)")
 # These count their frames one by one; the others store a guess, or nothing.
 _COUNTING_FORMATS = frozenset({"mov", "mp4", "m4a", "3gp", "3g2", "mj2"})
+# These know when a picture is decoded, not when it is shown; FFmpeg makes that up.
+_DECODING_TIMES = frozenset({"avi", "asf"})
 # Bare streams of pictures; FFmpeg makes up times for some of them.
 _TIMELESS_FORMATS = frozenset(
-    """av1 cavsvideo dirac evc h261 h263 h264 hevc ingenient m4v mjpeg mjpeg_2000 mpegvideo obu
-    rawvideo vc1 vvc""".split()  # noqa: SIM905
+    """apv av1 avs2 avs3 cavsvideo dirac dnxhd evc h261 h263 h264 hevc ingenient ipu m4v mjpeg
+    mjpeg_2000 mpegvideo obu rawvideo vc1 vvc""".split()  # noqa: SIM905
 )
 _REMEMBERED = 64
 _PRFT_BYTES = 16
@@ -102,9 +129,17 @@ class Picture:
             FFmpegError: its pixel format cannot be converted.
         """
         with av.logging.Capture():
-            # One thread: the network keeps all cores busy.
-            pixels = self.frame.to_ndarray(format="bgr24", threads=1)
+            pixels = _bgr(self.frame)
         return self.turn.apply(np.asarray(pixels, np.uint8))
+
+
+def _bgr(frame: VideoFrame) -> NDArray[Any]:
+    """Converted in one thread: the network keeps all cores busy."""
+    try:
+        return frame.to_ndarray(format="bgr24", threads=1)
+    except FFmpegError:
+        # Of a colour matrix that FFmpeg cannot convert by: its gray levels are what matters here.
+        return frame.to_ndarray(format="bgr24", threads=1, src_colorspace="ITU709")
 
 
 class Decoder:
@@ -134,11 +169,12 @@ class Decoder:
         name: str,
         track: int | None = None,
     ) -> None:
-        hear_warnings()
         stream, self.note = choose_track(container, said, name, track)
         self._stream, self._duration = stream, container.duration
         self.frame_rate_hz = _plausible_rate_hz(stream.average_rate or stream.guessed_rate)
         self._context = stream.codec_context
+        self._level = av.logging.DEBUG if self._context.name == "h264" else av.logging.WARNING
+        take_over_messages()
         self._context.thread_count = 1  # messages of other threads would be nobody's
         self._context.copy_opaque = True
         self._format_names = frozenset(container.format.name.split(","))
@@ -153,8 +189,11 @@ class Decoder:
         self._corrupt_dts: set[int] = set()
         self._turn: Turn | None = None
         self._rotation = 0
+        self._gaps = 0
+        # Decoding times of packets that have no time to be shown at, and are shown in order.
+        self._shown_later: list[int] = []
         self._number = 0
-        self._ended_early = False
+        self._ended_early = any(map(_tells_an_early_end, said))
         self._last_was_corrupt = False
         self.corrupt_frames = 0
         self.stopped = False
@@ -180,8 +219,7 @@ class Decoder:
         """Whether, at the end, the file lacks data that it should have."""
         if self._packets is not None:
             return False
-        missing = self.counts_exactly and self._number < self._stream.frames
-        return self._ended_early or missing or self._last_was_corrupt
+        return self._ended_early or self._last_was_corrupt
 
     def next(self, until_s: float = math.inf) -> Picture | None:
         """The next sound picture, or None at the end.
@@ -201,6 +239,7 @@ class Decoder:
     def _read_packet(self) -> None:
         if self._packets is None:
             return
+        hear(self._level)
         with av.logging.Capture() as said:
             try:
                 packet = next(self._packets, None)
@@ -213,7 +252,8 @@ class Decoder:
         if packet is None:
             self._packets = None
             if self.failure is not None:
-                self._ended_early = True
+                if not any(_NO_LENGTH in message.text for message in messages(said)):
+                    self._ended_early = True
                 self._decode(None)
             return
         if packet.size:
@@ -227,12 +267,15 @@ class Decoder:
     def _note_packet(self, packet: Packet[Any], number: int) -> None:
         if self._damage is None:
             # What comes before the first key frame of a stream that was joined shows nothing.
-            self._damage = DamageRecord(starts_clean=packet.is_keyframe)
+            is_entry = packet.is_keyframe or self._context.name not in _PREDICTING
+            self._damage = DamageRecord(starts_clean=is_entry)
         if packet.is_keyframe:
             self._damage.note_entry(number)
         self._last_was_corrupt = packet.is_corrupt
         if packet.is_corrupt or (packet.dts is not None and packet.dts in self._corrupt_dts):
             self._damage.note_damage(number)
+        if packet.dts is not None and (packet.pts is None or self._format_names & _DECODING_TIMES):
+            heapq.heappush(self._shown_later, packet.dts)
         now = Arrival(time.time_ns(), time.monotonic_ns(), _sender_time_ns(packet))
         self._arrivals[number] = now
 
@@ -242,14 +285,18 @@ class Decoder:
             if match := _CORRUPT_PACKET.search(message.text):
                 if int(match["stream"]) == self._stream.index:
                     self._corrupt_dts.add(int(match["dts"]))
-            elif _ENDED_EARLY.search(message.text):
+            elif _tells_an_early_end(message):
                 self._ended_early = True
-            elif message.is_error and self._damage is not None:
+            elif self._damage is not None and (
+                _MISSED.search(message.text)
+                or (message.origin not in _NETWORK and _is_damage(message))
+            ):
                 self._damage.note_damage(number)
 
     def _decode(self, packet: Packet[Any] | None) -> None:
         number = max(0, self._number - 1)
         frames: list[Any] = []
+        hear(self._level)
         with av.logging.Capture() as said:
             try:
                 frames = list(self._context.decode(packet))
@@ -259,30 +306,45 @@ class Decoder:
                     self._damage.note_damage(number)
         if self._damage is None:
             self._damage = DamageRecord()
-        if any(message.is_error for message in messages(said)):
+        heard = messages(said)
+        if any(map(_is_damage, heard)) or self._lacks_pictures(heard):
             self._damage.note_damage(number)
         for frame in frames:
             self._take(frame)
 
+    def _lacks_pictures(self, heard: Sequence[Message]) -> bool:
+        """Whether pictures before this one did not come, by H.264's own count of them."""
+        if not any(message.text.startswith(_GAP) for message in heard):
+            return False
+        self._gaps += self._number <= _BEGINNING
+        return self._gaps < _GAPS_BY_DESIGN
+
     def _take(self, frame: VideoFrame) -> None:
         number = frame.opaque if isinstance(frame.opaque, int) else max(0, self._number - 1)
+        time_s = self._time_s(frame)
         if self._damage is None:
             return
         if frame.is_corrupt:
             self._damage.note_damage(number)
-        if not self._damage.is_sound(number, bool(frame.key_frame)):
+        # Each field of an interlaced picture may be a packet of its own.
+        is_half = frame.interlaced_frame and self._damage.is_damaged(number + 1)
+        if is_half or not self._damage.is_sound(number, bool(frame.key_frame)):
             self.corrupt_frames += 1
             return
-        # Asking for the matrix ties the picture to itself, so that its memory is freed late.
-        if self._turn is None or frame.rotation != self._rotation:
+        # Asking for the matrix ties the picture to itself, so that its memory is freed late; some
+        # streams give it with key frames only.
+        if self._turn is None or (frame.rotation and frame.rotation != self._rotation):
             self._turn, self._rotation = _turn_of(frame), frame.rotation
-        arrival = self._arrival_of(number)
-        self._decoded.append(Picture(frame, self._time_s(frame), arrival, self._turn))
+        self._decoded.append(Picture(frame, time_s, self._arrival_of(number), self._turn))
 
     def _time_s(self, frame: VideoFrame) -> float | None:
-        if frame.pts is None or frame.time_base is None or not self._has_times:
+        """When it is shown; to be asked once per picture."""
+        pts, base = frame.pts, frame.time_base
+        if self._shown_later:
+            pts, base = heapq.heappop(self._shown_later), self._stream.time_base
+        if pts is None or base is None or not self._has_times:
             return None
-        return float(frame.pts * frame.time_base - self._start_s)
+        return float(pts * base - self._start_s)
 
     def _arrival_of(self, number: int) -> Arrival:
         """Of the packet; those far before it are forgotten."""
@@ -290,6 +352,15 @@ class Decoder:
         while self._arrivals and next(iter(self._arrivals)) < number - _REMEMBERED:
             del self._arrivals[next(iter(self._arrivals))]
         return arrival
+
+
+def _tells_an_early_end(message: Message) -> bool:
+    return bool(_ENDED_EARLY.search(message.text)) and _NO_LENGTH not in message.text
+
+
+def _is_damage(message: Message) -> bool:
+    """Whether a message tells of damage to a picture."""
+    return message.is_error and not _HARMLESS.search(message.text)
 
 
 def _plausible_rate_hz(rate: Fraction | None) -> float | None:

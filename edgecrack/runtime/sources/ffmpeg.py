@@ -6,11 +6,11 @@ that reads and decodes, which is why decoders here have one thread. Must not kno
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import av
@@ -27,6 +27,7 @@ _UNKNOWN_CODEC = re.compile(
     r"Could not find codec parameters for stream \d+ \(Video: (?P<codec>[^,)]+)"
 )
 _ENCRYPTED_TAGS = ("encv", "drmi")
+_NO_VIDEO = ("tty",)  # letters, drawn
 
 
 class Message(NamedTuple):
@@ -53,21 +54,40 @@ def messages(said: Sequence[tuple[int, str, str]]) -> list[Message]:
     return [Message(*one) for one in said]
 
 
-@lru_cache(maxsize=1)
-def hear_warnings() -> None:
-    """Have FFmpeg's messages from warnings on, once per process; nothing reaches the terminal.
+def hear(level: int = av.logging.WARNING) -> None:
+    """Have FFmpeg's messages of this level and graver ones; nothing reaches the terminal.
 
-    An `av.logging.Capture` catches those of the calling thread.
+    An `av.logging.Capture` catches those of the calling thread. To be called before each: a host
+    program may set the level, too, and what is not heard is taken for sound.
+
+    Args:
+        level: of `av.logging`; once asked for, a level stays for all who listen.
     """
-    level = av.logging.get_level()
-    if level is None or level < av.logging.WARNING:
-        av.logging.set_level(av.logging.WARNING)
-    # A message that comes a second time tells of another damaged frame.
-    av.logging.set_skip_repeated(False)
-    if os.environ.get("EDGECRACK_DEBUG") != "1":
+    _ask_for(level)
+    if av.logging.get_level() != _asked["level"]:
+        av.logging.set_level(_asked["level"])
+
+
+_asked: dict[str, int] = {}
+
+
+def _ask_for(level: int) -> None:
+    if not _asked and os.environ.get("EDGECRACK_DEBUG") != "1":
         logger = logging.getLogger("libav")
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
+    _asked["level"] = max(level, _asked.get("level", level))
+
+
+def take_over_messages() -> None:
+    """Have messages come here, also where a host program has them printed, or printed once.
+
+    To be called when something is opened; FFmpeg does not tell who has them.
+    """
+    hear()
+    av.logging.set_level(_asked["level"])
+    # A message that comes a second time tells of another damaged frame.
+    av.logging.set_skip_repeated(False)
 
 
 def file_address(path: str) -> str:
@@ -98,7 +118,7 @@ def open_input(
         FFmpegError: it cannot be opened.
     """
     given = dict(_PATIENT_PROBING) if patient else {}
-    hear_warnings()
+    take_over_messages()
     with av.logging.Capture() as said:
         container = av.open(
             address,
@@ -131,6 +151,8 @@ def choose_track(
     Raises:
         SourceError: there is no such track, or it is of a codec that is unknown or encrypted.
     """
+    if container.format.name in _NO_VIDEO:
+        raise SourceError(f"{name} is a text file", "give a video")
     tracks = video_tracks(container)
     if not tracks:
         covers = bool(container.streams.video)
@@ -194,7 +216,8 @@ def _description(index: int, stream: VideoStream) -> str:
     context: object = stream.codec_context
     if context is None:
         return f"{index} (unknown codec)"
-    return f"{index} ({stream.width}x{stream.height}, {stream.codec_context.name})"
+    size = f"{stream.width}x{stream.height}, " if stream.width else ""
+    return f"{index} ({size}{stream.codec_context.name})"
 
 
 def _contents(container: InputContainer) -> str:
@@ -208,6 +231,11 @@ def reason_of(error: FFmpegError, said: Sequence[Message] = ()) -> str:
         return "nothing came in time"
     if isinstance(error, av.error.InvalidDataError):
         return "it is no video that FFmpeg knows, or it is damaged"
+    if (
+        isinstance(error, (av.error.ArgumentError, av.error.UndefinedError))
+        or error.errno == errno.EINVAL
+    ):
+        return "its header is wrong, or it is raw pixels without a size"
     if isinstance(error, av.error.HTTPUnauthorizedError):
         return "it wants another user or password (401)"
     return (error.strerror or "it cannot be read").rstrip(".").lower()

@@ -72,12 +72,13 @@ class StreamSource(ClosesItself):
         self._delivered = 0
         self._clock = SenderClock()
         self._picture: Picture | None = None
+        self._is_new = False
         try:
             self._decoder = Decoder(container, said, name)
         except BaseException:
             container.close()
             raise
-        self.note = self._decoder.note
+        self.note = None if self._decoder.note is None else self._decoder.note.split("; --track")[0]
         self.frame_rate_hz = self._decoder.frame_rate_hz
         self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
         try:
@@ -103,8 +104,10 @@ class StreamSource(ClosesItself):
 
     def grab(self) -> bool:
         """Decode the next frame, for `LiveGrabs`; False where the stream has stopped."""
-        self._picture = self._decoder.next(time.monotonic() + self._timeout_s)
-        return self._picture is not None
+        picture = self._decoder.next(time.monotonic() + self._timeout_s)
+        if picture is not None:
+            self._picture, self._is_new = picture, True
+        return picture is not None
 
     @property
     def media_s(self) -> float | None:
@@ -121,9 +124,11 @@ class StreamSource(ClosesItself):
             try:
                 if self._closed:
                     raise self._stopped(": it was closed")
-                if not self._grabs.drain() or not self._grabs.grab() or self._picture is None:
+                goes_on = self._grabs.drain() and self._grabs.grab()
+                # Where it ends while old frames are passed over, the last of them is the newest.
+                if self._picture is None or not (goes_on or self._is_new) or self._closed:
                     raise self._stopped(": it was closed" if self._closed else self._why())
-                self._grabs.read_s = time.monotonic()
+                self._grabs.read_s, self._is_new = time.monotonic(), False
                 return self._frame(self._picture)
             except FFmpegError as error:
                 raise SourceError(
@@ -194,6 +199,8 @@ def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> StreamSource 
     is_rtsp = uri.lower().startswith("rtsp")
     options = _user_options() or (_RTSP_OPTIONS if is_rtsp else {})
     # FFmpeg's own limits end a wait that PyAV's cannot interrupt; in microseconds.
+    if not is_rtsp:
+        options = {"multiple_requests": "1", **options}  # else parts of a file get lost on the way
     options = {("timeout" if is_rtsp else "rw_timeout"): str(1000 * timeout_ms), **options}
     try:
         container, said = open_input(uri, options, timeout_ms / 1000)

@@ -5,10 +5,11 @@ Knows when a file is damaged or cut short; must not know what is done with the f
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from av.container import InputContainer
@@ -29,7 +30,12 @@ from edgecrack.runtime.sources.options import SourceOptions
 
 # What a file names besides itself must be a file, too: a playlist leads nowhere else.
 _FILE_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
+_MOMENT = re.compile(
+    r"(?P<moment>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?P<fraction>\.\d{1,9})?\s*"
+    r"(?:Z|UTC|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
+)
 # Clocks that were never set begin here or at zero.
+_TS_BYTES = 188
 _EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
@@ -174,18 +180,28 @@ class VideoSource(ClosesItself):
 
 def _began_ns(metadata: Mapping[str, str]) -> int | None:
     """When a recording began by its own word, in ns since 1970, or None."""
-    text = metadata.get("com.apple.quicktime.creationdate") or metadata.get("creation_time")
-    if text is None:
+    latest = datetime.now(timezone.utc) + timedelta(days=1)
+    for key in ("com.apple.quicktime.creationdate", "creation_time"):
+        moment = _moment(metadata.get(key, ""))
+        if moment is not None and _EARLIEST < moment < latest:
+            return ns_since_1970(moment)
+    return None
+
+
+def _moment(text: str) -> datetime | None:
+    """A moment as containers write it, in UTC where they do not say; None where it is none."""
+    match = _MOMENT.fullmatch(text.strip())
+    if match is None:
         return None
+    hours, minutes = int(match["hours"] or 0), int(match["minutes"] or 0)
+    offset = timedelta(hours=hours, minutes=minutes)
     try:
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        moment = datetime.strptime(match["moment"].replace("T", " "), "%Y-%m-%d %H:%M:%S")
+        moment += timedelta(seconds=float(f"0{match['fraction'] or '.0'}"))
+        zone = timezone(-offset if match["sign"] == "-" else offset)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    if not _EARLIEST < moment < datetime.now(timezone.utc).replace(year=9000):
-        return None
-    return ns_since_1970(moment)
+    return moment.replace(tzinfo=zone)
 
 
 def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSource:
@@ -206,6 +222,8 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
             container.close()
             container, said = open_input(address, _FILE_OPTIONS, patient=True)
     except FFmpegError as error:
+        if other := _page_or_nothing(path):
+            raise SourceError(f"{path} {other}", "give the video itself") from error
         raise SourceError(
             f"{path} is not a video that can be opened: {reason_of(error)}",
             "check that it plays in a video player; an interrupted recording lacks its index",
@@ -214,12 +232,33 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
 
 
 def _lacks_bytes(path: Path) -> bool:
-    """Whether an AVI file ends before the end that its header names; FFmpeg does not tell."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        file.seek(0, 2)
-        said = int.from_bytes(head[4:8], "little") + 8
-        return head[:4] == b"RIFF" and head[8:12] == b"AVI " and file.tell() < said
+    """Whether a file ends before the end that its form names; FFmpeg does not tell.
+
+    That is, an AVI before the end in its header, or a transport stream within a packet.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(3 * _TS_BYTES)
+            size = file.seek(0, 2)
+    except OSError:  # it has gone in the meantime
+        return False
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return size < int.from_bytes(head[4:8], "little") + 8
+    is_ts = len(head) == 3 * _TS_BYTES and all(head[place] == 0x47 for place in (0, 188, 376))
+    return is_ts and size % _TS_BYTES != 0
+
+
+def _page_or_nothing(path: Path) -> str | None:
+    """What a file is that is no video at all, if its first bytes tell."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(512)
+    except OSError:
+        return None
+    if not begin:
+        return "is empty"
+    is_page = begin.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    return "is a web page, not a video" if is_page else None
 
 
 def _needs_patience(container: InputContainer) -> bool:
