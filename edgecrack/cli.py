@@ -25,6 +25,7 @@ from edgecrack.cli_doctor import doctor
 from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
 from edgecrack.cli_evaluate import evaluate
 from edgecrack.cli_options import (
+    IgnoreOption,
     MinAreaOption,
     ModelOption,
     OverlapOption,
@@ -102,6 +103,7 @@ def predict(
     min_area: MinAreaOption = MIN_AREA_PX,
     overlap: OverlapOption = None,
     scales: ScalesOption = None,
+    ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Find cracks in still images.
@@ -109,13 +111,17 @@ def predict(
     NAME.prob.png holds the crack probability of each pixel, 255 = certain crack.
     """
     from edgecrack.runtime.detector import open_detector
+    from edgecrack.runtime.ignore import read_ignore_mask
     from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images
 
     def show(item: Prediction) -> None:
         typer.echo(f"{item.name}: {item.crack_pixels} crack pixels in {item.regions} regions")
 
     paths = [_path_of(one) for one in images]
-    config = PredictConfig(out, choices(save), min_area)
+    mask = None if ignore is None else read_ignore_mask(ignore)
+    if mask is not None and mask.is_empty:
+        typer.echo(f"edgecrack: warning: {mask.emptiness}", err=True)
+    config = PredictConfig(out, choices(save), min_area, mask)
     with open_detector(
         model,
         threshold=threshold,

@@ -76,6 +76,15 @@ ScalesOption = Annotated[
         "--scales",
     ),
 ]
+IgnoreOption = Annotated[
+    Path | None,
+    _detection(
+        "FILE",
+        "Where nothing is to be inspected: an image, white there, or polygons as *.json; see "
+        "docs/runtime.md.",
+        "--ignore",
+    ),
+]
 ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
 
 

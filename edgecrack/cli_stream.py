@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from edgecrack.cli_options import (
+    IgnoreOption,
     MinAreaOption,
     ModelOption,
     OverlapOption,
@@ -157,6 +158,7 @@ def stream(
     min_area: MinAreaOption = MIN_AREA_PX,
     overlap: OverlapOption = None,
     scales: ScalesOption = None,
+    ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Find cracks in a camera, stream, video, folder or recording, live.
@@ -182,6 +184,7 @@ def stream(
         min_area_px=min_area,
         overlap_px=overlap,
         scales=scales_of(scales),
+        ignore=ignore,
         threads=threads,
         source_options=SourceOptions(
             width,

@@ -26,6 +26,7 @@ from edgecrack.ros.worker import NewestImageWorker
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.ignore import read_ignore_mask
 from edgecrack.runtime.overlay import draw_overlay
 from edgecrack.runtime.scales import parse_scales
 
@@ -53,6 +54,7 @@ PARAMETERS: dict[str, Any] = {
     "model": "",  # empty takes the bundled one
     "threshold": 0.0,  # 0 takes the model's own
     "scales": "",  # the model's own
+    "ignore": "",  # file of what is not to be inspected
     "min_area": MIN_AREA_PX,
     "max_age_ms": 1000.0,  # results older than this are not published; 0 publishes all
 }
@@ -73,6 +75,7 @@ class CrackNode(Node):  # type: ignore[misc]
         self._overlay = self.create_publisher(CompressedImage, "~/overlay/compressed", 1)
         self._findings = self.create_publisher(Detection2DArray, "~/findings", 1)
         model = Path(given["model"]).expanduser() if given["model"] else None
+        ignore = read_ignore_mask(Path(given["ignore"]).expanduser()) if given["ignore"] else None
         scales = parse_scales(given["scales"]) if given["scales"] else None
         self.worker = NewestImageWorker(
             open_detector(model, threshold=given["threshold"] or None, scales=scales),
@@ -82,6 +85,7 @@ class CrackNode(Node):  # type: ignore[misc]
             warn=self.get_logger().warning,
             min_area_px=given["min_area"],
             max_age_ms=given["max_age_ms"] or None,
+            ignore=ignore,
         )
         # One image waits at most, and none is sent again: a late one is worth less than the next.
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

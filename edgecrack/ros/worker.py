@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.images import UnreadableImageError
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.ignore import IgnoreMask, Ignoring
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.sources.ros_images import UnsupportedEncodingError
 
@@ -42,6 +44,10 @@ class ClosableDetector(Protocol):
         """Crack probability uint8 [H, W]."""
         ...
 
+    def ignoring(self, ignored: IgnoredPixels | None) -> ClosableDetector:
+        """The same detector for frames of which a part is ignored."""
+        ...
+
     def close(self) -> None:
         """Close the model."""
         ...
@@ -61,6 +67,7 @@ class NewestImageWorker:
         warn: takes a sentence for the log; of one kind at most every ten seconds.
         min_area_px: groups of crack pixels smaller than this are dropped.
         max_age_ms: results older than this are not published; None publishes all.
+        ignore: where nothing is to be inspected; None inspects everything.
 
     Raises:
         ConfigError: `min_area_px` or `max_age_ms` is out of range. The detector is closed.
@@ -76,6 +83,7 @@ class NewestImageWorker:
         warn: Callable[[str], object],
         min_area_px: int,
         max_age_ms: float | None,
+        ignore: IgnoreMask | None = None,
     ) -> None:
         if min_area_px < 0 or (max_age_ms is not None and not max_age_ms > 0):
             detector.close()
@@ -87,6 +95,7 @@ class NewestImageWorker:
         self._min_area_px, self._max_age_ms = min_area_px, max_age_ms
         self._newest = Handoff[tuple[Any, int, int]](1, keep_newest=True)
         self._warned_s: dict[str, float] = {}
+        self._ignoring = Ignoring(ignore, lambda kind, text, level: self._warn_once(kind, text))
         self._index = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="edgecrack-ros", daemon=True)
@@ -159,7 +168,9 @@ class NewestImageWorker:
 
     def _inspect(self, frame: Frame) -> FrameResult:
         started_ns = time.monotonic_ns()
-        probability = self._detector.infer(self._detector.prepare(frame.image))
+        ignored = self._ignoring.of(frame)
+        detector = self._detector if ignored is None else self._detector.ignoring(ignored)
+        probability = detector.infer(detector.prepare(frame.image))
         inferred_ns = time.monotonic_ns()
         found = measure_cracks(probability, self._detector.threshold, self._min_area_px)
         return FrameResult(
@@ -171,6 +182,8 @@ class NewestImageWorker:
             latency_ms=(time.monotonic_ns() - frame.monotonic_ns) / 1e6,
             inference_ms=(inferred_ns - started_ns) / 1e6,
             threshold=self._detector.threshold,
+            inspected_ratio=1.0 if ignored is None else 1.0 - ignored.ratio,
+            ignored=ignored,
         )
 
     def _is_stale(self, captured_ns: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.encodings import Encodings
 from edgecrack.runtime.position.pose import Position
 
@@ -104,10 +105,12 @@ class FrameResult:
             time that preparing, inferring and measuring took, without waiting in queues.
         inference_ms: the share of the detector's `infer`.
         threshold: the decision threshold that gave `mask`; it may change while a stream runs.
-        inspected_ratio: share of the frame's pixels that the network saw, 0 to 1; below 1 only
-            where an overloaded stream leaves tiles out. The rest counts as no crack in `mask`.
+        inspected_ratio: share of the frame's pixels that the network saw, 0 to 1; below 1 where
+            a part is ignored, and where an overloaded stream leaves tiles out. The rest counts as
+            no crack in `mask`.
         position: where the robot was, if known.
         encodings: the frame and mask as bytes, made once for all outputs.
+        ignored: what of the frame was ignored on purpose; None for nothing.
     """
 
     frame: Frame
@@ -121,6 +124,17 @@ class FrameResult:
     inspected_ratio: float = 1.0
     position: Position | None = None
     encodings: Encodings = field(default_factory=Encodings, repr=False, compare=False)
+    ignored: IgnoredPixels | None = field(default=None, repr=False)
+
+    @property
+    def ignored_ratio(self) -> float:
+        """Share of the frame's pixels that was ignored on purpose, 0 to 1."""
+        return 0.0 if self.ignored is None else self.ignored.ratio
+
+    @property
+    def missed_ratio(self) -> float:
+        """Share of the frame's pixels that was to be inspected and was not, 0 to 1."""
+        return max(0.0, 1.0 - self.inspected_ratio - self.ignored_ratio)
 
     @property
     def crack_ratio(self) -> float:

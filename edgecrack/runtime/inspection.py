@@ -13,10 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.live.overload import FULL, Effort, Governor
 from edgecrack.runtime.measure import measure_cracks
-from edgecrack.runtime.pipeline_config import Detector, PipelineConfig, SheddingDetector
+from edgecrack.runtime.pipeline_config import (
+    Detector,
+    IgnoringDetector,
+    PipelineConfig,
+    SheddingDetector,
+)
 from edgecrack.runtime.stats import StreamStats
 
 EPISODE_S = 10.0
@@ -33,14 +39,19 @@ class Inspection:
 
     Raises:
         ConfigError: a setting for live sources is given for another, or the detector cannot
-            inspect less of a frame.
+            leave out what is to be ignored.
     """
 
     def __init__(
         self, detector: Detector, config: PipelineConfig, stats: StreamStats, live: bool
     ) -> None:
         check_live_only(config.max_age_ms, config.target_fps, live)
-        self._detector, self._config, self._stats = detector, config, stats
+        if config.ignore is not None and not isinstance(detector, IgnoringDetector):
+            raise ConfigError(
+                f"{detector.model_name} cannot ignore a part of a frame", "leave the mask out"
+            )
+        self._whole, self._config, self._stats = detector, config, stats
+        self._detector = detector
         self._governor: Governor | None = None
         self._frame_hw = (0, 0)
         self._turn = 0
@@ -70,10 +81,24 @@ class Inspection:
         """Whether a result may still be published; counts it where not. From any thread."""
         return not self._is_stale(result.frame)
 
+    def prepare(self, frame: Frame, ignored: IgnoredPixels | None = None) -> NDArray[np.uint8]:
+        """A frame as the network is to see it; in a thread of its own."""
+        return self._detector_for(ignored).prepare(frame.image)
+
     def inspect(
-        self, frame: Frame, prepared: NDArray[np.uint8], preparing_ns: int
+        self,
+        frame: Frame,
+        prepared: NDArray[np.uint8],
+        preparing_ns: int,
+        ignored: IgnoredPixels | None = None,
     ) -> FrameResult | None:
         """Find the cracks in a frame; None if the frame, or its result, is too old.
+
+        Args:
+            frame: the frame.
+            prepared: what `prepare` gave.
+            preparing_ns: how long that took.
+            ignored: as given to `prepare`.
 
         Raises:
             ConfigError: the detector gives a map of another size.
@@ -81,10 +106,11 @@ class Inspection:
         if self._is_stale(frame):
             return None
         threshold = self.threshold
+        self._detector = self._detector_for(ignored)
         started_ns = time.monotonic_ns()
         self._busy_since_s = started_ns / 1e9
         try:
-            probability, inspected_ratio = self._infer(frame, prepared)
+            probability, inspected_ratio = self._infer(frame, prepared, ignored)
         finally:
             self._busy_since_s = None
         inferred_ns = time.monotonic_ns()
@@ -112,6 +138,7 @@ class Inspection:
             inference_ms=(inferred_ns - started_ns) / 1e6,
             threshold=threshold,
             inspected_ratio=inspected_ratio,
+            ignored=ignored,
             position=(
                 None
                 if positions is None or frame.capture_time_ns is None
@@ -119,9 +146,18 @@ class Inspection:
             ),
         )
 
-    def _infer(self, frame: Frame, prepared: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    def _detector_for(self, ignored: IgnoredPixels | None) -> Detector:
+        """The detector that leaves out what is ignored."""
+        if ignored is None or not isinstance(self._whole, IgnoringDetector):
+            return self._whole
+        return self._whole.ignoring(ignored)
+
+    def _infer(
+        self, frame: Frame, prepared: NDArray[np.uint8], ignored: IgnoredPixels | None
+    ) -> tuple[NDArray[np.uint8], float]:
         if self._governor is None or not isinstance(self._detector, SheddingDetector):
-            return self._detector.infer(prepared), 1.0
+            probability = self._detector.infer(prepared)
+            return probability, 1.0 if ignored is None else 1.0 - ignored.ratio
         self._frame_hw = frame.hw
         started_s = time.monotonic()
         found = self._detector.infer_some(prepared, self._governor.effort, self._turn)

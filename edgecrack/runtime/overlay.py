@@ -7,11 +7,13 @@ not know where the picture goes.
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.frame import Frame, FrameResult, Region
 from edgecrack.runtime.position.pose import describe_position
 
@@ -21,15 +23,21 @@ OUTLINE = (0, 170, 255)
 BOX = (255, 220, 0)
 TINT_OPACITY = 0.45
 MAX_BOXES = 24
+# What is ignored is darkened and hatched, as maps and plans show what lies outside.
+HATCH = (150, 150, 150)
+IGNORED_BRIGHTNESS = 0.5
+_HATCH_STEP_PX = 14
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_CAPTION_PX = 160
+_LEAST_MISSED = 1e-6  # below that is rounding
 
 
 def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     """Draw what was found into a copy of the frame.
 
     Crack pixels are tinted and outlined so that the crack itself stays visible; the
-    largest regions get a thin box; a caption says which frame it is and how much was found.
+    largest regions get a thin box; what is ignored is darkened and hatched; a caption says which
+    frame it is and how much was found.
 
     Returns:
         uint8 [H, W, 3] BGR, of the frame's size.
@@ -37,12 +45,43 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     image = np.ascontiguousarray(result.frame.image).copy()
     height, width = result.frame.hw
     scale = max(1, round(min(height, width) / 540))
+    if result.ignored is not None:
+        shade_ignored(image, result.ignored, scale)
     if result.regions:
         tint_cracks(image, result.mask, result.regions, scale)
         draw_boxes(image, result.regions, scale)
     if width >= _SMALLEST_CAPTION_PX and height >= _SMALLEST_CAPTION_PX // 2:
         draw_caption(image, caption(result))
     return image
+
+
+def shade_ignored(image: NDArray[np.uint8], ignored: IgnoredPixels, scale: int = 1) -> None:
+    """Darken and hatch what is ignored, in place.
+
+    Args:
+        image: uint8 [H, W, 3] BGR.
+        ignored: of the image's size.
+        scale: width of the lines.
+    """
+    mask = ignored.mask.view(np.uint8)
+    left, top, width, height = cv2.boundingRect(mask)
+    part = np.s_[top : top + height, left : left + width]
+    darkened = cv2.convertScaleAbs(image[part], alpha=IGNORED_BRIGHTNESS)
+    image[part] = cv2.copyTo(darkened, mask[part], image[part].copy())
+    image[_hatching(ignored, scale)] = HATCH
+
+
+@lru_cache(maxsize=4)
+def _hatching(ignored: IgnoredPixels, scale: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the pixels of a hatching and of the outline; made once and kept."""
+    height, width = ignored.mask.shape
+    y, x = np.ogrid[:height, :width]
+    lines = (x + y) % (_HATCH_STEP_PX * scale) < scale
+    inner = cv2.erode(
+        ignored.mask.view(np.uint8), np.ones((2 * scale + 1, 2 * scale + 1), dtype=np.uint8)
+    )
+    rows, columns = np.nonzero(ignored.mask & (lines | (inner == 0)))
+    return rows, columns
 
 
 def tint_cracks(
@@ -94,10 +133,18 @@ def caption(result: FrameResult) -> str:
     found = f"crack {result.crack_pixels:,} px in {regions}" if count else "no crack"
     cost = f"{result.latency_ms:.0f} ms"
     place = describe_position(result.position)
-    part = "" if result.inspected_ratio == 1 else f"{result.inspected_ratio:.0%} inspected"
-    return "  ".join(
-        word for word in (frame.name, _moment(frame), place, found, part, cost) if word
-    )
+    words = (frame.name, _moment(frame), place, found, *_left_out(result), cost)
+    return "  ".join(word for word in words if word)
+
+
+def _left_out(result: FrameResult) -> list[str]:
+    """How much was ignored, and how much inspected where that is not the rest."""
+    words = []
+    if result.ignored_ratio:
+        words.append(f"{max(result.ignored_ratio, 0.01):.0%} ignored")
+    if result.missed_ratio > _LEAST_MISSED:
+        words.append(f"{result.inspected_ratio:.0%} inspected")
+    return words
 
 
 def draw_caption(image: NDArray[np.uint8], text: str) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.live.controls import StreamControls
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.overload import Effort
@@ -61,6 +63,15 @@ class SheddingDetector(Detector, Protocol):
         ...
 
 
+@runtime_checkable
+class IgnoringDetector(Detector, Protocol):
+    """A detector that can leave a part of a frame out."""
+
+    def ignoring(self, ignored: IgnoredPixels | None) -> Detector:
+        """The same detector for frames of one size, whose results say 0 where they are ignored."""
+        ...
+
+
 @dataclass(frozen=True)
 class PipelineConfig:
     """How a stream runs.
@@ -77,6 +88,8 @@ class PipelineConfig:
             source only. None publishes whatever comes.
         target_fps: results per second to keep to, of a live source: frames above it are skipped,
             and where it is not reached, less of each frame is inspected.
+        ignore: where nothing is to be inspected; None inspects everything. Needs an
+            `IgnoringDetector`.
         controls: threshold, pause; None keeps the detector's threshold.
         positions: where the robot was; None knows nothing.
         events: hears of overload, stale results, failed outputs and a network that hangs.
@@ -101,6 +114,7 @@ class PipelineConfig:
     on_summary: Callable[[StreamSummary], None] | None = None
     max_age_ms: float | None = None
     target_fps: float | None = None
+    ignore: IgnoreMask | None = None
     controls: StreamControls | None = None
     positions: PositionSource | None = None
     events: EventLog = field(default_factory=EventLog)

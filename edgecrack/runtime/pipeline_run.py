@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import EdgecrackError, SourceError
-from edgecrack.files import write_atomic
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.delivery import Delivery
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.ignore import Ignoring
 from edgecrack.runtime.inspection import Inspection
 from edgecrack.runtime.live.overload import Pacer
 from edgecrack.runtime.pipeline_config import Detector, PipelineConfig
@@ -40,8 +41,8 @@ _POLL_S = 0.1
 _PROGRESS_INTERVAL_S = 0.5
 _STOP_JOIN_S = 0.3
 
-# A frame, its network input, and how long preparing it took in nanoseconds.
-Prepared = tuple[Frame, NDArray[np.uint8], int]
+# A frame, its network input, how long preparing it took in nanoseconds, and what is ignored.
+Prepared = tuple[Frame, NDArray[np.uint8], int, IgnoredPixels | None]
 
 
 class PipelineRun:
@@ -57,6 +58,7 @@ class PipelineRun:
         self._prepared = Handoff[Prepared](size, keep_newest=source.live)
         self._stats = config.stats or StreamStats()
         self._inspection = Inspection(detector, config, self._stats, source.live)
+        self._ignoring = Ignoring(config.ignore, config.events.emit)
         self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
         self._frames_read = self._frames_done = self._skipped = 0
         self._last_progress_s = self._last_read_s = time.monotonic()
@@ -112,8 +114,9 @@ class PipelineRun:
 
     def _prepare(self, frame: Frame) -> Prepared:
         started_ns = time.monotonic_ns()
-        prepared = self._detector.prepare(frame.image)
-        return frame, prepared, time.monotonic_ns() - started_ns
+        ignored = self._ignoring.of(frame)
+        prepared = self._inspection.prepare(frame, ignored)
+        return frame, prepared, time.monotonic_ns() - started_ns, ignored
 
     def _infer_all(self) -> EndReason:
         while not self._config.stop.is_set():

@@ -17,6 +17,7 @@ from edgecrack.images import IMAGE_SUFFIXES
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.overlay import draw_overlay
 from edgecrack.runtime.sources.folder import ImagesSource, images_in
@@ -33,11 +34,13 @@ class PredictConfig:
         save: of "prob", "mask" and "overlay", at least one.
         min_area_px: groups of crack pixels smaller than this are specks and left out of masks
             and overlays, never out of the probability.
+        ignore: where nothing is to be inspected; None inspects everything.
     """
 
     out: Path
     save: tuple[str, ...] = KINDS
     min_area_px: int = MIN_AREA_PX
+    ignore: IgnoreMask | None = None
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.save if kind not in KINDS]
@@ -77,7 +80,8 @@ def predict_images(
 
     Raises:
         SourceError: an image is missing or unreadable; results before it stay.
-        ConfigError: a path is not a still image.
+        ConfigError: a path is not a still image, or the mask of what to ignore does not fit an
+            image; results before it stay.
         OutputError: a result cannot be written, or would overwrite an input.
     """
     files = list_images(paths)
@@ -118,7 +122,8 @@ def _predict(
     detector: CrackDetector, frame: Frame, config: PredictConfig, inputs: set[Path]
 ) -> Prediction:
     started_ns = time.monotonic_ns()
-    probability = detector.detect(frame.image)
+    ignored = None if config.ignore is None else config.ignore.of(frame)
+    probability = detector.ignoring(ignored).detect(frame.image)
     elapsed_ms = (time.monotonic_ns() - started_ns) / 1e6
     found = measure_cracks(probability, detector.threshold, config.min_area_px)
     result = FrameResult(
@@ -129,6 +134,8 @@ def _predict(
         regions=found.regions,
         latency_ms=elapsed_ms,
         inference_ms=elapsed_ms,
+        inspected_ratio=1.0 if ignored is None else 1.0 - ignored.ratio,
+        ignored=ignored,
     )
     files = []
     for kind in config.save:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgecrack import __version__
 from edgecrack.extras import require
 from edgecrack.runtime.detector import CrackDetector, open_detector
+from edgecrack.runtime.ignore import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.inspection import check_live_only
 from edgecrack.runtime.live.controls import Recorder, StreamControls
 from edgecrack.runtime.live.events import EventLog
@@ -54,6 +55,7 @@ class Session:
         positions: where the robot is, or None.
         page: the live page's address, or None.
         part: the run that this is a part of, and where its results go.
+        ignore: where nothing is to be inspected, or None.
     """
 
     source: Source
@@ -66,6 +68,7 @@ class Session:
     positions: PositionSource | None
     page: str | None
     part: RunPart
+    ignore: IgnoreMask | None = None
 
 
 @contextmanager
@@ -83,6 +86,7 @@ def open_session(
         EdgecrackError: a part cannot be opened.
     """
     kinds = () if config.save == ("none",) else config.save
+    ignore = None if config.ignore is None else read_ignore_mask(config.ignore)
     with ExitStack() as stack:
         detector = stack.enter_context(
             open_detector(
@@ -133,6 +137,7 @@ def open_session(
             positions,
             page,
             part,
+            ignore=ignore,
         )
 
 
@@ -196,6 +201,7 @@ def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dic
         "threshold": f"{detector.threshold:g}",
         "scales": ",".join(f"{scale:g}" for scale in detector.scales),
         "source": source.name,
+        **({} if config.ignore is None else {"ignore": config.ignore.name}),
         "started_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 

@@ -132,6 +132,7 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "inference_ms": round(result.inference_ms, 3),
         "threshold": round(result.threshold, 4),
         "inspected_ratio": round(result.inspected_ratio, 4),
+        "ignored_ratio": round(result.ignored_ratio, 4),
         "position": None if result.position is None else result.position.to_dict(),
     }
 

@@ -67,6 +67,7 @@ class StatsSnapshot:
         stale: results thrown away because they were older than allowed.
         shedding: what an overloaded stream leaves out now; "nothing" as a rule.
         inspected_ratio: share of the last frame's pixels that the network saw.
+        ignored_ratio: share of the last frame's pixels that was ignored on purpose.
         threshold: decision threshold of the last frame.
         paused: a person paused the inspection.
         findings: groups of successive frames with cracks.
@@ -93,6 +94,7 @@ class StatsSnapshot:
     stale: int = 0
     shedding: str = "nothing"
     inspected_ratio: float = 1.0
+    ignored_ratio: float = 0.0
     threshold: float = 0.5
     paused: bool = False
     findings: int = 0
@@ -129,7 +131,7 @@ class StreamStats:
         self._drops = self._skipped = self._stale = self._findings = 0
         self._shedding = "nothing"
         self._paused = False
-        self._inspected_ratio = 1.0
+        self._inspected_ratio, self._ignored_ratio = 1.0, 0.0
         self._threshold = 0.0
         self._health = SourceHealth()
         self._crack_pixels = 0
@@ -147,6 +149,7 @@ class StreamStats:
             self._crack_pixels_total += result.crack_pixels
             self._frames_with_cracks += result.crack_pixels > 0
             self._inspected_ratio = result.inspected_ratio
+            self._ignored_ratio = result.ignored_ratio
             self._threshold = result.threshold
 
     def add_stale(self) -> None:
@@ -185,6 +188,7 @@ class StreamStats:
                 stale=self._stale,
                 shedding=self._shedding,
                 inspected_ratio=self._inspected_ratio,
+                ignored_ratio=self._ignored_ratio,
                 threshold=self._threshold,
                 paused=self._paused,
                 findings=self._findings,

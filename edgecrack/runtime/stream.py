@@ -93,6 +93,7 @@ class _Run:
                     on_summary=session.part.end,
                     max_age_ms=self._config.max_age_ms,
                     target_fps=self._config.target_fps,
+                    ignore=session.ignore,
                     controls=session.controls,
                     positions=session.positions,
                     events=self._events,

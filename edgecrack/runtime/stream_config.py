@@ -42,6 +42,7 @@ class StreamConfig:
         min_area_px: groups of fewer crack pixels are dropped.
         overlap_px: smallest overlap of tiles; None takes the default.
         scales: sizes of the frame at which the model runs; None takes the model's own.
+        ignore: file with where nothing is to be inspected, as `read_ignore_mask` takes it.
         threads: CPU threads; None takes all.
         source_options: size, rate, flip, loop.
         policy: how long to wait for a live source that is lost.
@@ -63,6 +64,7 @@ class StreamConfig:
     min_area_px: int = MIN_AREA_PX
     overlap_px: int | None = None
     scales: tuple[float, ...] | None = None
+    ignore: Path | None = None
     threads: int | None = None
     source_options: SourceOptions = field(default_factory=SourceOptions)
     policy: ReconnectPolicy = field(default_factory=ReconnectPolicy)

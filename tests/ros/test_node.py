@@ -153,6 +153,52 @@ def test_compressed_images_of_another_topic(start: Start) -> None:
     assert np.count_nonzero(run.published("~/mask")[0].data) == 6 * 16
 
 
+def write_mask(path: Path, hw: tuple[int, int] = (48, 64)) -> Path:
+    """White in the left half."""
+    import cv2
+
+    drawn = np.zeros(hw, np.uint8)
+    drawn[:, : hw[1] // 2] = 255
+    assert cv2.imwrite(str(path), drawn)
+    return path
+
+
+def test_what_is_ignored_is_in_no_mask_and_no_finding(start: Start, tmp_path: Path) -> None:
+    run = start(ClosingDetector(), ignore=str(write_mask(tmp_path / "arm.png", (96, 128))))
+    run.ros.publishers["~/overlay/compressed"].viewers = 1
+    run.ros.deliver(TOPIC, image(15))
+    wait_until(lambda: bool(run.published("~/overlay/compressed")))
+    mask = np.array(run.published("~/mask")[0].data, np.uint8).reshape(48, 64)
+    assert np.array_equal(mask > 0, (picture(15)[..., 0] > 127) & (np.arange(64) >= 32))
+    (found,) = run.published("~/findings")[0].detections
+    assert found.bbox.center.position.x - found.bbox.size_x / 2 == 32
+    assert not run.ros.logs
+
+
+def test_images_of_another_shape_are_inspected_whole_and_said_once(
+    start: Start, tmp_path: Path
+) -> None:
+    run = start(ClosingDetector(), ignore=str(write_mask(tmp_path / "arm.png")))
+    for index, hw in enumerate([(48, 64), (48, 48), (48, 48), (48, 64)]):
+        run.ros.deliver(TOPIC, image(index, pixels=picture(15, hw)))
+        wait_until(lambda count=index: len(run.published("~/mask")) > count)  # type: ignore[misc]
+    pixels = [np.count_nonzero(message.data) for message in run.published("~/mask")]
+    whole = 6 * 38
+    assert pixels == [6 * 10, whole, whole, 6 * 10]
+    misfit, fits = run.ros.logs
+    assert "is for frames of 64x48 px and cannot be fitted to frame 000001 of 48x48 px" in misfit
+    assert "fits again" in fits
+
+
+def test_images_that_never_fit_end_the_node(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(ClosingDetector(), ignore=str(write_mask(tmp_path / "arm.png", (48, 48))))
+    run.ros.deliver(TOPIC, image(0))
+    assert run.join() == 2
+    assert "the shapes differ; draw one for that shape." in capsys.readouterr().err
+
+
 def test_the_bundled_model_finds_what_it_finds_without_ros(start: Start) -> None:
     with open_source("demo?frames=1&seed=3") as source:
         frame = source.read()
@@ -274,6 +320,7 @@ def test_shutting_down_is_no_error(start: Start, error: BaseException | None) ->
         ({"model": "gone.onnx"}, 4, "gone.onnx"),
         ({"threshold": 1.5}, 2, "threshold is 1.5"),
         ({"min_area": -1}, 2, "min_area is -1"),
+        ({"ignore": "gone.png"}, 2, "the ignore mask gone.png does not exist"),
         ({"max_age_ms": -5.0}, 2, "max_age_ms -5"),
     ],
 )
@@ -338,7 +385,7 @@ def _has_rclpy() -> bool:
 
 def test_the_node_is_thin_and_nothing_imports_it() -> None:
     package = REPOSITORY / "edgecrack"
-    assert len((package / "ros" / "node.py").read_text().splitlines()) < 125
+    assert len((package / "ros" / "node.py").read_text().splitlines()) < 130
     for path in package.rglob("*.py"):
         if path.parent.name == "ros":
             continue

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame, FrameResult, Region
 from edgecrack.runtime.measure import measure_cracks
@@ -101,6 +102,24 @@ class BrightDetector:
         self._before_infer(self._inferred)
         self._inferred += 1
         return prepared
+
+    def ignoring(self, ignored: IgnoredPixels | None) -> PartlyBright:
+        return PartlyBright(self, ignored)
+
+
+class PartlyBright(BrightDetector):
+    """A bright detector that ignores a part of frames."""
+
+    def __init__(self, whole: BrightDetector, ignored: IgnoredPixels | None) -> None:
+        super().__init__()
+        self._whole, self._ignored = whole, ignored
+
+    def infer(self, prepared: Image) -> Image:
+        found = self._whole.infer(prepared)
+        return found if self._ignored is None else np.where(self._ignored.mask, 0, found)
+
+    def close(self) -> None:
+        pass
 
 
 class ListSink:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edgecrack.runtime.overlay import OUTLINE, TINT, caption, draw_overlay
+from edgecrack.ignored import IgnoredPixels
+from edgecrack.runtime.overlay import HATCH, OUTLINE, TINT, caption, draw_overlay
 from tests.runtime.fakes import frame, picture, result_of
 
 
@@ -62,3 +63,63 @@ def test_caption_tells_the_time_of_the_picture() -> None:
 def test_a_name_that_the_font_lacks_is_drawn_all_the_same() -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     assert draw_overlay(result_of(frame(0, image, name="стена-壁"))).shape == image.shape
+
+
+def test_what_is_ignored_is_darkened_and_hatched_and_the_rest_left_alone() -> None:
+    image = np.full((480, 640, 3), 90, np.uint8)
+    mask = np.zeros((480, 640), np.bool_)
+    mask[100:300, 200:600] = True
+    result = result_of(frame(0, image))
+    ignored = dataclasses.replace(result, ignored=IgnoredPixels(mask), inspected_ratio=0.74)
+    drawn, plain = draw_overlay(ignored), draw_overlay(result)
+    above = np.s_[:400]  # the caption's strip lies below
+    np.testing.assert_array_equal(drawn[above][~mask[above]], plain[above][~mask[above]])
+    inside = drawn[mask]
+    hatched = (inside == HATCH).all(axis=1)
+    assert 0.03 < hatched.mean() < 0.15
+    assert (inside[~hatched] == 45).all()
+    assert (drawn[100, 200:600] == HATCH).all()  # its outline
+    assert (image == 90).all()
+
+
+@pytest.mark.parametrize("hw", [(1, 2), (3, 3), (17, 400), (1080, 1920)])
+def test_a_part_of_any_size_is_shaded(hw: tuple[int, int]) -> None:
+    image = np.full((*hw, 3), 90, np.uint8)
+    mask = np.zeros(hw, np.bool_)
+    mask[-1, -1] = True
+    result = dataclasses.replace(result_of(frame(0, image)), ignored=IgnoredPixels(mask))
+    drawn = draw_overlay(result)
+    assert drawn.shape == (*hw, 3)
+    assert tuple(drawn[-1, -1]) != (90, 90, 90)
+
+
+@pytest.mark.parametrize(
+    ("rows", "inspected_ratio", "words"),
+    [
+        (24, 0.5, ["50% ignored"]),
+        (24, 0.2, ["50% ignored", "20% inspected"]),
+        (0, 0.25, ["25% inspected"]),
+        (0, 1.0, []),
+    ],
+)
+def test_caption_tells_what_was_ignored_and_what_was_missed(
+    rows: int, inspected_ratio: float, words: list[str]
+) -> None:
+    mask = np.zeros((48, 64), np.bool_)
+    mask[:rows] = True
+    result = dataclasses.replace(
+        result_of(frame(3)),
+        ignored=IgnoredPixels(mask) if rows else None,
+        inspected_ratio=inspected_ratio,
+    )
+    assert caption(result).split("  ")[3:-1] == words
+
+
+def test_a_little_that_is_ignored_is_not_nothing() -> None:
+    mask = np.zeros((48, 64), np.bool_)
+    mask[0, 0] = True
+    ignored = IgnoredPixels(mask)
+    result = dataclasses.replace(
+        result_of(frame(3)), ignored=ignored, inspected_ratio=1 - ignored.ratio
+    )
+    assert "  1% ignored  " in caption(result)

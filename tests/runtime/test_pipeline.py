@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.runtime.ignore import IgnoreMask
+from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.sinks import open_sinks
 from edgecrack.runtime.source import open_source
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from tests.runtime.fakes import (
+    HW,
     BrightDetector,
     Image,
     ListSink,
@@ -368,3 +371,62 @@ def test_a_wrong_threshold_is_refused_before_anything_starts() -> None:
 def test_a_configuration_out_of_range_is_refused(field: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"{field} is {value}"):
         PipelineConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def left_half(hw: tuple[int, int] = HW) -> IgnoreMask:
+    drawn = np.zeros(hw, np.bool_)
+    drawn[:, : hw[1] // 2] = True
+    return IgnoreMask("arm.png", hw, drawn)
+
+
+def test_what_is_ignored_is_in_no_result_and_each_result_says_so() -> None:
+    sink, events = ListSink(), EventLog()
+    config = PipelineConfig(ignore=left_half((96, 128)), events=events)
+    summary = run_pipeline(ScriptedSource(20), BrightDetector(), [sink], config)
+    assert sink.indices == list(range(20))
+    for result in sink.results:
+        bright = (result.frame.image[..., 0] > 127) & (np.arange(HW[1]) >= HW[1] // 2)
+        np.testing.assert_array_equal(result.probability > 127, bright)
+        assert not result.mask[:, : HW[1] // 2].any()
+        assert all(region.xyxy[0] >= HW[1] // 2 for region in result.regions)
+        assert (result.ignored_ratio, result.inspected_ratio) == (0.5, 0.5)
+        assert result.missed_ratio == 0
+    stats = summary.to_dict()
+    assert (stats["ignored_ratio"], stats["inspected_ratio"]) == (0.5, 0.5)
+    assert not events.recent()
+
+
+def test_an_empty_mask_changes_nothing_and_is_told() -> None:
+    sink, events = ListSink(), EventLog()
+    empty = IgnoreMask("black.png", HW, np.zeros(HW, np.bool_))
+    run_pipeline(
+        ScriptedSource(3), BrightDetector(), [sink], PipelineConfig(ignore=empty, events=events)
+    )
+    assert [result.ignored for result in sink.results] == [None] * 3
+    assert [result.inspected_ratio for result in sink.results] == [1.0] * 3
+    assert events.counts() == {"ignore.empty": 1}
+
+
+def test_a_recording_that_the_mask_does_not_fit_is_an_error() -> None:
+    sink = ListSink()
+    with pytest.raises(ConfigError, match="to frame 000000 of 64x48 px, for the shapes differ"):
+        run_pipeline(
+            ScriptedSource(3), BrightDetector(), [sink], PipelineConfig(ignore=left_half((48, 48)))
+        )
+    assert not sink.results
+
+
+def test_a_detector_that_can_leave_nothing_out_is_refused() -> None:
+    class Plain:
+        threshold = 0.5
+        model_name = "plain"
+
+        def prepare(self, image: Image) -> Image:
+            return image[..., 0]
+
+        def infer(self, prepared: Image) -> Image:
+            return prepared
+
+    with pytest.raises(ConfigError, match="plain cannot ignore a part of a frame"):
+        run_pipeline(ScriptedSource(1), Plain(), [], PipelineConfig(ignore=left_half()))
+    run_pipeline(ScriptedSource(1), Plain(), [])

@@ -12,7 +12,9 @@ from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.nodata import with_mask
 from edgecrack.preprocess import prepare, preprocess
 from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.predict import PredictConfig, Prediction, list_images, predict_images
+from tests.data.folders import turn_by_exif
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner
 
@@ -225,3 +227,49 @@ def test_an_out_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OutputError, match=str(out)):
             predict_images(detector(), [photo], PredictConfig(out))
+
+
+def upper_left(hw: tuple[int, int] = (90, 120)) -> IgnoreMask:
+    drawn = np.zeros(hw, np.bool_)
+    drawn[: hw[0] // 2, : hw[1] // 3] = True
+    return IgnoreMask("arm.png", hw, drawn)
+
+
+def test_what_is_ignored_is_0_and_hatched(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    mask = upper_left((45, 60))
+    (found,) = predict_images(detector(), [photo], PredictConfig(tmp_path / "out", ignore=mask))
+    (plain,) = predict_images(detector(), [photo], PredictConfig(tmp_path / "plain"))
+    ignored = mask.drawn_at((90, 120))
+    probability = read(tmp_path / "out" / "wall.prob.png")
+    assert not probability[ignored].any()
+    assert probability[~ignored].any()
+    assert not read(tmp_path / "out" / "wall.mask.png")[ignored].any()
+    assert 0 < found.crack_pixels < plain.crack_pixels
+    overlays = [read(tmp_path / name / "wall.overlay.png") for name in ("out", "plain")]
+    assert (overlays[0][ignored].astype(int) - overlays[1][ignored]).any(axis=1).mean() > 0.9
+
+
+def test_the_mask_is_that_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
+    """Of a photo that its EXIF data turn, the mask belongs to the turned one."""
+    photo = write_photo(tmp_path / "wall.jpg", (120, 90))
+    turn_by_exif(photo, 6)
+    mask = upper_left((90, 120))
+    predict_images(detector(), [photo], PredictConfig(tmp_path / "out", ("prob",), ignore=mask))
+    probability = read(tmp_path / "out" / "wall.prob.png")
+    assert probability.shape == (90, 120)
+    np.testing.assert_array_equal(probability == 0, mask.drawn_at((90, 120)) | (probability == 0))
+    assert not probability[mask.drawn_at((90, 120))].any()
+
+
+def test_a_photo_of_another_shape_is_named_and_earlier_results_stay(tmp_path: Path) -> None:
+    paths = [
+        write_photo(tmp_path / "a.png"),
+        write_photo(tmp_path / "b.png", (180, 240)),
+        write_photo(tmp_path / "c.png", (120, 90)),
+    ]
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), ignore=upper_left())
+    with pytest.raises(ConfigError, match=r"for frames of 120x90 px .* frame c of 90x120 px"):
+        predict_images(detector(), paths, config)
+    assert names(out) == ["a.mask.png", "b.mask.png"]

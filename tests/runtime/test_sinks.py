@@ -85,6 +85,7 @@ def test_a_line_says_all_about_its_frame() -> None:
         "inference_ms": 3.0,
         "threshold": 0.5,
         "inspected_ratio": 1.0,
+        "ignored_ratio": 0.0,
         "position": None,
     }
 

@@ -39,6 +39,7 @@ _GAUGES = (
     ("frame_rate_hertz", "fps", "Frames inspected per second over the last three seconds."),
     ("last_frame_crack_pixels", "crack_pixels", "Crack pixels in the last frame."),
     ("inspected_ratio", "inspected_ratio", "Share of the last frame that was inspected, 0 to 1."),
+    ("ignored_ratio", "ignored_ratio", "Share of the last frame ignored on purpose, 0 to 1."),
     ("paused", "paused", "1 while a person has paused the inspection."),
     ("uptime_seconds", "elapsed_s", "Seconds since the stream started."),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.counting import uint8_level
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.encodings import encode
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.overlay import draw_caption, draw_overlay
@@ -35,8 +37,9 @@ class PagePicture:
 
     Attributes:
         header: what the page says of it, and the sizes that it needs to take `body` apart.
-        body: the frame as JPEG, then the probability map, of the same size, as zlib-compressed
-            rows of uint8.
+        body: the frame as JPEG; the probability map, of the same size, as zlib-compressed rows of
+            uint8; and where a part is ignored, its mask of that size as zlib-compressed bits, the
+            first pixel in the highest bit.
     """
 
     header: dict[str, Any]
@@ -85,8 +88,18 @@ def page_picture(result: FrameResult) -> PagePicture:
         "width": probability.shape[1],
         "height": probability.shape[0],
         "jpeg_bytes": len(jpeg),
+        "map_bytes": len(packed),
     }
-    return PagePicture(header, jpeg + packed)
+    return PagePicture(header, jpeg + packed + _ignored_bits(result.ignored, probability.shape))
+
+
+@lru_cache(maxsize=4)
+def _ignored_bits(ignored: IgnoredPixels | None, hw: tuple[int, int]) -> bytes:
+    """What is ignored for a page picture of this size; made once and kept."""
+    if ignored is None:
+        return b""
+    mask = cv2.resize(ignored.mask.view(np.uint8), hw[::-1], interpolation=cv2.INTER_NEAREST)
+    return zlib.compress(np.packbits(np.asarray(mask, np.uint8)).tobytes())
 
 
 def _facts(result: FrameResult) -> dict[str, Any]:
@@ -104,6 +117,8 @@ def _facts(result: FrameResult) -> dict[str, Any]:
         "regions": len(result.regions),
         "latency_ms": round(result.latency_ms, 1),
         "inspected_ratio": round(result.inspected_ratio, 3),
+        "ignored_ratio": round(result.ignored_ratio, 4),
+        "missed_ratio": round(result.missed_ratio, 4),
     }
 
 

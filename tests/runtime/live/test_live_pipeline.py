@@ -13,8 +13,9 @@ import pytest
 
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime import delivery
-from edgecrack.runtime.detector import open_detector
+from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.live.controls import StreamControls
 from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.live.overload import Effort
@@ -34,6 +35,7 @@ from tests.runtime.fakes import (
     stream_threads,
 )
 from tests.runtime.live.fakes import FaultySource, Opener
+from tests.runtime.models import IdentityRunner
 from tests.waiting import PATIENCE_S, wait_until
 
 QUICK = ReconnectPolicy(
@@ -443,3 +445,53 @@ class TestDetectorByHalves:
                 found, ratio = detector.infer_some(prepared, Effort(0, 4), turn)
                 assert ratio == 1
                 assert np.array_equal(found, detector.infer(prepared))
+
+
+class TestIgnoring:
+    def test_a_camera_that_comes_back_in_another_shape_is_inspected_whole(self) -> None:
+        """Nothing that should be inspected is left out, and it is told once."""
+        turnstile = Turnstile()
+        gone = SourceError("camera:0 stopped delivering frames", "check its cable")
+
+        def script(hw: tuple[int, int], *end: object) -> Iterator[object]:
+            for _ in range(3):
+                yield lambda: turnstile.before_read(0)
+                yield hw
+            yield from end
+
+        drawn = np.zeros((96, 128), np.bool_)
+        drawn[:48] = True
+        events, sink = EventLog(), ListSink(before_write=lambda number: turnstile.let_one())
+        sources = [
+            FaultySource(script(HW, gone)), FaultySource(script((48, 48), gone)),
+            FaultySource(script((24, 32)))
+        ]  # fmt: skip
+        source = ReconnectingSource(Opener(*sources), "camera:0", QUICK, events)
+        mask = IgnoreMask("arm.png", (96, 128), drawn)
+        config = PipelineConfig(ignore=mask, max_frames=9, events=events)
+        run_pipeline(source, BrightDetector(), [sink], config)
+        ratios = [result.ignored_ratio for result in sink.results]
+        assert ratios == [0.5] * 3 + [0.0] * 3 + [0.5] * 3
+        counts = events.counts()
+        assert (counts["ignore.misfit"], counts["ignore.fits"]) == (1, 1)
+
+    def test_overload_counts_what_is_ignored_apart(self) -> None:
+        drawn = np.zeros((128, 192), np.bool_)
+        drawn[64:] = True
+        detector = CrackDetector(IdentityRunner((64, 64)), "identity", overlap_px=0)
+        sink = ListSink()
+
+        class Larger(LiveScript):
+            def read(self) -> Frame | None:
+                taken = super().read()
+                return taken and replace(taken, image=picture(taken.index, (128, 192)))
+
+        source = Larger(10_000)
+        config = PipelineConfig(
+            ignore=IgnoreMask("arm.png", (128, 192), drawn), target_fps=1000, max_frames=40
+        )
+        run_pipeline(source, detector, [sink], config)
+        for result in sink.results:
+            assert result.ignored_ratio == 0.5
+            assert result.inspected_ratio + result.missed_ratio == pytest.approx(0.5)
+            assert result.inspected_ratio > 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.web.hub import LiveHub
 from edgecrack.runtime.web.server import LiveServer
-from tests.runtime.web.rig import Feed, Rig
+from tests.runtime.web.rig import Feed, Rig, live_result
 from tests.waiting import PATIENCE_S, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -166,6 +169,34 @@ def test_looks_opacity_and_threshold_act_at_once(rig: Rig, page: Page) -> None:
         page.says("#threshold-note", "Preview. The robot still decides by 0.50")
         assert page.pixels("overlay")[1] == 320 * 240
         assert rig.controls.threshold == 0.5
+
+
+def test_what_is_ignored_is_hatched_in_every_look_and_told(rig: Rig, page: Page) -> None:
+    with rig.server() as server:
+        page.open(server)
+        rig.show_bar(0)
+        page.says("#state", "LIVE")
+        chip = page.tab.locator("#ignored-share")
+        playwright.expect(chip).to_be_hidden()
+        assert page.pixels("ignored")[1] == 0
+        mask = np.zeros((240, 320), np.bool_)
+        mask[120:, 160:] = True
+        ignored = IgnoredPixels(mask)
+        rig.show(replace(live_result(1), ignored=ignored, inspected_ratio=0.75))
+        playwright.expect(chip).to_have_text("25 % ignored", timeout=TIMEOUT_MS)
+        for look in ("heat", "contour", "off"):
+            page.tab.check(f"input[value={look}]", force=True)
+            assert page.pixels("ignored")[1] == 120 * 160
+        assert "inspected" not in (page.tab.text_content("#caption") or "")
+        # The robot is overloaded, and the camera gives a smaller picture.
+        smaller = IgnoredPixels(mask[::2, ::2].copy())
+        shown = live_result(2, (120, 160))
+        rig.show(replace(shown, ignored=smaller, inspected_ratio=0.4))
+        page.says("#caption", "40 % inspected")
+        assert page.pixels("ignored")[1] == 60 * 80
+        rig.show_bar(3)  # it fits no more
+        playwright.expect(chip).to_be_hidden(timeout=TIMEOUT_MS)
+        assert page.pixels("ignored")[1] == 0
 
 
 def test_the_threshold_reaches_the_robot_on_release(rig: Rig, page: Page, browser: Any) -> None:

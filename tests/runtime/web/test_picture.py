@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecrack.ignored import IgnoredPixels
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.web.picture import (
@@ -29,7 +30,8 @@ def opened(message: bytes) -> tuple[dict[str, Any], Image, Image]:
     length = int.from_bytes(message[:4], "big")
     header = json.loads(message[4 : 4 + length])
     body = message[4 + length :]
-    jpeg, packed = body[: header["jpeg_bytes"]], body[header["jpeg_bytes"] :]
+    jpeg = body[: header["jpeg_bytes"]]
+    packed = body[len(jpeg) : len(jpeg) + header["map_bytes"]]
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     rows = np.frombuffer(zlib.decompress(packed), np.uint8)
@@ -110,3 +112,31 @@ def test_players_get_the_overlay_and_a_mark_on_what_is_old() -> None:
     wide = cv2.imdecode(np.frombuffer(overlay_jpeg(wide_result()), np.uint8), cv2.IMREAD_COLOR)
     assert wide is not None
     assert wide.shape == (720, 1280, 3)
+
+
+@pytest.mark.parametrize(("hw", "shown_hw"), [((61, 83), (61, 83)), ((1080, 1920), (720, 1280))])
+def test_what_is_ignored_comes_with_the_picture(
+    hw: tuple[int, int], shown_hw: tuple[int, int]
+) -> None:
+    mask = np.zeros(hw, np.bool_)
+    mask[hw[0] // 2 :, : hw[1] // 3] = True
+    ignored = IgnoredPixels(mask)
+    result = replace(
+        result_of(frame(0, picture(0, hw))), ignored=ignored, inspected_ratio=0.5 - ignored.ratio
+    )
+    made = page_picture(result)
+    header, _, crack = opened(message_of(made))
+    assert crack.shape == shown_hw
+    assert header["ignored_ratio"] == round(ignored.ratio, 4)
+    assert header["missed_ratio"] == 0.5
+    rest = made.body[header["jpeg_bytes"] + header["map_bytes"] :]
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(rest), np.uint8), count=crack.size)
+    expected = cv2.resize(mask.view(np.uint8), shown_hw[::-1], interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(bits.reshape(shown_hw), np.asarray(expected))
+    assert len(rest) < 2000
+
+
+def test_a_picture_of_which_nothing_is_ignored_ends_with_its_map() -> None:
+    made = page_picture(result_of(frame(3)))
+    assert len(made.body) == made.header["jpeg_bytes"] + made.header["map_bytes"]
+    assert (made.header["ignored_ratio"], made.header["missed_ratio"]) == (0, 0)

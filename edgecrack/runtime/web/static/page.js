@@ -6,7 +6,7 @@ import { Findings } from "./findings.js";
 import { clock, count, bytes, get, moment, post, put } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
-const picture = new Picture(byId("frame"), byId("overlay"));
+const picture = new Picture(byId("frame"), byId("ignored"), byId("overlay"));
 const stage = byId("stage");
 
 let status = null;
@@ -29,7 +29,9 @@ async function onPicture(message) {
   const found = header.crack_pixels
     ? `crack ${count(header.crack_pixels)} px in ${header.regions} ${header.regions === 1 ? "region" : "regions"}`
     : "no crack";
-  const seen = header.inspected_ratio < 0.995 ? ` · ${Math.round(100 * header.inspected_ratio)} % inspected` : "";
+  const seen = header.missed_ratio > 0.005 ? ` · ${Math.round(100 * header.inspected_ratio)} % inspected` : "";
+  byId("ignored-share").hidden = !header.ignored_ratio;
+  put("ignored-text", `${Math.max(1, Math.round(100 * header.ignored_ratio))} % ignored`);
   put("caption", `${taken} · ${found}${seen}`);
   put("crack-now", count(header.crack_pixels));
   put("crack-regions", header.crack_pixels ? found.slice(found.indexOf(" in ") + 1) : "none in view");

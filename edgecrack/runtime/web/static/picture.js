@@ -4,8 +4,10 @@
 const HEADER_BYTES = 4;
 
 export class Picture {
-  constructor(frame, overlay) {
+  constructor(frame, ignored, overlay) {
     this.frame = frame.getContext("2d", { alpha: false });
+    this.ignored = ignored.getContext("2d");
+    this.ignoredBytes = new Uint8Array();
     this.overlay = overlay.getContext("2d");
     this.look = "heat";
     this.level = 128;
@@ -18,21 +20,37 @@ export class Picture {
     const header = parseHeader(message);
     const start = HEADER_BYTES + new DataView(message).getUint32(0);
     const jpeg = new Blob([new Uint8Array(message, start, header.jpeg_bytes)], { type: "image/jpeg" });
-    const packed = new Blob([new Uint8Array(message, start + header.jpeg_bytes)]);
+    const mapStart = start + header.jpeg_bytes;
+    const packed = new Blob([new Uint8Array(message, mapStart, header.map_bytes)]);
     const [bitmap, map] = await Promise.all([createImageBitmap(jpeg), unpack(packed)]);
-    for (const context of [this.frame, this.overlay]) {
+    let resized = false;
+    for (const context of [this.frame, this.ignored, this.overlay]) {
       const canvas = context.canvas;
       if (canvas.width !== header.width || canvas.height !== header.height) {
         canvas.width = header.width;
         canvas.height = header.height;
+        resized = true;
       }
     }
+    await this.drawIgnored(new Uint8Array(message, mapStart + header.map_bytes), header, resized);
     this.frame.drawImage(bitmap, 0, 0, header.width, header.height);
     bitmap.close();
     this.map = map;
     this.header = header;
     this.drawOverlay();
     return header;
+  }
+
+  // Darkens and hatches what is ignored, whatever the look; it hardly ever changes.
+  async drawIgnored(bytes, { width, height }, resized) {
+    const same = bytes.length === this.ignoredBytes.length && bytes.every((byte, place) => byte === this.ignoredBytes[place]);
+    if (same && !resized) return;
+    this.ignoredBytes = bytes;
+    this.ignored.clearRect(0, 0, width, height);
+    if (!bytes.length) return;
+    const picture = this.ignored.createImageData(width, height);
+    hatch(await unpack(new Blob([bytes])), new Uint32Array(picture.data.buffer), width, height);
+    this.ignored.putImageData(picture, 0, 0);
   }
 
   setLook(look) {
@@ -99,6 +117,27 @@ function heatColours(level) {
 
 function heat(map, pixels, colours) {
   for (let index = 0; index < map.length; index += 1) pixels[index] = colours[map[index]];
+}
+
+const SHADE = rgba(0, 0, 0, 128);
+const HATCH = rgba(150, 150, 150, 255);
+const HATCH_STEP = 14;
+
+// As the robot draws it in its videos.
+function hatch(bits, pixels, width, height) {
+  const isIgnored = (x, y) => {
+    const index = y * width + x;
+    return ((bits[index >> 3] >> (7 - (index & 7))) & 1) === 1;
+  };
+  const scale = Math.max(1, Math.round(Math.min(width, height) / 540));
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      if (!isIgnored(x, y)) continue;
+      const atEdge = (x >= scale && !isIgnored(x - scale, y)) || (x + scale < width && !isIgnored(x + scale, y))
+        || (y >= scale && !isIgnored(x, y - scale)) || (y + scale < height && !isIgnored(x, y + scale));
+      pixels[y * width + x] = atEdge || (x + y) % (HATCH_STEP * scale) < scale ? HATCH : SHADE;
+    }
+  }
 }
 
 const INSIDE = rgba(255, 60, 40, 95);
