@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgecrack.cli_options import heading, require_extra
 from edgecrack.errors import ConfigError
 from edgecrack.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from edgecrack.evaluation.report import Report
 
 _input, _results, _detection = map(heading, ("Input", "Results", "Detection"))
 
@@ -72,9 +75,12 @@ def evaluate(
         _results(
             "FOLDER",
             "The report, index.html first; default: runs/evaluate-MODEL-DATASET, of several "
-            "models runs/compare-DATASET.",
+            "models runs/compare-DATASET. Beside it, as FOLDER-2, where an earlier report is.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, _results("", "Remove the earlier report in --out.", "--overwrite")
+    ] = False,
     json_file: Annotated[
         Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
     ] = None,
@@ -101,10 +107,11 @@ def evaluate(
     from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
     from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX
     from edgecrack.evaluation.thresholds import parse_threshold_source
+    from edgecrack.runtime.output_place import existing_of
     from edgecrack.yardstick.manifest import is_yardstick
 
     paths, chosen = parse_command_words(models, protocol, stride)
-    name = f"evaluate-{paths[0].stem}" if len(paths) == 1 else "compare"
+    name = f"evaluate-{_name_of(paths[0])}" if len(paths) == 1 else "compare"
     dataset = parse_labelled(data)
     folder = out or Path("runs") / f"{name}-{dataset.name}"
     prediction = PredictionConfig(chosen, patch, device, precision)
@@ -119,9 +126,10 @@ def evaluate(
             threshold=source,
             mm_per_px=DEFAULT_MM_PER_PX if mm_per_px is None else mm_per_px,
             json_file=json_file,
+            existing=existing_of(overwrite=overwrite),
+            named=out is not None,
         )
-        typer.echo(evaluate_yardstick(strata, _progress("pictures")))
-        typer.echo(f"report: {folder / 'index.html'}")
+        _show(evaluate_yardstick(strata, _progress("pictures")))
         return
     if mm_per_px is not None:
         raise ConfigError(
@@ -140,9 +148,24 @@ def evaluate(
         unlabelled=unlabelled,
         layout=dataset.layout,
         name=dataset.name,
+        existing=existing_of(overwrite=overwrite),
+        named=out is not None,
     )
-    typer.echo(evaluate_models(config, _progress("images")))
-    typer.echo(f"report: {folder / 'index.html'}")
+    _show(evaluate_models(config, _progress("images")))
+
+
+def _name_of(model: Path) -> str:
+    """What the report of a model is called: checkpoints of all trainings have the same names."""
+    if model.suffix == ".safetensors" and model.resolve().parent.name:
+        return f"{model.resolve().parent.name}-{model.stem}"
+    return model.stem
+
+
+def _show(report: Report) -> None:
+    typer.echo(report.text)
+    if report.note:
+        typer.echo(report.note)
+    typer.echo(f"report: {report.folder / 'index.html'}")
 
 
 def _refuse_splits(split: str | None, split_set: str | None, layout: str | None) -> None:

@@ -21,7 +21,12 @@ from edgecrack.evaluation.evaluate import LabelledSample, predict_sample
 from edgecrack.evaluation.groups import Group, ScoredModel, Spread, group_models, summarise
 from edgecrack.evaluation.paired import Comparison, compare, image_f1
 from edgecrack.files import make_folder, write_atomic, write_png
+from edgecrack.runtime.output_folder import OutputFolder, file_in
 
+# What `write_comparison` writes, as patterns.
+COMPARISON_FILES = (
+    "comparison.json", "comparison.md", "pr_curves.png", "index.html", "pair*_*.png",
+)  # fmt: skip
 _EXAMPLES = 3
 
 
@@ -60,14 +65,19 @@ class Compared:
 
 
 def write_comparison(
-    models: Sequence[ScoredModel], samples: Sequence[LabelledSample], folder: Path, *, title: str
+    models: Sequence[ScoredModel],
+    samples: Sequence[LabelledSample],
+    folder: Path | OutputFolder,
+    *,
+    title: str,
 ) -> tuple[dict[str, Any], str]:
     """Write `comparison.json`, `comparison.md`, `pr_curves.png`, overlays and `index.html`.
 
     Args:
         models: at least one, all scored on `samples` in this order.
         samples: the images.
-        folder: made if it does not exist; older files of these names are replaced.
+        folder: made if it does not exist; older files of these names in a plain folder are
+            replaced.
         title: one line.
 
     Returns:
@@ -78,10 +88,11 @@ def write_comparison(
         MissingDependencyError: matplotlib or scipy is not installed.
         OutputError: a file cannot be written.
     """
-    make_folder(folder)
+    if not isinstance(folder, OutputFolder):
+        make_folder(folder)
+        for stale in folder.glob("pair*_*.png"):
+            stale.unlink()  # of an earlier comparison that drew more
     groups = group_models(models)
-    for stale in folder.glob("pair*_*.png"):
-        stale.unlink()  # of an earlier comparison that drew more
     pairs = tuple(
         _compare_pair(number, groups[0], other, samples, folder)
         for number, other in enumerate(groups[1:], start=1)
@@ -97,7 +108,7 @@ def write_comparison(
         "index.html": comparison_page(compared),
     }
     for name, content in files.items():
-        write_atomic(folder / name, content)
+        write_atomic(file_in(folder, name), content)
     return document, comparison_text(compared)
 
 
@@ -143,7 +154,11 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
 
 
 def _compare_pair(
-    number: int, first: Group, second: Group, samples: Sequence[LabelledSample], folder: Path
+    number: int,
+    first: Group,
+    second: Group,
+    samples: Sequence[LabelledSample],
+    folder: Path | OutputFolder,
 ) -> Pair:
     groups = (first, second)
     scores = [np.array([image_f1(found) for found in group.evaluations]) for group in groups]
@@ -161,7 +176,7 @@ def _compare_pair(
                 int(np.argmin(np.abs(values - values.mean(axis=0))[:, place])) for values in scores
             ]
             shown = [group.models[index] for group, index in zip(groups, nearest, strict=True)]
-            _write_pair(folder / name, samples[place], place, shown)
+            _write_pair(file_in(folder, name), samples[place], place, shown)
             pictures[name] = f"{samples[place].name}: mean F1 " + ", ".join(
                 f"{group.name} {100 * mean[place]:.1f}"
                 for group, mean in zip(groups, means, strict=True)

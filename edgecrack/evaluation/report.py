@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,33 @@ from edgecrack.evaluation.results import (
 )
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import TOLERANCES, Score, average_precision, iou
+from edgecrack.runtime.output_folder import OutputFolder, file_in
+
+# What `write_report` writes, as patterns.
+REPORT_FILES = (
+    "scores.json", "scores.md", "per_image.csv", "pr_curve.png", "index.html", "worst_*.png",
+    "best_*.png",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        text: the scores, for a terminal.
+        folder: where it is, `index.html` first.
+        note: a sentence for a person where that is not the folder asked for; else empty.
+    """
+
+    text: str
+    folder: Path
+    note: str = ""
 
 
 def write_report(
     evaluation: Evaluation,
-    folder: Path,
+    folder: Path | OutputFolder,
     predict: Predict,
     samples: Sequence[LabelledSample],
     *,
@@ -48,7 +71,8 @@ def write_report(
 
     Args:
         evaluation: what `evaluate` returned for these samples.
-        folder: made if it does not exist; older files of these names are replaced.
+        folder: made if it does not exist; older files of these names in a plain folder are
+            replaced.
         predict: the predictor that was evaluated.
         samples: the samples that were evaluated, in the same order.
         title: one line, e.g. the model's and the dataset's name.
@@ -73,27 +97,29 @@ def write_report(
             "the samples are not those that were evaluated", "pass the samples given to evaluate"
         )
     sample_of = dict(zip(evaluation.images, samples, strict=True))
-    folder = Path(folder)
-    make_folder(folder)
+    if not isinstance(folder, OutputFolder):
+        make_folder(folder)
+        for stale in (*folder.glob("worst_*.png"), *folder.glob("best_*.png")):
+            stale.unlink()  # of an earlier report that drew more
     document = report_document(evaluation, title, context, unlabelled, widths)
     texts = {
         "scores.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
         "scores.md": scores_markdown(evaluation, title, context),
         "per_image.csv": _per_image_csv(evaluation),
     }
+    written = []
     for name, text in texts.items():
-        write_atomic(folder / name, text)
-    write_atomic(folder / "pr_curve.png", curves.precision_recall_png(evaluation, title))
-    written = [folder / name for name in [*texts, "pr_curve.png"]]
-    for stale in (*folder.glob("worst_*.png"), *folder.glob("best_*.png")):
-        stale.unlink()  # of an earlier report that drew more
+        written.append(file_in(folder, name))
+        write_atomic(written[-1], text)
+    written.append(file_in(folder, "pr_curve.png"))
+    write_atomic(written[-1], curves.precision_recall_png(evaluation, title))
     chosen = _examples(evaluation, examples)
     for name, image in chosen.items():
-        path = folder / f"{name}.png"
+        path = file_in(folder, f"{name}.png")
         _write_overlay(path, name, image, sample_of[image], predict, evaluation)
         written.append(path)
     pictures = {f"{name}.png": image for name, image in chosen.items()}
-    page = folder / "index.html"
+    page = file_in(folder, "index.html")
     write_atomic(page, report_page(evaluation, title, context, pictures, unlabelled, widths))
     return [*written, page]
 

@@ -24,7 +24,7 @@ from edgecrack.evaluation.groups import ScoredModel, check_distinct, labels_of
 from edgecrack.evaluation.open_model import OpenModel, open_model
 from edgecrack.evaluation.protocols import PredictionConfig
 from edgecrack.evaluation.remember import RememberingPredictor
-from edgecrack.evaluation.report import report_document, write_report
+from edgecrack.evaluation.report import REPORT_FILES, Report, report_document, write_report
 from edgecrack.evaluation.report_page import unlabelled_sentence
 from edgecrack.evaluation.report_text import report_text
 from edgecrack.evaluation.results import Evaluation
@@ -32,6 +32,8 @@ from edgecrack.evaluation.strata.labelled import by_width
 from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic
+from edgecrack.runtime.output_folder import OutputFolder
+from edgecrack.runtime.output_place import Existing, take_place
 
 Progress = Callable[[int, int], None]
 
@@ -52,6 +54,8 @@ class EvaluationConfig:
         unlabelled: whether to count what is flagged on images without a label, too.
         layout: the layout that the dataset must be of; None finds it out.
         name: what the dataset is called in the report; "" for its folder's name.
+        existing: what becomes of an earlier report in `out`, as `take_place` takes it.
+        named: a person chose the name `out`.
     """
 
     models: tuple[Path, ...]
@@ -65,6 +69,8 @@ class EvaluationConfig:
     unlabelled: bool = True
     layout: str | None = None
     name: str = ""
+    existing: Existing = "beside"
+    named: bool = True
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -108,11 +114,11 @@ def parse_labelled(text: str) -> DataSource:
     return source
 
 
-def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = None) -> str:
+def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = None) -> Report:
     """Score models, write the report, and return the scores as a short text.
 
-    One model gives its report in `out`. Several give a comparison there, and each one's own
-    report in `out/models/LABEL`.
+    One model gives its report in `out`, or beside it where an earlier one is. Several give a
+    comparison there, and each one's own report in `models/LABEL`.
 
     Raises:
         ConfigError: the options do not fit each other, the models or the dataset.
@@ -121,7 +127,6 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
         OutputError: the report cannot be written.
     """
     images = _open_images(config)
-    make_folder(config.out)  # an hour of scoring must not end at a folder that cannot be made
     if config.json_file is not None:
         make_folder(config.json_file.parent)
         if config.json_file.is_dir():
@@ -138,15 +143,25 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
     total = len(config.models) * images.per_model
     scored: list[ScoredModel] = []
     with ExitStack() as stack:
+        # Now, for an hour of scoring must not end at a folder that cannot be made.
+        patterns = _patterns(several)
+        taken = take_place(config.out, patterns, config.existing, named=config.named)
+        stack.callback(taken.folder.discard)
         maps = Path(stack.enter_context(TemporaryDirectory(prefix="edgecrack-evaluate-")))
         for number, (model, label) in enumerate(zip(config.models, labels, strict=True)):
-            folder = config.out / "models" / label if several else config.out
+            folder = taken.folder.within(f"models/{label}") if several else taken.folder
             (maps / str(number)).mkdir()
             scored.append(
                 _score(
                     config,
                     images,
-                    _Place(model, label, folder, maps / str(number)),
+                    _Place(
+                        model,
+                        label,
+                        folder,
+                        maps / str(number),
+                        replaces=config.existing == "overwrite" and number == 0,
+                    ),
                     _Ticker(on_progress, number * images.per_model, total),
                 )
             )
@@ -154,12 +169,21 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
             from edgecrack.evaluation.comparison import write_comparison
 
             title = f"{len(scored)} models on {images.dataset.name} ({images.split})"
-            document, text = write_comparison(scored, images.scored, config.out, title=title)
+            document, text = write_comparison(scored, images.scored, taken.folder, title=title)
         else:
             document, text = scored[0].document, report_text(scored[0])
     if config.json_file is not None:
         write_atomic(config.json_file, json.dumps(document, indent=2) + "\n")
-    return text
+    return Report(text, taken.folder.root, taken.note)
+
+
+def _patterns(several: bool) -> Sequence[str]:
+    """What is written for one model or for several, relative to the report's folder."""
+    if not several:
+        return REPORT_FILES
+    from edgecrack.evaluation.comparison import COMPARISON_FILES
+
+    return (*COMPARISON_FILES, *(f"models/*/{name}" for name in REPORT_FILES))
 
 
 def _open_images(config: EvaluationConfig) -> _Images:
@@ -202,12 +226,14 @@ class _Place:
         label: what it is called beside others.
         folder: of its report.
         maps: an existing folder for its probability maps.
+        replaces: earlier reports in the folder are removed when there is something to write.
     """
 
     model: Path
     label: str
-    folder: Path
+    folder: OutputFolder
     maps: Path
+    replaces: bool
 
 
 class _Ticker:
@@ -242,6 +268,8 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
             context["unlabelled images"] = unlabelled_sentence(unlabelled)
         widths = by_width(predict, images.scored, result.operating_threshold)
         title = f"{place.model.name} on {dataset.name} ({images.split})"
+        if place.replaces:
+            place.folder.clear()
         write_report(
             result,
             place.folder,

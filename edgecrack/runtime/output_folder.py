@@ -247,6 +247,15 @@ class OutputFolder:
             raise output_error(self._ledger.path, error) from error
 
 
+def file_in(folder: Path | OutputFolder, name: str) -> Path:
+    """The path of a file that is about to be written, claimed where the folder keeps a list.
+
+    Raises:
+        OutputError: the list or the folder cannot be written.
+    """
+    return folder.claim(name) if isinstance(folder, OutputFolder) else folder / name
+
+
 class _Ledger:
     """The file of the list, which is also what is locked.
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from edgecrack.cli import main
+from edgecrack.runtime.output_folder import OutputFolder
+from edgecrack.runtime.output_place import take_place
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.evaluation.test_run import write_set
 
@@ -61,7 +63,7 @@ def test_several_models(
 
 def test_a_named_layout_is_demanded_and_names_the_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "one/best.safetensors --data generic=walls --device cpu")
-    assert scores("runs/evaluate-best-generic")["context"]["data"] == "generic, test, 2 images"
+    assert scores("runs/evaluate-one-best-generic")["context"]["data"] == "generic, test, 2 images"
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, "one/best.safetensors --data deepcrack=walls")
     assert stopped.value.code == 3
@@ -85,3 +87,79 @@ def test_words_that_are_refused(
         run(monkeypatch, f"one/best.safetensors --data walls {words}")
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+class TestSecondReport:
+    """Checkpoints of all trainings are called best.safetensors."""
+
+    def test_two_models_of_one_name_share_no_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run(monkeypatch, "one/best.safetensors --data walls --device cpu")
+        run(monkeypatch, "two/best.safetensors --data walls --device cpu")
+        found = [scores(f"runs/evaluate-{name}-best-walls") for name in ("one", "two")]
+        assert found[0]["context"]["model"] != found[1]["context"]["model"]
+
+    def test_other_settings_go_beside(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run(monkeypatch, "one/best.safetensors --data walls --out r --device cpu")
+        first = (Path("r") / "scores.json").read_bytes()
+        run(monkeypatch, "two/best.safetensors --data walls --out r --device cpu --split all")
+        assert capsys.readouterr().out.splitlines()[-2:] == [
+            "r holds other results, which stay; those of this run go to r-2",
+            "report: r-2/index.html",
+        ]
+        assert (Path("r") / "scores.json").read_bytes() == first
+        assert scores("r-2")["images"] == 3
+
+    def test_overwriting_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run(monkeypatch, "one/best.safetensors two/best.safetensors --data walls --out r")
+        (Path("r") / "notes.txt").write_text("mine")
+        run(monkeypatch, "one/best.safetensors --data walls --out r --device cpu --overwrite")
+        names = {path.name for path in Path("r").iterdir()}
+        assert "notes.txt" in names
+        assert "scores.json" in names
+        assert not {"comparison.json", "models"} & names
+        assert [path.name for path in Path().glob("r*")] == ["r"]
+
+    @pytest.mark.parametrize("more", ["", "--overwrite"])
+    def test_foreign_files_are_never_touched(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: str
+    ) -> None:
+        Path("r").mkdir()
+        (Path("r") / "scores.json").write_text("mine")
+        with pytest.raises(SystemExit) as stopped:
+            run(monkeypatch, f"one/best.safetensors --data walls --out r --device cpu {more}")
+        assert stopped.value.code == 6
+        assert "r holds scores.json, which no earlier run made" in capsys.readouterr().err
+        assert [path.name for path in Path("r").iterdir()] == ["scores.json"]
+        assert (Path("r") / "scores.json").read_text() == "mine"
+
+    def test_a_folder_that_nobody_chose_gives_way_to_foreign_files(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Such as the report of edgecrack 0.1, which kept no list."""
+        before = Path("runs/evaluate-one-best-walls")
+        before.mkdir(parents=True)
+        (before / "scores.json").write_text("mine")
+        run(monkeypatch, "one/best.safetensors --data walls --device cpu")
+        assert (before / "scores.json").read_text() == "mine"
+        assert scores("runs/evaluate-one-best-walls-2")["images"] == 2
+
+    def test_two_at_the_same_moment_share_no_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        other = take_place(Path("r"), ["scores.json"])  # has written nothing yet
+        run(monkeypatch, "one/best.safetensors --data walls --out r --device cpu")
+        other.folder.discard()
+        assert scores("r-2")["images"] == 2
+
+    def test_a_report_that_fails_leaves_the_earlier_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        OutputFolder(Path("r")).claim("scores.json").write_text("earlier")
+        for image in Path("walls/images").iterdir():
+            image.write_bytes(b"damaged")
+        with pytest.raises(SystemExit):
+            run(monkeypatch, "one/best.safetensors --data walls --out r --device cpu --overwrite")
+        assert (Path("r") / "scores.json").read_text() == "earlier"
+        with pytest.raises(SystemExit):
+            run(monkeypatch, "one/best.safetensors --data walls --out new --device cpu")
+        assert not Path("new").exists()

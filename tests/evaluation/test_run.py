@@ -52,7 +52,7 @@ def test_the_report_and_the_text(tmp_path: Path, model: Path) -> None:
     config = EvaluationConfig(
         (model,), data, tmp_path / "deep" / "report", json_file=tmp_path / "other" / "scores.json"
     )
-    text = evaluate_models(config, lambda done, total: steps.append((done, total)))
+    text = evaluate_models(config, lambda done, total: steps.append((done, total))).text
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert text.startswith("bright.onnx on walls (all), 3 images\n")
     assert max(map(len, text.splitlines())) <= 80
@@ -167,7 +167,7 @@ def test_where_the_threshold_comes_from(
     steps: list[tuple[int, int]] = []
     source = parse_threshold_source(words)
     config = EvaluationConfig((model,), data, tmp_path / "report", threshold=source)
-    text = evaluate_models(config, lambda done, total: steps.append((done, total)))
+    text = evaluate_models(config, lambda done, total: steps.append((done, total))).text
     scores = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert scores["operating"]["chosen"] == chosen
     assert scores["operating"]["threshold"] == scores["thresholds"][chosen]

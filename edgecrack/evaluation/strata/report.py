@@ -30,10 +30,17 @@ from edgecrack.evaluation.strata.scoring import ScoredStrata
 from edgecrack.evaluation.strata.tables import Documents, all_tables, markdown_text
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import score_at, threshold_index
+from edgecrack.runtime.output_folder import OutputFolder, file_in
 from edgecrack.table import rows_text
 from edgecrack.yardstick.manifest import CRACK, Yardstick
 from edgecrack.yardstick.strata import CONTRAST_CLASSES, WIDTH_CLASSES
 
+# What `write_strata_report` writes, as patterns.
+STRATA_FILES = (
+    "index.html", "strata.md", "strata.json", "detection_probability.json",
+    "detection_probability.csv", "pictures.csv", "recall.png", "detection.png", "calibration.png",
+    "worst_*.png",
+)  # fmt: skip
 _WORST_PICTURES = 6
 _WORST_FALSE_ALARMS = 4
 
@@ -41,7 +48,7 @@ _WORST_FALSE_ALARMS = 4
 def write_strata_report(
     scored: Sequence[ScoredStrata],
     yardstick: Yardstick,
-    folder: Path,
+    folder: Path | OutputFolder,
     json_file: Path | None = None,
 ) -> str:
     """Write the files that the module's head lists.
@@ -49,7 +56,8 @@ def write_strata_report(
     Args:
         scored: one or more models on the same yardstick; pictures are drawn of the first.
         yardstick: what they were scored on.
-        folder: made if it does not exist.
+        folder: made if it does not exist; older files of these names in a plain folder are
+            replaced.
         json_file: `strata.json` goes here, too.
 
     Returns:
@@ -64,20 +72,23 @@ def write_strata_report(
     """
     require_matplotlib()
     _check_alike(scored)
-    make_folder(folder)
+    if not isinstance(folder, OutputFolder):
+        make_folder(folder)
+        for stale in (*folder.glob("worst_*.png"), folder / "detection.png"):
+            stale.unlink(missing_ok=True)  # of an earlier report that drew more
     documents = {model.label: model.document for model in scored}
     title = f"{', '.join(documents)} on the yardstick {yardstick.folder.resolve().name}"
     facts = _facts(scored, yardstick)
     text = json.dumps({"title": title, "context": facts, "models": documents}, indent=2) + "\n"
-    write_atomic(folder / "strata.json", text)
+    write_atomic(file_in(folder, "strata.json"), text)
     if json_file is not None:
         write_atomic(json_file, text)
-    write_atomic(folder / "strata.md", _markdown(title, facts, documents))
-    write_atomic(folder / "pictures.csv", _pictures_csv(scored))
+    write_atomic(file_in(folder, "strata.md"), _markdown(title, facts, documents))
+    write_atomic(file_in(folder, "pictures.csv"), _pictures_csv(scored))
     _write_detection(folder, documents)
     _write_plots(folder, documents)
     worst = _write_worst(folder, scored[0])
-    write_atomic(folder / "index.html", _page(title, facts, documents, worst))
+    write_atomic(file_in(folder, "index.html"), _page(title, facts, documents, worst))
     return _text(documents)
 
 
@@ -149,41 +160,38 @@ def _text_row(label: str, document: Mapping[str, Any]) -> list[str]:
     return [*row, worst["stratum"], f"{100 * worst['f1']:.1f}"]
 
 
-def _write_detection(folder: Path, documents: Documents) -> None:
+def _write_detection(folder: Path | OutputFolder, documents: Documents) -> None:
     found = {label: document["detection"] for label, document in documents.items()}
     text = json.dumps({"schema_version": 1, "models": found}, indent=2) + "\n"
-    write_atomic(folder / "detection_probability.json", text)
+    write_atomic(file_in(folder, "detection_probability.json"), text)
     heads = ("width_mm_from", "width_mm_to", "cracks", "photos", "found", "probability", "lower_95")
     rows = [
         [label, *row["width_mm"], *(row[name] for name in heads[2:])]
         for label, document in found.items()
         for row in document["widths"]
     ]
-    write_atomic(folder / "detection_probability.csv", _csv(("model", *heads), rows))
+    write_atomic(file_in(folder, "detection_probability.csv"), _csv(("model", *heads), rows))
 
 
-def _write_plots(folder: Path, documents: Documents) -> None:
+def _write_plots(folder: Path | OutputFolder, documents: Documents) -> None:
     recalls = {label: document["recall_by_width"] for label, document in documents.items()}
-    write_atomic(folder / "recall.png", plots.recall_png(recalls))
+    write_atomic(file_in(folder, "recall.png"), plots.recall_png(recalls))
     found = {label: document["detection"] for label, document in documents.items()}
-    (folder / "detection.png").unlink(missing_ok=True)  # of an earlier report
     if any(document["widths"] for document in found.values()):
-        write_atomic(folder / "detection.png", plots.detection_png(found))
+        write_atomic(file_in(folder, "detection.png"), plots.detection_png(found))
     calibrations = {label: document["calibration"] for label, document in documents.items()}
-    write_atomic(folder / "calibration.png", plots.calibration_png(calibrations))
+    write_atomic(file_in(folder, "calibration.png"), plots.calibration_png(calibrations))
 
 
-def _write_worst(folder: Path, model: ScoredStrata) -> dict[str, str]:
+def _write_worst(folder: Path | OutputFolder, model: ScoredStrata) -> dict[str, str]:
     """Overlays of the worst pictures; captions by file name."""
-    for stale in folder.glob("worst_*.png"):
-        stale.unlink()  # of an earlier report that drew more
     captions = {}
     for number, result in enumerate(_worst_results(model.scores), start=1):
         item, name = result.item, f"worst_{number}.png"
         image, truth, probability = predict_sample(model.predict, item)
         caption = f"{item.name}: {item.origin}, {item.surface}, {_what(result)}"
         drawn = figures.overlay(image, truth, probability, model.scores.threshold, caption)
-        write_png(folder / name, drawn)
+        write_png(file_in(folder, name), drawn)
         captions[name] = caption
     return captions
 

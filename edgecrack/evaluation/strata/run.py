@@ -13,13 +13,15 @@ from edgecrack.errors import ConfigError
 from edgecrack.evaluation.groups import labels_of
 from edgecrack.evaluation.open_model import open_model
 from edgecrack.evaluation.protocols import PredictionConfig
+from edgecrack.evaluation.report import Report
 from edgecrack.evaluation.strata.detection import DetectionConfig
-from edgecrack.evaluation.strata.report import write_strata_report
+from edgecrack.evaluation.strata.report import STRATA_FILES, write_strata_report
 from edgecrack.evaluation.strata.scores import check_enough
 from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX, score_yardstick
 from edgecrack.evaluation.thresholds import ThresholdSource
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error
+from edgecrack.runtime.output_place import Existing, take_place
 from edgecrack.yardstick.manifest import check_masks, open_yardstick
 
 Progress = Callable[[int, int], None]
@@ -37,6 +39,8 @@ class StrataConfig:
         threshold: the model's own, or a number.
         mm_per_px: millimetres of the surface that a pixel shows, for detection by width.
         json_file: write all figures here, too.
+        existing: what becomes of an earlier report in `out`, as `take_place` takes it.
+        named: a person chose the name `out`.
     """
 
     models: tuple[Path, ...]
@@ -46,6 +50,8 @@ class StrataConfig:
     threshold: ThresholdSource
     mm_per_px: float = DEFAULT_MM_PER_PX
     json_file: Path | None = None
+    existing: Existing = "beside"
+    named: bool = True
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -58,7 +64,7 @@ class StrataConfig:
         DetectionConfig(self.mm_per_px, None, 0.5)  # refuses a scale that is none
 
 
-def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None) -> str:
+def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None) -> Report:
     """Score models on a yardstick, write the report, and return its first table as text.
 
     Raises:
@@ -72,7 +78,6 @@ def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None
     yardstick = open_yardstick(config.yardstick)
     check_enough(yardstick)
     check_masks(yardstick)
-    make_folder(config.out)
     if config.json_file is not None:
         make_folder(config.json_file.parent)
         if config.json_file.is_dir():
@@ -83,6 +88,9 @@ def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None
     total = len(config.models) * len(yardstick.items)
     scored = []
     with ExitStack() as stack:
+        # Now, for an hour of scoring must not end at a folder that cannot be made.
+        place = take_place(config.out, STRATA_FILES, config.existing, named=config.named)
+        stack.callback(place.folder.discard)
         for number, (model, label) in enumerate(
             zip(config.models, labels_of(config.models), strict=True)
         ):
@@ -100,7 +108,10 @@ def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None
                     label, opened.predict, yardstick, threshold, config.mm_per_px, show, context
                 )
             )
-        return write_strata_report(scored, yardstick, config.out, config.json_file)
+        if config.existing == "overwrite":
+            place.folder.clear()
+        text = write_strata_report(scored, yardstick, place.folder, config.json_file)
+        return Report(text, place.folder.root, place.note)
 
 
 def _describe(model: Path, spec: ModelSpec) -> str:

@@ -17,6 +17,7 @@ from edgecrack.errors import ConfigError, DataError, OutputError
 from edgecrack.evaluation.protocols import PredictionConfig
 from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
 from edgecrack.evaluation.thresholds import ThresholdSource
+from edgecrack.runtime.output_folder import LEDGER_NAME, OutputFolder
 from edgecrack.runtime.runner import BUNDLED_MODEL
 from tests.evaluation.pages import read_page
 from tests.evaluation.strata.yardsticks import write_yardstick
@@ -74,7 +75,7 @@ def report(yard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_files(report: Path) -> None:
-    found = {path.name for path in report.iterdir()}
+    found = {path.name for path in report.iterdir()} - {LEDGER_NAME}
     assert found >= FILES
     assert all(name.startswith("worst_") for name in found - FILES)
     assert "worst_1.png" in found
@@ -179,10 +180,10 @@ def test_the_markdown_has_tables_of_even_width(report: Path) -> None:
 
 def test_two_models_side_by_side(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     bright = write_model(tmp_path / "br|ght.onnx", spec_of((16, 16), threshold=0.9))
-    Path("r").mkdir()
+    earlier = OutputFolder(Path("r"))
     for stale in ("worst_9.png", "worst_10.png"):
-        (Path("r") / stale).write_bytes(b"of an earlier report")
-    run("--data yard --threshold-from 0.5 --out r", BUNDLED_MODEL, bright)
+        earlier.claim(stale).write_bytes(b"of an earlier report")
+    run("--data yard --threshold-from 0.5 --out r --overwrite", BUNDLED_MODEL, bright)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "report: r/index.html"
     assert [line.split()[0] for line in lines[3:6]] == ["model", "edgecrack-bundled", "br|ght"]
@@ -281,13 +282,14 @@ def test_a_place_for_scores_that_is_none_is_refused_first(yard: Path) -> None:
 
 def test_without_false_alarms_and_known_widths_the_report_says_less(yard: Path) -> None:
     walls = changed(yard, lambda item: item["name"].startswith("wall"))
-    Path("r").mkdir()
-    (Path("r") / "detection.png").write_bytes(b"of an earlier report")
+    OutputFolder(Path("r")).claim("detection.png").write_bytes(b"of an earlier report")
     steps: list[tuple[int, int]] = []
     bright = write_model(Path("bright.onnx"), spec_of((64, 64), threshold=0.5))
-    evaluate_yardstick(
-        config(walls, models=(bright,)), lambda done, total: steps.append((done, total))
+    report = evaluate_yardstick(
+        config(walls, models=(bright,), existing="overwrite"),
+        lambda done, total: steps.append((done, total)),
     )
+    assert report.folder == Path("r")
     assert steps == [(number, 8) for number in range(1, 9)]
     assert not (Path("r") / "detection.png").exists()
     read_page(Path("r") / "index.html")
@@ -295,3 +297,19 @@ def test_without_false_alarms_and_known_widths_the_report_says_less(yard: Path) 
     assert "Detection probability" not in text
     assert "False alarms" not in text
     assert rows_of(Path("r") / "detection_probability.csv") == []
+
+
+def test_a_second_report_goes_beside_the_first(
+    yard: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    walls = changed(yard, lambda item: item["name"].startswith("wall"))
+    bright = write_model(Path("bright.onnx"), spec_of((64, 64), threshold=0.5))
+    run(f"--data {walls} --out r", bright)
+    first = (Path("r") / "strata.json").read_text()
+    run(f"--data {walls} --out r --threshold-from 0.3", bright)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "r holds other results, which stay; those of this run go to r-2",
+        "report: r-2/index.html",
+    ]
+    assert (Path("r") / "strata.json").read_text() == first
+    assert (Path("r-2") / "strata.json").read_text() != first

