@@ -13,7 +13,6 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -24,25 +23,11 @@ from edgecrack.cli_build import build_engine, calibrate, export
 from edgecrack.cli_doctor import doctor
 from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
 from edgecrack.cli_evaluate import evaluate
-from edgecrack.cli_options import (
-    IgnoreOption,
-    MinAreaOption,
-    ModelOption,
-    OverlapOption,
-    ScalesOption,
-    ThreadsOption,
-    ThresholdOption,
-    choices,
-    results,
-    scales_of,
-)
+from edgecrack.cli_predict import predict
 from edgecrack.cli_recover import recover
 from edgecrack.cli_stream import stream
 from edgecrack.cli_train import train
 from edgecrack.cli_yardstick import yardstick
-from edgecrack.errors import ConfigError
-from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.redact import redact
 
 app = typer.Typer(
     name="edgecrack",
@@ -89,60 +74,7 @@ app.command()(stream)
 app.command()(recover)
 
 
-@app.command()
-def predict(
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Images and folders of images.")
-    ],
-    out: Annotated[Path, results("FOLDER", "Where the results go.")],
-    save: Annotated[
-        str, results("KINDS", "Some of prob, mask, overlay; each becomes NAME.KIND.png.")
-    ] = "prob,mask,overlay",
-    model: ModelOption = None,
-    threshold: ThresholdOption = None,
-    min_area: MinAreaOption = MIN_AREA_PX,
-    overlap: OverlapOption = None,
-    scales: ScalesOption = None,
-    ignore: IgnoreOption = None,
-    threads: ThreadsOption = None,
-) -> None:
-    """Find cracks in still images.
-
-    NAME.prob.png holds the crack probability of each pixel, 255 = certain crack.
-    """
-    from edgecrack.runtime.detector import open_detector
-    from edgecrack.runtime.ignore import read_ignore_mask
-    from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images
-
-    def show(item: Prediction) -> None:
-        typer.echo(f"{item.name}: {item.crack_pixels} crack pixels in {item.regions} regions")
-
-    paths = [_path_of(one) for one in images]
-    mask = None if ignore is None else read_ignore_mask(ignore)
-    if mask is not None and mask.is_empty:
-        typer.echo(f"edgecrack: warning: {mask.emptiness}", err=True)
-    config = PredictConfig(out, choices(save), min_area, mask)
-    with open_detector(
-        model,
-        threshold=threshold,
-        overlap_px=overlap,
-        scales=scales_of(scales),
-        threads=threads,
-    ) as detector:
-        found = predict_images(detector, paths, config, show)
-    typer.echo(f"{len(found)} images, results in {out}")
-
-
-def _path_of(text: str) -> Path:
-    """A path as given; an address would lose one of its slashes as a path."""
-    if "://" in text:
-        raise ConfigError(
-            f"{redact(text)} is an address, not an image",
-            "download the image, or for a video use: edgecrack stream --source ADDRESS",
-        )
-    return Path(text)
-
-
+app.command()(predict)
 app.command()(doctor)
 
 

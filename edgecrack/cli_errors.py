@@ -18,8 +18,9 @@ INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 UNEXPECTED = 70
 EXIT_CODES = (
     "Exit codes: 0 done, or a stream stopped by Ctrl-C; 2 option, 3 data set, 4 model file, "
-    "5 source, 6 output, 7 missing package, 8 training, 9 export, 10 GPU, 11 accuracy lost; 130 "
-    "interrupted; 70 a fault in edgecrack. EDGECRACK_DEBUG=1 shows where an error comes from."
+    "5 source, 6 output, 7 missing package, 8 training, 9 export, 10 GPU, 11 accuracy lost, "
+    "12 done but for inputs that could not be read; 130 interrupted; 70 a fault in edgecrack. "
+    "EDGECRACK_DEBUG=1 shows where an error comes from."
 )
 _OUTPUT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

@@ -54,6 +54,12 @@ class SourceError(EdgecrackError):
     exit_code = 5
 
 
+class UnreadableInputsError(SourceError):
+    """The work is done, but for some inputs that could not be read."""
+
+    exit_code = 12
+
+
 class OutputError(EdgecrackError):
     """A result cannot be written: folder not writable, disk full, unknown format."""
 

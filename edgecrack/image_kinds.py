@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-# As much as a frame of any camera and most mosaics has; the picture and its maps take some 8 bytes
-# a pixel.
-DEFAULT_MEGAPIXELS = 250.0
+from edgecrack.image_limits import DEFAULT_MEGAPIXELS
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

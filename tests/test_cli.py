@@ -189,7 +189,7 @@ class TestOtherCommandsRefuse:
             (["--nonsense"], 2, "--nonsense", "--help"),
             (["predict", "--out", "p"], 2, "IMAGES", "predict --help"),
             (["predict", "none.png", "--out", "p"], 5, "none.png does not exist", "path"),
-            (["predict", "empty", "--out", "p"], 5, "empty holds no images", "put images"),
+            (["predict", "empty", "--out", "p"], 5, "there are no images in empty", "give images"),
             (["predict", "file", "--out", "p"], 2, "file is not a still image", "stream"),
             (["predict", "bad.png", "--out", "p"], 5, "bad.png", "replace"),
             (["predict", "good.png", "--out", "file"], 6, "file", "give"),
@@ -436,16 +436,47 @@ class TestPredict:
         assert [line.partition(":")[0] for line in lines[:2]] == ["w1", "w2"]
         assert all("crack pixels in" in line for line in lines[:2])
         assert lines[2:] == ["2 images, results in p"]
-        assert sorted(path.name for path in Path("p").iterdir()) == ["w1.prob.png", "w2.prob.png"]
+        assert sorted(path.name for path in Path("p").glob("*.png")) == [
+            "w1.prob.png", "w2.prob.png",
+        ]  # fmt: skip
 
-    def test_a_damaged_image_ends_it_but_earlier_ones_are_told(self, run: Run) -> None:
-        write_photo(Path("walls/a.png"))
+    def test_a_damaged_image_ends_nothing_and_has_an_exit_code_of_its_own(self, run: Run) -> None:
+        for name in ("a.png", "c.png"):
+            write_photo(Path("walls") / name)
         Path("walls/b.png").write_text("hello")
         outcome = run("predict", "walls", "--out", "p", "--threads", "1")
-        assert outcome.code == 5
-        assert outcome.out.startswith("a: ")
-        assert "b.png" in outcome.sentence
-        assert Path("p/a.prob.png").is_file()
+        assert outcome.code == 12
+        assert outcome.out.splitlines()[1].startswith("walls/b.png: not read: it is damaged")
+        assert "1 of the images could not be read: walls/b.png" in outcome.sentence
+        assert Path("p/c.prob.png").is_file()
+
+    def test_it_goes_on_where_it_was_stopped_and_beside_what_it_did(self, run: Run) -> None:
+        write_photo(Path("walls/a.png"))
+        words = ("predict", "walls", "--out", "p", "--save", "mask", "--threads", "1")
+        assert run(*words).code == 0
+        write_photo(Path("walls/b.png"))
+        resumed = run(*words, "--resume")
+        assert resumed.out.splitlines()[-1] == "1 image, 1 done earlier, results in p"
+        beside = run(*words)
+        assert beside.out.splitlines()[-1] == "2 images, results in p-2"
+        assert "p holds other results" in beside.out
+
+    def test_nobody_needs_to_read_what_it_says(self, tmp_path: Path) -> None:
+        for number in range(3):
+            write_photo(tmp_path / "walls" / f"{number}.png")
+        words = ["-m", "edgecrack", "predict", "walls", "--out", "p", "--save", "mask"]
+        with subprocess.Popen(
+            [sys.executable, *words, "--threads", "1"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        ) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            child.stdout.close()
+            assert child.wait(PATIENCE_S) == 0
+        assert len(list((tmp_path / "p").glob("*.mask.png"))) == 3
 
     @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
     def test_a_name_that_is_no_text(self, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecrack.data.datasets import read_image
 from edgecrack.preprocess import PreprocessConfig, preprocess
-from edgecrack.runtime.predict import list_images
+from edgecrack.runtime.inputs import find_images
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles
 
 MAX_TILES = 8
@@ -36,7 +36,8 @@ def tiles_of_images(
         SourceError: the path does not exist or holds no images.
         DataError: an image cannot be read.
     """
-    files = list_images([path])
+    found, _ = find_images([str(path)], out=path)
+    files = [one.path for one in found if one.path is not None]
     tiles = []
     for file in files[:: -(-len(files) // count)]:
         frame = preprocess(read_image(file), config)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.ignored import IgnoredPixels
-from edgecrack.images import DamagedImageError, decode_image
+from edgecrack.images import UnreadableImageError, decode_image
 from edgecrack.nodata import masked_pixels
 from edgecrack.runtime.frame import Frame
 
@@ -225,7 +225,7 @@ def _pixels(mask: IgnoreMask, frame_hw: tuple[int, int]) -> IgnoredPixels | None
 def _of_image(data: bytes, path: Path) -> IgnoreMask:
     try:
         picture = decode_image(data)
-    except DamagedImageError as error:
+    except UnreadableImageError as error:
         raise ConfigError(
             f"the ignore mask {path} {error}",
             "give an image, white where nothing is to be inspected, or polygons as *.json",

@@ -18,18 +18,23 @@ class JsonLines:
     """Appends one object per line; each line goes to the system in one piece.
 
     Args:
-        path: replaced if it exists.
+        path: replaced if it exists, unless `keeps`.
+        keeps: go on behind the whole lines that are there.
 
     Raises:
         OutputError: it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps: bool = False) -> None:
         self._path = path
         self._size = 0
         self._descriptor = -1
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            if keeps and path.exists():
+                self._size = path.read_bytes().rfind(b"\n") + 1
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+            os.ftruncate(self._descriptor, self._size)
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
         except OSError as error:
             raise output_error(path, error) from error
 
@@ -47,6 +52,7 @@ class JsonLines:
             self._size += written
         except OSError as error:
             os.ftruncate(self._descriptor, self._size)
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
             raise output_error(self._path, error) from error
 
     def close(self) -> None:

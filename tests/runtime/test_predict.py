@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import csv
+import json
+import random
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +18,7 @@ from edgecrack.nodata import with_mask
 from edgecrack.preprocess import prepare, preprocess
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.ignore import IgnoreMask
-from edgecrack.runtime.predict import PredictConfig, Prediction, list_images, predict_images
+from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images
 from tests.data.folders import turn_by_exif
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner
@@ -40,8 +45,16 @@ def detector(threshold: float = 0.8) -> CrackDetector:
     return CrackDetector(IdentityRunner((64, 64)), "bright", threshold=threshold)
 
 
+RECORDS = {"predict.json", "results.csv", "results.jsonl", ".edgecrack-files"}
+
+
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """The pictures in a folder of results."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in RECORDS)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 def test_what_is_written_for_an_image(tmp_path: Path) -> None:
@@ -58,7 +71,7 @@ def test_what_is_written_for_an_image(tmp_path: Path) -> None:
     assert set(np.unique(mask)) == {0, 255}
     assert read(out / "wall.overlay.png").ndim == 3
 
-    (prediction,) = found
+    (prediction,) = found.predictions
     assert prediction.name == "wall"
     assert prediction.crack_pixels == np.count_nonzero(mask)
     assert prediction.crack_ratio == prediction.crack_pixels / mask.size
@@ -126,7 +139,7 @@ def test_folders_and_files_in_the_order_given_folders_in_natural_order(tmp_path:
 
     config = PredictConfig(tmp_path / "out", ("mask",))
     found = predict_images(detector(), [folder, last], config, note)
-    assert seen == [item.name for item in found] == ["w1", "w2", "w10", "single"]
+    assert seen == [item.name for item in found.predictions] == ["w1", "w2", "w10", "single"]
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
@@ -136,22 +149,144 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
         write_photo(tmp_path / "b" / "wall.bmp", seed=3),
     ]
     found = predict_images(detector(), paths, PredictConfig(tmp_path / "out", ("prob",)))
-    files = [item.files[0] for item in found]
+    files = [item.files[0] for item in found.predictions]
     assert len(set(files)) == 3
     for path, file in zip(paths, files, strict=True):
         np.testing.assert_array_equal(read(file), preprocess(read(path)))
 
 
-def test_a_damaged_image_is_named_and_earlier_results_stay(tmp_path: Path) -> None:
+def test_a_damaged_image_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     good = write_photo(tmp_path / "a.png")
     bad = tmp_path / "b.png"
     bad.write_bytes(good.read_bytes()[:200])
     later = write_photo(tmp_path / "c.png")
     out = tmp_path / "out"
-    with pytest.raises(SourceError, match=r"b\.png"):
-        predict_images(detector(), [good, bad, later], PredictConfig(out, ("prob", "mask")))
-    assert names(out) == ["a.mask.png", "a.prob.png"]
-    assert read(out / "a.prob.png").shape == (90, 120)
+    found = predict_images(detector(), [good, bad, later], PredictConfig(out, ("prob", "mask")))
+    assert names(out) == ["a.mask.png", "a.prob.png", "c.mask.png", "c.prob.png"]
+    assert found.unreadable == ((str(bad), "is cut short"),)
+    assert [item.problem for item in found.predictions] == [None, "is cut short", None]
+    assert [line["problem"] for line in lines(out)] == [None, "is cut short", None]
+    with (out / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == [str(good), str(bad), str(later)]
+    assert rows[0]["crack_pixels"] == str(found.predictions[0].crack_pixels)
+
+
+def test_a_line_traces_a_result_to_its_source(tmp_path: Path) -> None:
+    for name in ("001.jpg", "001.png"):
+        write_photo(tmp_path / "pier" / name)
+    out = tmp_path / "out"
+    predict_images(detector(), [tmp_path], PredictConfig(out, ("mask",)))
+    first, second = lines(out)
+    assert first["source"] == str(tmp_path / "pier" / "001.jpg")
+    assert first["files"] == {"mask": "pier/001_jpg.mask.png"}
+    assert (out / second["files"]["mask"]).is_file()
+    assert (first["width"], first["height"], first["schema_version"]) == (120, 90, 1)
+    assert first["boxes"]
+    assert first["seconds"] >= 0
+
+
+def test_a_folder_of_only_unreadable_images_is_an_error_after_all_were_tried(
+    tmp_path: Path,
+) -> None:
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"a\.png is damaged.*nor can the 1 others"):
+        predict_images(detector(), [tmp_path], PredictConfig(tmp_path / "out"))
+    assert len(lines(tmp_path / "out")) == 2
+
+
+def mixed_photos(folder: Path, count: int = 40) -> Path:
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        suffix = (".png", ".jpg", ".bmp")[number % 3]
+        path = folder / f"part {number % 4}" / f"{number}{suffix}"
+        write_photo(path, (int(rng.integers(30, 90)), int(rng.integers(60, 90) + 40)), number)
+        if number % 11 == 5:
+            path.write_bytes(path.read_bytes()[:60])
+    (folder / "plan.pdf").write_bytes(b"%PDF")
+    return folder
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """All that a run left, but for how long it took."""
+    found: dict[str, Any] = {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))
+    }
+    records = lines(folder)
+    for record in records:
+        record.pop("seconds")
+    found["lines"] = records
+    table = [re.sub(r",[\d.]+,(?=[^,]*$)", ",,", row)
+             for row in (folder / "results.csv").read_text().splitlines()]  # fmt: skip
+    found["table"] = table
+    return found
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_that_was_stopped_goes_on_to_the_same_results(seed: int, tmp_path: Path) -> None:
+    photos = mixed_photos(tmp_path / "photos")
+    config = PredictConfig(tmp_path / "whole", ("prob", "mask"), 0)
+    predict_images(detector(), [photos], config)
+    rng = random.Random(seed)
+    resumed = PredictConfig(tmp_path / "parts", ("prob", "mask"), 0, existing="continue")
+    seen: list[str] = []
+    for _ in range(30):
+        left = rng.randrange(1, 12)
+
+        def stop(item: Prediction) -> None:
+            nonlocal left
+            seen.append(item.source)
+            left -= 1
+            if not left:
+                raise StoppedError
+
+        try:
+            batch = predict_images(detector(), [photos], resumed, stop)
+        except StoppedError:
+            continue
+        break
+    assert len(seen) == len(set(seen)) == 40  # nothing was done twice
+    assert batch.done_earlier + len(batch.predictions) == 40
+    assert len(batch.unreadable) == 5
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")
+
+
+def test_a_line_torn_by_a_kill_is_done_again(tmp_path: Path) -> None:
+    photos = mixed_photos(tmp_path / "photos", 6)
+    out = tmp_path / "out"
+    predict_images(detector(), [photos], PredictConfig(out, ("mask",), 0))
+    before = results(out)
+    file = out / "results.jsonl"
+    file.write_bytes(file.read_bytes()[:-30])
+    config = PredictConfig(out, ("mask",), 0, existing="continue")
+    batch = predict_images(detector(), [photos], config)
+    assert (len(batch.predictions), batch.done_earlier) == (1, 5)
+    assert results(out) == before
+
+
+def test_a_photo_that_changed_is_done_again(tmp_path: Path) -> None:
+    photos = mixed_photos(tmp_path / "photos", 4)
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), 0, existing="continue")
+    predict_images(detector(), [photos], config)
+    write_photo(photos / "part 0" / "0.png", (50, 110), 99)
+    (out / "part 1" / "1.mask.png").unlink()
+    batch = predict_images(detector(), [photos], config)
+    assert [item.name for item in batch.predictions] == ["part 0/0", "part 1/1"]
+
+
+def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    out = tmp_path / "out"
+    predict_images(detector(), [photo], PredictConfig(out, ("mask",)))
+    config = PredictConfig(out, ("mask",), existing="continue")
+    with pytest.raises(ConfigError, match=r"had threshold 0\.8, not 0\.5"):
+        predict_images(detector(0.5), [photo], config)
 
 
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
@@ -159,7 +294,7 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     write_photo(folder / "wall.png", seed=1)
     victim = write_photo(folder / "wall.mask.png", seed=2)
     before = victim.read_bytes()
-    with pytest.raises(OutputError, match=r"wall\.mask\.png is an input"):
+    with pytest.raises(OutputError, match=r"holds wall\.mask\.png, which no earlier run made"):
         predict_images(detector(), [folder], PredictConfig(folder))
     assert victim.read_bytes() == before
 
@@ -175,14 +310,29 @@ def test_an_input_is_not_overwritten_through_a_link(tmp_path: Path) -> None:
     assert photo.read_bytes() == before
 
 
-def test_a_second_run_replaces_the_results(tmp_path: Path) -> None:
+def test_a_second_run_goes_beside_or_replaces(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "wall.png")
     config = PredictConfig(tmp_path / "out", ("mask",), 0)
-    predict_images(detector(0.9), [photo], config)
+    first = predict_images(detector(0.9), [photo], config)
     few = np.count_nonzero(read(tmp_path / "out" / "wall.mask.png"))
-    predict_images(detector(0.1), [photo], config)
+    second = predict_images(detector(0.1), [photo], config)
+    assert (first.folder, first.note) == (tmp_path / "out", "")
+    assert second.folder == tmp_path / "out-2"
+    assert "out-2" in second.note
+    assert np.count_nonzero(read(second.folder / "wall.mask.png")) > few
+    assert np.count_nonzero(read(tmp_path / "out" / "wall.mask.png")) == few
+    again = PredictConfig(tmp_path / "out", ("mask",), 0, existing="overwrite")
+    assert predict_images(detector(0.1), [photo], again).folder == tmp_path / "out"
     assert np.count_nonzero(read(tmp_path / "out" / "wall.mask.png")) > few
     assert names(tmp_path / "out") == ["wall.mask.png"]
+
+
+def test_results_beside_the_photos_are_never_inspected(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "wall.png")
+    for _ in range(2):
+        config = PredictConfig(tmp_path, ("mask", "overlay"), existing="overwrite")
+        batch = predict_images(detector(), [tmp_path], config)
+        assert [item.source for item in batch.predictions] == [str(photo)]
 
 
 def test_gray_and_sixteen_bit_images_are_taken(tmp_path: Path) -> None:
@@ -191,7 +341,7 @@ def test_gray_and_sixteen_bit_images_are_taken(tmp_path: Path) -> None:
     found = predict_images(
         detector(), [tmp_path / "gray.png", tmp_path / "deep.png"], PredictConfig(tmp_path / "out")
     )
-    assert [item.name for item in found] == ["gray", "deep"]
+    assert [item.name for item in found.predictions] == ["gray", "deep"]
 
 
 @pytest.mark.parametrize("save", [("prob", "nonsense"), ("jsonl",), ()])
@@ -203,16 +353,6 @@ def test_unknown_outputs_are_refused(tmp_path: Path, save: tuple[str, ...]) -> N
 def test_a_negative_area_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="-5"):
         PredictConfig(tmp_path, min_area_px=-5)
-
-
-def test_paths_that_are_no_images(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"none\.png does not exist"):
-        list_images([tmp_path / "none.png"])
-    with pytest.raises(SourceError, match="holds no images"):
-        list_images([tmp_path])
-    (tmp_path / "clip.mp4").write_bytes(b"")
-    with pytest.raises(ConfigError, match="edgecrack stream --source"):
-        list_images([tmp_path / "clip.mp4"])
 
 
 def test_a_wrong_path_leaves_no_folder_behind(tmp_path: Path) -> None:
@@ -238,8 +378,9 @@ def upper_left(hw: tuple[int, int] = (90, 120)) -> IgnoreMask:
 def test_what_is_ignored_is_0_and_hatched(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "wall.png")
     mask = upper_left((45, 60))
-    (found,) = predict_images(detector(), [photo], PredictConfig(tmp_path / "out", ignore=mask))
-    (plain,) = predict_images(detector(), [photo], PredictConfig(tmp_path / "plain"))
+    config = PredictConfig(tmp_path / "out", ignore=mask)
+    (found,) = predict_images(detector(), [photo], config).predictions
+    (plain,) = predict_images(detector(), [photo], PredictConfig(tmp_path / "plain")).predictions
     ignored = mask.drawn_at((90, 120))
     probability = read(tmp_path / "out" / "wall.prob.png")
     assert not probability[ignored].any()
@@ -262,14 +403,18 @@ def test_the_mask_is_that_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
     assert not probability[mask.drawn_at((90, 120))].any()
 
 
-def test_a_photo_of_another_shape_is_named_and_earlier_results_stay(tmp_path: Path) -> None:
+def test_a_photo_of_another_shape_than_the_mask_is_named_and_the_others_are_done(
+    tmp_path: Path,
+) -> None:
     paths = [
         write_photo(tmp_path / "a.png"),
-        write_photo(tmp_path / "b.png", (180, 240)),
         write_photo(tmp_path / "c.png", (120, 90)),
+        write_photo(tmp_path / "b.png", (180, 240)),
     ]
     out = tmp_path / "out"
     config = PredictConfig(out, ("mask",), ignore=upper_left())
-    with pytest.raises(ConfigError, match=r"for frames of 120x90 px .* frame c of 90x120 px"):
-        predict_images(detector(), paths, config)
+    batch = predict_images(detector(), paths, config)
     assert names(out) == ["a.mask.png", "b.mask.png"]
+    ((source, problem),) = batch.unreadable
+    assert source == str(paths[1])
+    assert "for frames of 120x90 px" in problem
