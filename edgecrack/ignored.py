@@ -75,5 +75,5 @@ class IgnoredPixels:
 
     @cached_property
     def _places(self) -> NDArray[np.intp]:
-        # Finding them takes tens of times as long as using them.
+        # Finding them takes far longer than using them.
         return mirrored_places(self.mask)
