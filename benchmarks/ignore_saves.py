@@ -51,12 +51,12 @@ def thirds(hw: tuple[int, int]) -> dict[str, Mask]:
 
 def seconds(detector: CrackDetector, frame: Image) -> float:
     started = time.perf_counter()
-    detector.detect(frame)
+    detector.probability_of(frame)
     return time.perf_counter() - started
 
 
 def cracks(detector: CrackDetector, frame: Image) -> Mask:
-    return np.asarray(detector.detect(frame) >= uint8_level(detector.threshold))
+    return np.asarray(detector.probability_of(frame) >= uint8_level(detector.threshold))
 
 
 def ratio_of(whole: CrackDetector, part: CrackDetector, frame: Image, rounds: int) -> Any:

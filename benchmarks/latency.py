@@ -57,10 +57,10 @@ def capacity_hz(detector: CrackDetector, frames: int = 20) -> float:
     """Frames per second that this machine inspects, of a recording."""
     with open_source(f"demo?frames={frames}") as source:
         images = [taken.image for _ in range(frames) if (taken := source.read()) is not None]
-    detector.detect(images[0])
+    detector.probability_of(images[0])
     started_s = time.perf_counter()
     for image in images:
-        detector.detect(image)
+        detector.probability_of(image)
     return frames / (time.perf_counter() - started_s)
 
 

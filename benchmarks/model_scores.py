@@ -63,7 +63,7 @@ class Images:
     def maps(self, graph: onnx.ModelProto | bytes, spec: ModelSpec) -> NDArray[np.uint8]:
         """Crack probability, uint8 [N, H, W]."""
         detector = CrackDetector(GraphRunner(graph, spec), self.name)
-        return np.stack([detector.detect(frame) for frame in self.frames])
+        return np.stack([detector.probability_of(frame) for frame in self.frames])
 
 
 def load_images(folder: Path, split: str) -> Images:

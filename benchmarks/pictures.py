@@ -103,7 +103,7 @@ def draw_walls() -> None:
                 f"wall {sample.name}: {wrong_pixels(image, threshold)} wrong pixels,"
                 f" precision {score.precision:.2f}, recall {score.recall:.2f}"
             )
-            probability = detector.detect(sample.image())
+            probability = detector.probability_of(sample.image())
             truth = truth_mask(sample.mask())
             sheets.append(overlay(sample.image(), truth, probability, threshold, caption))
         write_jpeg(IMAGES / "walls_worst.jpg", np.vstack(sheets))

@@ -43,7 +43,7 @@ def near(mask: Mask) -> Mask:
 def scores(model: Path, frames: list[Path], weak: list[Mask]) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 in percent by threshold; masks are within the lane."""
     with open_detector(model, threads=1) as detector:
-        maps = [detector.detect(read_image(path)) for path in frames]
+        maps = [detector.probability_of(read_image(path)) for path in frames]
     found = {}
     for threshold in THRESHOLDS:
         counts = np.zeros(4)

@@ -98,7 +98,7 @@ def chosen(photos: Sequence[Photo], detector: CrackDetector) -> list[Photo]:
         return list(photos)
     scores = []
     for image, truth in photos:
-        counts = metrics.count_image(detector.detect(image), np.asarray(truth), "square")
+        counts = metrics.count_image(detector.probability_of(image), np.asarray(truth), "square")
         place = metrics.threshold_index(round(detector.threshold, 2))
         scores.append(float(metrics.curve(counts).f1[place]))
     order = np.argsort(scores)
@@ -108,7 +108,7 @@ def chosen(photos: Sequence[Photo], detector: CrackDetector) -> list[Photo]:
 def drawn(image: Bytes, detector: CrackDetector) -> Bytes:
     """The photo with what the model flags in orange."""
     result = image.copy()
-    result[detector.detect(image) >= uint8_level(detector.threshold)] = (0, 128, 255)
+    result[detector.probability_of(image) >= uint8_level(detector.threshold)] = (0, 128, 255)
     return result
 
 

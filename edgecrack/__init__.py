@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgecrack.artifacts import ModelSpec
     from edgecrack.errors import EdgecrackError
     from edgecrack.preprocess import PreprocessConfig
+    from edgecrack.runtime.detection import Detection
     from edgecrack.runtime.detector import CrackDetector, open_detector
     from edgecrack.runtime.frame import Frame, FrameResult
     from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CrackDetector",
+    "Detection",
     "EdgecrackError",
     "Frame",
     "FrameResult",
@@ -40,6 +42,7 @@ __all__ = [
 
 _MODULE_OF = {
     "CrackDetector": "edgecrack.runtime.detector",
+    "Detection": "edgecrack.runtime.detection",
     "EdgecrackError": "edgecrack.errors",
     "Frame": "edgecrack.runtime.frame",
     "FrameResult": "edgecrack.runtime.frame",

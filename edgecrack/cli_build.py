@@ -14,6 +14,7 @@ import typer
 from edgecrack.calibration import defaults
 from edgecrack.cli_options import heading, require_extra, scales_of
 from edgecrack.errors import ConfigError
+from edgecrack.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.calibration.config import CalibrationConfig
@@ -135,8 +136,8 @@ def export(
     spec = export_checkpoint(checkpoint, output, config, tiles)
     typer.echo(
         f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) and {output.name}.json: largest "
-        f"difference from torch {spec.extra['parity_levels']}/255 on random and {len(tiles)} real "
-        f"tiles{_half_words(spec.extra)}\n"
+        f"difference from torch {spec.extra['parity_levels']}/255 on random and "
+        f"{counted(len(tiles), 'real tile')}{_half_words(spec.extra)}\n"
         f"{_border_words(spec.extra)}"
         f"next: edgecrack stream --source demo --model {output}"
     )

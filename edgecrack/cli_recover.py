@@ -9,6 +9,7 @@ import typer
 
 from edgecrack.cli_options import results
 from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.wording import counted
 
 
 def recover(
@@ -37,12 +38,13 @@ def recover(
             failure = error
             continue
         if report.was_whole:
-            typer.echo(f"{recording}: is whole, {report.messages} messages")
+            typer.echo(f"{recording}: is whole, {counted(report.messages, 'message')}")
         elif report.out is None:
             typer.echo(f"{recording}: holds no message")
         else:
             typer.echo(
-                f"{recording}: {report.messages} messages kept, {report.bytes_lost} bytes lost; "
+                f"{recording}: {counted(report.messages, 'message')} kept, "
+                f"{counted(report.bytes_lost, 'byte')} lost; "
                 f"whole: {report.out}"
             )
     if failure is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgecrack.cli_options import heading, require_extra
+from edgecrack.wording import counted
 
 _input, _results, _run = map(heading, ("Input", "Results", "Run"))
 _network, _patches, _optimisation = map(heading, ("Network", "Patches", "Optimisation"))
@@ -136,8 +137,8 @@ def train(
 
 def _closing(result: Any, out: Path) -> str:
     return (
-        f"trained {result.steps} steps: validation ODS {100 * result.validation_ods:.1f}, strict "
-        f"F1 {100 * result.validation_strict_f1:.1f}\n"
+        f"trained {counted(result.steps, 'step')}: validation ODS "
+        f"{100 * result.validation_ods:.1f}, strict F1 {100 * result.validation_strict_f1:.1f}\n"
         f"best checkpoint: {result.best}\ncurves: {result.curves}\n"
         f"next: edgecrack export {result.best} -o {out / 'model.onnx'}"
     )

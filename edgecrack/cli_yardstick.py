@@ -10,6 +10,7 @@ import typer
 
 from edgecrack.cli_options import heading
 from edgecrack.progress import ProgressLine
+from edgecrack.wording import counted
 
 _input, _results = map(heading, ("Input", "Results"))
 
@@ -46,12 +47,13 @@ def build(
     line = ProgressLine(sys.stderr)
     made = build_yardstick(
         BuildConfig(data, out, per_cell, blur, walls, seed),
-        lambda count: line.show(f"{count} pictures"),
+        lambda count: line.show(counted(count, "picture")),
         lambda message: typer.echo(message, err=True),
     )
     line.end()
     typer.echo(
-        f"wrote {out}: {len(made.cracked)} pictures with cracks, {len(made.crack_free)} without\n"
+        f"wrote {out}: {counted(len(made.cracked), 'picture')} with cracks, "
+        f"{len(made.crack_free)} without\n"
         f"next: edgecrack evaluate MODEL --data {out}"
     )
 

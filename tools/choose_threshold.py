@@ -99,7 +99,7 @@ def choose(model: Path, yardstick: Path, scales: Sequence[float] | None = None) 
     with open_detector(model, scales=chosen, threads=1) as detector:
         shipped, sha256 = round(detector.threshold, 2), detector.runner.spec.sha256
         for item in items:
-            probability = detector.detect(item.image())
+            probability = detector.probability_of(item.image())
             counts += level_counts(probability, item.mask() > 0)
             results.append(score_item(lambda image, p=probability: p, item, shipped))  # type: ignore[misc]
     scores = StrataScores(tuple(results), shipped)

@@ -106,8 +106,8 @@ class Sources:
                 image = read_image(path)
                 lower = image[image.shape[0] // 2 :]  # the road; above is what stands beside it
                 small = cv2.resize(lower, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-                found = detector.detect(lower) > 20
-                half = detector.detect(np.asarray(small, np.uint8)) > 20
+                found = detector.probability_of(lower) > 20
+                half = detector.probability_of(np.asarray(small, np.uint8)) > 20
                 found |= cv2.resize(half.astype(np.uint8), found.shape[::-1]) > 0
                 weak = folder / "crack_weak" / f"{path.stem}.png"
                 if weak.is_file():

@@ -25,6 +25,7 @@ from edgecrack.calibration.bootstrap import (
     upper_bound,
 )
 from edgecrack.errors import AccuracyError, ConfigError
+from edgecrack.wording import counted
 
 Kind = Literal["labels", "agreement"]
 """Which gate: by labels, or by agreement with the FP32 file where there are none."""
@@ -222,8 +223,8 @@ def refusal(
     if confirming:
         lead = f"the layers chosen do not hold on tiles that the choice never saw: {lead}"
     problem = (
-        f"{lead}: {', '.join(map(str, exceeded))} on {verdict.tiles} tiles of {verdict.images} "
-        f"images ({tried})"
+        f"{lead}: {', '.join(map(str, exceeded))} on {counted(verdict.tiles, 'tile')} of "
+        f"{counted(verdict.images, 'image')} ({tried})"
     )
     return AccuracyError(problem, _remedy(exceeded, verdict.images, choosable))
 

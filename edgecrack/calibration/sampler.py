@@ -19,6 +19,7 @@ from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.scales import ScalesConfig, plan_scales
 from edgecrack.runtime.tiling import TilingConfig
+from edgecrack.wording import counted
 
 LEAST_TILES = 64
 LEAST_HELD_OUT = 16
@@ -166,7 +167,7 @@ def sample_tiles(
         )
         if len(candidates) < least:
             raise DataError(
-                f"{frames.name} gives {len(candidates)} {name} tiles of "
+                f"{frames.name} gives {counted(len(candidates), f'{name} tile')} of "
                 f"{tile_hw[1]}x{tile_hw[0]} px and {least} is the least",
                 "give more or larger images",
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecrack.calibration.bootstrap import DRAWS
 from edgecrack.calibration.gate import FLAGGED, NAMES, Judged
 from edgecrack.table import rows_text
+from edgecrack.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.calibration.accuracy import Accuracy
@@ -67,11 +68,12 @@ def gate_text(record: Mapping[str, Any]) -> str:
     part = "held-out tiles"
     if gate["search"]:
         part = (
-            f"tiles that the choice of layers ({gate['search']['images']} other images) never saw"
+            f"tiles that the choice of layers ({counted(gate['search']['images'], 'other image')}) "
+            "never saw"
         )
     text = (
-        f"gate: {kinds[gate['kind']]}; {gate['tiles']} {part}, of {gate['images']} images of "
-        f"{record['data']}"
+        f"gate: {kinds[gate['kind']]}; {gate['tiles']} {part}, of "
+        f"{counted(gate['images'], 'image')} of {record['data']}"
     )
     missing = {"thin_recall": "no thin crack", "bare_flagged": "none free of cracks"}
     absent = [missing[name] for name in gate["not_judged"]]
@@ -94,9 +96,9 @@ def calibration_text(done: Calibration, target: Path) -> str:
             gate_text(record),
             f"at most: with 95 % confidence, by {DRAWS} draws of the images",
             shown,
-            f"ranges: {record['method']}, from {record['tiles']} tiles "
+            f"ranges: {record['method']}, from {counted(record['tiles'], 'tile')} "
             f"({record['tiles_with_crack']} with a crack)",
-            f"kept in FP16: {kept} ({len(done.kept)} of {done.layers} layers; INT8 does "
+            f"kept in FP16: {kept} ({len(done.kept)} of {counted(done.layers, 'layer')}; INT8 does "
             f"{100 * done.int8_share:.1f} % of the multiplications)",
             "next: "
             + shlex.join(["edgecrack", "build-engine", str(target), "-o", f"{target.stem}.engine"]),

@@ -17,6 +17,7 @@ from edgecrack.data.source_images import HOLD_OUT_SHARE, list_source, split_samp
 from edgecrack.data.sources import parse_sources
 from edgecrack.errors import DataError
 from edgecrack.preprocess import PreprocessConfig
+from edgecrack.wording import all_of, counted
 
 __all__ = ["HOLD_OUT_SHARE", "ImageSet", "TrainingSet", "load_training_set", "split_samples"]
 
@@ -119,12 +120,12 @@ def _check_cracks(name: str, masks: Sequence[NDArray[np.uint8]]) -> None:
     share = crack / sum(mask.size for mask in masks)
     if crack == 0:
         raise DataError(
-            f"no training image has any crack: all {len(masks)} masks of {name!r} are black",
+            f"no training image has any crack: {all_of(len(masks), 'mask', repr(name))} black",
             "check that crack is white in the masks, or give images without crack as clean:DIR",
         )
     if share > 0.5:
         raise DataError(
-            f"{100 * share:.0f} % of the pixels in the {len(masks)} training masks of {name!r} "
-            "are crack",
+            f"{100 * share:.0f} % of the pixels in the {counted(len(masks), 'training mask')} of "
+            f"{name!r} are crack",
             "invert the masks: crack is white, the rest black",
         )

@@ -125,7 +125,7 @@ def probe_run() -> dict[str, Any]:
 
     with open_detector() as detector:
         height, width = detector.runner.spec.tile_hw
-        detector.detect(np.zeros((height, width, 3), np.uint8))
+        detector.probability_of(np.zeros((height, width, 3), np.uint8))
     return {}
 
 

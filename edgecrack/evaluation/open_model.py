@@ -119,7 +119,7 @@ def _open_onnx(
 
 
 def _detect(detector: CrackDetector) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    return lambda image: detector.detect(image)
+    return lambda image: detector.probability_of(image)
 
 
 def _patches(spec: ModelSpec, protocol: Protocol, config: PredictionConfig) -> PatchStride:

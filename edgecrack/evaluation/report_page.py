@@ -17,6 +17,7 @@ from edgecrack.evaluation.results import (
     ImageResult,
 )
 from edgecrack.metrics import TOLERANCES, Score, ThresholdCounts, average_precision, iou
+from edgecrack.wording import counted
 
 COLOURS = "Hits are green, false alarms red, misses blue; within the 5x5 square counts as a hit."
 
@@ -188,7 +189,8 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
 def unlabelled_sentence(found: Mapping[str, Any]) -> str:
     """How much of unlabelled images was flagged, in words."""
     return (
-        f"{100 * found['flagged']:.2f} % of the pixels of {found['images']} images flagged at "
+        f"{100 * found['flagged']:.2f} % of the pixels of {counted(found['images'], 'image')} "
+        "flagged at "
         f"threshold {found['threshold']:.2f}, {100 * found['flagged_published']:.2f} % after "
         f"dropping groups below {found['min_area_px']} px as stream does"
     )

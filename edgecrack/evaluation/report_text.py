@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgecrack.evaluation.groups import ScoredModel
 from edgecrack.evaluation.results import TOLERANCE_NAMES, Evaluation
 from edgecrack.metrics import iou
+from edgecrack.wording import counted
 
 
 def report_text(scored: ScoredModel) -> str:
@@ -12,7 +13,7 @@ def report_text(scored: ScoredModel) -> str:
     document = scored.document
     context = document["context"]
     return (
-        f"{document['title']}, {len(scored.evaluation.images)} images\n"
+        f"{document['title']}, {counted(len(scored.evaluation.images), 'image')}\n"
         f"protocol: {context['protocol']}\n"
         f"\n{scores_text(scored.evaluation)}\n"
         f"threshold {context['operating threshold']}"

@@ -34,6 +34,7 @@ from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic
 from edgecrack.runtime.output_folder import OutputFolder
 from edgecrack.runtime.output_place import Existing, take_place
+from edgecrack.wording import all_of, counted
 
 Progress = Callable[[int, int], None]
 
@@ -206,13 +207,13 @@ def _check_cracks(images: _Images) -> None:
         crack, pixels = crack + int(np.count_nonzero(mask)), pixels + mask.size
     if crack == 0:
         raise DataError(
-            f"no image of {folder} ({split}) has any crack: all {len(scored)} masks are black",
+            f"no image of {folder} ({split}) has any crack: {all_of(len(scored), 'mask')} black",
             "check that crack is white in the masks, or score images that have cracks",
         )
     if 2 * crack > pixels:
         raise DataError(
-            f"{100 * crack / pixels:.0f} % of the pixels in the {len(scored)} masks of {folder} "
-            f"({split}) are crack",
+            f"{100 * crack / pixels:.0f} % of the pixels in the {counted(len(scored), 'mask')} of "
+            f"{folder} ({split}) are crack",
             "invert the masks: crack is white, the rest black",
         )
 
@@ -309,7 +310,7 @@ def _context(
         f"sha256 {spec.sha256[:12]})",
         "protocol": opened.protocol,
         "operating threshold": f"{result.operating_threshold:.2f}, {sentence}",
-        "data": f"{images.dataset.name}, {images.split}, {len(images.scored)} images",
+        "data": f"{images.dataset.name}, {images.split}, {counted(len(images.scored), 'image')}",
         "machine": platform.machine(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }

@@ -15,6 +15,7 @@ from edgecrack import metrics
 from edgecrack.data.datasets import CrackDataset, Sample
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.evaluation.results import Choice
+from edgecrack.wording import counted
 
 VALIDATION_SPLIT = "val"
 _HOW_TO_GIVE = "give model, val, test, or a number from 0.01 to 0.99"
@@ -51,7 +52,7 @@ class ThresholdSource:
         """The source in words for a report."""
         return {
             "model": "the model's own",
-            "val": f"best strict F1 on {validation_images} validation images",
+            "val": f"best strict F1 on {counted(validation_images, 'validation image')}",
             "test": "best tolerant F1 on the scored images themselves: optimistic, for no user has "
             "it in advance",
             "number": "given",

@@ -102,7 +102,7 @@ class EngineConfig:
         fixed = (spec.batch, spec.batch, spec.batch)
         if self.batch not in (None, fixed):
             raise ConfigError(
-                f"{self.batch} tiles per call were asked for, and the ONNX file takes "
+                f"the tiles per call asked for are {self.batch}, and the ONNX file takes "
                 f"{spec.batch} and no other number",
                 "leave the batch out, or export the file with a dynamic batch",
             )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.errors import ExportError
 from edgecrack.export.precision import HALF_MAXIMUM, float32_tensors, simulate_half, to_half
+from edgecrack.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,8 @@ def checked_half(
     half = to_half(model)
     if left := float32_tensors(half):
         raise ExportError(
-            f"{len(left)} tensors are still FP32 ({', '.join(left[:3])})",
+            f"{counted(len(left), 'tensor')} {'is' if len(left) == 1 else 'are'} still FP32 "
+            f"({', '.join(left[:3])})",
             "install the versions in constraints.txt",
         )
     largest = largest_activation(model, tiles, batch)
@@ -87,7 +89,8 @@ def checked_half(
             f"FP16 differs from FP32 by up to {result.largest_difference}/255, "
             f"{result.mean_difference:.3f}/255 in the mean; {PARITY_LEVELS} and "
             f"{PARITY_MEAN_LEVELS} are allowed",
-            "use --precision fp32, and report this with the checkpoint",
+            "use --precision fp32, or train for longer: rounding shows most where a network is "
+            "unsure, as after a short training",
         )
     return result
 

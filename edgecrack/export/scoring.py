@@ -25,6 +25,7 @@ from edgecrack.calibration.sampler import TileSet, sample_tiles
 from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
 from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.wording import counted
 
 if TYPE_CHECKING:
     import onnx
@@ -89,7 +90,7 @@ def labelled_tiles(
     """
     if calibration is None:
         walls = _walls(spec.tile_hw, spec.preprocess)
-        return walls, f"{len(walls)} generated walls"
+        return walls, counted(len(walls), "generated wall")
     run, level = GraphRun(graph, spec.batch), uint8_level(spec.threshold)
     frames = open_frames(calibration.data, calibration.sampler.seed)
     _, held_out = sample_tiles(
@@ -100,7 +101,7 @@ def labelled_tiles(
         lambda pixels: run(pixels) >= level,
         scales=spec.scales,
     )
-    return held_out, f"{len(held_out)} held-out tiles of {frames.name}"
+    return held_out, f"{counted(len(held_out), 'held-out tile')} of {frames.name}"
 
 
 def score_files(

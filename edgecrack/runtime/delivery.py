@@ -20,6 +20,7 @@ from edgecrack.runtime.handoff import Abandoned, Handoff, TimedOut
 from edgecrack.runtime.pipeline_config import PipelineConfig
 from edgecrack.runtime.sinks import Sink
 from edgecrack.runtime.workers import close_all, write_all
+from edgecrack.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
 _POLL_S = 0.1
@@ -108,7 +109,7 @@ class Delivery:
             self._results.abandon()
             self._thread.join(_LAST_CHANCE_S)
             if not self._thread.is_alive() and waiting:
-                _LOG.warning("the outputs were too slow for the last %d results", waiting)
+                _LOG.warning("the outputs were too slow: %s lost", counted(waiting, "result"))
         if self._thread.is_alive():
             raise self._stuck(wait_s)
         with suppress(Abandoned):

@@ -7,6 +7,7 @@ place where preprocessing, tiling and a runner meet.
 from __future__ import annotations
 
 import copy
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from edgecrack.errors import ConfigError
 from edgecrack.ignored import IgnoredPixels
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.defaults import OVERLAP_PX
+from edgecrack.runtime.defaults import MIN_AREA_PX, OVERLAP_PX
+from edgecrack.runtime.detection import Detection, picture_of
 from edgecrack.runtime.live.overload import Effort
+from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner
 from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, parse_merge, plan_scales
 from edgecrack.runtime.tiling import TilingConfig
@@ -88,7 +91,7 @@ class CrackDetector(ClosesItself):
 
             with open_detector() as detector:
                 mask = read_ignore_mask(Path("arm.png"))
-                detector.ignoring(mask.at(image.shape[:2])).detect(image)    # 0 on the arm
+                detector.ignoring(mask.at(image.shape[:2])).probability_of(image)    # 0 on the arm
 
         What a frame shows there changes nothing elsewhere, and tiles that lie wholly in it are not
         run. Both detectors use one model, which either closes.
@@ -169,9 +172,36 @@ class CrackDetector(ClosesItself):
             return self._tiling
         return TilingConfig(self._tiling.tile_hw, effort.overlap_px)
 
-    def detect(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def probability_of(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Crack probability uint8 [H, W] of a BGR frame uint8 [H, W, 3], 255 = certain crack."""
         return self.infer(self.prepare(image))
+
+    def detect(
+        self,
+        image: NDArray[np.uint8] | str | os.PathLike[str],
+        *,
+        threshold: float | None = None,
+        min_area_px: int = MIN_AREA_PX,
+    ) -> Detection:
+        """Find cracks in a picture, as the command line does.
+
+        Args:
+            image: uint8 [H, W, 3] in BGR order, as OpenCV reads it; or the path of an image file.
+            threshold: decision threshold, above 0 and below 1; None takes the detector's own.
+            min_area_px: groups of crack pixels smaller than this are specks and left out.
+
+        Raises:
+            ConfigError: the image is no such array, or a value is out of its range.
+            SourceError: the file cannot be read.
+        """
+        level = self.threshold if threshold is None else threshold
+        if not 0 < level < 1:
+            raise ConfigError(f"the threshold is {level}", "give a number above 0 and below 1")
+        if min_area_px < 0:
+            raise ConfigError(f"smallest area is {min_area_px} px", "give 0 or more")
+        probability = self.probability_of(picture_of(image))
+        found = measure_cracks(probability, level, min_area_px)
+        return Detection(probability, found.mask, found.regions)
 
     def close(self) -> None:
         """Close the model."""

@@ -179,7 +179,7 @@ class Inspection:
         else:
             self._config.events.emit(
                 "overload.shedding",
-                f"too slow for {self._config.target_fps:g} frames/s; leaves out: {effort.name}",
+                f"too slow for {self._config.target_fps:g} frames/s; leaves out {effort.name}",
                 "warning",
                 effort=effort.name,
                 share=effort.share,

@@ -297,7 +297,7 @@ class _Run:
         started_ns = time.monotonic_ns()
         ignore = self._config.ignore
         ignored = None if ignore is None else ignore.of(frame)
-        probability = self._detector.ignoring(ignored).detect(frame.image)
+        probability = self._detector.ignoring(ignored).probability_of(frame.image)
         elapsed_ms = (time.monotonic_ns() - started_ns) / 1e6
         threshold = self._detector.threshold
         found = measure_cracks(probability, threshold, self._config.min_area_px)

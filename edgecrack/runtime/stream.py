@@ -23,6 +23,7 @@ from edgecrack.runtime.session import Session, open_session
 from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream_config import StreamConfig
+from edgecrack.wording import counted
 
 __all__ = ["StreamConfig", "run_stream"]
 
@@ -167,8 +168,8 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
     """
     stats = summary.stats
     lines = [
-        f"{stats.frames} frames at {stats.fps_overall:.1f} frames/s ({summary.end_reason}), "
-        f"{stats.frames_with_cracks} with cracks, {stats.drops} dropped"
+        f"{counted(stats.frames, 'frame')} at {stats.fps_overall:.1f} frames/s "
+        f"({summary.end_reason}), {stats.frames_with_cracks} with cracks, {stats.drops} dropped"
     ]
     if summary.truncated and summary.lacks_frames:
         lines.append(
@@ -180,15 +181,15 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
             "warning: the recording was cut off or is damaged; what is whole of it was inspected"
         )
     faults = [
-        f"{count} {what}"
-        for count, what in (
-            (stats.reconnects, "reconnects"),
-            (stats.stalls, "stalls"),
-            (stats.open_failures, "failed attempts to open"),
-            (stats.corrupt_frames, "damaged frames"),
-            (stats.size_changes, "changes of size"),
-            (stats.stale, "results too old"),
-            (stats.skipped, "skipped on purpose"),
+        counted(count, *words)
+        for count, words in (
+            (stats.reconnects, ("reconnect",)),
+            (stats.stalls, ("stall",)),
+            (stats.open_failures, ("failed attempt to open", "failed attempts to open")),
+            (stats.corrupt_frames, ("damaged frame",)),
+            (stats.size_changes, ("change of size", "changes of size")),
+            (stats.stale, ("result too old", "results too old")),
+            (stats.skipped, ("frame skipped on purpose", "frames skipped on purpose")),
         )
         if count
     ]
@@ -203,14 +204,14 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
 def progress_text(stats: StatsSnapshot) -> str:
     """The progress line: frames, rate, latency, crack pixels, drops."""
     parts = [
-        f"{stats.frames} frames | {stats.fps:.1f}/s | latency {stats.latency_p50_ms:.0f} ms "
-        f"(p95 {stats.latency_p95_ms:.0f}) | crack {stats.crack_pixels} px | "
-        f"{stats.drops} dropped"
+        f"{counted(stats.frames, 'frame')} | {stats.fps:.1f}/s | "
+        f"latency {stats.latency_p50_ms:.0f} ms (p95 {stats.latency_p95_ms:.0f}) | "
+        f"crack {stats.crack_pixels} px | {stats.drops} dropped"
     ]
     if stats.stale:
         parts.append(f"{stats.stale} too old")
     if stats.shedding != "nothing":
-        parts.append(f"leaves out {stats.shedding}")
+        parts.append(f"too slow, leaves out {stats.shedding}")
     if stats.paused:
         parts.append("paused")
     if stats.source_state == "lost":

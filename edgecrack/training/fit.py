@@ -37,6 +37,7 @@ from edgecrack.training.run_folder import (
     teaching_network,
 )
 from edgecrack.training.trainer import make_trainer
+from edgecrack.wording import counted
 from edgecrack.yardstick.manifest import hashes_of
 
 
@@ -169,8 +170,8 @@ def _summary(config: TrainingConfig, place: Place, images: int, steps: int) -> s
     where = f" in {place.ranks} processes" if place.ranks > 1 else ""
     return (
         f"training width {config.network.width} with {config.network.pooling} pooling on "
-        f"{images} images, {config.epochs} x {steps} steps of "
-        f"{config.batch_size} patches of {config.patches.patch_px} px{where}"
+        f"{counted(images, 'image')}, {config.epochs} x {counted(steps, 'step')} of "
+        f"{counted(config.batch_size, 'patch', 'patches')} of {config.patches.patch_px} px{where}"
     )
 
 

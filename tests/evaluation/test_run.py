@@ -131,7 +131,7 @@ def test_unlabelled_images_count_as_false_alarms(tmp_path: Path, model: Path) ->
     scores = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert scores["images"] == 1
     note = scores["context"]["unlabelled images"]
-    assert "of 1 images" in note
+    assert "of 1 image flagged" in note
     assert 0 < float(note.split()[0]) < 20  # the bright bar, which nobody labelled
     flagged = scores["unlabelled"]
     assert [row["name"] for row in flagged["per_image"]] == ["201.png"]
@@ -155,7 +155,7 @@ SPLITS = {"train": ["a"], "val": ["b"], "test": ["c", "d"]}
     ("words", "chosen", "told"),
     [
         ("model", "given", "0.90, the model's own"),
-        ("val", "validation", "best strict F1 on 1 validation images"),
+        ("val", "validation", "best strict F1 on 1 validation image"),
         ("test", "test", "optimistic"),
         ("0.4", "given", "0.40, given"),
     ],

@@ -208,7 +208,7 @@ def test_the_bundled_model_finds_what_it_finds_without_ros(start: Start) -> None
     run.ros.deliver(TOPIC, image(pixels=shown))
     wait_until(lambda: bool(run.published("~/mask")))
     with open_detector(threshold=0.4) as detector:
-        expected = measure_cracks(detector.detect(shown), 0.4, 20)
+        expected = measure_cracks(detector.probability_of(shown), 0.4, 20)
     assert expected.crack_pixels > 0
     data = np.array(run.published("~/mask")[0].data, np.uint8)
     assert np.array_equal(data.reshape(256, 320), expected.mask)

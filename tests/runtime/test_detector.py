@@ -45,7 +45,7 @@ def test_a_frame_of_any_size_keeps_its_size_and_its_pixels(
     runner = IdentityRunner((64, 64))
     detector = CrackDetector(runner, "identity")
     image = photo(*frame_hw)
-    probability = detector.detect(image)
+    probability = detector.probability_of(image)
     # Preprocessed once, as a whole: cutting and stitching add nothing of their own.
     np.testing.assert_array_equal(probability, preprocess(image, runner.spec.preprocess))
     assert [len(call) for call in runner.calls] == [tiles]
@@ -59,14 +59,14 @@ def test_preprocessing_runs_once_per_frame(monkeypatch: pytest.MonkeyPatch) -> N
         return preprocess(frame)
 
     monkeypatch.setattr(detector_module, "prepare", counted)
-    CrackDetector(IdentityRunner((64, 64)), "identity").detect(photo(200, 300))
+    CrackDetector(IdentityRunner((64, 64)), "identity").probability_of(photo(200, 300))
     assert seen == [(200, 300, 3)]
 
 
 def test_prepare_and_infer_are_the_two_halves_of_detect() -> None:
     detector = CrackDetector(IdentityRunner(), "identity")
     image = photo(100, 130)
-    np.testing.assert_array_equal(detector.infer(detector.prepare(image)), detector.detect(image))
+    np.testing.assert_array_equal(detector.infer(detector.prepare(image)), detector.probability_of(image))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_is_ignored_is_no_crack_costs_no_tiles_and_changes_nothing_else(
     assert run < len(detector.plan((360, 480)))
     noisy = image.copy()
     noisy[hidden] = np.random.default_rng(0).integers(0, 256, (hidden.sum(), 3))
-    np.testing.assert_array_equal(ignoring.detect(noisy), found)
+    np.testing.assert_array_equal(ignoring.probability_of(noisy), found)
 
 
 def test_tiles_wholly_in_what_is_ignored_are_not_run() -> None:
@@ -161,7 +161,7 @@ def test_tiles_wholly_in_what_is_ignored_are_not_run() -> None:
     hidden[128:] = hidden[:, 192:] = True
     hidden[0, 255] = False  # one pixel is enough for its tile to be run
     ignoring = detector.ignoring(IgnoredPixels(hidden))
-    ignoring.detect(photo(192, 256))
+    ignoring.probability_of(photo(192, 256))
     assert [len(call) for call in runner.calls] == [2 * 3 + 1]
     assert ignoring.tiles_of((192, 256), Effort()) == 7
     assert ignoring.tiles_of((192, 256), Effort(0, 2)) == 3.5
@@ -193,10 +193,10 @@ def test_a_model_of_sidecar_version_1_ignores_as_well() -> None:
     image, hidden = photo(200, 300), arm(200, 300)
     bright = image.copy()
     bright[hidden] = 255
-    found = detector.ignoring(IgnoredPixels(hidden)).detect(image)
+    found = detector.ignoring(IgnoredPixels(hidden)).probability_of(image)
     assert (found[hidden] == 0).all()
     assert found[~hidden].any()
-    again = detector.ignoring(IgnoredPixels(hidden)).detect(bright)
+    again = detector.ignoring(IgnoredPixels(hidden)).probability_of(bright)
     np.testing.assert_array_equal(found, again)
 
 
@@ -206,14 +206,14 @@ def test_a_frame_of_another_size_than_what_is_ignored_is_refused() -> None:
     for refused in (ignoring.prepare, ignoring.infer):
         with pytest.raises(ConfigError, match="give both in one size"):
             refused(np.zeros((100, 141), np.uint8))
-    assert ignoring.ignoring(None).detect(photo(100, 141)).shape == (100, 141)
+    assert ignoring.ignoring(None).probability_of(photo(100, 141)).shape == (100, 141)
 
 
 def test_a_frame_of_one_tile_is_what_the_runner_says_of_it() -> None:
     image = photo(256, 256)
     with open_runner(threads=1) as runner, open_detector(scales=(1.0,), threads=1) as detector:
         direct = runner.infer(preprocess(image, runner.spec.preprocess)[None, None])[0, 0]
-        np.testing.assert_array_equal(detector.detect(image), direct)
+        np.testing.assert_array_equal(detector.probability_of(image), direct)
 
 
 def test_a_small_frame_is_what_the_runner_says_of_it_mirrored_out() -> None:
@@ -223,7 +223,7 @@ def test_a_small_frame_is_what_the_runner_says_of_it_mirrored_out() -> None:
             preprocess(image, runner.spec.preprocess), ((0, 136), (0, 56)), mode="symmetric"
         )
         direct = runner.infer(prepared[None, None])[0, 0, :120, :200]
-        np.testing.assert_array_equal(detector.detect(image), direct)
+        np.testing.assert_array_equal(detector.probability_of(image), direct)
 
 
 def test_a_crack_that_crosses_tiles_has_no_gap_where_they_meet() -> None:
@@ -233,7 +233,7 @@ def test_a_crack_that_crosses_tiles_has_no_gap_where_they_meet() -> None:
     for row, column in zip(rows, columns, strict=True):
         image[row - 2 : row + 2, column] = 25
     with open_detector(threads=1) as detector:
-        probability = detector.detect(image)
+        probability = detector.probability_of(image)
         level = detector.threshold * 255
     near = [
         probability[row - 5 : row + 6, column].max()
@@ -288,3 +288,60 @@ def test_names_in_results() -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"none\.onnx"):
         open_detector(tmp_path / "none.onnx")
+
+
+def test_a_detection_is_what_the_command_line_gives(tmp_path: Path) -> None:
+    image = np.full((70, 90, 3), 20, np.uint8)
+    image[10:14, 5:80] = 250
+    image[40, 40] = 250
+    path = tmp_path / "wall.png"
+    assert cv2.imwrite(str(path), image)
+    bright = CrackDetector(IdentityRunner((64, 64)), "bright", threshold=0.55)
+    found = bright.detect(image, min_area_px=10)
+    assert isinstance(found, Detection)
+    assert np.array_equal(found.probability, bright.probability_of(image))
+    assert found.probability[40, 40] > 150
+    assert found.mask[40, 40] == 0
+    assert set(np.unique(found.mask)) == {0, 255}
+    assert found.crack_pixels == np.count_nonzero(found.mask)
+    assert found.crack_ratio == found.crack_pixels / found.mask.size
+    (region,) = found.regions
+    assert region.area_px == found.crack_pixels
+    for same in (path, str(path)):
+        assert np.array_equal(bright.detect(same, min_area_px=10).mask, found.mask)
+    assert bright.detect(image, min_area_px=0).crack_pixels == found.crack_pixels + 1
+    assert bright.detect(image, threshold=0.999, min_area_px=0).crack_pixels < found.crack_pixels
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (None, "the image is None"),
+        ([[1, 2, 3]], "is a list"),
+        (np.zeros((8, 8, 3)), "float64"),
+        (np.zeros((8, 8), np.uint8), r"shape \[8, 8\]"),
+        (np.zeros((8, 8, 4), np.uint8), r"shape \[8, 8, 4\]"),
+        (np.zeros((0, 8, 3), np.uint8), "without a pixel"),
+    ],
+)
+def test_what_is_no_picture_is_said(image: Any, words: str) -> None:
+    bright = CrackDetector(IdentityRunner((64, 64)), "bright", threshold=0.55)
+    with pytest.raises(ConfigError, match=words) as caught:
+        bright.detect(image)
+    assert "cv2.imread" in caught.value.remedy
+
+
+def test_a_file_that_is_no_picture_is_said(tmp_path: Path) -> None:
+    bright = CrackDetector(IdentityRunner((64, 64)), "bright", threshold=0.55)
+    (tmp_path / "plan.pdf").write_bytes(b"%PDF-1.7")
+    with pytest.raises(SourceError, match=r"gone\.png: No such file"):
+        bright.detect(tmp_path / "gone.png")
+    with pytest.raises(SourceError, match="is a PDF"):
+        bright.detect(tmp_path / "plan.pdf")
+
+
+@pytest.mark.parametrize("values", [{"threshold": 0.0}, {"threshold": 1.5}, {"min_area_px": -1}])
+def test_values_of_a_detection_out_of_range(values: dict[str, Any]) -> None:
+    bright = CrackDetector(IdentityRunner((64, 64)), "bright", threshold=0.55)
+    with pytest.raises(ConfigError):
+        bright.detect(np.zeros((8, 8, 3), np.uint8), **values)

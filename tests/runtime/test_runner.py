@@ -254,7 +254,7 @@ class TestEngineOnARealGpu:
     def test_whole_frames_are_the_same_as_on_the_cpu(self, engine: Path) -> None:
         view = DemoPath().frame(0)
         with open_detector(BUNDLED_MODEL) as cpu, open_detector(engine) as gpu:
-            difference = cpu.detect(view.image).astype(int) - gpu.detect(view.image)
+            difference = cpu.probability_of(view.image).astype(int) - gpu.probability_of(view.image)
         assert np.abs(difference).max() <= 2
 
 

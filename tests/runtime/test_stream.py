@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,8 @@ class TestSecondRun:
 def test_two_streams_that_start_at_once_have_folders_of_their_own(
     tmp_path: Path, model: Path
 ) -> None:
-    words = ["--source", "demo", "--model", model, "--max-frames", "2", "--save", "jsonl"]
+    words: list[str | Path] = ["--source", "demo", "--model", model, "--max-frames", "2"]
+    words += ["--save", "jsonl"]
     processes = [
         subprocess.Popen(
             command([*words, "--out", tmp_path / "bridge"]),
@@ -381,27 +383,43 @@ def test_the_progress_line_says_what_matters_and_fits_eighty_columns() -> None:
     assert len(text) < 80
 
 
+SUMMARY = StreamSummary(
+    source="a.mp4",
+    model="m.onnx",
+    threshold=0.5,
+    min_area_px=24,
+    started_at="2024-01-01T00:00:00+00:00",
+    ended_at="2024-01-01T00:00:10+00:00",
+    end_reason="end of source",
+    error=None,
+    frames_read=40,
+    frames_expected=100,
+    truncated=True,
+    stats=snapshot(),
+)
+
+
 def test_the_last_words_name_a_recording_that_was_cut_short() -> None:
-    summary = StreamSummary(
-        source="a.mp4",
-        model="m.onnx",
-        threshold=0.5,
-        min_area_px=24,
-        started_at="2024-01-01T00:00:00+00:00",
-        ended_at="2024-01-01T00:00:10+00:00",
-        end_reason="end of source",
-        error=None,
-        frames_read=40,
-        frames_expected=100,
-        truncated=True,
-        stats=snapshot(),
-    )
-    text = describe(summary, Path("runs/x"))
+    text = describe(SUMMARY, Path("runs/x"))
     assert "120 frames" in text
     assert "7 with cracks" in text
     assert "3 dropped" in text
     assert "40 of 100 frames" in text
     assert "runs/x" in text
+
+
+@pytest.mark.parametrize("shedding", ["the overlap of tiles", "2 of 3 tiles"])
+def test_the_progress_line_says_what_is_left_out(shedding: str) -> None:
+    text = progress_text(replace(snapshot(), shedding=shedding))
+    assert text.endswith(f" | too slow, leaves out {shedding}")
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    stats = replace(snapshot(1), reconnects=1, stalls=2, size_changes=1, open_failures=1)
+    text = describe(replace(SUMMARY, stats=stats), Path("runs/x"))
+    assert text.startswith("1 frame at ")
+    assert "1 reconnect, 2 stalls, 1 failed attempt to open, 1 change of size" in text
+    assert progress_text(stats).startswith("1 frame | ")
 
 
 class Terminal(io.StringIO):

@@ -534,7 +534,7 @@ class TestFromAFile:
     def test_a_detector(self, engine: Path) -> None:
         image = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
         with open_detector(engine) as detector:
-            found = detector.detect(image)
+            found = detector.probability_of(image)
             np.testing.assert_array_equal(found, 255 - detector.prepare(image))
 
     @pytest.mark.parametrize("protocol", [None, Protocol("tiled")])

@@ -32,6 +32,7 @@ from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import score_at, threshold_index
 from edgecrack.runtime.output_folder import OutputFolder, file_in
 from edgecrack.table import rows_text
+from edgecrack.wording import counted
 from edgecrack.yardstick.manifest import CRACK, Yardstick
 from edgecrack.yardstick.strata import CONTRAST_CLASSES, WIDTH_CLASSES
 
@@ -265,7 +266,8 @@ def _cards(document: Mapping[str, Any]) -> str:
     if alarms:
         images = sum(row["images"] for row in alarms)
         share = sum(row["images"] * row["images_flagged"] for row in alarms) / images
-        values.append(("false alarms", f"{_percent(share)} %", f"of {images} crack-free pictures"))
+        note = f"of {counted(images, 'crack-free picture')}"
+        values.append(("false alarms", f"{_percent(share)} %", note))
     return page.cards(values)
 
 

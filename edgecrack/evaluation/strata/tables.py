@@ -13,6 +13,7 @@ from edgecrack.evaluation.page import Cell, Column
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT
 from edgecrack.evaluation.strata.scores import FEWEST_IMAGES, KINDS
 from edgecrack.metrics import Tolerance
+from edgecrack.wording import counted
 from edgecrack.yardstick.strata import WIDTH_CLASSES
 
 NAMES: Mapping[Tolerance, str] = {TOLERANT: "within the 5x5 square", STRICT: "strict"}
@@ -107,18 +108,18 @@ def mean_and_worst(documents: Documents) -> Table:
 
 def _weights(strata: Sequence[Mapping[str, Any]]) -> str:
     """What the mean is made of, in words."""
-    counted = [
+    sizes = [
         sum(row["in_mean"] for row in strata if row["kind"] == kind) for kind in KINDS.values()
     ]
-    if all(counted):
+    if all(sizes):
         return (
-            f"Half of the mean are {counted[0]} strata of photos, half {counted[1]} of rendered "
-            "and generated pictures."
+            f"Half of the mean are {counted(sizes[0], 'stratum', 'strata')} of photos, half "
+            f"{sizes[1]} of rendered and generated pictures."
         )
-    missing, other = ("photos", "made") if counted[1] else ("made pictures", "real")
+    missing, other = ("photos", "made") if sizes[1] else ("made pictures", "real")
     return (
-        f"The mean is over {sum(counted)} {other} strata: no stratum of {missing} has "
-        f"{FEWEST_IMAGES} pictures."
+        f"The mean is over {counted(sum(sizes), f'{other} stratum', f'{other} strata')}: no "
+        f"stratum of {missing} has {FEWEST_IMAGES} pictures."
     )
 
 
@@ -127,7 +128,7 @@ def _mean_row(label: str, document: Mapping[str, Any], kind: Tolerance) -> list[
     worst = document["worst"][kind]
     scores = [shipped["f1"], shipped["precision"], shipped["recall"]]
     scores += [best["f1"], best["threshold"]]
-    where = f"{worst['stratum']} ({worst['images']} pictures)"
+    where = f"{worst['stratum']} ({counted(worst['images'], 'picture')})"
     return [label, NAMES[kind], document["threshold"], *scores, where, worst["f1"]]
 
 

@@ -20,6 +20,7 @@ from edgecrack.runtime.live.findings import Finding, FindingTracker
 from edgecrack.runtime.output_folder import SNAPSHOTS_NAME, OutputFolder
 from edgecrack.runtime.overlay import draw_overlay
 from edgecrack.runtime.sinks import frame_record
+from edgecrack.wording import counted
 
 EVENTS_NAME = "events.jsonl"
 
@@ -49,7 +50,7 @@ def tracker_that_tells(events: EventLog) -> FindingTracker:
         events.emit(
             "finding.closed",
             f"finding {finding.id}: {finding.crack_pixels} crack px at best, in "
-            f"{finding.frames} frames",
+            f"{counted(finding.frames, 'frame')}",
             "detail",
             finding=finding.to_dict(),
         )

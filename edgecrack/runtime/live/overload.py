@@ -33,10 +33,12 @@ class Effort:
 
     @property
     def name(self) -> str:
-        """What is left out, in words."""
-        if self.share > 1:
-            return f"fewer tiles (1 of {self.share} a frame)"
-        return "nothing" if self.overlap_px is None else "larger stride"
+        """What is left out of a frame, in words."""
+        if self.share == 2:
+            return "every second tile"
+        if self.share > 2:
+            return f"{self.share - 1} of {self.share} tiles"
+        return "nothing" if self.overlap_px is None else "the overlap of tiles"
 
 
 FULL = Effort()

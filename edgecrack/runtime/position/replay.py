@@ -30,6 +30,7 @@ from edgecrack.runtime.sources.cdr import (
 from edgecrack.runtime.sources.mcap_file import McapFile
 from edgecrack.runtime.sources.mcap_index import Channel
 from edgecrack.runtime.sources.mcap_topics import OWN_PREFIX, channels_of
+from edgecrack.wording import counted
 
 POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE)
 SPACING_NS = 20_000_000
@@ -89,7 +90,8 @@ def recorded_positions(path: Path, topics: Sequence[str] | None = None) -> Recor
         )
     refused = samples.refused + file.lost_messages
     if refused:
-        _LOG.warning("%s: %d positions on %s are damaged and left out", path, refused, names)
+        lost, verb = counted(refused, "position"), "is" if refused == 1 else "are"
+        _LOG.warning("%s: %s on %s %s damaged and left out", path, lost, names, verb)
     return RecordedPositions(track)
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from edgecrack.runtime.live.events import EventLog
+from edgecrack.wording import counted
 
 _ENDS_S = 2.0
 
@@ -66,6 +67,6 @@ class Backlog:
             count = self._count - self._count_before
         self._events.emit(
             "recording.caught_up",
-            f"the disk keeps up again: {count} frames were left out of the recording",
+            f"the disk keeps up again; left out of the recording: {counted(count, 'frame')}",
             frames=count,
         )

@@ -18,6 +18,7 @@ from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.recording.names import Part, PartNames
 from edgecrack.runtime.recording.part_file import lock
 from edgecrack.runtime.recording.recover import RecoveryReport, finish_leftover
+from edgecrack.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
 # As `edgecrack.files.replacing` calls a file that is being written.
@@ -113,12 +114,12 @@ def _say_done(events: EventLog, report: RecoveryReport) -> None:
             messages=0,
         )
         return
-    lost = f", {report.bytes_lost} bytes at its end or in damage are lost"
+    lost = f", lost at its end or in damage: {counted(report.bytes_lost, 'byte')}"
     kept = f"; the original is kept as {report.kept.name}" if report.kept else ""
     events.emit(
         "recording.recovered",
         f"{report.path.name} of a run that was killed is whole again as {report.out.name}: "
-        f"{report.messages} messages{lost if report.bytes_lost else ''}{kept}",
+        f"{counted(report.messages, 'message')}{lost if report.bytes_lost else ''}{kept}",
         "warning" if report.bytes_lost else "info",
         file=str(report.out),
         messages=report.messages,

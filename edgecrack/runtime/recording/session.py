@@ -24,6 +24,7 @@ from edgecrack.runtime.recording.names import PartNames
 from edgecrack.runtime.recording.part_writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.recording.room import FULL, DiskRoom
 from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
 _STATS_S = 1.0
@@ -193,7 +194,7 @@ class RecordingSession:
         self.progress = Progress(path, self.progress.parts, self._finished_bytes)
         self._events.emit(
             "recording.finished",
-            f"{path} is whole: {part.messages} messages, {part.size / 1e6:.1f} MB",
+            f"{path} is whole: {counted(part.messages, 'message')}, {part.size / 1e6:.1f} MB",
             file=path,
             messages=part.messages,
             bytes=part.size,

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from edgecrack.errors import ConfigError
+from edgecrack.wording import counted
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_MAX_VIEWERS = 16
@@ -135,7 +136,7 @@ def _check_token(token: str) -> None:
     """Refuse what a header cannot carry and what can be guessed; never says the token."""
     if len(token) < SHORTEST_TOKEN or len(token) > 512:
         raise ConfigError(
-            f"the page's token has {len(token)} characters",
+            f"the page's token has {counted(len(token), 'character')}",
             f"give {SHORTEST_TOKEN} to 512, for instance from: openssl rand -hex 16",
         )
     if not (token.isascii() and token.isprintable() and " " not in token):

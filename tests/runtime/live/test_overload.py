@@ -35,10 +35,12 @@ def test_the_steps_come_in_the_stated_order() -> None:
         if governor.effort != seen[-1]:
             seen.append(governor.effort)
     assert seen == [FULL, Effort(0), Effort(0, 2), Effort(0, 3), Effort(0, 4)]
-    assert [effort.name for effort in seen[:3]] == [
+    assert [effort.name for effort in seen] == [
         "nothing",
-        "larger stride",
-        "fewer tiles (1 of 2 a frame)",
+        "the overlap of tiles",
+        "every second tile",
+        "2 of 3 tiles",
+        "3 of 4 tiles",
     ]
 
 

@@ -330,7 +330,7 @@ def test_an_old_picture_is_not_shown_as_live(
         rig.health("live", "every second frame")
         with Feed(rig):
             page.says("#state", "LIVE")
-            page.says("#shedding", "OVERLOADED: every second frame")
+            page.says("#shedding", "OVERLOADED: leaves out every second frame")
         rig.hub.close()
         page.says("#state", "ENDED")
 

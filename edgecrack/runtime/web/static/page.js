@@ -133,7 +133,7 @@ function showStats(stats, machine) {
   tone("disk", machine.disk_free_bytes === null ? null : -machine.disk_free_bytes, -2e9, -5e8);
   spark("fps", stats.fps);
   spark("latency", stats.latency_p50_ms);
-  put("shedding", `OVERLOADED: ${stats.shedding}`);
+  put("shedding", `OVERLOADED: leaves out ${stats.shedding}`);
 }
 
 function tone(id, value, warn, bad) {
