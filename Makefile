@@ -50,7 +50,7 @@ help: ## List the targets and the variables
 	@echo
 	@echo "Variables:"
 	@echo "  SOURCE=demo        what to stream: demo, camera:0, a video, a folder, rtsp://..."
-	@echo "  OUT=runs/demo      where the results of stream go"
+	@echo "  OUT=runs/demo      where the results of stream go; runs/demo-2 where some are there already"
 	@echo "  MAX_FRAMES=120     after how many frames to stop"
 	@echo "  PYTHON=python3.11  the Python to use (3.10 to 3.12); else the first that fits"
 	@echo "  PIP_ARGS=...       more options for pip. On Linux, the ordinary index's PyTorch brings"
@@ -63,9 +63,14 @@ help: ## List the targets and the variables
 
 stream: $(ROBOT)/.installed ## Install for running only (no PyTorch) and stream the demo
 	@echo "==> Looking for cracks in '$(SOURCE)', at most $(MAX_FRAMES) frames"
-	@$(ROBOT)/bin/edgecrack stream --source "$(SOURCE)" --out "$(OUT)" --max-frames $(MAX_FRAMES)
-	@echo "==> Done. The results are in $(OUT):"
-	@ls "$(OUT)" | head -n 20 | sed 's/^/      /'
+	@said=$$($(ROBOT)/bin/edgecrack stream --source "$(SOURCE)" --out "$(OUT)" \
+			--max-frames $(MAX_FRAMES)); \
+		code=$$?; \
+		[ -z "$$said" ] || printf '%s\n' "$$said"; \
+		[ $$code -eq 0 ] || exit $$code; \
+		folder=$$(printf '%s\n' "$$said" | sed -n 's/^results: //p'); \
+		echo "==> Done. The results are in $$folder:"; \
+		ls "$$folder" | head -n 20 | sed 's/^/      /'
 
 test: $(TEST)/.installed ## Install everything and run the tests but the slow ones
 	@echo "==> Running the tests"
