@@ -45,6 +45,14 @@ def test_the_variables_that_it_uses_are_set() -> None:
     assert used <= set(re.findall(r"^(EDGECRACK_\w+)=", text, re.M))
 
 
+def test_a_start_after_a_crash_goes_on_with_the_run() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    words = shlex.split(command)
+    assert "--continue" in words
+    # The same folder at each start of a day; {time} would be another one.
+    assert words[words.index("--out") + 1].endswith("/{date}")
+
+
 def test_the_watchdog_is_longer_than_what_may_take_long() -> None:
     (period,) = re.findall(r"^WatchdogSec=(\d+)$", unit(), re.M)
     assert int(period) >= 20  # an output or an opening may hold the stream up for some seconds
