@@ -44,7 +44,8 @@ RESULT_SCHEMA_VERSION = 1
 _PATTERNS = (SETTINGS_NAME, LINES_NAME, TABLE_NAME, *(f"**/*.{kind}.png" for kind in KINDS))
 _TABLE = (
     "source", "name", "width", "height", "taken_at", "latitude_deg", "longitude_deg",
-    "crack_pixels", "crack_ratio", "regions", "inspected_ratio", "seconds", "problem",
+    "crack_pixels", "crack_ratio", "regions", "inspected_ratio", "ignored_ratio", "seconds",
+    "problem",
 )  # fmt: skip
 _LARGEST_DOWNLOAD_BYTES = 512 * 2**20
 
@@ -429,6 +430,7 @@ def _line(
         else [[*region.xyxy, region.area_px] for region in result.regions],
         "threshold": None if result is None else round(result.threshold, 4),
         "inspected_ratio": None if result is None else round(result.inspected_ratio, 4),
+        "ignored_ratio": None if result is None else round(result.ignored_ratio, 4),
         "files": dict(files or {}),
         "seconds": seconds,
         "problem": problem,

@@ -18,7 +18,7 @@ from edgecrack.nodata import with_mask
 from edgecrack.preprocess import prepare, preprocess
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.ignore import IgnoreMask
-from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images
+from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images, read_lines
 from tests.data.folders import turn_by_exif
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner
@@ -387,6 +387,9 @@ def test_what_is_ignored_is_0_and_hatched(tmp_path: Path) -> None:
     assert probability[~ignored].any()
     assert not read(tmp_path / "out" / "wall.mask.png")[ignored].any()
     assert 0 < found.crack_pixels < plain.crack_pixels
+    (line,) = read_lines(tmp_path / "out" / "results.jsonl")
+    assert line["ignored_ratio"] == round(float(ignored.mean()), 4)
+    assert line["inspected_ratio"] == round(1 - float(ignored.mean()), 4)
     overlays = [read(tmp_path / name / "wall.overlay.png") for name in ("out", "plain")]
     assert (overlays[0][ignored].astype(int) - overlays[1][ignored]).any(axis=1).mean() > 0.9
 
@@ -396,11 +399,15 @@ def test_the_mask_is_that_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "wall.jpg", (120, 90))
     turn_by_exif(photo, 6)
     mask = upper_left((90, 120))
-    predict_images(detector(), [photo], PredictConfig(tmp_path / "out", ("prob",), ignore=mask))
-    probability = read(tmp_path / "out" / "wall.prob.png")
-    assert probability.shape == (90, 120)
-    np.testing.assert_array_equal(probability == 0, mask.drawn_at((90, 120)) | (probability == 0))
-    assert not probability[mask.drawn_at((90, 120))].any()
+    shown = cv2.imread(str(photo))  # which turns it
+    assert shown is not None
+    assert cv2.imwrite(str(tmp_path / "shown.png"), shown)
+    config = PredictConfig(tmp_path / "out", ("prob",), ignore=mask)
+    predict_images(detector(), [photo, tmp_path / "shown.png"], config)
+    found, expected = (read(tmp_path / "out" / f"{name}.prob.png") for name in ("wall", "shown"))
+    assert found.shape == (90, 120)
+    assert not found[mask.drawn_at((90, 120))].any()
+    assert np.abs(found.astype(int) - expected).mean() < 3  # decoders round differently
 
 
 def test_a_photo_of_another_shape_than_the_mask_is_named_and_the_others_are_done(
