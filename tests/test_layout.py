@@ -128,7 +128,16 @@ def test_dependency_is_pinned_and_documented(name: str) -> None:
 
 def test_the_robot_install_has_no_training_dependency() -> None:
     names = {canonicalize_name(Requirement(line).name) for line in project_table()["dependencies"]}
-    assert names == {"av", "numpy", "opencv-python-headless", "onnxruntime", "typer", "rich"}
+    assert names == {
+        "av",
+        "numpy",
+        "opencv-python-headless",
+        "onnxruntime",
+        "pillow",
+        "rich",
+        "simplejpeg",
+        "typer",
+    }
 
 
 def test_a_pin_lies_inside_the_manifest_s_range() -> None:
@@ -163,6 +172,8 @@ def test_the_wheel_has_the_models_and_not_the_links(tmp_path: Path) -> None:
 
     assert {name.split("/")[0].split("-")[0] for name in names} == {"edgecrack"}
     assert "edgecrack/py.typed" in names
+    schemas = (REPOSITORY / "edgecrack" / "schemas").glob("*.json")
+    assert {f"edgecrack/schemas/{file.name}" for file in schemas} <= names
     models = {name for name in names if name.startswith("edgecrack/models/")}
     files = (REPOSITORY / "edgecrack" / "models").glob("*.onnx*")
     assert {f"edgecrack/models/{file.name}" for file in files} <= models
