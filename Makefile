@@ -104,7 +104,7 @@ clean: ## Remove the environments and caches (never runs/)
 # so a change to the code needs no new install.
 $(ROBOT)/.installed: $(MANIFESTS)
 	$(call make_venv,$(ROBOT))
-	@echo "==> Installing what a robot needs, without PyTorch (about 350 MB on disk, a minute or two)"
+	@echo "==> Installing what a robot needs, without PyTorch (about 430 MB on disk, a minute or two)"
 	@$(ROBOT)/bin/python $(PIP_INSTALL) -e .
 	@touch $@
 

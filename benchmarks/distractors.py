@@ -117,7 +117,9 @@ def main() -> None:
     parser.add_argument("--result", default="distractors")
     options = parser.parse_args()
     with open_detector(options.model, threshold=options.threshold) as detector:
-        figures = false_alarms(detector.detect, options.data, detector.threshold, options.picture)
+        figures = false_alarms(
+            detector.probability_of, options.data, detector.threshold, options.picture
+        )
         figures["model_sha256"] = read_verified_spec(options.model or BUNDLED_MODEL).sha256
     write_result(options.result, figures, "onnxruntime", "opencv-python-headless")
 

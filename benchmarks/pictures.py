@@ -91,7 +91,7 @@ def draw_walls() -> None:
         write_dataset(walls, _WALLS, seed=_WALL_SEED, split_fractions={"test": 1.0})
         samples = open_dataset(walls).samples("test")
         threshold = round(detector.threshold, 2)
-        result = evaluate(detector.detect, samples, threshold=threshold)
+        result = evaluate(detector.probability_of, samples, threshold=threshold)
         ranked = sorted(
             zip(result.images, samples, strict=True),
             key=lambda pair: -wrong_pixels(pair[0], threshold),

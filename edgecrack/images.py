@@ -17,7 +17,6 @@ from PIL import UnidentifiedImageError
 
 from edgecrack.bit_depth import to_8_bits
 from edgecrack.image_kinds import (
-    DEFAULT_MEGAPIXELS,
     DamagedImageError,
     ImageKind,
     RefusedImageError,
@@ -26,6 +25,7 @@ from edgecrack.image_kinds import (
     kind_of,
     opened,
 )
+from edgecrack.image_limits import DEFAULT_MEGAPIXELS
 from edgecrack.nodata import with_mask
 
 # What datasets are made of.

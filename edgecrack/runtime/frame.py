@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.ignored import IgnoredPixels
+from edgecrack.photo_facts import PhotoFacts
 from edgecrack.runtime.encodings import Encodings
 from edgecrack.runtime.position.pose import Position
 
@@ -44,6 +46,8 @@ class Frame:
         time_source: where `capture_time_ns` comes from: the camera's driver ("driver"), the clock
             of a network camera ("sender"), the moment at which it arrived here less the delay that
             the user gave ("arrival"), the recording ("recording"), or nowhere ("unknown").
+        path: of an image file, None for other sources.
+        photo: what a photo's file says of itself, None where there is nothing.
         time_uncertainty_ms: how far `capture_time_ns` may be off, None where nobody knows.
         jpeg: the picture as the source delivered it, where that was a JPEG of exactly this
             image; recorded as it is.
@@ -61,6 +65,8 @@ class Frame:
     read_time_ns: int = field(default_factory=time.time_ns)
     time_source: TimeSource = "unknown"
     time_uncertainty_ms: float | None = None
+    photo: PhotoFacts | None = field(default=None, repr=False)
+    path: Path | None = None
 
     @property
     def stamp_ns(self) -> int:

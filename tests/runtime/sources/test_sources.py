@@ -183,7 +183,7 @@ def test_an_image_cut_short_is_named_and_the_others_come(suffix: str, tmp_path: 
     with open_source(tmp_path) as source:
         frames = read_all(source)
         assert source.corrupt_frames == 1
-        (spoiled,) = getattr(source, "unreadable", ())
+        (spoiled,) = list(getattr(source, "unreadable", []))
     assert [taken.name for taken in frames] == ["0", "2"]
     assert [taken.index for taken in frames] == [0, 1]
     assert spoiled.path == tmp_path / f"1{suffix}"
