@@ -28,6 +28,7 @@ from edgecrack.cli_options import (
 from edgecrack.errors import UnreadableInputsError
 from edgecrack.image_limits import DEFAULT_MEGAPIXELS
 from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.runtime.predict import Prediction
@@ -111,16 +112,16 @@ def predict(
             batch = predict_images(detector, images, config, shown.one)
     finally:
         shown.end()
-    count = len(batch.predictions)
+    count = counted(len(batch.predictions), "image")
     earlier = f", {batch.done_earlier} done earlier" if batch.done_earlier else ""
     if batch.note:
         shown.say(batch.note)
-    shown.say(f"{count} image{'' if count == 1 else 's'}{earlier}, results in {batch.folder}")
+    shown.say(f"{count}{earlier}, results in {batch.folder}")
     if batch.unreadable:
         first = ", ".join(f"{source} {why}" for source, why in batch.unreadable[:_SHOWN_PROBLEMS])
         more = len(batch.unreadable) - _SHOWN_PROBLEMS
         raise UnreadableInputsError(
-            f"{len(batch.unreadable)} of the images could not be read: {first}"
+            f"{counted(len(batch.unreadable), 'image')} could not be read: {first}"
             + (f" and {more} more" if more > 0 else ""),
             f"see `problem` in {batch.folder / 'results.csv'}",
         )
@@ -163,8 +164,8 @@ class _Shown:
         if item.problem is not None:
             self.say(f"{item.source}: not read: it {item.problem}")
             return
-        regions = f"{item.regions} region{'' if item.regions == 1 else 's'}"
-        self.say(f"{item.name}: {item.crack_pixels} crack pixels in {regions}")
+        pixels, regions = counted(item.crack_pixels, "crack pixel"), counted(item.regions, "region")
+        self.say(f"{item.name}: {pixels} in {regions}")
 
     def say(self, text: str) -> None:
         """Write a line, as long as somebody reads."""

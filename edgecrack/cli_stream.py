@@ -21,6 +21,7 @@ from edgecrack.cli_options import (
     scales_of,
 )
 from edgecrack.errors import ConfigError
+from edgecrack.image_limits import DEFAULT_MEGAPIXELS
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
@@ -69,6 +70,13 @@ def stream(
             "How long before it arrives a picture was taken, where a live source does not say.",
         ),
     ] = 0.0,
+    max_megapixels: Annotated[
+        float, _input("COUNT", "Larger pictures are not read; some 8 bytes of memory a pixel.")
+    ] = DEFAULT_MEGAPIXELS,
+    location: Annotated[
+        bool,
+        _input("", "Whether results say where a photo was taken.", "--location/--no-location"),
+    ] = True,
     position: Annotated[
         str | None,
         _input(
@@ -197,6 +205,8 @@ def stream(
             topic=topic,
             track=track,
             capture_delay_ms=capture_delay_ms,
+            max_megapixels=max_megapixels,
+            keeps_location=location,
         ),
         policy=ReconnectPolicy(
             open_timeout_s=_timeout_ms(stall_after) / 1000 + 3,

@@ -447,7 +447,7 @@ class TestPredict:
         outcome = run("predict", "walls", "--out", "p", "--threads", "1")
         assert outcome.code == 12
         assert outcome.out.splitlines()[1].startswith("walls/b.png: not read: it is damaged")
-        assert "1 of the images could not be read: walls/b.png" in outcome.sentence
+        assert "1 image could not be read: walls/b.png" in outcome.sentence
         assert Path("p/c.prob.png").is_file()
 
     def test_it_goes_on_where_it_was_stopped_and_beside_what_it_did(self, run: Run) -> None:

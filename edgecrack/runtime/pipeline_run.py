@@ -60,7 +60,7 @@ class PipelineRun:
         self._inspection = Inspection(detector, config, self._stats, source.live)
         self._ignoring = Ignoring(config.ignore, config.events.emit)
         self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
-        self._frames_read = self._frames_done = self._skipped = 0
+        self._frames_read = self._frames_done = self._skipped = self._unreadable = 0
         self._last_progress_s = self._last_read_s = time.monotonic()
         self._started_at = datetime.now(timezone.utc)
         self._capturing = _thread("capture", partial(pump, self._read, self._frames))
@@ -103,7 +103,7 @@ class PipelineRun:
 
     def _read(self) -> Frame | None:
         """The next frame that is to be inspected; in the capture thread."""
-        while (frame := self._source.read()) is not None:
+        while (frame := self._next_frame()) is not None:
             self._frames_read += 1
             self._last_read_s = time.monotonic()
             if self._pacer is None or self._pacer.takes(frame.monotonic_ns):
@@ -111,6 +111,20 @@ class PipelineRun:
             self._skipped += 1
             self._frames.check()
         return None
+
+    def _next_frame(self) -> Frame | None:
+        frame = self._source.read()
+        # Few sources know: those of single files.
+        unreadable = getattr(self._source, "unreadable", ())
+        for one in unreadable[self._unreadable :]:
+            self._config.events.emit(
+                "source.unreadable",
+                f"{one.path} {one.problem}; it is passed over ({one.remedy})",
+                "warning",
+                path=str(one.path),
+            )
+        self._unreadable = len(unreadable)
+        return frame
 
     def _prepare(self, frame: Frame) -> Prepared:
         started_ns = time.monotonic_ns()
@@ -220,6 +234,7 @@ class PipelineRun:
             frames_read=self._frames_read,
             frames_expected=expected,
             truncated=ended and self._is_truncated(),
+            unreadable=self._unreadable,
             stats=self._stats.snapshot(),
         )
 

@@ -117,6 +117,7 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "frame": frame.index,
         "name": frame.name,
         "source": frame.source,
+        "path": None if frame.path is None else str(frame.path),
         "captured_at": _utc(frame.capture_time_ns),
         "capture_time_ns": frame.capture_time_ns,
         "time_source": frame.time_source,
@@ -133,6 +134,7 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "threshold": round(result.threshold, 4),
         "inspected_ratio": round(result.inspected_ratio, 4),
         "ignored_ratio": round(result.ignored_ratio, 4),
+        "photo": None if frame.photo is None else frame.photo.to_dict(),
         "position": None if result.position is None else result.position.to_dict(),
     }
 

@@ -224,6 +224,7 @@ class StreamSummary:
         truncated: the recording is damaged or cut short, by its own word or count, and part of
             it was not inspected.
         stats: the counters at the end.
+        unreadable: files that could not be read and were passed over.
     """
 
     source: str
@@ -238,6 +239,7 @@ class StreamSummary:
     frames_expected: int | None
     truncated: bool
     stats: StatsSnapshot
+    unreadable: int = 0
 
     @property
     def lacks_frames(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 
-from edgecrack.errors import OutputError
+from edgecrack.errors import OutputError, UnreadableInputsError
 from edgecrack.progress import ProgressLine
 from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.live.logs import log_to, write_to_stderr
@@ -60,6 +60,11 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
         raise OutputError(
             f"the recording is not whole: {problem}",
             "make room, and see the log for when it stopped",
+        )
+    if summary.unreadable and summary.error is None:
+        raise UnreadableInputsError(
+            f"{counted(summary.unreadable, 'picture')} could not be read",
+            f"see the events of kind source.unreadable in {config.out} or the log",
         )
     return summary
 

@@ -326,7 +326,7 @@ def test_a_recording_cut_short_is_reported(tmp_path: Path) -> None:
     assert summary.frames_read == summary.stats.frames < 25
 
 
-def test_a_damaged_image_in_a_folder_is_named_and_the_masks_before_it_are_kept(
+def test_a_damaged_image_in_a_folder_is_named_and_the_others_are_inspected(
     tmp_path: Path,
 ) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
@@ -335,9 +335,15 @@ def test_a_damaged_image_in_a_folder_is_named_and_the_masks_before_it_are_kept(
         cv2.imwrite(str(folder / f"wall{index}.png"), picture(index))
     damaged = folder / "wall2.png"
     damaged.write_bytes(damaged.read_bytes()[:90])
-    with open_source(folder) as source, pytest.raises(SourceError, match=r"wall2\.png"):
-        run_pipeline(source, BrightDetector(), open_sinks(["mask"], out))
-    assert sorted(path.name for path in (out / "masks").iterdir()) == ["wall0.png", "wall1.png"]
+    events = EventLog()
+    with open_source(folder) as source:
+        sinks = open_sinks(["mask"], out)
+        summary = run_pipeline(source, BrightDetector(), sinks, PipelineConfig(events=events))
+    assert summary.unreadable == 1
+    assert [Path(str(one.data["path"])) for one in events.recent()] == [damaged]
+    assert sorted(path.name for path in (out / "masks").iterdir()) == [
+        "wall0.png", "wall1.png", "wall3.png",
+    ]  # fmt: skip
 
 
 def test_progress_is_shown_at_the_end_at_least() -> None:

@@ -70,6 +70,7 @@ def test_a_line_says_all_about_its_frame() -> None:
         "frame": 3,
         "name": "000003",
         "source": "test",
+        "path": None,
         "captured_at": "2023-11-14T22:13:20.123456Z",
         "capture_time_ns": 1_700_000_000_123_456_792,
         "time_source": "unknown",
@@ -86,6 +87,7 @@ def test_a_line_says_all_about_its_frame() -> None:
         "threshold": 0.5,
         "inspected_ratio": 1.0,
         "ignored_ratio": 0.0,
+        "photo": None,
         "position": None,
     }
 

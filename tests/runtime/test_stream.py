@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from edgecrack.errors import ConfigError, OutputError
@@ -25,7 +26,7 @@ from edgecrack.progress import ProgressLine
 from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
-from tests.runtime.fakes import read_video
+from tests.runtime.fakes import picture, read_video
 from tests.runtime.models import write_quick_model
 from tests.waiting import PATIENCE_S
 
@@ -507,3 +508,26 @@ class TestStopOnSignals:
         thread.start()
         thread.join(PATIENCE_S)
         assert seen == [False]
+
+
+def test_pictures_that_cannot_be_read_are_passed_over_listed_and_have_an_exit_code(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        assert cv2.imwrite(str(folder / f"{index}.png"), picture(index))
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:100])
+    (folder / "plan.pdf").write_bytes(b"%PDF")
+    model = write_quick_model(tmp_path / "quick.onnx")
+    out = tmp_path / "out"
+    done = stream("--source", folder, "--out", out, "--model", model, "--save", "jsonl")
+    assert done.returncode == 12
+    assert "2 pictures could not be read" in done.stderr
+    frames = [json.loads(line) for line in (tmp_path / "out/frames.jsonl").read_text().splitlines()]
+    assert [Path(one["path"]).name for one in frames] == ["0.png", "2.png"]
+    events = [json.loads(line) for line in (tmp_path / "out/events.jsonl").read_text().splitlines()]
+    told = {Path(one["path"]).name for one in events if one["kind"] == "source.unreadable"}
+    assert told == {"1.png", "plan.pdf"}
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["frames"], summary["corrupt_frames"]) == (2, 2)
