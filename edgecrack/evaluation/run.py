@@ -128,26 +128,14 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
         OutputError: the report cannot be written.
     """
     images = _open_images(config)
-    if config.json_file is not None:
-        make_folder(config.json_file.parent)
-        if config.json_file.is_dir():
-            problem = IsADirectoryError(errno.EISDIR, "it is a folder")
-            raise output_error(config.json_file, problem)
     several = len(config.models) > 1
-    labels = labels_of(config.models)
-    if several:
-        require("scipy.stats", extra="train", purpose="comparing models")
-        check_distinct(config.models)
-    for model in config.models:
-        read_verified_spec(model)
-    _check_cracks(images)
-    total = len(config.models) * images.per_model
-    scored: list[ScoredModel] = []
     with ExitStack() as stack:
-        # Now, for an hour of scoring must not end at a folder that cannot be made.
-        patterns = _patterns(several)
-        taken = take_place(config.out, patterns, config.existing, named=config.named)
+        # First, for an hour of scoring must not end at a folder that cannot be made.
+        taken = take_place(config.out, _patterns(several), config.existing, named=config.named)
         stack.callback(taken.folder.discard)
+        labels = _check(config, images)
+        total = len(config.models) * images.per_model
+        scored: list[ScoredModel] = []
         maps = Path(stack.enter_context(TemporaryDirectory(prefix="edgecrack-evaluate-")))
         for number, (model, label) in enumerate(zip(config.models, labels, strict=True)):
             folder = taken.folder.within(f"models/{label}") if several else taken.folder
@@ -176,6 +164,22 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
     if config.json_file is not None:
         write_atomic(config.json_file, json.dumps(document, indent=2) + "\n")
     return Report(text, taken.folder.root, taken.note)
+
+
+def _check(config: EvaluationConfig, images: _Images) -> Sequence[str]:
+    """Refuse what cannot be scored, before anything is; gives the models' labels."""
+    if config.json_file is not None:
+        make_folder(config.json_file.parent)
+        if config.json_file.is_dir():
+            problem = IsADirectoryError(errno.EISDIR, "it is a folder")
+            raise output_error(config.json_file, problem)
+    if len(config.models) > 1:
+        require("scipy.stats", extra="train", purpose="comparing models")
+        check_distinct(config.models)
+    for model in config.models:
+        read_verified_spec(model)
+    _check_cracks(images)
+    return labels_of(config.models)
 
 
 def _patterns(several: bool) -> Sequence[str]:
