@@ -64,7 +64,7 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     if summary.unreadable and summary.error is None:
         raise UnreadableInputsError(
             f"{counted(summary.unreadable, 'picture')} could not be read",
-            f"see the events of kind source.unreadable in {config.out} or the log",
+            f"see the events of kind source.unreadable in {part.folder.path} or the log",
         )
     return summary
 
