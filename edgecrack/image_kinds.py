@@ -10,11 +10,12 @@ import io
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from edgecrack.image_limits import DEFAULT_MEGAPIXELS
 
@@ -161,7 +162,8 @@ def _kind_by_pillow(data: bytes) -> ImageKind:
                 )
             return ImageKind(name, hw)
     except UnidentifiedImageError as error:
-        if is_tiff:  # of a form that Pillow does not know; decoding tells
+        if is_tiff:  # of a form that Pillow does not know; its list of tags may tell
+            _check_tags(_tiff_tags(data))
             return ImageKind("TIFF", None)
         raise DamagedImageError("is damaged or not an image") from error
     except UnreadableImageError:
@@ -186,9 +188,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 def _check_tiff(image: Image.Image) -> None:
     """Refuse what a TIFF may hold that is no single picture of 8 or 16 bits."""
     tags: Any = getattr(image, "tag_v2", {})
-    if _DNG in tags:
-        raise RefusedImageError("is a camera's raw file (DNG)", "develop it to JPEG or TIFF")
-    check_samples(_first(tags.get(_FORMAT, 1)), _first(tags.get(_BITS, 1)), tags.get(_BANDS, 1))
+    _check_tags(tags)
     pages = 0
     for index in range(getattr(image, "n_frames", 1)):
         image.seek(index)
@@ -199,6 +199,25 @@ def _check_tiff(image: Image.Image) -> None:
         raise RefusedImageError(
             f"holds {pages} pages", "split it: tiffsplit FILE, or convert FILE page-%03d.tif"
         )
+
+
+def _check_tags(tags: Mapping[int, Any]) -> None:
+    if _DNG in tags:
+        raise RefusedImageError("is a camera's raw file (DNG)", "develop it to JPEG or TIFF")
+    bands = _first(tags.get(_BANDS, 1))
+    check_samples(_first(tags.get(_FORMAT, 1)), _first(tags.get(_BITS, 1)), bands)
+
+
+def _tiff_tags(data: bytes) -> Mapping[int, Any]:
+    """The tags of a TIFF's first picture; none where they cannot be read."""
+    try:
+        directory = ImageFileDirectory_v2(data[:8])
+        file = io.BytesIO(data)
+        file.seek(directory.next)
+        directory.load(file)
+        return dict(directory)
+    except Exception:  # Pillow's readers raise what they happen to stumble on
+        return {}
 
 
 def check_samples(sample_format: int, bits: int, bands: int) -> None:
