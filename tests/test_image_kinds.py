@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,17 @@ def test_damage_at_random_is_heard_or_leaves_a_picture_of_the_size() -> None:
         except DamagedImageError:
             heard += 1
     assert heard > 40
+
+
+def test_heic_is_read_where_it_can_be_and_else_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    heif.register_heif_opener()
+    pixels = np.kron(RNG.integers(0, 256, (6, 8, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "HEIF", quality=95)
+    found = decode_image(file.getvalue())
+    assert np.abs(found[..., ::-1].astype(int) - pixels).mean() < 3
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(RefusedImageError, match="pillow-heif is not installed") as caught:
+        decode_image(file.getvalue())
+    assert "pip install pillow-heif" in caught.value.remedy

@@ -51,7 +51,7 @@ def test_time_place_and_lens(kind: str) -> None:
         {0x010F: "DJI", 0x0110: "M3E", 0x0112: 1},
         {TAKEN: "2026:03:01 10:00:00", OFFSET: "+02:00", FRACTION: "25",
          0x920A: IFDRational(1229, 100), 0xA405: 24, 0x829A: IFDRational(1, 500)},
-        {1: "S", 2: (33.0, 30.0, 36.0), 3: "W", 4: (70.0, 15.0, 0.0), 5: b"\\1", 6: 12.5},
+        {1: "S", 2: (33.0, 30.0, 36.0), 3: "W", 4: (70.0, 15.0, 0.0), 5: b"\x01", 6: 12.5},
         kind,
     )  # fmt: skip
     found = photo_facts(data)

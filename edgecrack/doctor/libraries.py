@@ -20,6 +20,7 @@ EXTRAS = {
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
     "quantize": ("onnx",),
     "record": ("mcap", "lz4", "zstandard"),
+    "heic": ("pillow_heif",),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
 }
 _JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"
@@ -28,10 +29,11 @@ _PURPOSE = {
     "export": "edgecrack export",
     "quantize": "edgecrack calibrate",
     "record": "edgecrack stream --record and for replaying *.mcap",
+    "heic": "reading HEIC photos",
     "serve": "edgecrack stream --serve, the live page and metrics",
 }
 # These add to a stream, so a robot may want them, and does without them as well.
-_FOR_ROBOTS = ("record", "serve")
+_FOR_ROBOTS = ("record", "serve", "heic")
 
 
 def check_numpy(machine: Machine) -> list[Check]:

@@ -54,7 +54,8 @@ TENSORRT = Probed({"version": "10.3.0", "builder": True})
 
 PLUGINS = "usr/lib/aarch64-linux-gnu/gstreamer-1.0"
 EXTRAS_OF_ROBOTS = (
-    "mcap", "lz4", "zstandard", "starlette", "uvicorn", "websockets", "prometheus_client", "psutil",
+    "mcap", "lz4", "zstandard", "pillow_heif",
+    "starlette", "uvicorn", "websockets", "prometheus_client", "psutil",
 )  # fmt: skip
 # As Ubuntu 22.04 and JetPack 6 name them.
 GSTREAMER = {

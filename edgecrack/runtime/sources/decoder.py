@@ -302,6 +302,7 @@ class Decoder:
                 frames = list(self._context.decode(packet))
             except FFmpegError:
                 self.corrupt_frames += 1
+                self._forget_time(packet)
                 if self._damage is not None:
                     self._damage.note_damage(number)
         if self._damage is None:
@@ -311,6 +312,12 @@ class Decoder:
             self._damage.note_damage(number)
         for frame in frames:
             self._take(frame)
+
+    def _forget_time(self, packet: Packet[Any] | None) -> None:
+        """Of a packet that gives no picture: the next one must not get its time."""
+        if packet is not None and packet.dts in self._shown_later:
+            self._shown_later.remove(packet.dts)
+            heapq.heapify(self._shown_later)
 
     def _lacks_pictures(self, heard: Sequence[Message]) -> bool:
         """Whether pictures before this one did not come, by H.264's own count of them."""

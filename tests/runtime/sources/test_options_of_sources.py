@@ -92,10 +92,9 @@ def test_a_folder_of_damage_does_not_loop_for_ever(folder: Path) -> None:
     for path in folder.iterdir():
         path.write_bytes(b"no picture")
     with open_source(folder, SourceOptions(loop=True)) as source:
-        for number in range(3):
-            with pytest.raises(SourceError, match=rf"wall{number}\.png"):
-                source.read()
-        with pytest.raises(SourceError, match="no frame any more"):
+        with pytest.raises(SourceError, match=r"wall0\.png is damaged.*nor can the 2 others"):
+            source.read()
+        with pytest.raises(SourceError):
             source.read()
 
 
