@@ -10,24 +10,27 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
+from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.events import EVENT_SCHEMA_VERSION, EventLog
 from edgecrack.runtime.live.logs import log_to
 from edgecrack.runtime.live.outputs import Snapshots
 from edgecrack.runtime.output_folder import OutputFolder
 from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.predict import RESULT_SCHEMA_VERSION, PredictConfig, predict_images
 from edgecrack.runtime.run_parts import SUMMARY_SCHEMA_VERSION
 from edgecrack.runtime.sinks import FRAME_SCHEMA_VERSION, frame_record
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
-from tests.runtime.fakes import frame, result_of
-from tests.runtime.models import write_quick_model
+from tests.runtime.fakes import frame, picture, result_of
+from tests.runtime.models import IdentityRunner, write_quick_model
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is of the dev extra")
 
-NAMES = ("frame", "event", "summary")
+NAMES = ("frame", "event", "summary", "result")
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -65,7 +68,19 @@ def test_each_is_a_schema_that_explains_every_field(name: str) -> None:
 
 def test_the_versions_are_those_that_are_written() -> None:
     versions = [schema(name)["properties"]["schema_version"]["const"] for name in NAMES]
-    assert versions == [FRAME_SCHEMA_VERSION, EVENT_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION]
+    assert versions == [
+        FRAME_SCHEMA_VERSION, EVENT_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION, RESULT_SCHEMA_VERSION,
+    ]  # fmt: skip
+
+
+def test_lines_of_predict(tmp_path: Path) -> None:
+    for index in range(2):
+        assert cv2.imwrite(str(tmp_path / f"{index}.png"), picture(index))
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    (tmp_path / "plan.pdf").write_bytes(b"%PDF")
+    detector = CrackDetector(IdentityRunner((64, 64)), "bright", threshold=0.5)
+    predict_images(detector, [tmp_path], PredictConfig(tmp_path / "out", ("mask",)))
+    assert check("result", lines(tmp_path / "out" / "results.jsonl")) == 4
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import json
+import os
 import random
 import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +29,11 @@ from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images, read_lines
 from tests.data.folders import turn_by_exif
 from tests.margins import SHAPES, wall
-from tests.runtime.models import IdentityRunner
+from tests.runtime.models import IdentityRunner, write_quick_model
+from tests.waiting import PATIENCE_S
 
 Image = NDArray[np.uint8]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def write_photo(path: Path, hw: tuple[int, int] = (90, 120), seed: int = 0) -> Path:
@@ -425,3 +435,69 @@ def test_a_photo_of_another_shape_than_the_mask_is_named_and_the_others_are_done
     ((source, problem),) = batch.unreadable
     assert source == str(paths[1])
     assert "for frames of 120x90 px" in problem
+
+
+class Photos(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    handler = partial(Photos, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://bob:hunter2@127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+
+
+def test_pictures_by_address(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "site" / "wall 1.png")
+    (tmp_path / "site" / "page.png").write_text("<html>")
+    out = tmp_path / "out"
+    with served(tmp_path / "site") as site:
+        words = [f"{site}/wall%201.png", f"{site}/gone.png", f"{site}/page.png"]
+        batch = predict_images(detector(), words, PredictConfig(out, ("prob",)))
+    np.testing.assert_array_equal(read(out / "wall 1.prob.png"), preprocess(read(photo)))
+    assert [item.problem is None for item in batch.predictions] == [True, False, False]
+    assert "404" in dict(batch.unreadable)[batch.predictions[1].source]
+    assert "hunter2" not in (out / "results.jsonl").read_text() + (out / "results.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_results(tmp_path: Path) -> None:
+    photos = mixed_photos(tmp_path / "photos", 300)
+    model = write_quick_model(tmp_path / "quick.onnx")
+
+    def run(out: str, *more: str) -> subprocess.Popen[bytes]:
+        words = ["-m", "edgecrack", "predict", str(photos), "--out", out, "--model", str(model)]
+        return subprocess.Popen(
+            [sys.executable, *words, "--save", "mask", "--threads", "1", *more],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+
+    with run("whole") as whole:
+        whole.communicate(timeout=PATIENCE_S)
+        assert whole.returncode == 12
+    rng = random.Random(5)
+    for _ in range(60):
+        with run("parts", "--resume") as part:
+            assert part.stdout is not None
+            for _ in range(rng.randrange(5, 60)):
+                if not part.stdout.readline():
+                    break
+            part.kill()
+            part.stdout.close()
+            part.wait(PATIENCE_S)
+        if (tmp_path / "parts" / "results.csv").is_file():
+            break
+    with run("parts", "--resume") as last:
+        last.communicate(timeout=PATIENCE_S)
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")
