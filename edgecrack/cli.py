@@ -21,7 +21,7 @@ import typer
 from edgecrack import __version__
 from edgecrack.cli_build import build_engine, calibrate, export
 from edgecrack.cli_doctor import doctor
-from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of
+from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of, refuse_addresses
 from edgecrack.cli_evaluate import evaluate
 from edgecrack.cli_predict import predict
 from edgecrack.cli_recover import recover
@@ -89,6 +89,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
+        refuse_addresses(sys.argv[1:])
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

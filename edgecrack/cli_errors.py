@@ -7,12 +7,14 @@ or exit, which `cli.py` does.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.runtime.redact import redact
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 UNEXPECTED = 70
@@ -22,6 +24,9 @@ EXIT_CODES = (
     "12 done but for inputs that could not be read; 130 interrupted; 70 a fault in edgecrack. "
     "EDGECRACK_DEBUG=1 shows where an error comes from."
 )
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_ADDRESS_OPTIONS = ("--source", "--position", "--serve")
+_TAKE_ADDRESSES = ("predict",)
 _OUTPUT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -48,6 +53,34 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
         "EDGECRACK_DEBUG=1.",
         UNEXPECTED,
     )
+
+
+def refuse_addresses(arguments: Sequence[str]) -> None:
+    """Refuse an address where a path is wanted, before a path is made of it.
+
+    That would lose one of its slashes, keep its password, and as an output make a folder `https:`.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    before = ""
+    for word in arguments:
+        name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if equals and _ADDRESS.match(value):
+            _refuse_address(name, value)
+        elif not word.startswith("-") and _ADDRESS.match(word):
+            is_option = before.startswith("-") and "=" not in before
+            if is_option or command not in _TAKE_ADDRESSES:
+                _refuse_address(before if is_option else "", word)
+        before = word
+
+
+def _refuse_address(option: str, value: str) -> None:
+    if option in _ADDRESS_OPTIONS:
+        return
+    what = f"{option} is {redact(value)}" if option else redact(value)
+    raise ConfigError(f"{what}, an address where a path is wanted", "give a file or folder")
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> ConfigError:

@@ -426,6 +426,27 @@ class TestHelp:
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=PATIENCE_S)
 
 
+class TestAddresses:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["stream", "--source", "demo", "--model", "https://bob:hunter2@host/x.onnx"],
+            ["stream", "--source", "demo", "--out=https://bob:hunter2@host/x"],
+            ["stream", "--source", "demo", "--record", "ftp://bob:hunter2@host/x.mcap"],
+            ["predict", "a.jpg", "--out", "https://bob:hunter2@host/x"],
+            ["export", "https://bob:hunter2@host/x.safetensors", "-o", "x.onnx"],
+            ["recover", "https://bob:hunter2@host/x.mcap"],
+        ],
+    )
+    def test_an_address_is_no_path(self, words: list[str], run: Run) -> None:
+        outcome = run(*words)
+        assert outcome.code == 2
+        assert "://***@host/x" in outcome.sentence
+        assert "an address where a path is wanted" in outcome.sentence
+        assert "hunter2" not in outcome.err
+        assert not list(Path().glob("*:"))
+
+
 class TestPredict:
     def test_each_image_is_named_with_what_was_found(self, run: Run) -> None:
         write_photo(Path("walls/w1.png"))
