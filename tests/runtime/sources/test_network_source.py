@@ -26,6 +26,7 @@ from tests.runtime.fakes import (
     stream_threads,
     write_video,
 )
+from tests.runtime.ffmpeg_program import make_video, require_ffmpeg
 from tests.waiting import PATIENCE_S
 
 # What FFmpeg waits for where nobody tells it.
@@ -231,3 +232,91 @@ def test_frames_of_a_stream_are_the_served_pictures() -> None:
         taken = source.read()
     assert taken is not None
     assert min(np.abs(taken.image.astype(int) - picture(n)).mean() for n in range(20)) < 5
+
+
+class FilmServer(http.server.BaseHTTPRequestHandler):
+    """Serves one film: /plain without a length, /ranges with parts as they are asked for."""
+
+    film = b""
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        with suppress(OSError):  # the viewer may leave
+            self._answer()
+
+    def _answer(self) -> None:
+        if self.path == "/plain":
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(self.film)
+            return
+        start, _, end = self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")
+        part = self.film[int(start) : int(end or len(self.film) - 1) + 1]
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(part)))
+        last = int(start) + len(part) - 1
+        self.send_header("Content-Range", f"bytes {start}-{last}/{len(self.film)}")
+        self.end_headers()
+        self.wfile.write(part)
+
+
+@contextmanager
+def film(content: bytes) -> Iterator[str]:
+    handler = type("Handler", (FilmServer,), {"film": content})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+
+
+FILM = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "0")
+PATIENT = SourceOptions(timeout_ms=int(1000 * PATIENCE_S))
+
+
+def test_what_has_no_length_and_ends_gives_its_newest_frame_first(tmp_path: Path) -> None:
+    """It may be a camera; its old frames are passed over, and none is called damaged."""
+    require_ffmpeg("libx264")
+    content = make_video(tmp_path / "film.ts", *FILM, seconds=3).read_bytes()
+    with film(content) as address, open_source(f"{address}/plain", PATIENT) as source:
+        assert source.live
+        assert source.read() is not None
+        error = read_until_error(source)
+        assert source.corrupt_frames == 0
+    assert "stopped delivering" in str(error)
+
+
+def test_a_film_that_knows_how_long_it_is_is_read_whole_without_a_length(tmp_path: Path) -> None:
+    require_ffmpeg("libx264")
+    content = make_video(tmp_path / "film.flv", *FILM, seconds=3).read_bytes()
+    with film(content) as address, open_source(f"{address}/plain", PATIENT) as source:
+        assert not source.live
+        count = 0
+        while source.read() is not None:
+            count += 1
+        assert (count, source.corrupt_frames) == (75, 0)
+        assert not getattr(source, "is_cut_short", None)
+
+
+def test_a_film_whose_index_is_at_its_end_is_read_whole_by_parts(tmp_path: Path) -> None:
+    require_ffmpeg("libx264")
+    options = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "2")
+    content = make_video(tmp_path / "film.mp4", *options, seconds=4).read_bytes()
+    assert content.index(b"moov") > content.index(b"mdat")
+    with film(content) as address, open_source(f"{address}/ranges") as source:
+        times = []
+        while (taken := source.read()) is not None:
+            times.append(taken.media_time_ms)
+        assert not source.live
+        assert not getattr(source, "is_cut_short", None)
+    assert times == pytest.approx([40.0 * index for index in range(100)], abs=1)
