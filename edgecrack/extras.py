@@ -39,6 +39,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "quantize": ("onnx>=1.17,<2",),
     "rtx": ("tensorrt-rtx>=1.4,<2", "cuda-bindings>=12.6,<14"),
     "record": ("mcap>=1.6,<2",),
+    "heic": ("pillow-heif>=0.22,<2",),
     "serve": (
         "starlette>=1,<2",
         "uvicorn>=0.52.4,<1",
