@@ -21,7 +21,7 @@ from edgecrack.image_limits import DEFAULT_MEGAPIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
-_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 # First bytes, place, name, what to do.
@@ -91,7 +91,7 @@ def kind_of(data: bytes, max_megapixels: float = DEFAULT_MEGAPIXELS) -> ImageKin
             raise RefusedImageError(f"is {name}, which is not read", remedy)
     kind = _kind(data)
     if kind.hw is not None:
-        _check_size(kind.hw, max_megapixels)
+        check_size(kind.hw, max_megapixels)
     return kind
 
 
@@ -102,12 +102,24 @@ def _kind(data: bytes) -> ImageKind:
         if len(data) < 24:
             raise DamagedImageError("is cut short")
         width, height = struct.unpack(">II", data[16:24])
-        if b"acTL" in data[:4096]:
+        if b"acTL" in png_chunks(data):
             raise RefusedImageError("is an animation", "save the pictures one by one")
         return ImageKind("PNG", (height, width))
     if data[4:8] == b"ftyp" and data[8:12] in (*_HEIC_BRANDS, *_AVIF_BRANDS):
         return _kind_of_heif(data)
     return _kind_by_pillow(data)
+
+
+def png_chunks(data: bytes) -> frozenset[bytes]:
+    """The names of a PNG's chunks before its picture."""
+    found, place = set(), len(_PNG)
+    while place + 8 <= len(data):
+        name = data[place + 4 : place + 8]
+        if name == b"IDAT":
+            break
+        found.add(name)
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return frozenset(found)
 
 
 def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
@@ -117,6 +129,9 @@ def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
         marker = data[place + 1]
         if marker == 0xFF:
             place += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # these stand alone
+            place += 2
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[place + 5 : place + 9])
@@ -149,7 +164,7 @@ def can_read_heic() -> bool:
 
 
 def _kind_by_pillow(data: bytes) -> ImageKind:
-    is_tiff = data.startswith(_TIFFS)
+    is_tiff = data.startswith(TIFFS)
     try:
         with opened(data) as image:
             name, hw = str(image.format), (image.height, image.width)
@@ -248,11 +263,16 @@ def _first(value: Any) -> int:
     return int(value[0] if isinstance(value, tuple) else value)
 
 
-def _check_size(hw: tuple[int, int], max_megapixels: float) -> None:
+def check_size(hw: tuple[int, int], max_megapixels: float) -> None:
+    """Refuse a picture that is too large.
+
+    Raises:
+        RefusedImageError: it is.
+    """
     megapixels = hw[0] * hw[1] / 1e6
     if megapixels > max_megapixels:
         raise RefusedImageError(
-            f"is {hw[1]}x{hw[0]} px, {megapixels:.0f} megapixels where at most "
+            f"is {hw[1]}x{hw[0]} px, {megapixels:.4g} megapixels where at most "
             f"{max_megapixels:g} are allowed",
             "cut it into parts, or allow more with --max-megapixels, which takes some 8 bytes of "
             "memory a pixel",

@@ -17,16 +17,20 @@ from PIL import UnidentifiedImageError
 
 from edgecrack.bit_depth import to_8_bits
 from edgecrack.image_kinds import (
+    TIFFS,
     DamagedImageError,
     ImageKind,
     RefusedImageError,
     UnreadableImageError,
     check_samples,
+    check_size,
     kind_of,
     opened,
+    png_chunks,
 )
 from edgecrack.image_limits import DEFAULT_MEGAPIXELS
-from edgecrack.nodata import with_mask
+from edgecrack.nodata import masked_pixels, with_mask
+from edgecrack.tiff_strips import are_strips_sound
 
 # What datasets are made of.
 DATASET_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -76,9 +80,13 @@ def decode_image(
     """
     kind = kind_of(data, max_megapixels)
     if kind.name == "JPEG":
+        if kind.hw is None:
+            check_size(_jpeg_header_hw(data), max_megapixels)
         return _decode_jpeg(data, upright)
     if kind.name in ("HEIC", "AVIF"):
-        return _decode_by_pillow(data)
+        # Pillow leaves AVIF as it is stored; pillow-heif turns HEIC, and says so in its EXIF data.
+        pixels = _decode_by_pillow(data)
+        return _turned(pixels, exif_orientation(data)) if upright else pixels
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     stored = _stored_pixels(data)
     is_deep = stored is not None and stored.dtype == np.uint16
@@ -114,6 +122,19 @@ def _decode_jpeg(data: bytes, upright: bool) -> NDArray[np.uint8]:
     if not upright or b"Exif\0\0" not in data[: 1 << 16]:
         return picture
     return _turned(picture, exif_orientation(data))
+
+
+def _jpeg_header_hw(data: bytes) -> tuple[int, int]:
+    """Height and width by libjpeg.
+
+    Raises:
+        DamagedImageError: there is no header that it can read.
+    """
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise _damaged_jpeg(error) from error
+    return int(height), int(width)
 
 
 def _jpeg_pixels(data: bytes, colours: str) -> NDArray[np.uint8] | None:
@@ -154,20 +175,27 @@ def _turned(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation not in _TURNS:
         return picture
     swaps_axes, mirrors_x, mirrors_y = _TURNS[orientation]
-    turned = picture.transpose(1, 0, 2) if swaps_axes else picture
-    turned = turned[:, ::-1] if mirrors_x else turned
-    return np.ascontiguousarray(turned[::-1] if mirrors_y else turned)
+
+    def turned(pixels: NDArray[Any]) -> NDArray[Any]:
+        pixels = pixels.swapaxes(0, 1) if swaps_axes else pixels
+        pixels = pixels[:, ::-1] if mirrors_x else pixels
+        return np.ascontiguousarray(pixels[::-1] if mirrors_y else pixels)
+
+    hidden = masked_pixels(picture)
+    upright = turned(np.asarray(picture))
+    return upright if hidden is None else with_mask(upright, turned(hidden))
 
 
 def _decode_by_pillow(data: bytes) -> NDArray[np.uint8]:
-    """HEIC and AVIF, whose own turn Pillow's readers have applied."""
+    """HEIC and AVIF, masked where they are transparent."""
     try:
         with opened(data) as image:
             image.load()
-            pixels = np.asarray(image.convert("RGB"), np.uint8)
+            pixels = np.asarray(image.convert("RGBA"), np.uint8)
     except Exception as error:
         raise DamagedImageError(f"is damaged ({type(error).__name__})") from error
-    return np.ascontiguousarray(pixels[..., ::-1])
+    picture, hidden = np.ascontiguousarray(pixels[..., 2::-1]), pixels[..., 3] == 0
+    return with_mask(picture, hidden) if hidden.any() and not hidden.all() else picture
 
 
 def _decode_by_opencv(data: bytes, kind: ImageKind, flags: int) -> NDArray[Any]:
@@ -192,6 +220,8 @@ def _check_tiff_data(data: bytes) -> None:
         _check_unknown_tiff(data)
     except (OSError, SyntaxError, ValueError) as error:
         raise DamagedImageError("is damaged or cut short") from error
+    if not are_strips_sound(data):
+        raise DamagedImageError("is damaged")
 
 
 def _check_unknown_tiff(data: bytes) -> None:
@@ -219,8 +249,9 @@ def _may_hold_more(data: bytes) -> bool:
     """Whether the head of a file allows for 16 bits or transparency; BMP's is mostly unused."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         depth, colour_type = data[24:25], data[25:26]
-        return depth == b"\x10" or colour_type in (b"\x04", b"\x06") or b"tRNS" in data[:4096]
-    return data.startswith((b"II*\0", b"MM\0*")) or data[8:12] == b"WEBP"
+        is_more = depth == b"\x10" or colour_type in (b"\x04", b"\x06")
+        return is_more or b"tRNS" in png_chunks(data)
+    return data.startswith(TIFFS) or data[8:12] == b"WEBP"
 
 
 def _transparent(picture: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.bool_] | None:

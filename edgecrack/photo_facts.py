@@ -95,8 +95,10 @@ def photo_facts(data: bytes) -> PhotoFacts | None:
     Args:
         data: the file's bytes: JPEG, TIFF, PNG, WebP, HEIC or AVIF.
     """
-    facts = _exif_facts(data)
-    found = PhotoFacts(**{**facts, **_dji_facts(data)})
+    try:
+        found = PhotoFacts(**{**_exif_facts(data), **_dji_facts(data)})
+    except (ValueError, ArithmeticError, TypeError):  # whatever it says, it ends no run
+        return None
     return found if any(getattr(found, one.name) is not None for one in fields(found)) else None
 
 
@@ -119,7 +121,7 @@ def _exif_facts(data: bytes) -> dict[str, Any]:
         "orientation": None if orientation is None else int(orientation),
         "focal_mm": _number(tags.get(_FOCAL_MM), least=0.0),
         "focal_35_mm": _number(tags.get(_FOCAL_35_MM), least=0.0),
-        "pixels_per_mm": density / unit_mm if density and unit_mm else None,
+        "pixels_per_mm": _number(density / unit_mm) if density and unit_mm else None,
         "exposure_s": _number(tags.get(_EXPOSURE_S), least=0.0),
         "distance_m": _number(tags.get(_DISTANCE_M), least=0.0),
         "latitude_deg": _angle(place.get(2), place.get(1), "S", 90.0),
@@ -138,8 +140,8 @@ def _moment(tags: dict[int, Any], place: dict[int, Any]) -> tuple[str | None, in
     except ValueError:
         return None, None
     fraction = _text(tags.get(_FRACTION)) or ""
-    if fraction.isdecimal():
-        moment += timedelta(seconds=float(f"0.{fraction}"))
+    if fraction.isdecimal() and fraction.isascii():
+        moment = moment.replace(microsecond=int(fraction[:6].ljust(6, "0")))
     zone = _zone(_text(tags.get(_OFFSET))) or _zone_by_gps(moment, place)
     if zone is None:
         return moment.isoformat(), None

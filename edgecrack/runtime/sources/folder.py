@@ -27,6 +27,8 @@ from edgecrack.runtime.quiet import quiet_opencv
 from edgecrack.runtime.sources.jpeg import END, read_head
 from edgecrack.runtime.sources.options import SourceOptions
 
+LARGEST_FILE_BYTES = 4 * 2**30
+
 
 class Unreadable(NamedTuple):
     """An image that was passed over.
@@ -116,6 +118,10 @@ class ImagesSource(ClosesItself):
                     options=self._options,
                     path=path,
                 )
+            except MemoryError:
+                lacking = "needs more memory than there is"
+                self.unreadable.append(Unreadable(path, lacking, "lower --max-megapixels"))
+                continue
             except UnreadableImageError as error:
                 remedy = error.remedy or "replace the file or take it out of the folder"
                 self.unreadable.append(Unreadable(path, str(error), remedy))
@@ -277,6 +283,12 @@ def bytes_of(path: Path) -> bytes:
         UnreadableImageError: it cannot be read.
     """
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE_BYTES:
+            raise UnreadableImageError(
+                f"has {size >> 20} MiB where at most {LARGEST_FILE_BYTES >> 20} are read",
+                "cut it into parts",
+            )
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(
