@@ -98,7 +98,7 @@ def predict(
         min_area,
         mask,
         SourceOptions(max_megapixels=max_megapixels, keeps_location=location),
-        existing_of(overwrite=overwrite, go_on=resume),
+        existing_of(overwrite=overwrite, go_on=resume, option="--resume"),
     )
     shown = _Shown(sys.stdout, sys.stderr)
     try:

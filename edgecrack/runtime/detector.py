@@ -67,6 +67,11 @@ class CrackDetector(ClosesItself):
         self._ignored: IgnoredPixels | None = None
 
     @property
+    def overlap_px(self) -> int:
+        """Smallest overlap of neighbouring tiles."""
+        return self._tiling.overlap_px
+
+    @property
     def threshold(self) -> float:
         """Decision threshold, 0 to 1."""
         return self._threshold

@@ -6,6 +6,7 @@ come: turned and flipped as they are shown. Knows files and sizes; must not know
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -72,6 +73,13 @@ class IgnoreMask:
             f"the ignore mask {self.name} ignores nothing: it has no pixel above {_DARK}, or no "
             "polygon with an area"
         )
+
+    @property
+    def sha256(self) -> str:
+        """Of what is drawn, by which a mask is known again."""
+        drawn = self._drawn
+        content = drawn.tobytes() if isinstance(drawn, np.ndarray) else repr(drawn).encode()
+        return hashlib.sha256(repr(self.frame_hw).encode() + content).hexdigest()
 
     def fits(self, frame_hw: tuple[int, int]) -> bool:
         """Whether frames of a size have the shape that it was drawn for, within one percent."""

@@ -6,11 +6,12 @@ Knows names, not pictures: nothing is opened but folders and lists.
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -20,10 +21,15 @@ from edgecrack.runtime.output_folder import LEDGER_NAME
 from edgecrack.runtime.redact import redact
 from edgecrack.runtime.sources.folder import Unreadable, natural_key, why_not
 
+# What `NAME.KIND.png` may be.
+RESULT_KINDS = ("prob", "mask", "overlay")
 _LIST = "@"
 _ADDRESSES = ("http://", "https://")
 _PATTERN = frozenset("*?[")
-_LONGEST_NAME = 120
+_SHOWN_CHARACTERS = 80
+# Of a file's name most file systems hold 255 bytes; endings and those of half-written files follow.
+_LONGEST_NAME_BYTES = 180
+_RESULT_ENDINGS = tuple(f".{kind}.png" for kind in RESULT_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class ImageInput:
     def source(self) -> str:
         """Where it comes from, without credentials."""
         return redact(self.address) if self.address is not None else str(self.path)
+
+    @property
+    def is_known_by_source(self) -> bool:
+        """Whether no other input can have the same `source`: nothing of it was left out."""
+        return self.address is None or self.source == self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +81,16 @@ def find_images(words: Sequence[str], out: Path) -> tuple[list[ImageInput], list
     """
     found: list[_Found] = []
     refused: list[Unreadable] = []
+    written = _Written()
     for word in _words(words):
-        found += _of_word(word, out, refused)
+        try:
+            found += _of_word(word, out, refused, written)
+        except (OSError, ValueError) as error:  # too long, a zero byte, a broken address
+            why = getattr(error, "strerror", None) or str(error)
+            raise SourceError(
+                f"{redact(word)[:_SHOWN_CHARACTERS]!r} cannot be looked for: {why}",
+                "check the path or address",
+            ) from error
     unique = {_identity(one): one for one in reversed(found)}
     ordered = [one for one in found if unique.get(_identity(one)) is one]
     if not ordered:
@@ -87,25 +106,53 @@ def find_images(words: Sequence[str], out: Path) -> tuple[list[ImageInput], list
     return inputs, refused
 
 
+def with_earlier_names(
+    inputs: Sequence[ImageInput], earlier: Sequence[tuple[str, str]]
+) -> list[ImageInput]:
+    """The inputs, named so that none takes the results of another image of an earlier run.
+
+    Args:
+        inputs: as `find_images` gives them.
+        earlier: source and name of each image of the earlier run; one that is here again keeps
+            its name.
+    """
+    names: dict[str, list[str]] = {}
+    for source, name in earlier:
+        names.setdefault(source, []).append(name)
+    kept = [known.pop(0) if (known := names.get(one.source)) else None for one in inputs]
+    taken = {name.lower() for _, name in earlier}
+    renamed = []
+    for one, before in zip(inputs, kept, strict=True):
+        name, serial = before or one.name, 2
+        while before is None and name.lower() in taken:
+            name, serial = f"{one.name}_{serial}", serial + 1
+        taken.add(name.lower())
+        renamed.append(replace(one, name=name))
+    return renamed
+
+
 def _words(words: Sequence[str]) -> Iterator[str]:
     """The words, lists replaced by what stands in them."""
     for word in words:
-        if not word.startswith(_LIST) or Path(word).exists():
+        if not word.startswith(_LIST) or os.path.exists(word):  # noqa: PTH110 - of any length
             yield word
             continue
         path = Path(word[len(_LIST) :])
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is no text"
             raise SourceError(
                 f"the list {path} cannot be read: {why}",
                 "give a text file with a path on each line",
             ) from error
-        yield from (line.strip() for line in lines if line.strip() and not line.startswith("#"))
+        stripped = (line.strip() for line in lines)
+        yield from (line for line in stripped if line and not line.startswith("#"))
 
 
-def _of_word(word: str, out: Path, refused: list[Unreadable]) -> Iterable[_Found]:
+def _of_word(
+    word: str, out: Path, refused: list[Unreadable], written: _Written
+) -> Iterable[_Found]:
     if word.lower().startswith(_ADDRESSES):
         place = PurePosixPath(unquote(urlsplit(word).path))
         return [
@@ -118,39 +165,44 @@ def _of_word(word: str, out: Path, refused: list[Unreadable]) -> Iterable[_Found
         )
     path = Path(word)
     if path.is_dir():
-        return _below(path, out, refused)
+        return _below(path, out, refused, written)
     if path.exists() or not _PATTERN & set(word):
-        return [_of_file(path)]
+        return [_of_file(path, written)]
     matches = sorted(glob.glob(word, recursive=True), key=natural_key)  # noqa: PTH207 - of any root
     if not matches:
         raise SourceError(f"nothing fits the pattern {word}", "check the pattern")
     found: list[_Found] = []
     for match in map(Path, matches):
         is_picture = match.suffix.lower() in IMAGE_SUFFIXES
-        if match.is_file() and is_picture and match not in _written_in(match.parent):
-            found.append(_of_file(match))
+        if match.is_file() and is_picture and match not in written:
+            found.append(_of_file(match, written))
     return found
 
 
-def _of_file(path: Path) -> _Found:
+def _of_file(path: Path, written: _Written) -> _Found:
+    shown = redact(str(path))  # a slip in an address ends here, too
     if not path.exists():
-        raise SourceError(f"{path} does not exist", "check the path")
+        raise SourceError(f"{shown} does not exist", "check the path")
     suffix = path.suffix.lower()
     if suffix in OTHER_SUFFIXES:
         raise ConfigError(
-            f"{path} is of a kind that is not read ({suffix})", "convert it to JPEG, PNG or TIFF"
+            f"{shown} is of a kind that is not read ({suffix})", "convert it to JPEG, PNG or TIFF"
         )
     if suffix not in IMAGE_SUFFIXES:
         raise ConfigError(
-            f"{path} is not a still image ({', '.join(IMAGE_SUFFIXES)})",
-            f"for a video use: edgecrack stream --source {path}",
+            f"{shown} is not a still image ({', '.join(IMAGE_SUFFIXES)})",
+            f"for a video use: edgecrack stream --source {shown}",
         )
     if problem := why_not(path, suffix, None):
-        raise SourceError(f"{path} {problem[0]}", problem[1])
+        raise SourceError(f"{shown} {problem[0]}", problem[1])
+    if path in written:
+        raise ConfigError(f"{shown} is the result of an earlier run", "give the photo it came from")
     return _Found(path, None, PurePosixPath(path.stem), suffix)
 
 
-def _below(folder: Path, out: Path, refused: list[Unreadable]) -> Iterator[_Found]:
+def _below(
+    folder: Path, out: Path, refused: list[Unreadable], written: _Written
+) -> Iterator[_Found]:
     """The images in a folder and all folders below it; hidden ones and results are left out."""
     home = folder.resolve()
 
@@ -166,10 +218,10 @@ def _below(folder: Path, out: Path, refused: list[Unreadable]) -> Iterator[_Foun
             folders.clear()
             continue
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_key)
-        written = _written_in(here)
+        ours = written.below(here.resolve())
         for name in sorted((name for name in files if name[0] != "."), key=natural_key):
             path, suffix = here / name, Path(name).suffix.lower()
-            if suffix not in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) or path in written:
+            if suffix not in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) or name in ours:
                 continue
             if problem := why_not(path, suffix, home):
                 refused.append(Unreadable(path, *problem))
@@ -178,20 +230,37 @@ def _below(folder: Path, out: Path, refused: list[Unreadable]) -> Iterator[_Foun
             yield _Found(path, None, PurePosixPath(relative.with_suffix("").as_posix()), suffix)
 
 
-def _written_in(folder: Path) -> frozenset[Path]:
-    """The files that an earlier run of ours wrote into a folder or one below it."""
-    found: set[Path] = set()
-    for place in (folder, *list(folder.parents)[:3]):
+class _Written:
+    """The files that earlier runs of ours wrote, as their folders' lists say."""
+
+    def __init__(self) -> None:
+        self._ledgers: dict[Path, frozenset[Path]] = {}
+
+    def __contains__(self, path: Path) -> bool:
+        place = path.parent.resolve()
+        return path.name in self.below(place)
+
+    def below(self, place: Path) -> frozenset[str]:
+        """Names of those in a folder, an absolute path without links."""
+        listed = (self._ledger(folder) for folder in (place, *place.parents))
+        return frozenset(path.name for ledger in listed for path in ledger if path.parent == place)
+
+    def _ledger(self, folder: Path) -> frozenset[Path]:
+        if folder not in self._ledgers:
+            self._ledgers[folder] = frozenset(_written_by(folder))
+        return self._ledgers[folder]
+
+
+def _written_by(folder: Path) -> Iterator[Path]:
+    try:
+        lines = (folder / LEDGER_NAME).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    for line in lines:
         try:
-            lines = (place / LEDGER_NAME).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
+            yield folder / str(json.loads(line))
+        except ValueError:  # torn by a kill
             continue
-        for line in lines:
-            try:
-                found.add(place / str(json.loads(line)))
-            except ValueError:  # torn by a kill
-                continue
-    return frozenset(found)
 
 
 def _identity(found: _Found) -> str:
@@ -200,16 +269,31 @@ def _identity(found: _Found) -> str:
 
 def _fit(stem: str) -> str:
     """A stem without what is no part of a file's name."""
-    return "".join("_" if one in "/\\\0" else one for one in stem)[:_LONGEST_NAME] or "image"
+    return "".join("_" if one in "/\\\0" else one for one in stem) or "image"
+
+
+def _short(stem: PurePosixPath) -> str:
+    """A name whose parts fit a file system, and whose folders do not look like results."""
+    *folders, last = stem.parts
+    plain = [f"{one[:-4]}_png" if one.lower().endswith(_RESULT_ENDINGS) else one for one in folders]
+    return "/".join(_cut(one) for one in (*plain, last))
+
+
+def _cut(part: str) -> str:
+    data = part.encode("utf-8", "surrogateescape")
+    if len(data) <= _LONGEST_NAME_BYTES:
+        return part
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    return f"{data[: _LONGEST_NAME_BYTES - 13].decode('utf-8', 'ignore')}-{digest}"
 
 
 def _names(found: Sequence[_Found]) -> list[str]:
     """Names of results: the stems; where two are equal, with the suffix, then with a number."""
-    stems = Counter(str(one.stem).lower() for one in found)
+    short = [_short(one.stem) for one in found]
+    stems = Counter(stem.lower() for stem in short)
     taken: set[str] = set()
     names = []
-    for one in found:
-        stem = str(one.stem)
+    for one, stem in zip(found, short, strict=True):
         is_shared = stems[stem.lower()] > 1
         base = f"{stem}_{one.suffix[1:]}" if is_shared and one.suffix else stem
         name, serial = base, 2

@@ -27,7 +27,12 @@ from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.ignore import IgnoreMask
-from edgecrack.runtime.inputs import ImageInput, find_images
+from edgecrack.runtime.inputs import (
+    RESULT_KINDS,
+    ImageInput,
+    find_images,
+    with_earlier_names,
+)
 from edgecrack.runtime.json_lines import JsonLines
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.output_folder import OutputFolder
@@ -37,7 +42,7 @@ from edgecrack.runtime.quiet import quiet_opencv
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
 
-KINDS = ("prob", "mask", "overlay")
+KINDS = RESULT_KINDS
 SETTINGS_NAME, LINES_NAME, TABLE_NAME = "predict.json", "results.jsonl", "results.csv"
 # Raised when a field of a line is taken away, renamed or given another meaning.
 RESULT_SCHEMA_VERSION = 1
@@ -47,6 +52,8 @@ _TABLE = (
     "crack_pixels", "crack_ratio", "regions", "inspected_ratio", "ignored_ratio", "seconds",
     "problem",
 )  # fmt: skip
+_Key = tuple[str, str]
+_TOO_LARGE = ("does not fit into memory", "make it smaller, or lower --max-megapixels")
 _LARGEST_DOWNLOAD_BYTES = 512 * 2**20
 
 
@@ -180,12 +187,13 @@ class _Run:
         on_image: Callable[[Prediction], None],
     ) -> None:
         self._detector, self._config, self._folder = detector, config, folder
-        self._inputs, self._on_image = inputs, on_image
+        self._inputs, self._on_image = list(inputs), on_image
         self._taken = {one.path.resolve() for one in inputs if one.path is not None}
         self._lines: JsonLines | None = None
-        self._earlier: dict[str, dict[str, Any]] = {}
+        self._earlier: dict[_Key, dict[str, Any]] = {}
         self._predictions: list[Prediction] = []
-        self._unreadable: dict[str, str] = {}
+        # By the name of the results, or of a picture that is not tried by its path: source and why.
+        self._unreadable: dict[_Key, tuple[str, str]] = {}
         self._done_earlier = 0
 
     def begin(self) -> None:
@@ -204,6 +212,8 @@ class _Run:
             before = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise OutputError(f"{path} cannot be read", "give another --out") from error
+        if not isinstance(before, dict):
+            raise OutputError(f"{path} holds no settings", "give another --out")
         for key, value in self._settings().items():
             if before.get(key) != value:
                 raise ConfigError(
@@ -211,33 +221,36 @@ class _Run:
                     "give the same to go on with it, or leave out --resume",
                 )
         lines = self._folder.path / LINES_NAME
-        self._earlier = {line["source"]: line for line in read_lines(lines)}
+        self._earlier = {_key(line): line for line in read_lines(lines)}
+        named = [line for line in self._earlier.values() if line["name"] is not None]
+        self._inputs = with_earlier_names(
+            self._inputs, [(line["source"], line["name"]) for line in named]
+        )
         self._lines = JsonLines(self._folder.claim(LINES_NAME), keeps=True)
 
     def all_images(self) -> None:
         """Look at all images that no earlier run has done."""
         for number, one in enumerate(self._inputs, 1):
-            known = self._earlier.get(one.source)
+            known = self._earlier.get(("name", one.name))
             if known is not None and self._is_done(one, known):
                 self._done_earlier += 1
-                if known["problem"] is not None:
-                    self._unreadable[one.source] = known["problem"]
                 continue
             prediction = self._one(one, number)
             self._predictions.append(prediction)
             self._on_image(prediction)
         self._write_table()
-        if self._unreadable and len(self._unreadable) >= len(self._inputs):
-            source, problem = next(iter(self._unreadable.items()))
+        is_any_read = any(one.problem is None for one in self._predictions)
+        if self._unreadable and not is_any_read and not self._done_earlier:
+            source, problem = next(iter(self._unreadable.values()))
             others = len(self._unreadable) - 1
             also = f"; nor can the {others} others be read" if others else ""
             raise SourceError(f"the image {source} {problem}{also}", "replace it, or give others")
 
     def refuse(self, source: str, problem: str, remedy: str) -> None:
         """Note a picture that is not tried."""
-        if source not in self._earlier:
+        if ("source", source) not in self._earlier:
             self._append(_line(source, None, problem=problem, remedy=remedy))
-        self._unreadable[source] = problem
+        self._unreadable["source", source] = (source, problem)
 
     def close(self) -> None:
         """Close the file of lines."""
@@ -250,7 +263,7 @@ class _Run:
             self._folder.path,
             tuple(self._predictions),
             self._done_earlier,
-            tuple(self._unreadable.items()),
+            tuple(self._unreadable.values()),
             note,
         )
 
@@ -260,10 +273,14 @@ class _Run:
             frame = self._frame(one, number)
         except UnreadableImageError as error:
             return self._passed_over(one, number, str(error), error.remedy or "replace the file")
+        except MemoryError:
+            return self._passed_over(one, number, *_TOO_LARGE)
         try:
             result = self._inspected(frame)
         except ConfigError as error:  # the mask of what to ignore does not fit this one
             return self._passed_over(one, number, error.problem, error.remedy)
+        except MemoryError:
+            return self._passed_over(one, number, *_TOO_LARGE)
         files = self._write(one.name, result)
         seconds = round(time.monotonic() - began_s, 3)
         self._append(_line(one.source, one.name, result, _stamp(one), files=files, seconds=seconds))
@@ -274,8 +291,10 @@ class _Run:
         )  # fmt: skip
 
     def _passed_over(self, one: ImageInput, number: int, problem: str, remedy: str) -> Prediction:
-        self._append(_line(one.source, one.name, stamp=_stamp(one), problem=problem, remedy=remedy))
-        self._unreadable[one.source] = problem
+        line = _line(one.source, one.name, stamp=_stamp(one), problem=problem, remedy=remedy)
+        if line != self._earlier.get(("name", one.name)):  # tried again, to the same end
+            self._append(line)
+        self._unreadable["name", one.name] = (one.source, problem)
         count = len(self._inputs)
         return Prediction(one.source, one.name, 0, 0.0, 0, (), problem, number, count)
 
@@ -348,12 +367,13 @@ class _Run:
 
     def _is_done(self, one: ImageInput, line: Mapping[str, Any]) -> bool:
         """Whether an image is the one that an earlier run did, and its results are there."""
-        if line["stamp"] != _stamp(one):
+        if line["problem"] is not None or line["stamp"] != _stamp(one):
             return False
-        wanted = set() if line["problem"] is not None else set(self._config.save)
+        if line["source"] != one.source or not one.is_known_by_source:
+            return False
         files = line["files"]
-        return wanted <= set(files) and all(
-            (self._folder.path / name).is_file() for name in files.values()
+        return set(self._config.save) <= set(files) and all(
+            (self._folder.path / str(name)).is_file() for name in files.values()
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -366,12 +386,15 @@ class _Run:
             "min_area_px": config.min_area_px,
             "scales": list(detector.scales),
             "save": list(config.save),
+            "overlap_px": detector.overlap_px,
+            "keeps_location": config.options.keeps_location,
             "ignore": None if config.ignore is None else config.ignore.name,
+            "ignore_sha256": None if config.ignore is None else config.ignore.sha256,
         }
 
     def _write_table(self) -> None:
         """`results.csv` from the lines of all runs; the last of an image counts."""
-        lines = {line["source"]: line for line in read_lines(self._folder.path / LINES_NAME)}
+        lines = {_key(line): line for line in read_lines(self._folder.path / LINES_NAME)}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_TABLE)
@@ -384,7 +407,7 @@ class _Run:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a `results.jsonl`; nothing where there is none."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return
     except OSError as error:
@@ -396,8 +419,27 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
         except ValueError:  # torn by a kill
             continue
-        if isinstance(record, dict) and "source" in record:
+        if isinstance(record, dict) and _is_whole(record):
             yield record
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    return (
+        set(_line("", "")) <= set(record)
+        and isinstance(record["source"], str)
+        and isinstance(record["name"], str | None)
+        and isinstance(record["files"], dict)
+        and isinstance(record["photo"], dict | None)
+    )
+
+
+def _key(line: Mapping[str, Any]) -> _Key:
+    """By what a line is known: the name of its results, or of a picture that is not tried its path.
+
+    Two addresses may look the same when what is secret in them is left out.
+    """
+    name = line["name"]
+    return ("source", line["source"]) if name is None else ("name", name)
 
 
 def _line(

@@ -64,6 +64,51 @@ def test_results_of_a_run_are_no_input(tmp_path: Path) -> None:
     assert names([str(photos)], photos) == ["a", "kept", "run/a.mask"]
 
 
+def test_results_are_known_from_deep_below_and_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = "a/b/c/d/e"
+    mask = tmp_path / "run" / deep / "1.mask.png"
+    touch(mask, mask.with_name("2.png"))
+    (tmp_path / "run" / LEDGER_NAME).write_text(json.dumps(f"{deep}/1.mask.png") + "\n")
+    monkeypatch.chdir(mask.parent)
+    assert names(["."], tmp_path / "out") == ["2"]
+    assert names(["*.png"], tmp_path / "out") == ["2"]
+    with pytest.raises(ConfigError, match="result of an earlier run"):
+        find_images(["1.mask.png"], tmp_path / "out")
+
+
+def test_long_names_fit_a_file_system_and_folders_do_not_look_like_results(tmp_path: Path) -> None:
+    umlauts = "ü" * 120
+    touch(tmp_path / "in" / f"{umlauts}.jpg", tmp_path / "in" / f"{umlauts[:-1]}x.jpg")
+    touch(tmp_path / "in" / "wall.mask.png" / "a.jpg")
+    found = names([str(tmp_path / "in")], tmp_path / "out")
+    assert len(set(found)) == 3
+    assert all(len(name.encode()) <= 180 for name in found)
+    assert "wall.mask_png/a" in found
+
+
+@pytest.mark.parametrize(
+    "word", ["x" * 5000, "a\0b", "http://[bad/a.jpg", "@" + "x" * 5000, "@a\0b"]
+)
+def test_words_that_no_system_takes_are_errors(word: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        find_images([word], tmp_path / "out")
+
+
+def test_a_password_in_a_mistyped_address_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        find_images(["http:/bob:secret@host/a.jpg"], tmp_path / "out")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_list_from_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(Path("a.jpg"))
+    Path("list.txt").write_bytes("\ufeffa.jpg\r\n  # later: b.jpg\r\n".encode())
+    assert names(["@list.txt"], Path("out")) == ["a"]
+
+
 def test_what_is_no_file_of_its_own_is_refused(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     touch(photos / "a.jpg", tmp_path / "far" / "b.jpg", photos / "scan.pdf")

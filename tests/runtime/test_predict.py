@@ -260,7 +260,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_results(seed: int, tmp_path:
         except StoppedError:
             continue
         break
-    assert len(seen) == len(set(seen)) == 40  # nothing was done twice
+    failed = {source for source, _ in batch.unreadable}
+    read_ones = [source for source in seen if source not in failed]
+    assert len(read_ones) == len(set(read_ones)) == 36  # nothing was done twice
+    assert set(seen) > failed - {str(photos / "plan.pdf")}
     assert batch.done_earlier + len(batch.predictions) == 40
     assert len(batch.unreadable) == 5
     assert results(tmp_path / "parts") == results(tmp_path / "whole")
@@ -275,8 +278,109 @@ def test_a_line_torn_by_a_kill_is_done_again(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     config = PredictConfig(out, ("mask",), 0, existing="continue")
     batch = predict_images(detector(), [photos], config)
-    assert (len(batch.predictions), batch.done_earlier) == (1, 5)
+    # the torn one, and the one that could not be read
+    assert (len(batch.predictions), batch.done_earlier) == (2, 4)
     assert results(out) == before
+
+
+def test_going_on_with_other_photos_of_the_same_name_keeps_both(tmp_path: Path) -> None:
+    first = write_photo(tmp_path / "pier 1" / "a.jpg", seed=1)
+    second = write_photo(tmp_path / "pier 2" / "a.jpg", (60, 140), 2)
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), 0, existing="continue")
+    predict_images(detector(), [first], config)
+    before = (out / "a.mask.png").read_bytes()
+    batch = predict_images(detector(), [second], config)
+    assert [one.name for one in batch.predictions] == ["a_2"]
+    assert (out / "a.mask.png").read_bytes() == before
+    batch = predict_images(detector(), [second, first], config)
+    assert batch.done_earlier == 2
+    table = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert {row["name"]: row["source"] for row in table} == {"a": str(first), "a_2": str(second)}
+
+
+def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "in" / "a.png")
+    sound = write_photo(tmp_path / "in" / "b.png")
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[:60])
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), 0, existing="continue")
+    for _ in range(2):
+        batch = predict_images(detector(), [photo, sound], config)
+        assert len(batch.unreadable) == 1
+        assert len(lines(out)) == 2  # the same is not said twice
+    photo.write_bytes(whole)
+    batch = predict_images(detector(), [photo, sound], config)
+    assert not batch.unreadable
+    assert (out / "a.mask.png").is_file()
+
+
+def test_refused_pictures_beside_a_sound_one_are_no_failure(tmp_path: Path) -> None:
+    write_photo(tmp_path / "in" / "a.png")
+    for name in ("b.pdf", "c.gif"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    batch = predict_images(detector(), [tmp_path / "in"], PredictConfig(tmp_path / "out"))
+    assert len(batch.unreadable) == 2
+
+
+@pytest.mark.parametrize("settings", [b"[]", b"\xff\xfe{", b"{"])
+def test_damaged_settings_are_said(settings: bytes, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), existing="continue")
+    predict_images(detector(), [photo], config)
+    (out / "predict.json").write_bytes(settings)
+    with pytest.raises(OutputError, match=r"predict\.json"):
+        predict_images(detector(), [photo], config)
+
+
+@pytest.mark.parametrize("line", [b'{"source": 5}\n', b"\xff\xfe\n", b'{"source": "a"}\n', b"[]\n"])
+def test_foreign_lines_are_passed_over(line: bytes, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), existing="continue")
+    predict_images(detector(), [photo], config)
+    file = out / "results.jsonl"
+    file.write_bytes(line + file.read_bytes())
+    assert predict_images(detector(), [photo], config).done_earlier == 1
+
+
+def test_another_mask_of_the_same_name_is_not_gone_on_with(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    out = tmp_path / "out"
+    for side in (30, 50):
+        drawn = np.zeros((90, 120), np.bool_)
+        drawn[:, :side] = True
+        config = PredictConfig(
+            out, ("mask",), ignore=IgnoreMask("arm.png", (90, 120), drawn), existing="continue"
+        )
+        if side == 30:
+            predict_images(detector(), [photo], config)
+        else:
+            with pytest.raises(ConfigError, match="ignore_sha256"):
+                predict_images(detector(), [photo], config)
+
+
+def test_memory_that_does_not_suffice_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [write_photo(tmp_path / "in" / f"{name}.png", seed=ord(name)) for name in "ab"]
+    model = detector()
+    inspect = model.ignoring(None).probability_of
+    calls = 0
+
+    def fail_once(image: Image) -> Image:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise MemoryError
+        return inspect(image)
+
+    monkeypatch.setattr(CrackDetector, "probability_of", lambda self, image: fail_once(image))
+    batch = predict_images(model, photos, PredictConfig(tmp_path / "out"))
+    assert [why for _, why in batch.unreadable] == ["does not fit into memory"]
+    assert len(batch.predictions) == 2
 
 
 def test_a_photo_that_changed_is_done_again(tmp_path: Path) -> None:
