@@ -32,9 +32,37 @@ _FOREIGN: tuple[tuple[bytes, int, str, str], ...] = (
     (b"\0\0\0\x0cJXL ", 0, "a JPEG XL file", "convert it: djxl FILE new.png"),
     (b"v/1\x01", 0, "an OpenEXR file", "save it with 8 or 16 bits, as PNG or TIFF"),
     (b"DICM", 128, "a DICOM file", "export it as PNG or TIFF"),
-    (b"FUJIFILMCCD-RAW", 0, "a camera's raw file", "develop it to JPEG or TIFF"),
-    (b"CR\x02", 8, "a camera's raw file", "develop it to JPEG or TIFF"),
-)
+    *(
+        (magic, place, "a camera's raw file", "develop it to JPEG or TIFF")
+        for magic, place in (
+            (b"FUJIFILMCCD-RAW", 0), (b"CR\x02", 8), (b"ftypcrx ", 4), (b"IIRO", 0),
+            (b"IIRS", 0), (b"IIU\0", 0), (b"FOVb", 0),
+        )
+    ),
+    *(
+        (magic, 0, "a Radiance HDR file", "save it with 8 or 16 bits, as PNG or TIFF")
+        for magic in (b"#?RADIANCE", b"#?RGBE")
+    ),
+    *(
+        (magic, place, "a video", "look at it with: edgecrack stream --source FILE")
+        for magic, place in (
+            (b"ftypiso", 4), (b"ftypmp4", 4), (b"ftypavc1", 4), (b"ftypqt  ", 4),
+            (b"ftypM4V", 4), (b"ftyp3gp", 4), (b"\x1a\x45\xdf\xa3", 0), (b"AVI LIST", 8),
+        )
+    ),
+    *(
+        (magic, 0, "an archive", "unpack it")
+        for magic in (b"PK\x03\x04", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")
+    ),
+    *(
+        (magic, 0, "a web page", "download the picture itself; a page may ask for a password")
+        for magic in (b"<!DOCTYPE html", b"<!doctype html", b"<html", b"<HTML")
+    ),
+    (b"<svg", 0, "a drawing (SVG)", "save it as PNG"),
+    (b"version https://git-lfs", 0, "a pointer of Git LFS, not the picture", "run: git lfs pull"),
+)  # fmt: skip
+# Frame headers of JPEG that decoders of photos do not know: lossless and hierarchical.
+_RARE_JPEGS = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
 _SUBFILE, _BITS, _BANDS, _FORMAT, _DNG = 254, 258, 277, 339, 50706
 _INTEGERS = (1,)
 _LARGEST_BANDS = 4
@@ -134,6 +162,12 @@ def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
             place += 2
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = data[place + 4]
+            if marker in _RARE_JPEGS or bits == 12:
+                how = "of 12 bits" if bits == 12 else "lossless or hierarchical"
+                raise RefusedImageError(
+                    f"is a JPEG that is {how}, which is not read", "save it as PNG or TIFF"
+                )
             height, width = struct.unpack(">HH", data[place + 5 : place + 9])
             return height, width
         if marker == 0xDA:

@@ -16,7 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgecrack.image_kinds import DamagedImageError, RefusedImageError, UnreadableImageError
+from edgecrack.image_kinds import (
+    DamagedImageError,
+    RefusedImageError,
+    UnreadableImageError,
+    kind_of,
+)
 from edgecrack.images import decode_image
 
 RNG = np.random.default_rng(0)
@@ -167,3 +172,24 @@ def test_heic_is_read_where_it_can_be_and_else_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(RefusedImageError, match="pillow-heif is not installed") as caught:
         decode_image(file.getvalue())
     assert "pip install pillow-heif" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 2 +X 2\n", "Radiance"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "raw file"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a video"),
+        (b"\x1a\x45\xdf\xa3\x9fB\x86", "a video"),
+        (b"RIFF\x24\0\0\0AVI LIST", "a video"),
+        (b"PK\x03\x04\x14\0", "an archive"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"\xff\xd8\xff\xc1\0\x0b\x0c\0\x10\0\x10\1\1\x11\0", "12 bits"),
+        (b"\xff\xd8\xff\xc3\0\x0b\x08\0\x10\0\x10\1\1\x11\0", "lossless"),
+    ],
+)
+def test_what_lies_beside_photos_is_refused_by_its_name(head: bytes, name: str) -> None:
+    with pytest.raises(RefusedImageError, match=name) as caught:
+        kind_of(head + bytes(64))
+    assert caught.value.remedy
