@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.images import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Region
+from edgecrack.runtime.redact import redact
 
 _FORM = "give uint8 [H, W, 3] in BGR order, as cv2.imread reads it, or the path of an image file"
 
@@ -75,11 +76,12 @@ def picture_of(image: Any) -> NDArray[np.uint8]:
 def _read(path: Path) -> NDArray[np.uint8]:
     try:
         return decode_image(path.read_bytes())
-    except OSError as error:
-        raise SourceError(
-            f"cannot read the image {path}: {error.strerror}", "check the path"
-        ) from error
     except UnreadableImageError as error:
         raise SourceError(
-            f"the image {path} {error}", error.remedy or "give another one"
+            f"the image {redact(str(path))} {error}", error.remedy or "give another one"
+        ) from error
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        why = getattr(error, "strerror", None) or str(error)
+        raise SourceError(
+            f"cannot read the image {redact(str(path))}: {why}", "check the path"
         ) from error

@@ -51,8 +51,8 @@ class CrackDetector(ClosesItself):
         overlap_px: int | None = None,
         scales: tuple[float, ...] | None = None,
     ) -> None:
-        if threshold is not None and not 0 < threshold < 1:
-            raise ConfigError(f"threshold is {threshold}", "give a number above 0 and below 1")
+        if threshold is not None:
+            _check_threshold(threshold)
         tile_hw = runner.spec.tile_hw
         if overlap_px is None:
             overlap_px = min(OVERLAP_PX, min(tile_hw) // 4)
@@ -200,8 +200,7 @@ class CrackDetector(ClosesItself):
             SourceError: the file cannot be read.
         """
         level = self.threshold if threshold is None else threshold
-        if not 0 < level < 1:
-            raise ConfigError(f"the threshold is {level}", "give a number above 0 and below 1")
+        _check_threshold(level)
         if min_area_px < 0:
             raise ConfigError(f"smallest area is {min_area_px} px", "give 0 or more")
         probability = self.probability_of(picture_of(image))
@@ -211,6 +210,15 @@ class CrackDetector(ClosesItself):
     def close(self) -> None:
         """Close the model."""
         self._runner.close()
+
+
+def _check_threshold(threshold: object) -> None:
+    is_number = isinstance(threshold, float | int | np.floating)
+    if not is_number or not 0 < threshold < 1:  # type: ignore[operator]
+        raise ConfigError(
+            f"threshold is {threshold if is_number else repr(threshold)}",
+            "give a number above 0 and below 1",
+        )
 
 
 @lru_cache(maxsize=16)

@@ -256,6 +256,17 @@ def test_threshold_and_overlap_default_to_the_model_and_its_tile() -> None:
     assert small.offsets_x == (0, 12)
 
 
+def test_a_threshold_that_is_a_word_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"threshold is '0\.5'"):
+        CrackDetector(IdentityRunner(), "m", threshold="0.5")  # type: ignore[arg-type]
+    detector = CrackDetector(IdentityRunner((64, 64)), "m")
+    with pytest.raises(ConfigError, match=r"threshold is '0\.5'"):
+        detector.detect(
+            np.zeros((64, 64, 3), np.uint8),
+            threshold="0.5",  # type: ignore[arg-type]
+        )
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.1, 2.0, float("nan"), float("inf")])
 def test_a_threshold_outside_of_zero_to_one_is_refused(threshold: float) -> None:
     with pytest.raises(ConfigError, match=f"threshold is {threshold}"):
@@ -343,6 +354,8 @@ def test_a_file_that_is_no_picture_is_said(tmp_path: Path) -> None:
         bright.detect(tmp_path / "gone.png")
     with pytest.raises(SourceError, match="is a PDF"):
         bright.detect(tmp_path / "plan.pdf")
+    with pytest.raises(SourceError, match="null byte"):
+        bright.detect("a\0b.png")
 
 
 @pytest.mark.parametrize("values", [{"threshold": 0.0}, {"threshold": 1.5}, {"min_area_px": -1}])
