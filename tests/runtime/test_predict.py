@@ -572,6 +572,21 @@ def test_pictures_by_address(tmp_path: Path) -> None:
     assert "hunter2" not in (out / "results.jsonl").read_text() + (out / "results.csv").read_text()
 
 
+def test_addresses_that_differ_in_a_token_alone_are_two_images(tmp_path: Path) -> None:
+    write_photo(tmp_path / "site" / "wall.png")
+    out = tmp_path / "out"
+    config = PredictConfig(out, ("mask",), existing="continue")
+    with served(tmp_path / "site") as site:
+        words = [f"{site}/wall.png?token={token}" for token in "ab"]
+        for _ in range(2):  # which of them was done is not known: both are done again
+            batch = predict_images(detector(), words, config)
+            assert len({one.source for one in batch.predictions}) == 1
+            assert len({one.name for one in batch.predictions}) == 2
+            rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+            assert {row["name"] for row in rows} == {one.name for one in batch.predictions}
+            assert len(names(out)) == 2
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_results(tmp_path: Path) -> None:
     photos = mixed_photos(tmp_path / "photos", 300)
