@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.closing import ClosesItself
@@ -39,6 +41,7 @@ class LoopedSource(ClosesItself):
         self.name = self._source.name
         self._lock = threading.Lock()
         self._closed = False
+        self._unreadable: dict[Path, Any] = {}
         self._round = 0
         self._delivered = 0
         self._delivered_before_round = 0
@@ -76,6 +79,12 @@ class LoopedSource(ClosesItself):
         """Whether the recording knows that it is damaged or ends early."""
         return bool(getattr(self._source, "is_cut_short", False))
 
+    @property
+    def unreadable(self) -> list[Any]:
+        """Pictures of all rounds that could not be read, each once."""
+        self._keep_unreadable()
+        return list(self._unreadable.values())
+
     def read(self) -> Frame | None:
         """The next frame; None only after `close`.
 
@@ -95,6 +104,10 @@ class LoopedSource(ClosesItself):
         with self._lock:
             self._closed = True
             self._source.close()
+
+    def _keep_unreadable(self) -> None:
+        for one in getattr(self._source, "unreadable", ()):
+            self._unreadable.setdefault(one.path, one)
 
     def _continued(self, frame: Frame) -> Frame:
         """The frame as one of an endless recording."""
@@ -119,6 +132,7 @@ class LoopedSource(ClosesItself):
         self._round_starts_ms = self._last_ms + 1000.0 / rate_hz
         self._delivered_before_round = self._delivered
         self._round += 1
+        self._keep_unreadable()
         self._source.close()
         opened = self._open_recording()
         with self._lock:

@@ -134,3 +134,27 @@ def test_what_a_source_cannot_follow_is_refused(
     assert asked in caught.value.problem
     assert "leave" in caught.value.remedy
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [SourceOptions(), SourceOptions(flip="both")])
+def test_a_flipped_source_tells_all_that_it_tells_unflipped(
+    tmp_path: Path, options: SourceOptions
+) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with open_source(tmp_path, options) as source:
+        while source.read() is not None:
+            pass
+        assert [one.path.name for one in source.unreadable] == ["b.png"]  # type: ignore[attr-defined]
+        assert not hasattr(source, "health")
+
+
+def test_a_looped_folder_tells_of_a_picture_once(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with open_source(tmp_path, SourceOptions(loop=True)) as source:
+        told = []
+        for _ in range(4):
+            source.read()
+            told.append(len(source.unreadable))  # type: ignore[attr-defined]
+    assert told == [0, 1, 1, 1]
