@@ -31,7 +31,7 @@ from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.wording import counted
 
 if TYPE_CHECKING:
-    from edgecrack.runtime.predict import Prediction
+    from edgecrack.prediction.batch import Prediction, Progress
 
 _input = heading("Input")
 _SHOWN_PROBLEMS = 5
@@ -83,10 +83,10 @@ def predict(
     results.csv have a line per image. One that cannot be read has its line, too, and ends
     nothing; the exit code is then 12.
     """
+    from edgecrack.prediction.batch import PredictConfig, predict_images
     from edgecrack.runtime.detector import open_detector
     from edgecrack.runtime.ignore import read_ignore_mask
     from edgecrack.runtime.output_place import existing_of
-    from edgecrack.runtime.predict import PredictConfig, predict_images
     from edgecrack.runtime.sources.options import SourceOptions
 
     mask = None if ignore is None else read_ignore_mask(ignore)
@@ -109,7 +109,7 @@ def predict(
             scales=scales_of(scales),
             threads=threads,
         ) as detector:
-            batch = predict_images(detector, images, config, shown.one)
+            batch = predict_images(detector, images, config, shown.one, shown.part)
     finally:
         shown.end()
     count = counted(len(batch.predictions), "image")
@@ -160,12 +160,21 @@ class _Shown:
     def one(self, item: Prediction) -> None:
         """An image is done."""
         with suppress(OSError):
-            self._bar.update(self._task, completed=item.number, total=item.of)
+            self._bar.update(self._task, completed=item.number, total=item.of, description="images")
         if item.problem is not None:
             self.say(f"{item.source}: not read: it {item.problem}")
             return
         pixels, regions = counted(item.crack_pixels, "crack pixel"), counted(item.regions, "region")
         self.say(f"{item.name}: {pixels} in {regions}")
+
+    def part(self, progress: Progress) -> None:
+        """A part of an orthomosaic is done."""
+        done = progress.number - 1 + progress.windows_done / progress.windows
+        with suppress(OSError):
+            windows = f"{progress.windows_done}/{progress.windows}"
+            self._bar.update(
+                self._task, completed=done, total=progress.of, description=f"windows {windows}"
+            )
 
     def say(self, text: str) -> None:
         """Write a line, as long as somebody reads."""

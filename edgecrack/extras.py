@@ -40,6 +40,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "rtx": ("tensorrt-rtx>=1.4,<2", "cuda-bindings>=12.6,<14"),
     "record": ("mcap>=1.6,<2",),
     "heic": ("pillow-heif>=0.22,<2",),
+    "maps": ("rasterio>=1.4,<2", "pyogrio>=0.10,<1"),
     "serve": (
         "starlette>=1,<2",
         "uvicorn>=0.52.4,<1",

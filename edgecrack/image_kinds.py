@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from edgecrack.image_limits import DEFAULT_MEGAPIXELS
+from edgecrack.tiff_tags import TIFFS, read_tags
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
-TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 # First bytes, place, name, what to do.
@@ -212,7 +211,7 @@ def _kind_by_pillow(data: bytes) -> ImageKind:
             return ImageKind(name, hw)
     except UnidentifiedImageError as error:
         if is_tiff:  # of a form that Pillow does not know; its list of tags may tell
-            _check_tags(_tiff_tags(data))
+            _check_tags(read_tags(io.BytesIO(data)))
             return ImageKind("TIFF", None)
         raise DamagedImageError("is damaged or not an image") from error
     except UnreadableImageError:
@@ -255,18 +254,6 @@ def _check_tags(tags: Mapping[int, Any]) -> None:
         raise RefusedImageError("is a camera's raw file (DNG)", "develop it to JPEG or TIFF")
     bands = _first(tags.get(_BANDS, 1))
     check_samples(_first(tags.get(_FORMAT, 1)), _first(tags.get(_BITS, 1)), bands)
-
-
-def _tiff_tags(data: bytes) -> Mapping[int, Any]:
-    """The tags of a TIFF's first picture; none where they cannot be read."""
-    try:
-        directory = ImageFileDirectory_v2(data[:8])
-        file = io.BytesIO(data)
-        file.seek(directory.next)
-        directory.load(file)
-        return dict(directory)
-    except Exception:  # Pillow's readers raise what they happen to stumble on
-        return {}
 
 
 def check_samples(sample_format: int, bits: int, bands: int) -> None:

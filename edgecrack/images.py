@@ -17,7 +17,6 @@ from PIL import UnidentifiedImageError
 
 from edgecrack.bit_depth import to_8_bits
 from edgecrack.image_kinds import (
-    TIFFS,
     DamagedImageError,
     ImageKind,
     RefusedImageError,
@@ -31,6 +30,7 @@ from edgecrack.image_kinds import (
 from edgecrack.image_limits import DEFAULT_MEGAPIXELS
 from edgecrack.nodata import masked_pixels, with_mask
 from edgecrack.tiff_strips import are_strips_sound
+from edgecrack.tiff_tags import TIFFS
 
 # What datasets are made of.
 DATASET_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")

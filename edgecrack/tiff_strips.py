@@ -10,7 +10,8 @@ import zlib
 from typing import Any
 
 import simplejpeg
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from edgecrack.tiff_tags import read_tags
 
 _COMPRESSION, _TABLES = 259, 347
 _PIECES = ((273, 279), (324, 325))  # places and lengths of strips, or of tiles
@@ -20,14 +21,7 @@ _END = b"\xff\xd9"
 
 def are_strips_sound(data: bytes) -> bool:
     """Whether each strip or tile of a TIFF's first picture is whole, as far as that can be told."""
-    try:
-        directory = ImageFileDirectory_v2(data[:8])
-        file = io.BytesIO(data)
-        file.seek(directory.next)
-        directory.load(file)
-        tags = dict(directory)
-    except Exception:  # Pillow's reader raises what it happens to stumble on
-        return True
+    tags = read_tags(io.BytesIO(data))
     compression = tags.get(_COMPRESSION, 1)
     if compression != _JPEG and compression not in _DEFLATE:
         return True

@@ -311,7 +311,7 @@ def test_ctrl_c_outside_of_a_stream(run: Run, monkeypatch: pytest.MonkeyPatch) -
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgecrack.runtime.predict.predict_images", interrupt)
+    monkeypatch.setattr("edgecrack.prediction.batch.predict_images", interrupt)
     assert run("predict", "a.png", "--out", "p") == (130, "", "edgecrack: interrupted.\n")
 
 
@@ -324,7 +324,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(run: Run, monkeypatch: pytest.Mon
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
 
-    monkeypatch.setattr("edgecrack.runtime.predict.predict_images", terminate)
+    monkeypatch.setattr("edgecrack.prediction.batch.predict_images", terminate)
     try:
         assert run("predict", "a.png", "--out", "p") == (130, "", "edgecrack: interrupted.\n")
     finally:
@@ -335,7 +335,7 @@ def test_a_fault_of_ours_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPat
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("edgecrack.runtime.predict.predict_images", fail)
+    monkeypatch.setattr("edgecrack.prediction.batch.predict_images", fail)
     outcome = run("predict", "a.png", "--out", "p")
     assert outcome.code == 70
     assert "RuntimeError: two lines" in outcome.sentence

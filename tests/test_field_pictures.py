@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from edgecrack.counting import uint8_level
 from edgecrack.data.datasets import read_image
+from edgecrack.prediction.batch import PredictConfig, predict_images
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata
 from edgecrack.runtime.detector import CrackDetector, open_detector
-from edgecrack.runtime.predict import PredictConfig, predict_images
 from edgecrack.runtime.source import open_source
 
 Image = NDArray[np.uint8]

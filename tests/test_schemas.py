@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import pytest
 
+from edgecrack.prediction.batch import PredictConfig, predict_images
+from edgecrack.prediction.results import RESULT_SCHEMA_VERSION
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.live.events import EVENT_SCHEMA_VERSION, EventLog
@@ -20,7 +22,6 @@ from edgecrack.runtime.live.logs import log_to
 from edgecrack.runtime.live.outputs import Snapshots
 from edgecrack.runtime.output_folder import OutputFolder
 from edgecrack.runtime.position.pose import Position
-from edgecrack.runtime.predict import RESULT_SCHEMA_VERSION, PredictConfig, predict_images
 from edgecrack.runtime.run_parts import SUMMARY_SCHEMA_VERSION
 from edgecrack.runtime.sinks import FRAME_SCHEMA_VERSION, frame_record
 from edgecrack.runtime.stream import run_stream

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.data.datasets import read_image
+from edgecrack.prediction.inputs import find_images
 from edgecrack.preprocess import PreprocessConfig, preprocess
-from edgecrack.runtime.inputs import find_images
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles
 
 MAX_TILES = 8

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.runtime.inputs import find_images
+from edgecrack.prediction.inputs import find_images
 from edgecrack.runtime.output_folder import LEDGER_NAME
 
 

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from edgecrack.counting import uint8_level
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.nodata import with_mask
+from edgecrack.prediction.batch import PredictConfig, Prediction, predict_images
+from edgecrack.prediction.results import read_lines
 from edgecrack.preprocess import prepare, preprocess
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.ignore import IgnoreMask
-from edgecrack.runtime.predict import PredictConfig, Prediction, predict_images, read_lines
 from tests.data.folders import turn_by_exif
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner, write_quick_model

@@ -4,6 +4,7 @@
     out/results.jsonl     a line per image, as soon as its files are written
     out/results.csv       the same as a table, at the end
     out/NAME.KIND.png     the pictures
+    out/NAME.*.tif, NAME.cracks.gpkg    of an orthomosaic
 
 An image that cannot be read ends nothing: it has a line, too. A run that was killed is gone on with
 where it stopped. Knows files and results; must not know the command line.
@@ -11,28 +12,38 @@ where it stopped. Knows files and results; must not know the command line.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.errors import ConfigError, MissingDependencyError, OutputError, SourceError
 from edgecrack.files import write_atomic, write_png
-from edgecrack.images import UnreadableImageError
-from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.ignore import IgnoreMask
-from edgecrack.runtime.inputs import (
+from edgecrack.images import RefusedImageError, UnreadableImageError
+from edgecrack.orthomosaic.inspection import ENDINGS, inspect_orthomosaic
+from edgecrack.orthomosaic.raster import is_georeferenced, reading
+from edgecrack.prediction.download import downloaded
+from edgecrack.prediction.inputs import (
     RESULT_KINDS,
     ImageInput,
     find_images,
     with_earlier_names,
 )
+from edgecrack.prediction.results import (
+    RESULT_SCHEMA_VERSION,
+    Findings,
+    LineKey,
+    key_of,
+    read_lines,
+    result_line,
+    table_of,
+)
+from edgecrack.runtime.defaults import MIN_AREA_PX
+from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.json_lines import JsonLines
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.output_folder import OutputFolder
@@ -44,17 +55,11 @@ from edgecrack.runtime.sources.options import SourceOptions
 
 KINDS = RESULT_KINDS
 SETTINGS_NAME, LINES_NAME, TABLE_NAME = "predict.json", "results.jsonl", "results.csv"
-# Raised when a field of a line is taken away, renamed or given another meaning.
-RESULT_SCHEMA_VERSION = 1
-_PATTERNS = (SETTINGS_NAME, LINES_NAME, TABLE_NAME, *(f"**/*.{kind}.png" for kind in KINDS))
-_TABLE = (
-    "source", "name", "width", "height", "taken_at", "latitude_deg", "longitude_deg",
-    "crack_pixels", "crack_ratio", "regions", "inspected_ratio", "ignored_ratio", "seconds",
-    "problem",
+_PATTERNS = (
+    SETTINGS_NAME, LINES_NAME, TABLE_NAME, *(f"**/*.{kind}.png" for kind in KINDS),
+    *(f"**/*{ending}" for ending in ENDINGS.values()),
 )  # fmt: skip
-_Key = tuple[str, str]
 _TOO_LARGE = ("does not fit into memory", "make it smaller, or lower --max-megapixels")
-_LARGEST_DOWNLOAD_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,25 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far an image is that takes long.
+
+    Attributes:
+        name: of its results.
+        number: of the image, from 1.
+        of: how many images there are.
+        windows_done: parts that the network has seen.
+        windows: how many parts there are.
+    """
+
+    name: str
+    number: int
+    of: int
+    windows_done: int
+    windows: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a run over images did.
 
@@ -141,6 +165,7 @@ def predict_images(
     words: Sequence[str | Path],
     config: PredictConfig,
     on_image: Callable[[Prediction], None] = lambda prediction: None,
+    on_window: Callable[[Progress], None] = lambda progress: None,
 ) -> Batch:
     """Find cracks in images and write the results.
 
@@ -149,6 +174,7 @@ def predict_images(
         words: image files, folders, patterns, lists and addresses, as `find_images` takes them.
         config: what to write.
         on_image: told of each image when its files are written.
+        on_window: told of each part of an orthomosaic.
 
     Raises:
         SourceError: a word means no image, or not one of the images could be read.
@@ -159,7 +185,7 @@ def predict_images(
     quiet_opencv()
     inputs, refused = find_images([str(word) for word in words], config.out)
     place = take_place(config.out, _PATTERNS, config.existing)
-    run = _Run(detector, config, place.folder, inputs, on_image)
+    run = _Run(detector, config, place.folder, inputs, on_image, on_window)
     try:
         if place.goes_on:
             run.go_on()
@@ -185,15 +211,16 @@ class _Run:
         folder: OutputFolder,
         inputs: Sequence[ImageInput],
         on_image: Callable[[Prediction], None],
+        on_window: Callable[[Progress], None],
     ) -> None:
         self._detector, self._config, self._folder = detector, config, folder
-        self._inputs, self._on_image = list(inputs), on_image
+        self._inputs, self._on_image, self._on_window = list(inputs), on_image, on_window
         self._taken = {one.path.resolve() for one in inputs if one.path is not None}
         self._lines: JsonLines | None = None
-        self._earlier: dict[_Key, dict[str, Any]] = {}
+        self._earlier: dict[LineKey, dict[str, Any]] = {}
         self._predictions: list[Prediction] = []
         # By the name of the results, or of a picture that is not tried by its path: source and why.
-        self._unreadable: dict[_Key, tuple[str, str]] = {}
+        self._unreadable: dict[LineKey, tuple[str, str]] = {}
         self._done_earlier = 0
 
     def begin(self) -> None:
@@ -221,7 +248,7 @@ class _Run:
                     "give the same to go on with it, or leave out --resume",
                 )
         lines = self._folder.path / LINES_NAME
-        self._earlier = {_key(line): line for line in read_lines(lines)}
+        self._earlier = {key_of(line): line for line in read_lines(lines)}
         named = [line for line in self._earlier.values() if line["name"] is not None]
         self._inputs = with_earlier_names(
             self._inputs, [(line["source"], line["name"]) for line in named]
@@ -249,7 +276,7 @@ class _Run:
     def refuse(self, source: str, problem: str, remedy: str) -> None:
         """Note a picture that is not tried."""
         if ("source", source) not in self._earlier:
-            self._append(_line(source, None, problem=problem, remedy=remedy))
+            self._append(result_line(source, None, problem=problem, remedy=remedy))
         self._unreadable["source", source] = (source, problem)
 
     def close(self) -> None:
@@ -270,48 +297,91 @@ class _Run:
     def _one(self, one: ImageInput, number: int) -> Prediction:
         began_s = time.monotonic()
         try:
-            frame = self._frame(one, number)
+            found, files = self._look_at(one, number)
         except UnreadableImageError as error:
             return self._passed_over(one, number, str(error), error.remedy or "replace the file")
-        except MemoryError:
-            return self._passed_over(one, number, *_TOO_LARGE)
-        try:
-            result = self._inspected(frame)
-        except ConfigError as error:  # the mask of what to ignore does not fit this one
+        except (ConfigError, MissingDependencyError) as error:  # this one, and maybe no other
             return self._passed_over(one, number, error.problem, error.remedy)
         except MemoryError:
             return self._passed_over(one, number, *_TOO_LARGE)
-        files = self._write(one.name, result)
         seconds = round(time.monotonic() - began_s, 3)
-        self._append(_line(one.source, one.name, result, _stamp(one), files=files, seconds=seconds))
+        stamp = _stamp(one)
+        self._append(result_line(one.source, one.name, found, stamp, files=files, seconds=seconds))
         paths = tuple(self._folder.path / name for name in files.values())
         return Prediction(
-            one.source, one.name, result.crack_pixels, result.crack_ratio, len(result.regions),
+            one.source, one.name, found.crack_pixels, found.crack_ratio, len(found.regions),
             paths, None, number, len(self._inputs),
         )  # fmt: skip
 
+    def _look_at(self, one: ImageInput, number: int) -> tuple[Findings, dict[str, str]]:
+        """What is found in an image, and the files written, by kind.
+
+        Raises:
+            UnreadableImageError: it cannot be read.
+            ConfigError: the mask of what to ignore does not fit it.
+            MissingDependencyError: reading it takes what is not installed.
+        """
+        if one.path is not None:
+            if is_georeferenced(one.path):
+                return self._look_at_orthomosaic(one, one.path, number)
+            data = bytes_of(one.path)
+        else:
+            data = downloaded(one.address or "", self._config.options.timeout_ms)
+            if is_georeferenced(data):
+                return self._look_at_orthomosaic(one, data, number)
+        frame = read_photo(
+            data,
+            index=number - 1,
+            name=one.name.rpartition("/")[2],
+            source=one.source,
+            options=self._config.options,
+            path=one.path,
+        )
+        result = self._inspected(frame)
+        return Findings.of_frame(result), self._write(one.name, result)
+
+    def _look_at_orthomosaic(
+        self, one: ImageInput, picture: Path | bytes, number: int
+    ) -> tuple[Findings, dict[str, str]]:
+        if self._config.ignore is not None:
+            raise RefusedImageError(
+                "is an orthomosaic, for which no ignore mask can be given",
+                "make what is to be ignored transparent in it, or give it alone",
+            )
+        if not self._config.options.keeps_location:
+            raise RefusedImageError(
+                "is an orthomosaic, whose results are places on a map",
+                "give it alone, without --no-location",
+            )
+        kinds = (*self._config.save, "lines")
+        files = {kind: one.name + ending for kind, ending in ENDINGS.items() if kind in kinds}
+        for name in files.values():
+            self._refuse_input(name)
+        count = len(self._inputs)
+        with reading(picture) as orthomosaic:
+            found = inspect_orthomosaic(
+                orthomosaic,
+                self._detector,
+                {kind: self._claim(name) for kind, name in files.items()},
+                min_area_px=self._config.min_area_px,
+                on_window=lambda done, windows: self._on_window(
+                    Progress(one.name, number, count, done, windows)
+                ),
+            )
+            findings = Findings(
+                orthomosaic.hw, found.crack_pixels, found.regions, self._detector.threshold,
+                found.inspected_ratio, map=found.facts,
+            )  # fmt: skip
+        return findings, files
+
     def _passed_over(self, one: ImageInput, number: int, problem: str, remedy: str) -> Prediction:
-        line = _line(one.source, one.name, stamp=_stamp(one), problem=problem, remedy=remedy)
+        stamp = _stamp(one)
+        line = result_line(one.source, one.name, stamp=stamp, problem=problem, remedy=remedy)
         if line != self._earlier.get(("name", one.name)):  # tried again, to the same end
             self._append(line)
         self._unreadable["name", one.name] = (one.source, problem)
         count = len(self._inputs)
         return Prediction(one.source, one.name, 0, 0.0, 0, (), problem, number, count)
-
-    def _frame(self, one: ImageInput, number: int) -> Frame:
-        if one.path is not None:
-            data = bytes_of(one.path)
-        else:
-            data = _downloaded(one.address or "", self._config.options.timeout_ms)
-        name = one.name.rpartition("/")[2]
-        return read_photo(
-            data,
-            index=number - 1,
-            name=name,
-            source=one.source,
-            options=self._config.options,
-            path=one.path,
-        )
 
     def _inspected(self, frame: Frame) -> FrameResult:
         started_ns = time.monotonic_ns()
@@ -338,9 +408,7 @@ class _Run:
         files = {}
         for kind in self._config.save:
             files[kind] = f"{name}.{kind}.png"
-            path = self._folder.path / files[kind]
-            if path.resolve() in self._taken:
-                raise OutputError(f"{path} is an input image", "give another --out")
+            self._refuse_input(files[kind])
             path = self._claim(files[kind])
             if kind == "prob":
                 write_png(path, result.probability, durable=False)
@@ -349,6 +417,11 @@ class _Run:
             else:
                 write_png(path, draw_overlay(result), durable=False)
         return files
+
+    def _refuse_input(self, name: str) -> None:
+        path = self._folder.path / name
+        if path.resolve() in self._taken:
+            raise OutputError(f"{path} is an input image", "give another --out")
 
     def _claim(self, name: str) -> Path:
         parent = (self._folder.path / name).parent
@@ -393,91 +466,9 @@ class _Run:
         }
 
     def _write_table(self) -> None:
-        """`results.csv` from the lines of all runs; the last of an image counts."""
-        lines = {_key(line): line for line in read_lines(self._folder.path / LINES_NAME)}
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_TABLE)
-        for line in lines.values():
-            known = {**(line["photo"] or {}), **line}
-            writer.writerow(["" if known.get(name) is None else known[name] for name in _TABLE])
-        write_atomic(self._folder.claim(TABLE_NAME), text.getvalue())
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a `results.jsonl`; nothing where there is none."""
-    try:
-        content = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be read: {error.strerror}", "give another --out"
-        ) from error
-    for line in content.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:  # torn by a kill
-            continue
-        if isinstance(record, dict) and _is_whole(record):
-            yield record
-
-
-def _is_whole(record: Mapping[str, Any]) -> bool:
-    return (
-        set(_line("", "")) <= set(record)
-        and isinstance(record["source"], str)
-        and isinstance(record["name"], str | None)
-        and isinstance(record["files"], dict)
-        and isinstance(record["photo"], dict | None)
-    )
-
-
-def _key(line: Mapping[str, Any]) -> _Key:
-    """By what a line is known: the name of its results, or of a picture that is not tried its path.
-
-    Two addresses may look the same when what is secret in them is left out.
-    """
-    name = line["name"]
-    return ("source", line["source"]) if name is None else ("name", name)
-
-
-def _line(
-    source: str,
-    name: str | None,
-    result: FrameResult | None = None,
-    stamp: Sequence[int] | None = None,
-    *,
-    files: Mapping[str, str] | None = None,
-    seconds: float | None = None,
-    problem: str | None = None,
-    remedy: str | None = None,
-) -> dict[str, Any]:
-    photo = None if result is None else result.frame.photo
-    facts = None if photo is None else photo.to_dict()
-    return {
-        "schema_version": RESULT_SCHEMA_VERSION,
-        "source": source,
-        "name": name,
-        "stamp": None if stamp is None else list(stamp),
-        "width": None if result is None else result.frame.hw[1],
-        "height": None if result is None else result.frame.hw[0],
-        "taken_at": None if facts is None else facts.pop("taken_at", None),
-        "photo": facts,
-        "crack_pixels": None if result is None else result.crack_pixels,
-        "crack_ratio": None if result is None else round(result.crack_ratio, 6),
-        "regions": None if result is None else len(result.regions),
-        "boxes": None
-        if result is None
-        else [[*region.xyxy, region.area_px] for region in result.regions],
-        "threshold": None if result is None else round(result.threshold, 4),
-        "inspected_ratio": None if result is None else round(result.inspected_ratio, 4),
-        "ignored_ratio": None if result is None else round(result.ignored_ratio, 4),
-        "files": dict(files or {}),
-        "seconds": seconds,
-        "problem": problem,
-        "remedy": remedy,
-    }
+        """`results.csv` from the lines of all runs."""
+        lines = read_lines(self._folder.path / LINES_NAME)
+        write_atomic(self._folder.claim(TABLE_NAME), table_of(lines))
 
 
 def _stamp(one: ImageInput) -> list[int] | None:
@@ -489,37 +480,3 @@ def _stamp(one: ImageInput) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
-
-
-def _downloaded(address: str, timeout_ms: int) -> bytes:
-    """What an address answers with.
-
-    Raises:
-        UnreadableImageError: nothing, or too much.
-    """
-    from edgecrack.runtime.sources.http_connection import READ_ERRORS
-    from edgecrack.runtime.sources.http_stream import connect
-
-    try:
-        connection = connect(address, timeout_ms)
-    except SourceError as error:
-        why = error.problem.rpartition(": ")[2]
-        raise UnreadableImageError(f"cannot be had: {why}", error.remedy) from error
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while True:
-            connection.deadline_s = time.monotonic() + timeout_ms / 1000
-            part = connection.read()
-            if not part:
-                return b"".join(parts)
-            size += len(part)
-            if size > _LARGEST_DOWNLOAD_BYTES:
-                raise UnreadableImageError(
-                    f"is larger than {_LARGEST_DOWNLOAD_BYTES >> 20} MiB", "download it first"
-                )
-            parts.append(part)
-    except READ_ERRORS as error:
-        raise UnreadableImageError("came in part only", "try again") from error
-    finally:
-        connection.close()

@@ -1,0 +1,277 @@
+"""Cracks in an orthomosaic: found window by window, written as maps and lines.
+
+    NAME.prob.tif       crack probability, 255 = certain; masked where nothing was inspected
+    NAME.mask.tif       255 where there is a crack
+    NAME.cracks.gpkg    its centre lines, with lengths
+    NAME.overlay.png    a picture of the whole, made smaller
+
+Three times over the windows: first the network writes probabilities, and groups of crack pixels are
+put together across windows; then specks are dropped; then lines are drawn. Memory is bounded but
+for what is found.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.bit_depth import to_8_bits
+from edgecrack.counting import uint8_level
+from edgecrack.errors import OutputError
+from edgecrack.files import replacing, write_png
+from edgecrack.measurement.centre_lines import follow
+from edgecrack.measurement.thinning import thin
+from edgecrack.nodata import masked_pixels
+from edgecrack.orthomosaic.geopackage import MapLine, write_lines
+from edgecrack.orthomosaic.geotiff import GeoTiff, add_overviews, opened, written
+from edgecrack.orthomosaic.groups import Groups
+from edgecrack.orthomosaic.raster import Orthomosaic
+from edgecrack.orthomosaic.windows import Box, cores
+from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.frame import Region
+from edgecrack.runtime.overlay import TINT
+
+ENDINGS = {
+    "prob": ".prob.tif", "mask": ".mask.tif", "lines": ".cracks.gpkg", "overlay": ".overlay.png",
+}  # fmt: skip
+LARGEST_CORE_PX = 4096
+# So far the network sees at half and at a quarter of the size, and thinning across a wide crack.
+MARGIN_PX = 256
+# Shorter branches are the ragged edge of a crack.
+_SPUR_PX = 12.0
+_LONGEST_PICTURE_PX = 3000
+_PAPER = 255
+
+Paths = Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class OrthomosaicFindings:
+    """What was found in an orthomosaic.
+
+    Attributes:
+        crack_pixels: number of crack pixels.
+        regions: connected groups of crack pixels, largest first.
+        inspected_ratio: share of the pixels that show something, 0 to 1.
+        facts: where it lies, and number and lengths of the lines.
+    """
+
+    crack_pixels: int
+    regions: tuple[Region, ...]
+    inspected_ratio: float
+    facts: dict[str, Any]
+
+
+def inspect_orthomosaic(
+    orthomosaic: Orthomosaic,
+    detector: CrackDetector,
+    paths: Paths,
+    *,
+    min_area_px: int,
+    on_window: Callable[[int, int], None] = lambda done, count: None,
+    largest_core_px: int = LARGEST_CORE_PX,
+) -> OrthomosaicFindings:
+    """Find cracks in an orthomosaic and write the results.
+
+    Args:
+        orthomosaic: open.
+        detector: an open model.
+        paths: of the files to write, in one folder, by keys of `ENDINGS`; at least one.
+        min_area_px: groups of crack pixels smaller than this are specks.
+        on_window: told how many windows of how many the network has seen.
+        largest_core_px: longest side of a window without its margin, a multiple of 512.
+
+    Raises:
+        DamagedImageError: the orthomosaic is damaged somewhere; nothing is written then.
+        OutputError: a file cannot be written.
+    """
+    folder = next(iter(paths.values())).parent
+    with _scratch(folder) as probability_path, _scratch(folder) as mask_path:
+        work = _Work(orthomosaic, detector, largest_core_px)
+        with written(probability_path, work.hw, work.crs, work.transform) as probability:
+            work.find(probability, on_window)
+        with (
+            opened(probability_path) as probability,
+            written(mask_path, work.hw, work.crs, work.transform) as mask,
+        ):
+            work.drop_specks(probability, mask, min_area_px)
+        with opened(probability_path) as probability, opened(mask_path) as mask:
+            lines = work.lines(probability, mask)
+        for kind, path in (("prob", probability_path), ("mask", mask_path)):
+            if kind in paths:
+                add_overviews(path)
+                with replacing(paths[kind]) as partial:
+                    path.replace(partial)
+    if "lines" in paths:
+        write_lines(paths["lines"], lines, orthomosaic.crs)
+    if "overlay" in paths:
+        write_png(paths["overlay"], work.picture)
+    return work.findings(lines)
+
+
+class _Work:
+    """What the three passes over the windows of one orthomosaic share."""
+
+    def __init__(
+        self, orthomosaic: Orthomosaic, detector: CrackDetector, largest_core_px: int
+    ) -> None:
+        self._orthomosaic, self._detector = orthomosaic, detector
+        self.hw, self.crs, self.transform = orthomosaic.hw, orthomosaic.crs, orthomosaic.transform
+        self._rows = cores(self.hw, largest_core_px)
+        self._level = uint8_level(detector.threshold)
+        self._groups = Groups(self.hw[1])
+        self._inspected_pixels = self._sum = 0
+        self._step = 1
+        while max(self.hw) > self._step * _LONGEST_PICTURE_PX:
+            self._step *= 2
+        height, width = (-(-side // self._step) for side in self.hw)
+        self.picture = np.full((height, width, 3), _PAPER, np.uint8)
+
+    def find(self, probability: GeoTiff, on_window: Callable[[int, int], None]) -> None:
+        """Let the network see all windows."""
+        count = sum(map(len, self._rows))
+        for done, box in enumerate(self._boxes(), 1):
+            outer = box.grown(MARGIN_PX, self.hw)
+            image = self._orthomosaic.read(outer)
+            inside = box.within(outer)
+            found, shown = self._look(image, inside)
+            self._inspected_pixels += int(np.count_nonzero(shown))
+            self._sum += int(found.sum(dtype=np.int64))
+            probability.write(box, found, shown)
+            self._groups.add(box, self._cracks(found))
+            self._show(box, np.asarray(_bgr(image)[inside]), shown)
+            on_window(done, count)
+
+    def drop_specks(self, probability: GeoTiff, mask: GeoTiff, min_area_px: int) -> None:
+        """Write the mask of the groups that are large enough."""
+        self._groups.finish(min_area_px)
+        for box in self._boxes():
+            found = probability.read(box)
+            self._sum -= int(found.sum(dtype=np.int64))
+            mask.write(box, self._groups.kept(box, self._cracks(found)), probability.shown(box))
+        _check_written(self._sum)
+
+    def lines(self, probability: GeoTiff, mask: GeoTiff) -> list[MapLine]:
+        """The centre lines, and the cracks drawn into the picture."""
+        pixels: list[NDArray[np.integer[Any]]] = []
+        left = self._crack_pixels
+        for box in self._boxes():
+            outer = box.grown(MARGIN_PX, self.hw)
+            whole = mask.read(outer)
+            inside = box.within(outer)
+            left -= int(np.count_nonzero(whole[inside]))
+            if not whole[inside].any():
+                continue
+            self._draw(box, whole[inside])
+            rows, columns = np.nonzero(thin(whole)[inside])
+            values = probability.read(box)[rows, columns]
+            pixels.append(np.stack([rows + box.top, columns + box.left, values]).astype(np.int32))
+        _check_written(left)
+        if not pixels:
+            return []
+        rows, columns, values = np.concatenate(pixels, axis=1)
+        lines = []
+        for line in follow(rows, columns, _SPUR_PX):
+            xy = line.simplified()
+            certainty = float(values[line.pixels].mean()) / 255
+            length_m = self._orthomosaic.length_m(line.xy)
+            lines.append(MapLine(self._orthomosaic.to_map(xy), line.length_px, length_m, certainty))
+        return lines
+
+    def findings(self, lines: list[MapLine]) -> OrthomosaicFindings:
+        """What was found."""
+        known = [line.length_m for line in lines if line.length_m is not None]
+        is_known = self._orthomosaic.length_m(np.zeros((2, 2))) is not None
+        facts = {
+            **self._orthomosaic.facts(),
+            "lines": len(lines),
+            "length_px": round(sum(line.length_px for line in lines), 1),
+            "length_m": round(sum(known), 3) if is_known else None,
+        }
+        inspected_ratio = self._inspected_pixels / (self.hw[0] * self.hw[1])
+        return OrthomosaicFindings(self._crack_pixels, self._groups.regions, inspected_ratio, facts)
+
+    @property
+    def _crack_pixels(self) -> int:
+        return sum(region.area_px for region in self._groups.regions)
+
+    def _boxes(self) -> Iterator[Box]:
+        for row in self._rows:
+            yield from row
+
+    def _look(
+        self, image: NDArray[Any], inside: tuple[slice, slice]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Crack probability of a window's core, and where it shows something."""
+        pixels = np.asarray(image)
+        hidden = masked_pixels(image)
+        nothing = np.zeros(pixels[inside].shape[:2], np.uint8)
+        # A window of one colour is a hole in the mosaic that nothing declares.
+        if (hidden is not None and hidden[inside].all()) or (pixels == pixels[0, 0]).all():
+            return nothing, nothing.astype(bool)
+        prepared = self._detector.prepare(image)
+        hidden = masked_pixels(prepared)
+        found = self._detector.infer(prepared)[inside]
+        shown = ~nothing.astype(bool) if hidden is None else ~hidden[inside]
+        return np.ascontiguousarray(found), shown
+
+    def _cracks(self, probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.where(probability >= self._level, np.uint8(255), np.uint8(0))
+
+    def _small(self, box: Box) -> tuple[slice, slice]:
+        """Where a window lies in the picture."""
+        step = self._step
+        return (
+            slice(box.top // step, -(-box.bottom // step)),
+            slice(box.left // step, -(-box.right // step)),
+        )
+
+    def _show(self, box: Box, image: NDArray[np.uint8], shown: NDArray[np.bool_]) -> None:
+        image = np.where(shown[..., None], image, np.uint8(_PAPER))
+        blocks = _blocks(image, self._step)
+        self.picture[self._small(box)] = blocks.mean(axis=(1, 3)).astype(np.uint8)
+
+    def _draw(self, box: Box, mask: NDArray[np.uint8]) -> None:
+        # The darkest crack is seen at any size: one pixel of it colours a pixel of the picture.
+        is_crack = _blocks(mask, self._step).max(axis=(1, 3)) != 0
+        self.picture[self._small(box)][is_crack] = TINT
+
+
+def _blocks(image: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """[H / step, step, W / step, step, ...] of an image [H, W, ...], its last pixels repeated."""
+    height, width = image.shape[:2]
+    padded = cv2.copyMakeBorder(image, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
+    shape = (padded.shape[0] // step, step, padded.shape[1] // step, step, *image.shape[2:])
+    return np.asarray(padded, np.uint8).reshape(shape)
+
+
+def _bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
+    pixels = np.asarray(to_8_bits(image) if image.dtype == np.uint16 else image, np.uint8)
+    return pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
+
+
+def _check_written(difference: int) -> None:
+    """GDAL tells of a full disk only sometimes; what is read again must be what was written."""
+    if difference:
+        raise OutputError(
+            "a GeoTIFF was not written whole", "free some space or give another folder"
+        )
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A file's path that is free again afterwards, named as half-written files are."""
+    path = folder / f".edgecrack-{secrets.token_hex(6)}.tif"
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink()
