@@ -6,6 +6,7 @@ error, for training data and camera folders alike. Knows bytes and pixels, no pa
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -220,7 +221,7 @@ def _check_tiff_data(data: bytes) -> None:
         _check_unknown_tiff(data)
     except (OSError, SyntaxError, ValueError) as error:
         raise DamagedImageError("is damaged or cut short") from error
-    if not are_strips_sound(data):
+    if not are_strips_sound(io.BytesIO(data)):
         raise DamagedImageError("is damaged")
 
 

@@ -5,9 +5,8 @@ libtiff takes what a piece gives and fills the rest; JPEG and deflate know bette
 
 from __future__ import annotations
 
-import io
 import zlib
-from typing import Any
+from typing import IO, Any
 
 import simplejpeg
 
@@ -17,19 +16,31 @@ _COMPRESSION, _TABLES = 259, 347
 _PIECES = ((273, 279), (324, 325))  # places and lengths of strips, or of tiles
 _JPEG, _DEFLATE = 7, (8, 32946)
 _END = b"\xff\xd9"
+_READ_BYTES = 1 << 20
 
 
-def are_strips_sound(data: bytes) -> bool:
-    """Whether each strip or tile of a TIFF's first picture is whole, as far as that can be told."""
-    tags = read_tags(io.BytesIO(data))
+def are_strips_sound(file: IO[bytes]) -> bool:
+    """Whether each strip or tile of a TIFF's first picture is whole, as far as that can be told.
+
+    Args:
+        file: open, seekable; read piece by piece.
+    """
+    tags = read_tags(file)
     compression = tags.get(_COMPRESSION, 1)
     if compression != _JPEG and compression not in _DEFLATE:
         return True
+    tables = bytes(tags.get(_TABLES, b""))
     for place_tag, length_tag in _PIECES:
         pairs = zip(_list(tags.get(place_tag)), _list(tags.get(length_tag)), strict=False)
         for place, length in pairs:
-            piece = data[place : place + length]
-            if piece and not _is_sound(piece, compression, bytes(tags.get(_TABLES, b""))):
+            if not length:  # nothing was written there
+                continue
+            file.seek(place)
+            if compression in _DEFLATE:
+                is_sound = _is_deflate_sound(file, length)
+            else:
+                is_sound = _is_jpeg_sound(file.read(length), tables)
+            if not is_sound:
                 return False
     return True
 
@@ -40,16 +51,24 @@ def _list(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (int(value),)
 
 
-def _is_sound(piece: bytes, compression: int, tables: bytes) -> bool:
-    if compression in _DEFLATE:
-        decoder = zlib.decompressobj()
-        try:
+def _is_deflate_sound(file: IO[bytes], length: int) -> bool:
+    """Whether so many bytes from here on are one whole stream, its checksum included."""
+    decoder = zlib.decompressobj()
+    try:
+        while length > 0 and not decoder.eof:
+            piece = file.read(min(length, _READ_BYTES))
+            if not piece:
+                return False
+            length -= len(piece)
             while piece:
-                decoder.decompress(piece, 1 << 20)
+                decoder.decompress(piece, _READ_BYTES)
                 piece = decoder.unconsumed_tail
-        except zlib.error:
-            return False
-        return decoder.eof
+    except zlib.error:
+        return False
+    return decoder.eof
+
+
+def _is_jpeg_sound(piece: bytes, tables: bytes) -> bool:
     whole = tables.removesuffix(_END) + piece[2:] if tables else piece
     try:
         simplejpeg.decode_jpeg(whole, colorspace="GRAY", strict=True)

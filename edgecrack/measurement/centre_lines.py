@@ -7,6 +7,7 @@ Knows arrays only.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import cv2
@@ -71,6 +72,8 @@ def follow(
     """
     if not len(rows):
         return []
+    order = np.lexsort((columns, rows))  # so that the lines do not depend on the order given
+    rows, columns = rows[order], columns[order]
     first, second = _steps(rows, columns)
     paths = _paths(first, second, len(rows))
     if spur_px > 0:
@@ -79,8 +82,7 @@ def follow(
             steps = [np.stack([path[:-1], path[1:]]) for path in kept]
             joined = np.concatenate(steps, axis=1) if steps else np.zeros((2, 0), np.intp)
             paths = _paths(joined[0], joined[1], len(rows))
-    lines = [_line(np.asarray(path), rows, columns) for path in paths]
-    return sorted(lines, key=lambda line: (rows[line.pixels[0]], columns[line.pixels[0]]))
+    return [_line(np.asarray(path), rows, columns, order) for path in sorted(paths)]
 
 
 def _steps(
@@ -147,27 +149,34 @@ def _without_spurs(
     columns: NDArray[np.integer],
     spur_px: float,
 ) -> list[list[int]]:
-    """Paths but for short ones of which one end is free and the other a junction."""
-    meeting: dict[int, int] = {}
-    for path in paths:
-        for end in (path[0], path[-1]):
-            meeting[end] = meeting.get(end, 0) + 1
+    """Paths but for short ones of which one end is free and the other a junction.
 
-    def is_spur(path: list[int]) -> bool:
-        free = [meeting[end] == 1 for end in (path[0], path[-1])]
-        if path[0] == path[-1] or sum(free) != 1:
-            return False
-        steps = np.hypot(np.diff(rows[path].astype(float)), np.diff(columns[path].astype(float)))
-        return bool(steps.sum() < spur_px)
-
-    return [path for path in paths if not is_spur(path)]
+    The shortest goes first, and two always stay: a line that forks at its very end has an end.
+    """
+    meeting = Counter(end for path in paths for end in (path[0], path[-1]))
+    lengths_px = {}
+    for number, path in enumerate(paths):
+        is_free = [meeting[end] == 1 for end in (path[0], path[-1])]
+        if sum(is_free) == 1:
+            steps = np.diff(rows[path].astype(float)), np.diff(columns[path].astype(float))
+            lengths_px[number] = float(np.hypot(*steps).sum())
+    gone = set()
+    for number in sorted(lengths_px, key=lambda each: (lengths_px[each], each)):
+        ends = paths[number][0], paths[number][-1]
+        if lengths_px[number] < spur_px and max(meeting[end] for end in ends) > 2:
+            gone.add(number)
+            meeting.subtract(ends)
+    return [path for number, path in enumerate(paths) if number not in gone]
 
 
 def _line(
-    path: NDArray[np.intp], rows: NDArray[np.integer], columns: NDArray[np.integer]
+    path: NDArray[np.intp],
+    rows: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    order: NDArray[np.intp],
 ) -> CentreLine:
     xy = np.stack([columns[path], rows[path]], axis=1).astype(np.float64) + 0.5
-    return CentreLine(path, _smoothed(xy, is_ring=len(path) > 3 and path[0] == path[-1]))
+    return CentreLine(order[path], _smoothed(xy, is_ring=len(path) > 3 and path[0] == path[-1]))
 
 
 def _smoothed(xy: NDArray[np.float64], *, is_ring: bool) -> NDArray[np.float64]:

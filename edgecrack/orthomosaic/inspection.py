@@ -212,16 +212,18 @@ class _Work:
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Crack probability of a window's core, and where it shows something."""
         pixels = np.asarray(image)
-        hidden = masked_pixels(image)
-        nothing = np.zeros(pixels[inside].shape[:2], np.uint8)
+        declared = masked_pixels(image)
+        shown = np.ones(pixels[inside].shape[:2], np.bool_)
+        if declared is not None:
+            shown &= ~declared[inside]
         # A window of one colour is a hole in the mosaic that nothing declares.
-        if (hidden is not None and hidden[inside].all()) or (pixels == pixels[0, 0]).all():
-            return nothing, nothing.astype(bool)
+        if not shown.any() or (pixels == pixels[0, 0]).all():
+            return np.zeros(shown.shape, np.uint8), np.zeros_like(shown)
         prepared = self._detector.prepare(image)
-        hidden = masked_pixels(prepared)
         found = self._detector.infer(prepared)[inside]
-        shown = ~nothing.astype(bool) if hidden is None else ~hidden[inside]
-        return np.ascontiguousarray(found), shown
+        if (margins := masked_pixels(prepared)) is not None:
+            shown &= ~margins[inside]
+        return np.where(shown, found, np.uint8(0)), shown
 
     def _cracks(self, probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.where(probability >= self._level, np.uint8(255), np.uint8(0))

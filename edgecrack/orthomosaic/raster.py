@@ -6,12 +6,13 @@ By rasterio (GDAL), which is imported here only, when such a file comes.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from edgecrack.image_kinds import (
 )
 from edgecrack.nodata import with_mask
 from edgecrack.orthomosaic.windows import Box
+from edgecrack.tiff_strips import are_strips_sound
 from edgecrack.tiff_tags import TIFFS, read_tags
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _GEOREFERENCE = (33550, 33922, 34264, 34735)
 _WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld")
 _WGS84 = "EPSG:4326"
 _WGS84_RADIUS_M, _WGS84_ECCENTRICITY_2 = 6_378_137.0, 6.694379990141e-3
+_UNIT = re.compile(r'UNIT\["[^"]*",([0-9.eE+-]+)')
 _SAMPLES = {"uint8": (1, 8), "uint16": (1, 16), "int8": (2, 8), "int16": (2, 16)}
 
 
@@ -47,7 +50,7 @@ def is_georeferenced(picture: Path | bytes) -> bool:
         picture: a file, or its bytes. A file may have a world file beside it.
     """
     try:
-        with BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb") as file:
+        with _file(picture) as file:
             if file.read(4) not in TIFFS:
                 return False
             tags = read_tags(file)
@@ -72,12 +75,15 @@ def reading(picture: Path | bytes) -> Iterator[Orthomosaic]:
 
     Raises:
         MissingDependencyError: rasterio is not installed.
-        DamagedImageError: it cannot be opened.
+        DamagedImageError: it cannot be opened, or a block of it is not whole.
         RefusedImageError: it has no georeference, or holds no gray levels or colours.
     """
     rasterio = require("rasterio", extra="maps", purpose=_PURPOSE)
     # Its errors are raised, too, and its warnings of odd tags are nothing to a user.
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    with _file(picture) as file:
+        if not are_strips_sound(file):
+            raise DamagedImageError("is damaged")
     source = BytesIO(picture) if isinstance(picture, bytes) else picture
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB, GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE"):
         with _damage_told(), _quiet(rasterio):
@@ -156,11 +162,10 @@ class Orthomosaic:
 
             east_deg, north_deg = transform(self.crs, _WGS84, points[:, 0], points[:, 1])[:2]
             return _ellipsoidal_length_m(np.asarray(east_deg), np.asarray(north_deg))
-        try:
-            factor = float(self.crs.linear_units_factor[1])
-        except Exception:  # PROJ knows no unit; GDAL's errors have no common base
+        unit = _UNIT.search(self.crs.to_wkt())
+        if unit is None:
             return None
-        return factor * float(np.hypot(*np.diff(points, axis=0).T).sum())
+        return float(unit[1]) * float(np.hypot(*np.diff(points, axis=0).T).sum())
 
     def facts(self) -> dict[str, Any]:
         """Where it lies, for a line of results."""
@@ -213,6 +218,10 @@ class Orthomosaic:
             for value, colour in dataset.colormap(numbers[0]).items():
                 palette[value] = colour[2::-1]
         return _Bands(tuple(numbers), palette)
+
+
+def _file(picture: Path | bytes) -> IO[bytes]:
+    return BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
 
 
 def _ellipsoidal_length_m(east_deg: NDArray[np.float64], north_deg: NDArray[np.float64]) -> float:
