@@ -111,5 +111,5 @@ $(ROBOT)/.installed: $(MANIFESTS)
 $(TEST)/.installed: $(MANIFESTS)
 	$(call make_venv,$(TEST))
 	@echo "==> Installing everything for tests: PyTorch, ONNX, TensorRT for RTX, linters (some minutes)"
-	@$(TEST)/bin/python $(PIP_INSTALL) -e '.[train,export,quantize,rtx,record,serve,heic,dev]'
+	@$(TEST)/bin/python $(PIP_INSTALL) -e '.[train,export,quantize,rtx,record,serve,heic,maps,dev]'
 	@touch $@

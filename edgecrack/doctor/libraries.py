@@ -21,6 +21,7 @@ EXTRAS = {
     "quantize": ("onnx",),
     "record": ("mcap", "lz4", "zstandard"),
     "heic": ("pillow_heif",),
+    "maps": ("rasterio", "pyogrio"),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
 }
 _JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"
@@ -30,6 +31,7 @@ _PURPOSE = {
     "quantize": "edgecrack calibrate",
     "record": "edgecrack stream --record and for replaying *.mcap",
     "heic": "reading HEIC photos",
+    "maps": "edgecrack predict on orthomosaics",
     "serve": "edgecrack stream --serve, the live page and metrics",
 }
 # These add to a stream, so a robot may want them, and does without them as well.

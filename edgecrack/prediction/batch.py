@@ -247,6 +247,7 @@ class _Run:
                     f"the run in {self._folder.path} had {key} {before.get(key)}, not {value}",
                     "give the same to go on with it, or leave out --resume",
                 )
+        self._folder.remove_torn()
         lines = self._folder.path / LINES_NAME
         self._earlier = {key_of(line): line for line in read_lines(lines)}
         named = [line for line in self._earlier.values() if line["name"] is not None]

@@ -188,6 +188,12 @@ class OutputFolder:
             raise output_error(error.filename or self.root, error) from error
         self.forget()
 
+    def remove_torn(self) -> None:
+        """Remove what a killed run left half-written; to be called while the folder is locked."""
+        for file in _torn(set(self._listed())):
+            with suppress(OSError):
+                file.unlink()
+
     def forget(self) -> None:
         """Begin the list anew; files on it become those of somebody else.
 

@@ -16,7 +16,7 @@ def blobs(seed: int, hw: tuple[int, int]) -> Mask:
     mask = (generator.random(hw) < generator.choice([0.2, 0.5, 0.8, 0.95])).astype(np.uint8)
     if seed % 2:
         mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
-    return mask * np.uint8(255)
+    return np.asarray(mask * 255, np.uint8)
 
 
 def strokes(seed: int) -> Mask:

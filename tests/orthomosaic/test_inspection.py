@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgecrack.counting import uint8_level
 from edgecrack.errors import OutputError
 from edgecrack.image_kinds import DamagedImageError
-from edgecrack.orthomosaic import inspection
+from edgecrack.orthomosaic.geotiff import GeoTiff
 from edgecrack.orthomosaic.inspection import ENDINGS, OrthomosaicFindings, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import reading
 from edgecrack.preprocess import PreprocessConfig, prepare
@@ -198,7 +198,7 @@ def test_damage_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic = write_mosaic(tmp_path / "deck.tif", wall(600, 700)[None])
-    monkeypatch.setattr(inspection.GeoTiff, "write", lambda self, box, values, shown: None)
+    monkeypatch.setattr(GeoTiff, "write", lambda self, box, values, shown: None)
     with pytest.raises(OutputError, match="not written whole"):
         inspect(mosaic, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

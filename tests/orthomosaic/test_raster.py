@@ -71,7 +71,8 @@ def test_where_it_shows_nothing(tmp_path: Path, how: str) -> None:
     hidden = np.zeros((40, 60), bool)
     hidden[:18, :30] = True
     shown = np.where(hidden, 0, 255).astype(np.uint8)
-    bands, settings = np.where(hidden, 0, RGB | 1), {}
+    bands = np.where(hidden, 0, RGB | 1)
+    settings: dict[str, Any] = {}
     if how == "alpha":
         bands = np.concatenate([bands, shown[None]])
         settings = {"colours": ["red", "green", "blue", "alpha"]}
