@@ -80,7 +80,8 @@ def predict(
     """Find cracks in still images.
 
     NAME.prob.png holds the crack probability of each pixel, 255 = certain crack; results.jsonl and
-    results.csv have a line per image. One that cannot be read has its line, too, and ends
+    results.csv have a line per image. A georeferenced TIFF of any size becomes GeoTIFF maps and a
+    GeoPackage of crack lines. One that cannot be read has its line, too, and ends
     nothing; the exit code is then 12.
     """
     from edgecrack.prediction.batch import PredictConfig, predict_images

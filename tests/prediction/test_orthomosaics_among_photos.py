@@ -32,6 +32,7 @@ from tests.waiting import PATIENCE_S
 pytest.importorskip("rasterio", reason="rasterio is of the extra maps")
 pytest.importorskip("pyogrio", reason="pyogrio is of the extra maps")
 
+ARM = IgnoreMask("arm.png", (7, 9), np.eye(7, 9, dtype=bool))
 STRETCH = PreprocessConfig(clahe_clip=0, gamma=1, stretch="minmax")
 
 
@@ -106,7 +107,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     ("settings", "problem", "remedy"),
     [
         (
-            {"ignore": IgnoreMask("arm.png", (7, 9), np.eye(7, 9, dtype=bool))},
+            {"ignore": ARM},
             "ignore mask",
             "alone",
         ),
