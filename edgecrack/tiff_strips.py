@@ -6,13 +6,15 @@ libtiff takes what a piece gives and fills the rest; JPEG and deflate know bette
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import IO, Any
 
 import simplejpeg
 
-from edgecrack.tiff_tags import read_tags
+from edgecrack.tiff_tags import directories
 
-_COMPRESSION, _TABLES = 259, 347
+_SUBFILE, _COMPRESSION, _TABLES = 254, 259, 347
+_MASK = 4
 _PIECES = ((273, 279), (324, 325))  # places and lengths of strips, or of tiles
 _JPEG, _DEFLATE = 7, (8, 32946)
 _END = b"\xff\xd9"
@@ -20,12 +22,21 @@ _READ_BYTES = 1 << 20
 
 
 def are_strips_sound(file: IO[bytes]) -> bool:
-    """Whether each strip or tile of a TIFF's first picture is whole, as far as that can be told.
+    """Whether each strip or tile of a TIFF's first picture and of its mask is whole.
+
+    As far as that can be told.
 
     Args:
         file: open, seekable; read piece by piece.
     """
-    tags = read_tags(file)
+    return all(
+        _are_pieces_sound(file, tags)
+        for number, tags in enumerate(directories(file))
+        if number == 0 or _int(tags.get(_SUBFILE, 0)) & _MASK
+    )
+
+
+def _are_pieces_sound(file: IO[bytes], tags: Mapping[int, Any]) -> bool:
     compression = tags.get(_COMPRESSION, 1)
     if compression != _JPEG and compression not in _DEFLATE:
         return True
@@ -43,6 +54,10 @@ def are_strips_sound(file: IO[bytes]) -> bool:
             if not is_sound:
                 return False
     return True
+
+
+def _int(value: Any) -> int:
+    return int(value[0] if isinstance(value, (tuple, list)) else value)
 
 
 def _list(value: Any) -> tuple[int, ...]:

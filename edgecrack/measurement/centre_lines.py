@@ -45,11 +45,12 @@ class CentreLine:
 
         By Douglas and Peucker; both ends stay.
         """
-        origin = self.xy[0]  # single precision is enough near it
-        near = (self.xy - origin).astype(np.float32)[:, None]
-        if len(near) < 3:
-            return self.xy
-        return np.asarray(cv2.approxPolyDP(near, tolerance_px, False)[:, 0] + origin, np.float64)
+        if not np.array_equal(self.xy[0], self.xy[-1]):
+            return _simplified(self.xy, tolerance_px)
+        # A ring in two halves, for it has no ends that would stay.
+        far = int(np.argmax(((self.xy - self.xy[0]) ** 2).sum(axis=1)))
+        halves = [_simplified(half, tolerance_px) for half in (self.xy[: far + 1], self.xy[far:])]
+        return np.concatenate([halves[0], halves[1][1:]])
 
 
 def follow(
@@ -82,7 +83,11 @@ def follow(
             steps = [np.stack([path[:-1], path[1:]]) for path in kept]
             joined = np.concatenate(steps, axis=1) if steps else np.zeros((2, 0), np.intp)
             paths = _paths(joined[0], joined[1], len(rows))
-    return [_line(np.asarray(path), rows, columns, order) for path in sorted(paths)]
+    ends = Counter(end for path in paths for end in (path[0], path[-1]))
+    return [
+        _line(np.asarray(path), rows, columns, order, is_ring=ends[path[0]] == 2)
+        for path in sorted(paths)
+    ]
 
 
 def _steps(
@@ -174,9 +179,23 @@ def _line(
     rows: NDArray[np.integer],
     columns: NDArray[np.integer],
     order: NDArray[np.intp],
+    *,
+    is_ring: bool,
 ) -> CentreLine:
     xy = np.stack([columns[path], rows[path]], axis=1).astype(np.float64) + 0.5
-    return CentreLine(order[path], _smoothed(xy, is_ring=len(path) > 3 and path[0] == path[-1]))
+    is_ring = is_ring and path[0] == path[-1]
+    return CentreLine(order[path], _smoothed(xy, is_ring=is_ring))
+
+
+def _simplified(xy: NDArray[np.float64], tolerance_px: float) -> NDArray[np.float64]:
+    if len(xy) < 3:
+        return xy
+    origin = xy[0]  # single precision is enough near it
+    near = (xy - origin).astype(np.float32)[:, None]
+    simple = cv2.approxPolyDP(near, tolerance_px, False)[:, 0]
+    kept = np.add(simple, origin, dtype=np.float64)
+    kept[[0, -1]] = xy[[0, -1]]
+    return kept
 
 
 def _smoothed(xy: NDArray[np.float64], *, is_ring: bool) -> NDArray[np.float64]:
@@ -186,7 +205,7 @@ def _smoothed(xy: NDArray[np.float64], *, is_ring: bool) -> NDArray[np.float64]:
     """
     smooth = xy.copy()
     count = len(xy)
-    if is_ring:
+    if is_ring and count > 2 * _SMOOTHED_POINTS:
         half = _SMOOTHED_POINTS // 2
         wrapped = np.take(xy[:-1], range(-half, count + half), axis=0, mode="wrap")
         around = [wrapped[first : first + count] for first in range(_SMOOTHED_POINTS)]

@@ -5,6 +5,7 @@ By pyogrio (GDAL), which is imported here only.
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
 from edgecrack.extras import require
-from edgecrack.files import replacing
+from edgecrack.files import write_atomic
 
 LAYER = "cracks"
 _LINE_STRING = 2
@@ -52,7 +53,6 @@ def write_lines(path: Path, lines: Sequence[MapLine], crs: Any) -> None:
         OutputError: it cannot be written.
         MissingDependencyError: pyogrio is not installed.
     """
-    pyogrio = require("pyogrio", extra="maps", purpose="a GeoPackage")
     raw = require("pyogrio.raw", extra="maps", purpose="a GeoPackage")
     geometry = np.array([_well_known(line.xy) for line in lines], dtype=object)
     lengths_m = [np.nan if line.length_m is None else line.length_m for line in lines]
@@ -61,12 +61,13 @@ def write_lines(path: Path, lines: Sequence[MapLine], crs: Any) -> None:
         "length_m": np.array(lengths_m, np.float64),
         "probability": np.array([line.probability for line in lines], np.float64),
     }
-    with replacing(path) as partial, warnings.catch_warnings():
+    content = io.BytesIO()  # pyogrio takes some paths for archives, and a full disk is told by us
+    with warnings.catch_warnings():
         # That a map names no reference system is the orthomosaic's own state.
         warnings.filterwarnings("ignore", "'crs' was not provided")
         try:
             raw.write(
-                partial,
+                content,
                 geometry,
                 list(fields.values()),
                 np.array(list(fields), dtype=object),
@@ -75,10 +76,12 @@ def write_lines(path: Path, lines: Sequence[MapLine], crs: Any) -> None:
                 geometry_type="LineString",
                 crs=None if crs is None else crs.to_wkt(),
             )
-        except pyogrio.errors.DataSourceError as error:
+        except (RuntimeError, ValueError) as error:  # of which pyogrio's own are
             raise OutputError(
-                f"cannot write {path}: {error}", "free some space or give another folder"
+                f"the lines cannot be made a GeoPackage: {str(error).splitlines()[0]}",
+                "run it without GDAL_SKIP and GDAL_DRIVER_PATH, or install pyogrio again",
             ) from error
+    write_atomic(path, content.getvalue())
 
 
 def _well_known(xy: NDArray[np.float64]) -> bytes:

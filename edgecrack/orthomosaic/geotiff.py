@@ -5,6 +5,7 @@ By rasterio (GDAL), which is imported here only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,9 +64,9 @@ def written(path: Path, hw: tuple[int, int], crs: Any, transform: Any) -> Iterat
         "blockysize": BLOCK_PX, "compress": "deflate", "bigtiff": "if_safer",
     }  # fmt: skip
     with (
-        _failure_told(path),
+        _failure_told(),
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", **profile) as dataset,
+        rasterio.open(_plain(path), "w", **profile) as dataset,
     ):
         yield GeoTiff(dataset)
 
@@ -79,7 +80,7 @@ def opened(path: Path) -> Iterator[GeoTiff]:
     """
     import rasterio
 
-    with _failure_told(path), rasterio.open(path) as dataset:
+    with _failure_told(), rasterio.open(_plain(path)) as dataset:
         yield GeoTiff(dataset)
 
 
@@ -93,7 +94,7 @@ def add_overviews(path: Path) -> None:
     from rasterio.enums import Resampling
 
     options = {"GDAL_TIFF_INTERNAL_MASK": True, "COMPRESS_OVERVIEW": "DEFLATE"}
-    with _failure_told(path), rasterio.Env(**options), rasterio.open(path, "r+") as dataset:
+    with _failure_told(), rasterio.Env(**options), rasterio.open(_plain(path), "r+") as dataset:
         longest, factors = max(dataset.shape), [2]
         while longest // factors[-1] > _SMALLEST_OVERVIEW_PX:
             factors.append(2 * factors[-1])
@@ -102,15 +103,25 @@ def add_overviews(path: Path) -> None:
 
 
 @contextmanager
-def _failure_told(path: Path) -> Iterator[None]:
+def _failure_told() -> Iterator[None]:
     from rasterio.errors import RasterioError
 
     try:
         yield
     except RasterioError as error:
-        raise OutputError(
-            f"cannot write {path.name}: {error}", "free some space or give another folder"
-        ) from error
+        raise not_whole() from error
+
+
+def not_whole() -> OutputError:
+    """The error of a GeoTIFF that was not written whole, of which GDAL tells only sometimes."""
+    return OutputError(
+        "a GeoTIFF of the results was not written whole", "free some space or give another folder"
+    )
+
+
+def _plain(path: Path) -> str:
+    """An absolute path, for GDAL takes others for archives and addresses."""
+    return os.path.abspath(path)  # noqa: PTH100 - links stay
 
 
 def _window(box: Box) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,12 @@ from numpy.typing import NDArray
 
 from edgecrack.bit_depth import to_8_bits
 from edgecrack.counting import uint8_level
-from edgecrack.errors import OutputError
 from edgecrack.files import replacing, write_png
 from edgecrack.measurement.centre_lines import follow
 from edgecrack.measurement.thinning import thin
 from edgecrack.nodata import masked_pixels
 from edgecrack.orthomosaic.geopackage import MapLine, write_lines
-from edgecrack.orthomosaic.geotiff import GeoTiff, add_overviews, opened, written
+from edgecrack.orthomosaic.geotiff import GeoTiff, add_overviews, not_whole, opened, written
 from edgecrack.orthomosaic.groups import Groups
 from edgecrack.orthomosaic.raster import Orthomosaic
 from edgecrack.orthomosaic.windows import Box, cores
@@ -93,28 +92,45 @@ def inspect_orthomosaic(
         DamagedImageError: the orthomosaic is damaged somewhere; nothing is written then.
         OutputError: a file cannot be written.
     """
-    folder = next(iter(paths.values())).parent
-    with _scratch(folder) as probability_path, _scratch(folder) as mask_path:
-        work = _Work(orthomosaic, detector, largest_core_px)
-        with written(probability_path, work.hw, work.crs, work.transform) as probability:
+    folder, grid = next(iter(paths.values())).parent, orthomosaic.grid
+    work = _Work(orthomosaic, detector, largest_core_px)
+    with ExitStack() as stack:
+        scratch = {kind: stack.enter_context(_scratch(folder)) for kind in ("prob", "mask")}
+        with written(scratch["prob"], grid.hw, grid.crs, grid.transform) as probability:
             work.find(probability, on_window)
         with (
-            opened(probability_path) as probability,
-            written(mask_path, work.hw, work.crs, work.transform) as mask,
+            opened(scratch["prob"]) as probability,
+            written(scratch["mask"], grid.hw, grid.crs, grid.transform) as mask,
         ):
             work.drop_specks(probability, mask, min_area_px)
-        with opened(probability_path) as probability, opened(mask_path) as mask:
+        with opened(scratch["prob"]) as probability, opened(scratch["mask"]) as mask:
             lines = work.lines(probability, mask)
-        for kind, path in (("prob", probability_path), ("mask", mask_path)):
-            if kind in paths:
-                add_overviews(path)
-                with replacing(paths[kind]) as partial:
-                    path.replace(partial)
-    if "lines" in paths:
-        write_lines(paths["lines"], lines, orthomosaic.crs)
-    if "overlay" in paths:
-        write_png(paths["overlay"], work.picture)
+        for kind in paths.keys() & scratch.keys():
+            add_overviews(scratch[kind])
+            with opened(scratch[kind]) as result:
+                work.check(kind, result)
+        if "lines" in paths:
+            scratch["lines"] = stack.enter_context(_scratch(folder))
+            write_lines(scratch["lines"], lines, grid.crs)
+        if "overlay" in paths:
+            scratch["overlay"] = stack.enter_context(_scratch(folder))
+            write_png(scratch["overlay"], work.picture)
+        _publish(scratch, paths)
     return work.findings(lines)
+
+
+def _publish(scratch: Paths, paths: Paths) -> None:
+    """Give all files their names, or none."""
+    published = []
+    try:
+        for kind, path in paths.items():
+            with replacing(path) as partial:
+                scratch[kind].replace(partial)
+            published.append(path)
+    except BaseException:
+        for path in published:
+            path.unlink(missing_ok=True)
+        raise
 
 
 class _Work:
@@ -124,7 +140,7 @@ class _Work:
         self, orthomosaic: Orthomosaic, detector: CrackDetector, largest_core_px: int
     ) -> None:
         self._orthomosaic, self._detector = orthomosaic, detector
-        self.hw, self.crs, self.transform = orthomosaic.hw, orthomosaic.crs, orthomosaic.transform
+        self.hw, self._grid = orthomosaic.hw, orthomosaic.grid
         self._rows = cores(self.hw, largest_core_px)
         self._level = uint8_level(detector.threshold)
         self._groups = Groups(self.hw[1])
@@ -154,44 +170,55 @@ class _Work:
         """Write the mask of the groups that are large enough."""
         self._groups.finish(min_area_px)
         for box in self._boxes():
-            found = probability.read(box)
-            self._sum -= int(found.sum(dtype=np.int64))
-            mask.write(box, self._groups.kept(box, self._cracks(found)), probability.shown(box))
-        _check_written(self._sum)
+            cracks = self._cracks(probability.read(box))
+            mask.write(box, self._groups.kept(box, cracks), probability.shown(box))
 
     def lines(self, probability: GeoTiff, mask: GeoTiff) -> list[MapLine]:
         """The centre lines, and the cracks drawn into the picture."""
         pixels: list[NDArray[np.integer[Any]]] = []
-        left = self._crack_pixels
         for box in self._boxes():
             outer = box.grown(MARGIN_PX, self.hw)
             whole = mask.read(outer)
             inside = box.within(outer)
-            left -= int(np.count_nonzero(whole[inside]))
             if not whole[inside].any():
                 continue
             self._draw(box, whole[inside])
             rows, columns = np.nonzero(thin(whole)[inside])
             values = probability.read(box)[rows, columns]
             pixels.append(np.stack([rows + box.top, columns + box.left, values]).astype(np.int32))
-        _check_written(left)
         if not pixels:
             return []
         rows, columns, values = np.concatenate(pixels, axis=1)
         lines = []
         for line in follow(rows, columns, _SPUR_PX):
-            xy = line.simplified()
+            if line.length_px < 1:
+                continue
             certainty = float(values[line.pixels].mean()) / 255
-            length_m = self._orthomosaic.length_m(line.xy)
-            lines.append(MapLine(self._orthomosaic.to_map(xy), line.length_px, length_m, certainty))
+            length_m = self._grid.length_m(line.xy)
+            points = self._grid.to_map(line.simplified())
+            lines.append(MapLine(points, line.length_px, length_m, certainty))
         return lines
+
+    def check(self, kind: str, result: GeoTiff) -> None:
+        """See that a GeoTIFF holds what was written into it.
+
+        Raises:
+            OutputError: it does not.
+        """
+        total = shown = 0
+        for box in self._boxes():
+            total += int(result.read(box).sum(dtype=np.int64))
+            shown += int(np.count_nonzero(result.shown(box)))
+        expected = self._sum if kind == "prob" else 255 * self._crack_pixels
+        if (total, shown) != (expected, self._inspected_pixels):
+            raise not_whole()
 
     def findings(self, lines: list[MapLine]) -> OrthomosaicFindings:
         """What was found."""
         known = [line.length_m for line in lines if line.length_m is not None]
-        is_known = self._orthomosaic.length_m(np.zeros((2, 2))) is not None
+        is_known = self._grid.length_m(np.array([[0.0, 0.0], [1.0, 0.0]])) is not None
         facts = {
-            **self._orthomosaic.facts(),
+            **self._grid.facts(),
             "lines": len(lines),
             "length_px": round(sum(line.length_px for line in lines), 1),
             "length_m": round(sum(known), 3) if is_known else None,
@@ -258,14 +285,6 @@ def _blocks(image: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
 def _bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
     pixels = np.asarray(to_8_bits(image) if image.dtype == np.uint16 else image, np.uint8)
     return pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
-
-
-def _check_written(difference: int) -> None:
-    """GDAL tells of a full disk only sometimes; what is read again must be what was written."""
-    if difference:
-        raise OutputError(
-            "a GeoTIFF was not written whole", "free some space or give another folder"
-        )
 
 
 @contextmanager

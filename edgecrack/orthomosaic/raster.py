@@ -1,4 +1,4 @@
-"""A georeferenced TIFF as a picture that is read in windows, and where its pixels lie.
+"""A georeferenced TIFF as a picture that is read in windows.
 
 By rasterio (GDAL), which is imported here only, when such a file comes.
 """
@@ -6,7 +6,8 @@ By rasterio (GDAL), which is imported here only, when such a file comes.
 from __future__ import annotations
 
 import logging
-import re
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.errors import EdgecrackError
 from edgecrack.extras import require
 from edgecrack.image_kinds import (
     DamagedImageError,
@@ -25,6 +27,7 @@ from edgecrack.image_kinds import (
     check_samples,
 )
 from edgecrack.nodata import with_mask
+from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.orthomosaic.windows import Box
 from edgecrack.tiff_strips import are_strips_sound
 from edgecrack.tiff_tags import TIFFS, read_tags
@@ -37,30 +40,38 @@ _CACHE_MIB = 256
 # GeoTIFF's tags: pixel scale, tie points, transformation, directory of keys.
 _GEOREFERENCE = (33550, 33922, 34264, 34735)
 _WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld")
-_WGS84 = "EPSG:4326"
-_WGS84_RADIUS_M, _WGS84_ECCENTRICITY_2 = 6_378_137.0, 6.694379990141e-3
-_UNIT = re.compile(r'UNIT\["[^"]*",([0-9.eE+-]+)')
+_GDALS_OWN = ".aux.xml"
+_GDALS_GRID = b"<GeoTransform>"
 _SAMPLES = {"uint8": (1, 8), "uint16": (1, 16), "int8": (2, 8), "int16": (2, 16)}
+# What goes along a side is kept for each pixel of it.
+_LONGEST_SIDE_PX = 1_000_000
 
 
 def is_georeferenced(picture: Path | bytes) -> bool:
     """Whether a file is a TIFF that says where on a map its pixels lie, or tries to.
 
     Args:
-        picture: a file, or its bytes. A file may have a world file beside it.
+        picture: a file, or its bytes. A file may have a world file, or GDAL's `.aux.xml`, beside
+            it.
     """
     try:
         with _file(picture) as file:
             if file.read(4) not in TIFFS:
                 return False
             tags = read_tags(file)
+        return any(tag in tags for tag in _GEOREFERENCE) or (
+            isinstance(picture, Path) and _is_placed_beside(picture)
+        )
     except OSError:
         return False
-    if isinstance(picture, Path):
-        names = (picture.with_suffix(suffix) for suffix in _WORLD_FILES)
-        if any(name.is_file() for name in names):
-            return True
-    return any(tag in tags for tag in _GEOREFERENCE)
+
+
+def _is_placed_beside(path: Path) -> bool:
+    endings = (*_WORLD_FILES, *(ending.upper() for ending in _WORLD_FILES))
+    if any(path.with_suffix(ending).is_file() for ending in endings):
+        return True
+    beside = path.with_name(path.name + _GDALS_OWN)
+    return beside.is_file() and _GDALS_GRID in beside.read_bytes()
 
 
 @contextmanager
@@ -84,20 +95,43 @@ def reading(picture: Path | bytes) -> Iterator[Orthomosaic]:
     with _file(picture) as file:
         if not are_strips_sound(file):
             raise DamagedImageError("is damaged")
-    source = BytesIO(picture) if isinstance(picture, bytes) else picture
+    source: Any = BytesIO(picture) if isinstance(picture, bytes) else _plain_path(picture)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB, GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE"):
-        with _damage_told(), _quiet(rasterio):
+        with _damage_told():
             dataset = rasterio.open(source, driver="GTiff")
         with dataset:
-            yield Orthomosaic(dataset)
+            with _damage_told():
+                orthomosaic = Orthomosaic(dataset)
+            yield orthomosaic
+
+
+def _plain_path(path: Path) -> str:
+    """An absolute path, for GDAL takes others for archives and addresses."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
+    try:
+        absolute.encode()
+    except UnicodeEncodeError as error:
+        raise RefusedImageError(
+            "has a name or folder that is no UTF-8, which GDAL cannot open", "rename it"
+        ) from error
+    return absolute
 
 
 @dataclass(frozen=True, slots=True)
 class _Bands:
-    """Which bands are gray or colours, from 1; with the colours of a palette."""
+    """Which bands are gray or colours, and how their values are meant.
+
+    Attributes:
+        numbers: of the bands, from 1.
+        palette: colours uint8 [values, 3] BGR of a band of numbers; None for gray and colours.
+        factor: what a value is multiplied by, where it has less than 8 bits.
+        inverted_from: the value that means black; None where 0 does.
+    """
 
     numbers: tuple[int, ...]
     palette: NDArray[np.uint8] | None
+    factor: int
+    inverted_from: int | None
 
 
 class Orthomosaic:
@@ -105,16 +139,14 @@ class Orthomosaic:
 
     Attributes:
         hw: height and width in pixels.
-        crs: its coordinate reference system as rasterio gives it; None where it names none.
-        transform: from column and row to map coordinates, an `affine.Affine`.
+        grid: where its pixels lie.
     """
 
     def __init__(self, dataset: DatasetReader) -> None:
         self._dataset = dataset
         self.hw: tuple[int, int] = (dataset.height, dataset.width)
-        self.crs: Any = dataset.crs
-        self.transform: Any = dataset.transform
         self._check()
+        self.grid = MapGrid(dataset.crs, dataset.transform, self.hw)
         self._bands = self._find_bands()
 
     def read(self, box: Box) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -133,51 +165,16 @@ class Orthomosaic:
         with _damage_told():
             bands: NDArray[Any] = self._dataset.read(self._bands.numbers, window=window)
             hidden = np.asarray(self._dataset.dataset_mask(window=window)) == 0
+        if self._bands.factor > 1:
+            bands = bands * np.asarray(self._bands.factor, bands.dtype)
+        if self._bands.inverted_from is not None:
+            bands = np.asarray(self._bands.inverted_from, bands.dtype) - bands
         pixels = (
             bands[0] if len(bands) == 1 else np.ascontiguousarray(bands[::-1].transpose(1, 2, 0))
         )
         if self._bands.palette is not None:
             pixels = self._bands.palette[pixels]
         return with_mask(pixels, hidden) if hidden.any() else pixels
-
-    def to_map(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map coordinates float64 [N, 2] of points in pixels; (0, 0) is the picture's corner."""
-        a, b, c, d, e, f = tuple(self.transform)[:6]
-        return np.asarray(xy @ np.array([[a, d], [b, e]]) + np.array([c, f]), np.float64)
-
-    def length_m(self, xy: NDArray[np.float64]) -> float | None:
-        """Length of a line on the ground in metres; None where the map's unit is unknown.
-
-        On the ellipsoid, for maps stretch: the one of most web pages by a half at 48 degrees. Maps
-        of a wall or a hall have no ellipsoid; there it is the length on the map.
-
-        Args:
-            xy: float64 [N, 2], points in pixels.
-        """
-        if self.crs is None:
-            return None
-        points = self.to_map(xy)
-        if self.crs.is_geographic or self.crs.is_projected:
-            from rasterio.warp import transform
-
-            east_deg, north_deg = transform(self.crs, _WGS84, points[:, 0], points[:, 1])[:2]
-            return _ellipsoidal_length_m(np.asarray(east_deg), np.asarray(north_deg))
-        unit = _UNIT.search(self.crs.to_wkt())
-        if unit is None:
-            return None
-        return float(unit[1]) * float(np.hypot(*np.diff(points, axis=0).T).sum())
-
-    def facts(self) -> dict[str, Any]:
-        """Where it lies, for a line of results."""
-        height, width = self.hw
-        corners = self.to_map(np.array([[0, 0], [width, 0], [0, height], [width, height]], float))
-        middle = np.array([[width / 2, height / 2], [width / 2 + 1, height / 2]])
-        return {
-            "crs": None if self.crs is None else self.crs.to_string(),
-            "transform": list(self.transform)[:6],
-            "bounds": [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()],
-            "ground_sampling_m": self.length_m(middle),
-        }
 
     def _check(self) -> None:
         dataset = self._dataset
@@ -186,13 +183,19 @@ class Orthomosaic:
                 f"holds {len(dataset.subdatasets)} pictures",
                 "split it: gdal_translate -sds FILE part.tif",
             )
-        if self.transform.is_identity:
+        if max(self.hw) > _LONGEST_SIDE_PX:
+            raise RefusedImageError(
+                f"is {self.hw[1]}x{self.hw[0]} px where a side may have {_LONGEST_SIDE_PX}",
+                "cut it: gdal_translate -srcwin X Y WIDTH HEIGHT FILE part.tif",
+            )
+        if dataset.transform.is_identity:
             if dataset.gcps[0] or dataset.rpcs:
                 raise RefusedImageError(
                     "is placed by control points and not by a grid", "run: gdalwarp FILE new.tif"
                 )
             raise RefusedImageError(
-                "is a GeoTIFF without georeference: nothing says where its pixels lie",
+                "is a GeoTIFF without georeference: neither its tags nor a file beside it say "
+                "where its pixels lie",
                 "export it again with one, or give it one: "
                 "gdal_translate -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE new.tif",
             )
@@ -212,46 +215,39 @@ class Orthomosaic:
             sample = dataset.dtypes[number - 1]
             kind, bits = _SAMPLES.get(sample, (3 if "float" in sample else 2, 32))
             check_samples(kind, bits, len(numbers))
+        first = numbers[0]
+        levels = 1 << (8 * np.dtype(dataset.dtypes[first - 1]).itemsize)
         palette = None
-        if meaning[numbers[0] - 1] == ColorInterp.palette:
-            palette = np.zeros((256, 3), np.uint8)
-            for value, colour in dataset.colormap(numbers[0]).items():
+        if meaning[first - 1] == ColorInterp.palette:
+            palette = np.zeros((levels, 3), np.uint8)
+            for value, colour in dataset.colormap(first).items():
                 palette[value] = colour[2::-1]
-        return _Bands(tuple(numbers), palette)
+        used_bits = int(dataset.tags(first, ns="IMAGE_STRUCTURE").get("NBITS", 8))
+        is_small = palette is None and used_bits < 8
+        is_inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+        return _Bands(
+            tuple(numbers),
+            palette,
+            255 // ((1 << used_bits) - 1) if is_small else 1,
+            levels - 1 if is_inverted and palette is None else None,
+        )
 
 
 def _file(picture: Path | bytes) -> IO[bytes]:
     return BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
 
 
-def _ellipsoidal_length_m(east_deg: NDArray[np.float64], north_deg: NDArray[np.float64]) -> float:
-    """Of a line with short parts, by the radii of curvature in the middle of each."""
-    middle = np.radians((north_deg[:-1] + north_deg[1:]) / 2)
-    flattened = 1 - _WGS84_ECCENTRICITY_2 * np.sin(middle) ** 2
-    across_m = _WGS84_RADIUS_M / np.sqrt(flattened)
-    along_m = across_m * (1 - _WGS84_ECCENTRICITY_2) / flattened
-    step_east_m = across_m * np.cos(middle) * np.radians(np.diff(east_deg))
-    step_north_m = along_m * np.radians(np.diff(north_deg))
-    return float(np.hypot(step_east_m, step_north_m).sum())
-
-
 @contextmanager
 def _damage_told() -> Iterator[None]:
-    from rasterio.errors import RasterioError
+    """What GDAL stumbles on in a file is damage, and what it warns of is refused in words of ours.
 
-    try:
-        yield
-    except UnreadableImageError:
-        raise
-    except (RasterioError, OSError) as error:
-        raise DamagedImageError("is damaged, or no GeoTIFF") from error
-
-
-@contextmanager
-def _quiet(rasterio: Any) -> Iterator[None]:
-    """Without the warning of a file without georeference, which is refused in words of ours."""
-    import warnings
-
+    Errors from within GDAL have no common base that is public.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        yield
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (UnreadableImageError, EdgecrackError, MemoryError):
+            raise
+        except Exception as error:
+            raise DamagedImageError("is damaged, or no GeoTIFF") from error

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError, SourceError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.images import RefusedImageError, UnreadableImageError
@@ -219,8 +221,8 @@ class _Run:
         self._lines: JsonLines | None = None
         self._earlier: dict[LineKey, dict[str, Any]] = {}
         self._predictions: list[Prediction] = []
-        # By the name of the results, or of a picture that is not tried by its path: source and why.
-        self._unreadable: dict[LineKey, tuple[str, str]] = {}
+        # By the name of the results, or the path where it was not tried: source, why, what to do.
+        self._unreadable: dict[LineKey, tuple[str, str, str]] = {}
         self._done_earlier = 0
 
     def begin(self) -> None:
@@ -269,16 +271,16 @@ class _Run:
         self._write_table()
         is_any_read = any(one.problem is None for one in self._predictions)
         if self._unreadable and not is_any_read and not self._done_earlier:
-            source, problem = next(iter(self._unreadable.values()))
+            source, problem, remedy = next(iter(self._unreadable.values()))
             others = len(self._unreadable) - 1
             also = f"; nor can the {others} others be read" if others else ""
-            raise SourceError(f"the image {source} {problem}{also}", "replace it, or give others")
+            raise SourceError(f"the image {source} {problem}{also}", remedy)
 
     def refuse(self, source: str, problem: str, remedy: str) -> None:
         """Note a picture that is not tried."""
         if ("source", source) not in self._earlier:
             self._append(result_line(source, None, problem=problem, remedy=remedy))
-        self._unreadable["source", source] = (source, problem)
+        self._unreadable["source", source] = (source, problem, remedy)
 
     def close(self) -> None:
         """Close the file of lines."""
@@ -291,7 +293,7 @@ class _Run:
             self._folder.path,
             tuple(self._predictions),
             self._done_earlier,
-            tuple(self._unreadable.values()),
+            tuple((source, problem) for source, problem, _ in self._unreadable.values()),
             note,
         )
 
@@ -303,7 +305,9 @@ class _Run:
             return self._passed_over(one, number, str(error), error.remedy or "replace the file")
         except (ConfigError, MissingDependencyError) as error:  # this one, and maybe no other
             return self._passed_over(one, number, error.problem, error.remedy)
-        except MemoryError:
+        except (MemoryError, cv2.error) as error:
+            if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+                raise
             return self._passed_over(one, number, *_TOO_LARGE)
         seconds = round(time.monotonic() - began_s, 3)
         stamp = _stamp(one)
@@ -358,6 +362,13 @@ class _Run:
         files = {kind: one.name + ending for kind, ending in ENDINGS.items() if kind in kinds}
         for name in files.values():
             self._refuse_input(name)
+        place = str((self._folder.path / one.name).absolute())
+        if _is_no_utf8(place):
+            raise RefusedImageError(
+                "is an orthomosaic, whose results would have names that are no UTF-8, which GDAL "
+                "cannot write",
+                "rename it, or give another --out",
+            )
         count = len(self._inputs)
         with reading(picture) as orthomosaic:
             found = inspect_orthomosaic(
@@ -380,7 +391,7 @@ class _Run:
         line = result_line(one.source, one.name, stamp=stamp, problem=problem, remedy=remedy)
         if line != self._earlier.get(("name", one.name)):  # tried again, to the same end
             self._append(line)
-        self._unreadable["name", one.name] = (one.source, problem)
+        self._unreadable["name", one.name] = (one.source, problem, remedy)
         count = len(self._inputs)
         return Prediction(one.source, one.name, 0, 0.0, 0, (), problem, number, count)
 
@@ -470,6 +481,14 @@ class _Run:
         """`results.csv` from the lines of all runs."""
         lines = read_lines(self._folder.path / LINES_NAME)
         write_atomic(self._folder.claim(TABLE_NAME), table_of(lines))
+
+
+def _is_no_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _stamp(one: ImageInput) -> list[int] | None:

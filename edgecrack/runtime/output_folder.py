@@ -13,6 +13,7 @@ import copy
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ LEDGER_NAME = ".edgecrack-files"
 SUMMARY_NAME = "summary.json"
 SNAPSHOTS_NAME = "snapshots"
 TEMPORARY_PREFIX = ".edgecrack-"  # as `edgecrack.files.replacing` names them
+_TEMPORARY_NAME = re.compile(r"\.edgecrack-[0-9a-f]{12}(\.\w+)?")
 
 Lock = Literal["held", "busy", "impossible"]
 
@@ -372,10 +374,9 @@ def _is_removable(name: str) -> bool:
 
 def _torn(files: set[Path]) -> set[Path]:
     """Temporary files that a killed run left beside the files that it had made."""
-    kinds = {(file.parent, file.suffix) for file in files}
-    return {
-        torn for folder, suffix in kinds for torn in folder.glob(f"{TEMPORARY_PREFIX}*{suffix}")
-    } - {folder / LEDGER_NAME for folder, _ in kinds}
+    folders = {file.parent for file in files}
+    found = (torn for folder in folders for torn in folder.glob(f"{TEMPORARY_PREFIX}*"))
+    return {torn for torn in found if _TEMPORARY_NAME.fullmatch(torn.name)}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -137,3 +137,41 @@ def test_every_step_is_walked_once(seed: int, density: float) -> None:
     assert sorted(line.length_px for line in again) == pytest.approx(
         sorted(line.length_px for line in lines), abs=1e-9
     )
+
+
+@pytest.mark.parametrize("sides", [3, 4, 5, 8, 40])
+def test_a_ring_keeps_all_its_sides(sides: int) -> None:
+    """Its first point is its last, and no side may be taken for closed."""
+    mask = np.zeros((500, 500), np.uint8)
+    angles = 2 * np.pi * np.arange(sides) / sides
+    corners = np.stack([250 + 200 * np.cos(angles), 250 + 200 * np.sin(angles)], axis=1)
+    cv2.polylines(mask, [corners.astype(np.int32)], True, 255, 3)
+    rows, columns = np.nonzero(thin(mask))
+    (line,) = follow(rows, columns, spur_px=8)
+    simple = line.simplified()
+    length_px = float(np.hypot(*np.diff(simple, axis=0).T).sum())
+    assert length_px == pytest.approx(line.length_px, rel=0.02)
+    np.testing.assert_allclose(simple[0], simple[-1])
+
+
+def test_a_ring_with_a_tail_stays_at_its_junction() -> None:
+    mask = np.zeros((300, 500), np.uint8)
+    cv2.circle(mask, (150, 150), 100, 255, 1)
+    cv2.line(mask, (250, 150), (450, 150), 255, 1)
+    rows, columns = np.nonzero(thin(mask))
+    lines = follow(rows, columns, spur_px=8)
+    assert len(lines) == 2
+    meeting = {tuple(line.xy[end].tolist()) for line in lines for end in (0, -1)}
+    assert len(meeting) == 2  # the junction, thrice, and the tail's end
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 10_000), st.floats(0.05, 0.7))
+def test_simplified_lines_have_two_points(seed: int, density: float) -> None:
+    rows, columns = np.nonzero(np.random.default_rng(seed).random((12, 15)) < density)
+    for line in follow(rows, columns):
+        simple = line.simplified()
+        assert len(simple) >= 2
+        assert np.isfinite(simple).all()
+        if line.length_px >= 1:
+            assert np.ptp(simple, axis=0).max() > 0

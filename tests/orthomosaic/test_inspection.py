@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from edgecrack.preprocess import PreprocessConfig, prepare
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.measure import measure_cracks
 from tests.orthomosaic.mosaics import ORIGIN, PIXEL_M, wall, write_mosaic
-from tests.runtime.models import IdentityRunner
+from tests.runtime.models import IdentityRunner, write_quick_model
+from tests.waiting import PATIENCE_S
 
 rasterio = pytest.importorskip("rasterio", reason="rasterio is of the extra maps")
 pyogrio = pytest.importorskip("pyogrio", reason="pyogrio is of the extra maps")
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 STRETCH = PreprocessConfig(clahe_clip=0, gamma=1, stretch="minmax")
 THRESHOLD = 0.8
 
@@ -202,6 +206,35 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OutputError, match="not written whole"):
         inspect(mosaic, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("most_kb", [40, 120, 300, 430])
+@pytest.mark.parametrize("kinds", ["prob,mask", "prob,mask,overlay"])
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, most_kb: int, kinds: str) -> None:
+    """GDAL tells of it only sometimes; whatever it does, no file stays that cannot be read."""
+    gray = np.random.default_rng(0).integers(0, 255, (900, 1000), dtype=np.uint8)
+    mosaic = write_mosaic(tmp_path / "deck.tif", gray[None])
+    model = write_quick_model(tmp_path / "quick.onnx")
+    words = f"predict {mosaic} --out out --save {kinds} --threads 1 --model {model}"
+    limited = f"ulimit -f {most_kb}; exec {sys.executable} -m edgecrack {words}"
+    done = subprocess.run(
+        ["bash", "-c", limited],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 6, done.stdout + done.stderr
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left <= {".edgecrack-files", "predict.json", "results.jsonl", "results.csv"}
+
+
+def test_a_folder_whose_name_looks_like_an_archive(tmp_path: Path) -> None:
+    mosaic = write_mosaic(tmp_path / "deck.tif", wall(300, 400)[None])
+    inspect(mosaic, tmp_path / "a.zip!b")
+    assert len(list((tmp_path / "a.zip!b").iterdir())) == 4
 
 
 def test_progress(tmp_path: Path) -> None:

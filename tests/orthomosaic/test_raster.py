@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from edgecrack.image_kinds import DamagedImageError, RefusedImageError
 from edgecrack.nodata import masked_pixels
 from edgecrack.orthomosaic.raster import Orthomosaic, is_georeferenced, reading
 from edgecrack.orthomosaic.windows import Box
+from edgecrack.tiff_tags import directories
 from tests.orthomosaic.mosaics import ORIGIN, PIXEL_M, write_mosaic
+from tests.waiting import PATIENCE_S
 
 rasterio = pytest.importorskip("rasterio", reason="rasterio is of the extra maps")
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 RGB = np.arange(3 * 40 * 60, dtype=np.uint16).astype(np.uint8).reshape(3, 40, 60)
 PART = Box(10, 20, 16, 24)
 
@@ -129,9 +134,9 @@ def test_a_world_file_is_a_georeference(tmp_path: Path) -> None:
     path.with_suffix(".tfw").write_text("0.01\n0\n0\n-0.01\n100.005\n199.995\n")
     assert is_georeferenced(path)
     with reading(path) as orthomosaic:
-        assert orthomosaic.crs is None
-        np.testing.assert_allclose(orthomosaic.to_map(np.zeros((1, 2))), [[100, 200]])
-        assert orthomosaic.length_m(np.array([[0.0, 0], [1, 0]])) is None
+        assert orthomosaic.grid.crs is None
+        np.testing.assert_allclose(orthomosaic.grid.to_map(np.zeros((1, 2))), [[100, 200]])
+        assert orthomosaic.grid.length_m(np.array([[0.0, 0], [1, 0]])) is None
         np.testing.assert_array_equal(orthomosaic.read(PART), bgr(RGB))
 
 
@@ -178,7 +183,7 @@ def test_lengths_in_degrees(
 ) -> None:
     with opened_at(tmp_path, "EPSG:4326", left, top, 1 / 60) as orthomosaic:
         line = np.linspace((0.0, 0.0), step, 1000)
-        assert orthomosaic.length_m(line) == pytest.approx(length_m, rel=1e-6)
+        assert orthomosaic.grid.length_m(line) == pytest.approx(length_m, rel=1e-6)
 
 
 def test_lengths_on_maps_that_stretch(tmp_path: Path) -> None:
@@ -187,10 +192,10 @@ def test_lengths_on_maps_that_stretch(tmp_path: Path) -> None:
     north_m = 6_378_137 * math.log(math.tan(math.pi / 4 + math.radians(60) / 2))
     with opened_at(tmp_path, "EPSG:3857", 1e6, north_m, 0.02) as orthomosaic:
         # On the ellipsoid a little more than the half.
-        assert orthomosaic.length_m(line) == pytest.approx(0.4, rel=4e-3)
+        assert orthomosaic.grid.length_m(line) == pytest.approx(0.4, rel=4e-3)
     with opened_at(tmp_path, "EPSG:25832", *ORIGIN, PIXEL_M) as orthomosaic:
-        assert orthomosaic.length_m(line) == pytest.approx(0.2 / 0.9996, rel=1e-5)
-        assert orthomosaic.facts()["ground_sampling_m"] == pytest.approx(PIXEL_M, rel=1e-3)
+        assert orthomosaic.grid.length_m(line) == pytest.approx(0.2 / 0.9996, rel=1e-5)
+        assert orthomosaic.grid.facts()["ground_sampling_m"] == pytest.approx(PIXEL_M, rel=1e-3)
 
 
 def test_lengths_on_a_wall(tmp_path: Path) -> None:
@@ -199,14 +204,141 @@ def test_lengths_on_a_wall(tmp_path: Path) -> None:
     for unit, factor in (("metre", 1.0), ("foot", 0.3048)):
         crs = rasterio.crs.CRS.from_wkt(f'LOCAL_CS["wall",UNIT["{unit}",{factor}]]')
         with opened_at(tmp_path, crs, 0.0, 10.0, 0.002) as orthomosaic:
-            assert orthomosaic.length_m(line) == pytest.approx(50 * 0.002 * factor)
+            assert orthomosaic.grid.length_m(line) == pytest.approx(50 * 0.002 * factor)
+
+
+def test_a_line_across_the_date_line(tmp_path: Path) -> None:
+    line = np.array([[0.0, 20], [60, 20]])
+    with opened_at(tmp_path, "EPSG:4326", 179.9997, -17.0, 1e-5) as orthomosaic:
+        expected_m = 6e-4 * 111_319.49 * math.cos(math.radians(17))
+        assert orthomosaic.grid.length_m(line) == pytest.approx(expected_m, rel=5e-3)
+
+
+def test_a_map_of_another_planet(tmp_path: Path) -> None:
+    """It has no way to the Earth's ellipsoid; metres on the map it has."""
+    moon = rasterio.crs.CRS.from_proj4("+proj=eqc +R=1737400 +units=m +no_defs")
+    with opened_at(tmp_path, moon, 1000.0, 1000.0, 0.01) as orthomosaic:
+        assert orthomosaic.grid.length_m(np.array([[0.0, 0], [30, 40]])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "problem"),
+    [
+        ("EPSG:4326", (500_000.0, 5_300_000.0, 0.005), "degrees of latitude"),
+        ("EPSG:25832", (math.nan, 5_300_000.0, 0.005), "is no grid"),
+        ("EPSG:25832", (math.inf, 5_300_000.0, 0.005), "is no grid"),
+    ],
+)
+def test_a_georeference_that_can_be_none(
+    tmp_path: Path, crs: str, place: tuple[float, float, float], problem: str
+) -> None:
+    from rasterio.transform import from_origin
+
+    left, top, pixel = place
+    transform = from_origin(left, top, pixel, pixel)
+    path = write_mosaic(tmp_path / "odd.tif", RGB, crs, transform=transform)
+    with pytest.raises(RefusedImageError, match=problem), reading(path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["PROJ_LIB", "PROJ_DATA"])
+def test_the_data_of_another_program(tmp_path: Path, name: str) -> None:
+    """As conda or QGIS may set; lengths would be wrong, or the reference system lost."""
+    path = write_mosaic(tmp_path / "rgb.tif", RGB)
+    (tmp_path / "proj").mkdir()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from edgecrack.errors import MissingDependencyError\n"
+        "from edgecrack.orthomosaic.raster import reading\n"
+        "try:\n    with reading(Path(sys.argv[1])): pass\n"
+        "except MissingDependencyError as error: print(error)"
+    )
+    environment = {**os.environ, name: str(tmp_path / "proj"), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert f"env -u {name} edgecrack" in done.stdout, done.stderr
+
+
+def test_white_may_be_the_lowest_value(tmp_path: Path) -> None:
+    path = write_mosaic(tmp_path / "white.tif", RGB[:1], photometric="MINISWHITE")
+    np.testing.assert_array_equal(part_of(path), 255 - cut(RGB[0]))
+    bits = (RGB[:1] & 1).astype(np.uint8)
+    path = write_mosaic(tmp_path / "bits.tif", bits, nbits=1)
+    np.testing.assert_array_equal(part_of(path), np.dstack([255 * cut(bits[0])] * 3))
+
+
+def test_16_bits_of_palette(tmp_path: Path) -> None:
+    values = (RGB[:1] % 3).astype(np.uint16) * 300
+    palette = {0: (10, 20, 30, 255), 300: (40, 50, 60, 255), 600: (70, 80, 90, 255)}
+    path = write_mosaic(tmp_path / "map.tif", values, palette=palette, photometric="palette")
+    assert set(map(tuple, part_of(path).reshape(-1, 3).tolist())) <= {
+        (30, 20, 10), (60, 50, 40), (90, 80, 70), (0, 0, 0),
+    }  # fmt: skip
+
+
+def test_a_big_tiff_of_the_other_byte_order(tmp_path: Path) -> None:
+    path = write_mosaic(tmp_path / "big.tif", RGB, BIGTIFF="YES", ENDIANNESS="BIG")
+    assert path.read_bytes()[:4] == b"MM\0+"
+    assert is_georeferenced(path)
+    np.testing.assert_array_equal(part_of(path), bgr(RGB))
+
+
+@pytest.mark.parametrize("name", ["plain.TFW", "plain.tif.aux.xml"])
+def test_other_files_beside_it(tmp_path: Path, name: str) -> None:
+    import cv2
+
+    path = tmp_path / "plain.tif"
+    assert cv2.imwrite(str(path), np.dstack(list(RGB[::-1])))
+    grid = "<PAMDataset><GeoTransform>100, 0.01, 0, 200, 0, -0.01</GeoTransform></PAMDataset>"
+    world = "0.01\n0\n0\n-0.01\n100.005\n199.995\n"
+    (tmp_path / name).write_text(world if name.endswith("TFW") else grid)
+    assert is_georeferenced(path)
+    with reading(path) as orthomosaic:
+        np.testing.assert_allclose(orthomosaic.grid.to_map(np.zeros((1, 2))), [[100, 200]])
+
+
+def test_a_damaged_mask_is_damage(tmp_path: Path) -> None:
+    shown = np.random.default_rng(0).integers(0, 2, (600, 700)).astype(np.uint8) * 255
+    bands = np.random.default_rng(1).integers(0, 255, (1, 600, 700), dtype=np.uint8)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write_mosaic(tmp_path / "mask.tif", bands, mask=shown, compress="deflate")
+    with path.open("rb") as file:
+        mask = next(tags for tags in directories(file) if tags.get(254) == 4)
+    data = bytearray(path.read_bytes())
+    data[int(np.ravel(mask[273])[0]) + 40] ^= 16
+    path.write_bytes(data)
+    with pytest.raises(DamagedImageError):
+        part_of(path)
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    path = write_mosaic(tmp_path / "rgb.tif", RGB)
+    odd = path.rename(tmp_path / os.fsdecode(b"\xff\xe9odd.tif"))
+    with pytest.raises(RefusedImageError, match="no UTF-8"), reading(odd):
+        pass
+
+
+def test_a_side_without_end(tmp_path: Path) -> None:
+    settings = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": "EPSG:25832"}
+    transform = rasterio.Affine(0.01, 0, 5e5, 0, -0.01, 5.3e6)
+    settings |= {"tiled": True, "sparse_ok": True, "bigtiff": True, "transform": transform}
+    with rasterio.open(tmp_path / "wide.tif", "w", width=3_000_000, height=16, **settings):
+        pass
+    with pytest.raises(RefusedImageError, match="3000000x16"), reading(tmp_path / "wide.tif"):
+        pass
 
 
 def test_a_turned_grid(tmp_path: Path) -> None:
     turned = rasterio.Affine.translation(*ORIGIN) @ rasterio.Affine.rotation(30)
     path = write_mosaic(tmp_path / "turned.tif", RGB, transform=turned)
     with reading(path) as orthomosaic:
-        np.testing.assert_allclose(orthomosaic.to_map(np.array([[3.0, 5]])), [turned @ (3, 5)])
+        np.testing.assert_allclose(orthomosaic.grid.to_map(np.array([[3.0, 5]])), [turned @ (3, 5)])
         assert isinstance(orthomosaic, Orthomosaic)
 
 

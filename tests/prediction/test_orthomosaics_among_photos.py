@@ -124,6 +124,26 @@ def test_what_an_orthomosaic_cannot_have(
     assert remedy in line["remedy"]
 
 
+def test_a_killed_run_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """Whatever it was to write."""
+    mosaic = write_mosaic(tmp_path / "deck.tif", wall(300, 400)[None])
+    predict([mosaic], tmp_path / "out", save=("overlay",))
+    torn = tmp_path / "out" / ".edgecrack-0123456789ab.tif"
+    for existing in ("continue", "overwrite"):
+        torn.write_bytes(b"half of a map")
+        predict([mosaic], tmp_path / "out", save=("overlay",), existing=existing)
+        assert not torn.exists()
+
+
+def test_what_to_do_is_said_of_a_single_one(tmp_path: Path) -> None:
+    moved = write_mosaic(
+        tmp_path / "deck.tif", wall(30, 40)[None], "EPSG:4326"
+    )  # metres for degrees
+    with pytest.raises(SourceError, match="degrees of latitude") as caught:
+        predict([moved], tmp_path / "out")
+    assert "gdal_edit.py -a_srs" in caught.value.remedy
+
+
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = a_folder(tmp_path / "in")
     monkeypatch.setitem(sys.modules, "rasterio", None)
