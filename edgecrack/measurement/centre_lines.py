@@ -193,7 +193,7 @@ def _simplified(xy: NDArray[np.float64], tolerance_px: float) -> NDArray[np.floa
     origin = xy[0]  # single precision is enough near it
     near = (xy - origin).astype(np.float32)[:, None]
     simple = cv2.approxPolyDP(near, tolerance_px, False)[:, 0]
-    kept = np.add(simple, origin, dtype=np.float64)
+    kept: NDArray[np.float64] = np.add(simple, origin, dtype=np.float64)
     kept[[0, -1]] = xy[[0, -1]]
     return kept
 
