@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.images import UnreadableImageError, decode_image  # noqa: E402
+from edgecrack.images.decoding import UnreadableImageError, decode_image  # noqa: E402
 
 DAMAGES = ("scan cut", "4 kB cut out", "4 kB of zeros", "100 bytes in a run", "100 bytes", "size")
 FORMATS: dict[str, tuple[str, list[int]]] = {

@@ -32,12 +32,12 @@ from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.errors import EdgecrackError  # noqa: E402
 from edgecrack.export.build import BuildConfig, build  # noqa: E402
 from edgecrack.export.engine_config import EngineConfig  # noqa: E402
-from edgecrack.gpu import gpu_devices, why_no_gpu  # noqa: E402
+from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda  # noqa: E402
+from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu  # noqa: E402
+from edgecrack.nvidia.tensorrt_module import installed_flavours  # noqa: E402
 from edgecrack.preprocess import preprocess  # noqa: E402
-from edgecrack.runtime.cuda_memory import LIBRARIES, open_cuda  # noqa: E402
 from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner  # noqa: E402
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles  # noqa: E402
-from edgecrack.tensorrt_module import installed_flavours  # noqa: E402
 
 Tiles = NDArray[np.uint8]
 

@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.counting import threshold_index, truth_mask  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.synthetic import write_dataset  # noqa: E402
 from edgecrack.evaluation import evaluate  # noqa: E402
 from edgecrack.evaluation.figures import overlay  # noqa: E402
 from edgecrack.evaluation.results import ImageResult  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
+from edgecrack.metrics.counting import threshold_index, truth_mask  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.overlay import draw_overlay  # noqa: E402

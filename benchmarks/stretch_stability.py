@@ -30,9 +30,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.artifacts import read_verified_spec  # noqa: E402
-from edgecrack.counting import uint8_level  # noqa: E402
 from edgecrack.data.datasets import open_dataset, read_image  # noqa: E402
-from edgecrack.nodata import with_mask  # noqa: E402
+from edgecrack.images.nodata import with_mask  # noqa: E402
+from edgecrack.metrics.counting import uint8_level  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
 from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402

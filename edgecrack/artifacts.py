@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgecrack.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.extras import origin
 from edgecrack.files import replacing, write_atomic
+from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.preprocess import PreprocessConfig
 
 SCHEMA_VERSION = 2

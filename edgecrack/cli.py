@@ -19,15 +19,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgecrack import __version__
-from edgecrack.cli_build import build_engine, calibrate, export
-from edgecrack.cli_doctor import doctor
-from edgecrack.cli_errors import EXIT_CODES, INTERRUPTED, failure_of, refuse_addresses
-from edgecrack.cli_evaluate import evaluate
-from edgecrack.cli_predict import predict
-from edgecrack.cli_recover import recover
-from edgecrack.cli_stream import stream
-from edgecrack.cli_train import train
-from edgecrack.cli_yardstick import yardstick
+from edgecrack.commands.build import build_engine, calibrate, export
+from edgecrack.commands.evaluate import evaluate
+from edgecrack.commands.examine import doctor
+from edgecrack.commands.exit_codes import EXIT_CODES, INTERRUPTED, failure_of, refuse_addresses
+from edgecrack.commands.predict import predict
+from edgecrack.commands.recover import recover
+from edgecrack.commands.stream import stream
+from edgecrack.commands.train import train
+from edgecrack.commands.yardstick import yardstick
 
 app = typer.Typer(
     name="edgecrack",

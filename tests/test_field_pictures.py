@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.counting import uint8_level
 from edgecrack.data.datasets import read_image
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.prediction.batch import PredictConfig, predict_images
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata
 from edgecrack.runtime.detector import CrackDetector, open_detector

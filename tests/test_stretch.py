@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgecrack.nodata import masked_pixels, with_mask
+from edgecrack.images.nodata import masked_pixels, with_mask
 from edgecrack.preprocess import PreprocessConfig, prepare, preprocess, without_nodata
 from tests.margins import (
     SHAPES,

@@ -25,7 +25,7 @@ from edgecrack.calibration.bootstrap import (
     upper_bound,
 )
 from edgecrack.errors import AccuracyError, ConfigError
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 Kind = Literal["labels", "agreement"]
 """Which gate: by labels, or by agreement with the FP32 file where there are none."""

@@ -19,7 +19,7 @@ from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.scales import ScalesConfig, plan_scales
 from edgecrack.runtime.tiling import TilingConfig
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 LEAST_TILES = 64
 LEAST_HELD_OUT = 16

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecrack.calibration.bootstrap import DRAWS
 from edgecrack.calibration.gate import FLAGGED, NAMES, Judged
-from edgecrack.table import rows_text
-from edgecrack.wording import counted
+from edgecrack.terminal.table import rows_text
+from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.calibration.accuracy import Accuracy

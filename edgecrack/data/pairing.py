@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecrack.data.splits import Splits
 from edgecrack.errors import DataError
-from edgecrack.images import DATASET_SUFFIXES
+from edgecrack.images.decoding import DATASET_SUFFIXES
 
 _ANY_SET = r"(?:cracktree\d*[_-]?)?"
 _IMAGE_FOLDER = re.compile(rf"{_ANY_SET}(?:images?|imgs?|rgb)|cracktree\d*", re.IGNORECASE)

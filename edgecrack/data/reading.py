@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DataError
-from edgecrack.images import UnreadableImageError, decode_image, decode_pixels
+from edgecrack.images.decoding import UnreadableImageError, decode_image, decode_pixels
 
 _CFD_CRACK_LABEL = 2  # 1 is background, 3 and 4 are enclosed or ambiguous background
 _STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

@@ -17,7 +17,7 @@ from edgecrack.data.source_images import HOLD_OUT_SHARE, list_source, split_samp
 from edgecrack.data.sources import parse_sources
 from edgecrack.errors import DataError
 from edgecrack.preprocess import PreprocessConfig
-from edgecrack.wording import all_of, counted
+from edgecrack.terminal.wording import all_of, counted
 
 __all__ = ["HOLD_OUT_SHARE", "ImageSet", "TrainingSet", "load_training_set", "split_samples"]
 

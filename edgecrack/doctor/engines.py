@@ -9,7 +9,7 @@ from edgecrack.doctor.graphics import cuda_major, expects_gpu, found_gpus
 from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.system_packages import find_hidden
-from edgecrack.tensorrt_module import OLDEST_TENSORRT
+from edgecrack.nvidia.tensorrt_module import OLDEST_TENSORRT
 
 TENSORRT, RTX, CUDA = "TensorRT", "TensorRT for RTX", "CUDA for Python"
 # What TensorRT for RTX 1.7 builds for, where it cannot be asked: not for Jetsons, for example.

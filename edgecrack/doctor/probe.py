@@ -100,7 +100,7 @@ def probe_gpu() -> dict[str, Any]:
     """The GPUs that the driver gives."""
     import ctypes
 
-    from edgecrack.gpu import gpu_devices, why_no_gpu
+    from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu
 
     why = why_no_gpu()
     devices = () if why else gpu_devices()

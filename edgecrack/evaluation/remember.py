@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecrack.evaluation.evaluate import Predict
 from edgecrack.files import write_png
-from edgecrack.nodata import masked_pixels
+from edgecrack.images.nodata import masked_pixels
 
 
 class RememberingPredictor:

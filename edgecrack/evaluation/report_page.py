@@ -17,7 +17,7 @@ from edgecrack.evaluation.results import (
     ImageResult,
 )
 from edgecrack.metrics import TOLERANCES, Score, ThresholdCounts, average_precision, iou
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 COLOURS = "Hits are green, false alarms red, misses blue; within the 5x5 square counts as a hit."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgecrack.evaluation.groups import ScoredModel
 from edgecrack.evaluation.results import TOLERANCE_NAMES, Evaluation
 from edgecrack.metrics import iou
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 
 def report_text(scored: ScoredModel) -> str:

@@ -34,7 +34,7 @@ from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic
 from edgecrack.runtime.output_folder import OutputFolder
 from edgecrack.runtime.output_place import Existing, take_place
-from edgecrack.wording import all_of, counted
+from edgecrack.terminal.wording import all_of, counted
 
 Progress = Callable[[int, int], None]
 

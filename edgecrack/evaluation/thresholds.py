@@ -15,7 +15,7 @@ from edgecrack import metrics
 from edgecrack.data.datasets import CrackDataset, Sample
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.evaluation.results import Choice
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 VALIDATION_SPLIT = "val"
 _HOW_TO_GIVE = "give model, val, test, or a number from 0.01 to 0.99"

@@ -15,7 +15,6 @@ from typing import Any
 
 from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write_model
 from edgecrack.calibration.config import CalibrationConfig
-from edgecrack.engine_info import ENGINE_SUFFIXES
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.export.engine import EngineBuild, build_engine
 from edgecrack.export.engine_config import EngineConfig, check_features
@@ -26,6 +25,7 @@ from edgecrack.export.scoring import Parity, Scored, check_parity, labelled_tile
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
+from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES
 from edgecrack.runtime.runner import open_runner
 
 _TILE_HW = (256, 256)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 
 from edgecrack.calibration.summary import SCORE_HEADS, gate_text, score_row
-from edgecrack.engine_info import EngineInfo
 from edgecrack.export.build import BuildReport
-from edgecrack.table import rows_text
+from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.terminal.table import rows_text
 
 
 def report_text(report: BuildReport) -> str:

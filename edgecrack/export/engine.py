@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.artifacts import ModelSpec, write_model
-from edgecrack.engine_info import EngineInfo, current_platform
 from edgecrack.errors import ExportError
 from edgecrack.export.engine_check import TensorTypes, check_precision
 from edgecrack.export.engine_command import trtexec_command
@@ -32,7 +31,8 @@ from edgecrack.export.engine_settings import (
 )
 from edgecrack.export.engine_targets import Resolved, resolve_targets
 from edgecrack.export.engine_verify import verify_engine
-from edgecrack.tensorrt_log import BuildLog, construct, make_logger
+from edgecrack.nvidia.engine_info import EngineInfo, current_platform
+from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ExportError
-from edgecrack.tensorrt_module import TensorRT
+from edgecrack.nvidia.tensorrt_module import TensorRT
 
 ISLANDS = "fp32_islands"
 _SHOWN_NAMES = 5

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import FLAVOURS, JETSON_CAPABILITIES
 from edgecrack.errors import ConfigError
 from edgecrack.export.engine_targets import AUTO, Resolved, Targets
+from edgecrack.nvidia.engine_info import FLAVOURS, JETSON_CAPABILITIES
 
 # A video frame is cut into more than eight tiles, so nearly every call is a full one; TensorRT
 # tunes for the middle number.

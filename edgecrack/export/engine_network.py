@@ -12,8 +12,8 @@ from typing import Any
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ExportError
 from edgecrack.export.contract import INPUT_NAME, OUTPUT_NAME
-from edgecrack.tensorrt_log import BuildLog
-from edgecrack.tensorrt_module import TensorRT
+from edgecrack.nvidia.tensorrt_log import BuildLog
+from edgecrack.nvidia.tensorrt_module import TensorRT
 
 _REMEDY = "export the model again with `edgecrack export`, with a single file and no custom nodes"
 

@@ -12,7 +12,7 @@ from edgecrack.errors import ConfigError, ExportError, OutputError
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import Resolved
 from edgecrack.files import write_atomic
-from edgecrack.tensorrt_log import BuildLog
+from edgecrack.nvidia.tensorrt_log import BuildLog
 
 _MIB = 1 << 20
 

@@ -11,11 +11,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from edgecrack.engine_info import JETSON_CAPABILITIES
 from edgecrack.errors import ConfigError, MissingDependencyError
 from edgecrack.extras import origin
-from edgecrack.gpu import gpu_devices, why_no_gpu
-from edgecrack.tensorrt_module import TensorRT, find_tensorrt, installed_flavours
+from edgecrack.nvidia.engine_info import JETSON_CAPABILITIES
+from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu
+from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt, installed_flavours
 
 JETSONS = {
     "xavier": "7.2",

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import ExportError
 from edgecrack.export.contract import INPUT_NAME, OUTPUT_NAME
-from edgecrack.gpu import gpu_devices
-from edgecrack.tensorrt_log import construct, make_logger
-from edgecrack.tensorrt_module import TensorRT
+from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.nvidia.gpu import gpu_devices
+from edgecrack.nvidia.tensorrt_log import construct, make_logger
+from edgecrack.nvidia.tensorrt_module import TensorRT
 
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"
 # As the inspector writes types; "UInt8", which both ends have, is not "Int8".

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.errors import ExportError
 from edgecrack.export.precision import HALF_MAXIMUM, float32_tensors, simulate_half, to_half
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ from edgecrack.calibration.sampler import TileSet, sample_tiles
 from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
 from edgecrack.preprocess import PreprocessConfig, preprocess
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     import onnx
@@ -186,7 +186,7 @@ def check_parity(engine: Path, source: Path, spec: ModelSpec) -> Parity | None:
     Raises:
         ExportError: the engine does not run, or computes something else; it is removed.
     """
-    from edgecrack.runtime.cuda_memory import open_cuda
+    from edgecrack.nvidia.cuda.open import open_cuda
     from edgecrack.runtime.preflight import check_engine
     from edgecrack.runtime.runner import open_runner
 

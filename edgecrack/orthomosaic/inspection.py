@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.bit_depth import to_8_bits
-from edgecrack.counting import uint8_level
 from edgecrack.files import replacing, write_png
+from edgecrack.images.bit_depth import to_8_bits
+from edgecrack.images.nodata import masked_pixels
 from edgecrack.measurement.centre_lines import follow
 from edgecrack.measurement.thinning import thin
-from edgecrack.nodata import masked_pixels
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.orthomosaic.geopackage import MapLine, write_lines
 from edgecrack.orthomosaic.geotiff import GeoTiff, add_overviews, not_whole, opened, written
 from edgecrack.orthomosaic.groups import Groups

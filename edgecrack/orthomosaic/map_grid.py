@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import MissingDependencyError
-from edgecrack.image_kinds import RefusedImageError
+from edgecrack.images.kinds import RefusedImageError
 
 _WGS84 = "EPSG:4326"
 _WGS84_RADIUS_M, _WGS84_ECCENTRICITY_2 = 6_378_137.0, 6.694379990141e-3

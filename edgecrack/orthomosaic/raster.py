@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import EdgecrackError
 from edgecrack.extras import require
-from edgecrack.image_kinds import (
+from edgecrack.images.kinds import (
     DamagedImageError,
     RefusedImageError,
     UnreadableImageError,
     check_samples,
 )
-from edgecrack.nodata import with_mask
+from edgecrack.images.nodata import with_mask
+from edgecrack.images.tiff_strips import are_strips_sound
+from edgecrack.images.tiff_tags import TIFFS, read_tags
 from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.orthomosaic.windows import Box
-from edgecrack.tiff_strips import are_strips_sound
-from edgecrack.tiff_tags import TIFFS, read_tags
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

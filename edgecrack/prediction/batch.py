@@ -23,7 +23,7 @@ import cv2
 
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError, SourceError
 from edgecrack.files import write_atomic, write_png
-from edgecrack.images import RefusedImageError, UnreadableImageError
+from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
 from edgecrack.orthomosaic.inspection import ENDINGS, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
 from edgecrack.prediction.download import downloaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from edgecrack.errors import SourceError
-from edgecrack.images import UnreadableImageError
+from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.runtime.sources.http_connection import READ_ERRORS
 from edgecrack.runtime.sources.http_stream import connect
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.images import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from edgecrack.images.decoding import IMAGE_SUFFIXES, OTHER_SUFFIXES
 from edgecrack.runtime.output_folder import LEDGER_NAME
 from edgecrack.runtime.redact import redact
 from edgecrack.runtime.sources.folder import Unreadable, natural_key, why_not

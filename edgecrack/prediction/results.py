@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import OutputError
-from edgecrack.photo_facts import PhotoFacts
+from edgecrack.images.photo_facts import PhotoFacts
 from edgecrack.runtime.frame import FrameResult, Region
 
 # Raised when a field of a line is taken away, renamed or given another meaning.

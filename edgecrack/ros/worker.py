@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.ignored import IgnoredPixels
-from edgecrack.images import UnreadableImageError
+from edgecrack.images.decoding import UnreadableImageError
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.ignore import IgnoreMask, Ignoring

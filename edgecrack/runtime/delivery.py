@@ -20,7 +20,7 @@ from edgecrack.runtime.handoff import Abandoned, Handoff, TimedOut
 from edgecrack.runtime.pipeline_config import PipelineConfig
 from edgecrack.runtime.sinks import Sink
 from edgecrack.runtime.workers import close_all, write_all
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
 _POLL_S = 0.1

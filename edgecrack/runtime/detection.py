@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.images import UnreadableImageError, decode_image
+from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Region
 from edgecrack.runtime.redact import redact
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.defaults import MIN_AREA_PX, OVERLAP_PX

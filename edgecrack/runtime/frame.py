@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.ignored import IgnoredPixels
-from edgecrack.photo_facts import PhotoFacts
+from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.images.photo_facts import PhotoFacts
 from edgecrack.runtime.encodings import Encodings
 from edgecrack.runtime.position.pose import Position
 

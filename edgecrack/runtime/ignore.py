@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.ignored import IgnoredPixels
-from edgecrack.images import UnreadableImageError, decode_image
-from edgecrack.nodata import masked_pixels
+from edgecrack.images.decoding import UnreadableImageError, decode_image
+from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.images.nodata import masked_pixels
 from edgecrack.runtime.frame import Frame
 
 SCHEMA_VERSION = 1

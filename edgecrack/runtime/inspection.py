@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.live.overload import FULL, Effort, Governor
 from edgecrack.runtime.measure import measure_cracks

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.counting import uint8_level
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.runtime.frame import Region
 
 

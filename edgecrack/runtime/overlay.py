@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.frame import Frame, FrameResult, Region
 from edgecrack.runtime.position.pose import describe_position
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgecrack.counting import uint8_level
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.runtime.pipeline_config import Detector, PipelineConfig
 from edgecrack.runtime.pipeline_run import PipelineRun
 from edgecrack.runtime.sinks import Sink

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.ignore import IgnoreMask
 from edgecrack.runtime.live.controls import StreamControls

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import EdgecrackError, SourceError
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.delivery import Delivery
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut

@@ -13,14 +13,14 @@ from importlib import metadata
 from pathlib import Path
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import (
+from edgecrack.errors import DeviceError, MissingDependencyError, ModelFileError
+from edgecrack.nvidia.engine_info import (
     JETSON_CAPABILITIES,
     EngineInfo,
     current_platform,
     rebuild_command,
 )
-from edgecrack.errors import DeviceError, MissingDependencyError, ModelFileError
-from edgecrack.tensorrt_module import find_tensorrt, how_to_install, installed_flavours
+from edgecrack.nvidia.tensorrt_module import find_tensorrt, how_to_install, installed_flavours
 
 # What TensorRT calls AMPERE_PLUS: every GPU from this compute capability on.
 _HARDWARE_COMPATIBLE_FROM = "8.0"
@@ -49,7 +49,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """The machine that this runs on; loads TensorRT only where no package tells its version."""
-    from edgecrack.gpu import gpu_devices, why_no_gpu
+    from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu
 
     devices = gpu_devices()
     versions = {flavour: _installed_version(flavour) for flavour in installed_flavours()}

@@ -180,7 +180,7 @@ def _open_one(address: str, options: SourceOptions) -> Source:
 
 
 def _open_path(path: Path, options: SourceOptions) -> Source:
-    from edgecrack.images import IMAGE_SUFFIXES
+    from edgecrack.images.decoding import IMAGE_SUFFIXES
     from edgecrack.runtime.sources.folder import ImagesSource
     from edgecrack.runtime.sources.recordings import recording_at
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 
 from edgecrack.errors import OutputError, UnreadableInputsError
-from edgecrack.progress import ProgressLine
 from edgecrack.runtime.live.events import Event, EventLog
 from edgecrack.runtime.live.logs import log_to, write_to_stderr
 from edgecrack.runtime.live.systemd import SystemdNotifier
@@ -23,7 +22,8 @@ from edgecrack.runtime.session import Session, open_session
 from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream_config import StreamConfig
-from edgecrack.wording import counted
+from edgecrack.terminal.progress import ProgressLine
+from edgecrack.terminal.wording import counted
 
 __all__ = ["StreamConfig", "run_stream"]
 

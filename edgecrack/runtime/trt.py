@@ -18,16 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import ConfigError, DeviceError
+from edgecrack.nvidia.cuda.base import Cuda
+from edgecrack.nvidia.cuda.open import open_cuda
+from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
 from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.cuda_memory import Cuda, open_cuda
 from edgecrack.runtime.preflight import check_version
 from edgecrack.runtime.runner import check_tiles
 from edgecrack.runtime.trt_cache import KernelCache, open_kernel_cache
 from edgecrack.runtime.trt_engine import LoadedEngine, load_engine, read_engine
 from edgecrack.runtime.trt_slot import Slot
-from edgecrack.tensorrt_module import TensorRT, find_tensorrt
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic
-from edgecrack.tensorrt_module import TensorRT
+from edgecrack.nvidia.tensorrt_module import TensorRT
 
 _HEADER = b"edgecrack runtime cache 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size

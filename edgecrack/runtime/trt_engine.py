@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.engine_info import EngineInfo, rebuild_command
 from edgecrack.errors import DeviceError, ModelFileError
-from edgecrack.tensorrt_log import BuildLog, construct, make_logger
-from edgecrack.tensorrt_module import TensorRT
+from edgecrack.nvidia.engine_info import EngineInfo, rebuild_command
+from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
+from edgecrack.nvidia.tensorrt_module import TensorRT
 
 INPUT, OUTPUT = "tiles", "crack"
 # In TensorRT's words for a failure that is the GPU's and not the engine's.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError
-from edgecrack.runtime.cuda_memory import Cuda
+from edgecrack.nvidia.cuda.base import Cuda
 from edgecrack.runtime.trt_engine import INPUT, OUTPUT
 
 Note = Callable[[str], None]

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from edgecrack.data.training_set import load_training_set
 from edgecrack.errors import TrainingError
+from edgecrack.terminal.wording import counted
 from edgecrack.training.batches import Batches, WholeImages
 from edgecrack.training.callbacks import without_harmless_warnings
 from edgecrack.training.checkpoints import strip_training_state
@@ -37,7 +38,6 @@ from edgecrack.training.run_folder import (
     teaching_network,
 )
 from edgecrack.training.trainer import make_trainer
-from edgecrack.wording import counted
 from edgecrack.yardstick.manifest import hashes_of
 
 

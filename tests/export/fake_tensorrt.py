@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgecrack.export import engine_targets, engine_verify
-from edgecrack.gpu import Gpu
+from edgecrack.nvidia.gpu import Gpu
 
 DataType = IntEnum("DataType", ["FLOAT", "HALF", "INT8", "UINT8"])
 LayerType = IntEnum("LayerType", ["CAST", "CONVOLUTION", "DECONVOLUTION", "QUANTIZE", "DEQUANTIZE"])

@@ -21,7 +21,6 @@ from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate, Judged, Verdict
 from edgecrack.calibration.sampler import SamplerConfig
 from edgecrack.data.synthetic import write_dataset
-from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import (
     AccuracyError,
     ConfigError,
@@ -38,7 +37,9 @@ from edgecrack.export.build_report import report_text
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.graph_file import read_graph
-from edgecrack.runtime import cuda_memory, preflight
+from edgecrack.nvidia.cuda import open as cuda_open
+from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.runtime import preflight
 from edgecrack.runtime import runner as runner_module
 from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
 from tests.calibration.small import save_model, small_graph
@@ -298,7 +299,7 @@ def test_an_engine_that_computes_something_else_is_removed(
 
     monkeypatch.setattr(runner_module, "open_runner", open_any)
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
-    monkeypatch.setattr(cuda_memory, "open_cuda", lambda: None)
+    monkeypatch.setattr(cuda_open, "open_cuda", lambda: None)
     with pytest.raises(ExportError, match=r"differs from robot.int8.onnx by .*removed"):
         build(int8[0].onnx_file, tmp_path / "robot.engine", config())
     assert list(tmp_path.iterdir()) == []
@@ -316,7 +317,7 @@ def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
 
     monkeypatch.setattr(runner_module, "open_runner", open_any)
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
-    monkeypatch.setattr(cuda_memory, "open_cuda", lambda: None)
+    monkeypatch.setattr(cuda_open, "open_cuda", lambda: None)
     with pytest.raises(ExportError, match=r"does not run: the GPU fell off the bus"):
         build(int8[0].onnx_file, tmp_path / "robot.engine", config())
     assert list(tmp_path.iterdir()) == []

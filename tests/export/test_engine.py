@@ -14,12 +14,12 @@ import onnx
 import pytest
 
 from edgecrack.artifacts import file_sha256, read_verified_spec, sidecar_path, write_sidecar
-from edgecrack.engine_info import EngineInfo, current_platform
 from edgecrack.errors import ConfigError, EdgecrackError, ExportError, ModelFileError, OutputError
 from edgecrack.export.engine import EngineBuild, build_engine
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.precision import to_half
+from edgecrack.nvidia.engine_info import EngineInfo, current_platform
 from edgecrack.runtime.runner import BUNDLED_MODEL
 from tests.export.engine_graphs import save, small_graph, unreadable_graph
 from tests.waiting import PATIENCE_S

@@ -16,8 +16,8 @@ from edgecrack.export.engine_check import TensorTypes
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.engine_verify import contradiction, engine_problems, inspected_types
-from edgecrack.tensorrt_log import make_logger
-from edgecrack.tensorrt_module import find_tensorrt
+from edgecrack.nvidia.tensorrt_log import make_logger
+from edgecrack.nvidia.tensorrt_module import find_tensorrt
 from tests.export.engine_graphs import save, small_graph
 
 SM86 = EngineConfig(parse_targets("sm86"), "tensorrt_rtx")

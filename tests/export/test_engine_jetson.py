@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import ConfigError, ExportError
 from edgecrack.export.engine import EngineBuild, build_engine
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
+from edgecrack.nvidia.engine_info import EngineInfo
 from tests.export.engine_graphs import save, small_graph
 from tests.export.fake_tensorrt import FakeTensorRT
 

@@ -16,8 +16,8 @@ from edgecrack.export.engine_targets import (
     resolve_targets,
 )
 from edgecrack.extras import origin
-from edgecrack.gpu import Gpu
-from edgecrack.tensorrt_module import TensorRT
+from edgecrack.nvidia.gpu import Gpu
+from edgecrack.nvidia.tensorrt_module import TensorRT
 
 RTX_MEMBERS = {"NONE": 0, "CURRENT": 1, "SM75": 75, "SM86": 86, "SM89": 89, "SM120": 120}
 RTX = TensorRT(

@@ -34,8 +34,9 @@ from edgecrack.export.scoring import (
     score_files,
 )
 from edgecrack.files import write_png
+from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.preprocess import preprocess
-from edgecrack.runtime import cuda_memory, preflight, runner
+from edgecrack.runtime import preflight, runner
 from edgecrack.runtime.runner import open_runner
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
@@ -143,7 +144,7 @@ class Engine:
 def engine(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Something that is described as an engine, on a machine that has a GPU for it."""
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
-    monkeypatch.setattr(cuda_memory, "open_cuda", lambda: None)
+    monkeypatch.setattr(cuda_open, "open_cuda", lambda: None)
     path = model.with_name("wall.engine")
     path.write_bytes(b"an engine")
     write_sidecar(path, dataclasses.replace(read_verified_spec(model), kind="engine"))
@@ -199,7 +200,7 @@ def test_an_engine_for_another_machine_is_not_judged(
     def refuse(*given: object) -> None:
         raise error("no GPU", "bring one")
 
-    monkeypatch.setattr(preflight if asked == "check_engine" else cuda_memory, asked, refuse)
+    monkeypatch.setattr(preflight if asked == "check_engine" else cuda_open, asked, refuse)
     assert check_parity(engine, model, read_verified_spec(model)) is None
     assert engine.exists()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from edgecrack.tensorrt_module import OPTIONAL
+from edgecrack.nvidia.tensorrt_module import OPTIONAL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSIONS: dict[str, dict[str, Any]] = {

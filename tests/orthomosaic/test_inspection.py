@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.counting import uint8_level
 from edgecrack.errors import OutputError
-from edgecrack.image_kinds import DamagedImageError
+from edgecrack.images.kinds import DamagedImageError
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.orthomosaic.geotiff import GeoTiff
 from edgecrack.orthomosaic.inspection import ENDINGS, OrthomosaicFindings, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import reading

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import MissingDependencyError
-from edgecrack.image_kinds import DamagedImageError, RefusedImageError
-from edgecrack.nodata import masked_pixels
+from edgecrack.images.kinds import DamagedImageError, RefusedImageError
+from edgecrack.images.nodata import masked_pixels
+from edgecrack.images.tiff_tags import directories
 from edgecrack.orthomosaic.raster import Orthomosaic, is_georeferenced, reading
 from edgecrack.orthomosaic.windows import Box
-from edgecrack.tiff_tags import directories
 from tests.orthomosaic.mosaics import ORIGIN, PIXEL_M, write_mosaic
 from tests.waiting import PATIENCE_S
 

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.counting import uint8_level
 from edgecrack.errors import ConfigError, OutputError, SourceError
-from edgecrack.nodata import with_mask
+from edgecrack.images.nodata import with_mask
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.prediction.batch import PredictConfig, Prediction, predict_images
 from edgecrack.prediction.results import read_lines
 from edgecrack.preprocess import prepare, preprocess

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.images import DamagedImageError
+from edgecrack.images.decoding import DamagedImageError
 from edgecrack.ros.conversions import (
     DetectionTypes,
     compressed_image_to_bgr,

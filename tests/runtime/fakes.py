@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame, FrameResult, Region
 from edgecrack.runtime.measure import measure_cracks

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, ModelFileError, SourceError
-from edgecrack.ignored import IgnoredPixels
-from edgecrack.nodata import with_mask
+from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.images.nodata import with_mask
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime import detector as detector_module
 from edgecrack.runtime.detection import Detection

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edgecrack.counting import uint8_level
 from edgecrack.errors import ConfigError
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.runtime.measure import find_regions, measure_cracks
 from tests.runtime.fakes import Image, slow_regions
 

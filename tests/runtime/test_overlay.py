@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.overlay import HATCH, OUTLINE, TINT, caption, draw_overlay
 from tests.runtime.fakes import frame, picture, result_of
 

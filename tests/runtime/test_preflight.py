@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from edgecrack.artifacts import ModelSpec, write_sidecar
-from edgecrack.engine_info import EngineInfo, current_platform, rebuild_command
 from edgecrack.errors import (
     DeviceError,
     EdgecrackError,
@@ -22,6 +21,7 @@ from edgecrack.errors import (
     ModelFileError,
 )
 from edgecrack.extras import origin
+from edgecrack.nvidia.engine_info import EngineInfo, current_platform, rebuild_command
 from edgecrack.runtime import preflight
 from edgecrack.runtime.preflight import Machine, check_engine, check_version, this_machine
 from edgecrack.runtime.runner import open_runner
@@ -256,7 +256,7 @@ class TestThisMachine:
 
         def find(name: str) -> Any:
             if name == "tensorrt":
-                from edgecrack.tensorrt_module import TensorRT
+                from edgecrack.nvidia.tensorrt_module import TensorRT
 
                 return TensorRT("tensorrt", "10.3.0", None)
             raise MissingDependencyError("it cannot be loaded", "install it")

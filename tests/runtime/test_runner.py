@@ -218,7 +218,7 @@ def test_the_bundled_model_is_the_default_and_sees_a_crack() -> None:
 @pytest.mark.gpu
 class TestEngineOnARealGpu:
     def free_bytes(self) -> int:
-        from edgecrack.runtime.cuda_memory import open_cuda
+        from edgecrack.nvidia.cuda.open import open_cuda
 
         cuda = open_cuda()
         with cuda.current():

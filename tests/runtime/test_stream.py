@@ -22,10 +22,10 @@ import cv2
 import pytest
 
 from edgecrack.errors import ConfigError, OutputError
-from edgecrack.progress import ProgressLine
 from edgecrack.runtime.signals import stop_on_signals
 from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
+from edgecrack.terminal.progress import ProgressLine
 from tests.runtime.fakes import picture, read_video
 from tests.runtime.models import write_quick_model
 from tests.waiting import PATIENCE_S

@@ -18,21 +18,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, write_sidecar
-from edgecrack.engine_info import EngineInfo
 from edgecrack.errors import ConfigError, DeviceError, EdgecrackError, ModelFileError
 from edgecrack.evaluation.open_model import open_model
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol
-from edgecrack.runtime.cuda_memory import Cuda
-from edgecrack.runtime.cuda_pycuda import PyCuda
-from edgecrack.runtime.cuda_python import CudaPython
+from edgecrack.nvidia.cuda.base import Cuda
+from edgecrack.nvidia.cuda.through_cuda_python import CudaPython
+from edgecrack.nvidia.cuda.through_pycuda import PyCuda
+from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.preflight import Machine
 from edgecrack.runtime.runner import open_runner
 from edgecrack.runtime.trt import TensorRTConfig, TensorRTRunner, batch_size
 from edgecrack.runtime.trt_cache import runtime_cache_path, write_runtime_cache
 from edgecrack.runtime.trt_engine import load_engine, read_engine
-from edgecrack.tensorrt_module import TensorRT, find_tensorrt
-from tests.runtime.fake_cuda import (
+from tests.nvidia.fake_cuda import (
     DataType,
     FakeGpu,
     FakePyCuda,
@@ -556,7 +556,7 @@ class TestTheFakeIsLikeTheRealOne:
             pytest.skip(f"no list of what TensorRT {version} has")
         api = json.loads(files[0].read_text())
         rtx = version.startswith("1.")
-        from tests.runtime import fake_cuda as fake
+        from tests.nvidia import fake_cuda as fake
 
         pairs: list[tuple[str, type]] = [
             ("Runtime", fake.FakeRuntimeOfTensorRT),

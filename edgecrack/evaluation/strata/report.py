@@ -31,8 +31,8 @@ from edgecrack.evaluation.strata.tables import Documents, all_tables, markdown_t
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import score_at, threshold_index
 from edgecrack.runtime.output_folder import OutputFolder, file_in
-from edgecrack.table import rows_text
-from edgecrack.wording import counted
+from edgecrack.terminal.table import rows_text
+from edgecrack.terminal.wording import counted
 from edgecrack.yardstick.manifest import CRACK, Yardstick
 from edgecrack.yardstick.strata import CONTRAST_CLASSES, WIDTH_CLASSES
 

@@ -13,7 +13,7 @@ from edgecrack.evaluation.page import Cell, Column
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT
 from edgecrack.evaluation.strata.scores import FEWEST_IMAGES, KINDS
 from edgecrack.metrics import Tolerance
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 from edgecrack.yardstick.strata import WIDTH_CLASSES
 
 NAMES: Mapping[Tolerance, str] = {TOLERANT: "within the 5x5 square", STRICT: "strict"}

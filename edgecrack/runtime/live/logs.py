@@ -10,8 +10,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Literal, get_args
 
-from edgecrack.progress import takes_text
 from edgecrack.runtime.live.events import Event, Level
+from edgecrack.terminal.progress import takes_text
 
 LogFormat = Literal["text", "json"]
 LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)

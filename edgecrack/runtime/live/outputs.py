@@ -20,7 +20,7 @@ from edgecrack.runtime.live.findings import Finding, FindingTracker
 from edgecrack.runtime.output_folder import SNAPSHOTS_NAME, OutputFolder
 from edgecrack.runtime.overlay import draw_overlay
 from edgecrack.runtime.sinks import frame_record
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 EVENTS_NAME = "events.jsonl"
 

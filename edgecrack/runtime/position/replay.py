@@ -30,7 +30,7 @@ from edgecrack.runtime.sources.cdr import (
 from edgecrack.runtime.sources.mcap_file import McapFile
 from edgecrack.runtime.sources.mcap_index import Channel
 from edgecrack.runtime.sources.mcap_topics import OWN_PREFIX, channels_of
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE)
 SPACING_NS = 20_000_000

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from edgecrack.runtime.live.events import EventLog
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 _ENDS_S = 2.0
 

@@ -18,7 +18,7 @@ from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.recording.names import Part, PartNames
 from edgecrack.runtime.recording.part_file import lock
 from edgecrack.runtime.recording.recover import RecoveryReport, finish_leftover
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
 # As `edgecrack.files.replacing` calls a file that is being written.

@@ -24,7 +24,7 @@ from edgecrack.runtime.recording.names import PartNames
 from edgecrack.runtime.recording.part_writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.recording.room import FULL, DiskRoom
 from edgecrack.runtime.stats import StatsSnapshot
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
 _STATS_S = 1.0

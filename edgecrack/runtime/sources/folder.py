@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgecrack.errors import SourceError
-from edgecrack.images import (
+from edgecrack.images.decoding import (
     IMAGE_SUFFIXES,
     OTHER_SUFFIXES,
     UnreadableImageError,
     decode_image,
 )
-from edgecrack.photo_facts import PhotoFacts, photo_facts
+from edgecrack.images.photo_facts import PhotoFacts, photo_facts
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv

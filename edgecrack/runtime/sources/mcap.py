@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
-from edgecrack.images import UnreadableImageError
+from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.quiet import quiet_opencv

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
-from edgecrack.images import UnreadableImageError, decode_image
+from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.redact import redact

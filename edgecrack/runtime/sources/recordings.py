@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecrack.errors import SourceError
-from edgecrack.images import IMAGE_SUFFIXES
+from edgecrack.images.decoding import IMAGE_SUFFIXES
 from edgecrack.runtime.sources.folder import natural_key
 
 # `.part`: in progress, or left by a kill; the others are packed as a whole.

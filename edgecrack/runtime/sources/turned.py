@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.nodata import masked_pixels, with_mask
+from edgecrack.images.nodata import masked_pixels, with_mask
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.source import Source
 from edgecrack.runtime.sources.options import Flip

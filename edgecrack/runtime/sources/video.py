@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from edgecrack.errors import SourceError
-from edgecrack.photo_facts import ns_since_1970
+from edgecrack.images.photo_facts import ns_since_1970
 from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.decoder import Decoder, Picture

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from edgecrack.errors import ConfigError
-from edgecrack.wording import counted
+from edgecrack.terminal.wording import counted
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_MAX_VIEWERS = 16

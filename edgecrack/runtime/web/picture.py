@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.counting import uint8_level
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.metrics.counting import uint8_level
 from edgecrack.runtime.encodings import encode
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.overlay import draw_caption, draw_overlay

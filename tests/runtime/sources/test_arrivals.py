@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
-from edgecrack.images import decode_image
+from edgecrack.images.decoding import decode_image
 from edgecrack.runtime.source import open_source
 from edgecrack.runtime.sources import arrivals, mjpeg
 from edgecrack.runtime.sources.chunked import Dechunker

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecrack.images import DamagedImageError
+from edgecrack.images.decoding import DamagedImageError
 from edgecrack.runtime.sources import cdr
 from edgecrack.runtime.sources.ros_images import (
     ENCODINGS,

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import SourceError
-from edgecrack.images import decode_image
+from edgecrack.images.decoding import decode_image
 from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import HW

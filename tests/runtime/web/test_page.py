@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.web.hub import LiveHub
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.web.rig import Feed, Rig, live_result

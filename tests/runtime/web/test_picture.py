@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.ignored import IgnoredPixels
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.web.picture import (

@@ -1,0 +1,1 @@
+"""One module per command of the command line, what they share, and how errors end them."""

@@ -1,0 +1,288 @@
+"""Image files: which count as images, and how their bytes become pixels.
+
+A decoder fills the missing part of a damaged file with gray and says nothing; here that is an
+error, for training data and camera folders alike. Knows bytes and pixels, no paths.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
+
+from edgecrack.images.bit_depth import to_8_bits
+from edgecrack.images.kinds import (
+    DamagedImageError,
+    ImageKind,
+    RefusedImageError,
+    UnreadableImageError,
+    check_samples,
+    check_size,
+    kind_of,
+    opened,
+    png_chunks,
+)
+from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.nodata import masked_pixels, with_mask
+from edgecrack.images.tiff_strips import are_strips_sound
+from edgecrack.images.tiff_tags import TIFFS
+
+# What datasets are made of.
+DATASET_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (*DATASET_SUFFIXES, ".gif", ".avif", ".heic", ".heif")
+# Pictures, too, that are told of where they lie in a folder, and not read.
+OTHER_SUFFIXES = (
+    ".pdf", ".jxl", ".jp2", ".psd", ".exr", ".svg", ".tga", ".dcm",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+)  # fmt: skip
+
+_ORIENTATION = 0x0112
+# How the pixels of each EXIF orientation become upright.
+_TURNS: dict[int, tuple[bool, bool, bool]] = {  # transpose, then mirror left-right, top-bottom
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+_UNUSUAL = ("determine subsampling level", "color conversion", "colorspace")
+# Many cameras leave a few bytes before the end of a picture; damage leaves more as a rule.
+_FILLING = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+_MOST_FILLING_BYTES = 16
+
+
+def decode_image(
+    data: bytes, *, upright: bool = True, max_megapixels: float = DEFAULT_MEGAPIXELS
+) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file as a picture.
+
+    16-bit files are cut to 8 bits by `to_8_bits`, that is, by the bits that they use.
+
+    Args:
+        data: the file's bytes.
+        upright: turn the picture where its EXIF data say so.
+        max_megapixels: a larger picture is refused.
+
+    Returns:
+        uint8 [H, W, 3] in BGR order; a `numpy.ma.MaskedArray` where pixels of the file are
+        transparent, masked there.
+
+    Raises:
+        DamagedImageError: the data is no image, or is damaged or cut short.
+        RefusedImageError: it is an image of a kind that is not read, or too large.
+    """
+    kind = kind_of(data, max_megapixels)
+    if kind.name == "JPEG":
+        if kind.hw is None:
+            check_size(_jpeg_header_hw(data), max_megapixels)
+        return _decode_jpeg(data, upright)
+    if kind.name in ("HEIC", "AVIF"):
+        # Pillow leaves AVIF as it is stored; pillow-heif turns HEIC, and says so in its EXIF data.
+        pixels = _decode_by_pillow(data)
+        return _turned(pixels, exif_orientation(data)) if upright else pixels
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    stored = _stored_pixels(data)
+    is_deep = stored is not None and stored.dtype == np.uint16
+    picture = _decode_by_opencv(data, kind, flags | cv2.IMREAD_ANYDEPTH if is_deep else flags)
+    hidden = None if stored is None else _transparent(picture, stored)
+    pixels = to_8_bits(picture) if is_deep else np.asarray(picture, dtype=np.uint8)
+    return pixels if hidden is None else with_mask(pixels, hidden)
+
+
+def decode_pixels(data: bytes, flags: int) -> NDArray[Any]:
+    """Decode the bytes of an image file as OpenCV's `IMREAD_` flags say.
+
+    Returns:
+        Shape and dtype as the flags and the file have them.
+
+    Raises:
+        DamagedImageError: the data is no image, or is damaged or cut short.
+        RefusedImageError: it is an image of a kind that is not read, or too large.
+    """
+    kind = kind_of(data)
+    if kind.name == "JPEG":
+        _jpeg_pixels(data, "GRAY")  # hears what OpenCV hides
+    return _decode_by_opencv(data, kind, flags)
+
+
+def _decode_jpeg(data: bytes, upright: bool) -> NDArray[np.uint8]:
+    """Decode a JPEG by libjpeg-turbo, which says where data are missing or wrong."""
+    pixels = _jpeg_pixels(data, "BGR")
+    if pixels is None:
+        flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        return np.asarray(_decode_by_opencv(data, ImageKind("JPEG", None), flags), np.uint8)
+    picture = np.asarray(pixels, np.uint8)
+    if not upright or b"Exif\0\0" not in data[: 1 << 16]:
+        return picture
+    return _turned(picture, exif_orientation(data))
+
+
+def _jpeg_header_hw(data: bytes) -> tuple[int, int]:
+    """Height and width by libjpeg.
+
+    Raises:
+        DamagedImageError: there is no header that it can read.
+    """
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise _damaged_jpeg(error) from error
+    return int(height), int(width)
+
+
+def _jpeg_pixels(data: bytes, colours: str) -> NDArray[np.uint8] | None:
+    """A sound JPEG's pixels; None where it is of a form that only OpenCV may know.
+
+    Raises:
+        DamagedImageError: data are missing or wrong.
+    """
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours, strict=True), np.uint8)
+    except ValueError as error:
+        text = str(error)
+        if any(word in text for word in _UNUSUAL):
+            return None
+        filling = _FILLING.fullmatch(text.strip())
+        if filling is None or int(filling[1]) > _MOST_FILLING_BYTES:
+            raise _damaged_jpeg(error) from error
+    return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours, strict=False), np.uint8)
+
+
+def _damaged_jpeg(error: ValueError) -> DamagedImageError:
+    text = str(error)
+    if text.startswith("Premature end of JPEG file"):
+        return DamagedImageError("is cut short")
+    return DamagedImageError(f"is damaged ({text[:1].lower()}{text[1:]})")
+
+
+def exif_orientation(data: bytes) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where it does not say."""
+    try:
+        with opened(data) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # what cannot be read says nothing
+        return 1
+
+
+def _turned(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation not in _TURNS:
+        return picture
+    swaps_axes, mirrors_x, mirrors_y = _TURNS[orientation]
+
+    def turned(pixels: NDArray[Any]) -> NDArray[Any]:
+        pixels = pixels.swapaxes(0, 1) if swaps_axes else pixels
+        pixels = pixels[:, ::-1] if mirrors_x else pixels
+        return np.ascontiguousarray(pixels[::-1] if mirrors_y else pixels)
+
+    hidden = masked_pixels(picture)
+    upright = turned(np.asarray(picture))
+    return upright if hidden is None else with_mask(upright, turned(hidden))
+
+
+def _decode_by_pillow(data: bytes) -> NDArray[np.uint8]:
+    """HEIC and AVIF, masked where they are transparent."""
+    try:
+        with opened(data) as image:
+            image.load()
+            pixels = np.asarray(image.convert("RGBA"), np.uint8)
+    except Exception as error:
+        raise DamagedImageError(f"is damaged ({type(error).__name__})") from error
+    picture, hidden = np.ascontiguousarray(pixels[..., 2::-1]), pixels[..., 3] == 0
+    return with_mask(picture, hidden) if hidden.any() and not hidden.all() else picture
+
+
+def _decode_by_opencv(data: bytes, kind: ImageKind, flags: int) -> NDArray[Any]:
+    if kind.name == "TIFF":
+        _check_tiff_data(data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise DamagedImageError(f"cannot be decoded: {error.err}") from error
+    if image is None:
+        is_torn = kind.name == "PNG" and b"IEND" not in data
+        raise DamagedImageError("is cut short" if is_torn else "is damaged or not an image")
+    return np.asarray(image)
+
+
+def _check_tiff_data(data: bytes) -> None:
+    """Hear of damage in a TIFF's compressed data, over which OpenCV says nothing."""
+    try:
+        with opened(data) as image:
+            image.load()
+    except UnidentifiedImageError:
+        _check_unknown_tiff(data)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DamagedImageError("is damaged or cut short") from error
+    if not are_strips_sound(io.BytesIO(data)):
+        raise DamagedImageError("is damaged")
+
+
+def _check_unknown_tiff(data: bytes) -> None:
+    """Refuse a TIFF that Pillow does not know by what OpenCV finds in it."""
+    try:
+        stored = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return
+    if stored is None:
+        return
+    bands = 1 if stored.ndim == 2 else stored.shape[2]
+    sample_format = {"f": 3, "i": 2}.get(stored.dtype.kind, 1)
+    check_samples(sample_format, 8 * stored.dtype.itemsize, bands)
+
+
+def _stored_pixels(data: bytes) -> NDArray[Any] | None:
+    """A picture as it is stored, where that may be more than 8 bits in three colours."""
+    if not _may_hold_more(data):
+        return None
+    stored = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    return None if stored is None else np.asarray(stored)
+
+
+def _may_hold_more(data: bytes) -> bool:
+    """Whether the head of a file allows for 16 bits or transparency; BMP's is mostly unused."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        depth, colour_type = data[24:25], data[25:26]
+        is_more = depth == b"\x10" or colour_type in (b"\x04", b"\x06")
+        return is_more or b"tRNS" in png_chunks(data)
+    return data.startswith(TIFFS) or data[8:12] == b"WEBP"
+
+
+def _transparent(picture: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where a picture is transparent, bool [H, W]; None for nowhere, or everywhere.
+
+    Args:
+        picture: [H, W, 3], which EXIF data may have turned.
+        stored: the same as it is stored.
+    """
+    if stored.ndim != 3 or stored.shape[2] != 4:
+        return None
+    hidden = stored[..., 3] == 0
+    if not hidden.any() or hidden.all():  # some programs leave the fourth channel empty
+        return None
+    for turned in (np.rot90(stored, quarter) for quarter in range(4)):
+        for pixels in (turned, turned[:, ::-1]):
+            if np.array_equal(pixels[..., :3], picture):
+                return np.asarray(pixels[..., 3] == 0)
+    return None
+
+
+__all__ = [
+    "DATASET_SUFFIXES",
+    "DEFAULT_MEGAPIXELS",
+    "IMAGE_SUFFIXES",
+    "OTHER_SUFFIXES",
+    "DamagedImageError",
+    "RefusedImageError",
+    "UnreadableImageError",
+    "decode_image",
+    "decode_pixels",
+    "exif_orientation",
+]

@@ -1,0 +1,1 @@
+"""Memory and streams of a GPU through whichever Python binding is installed."""

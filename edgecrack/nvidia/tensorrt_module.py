@@ -1,0 +1,127 @@
+"""Which TensorRT this machine has: NVIDIA's `tensorrt`, or `tensorrt_rtx`, TensorRT for RTX.
+
+Both have one API. Jetsons and data-centre GPUs run the first, which comes with JetPack or from
+NVIDIA; the second is on the ordinary index and builds engines without a GPU. Must not be
+imported for its side effects: nothing of TensorRT is loaded before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgecrack.errors import ConfigError, MissingDependencyError, first_line
+from edgecrack.extras import origin
+from edgecrack.nvidia.engine_info import FLAVOURS
+
+OLDEST_TENSORRT = (10, 3)  # JetPack 6.1
+# What not every TensorRT has, and which of those that this package was checked against do. A use
+# of one of these must stand behind `TensorRT.has`; a test holds the table and the uses against
+# lists of what each version defines.
+OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    "ComputeCapability": ("tensorrt_rtx 1.7.1.116",),
+    "CudaGraphStrategy": ("tensorrt_rtx 1.7.1.116",),
+    "EngineInvalidityDiagnostics": ("tensorrt_rtx 1.7.1.116",),
+    "IBuilderConfig.num_compute_capabilities": ("tensorrt_rtx 1.7.1.116",),
+    "IBuilderConfig.set_compute_capability": ("tensorrt_rtx 1.7.1.116",),
+    "ICudaEngine.create_runtime_config": (
+        "tensorrt 10.13.0.35",
+        "tensorrt 11.4.0.106",
+        "tensorrt_rtx 1.7.1.116",
+    ),
+    "IRuntimeConfig.create_runtime_cache": ("tensorrt_rtx 1.7.1.116",),
+    "IRuntimeConfig.cuda_graph_strategy": ("tensorrt_rtx 1.7.1.116",),
+    "IRuntimeConfig.set_runtime_cache": ("tensorrt_rtx 1.7.1.116",),
+    "Runtime.get_engine_validity": ("tensorrt_rtx 1.7.1.116",),
+}
+
+
+@dataclass(frozen=True)
+class TensorRT:
+    """A TensorRT that can be used.
+
+    Attributes:
+        flavour: "tensorrt" or "tensorrt_rtx".
+        version: as in "10.3.0".
+        module: the imported module.
+    """
+
+    flavour: str
+    version: str
+    module: Any
+
+    @property
+    def is_rtx(self) -> bool:
+        """Whether this is TensorRT for RTX."""
+        return self.flavour == "tensorrt_rtx"
+
+    def has(self, name: str) -> bool:
+        """Whether this TensorRT has an optional class or member.
+
+        Args:
+            name: a key of `OPTIONAL`, as in "Runtime.get_engine_validity".
+
+        Raises:
+            KeyError: `OPTIONAL` does not name it.
+        """
+        OPTIONAL[name]
+        found = self.module
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return found is not None
+
+
+def find_tensorrt(flavour: str | None = None) -> TensorRT:
+    """Import TensorRT.
+
+    Args:
+        flavour: "tensorrt" or "tensorrt_rtx"; None takes the first of them that is there.
+
+    Raises:
+        ConfigError: no such flavour.
+        MissingDependencyError: it is not installed, cannot be loaded, or is too old.
+    """
+    if flavour is not None and flavour not in FLAVOURS:
+        raise ConfigError(f"the TensorRT is {flavour!r}", f"give one of: {', '.join(FLAVOURS)}")
+    failures = []
+    for name in [flavour] if flavour else FLAVOURS:
+        if importlib.util.find_spec(name) is None:
+            continue
+        try:
+            module = importlib.import_module(name)
+            return _checked(name, module)
+        except (Exception, SystemExit) as error:  # a broken install fails in any way
+            failures.append(f"{name} cannot be loaded ({first_line(error)})")
+    wanted = flavour or " or ".join(FLAVOURS)
+    problem = "; ".join(failures) or f"{wanted} is not installed"
+    raise MissingDependencyError(problem, how_to_install())
+
+
+def how_to_install() -> str:
+    """How TensorRT is installed, as a remedy."""
+    return (
+        "on a Jetson it comes with JetPack (sudo apt-get install python3-libnvinfer); "
+        f"for desktop RTX GPUs run: {origin().install('rtx')}"
+    )
+
+
+def _checked(name: str, module: Any) -> TensorRT:
+    version = str(getattr(module, "__version__", ""))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    # A folder called tensorrt, or a package without its libraries, imports as an empty module.
+    if len(numbers) < 2 or not hasattr(module, "Builder"):
+        raise ImportError("it holds no builder")
+    if name == "tensorrt" and numbers < OLDEST_TENSORRT:
+        raise ImportError(f"version {version} is older than 10.3, which JetPack 6.1 has")
+    return TensorRT(name, version, module)
+
+
+def installed_flavours() -> tuple[str, ...]:
+    """Names of the TensorRT packages that can be found here, the preferred one first.
+
+    Looks for them without loading any; one that is found may still fail to load.
+    """
+    return tuple(name for name in FLAVOURS if importlib.util.find_spec(name) is not None)
