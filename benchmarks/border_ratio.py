@@ -39,8 +39,8 @@ from edgecrack.evaluation.paired import compare  # noqa: E402
 from edgecrack.export import border  # noqa: E402
 from edgecrack.export.border_check import depth_px  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
 SETS = ("cfd", "uav315")
 BANDS_PX = (0, 1, 2, 4, 8, 16, 24, 32, 64, 128)

@@ -33,7 +33,7 @@ from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E
 from edgecrack.export.graph_file import read_graph  # noqa: E402
 from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 _SCORES = ("ods", "strict_f1", "thin_recall")
 

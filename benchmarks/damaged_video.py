@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.errors import SourceError  # noqa: E402
-from edgecrack.runtime.source import open_source  # noqa: E402
+from edgecrack.runtime.sources.open import open_source  # noqa: E402
 
 X264 = ("-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p")
 X265 = ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=25", "-pix_fmt", "yuv420p")

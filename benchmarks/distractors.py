@@ -26,10 +26,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.artifacts import read_verified_spec  # noqa: E402
+from edgecrack.constants import MIN_AREA_PX  # noqa: E402
 from edgecrack.data.datasets import open_dataset, read_image  # noqa: E402
-from edgecrack.runtime.defaults import MIN_AREA_PX  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
 OBJECTS = Path(__file__).with_name("cfd_distractor_objects.json")
 Image = NDArray[np.uint8]

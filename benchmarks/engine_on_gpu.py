@@ -36,7 +36,8 @@ from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda  # noqa: E402
 from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu  # noqa: E402
 from edgecrack.nvidia.tensorrt_module import installed_flavours  # noqa: E402
 from edgecrack.preprocess import preprocess  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL, Runner, open_runner  # noqa: E402
+from edgecrack.runtime.backends.base import Runner  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner  # noqa: E402
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles  # noqa: E402
 
 Tiles = NDArray[np.uint8]

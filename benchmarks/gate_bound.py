@@ -35,7 +35,7 @@ from edgecrack.calibration.bootstrap import draw_images, upper_bound  # noqa: E4
 from edgecrack.calibration.gate import Gate  # noqa: E402
 from edgecrack.calibration.ranges import parse_method  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 IMAGES = (2, 3, 5, 8, 12, 20, 40, 63)
 FACTORS = (1.0, 0.7)

@@ -26,9 +26,9 @@ from benchmarks.camera_server import camera_server, stamped_ns  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
-from edgecrack.runtime.live.open import open_lasting  # noqa: E402
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
-from edgecrack.runtime.source import open_source  # noqa: E402
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.sources.open import open_source  # noqa: E402
+from edgecrack.runtime.sources.open_live import open_lasting  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 
 _HW = (480, 640)

@@ -38,7 +38,7 @@ from edgecrack.calibration.sensitivity import rank_layers  # noqa: E402
 from edgecrack.export.graph_file import read_graph  # noqa: E402
 from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 _RANKING_TILES = 48
 _MOST_KEPT = 5

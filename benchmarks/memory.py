@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
-from edgecrack.runtime.sinks import open_sinks  # noqa: E402
-from edgecrack.runtime.source import open_source  # noqa: E402
+from edgecrack.runtime.outputs.sinks import open_sinks  # noqa: E402
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.sources.open import open_source  # noqa: E402
 
 _INTERVAL_FRAMES = 100
 _SETTLED_FRAMES = 200

@@ -21,10 +21,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.camera_server import camera_server, stamped_ns  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.runtime.source import Source  # noqa: E402
+from edgecrack.runtime.sources.base import Source  # noqa: E402
 from edgecrack.runtime.sources.ffmpeg import open_input  # noqa: E402
 from edgecrack.runtime.sources.mjpeg import open_http  # noqa: E402
-from edgecrack.runtime.sources.stream import StreamSource  # noqa: E402
+from edgecrack.runtime.sources.network_stream import StreamSource  # noqa: E402
 
 FRAMES = 60
 HW = (720, 1280)

@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.runtime.onnxrt import default_threads  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
+from edgecrack.runtime.backends.onnx_runtime import default_threads  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 _TILES = 8
 _WORK_S, _REST_S = 0.012, 0.108

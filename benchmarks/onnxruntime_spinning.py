@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 _SETTINGS = {
     "default": {},

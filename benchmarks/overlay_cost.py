@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
-from edgecrack.runtime.overlay import OUTLINE, draw_overlay  # noqa: E402
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
-from edgecrack.runtime.source import open_source  # noqa: E402
-from edgecrack.runtime.video_writer import ENCODERS, Encoder, VideoWriter  # noqa: E402
+from edgecrack.runtime.outputs.overlay import OUTLINE, draw_overlay  # noqa: E402
+from edgecrack.runtime.outputs.video_writer import ENCODERS, Encoder, VideoWriter  # noqa: E402
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.sources.open import open_source  # noqa: E402
 
 Picture = NDArray[np.uint8]
 RATE_HZ = 30.0

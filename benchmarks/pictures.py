@@ -30,9 +30,9 @@ from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.metrics.counting import threshold_index, truth_mask  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
-from edgecrack.runtime.overlay import draw_overlay  # noqa: E402
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
-from edgecrack.runtime.source import open_source  # noqa: E402
+from edgecrack.runtime.outputs.overlay import draw_overlay  # noqa: E402
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.sources.open import open_source  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 _SHOWN_FRAMES = (0, 40, 80, 120, 160, 200)

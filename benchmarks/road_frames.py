@@ -24,8 +24,8 @@ from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
 from edgecrack.data.reading import read_image  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.83, 0.9)
 _EVERY = 9

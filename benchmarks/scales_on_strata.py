@@ -38,8 +38,8 @@ from edgecrack.evaluation.strata.item_result import (  # noqa: E402
 )
 from edgecrack.evaluation.strata.scores import StrataScores  # noqa: E402
 from edgecrack.metrics import Score  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.scales import ScalesConfig, plan_scales  # noqa: E402
 from edgecrack.runtime.tiling import TilingConfig  # noqa: E402
 from edgecrack.yardstick.manifest import Item, open_yardstick  # noqa: E402

@@ -32,13 +32,13 @@ from benchmarks.camera_server import FAULTS, camera_server  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.viewer import watch  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
-from edgecrack.runtime.live.events import EventLog  # noqa: E402
-from edgecrack.runtime.live.policy import ReconnectPolicy  # noqa: E402
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.recording.config import RecordingConfig  # noqa: E402
 from edgecrack.runtime.session import open_session  # noqa: E402
+from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 from edgecrack.runtime.stream_config import StreamConfig  # noqa: E402
+from edgecrack.runtime.telemetry.events import EventLog  # noqa: E402
 from edgecrack.runtime.web.config import ServeConfig  # noqa: E402
 
 _HW = (256, 256)

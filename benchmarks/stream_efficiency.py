@@ -38,13 +38,13 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.viewer import viewers  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
-from edgecrack.runtime.live.events import EventLog  # noqa: E402
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.recording.config import RecordingConfig  # noqa: E402
 from edgecrack.runtime.session import open_session  # noqa: E402
-from edgecrack.runtime.source import open_source  # noqa: E402
+from edgecrack.runtime.sources.open import open_source  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 from edgecrack.runtime.stream_config import StreamConfig  # noqa: E402
+from edgecrack.runtime.telemetry.events import EventLog  # noqa: E402
 from edgecrack.runtime.web.config import ServeConfig  # noqa: E402
 
 _BATCH = 4

@@ -27,8 +27,8 @@ from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.evaluation.evaluate import evaluate  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 
 _CANDIDATES = "minmax,0.2+0.1,0.5+0.25,1+0,1+0.25,2+0.5,5+1"
 

@@ -34,8 +34,8 @@ from edgecrack.data.datasets import open_dataset, read_image  # noqa: E402
 from edgecrack.images.nodata import with_mask  # noqa: E402
 from edgecrack.metrics.counting import uint8_level  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata  # noqa: E402
+from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
-from edgecrack.runtime.runner import BUNDLED_MODEL  # noqa: E402
 from tests.margins import SHAPES, as_jpeg, with_clock, with_margin, with_stuck_pixels  # noqa: E402
 
 Image = NDArray[np.uint8]

@@ -32,7 +32,7 @@ import json, os, resource, sys, time
 started = time.perf_counter()
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
 what, address, count = sys.argv[3], sys.argv[4], int(sys.argv[5])
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 imported = time.perf_counter()
 def rss_mb():
@@ -132,9 +132,9 @@ def reconnect(trees: dict[str, Path], rounds: int) -> dict[str, Any]:
 
 
 RECONNECT = r"""
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.live.open import open_lasting
-from edgecrack.runtime.live.policy import ReconnectPolicy
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.sources.open_live import open_lasting
+from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
 source = open_lasting(address, SourceOptions(timeout_ms=3000), ReconnectPolicy(), EventLog())
 with source as camera:
     camera.read()

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from edgecrack.artifacts import ModelSpec
     from edgecrack.errors import EdgecrackError
     from edgecrack.preprocess import PreprocessConfig
-    from edgecrack.runtime.detection import Detection
-    from edgecrack.runtime.detector import CrackDetector, open_detector
+    from edgecrack.runtime.backends.base import Runner
+    from edgecrack.runtime.backends.open import open_runner
+    from edgecrack.runtime.detector import CrackDetector, Detection, open_detector
     from edgecrack.runtime.frame import Frame, FrameResult
-    from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-    from edgecrack.runtime.runner import Runner, open_runner
-    from edgecrack.runtime.source import Source, open_source
+    from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
+    from edgecrack.runtime.sources.base import Source
+    from edgecrack.runtime.sources.open import open_source
 
 __version__ = "0.1.0"
 
@@ -42,19 +43,19 @@ __all__ = [
 
 _MODULE_OF = {
     "CrackDetector": "edgecrack.runtime.detector",
-    "Detection": "edgecrack.runtime.detection",
+    "Detection": "edgecrack.runtime.detector",
     "EdgecrackError": "edgecrack.errors",
     "Frame": "edgecrack.runtime.frame",
     "FrameResult": "edgecrack.runtime.frame",
     "ModelSpec": "edgecrack.artifacts",
-    "PipelineConfig": "edgecrack.runtime.pipeline",
+    "PipelineConfig": "edgecrack.runtime.pipeline.pipeline",
     "PreprocessConfig": "edgecrack.preprocess",
-    "Runner": "edgecrack.runtime.runner",
-    "Source": "edgecrack.runtime.source",
+    "Runner": "edgecrack.runtime.backends.base",
+    "Source": "edgecrack.runtime.sources.base",
     "open_detector": "edgecrack.runtime.detector",
-    "open_runner": "edgecrack.runtime.runner",
-    "open_source": "edgecrack.runtime.source",
-    "run_pipeline": "edgecrack.runtime.pipeline",
+    "open_runner": "edgecrack.runtime.backends.open",
+    "open_source": "edgecrack.runtime.sources.open",
+    "run_pipeline": "edgecrack.runtime.pipeline.pipeline",
 }
 
 

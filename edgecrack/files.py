@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -174,3 +175,12 @@ def write_png(path: Path | str, image: NDArray[Any], *, durable: bool = True) ->
     if not encoded:
         raise OutputError(f"cannot write {path}: encoding failed", "give an ordinary image array")
     write_atomic(path, buffer.tobytes(), durable=durable)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that puts `frame2` before `frame10`; letters compare without case."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    numbered = tuple(
+        (0, int(part), part) if part.isdigit() else (1, 0, part.lower()) for part in parts
+    )
+    return (*numbered, (2, 0, name))

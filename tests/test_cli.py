@@ -21,7 +21,7 @@ import typer
 
 from edgecrack import __version__, cli
 from edgecrack.extras import origin
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from tests.runtime.models import write_quick_model
 from tests.waiting import PATIENCE_S
 

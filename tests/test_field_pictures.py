@@ -19,7 +19,7 @@ from edgecrack.metrics.counting import uint8_level
 from edgecrack.prediction.batch import PredictConfig, predict_images
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata
 from edgecrack.runtime.detector import CrackDetector, open_detector
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.sources.open import open_source
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -16,16 +16,15 @@ import pytest
 from edgecrack.prediction.batch import PredictConfig, predict_images
 from edgecrack.prediction.results import RESULT_SCHEMA_VERSION
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.live.events import EVENT_SCHEMA_VERSION, EventLog
-from edgecrack.runtime.live.logs import log_to
-from edgecrack.runtime.live.outputs import Snapshots
-from edgecrack.runtime.output_folder import OutputFolder
-from edgecrack.runtime.position.pose import Position
-from edgecrack.runtime.run_parts import SUMMARY_SCHEMA_VERSION
-from edgecrack.runtime.sinks import FRAME_SCHEMA_VERSION, frame_record
+from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.run_parts import SUMMARY_SCHEMA_VERSION
+from edgecrack.runtime.outputs.sinks import FRAME_SCHEMA_VERSION, frame_record
+from edgecrack.runtime.outputs.snapshots import Snapshots
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
+from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog
+from edgecrack.runtime.telemetry.logs import log_to
 from tests.runtime.fakes import frame, picture, result_of
 from tests.runtime.models import IdentityRunner, write_quick_model
 

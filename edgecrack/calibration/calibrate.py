@@ -30,7 +30,7 @@ from edgecrack.export.graph_file import read_graph
 from edgecrack.export.precision import simulate_half
 from edgecrack.metrics import uint8_level
 from edgecrack.model_target import check_model_target
-from edgecrack.runtime.runner import open_runner
+from edgecrack.runtime.backends.open import open_runner
 
 if TYPE_CHECKING:
     import onnx

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset
 from edgecrack.data.layouts import UnknownLayoutError
 from edgecrack.errors import DataError, EdgecrackError
-from edgecrack.runtime.source import open_source
 from edgecrack.runtime.sources.folder import images_in
+from edgecrack.runtime.sources.open import open_source
 
 _Item = TypeVar("_Item")
 MAX_FRAMES = 400

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgecrack.runtime.onnxrt import default_threads
+from edgecrack.runtime.backends.onnx_runtime import default_threads
 
 if TYPE_CHECKING:
     import onnx

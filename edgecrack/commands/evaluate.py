@@ -107,7 +107,7 @@ def evaluate(
     from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
     from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX
     from edgecrack.evaluation.thresholds import parse_threshold_source
-    from edgecrack.runtime.output_place import existing_of
+    from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.yardstick.manifest import is_yardstick
 
     paths, chosen = parse_command_words(models, protocol, stride)

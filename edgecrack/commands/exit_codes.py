@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from edgecrack.errors import ConfigError, EdgecrackError
-from edgecrack.runtime.redact import redact
+from edgecrack.terminal.redaction import redact
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 UNEXPECTED = 70

@@ -25,9 +25,9 @@ from edgecrack.commands.shared_options import (
     results,
     scales_of,
 )
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import UnreadableInputsError
 from edgecrack.images.limits import DEFAULT_MEGAPIXELS
-from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def predict(
     """
     from edgecrack.prediction.batch import PredictConfig, predict_images
     from edgecrack.runtime.detector import open_detector
-    from edgecrack.runtime.ignore import read_ignore_mask
-    from edgecrack.runtime.output_place import existing_of
+    from edgecrack.runtime.outputs.output_place import existing_of
+    from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
     from edgecrack.runtime.sources.options import SourceOptions
 
     mask = None if ignore is None else read_ignore_mask(ignore)

@@ -21,7 +21,7 @@ def recover(
     ] = None,
 ) -> None:
     """Make a recording whole again that a power cut or kill left cut off."""
-    from edgecrack.runtime.recording.recover import recover as recover_file
+    from edgecrack.mcap.parts.recovery import recover as recover_file
 
     if out is not None and len(recordings) > 1:
         raise ConfigError(

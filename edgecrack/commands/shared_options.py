@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgecrack.runtime.defaults import OVERLAP_PX
+from edgecrack.constants import OVERLAP_PX
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),

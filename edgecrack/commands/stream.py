@@ -20,9 +20,9 @@ from edgecrack.commands.shared_options import (
     results,
     scales_of,
 )
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.images.limits import DEFAULT_MEGAPIXELS
-from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
 if TYPE_CHECKING:
@@ -174,12 +174,12 @@ def stream(
     Cameras and streams that drop out are opened again. Ctrl-C or SIGTERM ends it cleanly: what
     was found until then is complete and readable.
     """
-    from edgecrack.runtime.live.logs import LogFormat
-    from edgecrack.runtime.live.policy import ReconnectPolicy
-    from edgecrack.runtime.output_place import existing_of
+    from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.sources.options import Flip, SourceOptions
+    from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig
+    from edgecrack.runtime.telemetry.logs import LogFormat
 
     config = StreamConfig(
         source=source_address(source, camera),

@@ -21,7 +21,7 @@ from edgecrack.evaluation.evaluate import LabelledSample, predict_sample
 from edgecrack.evaluation.groups import Group, ScoredModel, Spread, group_models, summarise
 from edgecrack.evaluation.paired import Comparison, compare, image_f1
 from edgecrack.files import make_folder, write_atomic, write_png
-from edgecrack.runtime.output_folder import OutputFolder, file_in
+from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in
 
 # What `write_comparison` writes, as patterns.
 COMPARISON_FILES = (

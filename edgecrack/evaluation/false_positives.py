@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation.evaluate import Predict, predict_checked
-from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.measure import measure_cracks
+from edgecrack.measurement.regions import measure_cracks
 
 
 @dataclass(frozen=True)

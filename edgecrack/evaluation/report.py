@@ -26,7 +26,7 @@ from edgecrack.evaluation.results import (
 )
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import TOLERANCES, Score, average_precision, iou
-from edgecrack.runtime.output_folder import OutputFolder, file_in
+from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in
 
 # What `write_report` writes, as patterns.
 REPORT_FILES = (

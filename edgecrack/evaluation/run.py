@@ -32,8 +32,8 @@ from edgecrack.evaluation.strata.labelled import by_width
 from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic
-from edgecrack.runtime.output_folder import OutputFolder
-from edgecrack.runtime.output_place import Existing, take_place
+from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.output_place import Existing, take_place
 from edgecrack.terminal.wording import all_of, counted
 
 Progress = Callable[[int, int], None]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.runtime.defaults import OVERLAP_PX
+from edgecrack.constants import OVERLAP_PX
 
 IGNORED_PX = OVERLAP_PX // 4  # of a tile's side that has a neighbour, nothing of it is used
 _SAME_LEVELS = 1  # of 255

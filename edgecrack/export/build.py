@@ -26,7 +26,7 @@ from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
 from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES
-from edgecrack.runtime.runner import open_runner
+from edgecrack.runtime.backends.open import open_runner
 
 _TILE_HW = (256, 256)
 

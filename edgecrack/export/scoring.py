@@ -187,8 +187,8 @@ def check_parity(engine: Path, source: Path, spec: ModelSpec) -> Parity | None:
         ExportError: the engine does not run, or computes something else; it is removed.
     """
     from edgecrack.nvidia.cuda.open import open_cuda
-    from edgecrack.runtime.preflight import check_engine
-    from edgecrack.runtime.runner import open_runner
+    from edgecrack.runtime.backends.open import open_runner
+    from edgecrack.runtime.backends.preflight import check_engine
 
     try:
         check_engine(engine, read_verified_spec(engine))

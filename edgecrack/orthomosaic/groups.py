@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.measurement.regions import Region
 from edgecrack.orthomosaic.windows import Box
-from edgecrack.runtime.frame import Region
 
 _Labels = NDArray[np.int64]
 

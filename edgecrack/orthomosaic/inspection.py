@@ -27,6 +27,7 @@ from edgecrack.files import replacing, write_png
 from edgecrack.images.bit_depth import to_8_bits
 from edgecrack.images.nodata import masked_pixels
 from edgecrack.measurement.centre_lines import follow
+from edgecrack.measurement.regions import Region
 from edgecrack.measurement.thinning import thin
 from edgecrack.metrics.counting import uint8_level
 from edgecrack.orthomosaic.geopackage import MapLine, write_lines
@@ -35,8 +36,7 @@ from edgecrack.orthomosaic.groups import Groups
 from edgecrack.orthomosaic.raster import Orthomosaic
 from edgecrack.orthomosaic.windows import Box, cores
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.frame import Region
-from edgecrack.runtime.overlay import TINT
+from edgecrack.runtime.outputs.overlay import TINT
 
 ENDINGS = {
     "prob": ".prob.tif", "mask": ".mask.tif", "lines": ".cracks.gpkg", "overlay": ".overlay.png",

@@ -21,9 +21,11 @@ from typing import Any
 
 import cv2
 
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError, SourceError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.orthomosaic.inspection import ENDINGS, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
 from edgecrack.prediction.download import downloaded
@@ -42,18 +44,16 @@ from edgecrack.prediction.results import (
     result_line,
     table_of,
 )
-from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.ignore import IgnoreMask
-from edgecrack.runtime.json_lines import JsonLines
-from edgecrack.runtime.measure import measure_cracks
-from edgecrack.runtime.output_folder import OutputFolder
-from edgecrack.runtime.output_place import Existing, take_place
-from edgecrack.runtime.overlay import draw_overlay
-from edgecrack.runtime.quiet import quiet_opencv
+from edgecrack.runtime.outputs.json_lines import JsonLines
+from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.output_place import Existing, take_place
+from edgecrack.runtime.outputs.overlay import draw_overlay
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.terminal.native_logs import quiet_opencv
 
 KINDS = RESULT_KINDS
 SETTINGS_NAME, LINES_NAME, TABLE_NAME = "predict.json", "results.jsonl", "results.csv"

@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from edgecrack.errors import ConfigError, SourceError
+from edgecrack.files import natural_key
 from edgecrack.images.decoding import IMAGE_SUFFIXES, OTHER_SUFFIXES
-from edgecrack.runtime.output_folder import LEDGER_NAME
-from edgecrack.runtime.redact import redact
-from edgecrack.runtime.sources.folder import Unreadable, natural_key, why_not
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME
+from edgecrack.runtime.sources.folder import Unreadable, why_not
+from edgecrack.terminal.redaction import redact
 
 # What `NAME.KIND.png` may be.
 RESULT_KINDS = ("prob", "mask", "overlay")

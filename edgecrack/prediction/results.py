@@ -15,7 +15,8 @@ from typing import Any
 
 from edgecrack.errors import OutputError
 from edgecrack.images.photo_facts import PhotoFacts
-from edgecrack.runtime.frame import FrameResult, Region
+from edgecrack.measurement.regions import Region
+from edgecrack.runtime.frame import FrameResult
 
 # Raised when a field of a line is taken away, renamed or given another meaning.
 RESULT_SCHEMA_VERSION = 1

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.runtime.encodings import JPEG_QUALITY, encode
-from edgecrack.runtime.frame import FrameResult, Region
+from edgecrack.images.encodings import JPEG_QUALITY, encode
+from edgecrack.measurement.regions import Region
+from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.sources.ros_images import compressed_to_bgr, pixels_to_bgr
 
 CLASS_ID = "crack"

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import EdgecrackError, MissingDependencyError
 from edgecrack.ros.conversions import (
     DetectionTypes,
@@ -23,11 +24,10 @@ from edgecrack.ros.conversions import (
     overlay_to_compressed,
 )
 from edgecrack.ros.worker import NewestImageWorker
-from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.ignore import read_ignore_mask
-from edgecrack.runtime.overlay import draw_overlay
+from edgecrack.runtime.outputs.overlay import draw_overlay
+from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
 from edgecrack.runtime.scales import parse_scales
 
 try:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
-from edgecrack.runtime.ignore import IgnoreMask, Ignoring
-from edgecrack.runtime.measure import measure_cracks
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, Ignoring
 from edgecrack.runtime.sources.ros_images import UnsupportedEncodingError
 
 WARN_AGAIN_S = 10.0

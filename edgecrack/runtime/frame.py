@@ -1,23 +1,23 @@
-"""What travels through a stream: one frame in, one result out.
+"""What travels through a stream: one frame in, one result out, and where the robot was.
 
-Both are plain immutable records; they know nothing of cameras, models or files. Arrays are
+All are plain immutable records; they know nothing of cameras, models or files. Arrays are
 shared between threads without copies, so whoever receives one must not write into it.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.images.encodings import Encodings
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.images.photo_facts import PhotoFacts
-from edgecrack.runtime.encodings import Encodings
-from edgecrack.runtime.position.pose import Position
+from edgecrack.measurement.regions import Region
 
 TimeSource = Literal["driver", "sender", "arrival", "recording", "unknown"]
 
@@ -85,16 +85,33 @@ class Frame:
         return time.monotonic_ns() - self.monotonic_ns > limit_ms * 1e6
 
 
-class Region(NamedTuple):
-    """One connected group of crack pixels.
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the robot was at one moment; what is not known is None.
 
     Attributes:
-        xyxy: bounding box in pixels (left, top, right, bottom); right and bottom exclusive.
-        area_px: number of crack pixels in it.
+        time_ns: wall clock of the moment, as in `Frame.capture_time_ns`.
+        gap_ms: to the nearest measured sample; 0 at a sample itself. How far interpolation went.
+        xyz_m: position in the odometry's frame.
+        quaternion_xyzw: orientation in that frame, of length 1.
+        latitude_deg: WGS 84, -90 to 90.
+        longitude_deg: WGS 84, -180 to 180.
+        altitude_m: above the ellipsoid.
+        distance_m: length of the path driven since the first sample.
     """
 
-    xyxy: tuple[int, int, int, int]
-    area_px: int
+    time_ns: int
+    gap_ms: float = 0.0
+    xyz_m: tuple[float, float, float] | None = None
+    quaternion_xyzw: tuple[float, float, float, float] | None = None
+    latitude_deg: float | None = None
+    longitude_deg: float | None = None
+    altitude_m: float | None = None
+    distance_m: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; None where something is not known."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +171,25 @@ class FrameResult:
     def mask_png(self) -> bytes:
         """The mask as PNG."""
         return self.encodings.mask_png(self.mask)
+
+
+def describe_position(position: Position | None) -> str:
+    """Where that is, in a few words for a caption; empty where nothing is known.
+
+    The place on the earth where there is one, otherwise the distance driven, otherwise the place
+    in the odometry's frame.
+    """
+    if position is None:
+        return ""
+    if position.latitude_deg is not None and position.longitude_deg is not None:
+        # Plus zero, for a minus before zeros tells nobody anything.
+        latitude, longitude = (
+            round(angle, 6) + 0.0 for angle in (position.latitude_deg, position.longitude_deg)
+        )
+        return f"{latitude:.6f}, {longitude:.6f}"
+    if position.distance_m is not None:
+        return f"distance {round(position.distance_m, 1) + 0.0:.1f} m"
+    if position.xyz_m is not None:
+        x, y, z = (round(value, 1) + 0.0 for value in position.xyz_m)
+        return f"x {x:.1f} y {y:.1f} z {z:.1f} m"
+    return ""

@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING
 from edgecrack import __version__
 from edgecrack.extras import require
 from edgecrack.runtime.detector import CrackDetector, open_detector
-from edgecrack.runtime.ignore import IgnoreMask, read_ignore_mask
-from edgecrack.runtime.inspection import check_live_only
-from edgecrack.runtime.live.controls import Recorder, StreamControls
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.live.findings import FindingTracker
-from edgecrack.runtime.live.open import open_lasting
-from edgecrack.runtime.live.outputs import (
+from edgecrack.runtime.outputs.findings import FindingTracker
+from edgecrack.runtime.outputs.output_place import take_place
+from edgecrack.runtime.outputs.run_parts import RunPart, plan_part, why_not_to_go_on
+from edgecrack.runtime.outputs.sinks import Sink, result_patterns, sinks_in
+from edgecrack.runtime.outputs.snapshots import (
     EVENTS_NAME,
     EventsFile,
     FindingsSink,
     Snapshots,
     tracker_that_tells,
 )
-from edgecrack.runtime.output_place import take_place
-from edgecrack.runtime.position.pose import PositionSource
-from edgecrack.runtime.run_parts import RunPart, plan_part, why_not_to_go_on
-from edgecrack.runtime.sinks import Sink, result_patterns, sinks_in
-from edgecrack.runtime.source import Source
-from edgecrack.runtime.stats import StreamStats, StreamSummary
+from edgecrack.runtime.pipeline.controls import Recorder, StreamControls
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
+from edgecrack.runtime.pipeline.inspection import check_live_only
+from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open_live import open_lasting
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
 
 if TYPE_CHECKING:
     from edgecrack.runtime.stream_config import StreamConfig
@@ -252,7 +252,7 @@ def _open_page(
     part: RunPart,
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
-    from edgecrack.runtime.live.machine import MachineMonitor
+    from edgecrack.runtime.telemetry.machine_load import MachineMonitor
     from edgecrack.runtime.web.context import LiveContext
     from edgecrack.runtime.web.hub import LiveHub
     from edgecrack.runtime.web.server import LiveServer

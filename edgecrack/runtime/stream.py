@@ -13,15 +13,15 @@ from pathlib import Path
 import cv2
 
 from edgecrack.errors import OutputError, UnreadableInputsError
-from edgecrack.runtime.live.events import Event, EventLog
-from edgecrack.runtime.live.logs import log_to, write_to_stderr
-from edgecrack.runtime.live.systemd import SystemdNotifier
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.run_parts import RunPart
+from edgecrack.runtime.outputs.run_parts import RunPart
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.pipeline.signals import stop_on_signals
 from edgecrack.runtime.session import Session, open_session
-from edgecrack.runtime.signals import stop_on_signals
-from edgecrack.runtime.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.stream_config import StreamConfig
+from edgecrack.runtime.telemetry.events import Event, EventLog
+from edgecrack.runtime.telemetry.logs import log_to, write_to_stderr
+from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamSummary
+from edgecrack.runtime.telemetry.systemd import SystemdNotifier
 from edgecrack.terminal.progress import ProgressLine
 from edgecrack.terminal.wording import counted
 

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError, OutputError, SourceError
-from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.live.logs import LOG_FORMATS, LogFormat
-from edgecrack.runtime.live.policy import ReconnectPolicy
-from edgecrack.runtime.output_place import Existing
-from edgecrack.runtime.redact import redact
-from edgecrack.runtime.sinks import KINDS
+from edgecrack.runtime.outputs.output_place import Existing
+from edgecrack.runtime.outputs.sinks import KINDS
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
+from edgecrack.runtime.telemetry.logs import LOG_FORMATS, LogFormat
+from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:
     from edgecrack.runtime.recording.config import RecordingConfig

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgecrack.artifacts import ModelSpec
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation.patch_grid import PatchGrid, PatchStride, plan_patches
 from edgecrack.preprocess import prepare, without_nodata
-from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.runner import check_runnable
+from edgecrack.runtime.backends.open import check_runnable
 from edgecrack.runtime.tiling import TilingConfig
 from edgecrack.training.checkpoints import load_network
 from edgecrack.training.module import predict_image, to_network_input

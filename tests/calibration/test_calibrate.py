@@ -26,7 +26,7 @@ from edgecrack.export.precision import float32_tensors
 from edgecrack.export.scoring import Scored
 from edgecrack.files import write_png
 from edgecrack.preprocess import preprocess
-from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
 FEW = SamplerConfig(64, 48)

@@ -13,7 +13,7 @@ import pytest
 from edgecrack.calibration import frames as module
 from edgecrack.calibration.frames import CalibrationFrames, open_frames
 from edgecrack.errors import DataError, EdgecrackError, SourceError
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.sources.open import open_source
 from tests.data.folders import crack_mask, make_folder, photo, write_image, write_splits
 
 TEN = tuple(f"{index:02d}" for index in range(10))

@@ -15,7 +15,7 @@ from edgecrack.doctor.libraries import EXTRAS
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.probing import NUMPY_MISMATCH, OPTIONAL_MODULES
 from edgecrack.doctor.report import Report, examine, show
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 
 Make = Callable[..., Machine]
 CLOSED = Path("/opt/edge crack/.venv")

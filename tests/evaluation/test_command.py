@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgecrack.cli import main
-from edgecrack.runtime.output_folder import OutputFolder
-from edgecrack.runtime.output_place import take_place
+from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.output_place import take_place
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.evaluation.test_run import write_set
 

@@ -22,7 +22,7 @@ from edgecrack.evaluation.protocols import (
     parse_protocol,
 )
 from edgecrack.preprocess import preprocess
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.evaluation.test_patch_grid import slow_mean
 from tests.model.networks import assert_spread

@@ -15,7 +15,7 @@ from edgecrack.evaluation.evaluate import evaluate
 from edgecrack.evaluation.report_text import scores_text
 from edgecrack.evaluation.run import EvaluationConfig, evaluate_models
 from edgecrack.evaluation.thresholds import parse_threshold_source
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.runtime.models import spec_of, write_model
 

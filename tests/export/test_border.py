@@ -31,7 +31,7 @@ from edgecrack.model import partial_conv
 from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import preprocess
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles
 from tests.export import exported as exports
 from tests.export.exported import DYNAMIC, DYNAMIC_EXACT

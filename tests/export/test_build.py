@@ -39,9 +39,9 @@ from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.graph_file import read_graph
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.engine_info import EngineInfo
-from edgecrack.runtime import preflight
-from edgecrack.runtime import runner as runner_module
-from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+from edgecrack.runtime.backends import open as runner_module
+from edgecrack.runtime.backends import preflight
+from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
 from tests.calibration.small import save_model, small_graph
 from tests.waiting import PATIENCE_S
 

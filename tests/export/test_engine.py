@@ -20,7 +20,7 @@ from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.precision import to_half
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from tests.export.engine_graphs import save, small_graph, unreadable_graph
 from tests.waiting import PATIENCE_S
 
@@ -277,7 +277,7 @@ from edgecrack.export.engine import build_engine
 from edgecrack.export.engine_config import EngineConfig
 from edgecrack.export.engine_targets import parse_targets
 from edgecrack.export.precision import to_half
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 
 def tell(stage, done, total):
     print("working", flush=True)

@@ -25,7 +25,7 @@ from edgecrack.export.lowering import network_with_border
 from edgecrack.export.tidy import ALLOWED_OPERATORS, check_operators
 from edgecrack.model.unet import CrackUNet
 from edgecrack.preprocess import PreprocessConfig, preprocess
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.training.checkpoints import NETWORK_PREFIX, SPEC_KEY, SafetensorsCheckpointIO
 from tests.export.exported import DYNAMIC, FIXED, MAX, STACKED, Case, exported, network_of
 from tests.model import slow

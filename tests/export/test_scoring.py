@@ -36,8 +36,9 @@ from edgecrack.export.scoring import (
 from edgecrack.files import write_png
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.preprocess import preprocess
-from edgecrack.runtime import preflight, runner
-from edgecrack.runtime.runner import open_runner
+from edgecrack.runtime.backends import open as backend_open
+from edgecrack.runtime.backends import preflight
+from edgecrack.runtime.backends.open import open_runner
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
 ENTRY = {
@@ -154,7 +155,7 @@ def engine(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_engine_that_computes_the_same_is_left_alone(
     model: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "open_runner", lambda path: Engine(model, 0))
+    monkeypatch.setattr(backend_open, "open_runner", lambda path: Engine(model, 0))
     found = check_parity(engine, model, read_verified_spec(model))
     assert found == Parity(WALLS, 0, 0.0)
     assert engine.exists()
@@ -163,7 +164,7 @@ def test_an_engine_that_computes_the_same_is_left_alone(
 def test_an_engine_that_computes_something_else_is_removed(
     model: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "open_runner", lambda path: Engine(model, 99))
+    monkeypatch.setattr(backend_open, "open_runner", lambda path: Engine(model, 99))
     with pytest.raises(ExportError, match=r"from small\.fp32\.onnx by \d+\.\d\d/255") as caught:
         check_parity(engine, model, read_verified_spec(model))
     assert "was removed" in caught.value.problem
@@ -182,7 +183,7 @@ def test_an_engine_that_does_not_run_where_it_should_is_removed(
     def refuse(path: Path) -> None:
         raise error("it broke", "mend it")
 
-    monkeypatch.setattr(runner, "open_runner", refuse)
+    monkeypatch.setattr(backend_open, "open_runner", refuse)
     with pytest.raises(ExportError, match="does not run: it broke; it was removed; mend it"):
         check_parity(engine, model, read_verified_spec(model))
     assert not engine.exists()

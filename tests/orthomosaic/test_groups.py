@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgecrack.measurement.regions import find_regions
 from edgecrack.orthomosaic.groups import Groups
 from edgecrack.orthomosaic.windows import Box
-from edgecrack.runtime.measure import find_regions
 
 Mask = NDArray[np.uint8]
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
 from edgecrack.images.kinds import DamagedImageError
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.metrics.counting import uint8_level
 from edgecrack.orthomosaic.geotiff import GeoTiff
 from edgecrack.orthomosaic.inspection import ENDINGS, OrthomosaicFindings, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import reading
 from edgecrack.preprocess import PreprocessConfig, prepare
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.measure import measure_cracks
 from tests.orthomosaic.mosaics import ORIGIN, PIXEL_M, wall, write_mosaic
 from tests.runtime.models import IdentityRunner, write_quick_model
 from tests.waiting import PATIENCE_S

@@ -27,7 +27,7 @@ from edgecrack.prediction.batch import PredictConfig, Prediction, predict_images
 from edgecrack.prediction.results import read_lines
 from edgecrack.preprocess import prepare, preprocess
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.ignore import IgnoreMask
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from tests.data.folders import turn_by_exif
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner, write_quick_model

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.prediction.inputs import find_images
-from edgecrack.runtime.output_folder import LEDGER_NAME
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME
 
 
 def touch(*paths: Path) -> None:

@@ -23,7 +23,7 @@ from edgecrack.errors import SourceError
 from edgecrack.prediction.batch import Batch, PredictConfig, Progress, predict_images
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.ignore import IgnoreMask
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.orthomosaic.mosaics import wall, write_mosaic
 from tests.runtime.models import IdentityRunner, write_quick_model

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import DeviceError, MissingDependencyError
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.ros.worker import NewestImageWorker
 from edgecrack.runtime.detector import open_detector
-from edgecrack.runtime.measure import measure_cracks
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.sources.open import open_source
 from tests.ros.fake_rclpy import QoSProfile, ReliabilityPolicy, Ros, install
 from tests.ros.ros_messages import message_class, read_back
 from tests.runtime.fakes import BrightDetector, picture, stream_threads

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import OutputError
 from edgecrack.images.ignored import IgnoredPixels
-from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.frame import Frame, FrameResult, Region
-from edgecrack.runtime.measure import measure_cracks
-from edgecrack.runtime.quiet import quiet_opencv
+from edgecrack.measurement.regions import Region, measure_cracks
+from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.terminal.native_logs import quiet_opencv
 
 # Before anything below touches FFmpeg, as in a run of the program.
 quiet_opencv()

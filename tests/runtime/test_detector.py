@@ -14,10 +14,9 @@ from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.images.nodata import with_mask
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime import detector as detector_module
-from edgecrack.runtime.detection import Detection
-from edgecrack.runtime.detector import CrackDetector, open_detector
-from edgecrack.runtime.live.overload import Effort
-from edgecrack.runtime.runner import BUNDLED_MODEL, open_runner
+from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
+from edgecrack.runtime.detector import CrackDetector, Detection, open_detector
+from edgecrack.runtime.pipeline.overload import Effort
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner
 

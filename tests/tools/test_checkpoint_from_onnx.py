@@ -10,7 +10,7 @@ import pytest
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
 from edgecrack.errors import ModelFileError
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.training.checkpoints import load_network
 from tests.model.networks import crack_by_torch, random_tiles
 from tools.checkpoint_from_onnx import convert

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import DataError
 from edgecrack.evaluation.evaluate import Predict, predict_sample
 from edgecrack.evaluation.strata.calibration import Reliability
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.metrics import THRESHOLDS, ThresholdCounts, Tolerance
 from edgecrack.metrics.counting import TOLERANCE_PX
-from edgecrack.runtime.defaults import MIN_AREA_PX
-from edgecrack.runtime.measure import measure_cracks
 from edgecrack.yardstick.manifest import MANIFEST, Item, TrueCrack
 from edgecrack.yardstick.strata import (
     WIDTH_CLASSES,

@@ -30,7 +30,7 @@ from edgecrack.evaluation.strata.scoring import ScoredStrata
 from edgecrack.evaluation.strata.tables import Documents, all_tables, markdown_text
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import score_at, threshold_index
-from edgecrack.runtime.output_folder import OutputFolder, file_in
+from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in
 from edgecrack.terminal.table import rows_text
 from edgecrack.terminal.wording import counted
 from edgecrack.yardstick.manifest import CRACK, Yardstick

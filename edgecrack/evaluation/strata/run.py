@@ -21,7 +21,7 @@ from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX, score_yardsti
 from edgecrack.evaluation.thresholds import ThresholdSource
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error
-from edgecrack.runtime.output_place import Existing, take_place
+from edgecrack.runtime.outputs.output_place import Existing, take_place
 from edgecrack.yardstick.manifest import check_masks, open_yardstick
 
 Progress = Callable[[int, int], None]

@@ -11,8 +11,8 @@ import threading
 from typing import NamedTuple
 
 from edgecrack.errors import ConfigError
+from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.geometry import between_on_earth, earth_distance_m, slerp, unit
-from edgecrack.runtime.position.pose import Position
 from edgecrack.runtime.position.series import Row, Sample, Series
 
 MAX_GAP_MS = 500.0

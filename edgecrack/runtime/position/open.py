@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.position.pose import PositionSource
-from edgecrack.runtime.redact import redact
+from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.terminal.redaction import redact
 
 _KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
 
@@ -41,7 +41,7 @@ def open_positions(address: str, source_address: str, events: EventLog) -> Posit
     if colon and not topics:
         raise ConfigError(f"the position source {address!r} names no topic", "give recording:/odom")
     # Imported here: reading a recording's images needs cv2, which a position by UDP does not.
-    from edgecrack.runtime.sources.recordings import recording_at
+    from edgecrack.mcap.locating import recording_at
 
     recording = recording_at(_path(source_address))
     if recording is None:

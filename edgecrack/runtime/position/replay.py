@@ -14,11 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import SourceError
-from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.position.interpolate import PositionTrack
-from edgecrack.runtime.position.pose import Position
-from edgecrack.runtime.sources.cdr import (
+from edgecrack.mcap.cdr_reading import (
     FIX,
     ODOMETRY,
     POSE,
@@ -27,9 +25,11 @@ from edgecrack.runtime.sources.cdr import (
     read_fix,
     read_pose,
 )
-from edgecrack.runtime.sources.mcap_file import McapFile
-from edgecrack.runtime.sources.mcap_index import Channel
-from edgecrack.runtime.sources.mcap_topics import OWN_PREFIX, channels_of
+from edgecrack.mcap.message_index import Channel
+from edgecrack.mcap.opened_file import McapFile
+from edgecrack.mcap.topics import OWN_PREFIX, channels_of
+from edgecrack.runtime.frame import Position
+from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.terminal.wording import counted
 
 POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE)

@@ -14,12 +14,12 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.runtime.position.lines import parse_line
-from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.telemetry.events import EventLog
 
 SILENCE_S = 5.0
 EPISODE_S = 10.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.telemetry.events import EventLog
 
 EPISODE_S = 10.0
 

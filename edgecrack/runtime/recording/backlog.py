@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.wording import counted
 
 _ENDS_S = 2.0

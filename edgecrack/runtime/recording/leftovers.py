@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgecrack.errors import EdgecrackError, first_line
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.recording.names import Part, PartNames
-from edgecrack.runtime.recording.part_file import lock
-from edgecrack.runtime.recording.recover import RecoveryReport, finish_leftover
+from edgecrack.mcap.parts.part_file import lock
+from edgecrack.mcap.parts.part_names import Part, PartNames
+from edgecrack.mcap.parts.recovery import RecoveryReport, finish_leftover
+from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.wording import counted
 
 _LOG = logging.getLogger("edgecrack")

@@ -11,12 +11,12 @@ import math
 import cv2
 import numpy as np
 
-from edgecrack.runtime.frame import FrameResult, Region
-from edgecrack.runtime.live.events import Event
-from edgecrack.runtime.position.pose import Position
-from edgecrack.runtime.recording import schemas
-from edgecrack.runtime.recording.cdr import CdrWriter
-from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.mcap import message_schemas
+from edgecrack.mcap.cdr_writing import CdrWriter
+from edgecrack.measurement.regions import Region
+from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.telemetry.events import Event
+from edgecrack.runtime.telemetry.stats import StatsSnapshot
 
 CAMERA = "camera"
 ODOMETRY = "odom"
@@ -44,10 +44,10 @@ def frame_messages(result: FrameResult) -> Messages:
     """
     time_ns = result.frame.stamp_ns
     messages = [
-        (schemas.IMAGE, compressed_image(time_ns, "jpeg", result.jpeg())),
-        (schemas.MASK, compressed_image(time_ns, "png", result.mask_png())),
-        (schemas.FINDINGS, detections(result)),
-        (schemas.ANNOTATIONS, outlines(time_ns, result.regions)),
+        (message_schemas.IMAGE, compressed_image(time_ns, "jpeg", result.jpeg())),
+        (message_schemas.MASK, compressed_image(time_ns, "png", result.mask_png())),
+        (message_schemas.FINDINGS, detections(result)),
+        (message_schemas.ANNOTATIONS, outlines(time_ns, result.regions)),
     ]
     if result.position is not None:
         messages += position_messages(result.position)
@@ -118,7 +118,7 @@ def position_messages(position: Position) -> Messages:
         writer = CdrWriter()
         writer.header(position.time_ns, ODOMETRY)
         writer.float64(*position.xyz_m, *(position.quaternion_xyzw or _IDENTITY_XYZW))
-        messages.append((schemas.POSE, writer.finish()))
+        messages.append((message_schemas.POSE, writer.finish()))
     if position.latitude_deg is not None and position.longitude_deg is not None:
         altitude_m = math.nan if position.altitude_m is None else position.altitude_m
         writer = CdrWriter()
@@ -127,11 +127,11 @@ def position_messages(position: Position) -> Messages:
         writer.uint16(_SERVICE_GPS)
         writer.float64(position.latitude_deg, position.longitude_deg, altitude_m, *[0.0] * 9)
         writer.uint8(0)  # covariance unknown
-        messages.append((schemas.FIX, writer.finish()))
+        messages.append((message_schemas.FIX, writer.finish()))
     if position.distance_m is not None:
         writer = CdrWriter()
         writer.float64(position.distance_m)
-        messages.append((schemas.DISTANCE, writer.finish()))
+        messages.append((message_schemas.DISTANCE, writer.finish()))
     return messages
 
 

@@ -21,19 +21,19 @@ import cv2
 
 from edgecrack.errors import EdgecrackError
 from edgecrack.files import make_folder, output_error
+from edgecrack.mcap.parts.part_names import PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
-from edgecrack.runtime.live.controls import RecordingStatus
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.runtime.pipeline.controls import RecordingStatus
 from edgecrack.runtime.recording.age_limit import AgeLimit
 from edgecrack.runtime.recording.backlog import Backlog
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.faults import described
 from edgecrack.runtime.recording.leftovers import recover_leftovers
-from edgecrack.runtime.recording.names import PartNames
 from edgecrack.runtime.recording.room import DiskRoom, free_bytes
 from edgecrack.runtime.recording.session import RecordingSession
-from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.stats import StatsSnapshot
 
 QUEUE_FRAMES = 8
 CLOSE_S = 1.0

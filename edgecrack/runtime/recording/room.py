@@ -13,9 +13,9 @@ from pathlib import Path
 
 from edgecrack.errors import OutputError
 from edgecrack.files import output_error
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.mcap.parts.part_names import PartNames, written_by_edgecrack
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
-from edgecrack.runtime.recording.names import PartNames, written_by_edgecrack
+from edgecrack.runtime.telemetry.events import EventLog
 
 # Some file systems give a removed file's room back only after a while.
 _PATIENCE_S = 30.0

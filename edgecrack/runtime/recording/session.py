@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from edgecrack.errors import EdgecrackError, OutputError
+from edgecrack.mcap import message_schemas
+from edgecrack.mcap.parts.part_names import PartNames
+from edgecrack.mcap.parts.part_writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.live.events import Event, EventLog
-from edgecrack.runtime.recording import messages, schemas
+from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.age_limit import AgeLimit
 from edgecrack.runtime.recording.config import RecordingConfig
-from edgecrack.runtime.recording.names import PartNames
-from edgecrack.runtime.recording.part_writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.recording.room import FULL, DiskRoom
-from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.runtime.telemetry.events import Event, EventLog
+from edgecrack.runtime.telemetry.stats import StatsSnapshot
 from edgecrack.terminal.wording import counted
 
 _LOG = logging.getLogger("edgecrack")
@@ -221,7 +222,7 @@ class RecordingSession:
     def _add_events(self, part: PartWriter) -> None:
         while self._heard:
             event = self._heard.popleft()
-            part.add(schemas.EVENTS, event.time_ns, messages.log(event))
+            part.add(message_schemas.EVENTS, event.time_ns, messages.log(event))
 
     def _add_stats(self, part: PartWriter) -> None:
         if self._stats is None:
@@ -235,4 +236,4 @@ class RecordingSession:
         time_ns = time.time_ns()
         source = self._about.get("source", "")
         data = messages.diagnostics(time_ns, source, stats, self._dropped(), self._ages.count)
-        part.add(schemas.STATS, time_ns, data)
+        part.add(message_schemas.STATS, time_ns, data)

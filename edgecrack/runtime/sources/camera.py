@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import SourceError
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.quiet import quiet_opencv
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
 from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, SourceOptions
+from edgecrack.terminal.native_logs import quiet_opencv
 
 Image = NDArray[np.uint8]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.source import Source
+from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.wrapped import WrappedSource
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from urllib.parse import parse_qsl
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.data.synthetic import DemoPath
 from edgecrack.errors import SourceError
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 
 _FORM = "give demo, or demo?frames=240&seed=7&live=1"

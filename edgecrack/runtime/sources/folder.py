@@ -6,14 +6,15 @@ named, counted and passed over, and the others come.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import SourceError
+from edgecrack.files import natural_key
 from edgecrack.images.decoding import (
     IMAGE_SUFFIXES,
     OTHER_SUFFIXES,
@@ -21,11 +22,10 @@ from edgecrack.images.decoding import (
     decode_image,
 )
 from edgecrack.images.photo_facts import PhotoFacts, photo_facts
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.quiet import quiet_opencv
 from edgecrack.runtime.sources.jpeg import END, read_head
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.terminal.native_logs import quiet_opencv
 
 LARGEST_FILE_BYTES = 4 * 2**30
 
@@ -248,15 +248,6 @@ def why_not(path: Path, suffix: str, home: Path | None) -> tuple[str, str] | Non
     except (OSError, RuntimeError):  # a link to itself
         return "is a link that leads nowhere", "take it out"
     return None
-
-
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts `frame2` before `frame10`; letters compare without case."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    numbered = tuple(
-        (0, int(part), part) if part.isdigit() else (1, 0, part.lower()) for part in parts
-    )
-    return (*numbered, (2, 0, name))
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -10,8 +10,8 @@ import ssl
 import urllib.error
 
 from edgecrack.errors import SourceError, first_line
-from edgecrack.runtime.redact import redact
 from edgecrack.runtime.sources.http_connection import Connection
+from edgecrack.terminal.redaction import redact
 
 CHECK_CAMERA = "check address, port, user and password, and that the camera answers a ping"
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.source import Source
+from edgecrack.runtime.sources.base import Source
 
 _FALLBACK_RATE_HZ = 25.0
 

@@ -13,18 +13,18 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.redact import redact
-from edgecrack.runtime.source import Source
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
+from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
 from edgecrack.runtime.sources.http_stream import connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.terminal.redaction import redact
 
 _LARGEST_SIDE_PX = 16_384
 _PAGES = {
@@ -175,7 +175,7 @@ def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> Source:
             f"{redact(address)} answers with {what} ({kind}), not with video",
             "open it in a browser and look for the address of the stream itself",
         )
-    from edgecrack.runtime.sources.stream import open_stream  # not for whom MJPEG is enough
+    from edgecrack.runtime.sources.network_stream import open_stream  # not for whom MJPEG is enough
 
     return open_stream(address, timeout_ms)
 

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.source import Source
+from edgecrack.runtime.sources.base import Source
 
 _POLL_S = 0.1
 _CLOSE_S = 2.0

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ, STALE_AFTER_S
 from edgecrack.runtime.sources.child import Child

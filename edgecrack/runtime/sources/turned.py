@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgecrack.images.nodata import masked_pixels, with_mask
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.source import Source
+from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.options import Flip
 from edgecrack.runtime.sources.wrapped import WrappedSource
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from av.container import InputContainer
 from av.error import FFmpegError
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import SourceError
 from edgecrack.images.photo_facts import ns_since_1970
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import (

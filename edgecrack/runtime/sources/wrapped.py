@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgecrack.runtime.closing import ClosesItself
-from edgecrack.runtime.source import Source
+from edgecrack.closeable import ClosesItself
+from edgecrack.runtime.sources.base import Source
 
 
 class WrappedSource(ClosesItself):

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecrack.runtime.live.controls import StreamControls
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.live.findings import FindingTracker
-from edgecrack.runtime.live.machine import MachineMonitor
-from edgecrack.runtime.stats import StatsSnapshot
+from edgecrack.runtime.outputs.findings import FindingTracker
+from edgecrack.runtime.pipeline.controls import StreamControls
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.machine_load import MachineMonitor
+from edgecrack.runtime.telemetry.stats import StatsSnapshot
 from edgecrack.runtime.web.hub import LiveHub
 
 

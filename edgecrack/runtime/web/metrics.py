@@ -14,8 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from edgecrack.runtime.live.machine import MachineSnapshot
-from edgecrack.runtime.stats import SourceState, StatsSnapshot
+from edgecrack.runtime.telemetry.machine_load import MachineSnapshot
+from edgecrack.runtime.telemetry.stats import SourceState, StatsSnapshot
 from edgecrack.runtime.web.context import LiveContext
 
 __all__ = ["CONTENT_TYPE_LATEST", "StreamCollector", "metrics_text"]

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.images.encodings import encode
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.metrics.counting import uint8_level
-from edgecrack.runtime.encodings import encode
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.overlay import draw_caption, draw_overlay
+from edgecrack.runtime.outputs.overlay import draw_caption, draw_overlay
 
 WIDEST_PX = 1280
 # Below this a heat map is dark anyway; without this noise the map takes half the bytes.

@@ -13,9 +13,9 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
 

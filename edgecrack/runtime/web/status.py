@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from edgecrack.runtime.live.findings import FindingTracker
+from edgecrack.runtime.outputs.findings import FindingTracker
 from edgecrack.runtime.web.context import LiveContext
 from edgecrack.runtime.web.worker import Worker
 

@@ -17,8 +17,8 @@ from edgecrack.errors import ConfigError, DataError, OutputError
 from edgecrack.evaluation.protocols import PredictionConfig
 from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
 from edgecrack.evaluation.thresholds import ThresholdSource
-from edgecrack.runtime.output_folder import LEDGER_NAME, OutputFolder
-from edgecrack.runtime.runner import BUNDLED_MODEL
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 from tests.evaluation.pages import read_page
 from tests.evaluation.strata.yardsticks import write_yardstick
 from tests.evaluation.test_run import write_set

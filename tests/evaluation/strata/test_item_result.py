@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import DataError
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, find_crack
 from edgecrack.metrics import THRESHOLDS, uint8_level
-from edgecrack.runtime.defaults import MIN_AREA_PX
 from edgecrack.yardstick.manifest import TrueCrack
 from edgecrack.yardstick.strata import WIDTH_CLASSES, width_classes
 from tests.evaluation.strata.results import HW, drawn, line_crack, random_pair, scored

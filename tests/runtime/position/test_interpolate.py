@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError
+from edgecrack.runtime.frame import Position, describe_position
 from edgecrack.runtime.position.geometry import (
     EARTH_RADIUS_M,
     between_on_earth,
@@ -20,7 +21,6 @@ from edgecrack.runtime.position.geometry import (
     unit,
 )
 from edgecrack.runtime.position.interpolate import PositionTrack
-from edgecrack.runtime.position.pose import Position, describe_position
 from tests.waiting import PATIENCE_S
 
 S = 10**9

@@ -11,13 +11,14 @@ import pytest
 from rosbags.rosbag2.enums import CompressionMode
 
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.frame import Position
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.position.base import PositionSource
 from edgecrack.runtime.position.open import open_positions
-from edgecrack.runtime.position.pose import Position, PositionSource
 from edgecrack.runtime.position.replay import recorded_positions
-from edgecrack.runtime.sources.mcap import open_recording
+from edgecrack.runtime.sources.mcap_recording import open_recording
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.fakes import BrightDetector, ListSink
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import PERIOD_NS, START_NS, STORE, Entry, images

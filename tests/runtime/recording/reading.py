@@ -11,9 +11,8 @@ import numpy as np
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
-from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.live.events import Event, EventLog
-from edgecrack.runtime.position.pose import Position
+from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.telemetry.events import Event, EventLog
 from tests.runtime.fakes import frame, result_of
 
 

@@ -15,9 +15,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from edgecrack.runtime.live.events import EventLog
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
+from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.recording.reading import result
 
 

@@ -16,14 +16,15 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.typesys import Stores, get_typestore
 
-from edgecrack.runtime.frame import FrameResult, Region
-from edgecrack.runtime.live.events import Event, EventLog, Level
-from edgecrack.runtime.position.pose import Position
-from edgecrack.runtime.recording import messages, schemas
-from edgecrack.runtime.recording.cdr import CdrWriter
+from edgecrack.mcap import message_schemas
+from edgecrack.mcap.cdr_writing import CdrWriter
+from edgecrack.measurement.regions import Region
+from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
-from edgecrack.runtime.stats import StreamStats
+from edgecrack.runtime.telemetry.events import Event, EventLog, Level
+from edgecrack.runtime.telemetry.stats import StreamStats
 from tests.runtime.recording.reading import Read, read_with_rosbags, result
 
 CAPTURE_NS = 1_700_000_000_123_456_789
@@ -145,24 +146,24 @@ def test_position(tmp_path: Path) -> None:
     [
         (None, set()),
         (Position(CAPTURE_NS), set()),
-        (Position(CAPTURE_NS, distance_m=1.0), {schemas.DISTANCE}),
+        (Position(CAPTURE_NS, distance_m=1.0), {message_schemas.DISTANCE}),
         (Position(CAPTURE_NS, latitude_deg=1.0), set()),
-        (Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0), {schemas.FIX}),
-        (Position(CAPTURE_NS, xyz_m=(0.0, 0.0, 0.0)), {schemas.POSE}),
+        (Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0), {message_schemas.FIX}),
+        (Position(CAPTURE_NS, xyz_m=(0.0, 0.0, 0.0)), {message_schemas.POSE}),
     ],
 )
 def test_what_is_not_known_is_not_recorded(
     tmp_path: Path, position: Position | None, topics: set[str]
 ) -> None:
     read = read_with_rosbags(recorded(tmp_path, result(position=position)))
-    of_position = {schemas.POSE, schemas.FIX, schemas.DISTANCE}
+    of_position = {message_schemas.POSE, message_schemas.FIX, message_schemas.DISTANCE}
     assert {one.topic for one in read} & of_position == topics
 
 
 def test_an_unknown_altitude_is_not_a_number(tmp_path: Path) -> None:
     position = Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0)
     read = read_with_rosbags(recorded(tmp_path, result(position=position)))
-    assert math.isnan(of_topic(read, schemas.FIX)[0].altitude)
+    assert math.isnan(of_topic(read, message_schemas.FIX)[0].altitude)
 
 
 def test_stats_and_events(tmp_path: Path) -> None:
@@ -228,9 +229,11 @@ def test_times_beyond_what_ros_counts_become_the_latest(tmp_path: Path, time_ns:
     made = two_regions()
     late = replace(made, frame=replace(made.frame, capture_time_ns=time_ns))
     read = read_with_rosbags(recorded(tmp_path, late))
-    [image] = of_topic(read, schemas.IMAGE)
+    [image] = of_topic(read, message_schemas.IMAGE)
     assert stamp_ns(image.header) == 2**31 * 10**9 - 1
-    assert {one.time_ns for one in read if one.topic == schemas.IMAGE} == {min(time_ns, 2**63 - 1)}
+    assert {one.time_ns for one in read if one.topic == message_schemas.IMAGE} == {
+        min(time_ns, 2**63 - 1)
+    }
 
 
 def test_times_before_1901_become_the_earliest() -> None:
@@ -242,7 +245,7 @@ def test_times_before_1901_become_the_earliest() -> None:
 def test_ros_decodes_with_its_own_definitions(tmp_path: Path) -> None:
     """By the definitions of ROS 2 Humble, each message is what the file's own make it."""
     humble = get_typestore(Stores.ROS2_HUMBLE)
-    types = schemas.TOPICS
+    types = message_schemas.TOPICS
     checked = set()
     for one in read_with_rosbags(recorded(tmp_path, two_regions())):
         if types[one.topic] in humble.types:
@@ -250,7 +253,7 @@ def test_ros_decodes_with_its_own_definitions(tmp_path: Path) -> None:
             assert plain(stock) == plain(one.message)
             assert humble.serialize_cdr(stock, types[one.topic]).tobytes() == one.data
             checked.add(one.topic)
-    assert checked == set(types) - {schemas.FINDINGS, schemas.ANNOTATIONS}
+    assert checked == set(types) - {message_schemas.FINDINGS, message_schemas.ANNOTATIONS}
 
 
 def test_the_mcap_project_decodes_the_same(tmp_path: Path) -> None:
@@ -262,7 +265,7 @@ def test_the_mcap_project_decodes_the_same(tmp_path: Path) -> None:
             for _, channel, _, message in reader.iter_decoded_messages()
         }
     by_rosbags = {one.topic: plain(one.message) for one in read_with_rosbags(path)}
-    assert decoded.keys() == by_rosbags.keys() == schemas.TOPICS.keys()
+    assert decoded.keys() == by_rosbags.keys() == message_schemas.TOPICS.keys()
     assert decoded == by_rosbags
 
 
@@ -274,8 +277,8 @@ def test_text_of_any_kind_can_be_recorded() -> None:
     assert log.msg == "nul ?, lone ?, crack 裂縫"
 
 
-@pytest.mark.parametrize("make", [schemas.definition])
-@pytest.mark.parametrize("name", sorted(set(schemas.TOPICS.values())))
+@pytest.mark.parametrize("make", [message_schemas.definition])
+@pytest.mark.parametrize("name", sorted(set(message_schemas.TOPICS.values())))
 def test_definitions_name_every_type_once(make: Callable[[str], str], name: str) -> None:
     text = make(name)
     names = [line for line in text.splitlines() if line.startswith("MSG: ")]

@@ -12,10 +12,10 @@ import pytest
 from edgecrack.errors import OutputError
 from edgecrack.extras import origin
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.live.controls import Recorder
+from edgecrack.runtime.outputs.sinks import Sink
+from edgecrack.runtime.pipeline.controls import Recorder
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
-from edgecrack.runtime.sinks import Sink
 from tests.runtime.fakes import stream_threads
 from tests.runtime.recording.reading import (
     Heard,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import OutputError
+from edgecrack.mcap.parts.part_writer import PartWriter
 from edgecrack.runtime.recording import recorder as recorder_module
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
-from edgecrack.runtime.recording.part_writer import PartWriter
 from edgecrack.runtime.recording.recorder import McapRecorder
 from edgecrack.runtime.recording.session import RecordingSession
 from tests.runtime.fakes import stream_threads

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgecrack.errors import OutputError
-from edgecrack.runtime.recording.part_file import PartFile
+from edgecrack.mcap.parts.part_file import PartFile
 from tests.runtime.recording.reading import Heard, frame_times, result
 from tests.runtime.recording.recorders import (
     Clock,

@@ -14,10 +14,10 @@ from typing import IO
 
 import pytest
 
-from edgecrack.runtime.live.events import EventLog
+from edgecrack.mcap.parts.recovery import recover
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
-from edgecrack.runtime.recording.recover import recover
+from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.recording.reading import (
     Heard,
     frame_times,

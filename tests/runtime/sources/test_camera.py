@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import SourceError
-from edgecrack.runtime.source import open_source
 from edgecrack.runtime.sources import camera
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import Image, picture
 

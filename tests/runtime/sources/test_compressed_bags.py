@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from rosbags.rosbag2.enums import CompressionMode
 
 from edgecrack.errors import SourceError
-from edgecrack.runtime import bag_compression
-from edgecrack.runtime.bag_compression import open_unpacked, unpack_message
+from edgecrack.mcap import bag_compression
+from edgecrack.mcap.bag_compression import open_unpacked, unpack_message
+from edgecrack.mcap.format import DamagedRecordError
+from edgecrack.mcap.library import lz4
+from edgecrack.mcap.parts.recovery import recover
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.mcap_format import DamagedRecordError
-from edgecrack.runtime.recording.library import lz4
-from edgecrack.runtime.recording.recover import recover
-from edgecrack.runtime.source import open_source
-from edgecrack.runtime.sources.mcap import open_recording
+from edgecrack.runtime.sources.mcap_recording import open_recording
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import PERIOD_NS, START_NS, images, jpeg_of, picture

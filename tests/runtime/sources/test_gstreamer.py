@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError
-from edgecrack.runtime.source import Source, open_source
 from edgecrack.runtime.sources import pipeline_source
+from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.gst_messages import failure, without_passwords
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.pipeline_source import PipelineSource
 from tests.runtime.fakes import stream_threads
@@ -275,7 +276,7 @@ def test_close_ends_a_read_in_another_thread() -> None:
 
 _OWNER = """
 import sys
-from edgecrack.runtime.source import open_source
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources import child
 from edgecrack.runtime.sources.options import SourceOptions
 if sys.argv[2] == "without setpriv":

@@ -15,7 +15,7 @@ from mcap.writer import CompressionType
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.position.replay import recorded_positions
-from edgecrack.runtime.sources.mcap import open_recording
+from edgecrack.runtime.sources.mcap_recording import open_recording
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import PERIOD_NS, START_NS, images, jpeg_of, picture

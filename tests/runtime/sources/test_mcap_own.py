@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.position.open import open_positions
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
-from edgecrack.runtime.sources.mcap import open_recording
+from edgecrack.runtime.sources.mcap_recording import open_recording
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.fakes import BrightDetector, ListSink
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import PERIOD_NS, START_NS, Entry, images

@@ -16,8 +16,8 @@ from rosbags.rosbag2.enums import CompressionMode
 
 from edgecrack.errors import MissingDependencyError, SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.sources.mcap import McapSource, open_recording
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.sources.mcap_recording import McapSource, open_recording
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import BrightDetector, ListSink
 from tests.runtime.sources import bags

@@ -18,7 +18,8 @@ import pytest
 
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import decode_image
-from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import HW
 from tests.runtime.sources.test_multipart import jpeg, plain

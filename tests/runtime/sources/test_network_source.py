@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import SourceError
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import (
     HW,

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from edgecrack.closeable import ClosesItself
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.runtime.closing import ClosesItself
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.newest import NewestFrames
 from tests.runtime.fakes import ScriptedSource, frame, stream_threads
@@ -192,7 +192,7 @@ def test_a_recording_is_refused() -> None:
 
 
 def test_with_the_machines_own_clock() -> None:
-    from edgecrack.runtime.source import open_source
+    from edgecrack.runtime.sources.open import open_source
 
     with NewestFrames(open_source("demo?live=1")) as newest:
         first = newest.read(LONG_MS)

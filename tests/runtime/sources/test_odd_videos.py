@@ -15,7 +15,8 @@ import pytest
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open import open_source
 from tests.runtime.fakes import picture
 from tests.runtime.ffmpeg_program import decoded_bgr, ffmpeg, make_video, probe, require_ffmpeg
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from edgecrack.errors import SourceError
-from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.sender_clock import SenderClock
 from tests.runtime.rtsp import BITS, RtspServer, age_ms, read_numbers

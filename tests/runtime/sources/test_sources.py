@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecrack.errors import SourceError
+from edgecrack.files import natural_key
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.source import Source, open_source
-from edgecrack.runtime.sources.folder import natural_key, unique_names
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.folder import unique_names
+from edgecrack.runtime.sources.open import open_source
 from tests.runtime.fakes import HW, Image, picture, write_video
 
 

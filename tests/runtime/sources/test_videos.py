@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.source import Source, open_source
+from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.stream import describe
 from tests.runtime.fakes import BrightDetector, Image, ListSink, picture, write_video

@@ -11,11 +11,11 @@ import httpx
 
 from edgecrack.files import write_atomic
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.live.controls import RecordingStatus, StreamControls
-from edgecrack.runtime.live.events import EventLog
-from edgecrack.runtime.live.findings import FindingTracker
-from edgecrack.runtime.live.machine import MachineMonitor
-from edgecrack.runtime.stats import SourceHealth, StreamStats
+from edgecrack.runtime.outputs.findings import FindingTracker
+from edgecrack.runtime.pipeline.controls import RecordingStatus, StreamControls
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.machine_load import MachineMonitor
+from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
 from edgecrack.runtime.web.hub import LiveHub

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgecrack.runtime.live.machine import MachineSnapshot
-from edgecrack.runtime.stats import SourceHealth
+from edgecrack.runtime.telemetry.machine_load import MachineSnapshot
+from edgecrack.runtime.telemetry.stats import SourceHealth
 from tests.runtime.web.rig import Rig, client
 from tests.runtime.web.sockets import viewer
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.measure import measure_cracks
 from edgecrack.runtime.web.picture import (
     FAINTEST,
     PagePicture,

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError
-from edgecrack.runtime.stats import SourceHealth
+from edgecrack.runtime.telemetry.stats import SourceHealth
 from edgecrack.runtime.web import uvicorn_server
 from edgecrack.runtime.web.broadcast import Broadcast
 from edgecrack.runtime.web.config import ServeConfig

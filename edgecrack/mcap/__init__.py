@@ -1,0 +1,1 @@
+"""MCAP files and the CDR messages in them: read, indexed, written."""

@@ -1,0 +1,92 @@
+"""How the parts of a recording are called, and which of them lie in its folder.
+
+`run.mcap` is recorded as `run_0001.mcap`, `run_0002.mcap` and so on; a part that is not whole
+has `.part` behind that. Knows names, and of a file's content only who wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from edgecrack.mcap.format import HEADER, MAGIC
+
+UNFINISHED = ".part"
+# A part that was recovered with losses.
+DAMAGED = ".damaged"
+LIBRARY = "edgecrack"
+
+
+class Part(NamedTuple):
+    """One file of a recording."""
+
+    number: int
+    path: Path
+
+
+class PartNames:
+    """The files of one recording.
+
+    Args:
+        path: as in `RecordingConfig`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path.parent
+        self._stem, self._suffix = path.stem, path.suffix
+        name = rf"{re.escape(self._stem)}_(\d{{4,}}){re.escape(self._suffix)}"
+        self._pattern = re.compile(rf"{name}(?P<unfinished>{re.escape(UNFINISHED)})?")
+
+    def path_of(self, number: int) -> Path:
+        """The file of a part when it is whole."""
+        return self.folder / f"{self._stem}_{number:04d}{self._suffix}"
+
+    def check_length(self) -> None:
+        """Make sure that the disk takes the longest name that a part can have.
+
+        Raises:
+            OSError: it does not.
+        """
+        with suppress(FileNotFoundError):
+            whole = self.path_of(1)
+            whole.with_name(whole.name + max(UNFINISHED, DAMAGED, key=len)).lstat()
+
+    def next_number(self) -> int:
+        """One above the highest number that any file has, whole or not."""
+        highest = max((number for number, _, _ in self._found()), default=0)
+        return highest + 1
+
+    def leftovers(self) -> list[Part]:
+        """Parts that are not whole, oldest first; also one being recorded."""
+        return sorted(Part(number, path) for number, path, whole in self._found() if not whole)
+
+    def finished(self) -> list[Part]:
+        """Whole parts that edgecrack has written, oldest first; no other's file and no link."""
+        return sorted(
+            Part(number, path)
+            for number, path, whole in self._found()
+            if whole and not path.is_symlink() and written_by_edgecrack(path)
+        )
+
+    def _found(self) -> list[tuple[int, Path, bool]]:
+        found = []
+        for path in self.folder.iterdir():
+            if match := self._pattern.fullmatch(path.name):
+                found.append((int(match[1]), path, match["unfinished"] is None))
+        return found
+
+
+def written_by_edgecrack(path: Path) -> bool:
+    """Whether a file is a recording whose header names edgecrack as its writer."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError:
+        return False
+    if not head.startswith(MAGIC) or head[8:9] != bytes([HEADER]):
+        return False
+    profile_end = 21 + int.from_bytes(head[17:21], "little")
+    library = head[profile_end + 4 : profile_end + 4 + len(LIBRARY)]
+    return library == LIBRARY.encode()

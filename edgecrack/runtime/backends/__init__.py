@@ -1,0 +1,1 @@
+"""What runs a model file: ONNX Runtime on the CPU, TensorRT on the GPU."""

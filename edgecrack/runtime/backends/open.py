@@ -1,0 +1,84 @@
+"""The one function that opens a model file to run it, whichever backend that takes.
+
+Nothing is loaded before the file's sidecar has been checked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.extras import origin
+from edgecrack.runtime.backends.base import Runner
+
+BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "models" / "edgecrack-bundled.onnx"
+
+
+def check_runnable(path: Path, spec: ModelSpec) -> None:
+    """Refuse what a sidecar can ask for and this version does not do, rather than ignore it.
+
+    Args:
+        path: the model file, for the message.
+        spec: its description.
+
+    Raises:
+        ModelFileError: other channels, layout or temperature than the defaults.
+    """
+    usual = ModelSpec(kind="checkpoint", pooling=spec.pooling, width=spec.width)
+    for name in ("channels", "layout", "temperature"):
+        asked, known = getattr(spec, name), getattr(usual, name)
+        if asked != known:
+            raise ModelFileError(
+                f"the sidecar of {path} asks for {name} {_words(asked)}, and this version runs "
+                f"{name} {_words(known)} only",
+                origin().update(),
+            )
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runner:
+    """Open a model file: an ONNX file on the CPU, an engine on the first GPU.
+
+    Args:
+        path: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
+        threads: CPU threads of an ONNX file; None leaves the choice to the backend.
+
+    Raises:
+        ModelFileError: the file is missing, is not ours, does not match its sidecar, is of a
+            kind that this program cannot run, is to be run as `check_runnable` refuses, or is
+            an engine for another machine.
+        ConfigError: the number of threads is not positive, or was given for an engine.
+        DeviceError: the file is an engine and there is no GPU, or it fails.
+        MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing.
+    """
+    path = Path(path) if path is not None else BUNDLED_MODEL
+    spec = read_verified_spec(path)
+    if spec.kind == "checkpoint":
+        raise ModelFileError(
+            f"{path} is a checkpoint, which needs PyTorch to run",
+            f"export it first: edgecrack export {path} -o model.onnx",
+        )
+    check_runnable(path, spec)
+    if spec.kind == "engine":
+        return _open_engine(path, spec, threads)
+    from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
+
+    return OnnxRuntimeRunner(path, spec, threads=threads)
+
+
+def _open_engine(path: Path, spec: ModelSpec, threads: int | None) -> Runner:
+    if threads is not None:
+        raise ConfigError(
+            f"{threads} CPU threads were asked for, and {path} is an engine, which runs on the GPU",
+            "leave the threads out",
+        )
+    from edgecrack.runtime.backends.preflight import check_engine
+
+    check_engine(path, spec)
+    from edgecrack.runtime.backends.tensorrt_runner import TensorRTRunner
+
+    return TensorRTRunner(path, spec)

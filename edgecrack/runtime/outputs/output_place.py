@@ -1,0 +1,168 @@
+"""Which folder a run writes into: the one asked for, one beside it, or that of a run to go on with.
+
+    take_place(Path("runs/bridge"), ["frames.jsonl"]).folder    # runs/bridge-2 if that is taken
+
+Two runs never get the same folder, also where they start at the same moment: a folder is locked
+before it is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from edgecrack.errors import ConfigError, OutputError
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
+
+# What becomes of the results of an earlier run.
+Existing = Literal["beside", "overwrite", "continue"]
+
+
+def existing_of(*, overwrite: bool, go_on: bool = False, option: str = "--continue") -> Existing:
+    """What the options `--overwrite` and `--continue`, or another `option` for it, say.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if overwrite and go_on:
+        raise ConfigError(
+            f"--overwrite and {option} are both given",
+            f"give {option} to add to the earlier run, or --overwrite to replace it",
+        )
+    return "overwrite" if overwrite else "continue" if go_on else "beside"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's results go.
+
+    Attributes:
+        folder: made and locked.
+        goes_on: the run in the folder is gone on with; otherwise this is a new one.
+        note: a sentence for a person where the results go elsewhere than asked for; else empty.
+    """
+
+    folder: OutputFolder
+    goes_on: bool = False
+    note: str = ""
+
+
+def take_place(
+    out: Path,
+    patterns: Sequence[str],
+    existing: Existing = "beside",
+    *,
+    named: bool = True,
+    why_not: Callable[[Sequence[dict[str, Any]]], str | None] = lambda notes: None,
+) -> Place:
+    """Find the folder for a run's results, make it if need be, and lock it.
+
+    Nothing is removed yet: `OutputFolder.clear` does it when all else is known to work, and
+    `discard` gives back what was taken.
+
+    Args:
+        out: the folder asked for.
+        patterns: glob patterns of what the run may write, relative to the folder.
+        existing: "beside" takes `out`, or where that holds an earlier run's results or another
+            run writes there, the first of `out-2`, `out-3`, ... that is free; "overwrite" takes
+            `out` with the results in it; "continue" takes the newest of them unless something
+            speaks against it, and then does as "beside".
+        named: a person chose the name `out`; otherwise a folder in which foreign files are in the
+            way is passed over like one that is taken.
+        why_not: why the run that left these notes is not gone on with, as a clause about it; None
+            where it is.
+
+    Raises:
+        OutputError: a folder cannot be made or read, foreign files are in the way, or "overwrite"
+            was asked for where another run writes.
+    """
+    if existing == "overwrite":
+        return _overwritten(out, patterns)
+    reason = None
+    if existing == "continue" and (newest := _newest(out)) is not None:
+        # Where the file system has no locks, a run that still goes on is not noticed; a service
+        # manager starts one only when the one before has ended.
+        busy = newest.lock() == "busy"
+        reason = "still goes on" if busy else why_not(newest.notes())
+        if reason is None:
+            return Place(newest, goes_on=True)
+        newest.discard()
+        reason = f"the run in {newest.root} {reason}; a new one begins in"
+    tried = (
+        _free(candidate, patterns, refuses=named and number == 1)
+        for number, candidate in enumerate(_beside(out), 1)
+    )
+    folder = next(folder for folder in tried if folder is not None)
+    if reason is None and folder.root == out:
+        return Place(folder)
+    reason = reason or f"{out} holds other results, which stay; those of this run go to"
+    return Place(folder, note=f"{reason} {folder.root}")
+
+
+def _beside(out: Path) -> Iterator[Path]:
+    """`out`, `out-2`, `out-3` and so on."""
+    yield out
+    base = out if out.name not in ("", "..") else out.resolve()
+    for number in count(2):
+        yield base.parent / f"{base.name}-{number}"
+
+
+def _overwritten(out: Path, patterns: Sequence[str]) -> Place:
+    folder = OutputFolder(out)
+    try:
+        if folder.lock() == "busy":
+            raise OutputError(
+                f"another run writes into {out}", "give another folder, or end that run"
+            )
+        folder.refuse_foreign(patterns)
+    except OutputError:
+        folder.discard()
+        raise
+    return Place(folder)
+
+
+def _newest(out: Path) -> OutputFolder | None:
+    """The last of `out`, `out-2`, ... in which a run left its list."""
+    newest = None
+    for candidate in _beside(out):
+        if not (candidate / LEDGER_NAME).is_file():
+            break
+        newest = candidate
+    return None if newest is None else OutputFolder(newest)
+
+
+def _free(path: Path, patterns: Sequence[str], *, refuses: bool) -> OutputFolder | None:
+    """The folder, locked, if it has no results of another run.
+
+    Args:
+        path: the folder.
+        patterns: as in `take_place`.
+        refuses: what else stands in the way is an error; otherwise this folder will not do.
+    """
+    if path.exists() and not path.is_dir() and not refuses:
+        return None
+    folder = OutputFolder(path)
+    try:
+        is_free = _locked(folder) and not folder.has_results()
+        if is_free and refuses:
+            folder.refuse_foreign(patterns)
+        is_free = is_free and not folder.in_the_way(patterns)
+    except OutputError:
+        folder.discard()
+        raise
+    if not is_free:
+        folder.discard()
+        return None
+    return folder
+
+
+def _locked(folder: OutputFolder) -> bool:
+    """Whether no other run is in the folder, and none can come in.
+
+    Where there are no locks, only who makes the list can know that.
+    """
+    state = folder.lock()
+    return state == "held" or (state == "impossible" and folder.is_new)

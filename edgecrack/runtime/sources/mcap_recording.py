@@ -1,0 +1,203 @@
+"""Images of a recording, replayed as frames.
+
+Recordings of `ros2 bag` (storage mcap), of Foxglove and of edgecrack itself: `Image` and
+`CompressedImage` messages of one topic, in the order of the file. Must not know what is done
+with the frames.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.closeable import ClosesItself
+from edgecrack.errors import SourceError
+from edgecrack.images.decoding import UnreadableImageError
+from edgecrack.mcap.cdr_reading import (
+    IMAGE,
+    MalformedMessageError,
+    read_compressed_image,
+    read_image,
+)
+from edgecrack.mcap.opened_file import McapFile, Message
+from edgecrack.mcap.topics import choose_image_topic, recovery_remedy
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.jpeg import read_head
+from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.sources.ros_images import (
+    ENCODINGS,
+    UnsupportedEncodingError,
+    compressed_to_bgr,
+    pixels_to_bgr,
+)
+from edgecrack.terminal.native_logs import quiet_opencv
+
+_LOG = logging.getLogger("edgecrack")
+_MAX_FRAME_RATE_HZ = 1000.0
+
+
+class McapSource(ClosesItself):
+    """The images of one topic.
+
+    `capture_time_ns` of a frame is the message's own stamp, or where that is not set the time at
+    which it was recorded; so positions of the same recording fit.
+
+    Args:
+        file: open; the source owns it from now on.
+        topic: an image topic in it; None as in `open_recording`.
+
+    Attributes:
+        topic: the topic.
+        is_cut_short: the file has no end; `frame_count` says what its whole part holds.
+
+    Raises:
+        SourceError: there is no such topic, or no image in it can be read. The file is closed.
+    """
+
+    live = False
+
+    def __init__(self, file: McapFile, topic: str | None = None) -> None:
+        quiet_opencv()
+        self._file = file
+        self._lock = threading.Lock()
+        self._closed = False
+        self.name = str(file.path)
+        self._delivered = 0
+        self._damaged = 0
+        self._first_time_ns: int | None = None
+        try:
+            self.topic, channels = choose_image_topic(file, topic)
+            self._types = {item.id: file.schema_of(item).name for item in channels}
+            self.is_cut_short = file.is_cut_short
+            self.frame_count: int | None = file.count(self._types)
+            self.frame_rate_hz = _plausible(file.rate_hz(self._types))
+            self._messages = file.messages(self._types)
+            # Reading one image now tells a recording that cannot be replayed from a good one.
+            self._first: Frame | None = self._first_frame()
+        except BaseException:
+            self.close()
+            raise
+        if self.is_cut_short:
+            _LOG.warning(
+                "%s has no end: its recorder was killed, or it was not copied whole; "
+                "the %d images before that are read; make it whole with: edgecrack recover %s",
+                self.name,
+                self.frame_count,
+                self.name,
+            )
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Images so far that are damaged, alone or with the chunk they lie in."""
+        return self._damaged + self._file.lost_messages
+
+    def read(self) -> Frame | None:
+        """The next image, or None after the last; damaged ones are counted and left out.
+
+        Raises:
+            SourceError: the disk fails.
+        """
+        with self._lock:
+            try:
+                if self._closed:
+                    return None
+                first, self._first = self._first, None
+                frame = first or self._next_frame()
+                if frame is None:
+                    return None
+                self._delivered += 1
+                return replace(frame, monotonic_ns=time.monotonic_ns())
+            finally:
+                if self._closed:
+                    self._file.close()
+
+    def close(self) -> None:
+        """Close the file; waits for a read in another thread only briefly."""
+        self._closed = True
+        # Not under a running read: it closes the file itself when it is done.
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._file.close()
+            finally:
+                self._lock.release()
+
+    def _first_frame(self) -> Frame:
+        for message in self._messages:
+            try:
+                return self._frame(message)
+            except UnsupportedEncodingError as error:
+                raise SourceError(
+                    f"the image on {self.topic} in {self.name} {error}",
+                    f"record one of JPEG, PNG, {', '.join(ENCODINGS)}, or give another --topic",
+                ) from error
+            except (UnreadableImageError, MalformedMessageError):
+                self._damaged += 1
+        damaged = f"; {self.corrupt_frames} are damaged" if self.corrupt_frames else ""
+        raise SourceError(
+            f"{self.name} holds no whole image on {self.topic}{damaged}",
+            recovery_remedy(self._file) or "give another one",
+        )
+
+    def _next_frame(self) -> Frame | None:
+        for message in self._messages:
+            try:
+                return self._frame(message)
+            except (UnreadableImageError, MalformedMessageError, UnsupportedEncodingError):
+                self._damaged += 1
+        return None
+
+    def _frame(self, message: Message) -> Frame:
+        image, stamp_ns, jpeg = _decode(message, self._types[message.channel_id])
+        time_ns = stamp_ns or message.log_time_ns
+        if self._first_time_ns is None:
+            self._first_time_ns = time_ns
+        return Frame(
+            image=image,
+            index=self._delivered,
+            capture_time_ns=time_ns,
+            source=self.name,
+            name=f"{self._delivered:06d}",
+            media_time_ms=max(0.0, (time_ns - self._first_time_ns) / 1e6),
+            time_source="recording",
+            jpeg=jpeg,
+        )
+
+
+def open_recording(path: Path, options: SourceOptions) -> McapSource:
+    """Open an MCAP recording, also one whose recorder was killed.
+
+    Args:
+        path: `*.mcap`, or `*.mcap.part` while or after it was recorded.
+        options: `topic` chooses the images; None takes /edgecrack/image where there is one,
+            otherwise the only image topic.
+
+    Raises:
+        SourceError: the file is no MCAP, or holds no images that can be read; several image
+            topics and none chosen.
+        MissingDependencyError: the extra "record" is not installed.
+    """
+    return McapSource(McapFile(path), options.topic)
+
+
+def _decode(message: Message, type_name: str) -> tuple[NDArray[np.uint8], int, bytes | None]:
+    """Picture, stamp in ns, and the JPEG that it was, if any other decoder sees the same."""
+    if type_name == IMAGE:
+        raw = read_image(message.data)
+        hw = (raw.height, raw.width)
+        image = pixels_to_bgr(raw.data, hw, raw.encoding, raw.step, raw.is_bigendian)
+        return image, raw.stamp_ns, None
+    packed = read_compressed_image(message.data)
+    data = bytes(packed.data)
+    image = compressed_to_bgr(data, packed.format)
+    head = read_head(data)
+    return image, packed.stamp_ns, data if head is not None and head.is_plain else None
+
+
+def _plausible(rate_hz: float | None) -> float | None:
+    return rate_hz if rate_hz is not None and 0 < rate_hz <= _MAX_FRAME_RATE_HZ else None

@@ -1,0 +1,240 @@
+"""RTSP, and over HTTP what is no MJPEG.
+
+Knows which of FFmpeg's settings keep a stream current, and how old its pictures are.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from edgecrack.closeable import ClosesItself
+from edgecrack.errors import SourceError
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.decoder import Decoder, Picture
+from edgecrack.runtime.sources.ffmpeg import Message, open_input, reason_of
+from edgecrack.runtime.sources.http_stream import CHECK_CAMERA
+from edgecrack.runtime.sources.live_grabs import LiveGrabs
+from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.sender_clock import SenderClock
+from edgecrack.runtime.sources.video import VideoSource
+from edgecrack.terminal.redaction import redact
+
+OPTIONS_VARIABLE = "EDGECRACK_FFMPEG_OPTIONS"
+# As OpenCV names it, with its separators.
+_OLD_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# TCP, for UDP loses packets on a robot's radio link. No probing of the frame rate, which takes
+# most of a second. Not `nobuffer`: it throws the first key frame away and waits for the next, and
+# cameras send one every few seconds.
+_RTSP_OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
+_FALLBACK_RATE_HZ = 30.0
+
+
+class StreamSource(ClosesItself):
+    """The newest frame of a network stream without an end.
+
+    A frame has waited for us about one frame time at most, and longer only where the stream gives
+    no times, or where decoding alone takes longer than a frame time.
+
+    Args:
+        container: opened; the source owns it from now on.
+        said: while it was opened.
+        name: without credentials.
+        timeout_ms: the container's own for one packet, and how long the stream may deliver
+            nothing but damaged frames.
+
+    Attributes:
+        note: which track is read, where there are several; else None.
+
+    Raises:
+        SourceError: not even the first frame can be read. The container is closed.
+    """
+
+    live = True
+    frame_count: int | None = None
+
+    def __init__(
+        self,
+        container: InputContainer,
+        said: list[Message],
+        name: str,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    ) -> None:
+        self.name = name
+        self._container = container
+        self._timeout_s = timeout_ms / 1000
+        self._lock = threading.Lock()
+        self._closed = False
+        self._delivered = 0
+        self._clock = SenderClock()
+        self._picture: Picture | None = None
+        self._is_new = False
+        try:
+            self._decoder = Decoder(container, said, name)
+        except BaseException:
+            container.close()
+            raise
+        self.note = None if self._decoder.note is None else self._decoder.note.split("; --track")[0]
+        self.frame_rate_hz = self._decoder.frame_rate_hz
+        self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
+        try:
+            if not self.grab():
+                raise SourceError(
+                    f"{name} opens, but no frame in it can be decoded{self._why()}",
+                    "check that it plays in a video player; its codec may be unknown",
+                )
+        except BaseException:
+            self.close()
+            raise
+        self._grabs.expect_backlog()  # streams collect frames while they open
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames so far that arrived damaged and were left out."""
+        return self._decoder.corrupt_frames
+
+    @property
+    def passed_over(self) -> int:
+        """Frames so far that were left out for a newer one."""
+        return self._grabs.passed_over
+
+    def grab(self) -> bool:
+        """Decode the next frame, for `LiveGrabs`; False where the stream has stopped."""
+        picture = self._decoder.next(time.monotonic() + self._timeout_s)
+        if picture is not None:
+            self._picture, self._is_new = picture, True
+        return picture is not None
+
+    @property
+    def media_s(self) -> float | None:
+        """Time of the grabbed frame in the stream, in s."""
+        return None if self._picture is None else self._picture.time_s
+
+    def read(self) -> Frame:
+        """The newest frame; waits for one where there is none.
+
+        Raises:
+            SourceError: no frame came in time, the stream ended, or the source was closed.
+        """
+        with self._lock:
+            try:
+                if self._closed:
+                    raise self._stopped(": it was closed")
+                goes_on = self._grabs.drain() and self._grabs.grab()
+                # Where it ends while old frames are passed over, the last of them is the newest.
+                if self._picture is None or not (goes_on or self._is_new) or self._closed:
+                    raise self._stopped(": it was closed" if self._closed else self._why())
+                self._grabs.read_s, self._is_new = time.monotonic(), False
+                return self._frame(self._picture)
+            except FFmpegError as error:
+                raise SourceError(
+                    f"{self.name} fails to decode: {reason_of(error)}",
+                    "check that it plays in a video player",
+                ) from error
+            finally:
+                if self._closed:
+                    self._container.close()
+
+    def close(self) -> None:
+        """Let go of the connection; waits for a read in another thread only briefly."""
+        self._closed = self._grabs.closed = self._decoder.stopped = True
+        # Not under a running read: it closes the container itself when it is done.
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._container.close()
+            finally:
+                self._lock.release()
+
+    def _frame(self, picture: Picture) -> Frame:
+        index = self._delivered
+        image = picture.image()
+        self._delivered += 1
+        arrival = picture.arrival
+        sent_ns = self._clock.taken_ns(arrival.sender_time_ns, arrival.time_ns)
+        taken_ns = arrival.time_ns if sent_ns is None else sent_ns
+        interval_ms = 1000 / (self.frame_rate_hz or _FALLBACK_RATE_HZ)
+        return Frame(
+            image=image,
+            index=index,
+            capture_time_ns=taken_ns,
+            source=self.name,
+            name=f"{index:06d}",
+            live=True,
+            monotonic_ns=arrival.monotonic_ns - (arrival.time_ns - taken_ns),
+            read_time_ns=arrival.time_ns,
+            time_source="arrival" if sent_ns is None else "sender",
+            time_uncertainty_ms=interval_ms if sent_ns is None else None,
+        )
+
+    def _why(self) -> str:
+        failure = self._decoder.failure
+        return "" if failure is None else f": {reason_of(failure)}"
+
+    def _stopped(self, why: str) -> SourceError:
+        return SourceError(
+            f"{self.name} stopped delivering frames after {self._delivered}{why}",
+            "check its cable, power and network, then start again",
+        )
+
+
+def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> StreamSource | VideoSource:
+    """Open an RTSP (over TCP) or HTTP address.
+
+    FFmpeg's own options in the environment, such as EDGECRACK_FFMPEG_OPTIONS=rtsp_transport=udp,
+    take the place of the ones here.
+
+    Args:
+        uri: with credentials if needed; they appear nowhere else.
+        timeout_ms: longest wait for the connection, and for each frame.
+
+    Raises:
+        SourceError: nobody answers, or what answers is no video.
+    """
+    started_s = time.monotonic()
+    name = redact(uri)
+    is_rtsp = uri.lower().startswith("rtsp")
+    options = _user_options() or (_RTSP_OPTIONS if is_rtsp else {})
+    # FFmpeg's own limits end a wait that PyAV's cannot interrupt; in microseconds.
+    if not is_rtsp:
+        options = {"multiple_requests": "1", **options}  # else parts of a file get lost on the way
+    options = {("timeout" if is_rtsp else "rw_timeout"): str(1000 * timeout_ms), **options}
+    try:
+        container, said = open_input(uri, options, timeout_ms / 1000)
+    except FFmpegError as error:
+        waited_s = time.monotonic() - started_s
+        raise SourceError(
+            f"{name} does not deliver video: {reason_of(error)} (gave up after {waited_s:.1f} s)",
+            _remedy(uri),
+        ) from error
+    if _has_end(container, is_rtsp):
+        return VideoSource(container, said, name)
+    return StreamSource(container, said, name, timeout_ms)
+
+
+def _has_end(container: InputContainer, is_rtsp: bool) -> bool:
+    if container.duration is not None and container.duration > 0:
+        return True
+    return not is_rtsp and container.size > 0
+
+
+def _user_options() -> dict[str, str]:
+    """FFmpeg's options in the environment."""
+    for variable, between, within in (
+        (OPTIONS_VARIABLE, ",", "="),
+        (_OLD_OPTIONS_VARIABLE, "|", ";"),
+    ):
+        text = os.environ.get(variable, "")
+        pairs = [part.split(within, 1) for part in text.split(between) if within in part]
+        if pairs:
+            return {key.strip(): value.strip() for key, value in pairs}
+    return {}
+
+
+def _remedy(uri: str) -> str:
+    if "#" in uri:
+        return "write %23 for a # in user, password or path; " + CHECK_CAMERA
+    return CHECK_CAMERA

@@ -1,0 +1,154 @@
+"""The function that opens a source by its address.
+
+Each kind of source has its own module; this one only decides which.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from edgecrack.errors import ConfigError, SourceError
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.local_path import readable_path
+from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.terminal.redaction import redact
+
+_SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_SCHEMES = ("rtsp", "rtsps", "http", "https", "gst", "csi")
+_KINDS = (
+    "give a video file, a recording (.mcap), an image, a folder of images, camera:0, "
+    "/dev/v4l/by-id/..., rtsp://..., http://..., csi://0, gst://... or demo"
+)
+
+
+def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
+    """Open a source by its address.
+
+    Args:
+        uri: one of
+
+            - `camera:0`, `/dev/video0`, or `/dev/v4l/by-id/...` and `/dev/v4l/by-path/...`,
+              which survive that a camera gets another number;
+            - `csi://0`, a camera on a Jetson's CSI connector;
+            - `gst://PIPELINE`, any GStreamer pipeline up to raw video;
+            - `rtsp://`, `rtsps://`, `http://` or `https://` (MJPEG, or what FFmpeg plays);
+            - a video file; a `.mcap` recording, also packed as `.mcap.zstd`, or the folder of a
+              bag that holds one; an image; a folder of images (taken in natural order: 2 before
+              10);
+            - `demo`, a synthetic wall, also as `demo?frames=240&seed=7&live=1`.
+        options: size, rate, flip and the like; None takes the defaults.
+
+    Raises:
+        SourceError: the address is of no known kind, or the source cannot be opened. Nothing
+            stays open, and the same address may be tried again.
+        ConfigError: the source cannot follow one of the options.
+        MissingDependencyError: this kind of source needs what is not installed.
+    """
+    options = options or SourceOptions()
+    address = os.fspath(uri).strip()
+    if not address:
+        raise SourceError("the source is empty", _KINDS)
+    if "\0" in address:
+        raise SourceError(f"{redact(address)!r} holds a NUL byte", _KINDS)
+    if options.loop:
+        from edgecrack.runtime.sources.looped import LoopedSource
+
+        once = replace(options, loop=False)
+        return LoopedSource(lambda: open_source(address, once))
+    source = _open_one(address, options)
+    if options.capture_delay_ms:
+        source = _dated_back(source, options.capture_delay_ms)
+    if options.flip == "none":
+        return source
+    from edgecrack.runtime.sources.turned import TurnedSource
+
+    return TurnedSource(source, options.flip)
+
+
+def _dated_back(source: Source, delay_ms: float) -> Source:
+    from edgecrack.runtime.sources.delayed import DelayedSource
+
+    if source.live:
+        return DelayedSource(source, delay_ms)
+    source.close()
+    raise ConfigError(f"{source.name} is a recording", "leave out --capture-delay-ms for it")
+
+
+def _open_one(address: str, options: SourceOptions) -> Source:
+    """Open a source without what `looped` and `turned` add to it."""
+    # Imported where it is needed: a camera needs no FFmpeg, which takes time and memory.
+    from edgecrack.runtime.sources.camera import is_camera, open_camera
+    from edgecrack.runtime.sources.gstreamer import is_pipeline, open_pipeline
+
+    if is_camera(address):
+        _refuse_options(address, replace(_without_size(options), pixel_format=None))
+        return open_camera(address, options)
+    if is_pipeline(address):
+        _refuse_options(address, _without_size(options))
+        return open_pipeline(address, options)
+    scheme = _SCHEME.match(address)
+    if scheme and scheme["scheme"].lower() not in _SCHEMES:
+        raise SourceError(f"{redact(address)} has the unknown scheme {scheme['scheme']}://", _KINDS)
+    # Only what a path names may be a recording, which has topics.
+    is_demo = address == "demo" or address.startswith("demo?")
+    is_path = not scheme and not is_demo
+    _refuse_options(address, replace(options, topic=None, track=None) if is_path else options)
+    if scheme and scheme["scheme"].lower().startswith("http"):
+        from edgecrack.runtime.sources.mjpeg import open_http
+
+        return open_http(address, options.timeout_ms)
+    if scheme:
+        from edgecrack.runtime.sources.network_stream import open_stream
+
+        return open_stream(address, options.timeout_ms)
+    if is_demo:
+        from edgecrack.runtime.sources.demo import open_demo
+
+        return open_demo(address)
+    return _open_path(readable_path(address, _KINDS), options)
+
+
+def _open_path(path: Path, options: SourceOptions) -> Source:
+    from edgecrack.images.decoding import IMAGE_SUFFIXES
+    from edgecrack.mcap.locating import recording_at
+    from edgecrack.runtime.sources.folder import ImagesSource
+
+    if recording := recording_at(path):
+        _refuse_options(str(path), replace(options, topic=None))
+        from edgecrack.runtime.sources.mcap_recording import open_recording
+
+        return open_recording(recording, options)
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    _refuse_options(
+        str(path), options if path.is_dir() or is_image else replace(options, track=None)
+    )
+    if path.is_dir():
+        return ImagesSource.of_folder(path, options)
+    if is_image:
+        return ImagesSource.of_image(path, options)
+    from edgecrack.runtime.sources.video import open_video_file
+
+    return open_video_file(path, options)
+
+
+def _without_size(options: SourceOptions) -> SourceOptions:
+    """The options but for those that every camera and pipeline can follow."""
+    return replace(options, width=None, height=None, frame_rate_hz=None)
+
+
+def _refuse_options(address: str, options: SourceOptions) -> None:
+    """Refuse those of the given options that mean something else than this source."""
+    name = redact(address)
+    if asked := options.asks_of_camera:
+        raise ConfigError(
+            f"the {asked} of {name} cannot be chosen", "leave that option out for this source"
+        )
+    if options.topic is not None:
+        raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
+    if options.track is not None:
+        raise ConfigError(
+            f"the track of {name} cannot be chosen", "leave --track out, or give a video file"
+        )

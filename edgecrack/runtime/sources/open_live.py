@@ -1,0 +1,79 @@
+"""Open a source so that it survives outages, where it is one that can have any."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from edgecrack.errors import SourceError
+from edgecrack.runtime.handoff import TimedOut
+from edgecrack.runtime.sources.attempt import Connection
+from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.open import open_source
+from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
+from edgecrack.runtime.sources.reconnecting import ReconnectingSource
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.terminal.redaction import redact
+
+_POLL_S = 0.1
+_LIVE = re.compile(r"^(camera:|/dev/|csi://|gst://|rtsps?://|https?://)", re.IGNORECASE)
+
+
+def open_lasting(
+    address: str,
+    options: SourceOptions | None = None,
+    policy: ReconnectPolicy | None = None,
+    events: EventLog | None = None,
+    open_: Callable[[], Source] | None = None,
+    stop: threading.Event | None = None,
+) -> Source:
+    """Open a source by its address; a live one is opened again whenever it is lost.
+
+    Args:
+        address: as `open_source` takes it.
+        options: as `open_source` takes them.
+        policy: how long to wait; `wait_for_first` also waits for a source that is not there yet.
+        events: hears of outages.
+        open_: opens the source instead of `open_source`; for tests.
+        stop: when it is set, a live source is waited for no longer, and returned unopened.
+
+    Raises:
+        EdgecrackError: as `open_source`; a live source that does not answer at all, too, unless
+            the policy waits for it.
+    """
+    policy, events = policy or ReconnectPolicy(), events or EventLog()
+    opening = open_ or (lambda: open_source(address, options))
+    name = redact(address)
+    if not _LIVE.match(address):
+        return opening()
+    first = Connection(opening, 0)
+    try:
+        source = _wait_open(first, policy.open_timeout_s, stop or threading.Event())
+    except TimedOut:
+        first.leave()
+        if not policy.wait_for_first and not (stop and stop.is_set()):
+            raise SourceError(
+                f"{name} did not answer within {policy.open_timeout_s:g} s",
+                "check its cable, power and network, or give --wait to keep trying",
+            ) from None
+    except SourceError:
+        if not policy.wait_for_first:
+            raise
+    else:
+        if not source.live:  # a recording that a web server delivers
+            return first.hand_over()
+        return ReconnectingSource(opening, source.name, policy, events, first)
+    return ReconnectingSource(opening, name, policy, events)
+
+
+def _wait_open(first: Connection, timeout_s: float, stop: threading.Event) -> Source:
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return first.wait_open(_POLL_S)
+        except TimedOut:
+            if stop.is_set() or time.monotonic() >= deadline_s:
+                raise

@@ -1,0 +1,1 @@
+"""How a stream goes: events, counters, the log, the machine, the service manager."""
