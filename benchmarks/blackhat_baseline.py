@@ -26,7 +26,11 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import Sample, open_dataset, read_image  # noqa: E402
-from edgecrack.evaluation import evaluate, false_positive_ratio, write_report  # noqa: E402
+from edgecrack.evaluation import (  # noqa: E402
+    false_positive_ratio,
+    write_report,
+)
+from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
 
 SPLIT_SETS = {"cfd": "paper", "uav315": None}
 # A closing answers to dark things narrower than its kernel, so it must be wider than any crack.

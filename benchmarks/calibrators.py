@@ -26,13 +26,13 @@ from benchmarks.model_scores import DEFAULT_DATA, Images, load_images, score  # 
 from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
-from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
 from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
 from edgecrack.calibration.ranges import METHODS, collect_histograms, range_of  # noqa: E402
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
-from edgecrack.export.graph_file import read_graph  # noqa: E402
-from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
+from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
+from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 _SCORES = ("ods", "strict_f1", "thin_recall")

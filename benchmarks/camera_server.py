@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from edgecrack.data.synthetic import DemoPath  # noqa: E402
+from edgecrack.synthetic import DemoPath  # noqa: E402
 
 FAULTS = ("closes", "is silent", "cuts a picture", "changes the size", "refuses")
 SILENCE_S = 2.0

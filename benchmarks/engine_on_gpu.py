@@ -31,7 +31,7 @@ from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.errors import EdgecrackError  # noqa: E402
 from edgecrack.export.build import BuildConfig, build  # noqa: E402
-from edgecrack.export.engine_config import EngineConfig  # noqa: E402
+from edgecrack.export.engine.config import EngineConfig  # noqa: E402
 from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda  # noqa: E402
 from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu  # noqa: E402
 from edgecrack.nvidia.tensorrt_module import installed_flavours  # noqa: E402

@@ -34,7 +34,6 @@ from edgecrack.artifacts import ModelSpec, read_verified_spec  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
 from edgecrack.calibration.gate import Gate, Verdict  # noqa: E402
-from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
 from edgecrack.calibration.held_out import HeldOut  # noqa: E402
 from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
 from edgecrack.calibration.ranges import (  # noqa: E402
@@ -45,9 +44,10 @@ from edgecrack.calibration.ranges import (  # noqa: E402
     range_of,
 )
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
-from edgecrack.export.graph_file import read_graph  # noqa: E402
-from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
+from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
+from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 LABELLED = ("uav315", "cfd")

@@ -26,12 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
 from edgecrack.images.ignored import IgnoredPixels  # noqa: E402
 from edgecrack.metrics.counting import uint8_level  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
 from edgecrack.runtime.pipeline.overload import FULL  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

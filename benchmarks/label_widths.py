@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
 
 _WALLS = 200
 

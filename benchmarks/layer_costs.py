@@ -25,7 +25,6 @@ from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.calibration import defaults  # noqa: E402
 from edgecrack.calibration.accuracy import measure_accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
-from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
 from edgecrack.calibration.quantize import (  # noqa: E402
     layer_inputs,
     layer_work,
@@ -35,9 +34,10 @@ from edgecrack.calibration.quantize import (  # noqa: E402
 from edgecrack.calibration.ranges import collect_histograms, parse_method, range_of  # noqa: E402
 from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
 from edgecrack.calibration.sensitivity import rank_layers  # noqa: E402
-from edgecrack.export.graph_file import read_graph  # noqa: E402
-from edgecrack.export.precision import simulate_half  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
+from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
+from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 _RANKING_TILES = 48

@@ -17,9 +17,9 @@ sys.path.insert(0, str(ROOT))
 
 from edgecrack.artifacts import ModelSpec  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
-from edgecrack.calibration.graph_run import GraphRun  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.export.precision import simulate_half  # noqa: E402
+from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
 
 DEFAULT_DATA = Path(os.environ.get("EDGECRACK_DATA", str(ROOT.parent / "shared" / "data")))

@@ -22,10 +22,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.data.synthetic import write_dataset  # noqa: E402
-from edgecrack.evaluation import evaluate  # noqa: E402
 from edgecrack.evaluation.figures import overlay  # noqa: E402
-from edgecrack.evaluation.results import ImageResult  # noqa: E402
+from edgecrack.evaluation.image_results import ImageResult  # noqa: E402
+from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.metrics.counting import threshold_index, truth_mask  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
@@ -33,6 +32,7 @@ from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.outputs.overlay import draw_overlay  # noqa: E402
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.sources.open import open_source  # noqa: E402
+from edgecrack.synthetic import write_dataset  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 _SHOWN_FRAMES = (0, 40, 80, 120, 160, 200)

@@ -28,8 +28,8 @@ from edgecrack.calibration.config import CalibrationConfig  # noqa: E402
 from edgecrack.calibration.gate import Gate  # noqa: E402
 from edgecrack.calibration.ranges import parse_method  # noqa: E402
 from edgecrack.export.build import BuildConfig, build  # noqa: E402
-from edgecrack.export.engine_config import EngineConfig  # noqa: E402
-from edgecrack.export.engine_targets import parse_targets  # noqa: E402
+from edgecrack.export.engine.config import EngineConfig  # noqa: E402
+from edgecrack.export.engine.target_machines import parse_targets  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 
 TARGETS = ("sm86", "sm89", "sm120", "sm86,sm89,sm120")

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
 
 FRAMES_HW = ((480, 640), (480, 854), (720, 1280), (1080, 1920))
 

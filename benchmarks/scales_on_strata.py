@@ -36,7 +36,7 @@ from edgecrack.evaluation.strata.item_result import (  # noqa: E402
     ItemResult,
     score_item,
 )
-from edgecrack.evaluation.strata.scores import StrataScores  # noqa: E402
+from edgecrack.evaluation.strata.stratum_scores import StrataScores  # noqa: E402
 from edgecrack.metrics import Score  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402

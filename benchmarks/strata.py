@@ -34,9 +34,9 @@ from edgecrack import metrics  # noqa: E402
 from edgecrack.evaluation.open_model import open_model  # noqa: E402
 from edgecrack.evaluation.protocols import PredictionConfig  # noqa: E402
 from edgecrack.evaluation.strata.item_result import TOLERANT, score_item  # noqa: E402
-from edgecrack.evaluation.strata.report import write_strata_report  # noqa: E402
-from edgecrack.evaluation.strata.scores import StrataScores  # noqa: E402
 from edgecrack.evaluation.strata.scoring import ScoredStrata, score_yardstick  # noqa: E402
+from edgecrack.evaluation.strata.strata_report import write_strata_report  # noqa: E402
+from edgecrack.evaluation.strata.stratum_scores import StrataScores  # noqa: E402
 from edgecrack.yardstick.manifest import Item, Yardstick, open_yardstick  # noqa: E402
 
 FIRST_VERSION = "5006263"

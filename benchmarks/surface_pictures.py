@@ -26,11 +26,11 @@ from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
 from edgecrack import metrics  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.reading import read_image  # noqa: E402
-from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
 from edgecrack.yardstick.outlines import rasterise, read_outlines  # noqa: E402
 
 Bytes = NDArray[np.uint8]

@@ -54,14 +54,14 @@ def nothing_is_synced() -> Iterator[None]:
 @pytest.fixture
 def one_demo_wall(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's wall is painted once for all tests that use this; it takes half a second."""
-    from edgecrack.data.synthetic import demo
+    from edgecrack.synthetic import demo_frames
 
-    monkeypatch.setattr(demo, "build_long_wall", _painted_once)
+    monkeypatch.setattr(demo_frames, "build_long_wall", _painted_once)
 
 
 @lru_cache(maxsize=2)
 def _painted_once(seed: int) -> Any:
-    from edgecrack.data.synthetic.demo_wall import build_long_wall
+    from edgecrack.synthetic.demo_wall import build_long_wall
 
     return build_long_wall(seed)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
-from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.export.border import BORDERS, parse_border, with_border
 from edgecrack.export.border_check import border_difference
-from edgecrack.export.contract import OPSET
-from edgecrack.export.graph_file import read_graph
-from edgecrack.export.scoring import labelled_tiles
+from edgecrack.export.model_scores import labelled_tiles
 from edgecrack.model_target import check_model_target
+from edgecrack.onnx_graph.contract import OPSET
+from edgecrack.onnx_graph.graph_file import read_graph
+from edgecrack.onnx_graph.graph_run import GraphRun
 
 
 def convert(model: Path, border: str, target: Path) -> ModelSpec:

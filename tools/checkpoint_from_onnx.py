@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec
-from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.errors import ModelFileError
 from edgecrack.export.border import parse_border
-from edgecrack.export.graph_file import read_graph
 from edgecrack.export.lowering import LoweredNetwork, network_with_border
-from edgecrack.export.scoring import labelled_tiles
+from edgecrack.export.model_scores import labelled_tiles
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.model_target import check_model_target
+from edgecrack.onnx_graph.graph_file import read_graph
+from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.training.checkpoints import NETWORK_PREFIX, SPEC_KEY, SafetensorsCheckpointIO
 
 _LARGEST_DIFFERENCE = 1  # of 255 levels

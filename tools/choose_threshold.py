@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult, score_item
-from edgecrack.evaluation.strata.scores import StrataScores
+from edgecrack.evaluation.strata.stratum_scores import StrataScores
 from edgecrack.files import write_atomic
 from edgecrack.metrics import THRESHOLDS
 from edgecrack.runtime.detector import open_detector

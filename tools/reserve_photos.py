@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.reserved import content_hash  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
+from edgecrack.yardstick.clean_surfaces import held_out_files  # noqa: E402
 from edgecrack.yardstick.outlines import read_outlines  # noqa: E402
-from edgecrack.yardstick.surfaces import held_out_files  # noqa: E402
 
 SAME_PHOTO_NUMBERS = 40
 _THUMBNAIL_PX = 24

@@ -31,14 +31,14 @@ sys.path.insert(0, str(ROOT))
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.reading import read_image  # noqa: E402
 from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
-from edgecrack.data.synthetic import WallConfig, generate_wall  # noqa: E402
-from edgecrack.data.synthetic.camera import to_bytes  # noqa: E402
-from edgecrack.data.synthetic.canvas import Canvas, soft  # noqa: E402
-from edgecrack.data.synthetic.distractors import LYING, MARKINGS, STANDING  # noqa: E402
-from edgecrack.data.synthetic.shapes import band, polygon  # noqa: E402
-from edgecrack.data.synthetic.surfaces import Surface  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
+from edgecrack.synthetic.canvas import Canvas, soft  # noqa: E402
+from edgecrack.synthetic.distractors import LYING, MARKINGS, STANDING  # noqa: E402
+from edgecrack.synthetic.lens import to_bytes  # noqa: E402
+from edgecrack.synthetic.shapes import band, polygon  # noqa: E402
+from edgecrack.synthetic.surfaces import Surface  # noqa: E402
 from edgecrack.yardstick.quilting import quilt  # noqa: E402
 from edgecrack.yardstick.rendering import (  # noqa: E402
     CrackConfig,

@@ -21,15 +21,15 @@ from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.frames import CalibrationFrames, open_frames
 from edgecrack.calibration.gate import Kind, Verdict, refusal
-from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
 from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
-from edgecrack.export.graph_file import read_graph
-from edgecrack.export.precision import simulate_half
 from edgecrack.metrics import uint8_level
 from edgecrack.model_target import check_model_target
+from edgecrack.onnx_graph.graph_file import read_graph
+from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.precision import simulate_half
 from edgecrack.runtime.backends.open import open_runner
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from edgecrack.calibration.ranges import LEVELS
 from edgecrack.errors import ExportError
-from edgecrack.export.precision import half_scale, to_half
+from edgecrack.onnx_graph.precision import half_scale, to_half
 
 QUANTIZED_OPERATORS = ("Conv",)
 _PAIR = ("QuantizeLinear", "DequantizeLinear")

@@ -273,8 +273,8 @@ def build_engine(
     from edgecrack.calibration.gate import Gate
     from edgecrack.export.build import BuildConfig, build
     from edgecrack.export.build_report import report_text
-    from edgecrack.export.engine_config import EngineConfig
-    from edgecrack.export.engine_targets import parse_targets
+    from edgecrack.export.engine.config import EngineConfig
+    from edgecrack.export.engine.target_machines import parse_targets
     from edgecrack.terminal.progress import StageBar
 
     keeps = timing_cache != "none"

@@ -102,10 +102,14 @@ def evaluate(
     Several models are gathered into groups, e.g. seeds of one recipe, and compared.
     """
     require_extra("evaluation reports")
+    from edgecrack.evaluation.evaluation_run import (
+        EvaluationConfig,
+        evaluate_models,
+        parse_labelled,
+    )
     from edgecrack.evaluation.protocols import PredictionConfig, parse_command_words
-    from edgecrack.evaluation.run import EvaluationConfig, evaluate_models, parse_labelled
-    from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
     from edgecrack.evaluation.strata.scoring import DEFAULT_MM_PER_PX
+    from edgecrack.evaluation.strata.strata_run import StrataConfig, evaluate_yardstick
     from edgecrack.evaluation.thresholds import parse_threshold_source
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.yardstick.manifest import is_yardstick

@@ -42,7 +42,7 @@ def build(
 
     `edgecrack evaluate MODEL --data FOLDER` then scores by stratum.
     """
-    from edgecrack.yardstick.build import BuildConfig, build_yardstick
+    from edgecrack.yardstick.building import BuildConfig, build_yardstick
 
     line = ProgressLine(sys.stderr)
     made = build_yardstick(

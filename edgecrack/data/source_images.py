@@ -20,9 +20,9 @@ from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_ima
 from edgecrack.data.pairing import only_images
 from edgecrack.data.sources import DataSource
 from edgecrack.data.splits import held_out
-from edgecrack.data.synthetic import WallConfig, generate_wall
 from edgecrack.errors import DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.synthetic import WallConfig, generate_wall
 
 HOLD_OUT_SHARE = 0.1
 _WALL_SIZE_HW = (320, 320)

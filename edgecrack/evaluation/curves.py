@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
-from edgecrack.evaluation.results import CHOOSING_TOLERANCE, Evaluation
+from edgecrack.evaluation.image_results import CHOOSING_TOLERANCE, Evaluation
 from edgecrack.extras import require
 from edgecrack.metrics import ThresholdCounts, Tolerance
 

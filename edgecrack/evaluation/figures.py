@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
-from edgecrack.evaluation.results import CHOOSING_TOLERANCE
+from edgecrack.evaluation.image_results import CHOOSING_TOLERANCE
 
 HIT_BGR = (70, 190, 60)
 FALSE_ALARM_BGR = (50, 50, 230)

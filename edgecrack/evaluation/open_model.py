@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation.evaluate import Predict
-from edgecrack.evaluation.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol
+from edgecrack.evaluation.scored_images import Predict
 from edgecrack.extras import require
 from edgecrack.preprocess import without_nodata
 from edgecrack.runtime.detector import CrackDetector, open_detector

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
-from edgecrack.evaluation.groups import Group
-from edgecrack.evaluation.results import CHOOSING_TOLERANCE, Evaluation
+from edgecrack.evaluation.image_results import CHOOSING_TOLERANCE, Evaluation
+from edgecrack.evaluation.model_groups import Group
 from edgecrack.extras import require
 from edgecrack.metrics import ThresholdCounts, Tolerance
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from edgecrack.data.patch_grid import PatchStride
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation.patch_grid import PatchStride
 
 ProtocolName = Literal["tiled", "whole", "patch-stride"]
 _PATCH_STRIDE = re.compile(r"patch-stride(?:(?:-| +)([0-9]+))?")

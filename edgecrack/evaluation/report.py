@@ -16,14 +16,14 @@ from typing import Any
 
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation import curves, figures
-from edgecrack.evaluation.evaluate import LabelledSample, Predict, predict_sample
-from edgecrack.evaluation.report_page import report_page
-from edgecrack.evaluation.results import (
+from edgecrack.evaluation.image_results import (
     CHOOSING_TOLERANCE,
     TOLERANCE_NAMES,
     Evaluation,
     ImageResult,
 )
+from edgecrack.evaluation.report_page import report_page
+from edgecrack.evaluation.scored_images import LabelledSample, Predict, predict_sample
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import TOLERANCES, Score, average_precision, iou
 from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in

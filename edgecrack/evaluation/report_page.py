@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgecrack.evaluation import page
-from edgecrack.evaluation.page import Cell, Column
-from edgecrack.evaluation.results import (
+from edgecrack.evaluation.image_results import (
     CHOOSING_TOLERANCE,
     TOLERANCE_NAMES,
     Evaluation,
     ImageResult,
 )
+from edgecrack.evaluation.page import Cell, Column
 from edgecrack.metrics import TOLERANCES, Score, ThresholdCounts, average_precision, iou
 from edgecrack.terminal.wording import counted
 

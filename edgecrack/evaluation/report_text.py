@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgecrack.evaluation.groups import ScoredModel
-from edgecrack.evaluation.results import TOLERANCE_NAMES, Evaluation
+from edgecrack.evaluation.image_results import TOLERANCE_NAMES, Evaluation
+from edgecrack.evaluation.model_groups import ScoredModel
 from edgecrack.metrics import iou
 from edgecrack.terminal.wording import counted
 

@@ -14,7 +14,7 @@ from typing import Literal
 from edgecrack import metrics
 from edgecrack.data.datasets import CrackDataset, Sample
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.evaluation.results import Choice
+from edgecrack.evaluation.image_results import Choice
 from edgecrack.terminal.wording import counted
 
 VALIDATION_SPLIT = "val"

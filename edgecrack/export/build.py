@@ -16,16 +16,16 @@ from typing import Any
 from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write_model
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.errors import ConfigError, ModelFileError
-from edgecrack.export.engine import EngineBuild, build_engine
-from edgecrack.export.engine_config import EngineConfig, check_features
-from edgecrack.export.engine_files import check_output
-from edgecrack.export.engine_targets import resolve_targets
-from edgecrack.export.graph_file import read_graph
-from edgecrack.export.scoring import Parity, Scored, check_parity, labelled_tiles, score_files
+from edgecrack.export.engine.builder import EngineBuild, build_engine
+from edgecrack.export.engine.config import EngineConfig, check_features
+from edgecrack.export.engine.target_machines import resolve_targets
+from edgecrack.export.engine.written_files import check_output
+from edgecrack.export.model_scores import Parity, Scored, check_parity, labelled_tiles, score_files
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
 from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES
+from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.runtime.backends.open import open_runner
 
 _TILE_HW = (256, 256)
@@ -219,7 +219,7 @@ def _convert(
         from edgecrack.calibration.calibrate import calibrate
 
         return calibrate(source, target, config.calibration, progress).spec
-    from edgecrack.export.half import checked_half
+    from edgecrack.onnx_graph.half import checked_half
 
     spec = read_verified_spec(source)
     graph = read_graph(source, spec, "fp32")

@@ -26,7 +26,7 @@ from edgecrack.errors import ConfigError, MissingDependencyError, OutputError, S
 from edgecrack.files import write_atomic, write_png
 from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
 from edgecrack.measurement.regions import measure_cracks
-from edgecrack.orthomosaic.inspection import ENDINGS, inspect_orthomosaic
+from edgecrack.orthomosaic.passes import ENDINGS, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
 from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import (

@@ -23,7 +23,7 @@ from edgecrack.ros.conversions import (
     mask_to_image,
     overlay_to_compressed,
 )
-from edgecrack.ros.worker import NewestImageWorker
+from edgecrack.ros.inspection_worker import NewestImageWorker
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.outputs.overlay import draw_overlay

@@ -254,7 +254,7 @@ def _open_page(
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
     from edgecrack.runtime.web.context import LiveContext
-    from edgecrack.runtime.web.hub import LiveHub
+    from edgecrack.runtime.web.latest_result import LiveHub
     from edgecrack.runtime.web.server import LiveServer
 
     if config.serve is None:

@@ -15,7 +15,6 @@ import cv2
 from edgecrack.errors import OutputError, UnreadableInputsError
 from edgecrack.runtime.outputs.run_parts import RunPart
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.pipeline.signals import stop_on_signals
 from edgecrack.runtime.session import Session, open_session
 from edgecrack.runtime.stream_config import StreamConfig
 from edgecrack.runtime.telemetry.events import Event, EventLog
@@ -23,6 +22,7 @@ from edgecrack.runtime.telemetry.logs import log_to, write_to_stderr
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.telemetry.systemd import SystemdNotifier
 from edgecrack.terminal.progress import ProgressLine
+from edgecrack.terminal.signals import stop_on_signals
 from edgecrack.terminal.wording import counted
 
 __all__ = ["StreamConfig", "run_stream"]

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.data.augment import AugmentConfig
+from edgecrack.training.augment_settings import AugmentConfig
 from edgecrack.training.blur import filter_patches, gaussian_blur, motion_kernels
-from edgecrack.training.jpeg import compress, quantisation_steps
+from edgecrack.training.jpeg_marks import compress, quantisation_steps
+from edgecrack.training.partial_batch import between, change_some, to_device
 from edgecrack.training.shading import SHADING_DRAWS, shade
-from edgecrack.training.some import between, change_some, to_device
 
 _OWN_DRAWS = 13
 APPEARANCE_DRAWS = _OWN_DRAWS + SHADING_DRAWS

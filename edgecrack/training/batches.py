@@ -16,7 +16,7 @@ from edgecrack.data.plan import EpochPlan
 from edgecrack.data.training_set import ImageSet, TrainingSet
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.place import Place
+from edgecrack.training.process_rank import Place
 
 
 class Batches(IterableDataset[tuple[Tensor, Tensor]]):

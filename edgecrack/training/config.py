@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgecrack.data.augment import ROBOT_AUGMENT
-from edgecrack.data.patches import PatchConfig
 from edgecrack.data.plan import EpochPlan, PatchCount
 from edgecrack.data.sources import parse_source
 from edgecrack.data.training_set import HOLD_OUT_SHARE
 from edgecrack.errors import ConfigError
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
+from edgecrack.training.augment_settings import ROBOT_AUGMENT
+from edgecrack.training.patch_settings import PatchConfig
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "constant"]

@@ -23,13 +23,13 @@ from edgecrack.training.batches import Batches, WholeImages
 from edgecrack.training.callbacks import without_harmless_warnings
 from edgecrack.training.checkpoints import strip_training_state
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.curves import draw_curves
 from edgecrack.training.distillation import Teacher
 from edgecrack.training.interruption import stoppable, terminable
 from edgecrack.training.launch import ConnectionLostError, connection_lost, run_in_processes
+from edgecrack.training.loss_curves import draw_curves
 from edgecrack.training.module import CrackModule
-from edgecrack.training.place import Place, find_place
 from edgecrack.training.presets import to_yaml
+from edgecrack.training.process_rank import Place, find_place
 from edgecrack.training.run_folder import (
     check_run,
     initial_network,

@@ -26,7 +26,7 @@ from typing import Any, TypeVar, cast
 from edgecrack.errors import EdgecrackError, TrainingError
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.interruption import how_to_go_on, interrupted
-from edgecrack.training.place import Place
+from edgecrack.training.process_rank import Place
 
 Result = TypeVar("Result")
 Work = Callable[[TrainingConfig, Place, Callable[[str], None]], Result]

@@ -25,7 +25,7 @@ from edgecrack.training.distillation import Teacher
 from edgecrack.training.distributed import pool_over_processes, sum_over_processes
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.optimization import learning_rate_share, make_optimizer
-from edgecrack.training.same_run import check_same_run
+from edgecrack.training.run_identity import check_same_run
 
 _LEAST_SCALE = 1.0  # float16 gradients that still overflow unscaled will not recover
 _TAMER = "lower --learning-rate or raise --warmup-steps; the checkpoints of whole epochs are kept"

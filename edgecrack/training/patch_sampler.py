@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.data.patches import PatchConfig
 from edgecrack.data.plan import EpochPlan, EpochSlots
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance
-from edgecrack.training.chances import check_sources, rising_chances
-from edgecrack.training.geometry import cut_plain, turn_over
-from edgecrack.training.placement import PLACEMENT_DRAWS, draw_shapes, place
+from edgecrack.training.draw_probabilities import check_sources, rising_chances
+from edgecrack.training.patch_placement import PLACEMENT_DRAWS, draw_shapes, place
+from edgecrack.training.patch_settings import PatchConfig
 from edgecrack.training.resampling import Resampler, smallest_image_px
 from edgecrack.training.resident import ResidentImages
+from edgecrack.training.whole_pixels import cut_plain, turn_over
 
 _DRAW_STREAM = 0  # apart from the orders of epochs and the bank of noise
 _IMAGE, _TURN, _OWN_DRAWS = 0, 1, 2

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.closeable import ClosesItself
+from edgecrack.data.patch_grid import PatchGrid, PatchStride, plan_patches
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation.patch_grid import PatchGrid, PatchStride, plan_patches
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.backends.open import check_runnable
 from edgecrack.runtime.tiling import TilingConfig

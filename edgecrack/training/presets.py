@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from edgecrack.data.augment import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.data.sources import parse_source
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
+from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.plain_values import build, to_plain
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from edgecrack.data.augment import AugmentConfig
-from edgecrack.training.placement import Placements, Shapes
+from edgecrack.training.augment_settings import AugmentConfig
+from edgecrack.training.patch_placement import Placements, Shapes
 from edgecrack.training.resident import ResidentImages
 
 # Thin cracks vanish under nearest-neighbour shrinking: keep what is 40 % covered.

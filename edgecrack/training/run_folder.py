@@ -26,8 +26,8 @@ from edgecrack.training.checkpoints import (
 )
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import to_yaml
+from edgecrack.training.run_identity import check_same_run
 from edgecrack.training.run_lock import only_run_in
-from edgecrack.training.same_run import check_same_run
 
 BEST, LAST = "best", "last"
 

@@ -12,8 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.data.augment import AugmentConfig
-from edgecrack.training.some import between, between_logarithmically, change_some, to_device
+from edgecrack.training.augment_settings import AugmentConfig
+from edgecrack.training.partial_batch import (
+    between,
+    between_logarithmically,
+    change_some,
+    to_device,
+)
 
 SHADING_DRAWS = 18
 _SECOND_EDGE_SHARE = 0.6  # broad shadows that end at two edges: corners and bands

@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from edgecrack.training.callbacks import ProgressBar, RunCheckpoint, TerminateAtOnce
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.place import Place
+from edgecrack.training.process_rank import Place
 from edgecrack.training.run_folder import BEST, LAST
 
 # Longer than any process should have to wait for another, shorter than a night.

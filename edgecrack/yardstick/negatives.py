@@ -14,11 +14,11 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from edgecrack.data.synthetic import gauges, lettering, litter, markings, objects, targets, wear
-from edgecrack.data.synthetic.camera import to_bytes
-from edgecrack.data.synthetic.canvas import Canvas
-from edgecrack.data.synthetic.noise import ByteArray
 from edgecrack.errors import ConfigError
+from edgecrack.synthetic import gauges, lettering, litter, markings, objects, targets, wear
+from edgecrack.synthetic.canvas import Canvas
+from edgecrack.synthetic.lens import to_bytes
+from edgecrack.synthetic.noise import ByteArray
 from edgecrack.yardstick import shadows
 from edgecrack.yardstick.rendering import blurred, camera_noise, check_background, noise_level
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecrack.data.synthetic.noise import ByteArray, FloatArray
+from edgecrack.synthetic.noise import ByteArray, FloatArray
 
 _PATCH_SHARE = 0.7
 _OVERLAP_SHARE = 0.25

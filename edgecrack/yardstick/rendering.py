@@ -18,15 +18,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgecrack.data.synthetic.noise import (
+from edgecrack.errors import ConfigError
+from edgecrack.synthetic.noise import (
     ByteArray,
     FloatArray,
     fractal_noise,
     smooth_noise,
     smooth_step,
 )
-from edgecrack.data.synthetic.surfaces import lit_relief
-from edgecrack.errors import ConfigError
+from edgecrack.synthetic.surfaces import lit_relief
 from edgecrack.yardstick.geometry import (
     Outline,
     Shape,

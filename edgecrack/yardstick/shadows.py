@@ -9,9 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edgecrack.data.synthetic.canvas import Canvas, soft
-from edgecrack.data.synthetic.noise import ByteArray, smooth_sequence
-from edgecrack.data.synthetic.shapes import Points, band, polygon, random_place
+from edgecrack.synthetic.canvas import Canvas, soft
+from edgecrack.synthetic.noise import ByteArray, smooth_sequence
+from edgecrack.synthetic.shapes import Points, band, polygon, random_place
 
 
 def pole_shadow(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -20,13 +20,13 @@ from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.sampler import SamplerConfig
 from edgecrack.calibration.summary import calibration_dict, calibration_text, gate_text
-from edgecrack.data.synthetic import WallConfig, generate_wall, write_dataset
 from edgecrack.errors import AccuracyError, ConfigError, DataError, ModelFileError, OutputError
-from edgecrack.export.precision import float32_tensors
-from edgecrack.export.scoring import Scored
+from edgecrack.export.model_scores import Scored
 from edgecrack.files import write_png
+from edgecrack.onnx_graph.precision import float32_tensors
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
+from edgecrack.synthetic import WallConfig, generate_wall, write_dataset
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
 FEW = SamplerConfig(64, 48)

@@ -19,9 +19,9 @@ from edgecrack.calibration.quantize import (
 )
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.errors import ExportError
-from edgecrack.export.contract import OPSET
-from edgecrack.export.precision import float32_tensors
-from edgecrack.export.tidy import check_operators
+from edgecrack.onnx_graph.contract import OPSET
+from edgecrack.onnx_graph.precision import float32_tensors
+from edgecrack.onnx_graph.tidy import check_operators
 from tests.calibration.small import constants_of, producers_of, run, small_graph, tiles
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")

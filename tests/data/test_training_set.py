@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edgecrack.data.datasets import open_dataset
-from edgecrack.data.synthetic import write_dataset
 from edgecrack.data.training_set import load_training_set, split_samples
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.synthetic import write_dataset
 from tests.data.folders import HW, crack_mask, make_cfd, make_folder, photo, write_image
 
 PREPARED = PreprocessConfig()

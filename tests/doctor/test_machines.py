@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from edgecrack.doctor.check import Check
+from edgecrack.doctor.examination import Report, examine, show
 from edgecrack.doctor.libraries import EXTRAS
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.probing import NUMPY_MISMATCH, OPTIONAL_MODULES
-from edgecrack.doctor.report import Report, examine, show
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 
 Make = Callable[..., Machine]

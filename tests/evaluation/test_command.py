@@ -13,7 +13,7 @@ from edgecrack.cli import main
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import take_place
 from tests.evaluation.checkpoints import write_checkpoint
-from tests.evaluation.test_run import write_set
+from tests.evaluation.test_evaluation_run import write_set
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib, of the train extra")
 

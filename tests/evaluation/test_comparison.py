@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError, MissingDependencyError
-from edgecrack.evaluation import evaluate
+from edgecrack.evaluation.cached_predictor import RememberingPredictor
 from edgecrack.evaluation.curves import precision_at_recall
-from edgecrack.evaluation.groups import (
+from edgecrack.evaluation.evaluation_run import EvaluationConfig, evaluate_models
+from edgecrack.evaluation.model_groups import (
     ScoredModel,
     check_distinct,
     group_models,
@@ -27,13 +28,12 @@ from edgecrack.evaluation.groups import (
     summarise,
 )
 from edgecrack.evaluation.paired import compare
-from edgecrack.evaluation.remember import RememberingPredictor
-from edgecrack.evaluation.run import EvaluationConfig, evaluate_models
+from edgecrack.evaluation.scored_images import evaluate
 from edgecrack.metrics import ThresholdCounts
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.evaluation.pages import read_page
-from tests.evaluation.test_evaluate import Drawn, brightness_of, drawn
-from tests.evaluation.test_run import write_set
+from tests.evaluation.test_evaluation_run import write_set
+from tests.evaluation.test_scored_images import Drawn, brightness_of, drawn
 
 pytest.importorskip("matplotlib", reason="a comparison needs the train extra")
 pytest.importorskip("scipy.stats", reason="a comparison needs the train extra")

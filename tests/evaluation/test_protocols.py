@@ -23,8 +23,8 @@ from edgecrack.evaluation.protocols import (
 )
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from tests.data.test_patch_grid import slow_mean
 from tests.evaluation.checkpoints import write_checkpoint
-from tests.evaluation.test_patch_grid import slow_mean
 from tests.model.networks import assert_spread
 
 pytest.importorskip("lightning", reason="checkpoints need the train extra")
@@ -97,7 +97,7 @@ def test_patches_of_a_checkpoint_are_those_of_plain_loops(
 
 
 def test_batches_do_not_show(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgecrack.evaluation.patch_grid import PatchStride
+    from edgecrack.data.patch_grid import PatchStride
 
     network, image = CheckpointNetwork(checkpoint, device="cpu"), frame(40, 44)
     whole = PatchPredictor(network, PatchStride(16, 3))(image)

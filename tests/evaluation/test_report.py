@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError
 from edgecrack.evaluation import (
     Evaluation,
-    evaluate,
     false_positive_ratio,
     figures,
     write_report,
 )
 from edgecrack.evaluation.report import scores_markdown
+from edgecrack.evaluation.scored_images import evaluate
 from tests.evaluation.pages import read_page
 
 pytest.importorskip("matplotlib")

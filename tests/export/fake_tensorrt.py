@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgecrack.export import engine_targets, engine_verify
+from edgecrack.export.engine import target_machines, verification
 from edgecrack.nvidia.gpu import Gpu
 
 DataType = IntEnum("DataType", ["FLOAT", "HALF", "INT8", "UINT8"])
@@ -174,8 +174,8 @@ class FakeTensorRT:
             deserialize_cuda_engine=lambda engine: self._loaded(),
         )
         gpus = (Gpu(0, "Orin", capability, 1 << 34),)
-        monkeypatch.setattr(engine_targets, "gpu_devices", lambda: gpus)
-        monkeypatch.setattr(engine_verify, "gpu_devices", lambda: gpus)
+        monkeypatch.setattr(target_machines, "gpu_devices", lambda: gpus)
+        monkeypatch.setattr(verification, "gpu_devices", lambda: gpus)
         monkeypatch.setitem(sys.modules, "tensorrt", self._module())
 
     def _module(self) -> ModuleType:

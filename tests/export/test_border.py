@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgecrack.artifacts import read_verified_spec
-from edgecrack.calibration.graph_run import GraphRun
 from edgecrack.calibration.quantize import layer_inputs, quantize
-from edgecrack.data.synthetic import WallConfig, generate_wall
 from edgecrack.errors import ConfigError, ExportError
 from edgecrack.export.border import (
     BORDERS,
@@ -30,9 +28,11 @@ from edgecrack.export.lowering import network_with_border
 from edgecrack.model import partial_conv
 from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.model.unet import CrackUNet, NetworkConfig
+from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+from edgecrack.synthetic import WallConfig, generate_wall
 from tests.export import exported as exports
 from tests.export.exported import DYNAMIC, DYNAMIC_EXACT
 from tests.model.networks import assert_spread, crack_by_torch, lively_network, random_tiles

@@ -20,7 +20,6 @@ from edgecrack.calibration import quantize
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate, Judged, Verdict
 from edgecrack.calibration.sampler import SamplerConfig
-from edgecrack.data.synthetic import write_dataset
 from edgecrack.errors import (
     AccuracyError,
     ConfigError,
@@ -31,17 +30,18 @@ from edgecrack.errors import (
     ModelFileError,
     OutputError,
 )
-from edgecrack.export import scoring
+from edgecrack.export import model_scores
 from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
-from edgecrack.export.engine_config import EngineConfig
-from edgecrack.export.engine_targets import parse_targets
-from edgecrack.export.graph_file import read_graph
+from edgecrack.export.engine.config import EngineConfig
+from edgecrack.export.engine.target_machines import parse_targets
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.runtime.backends import open as runner_module
 from edgecrack.runtime.backends import preflight
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
+from edgecrack.synthetic import write_dataset
 from tests.calibration.small import save_model, small_graph
 from tests.waiting import PATIENCE_S
 
@@ -115,10 +115,10 @@ def int8(
 @pytest.fixture
 def wall_count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """How many generated walls models are scored on."""
-    scoring._walls.cache_clear()
-    monkeypatch.setattr(scoring, "WALLS", request.param)
+    model_scores._walls.cache_clear()
+    monkeypatch.setattr(model_scores, "WALLS", request.param)
     yield request.param
-    scoring._walls.cache_clear()
+    model_scores._walls.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def wall_count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         ("sm86", 4),
         pytest.param("sm89", 4, marks=pytest.mark.slow),
         ("sm120", 4),
-        pytest.param("sm86", scoring.WALLS, marks=pytest.mark.slow),
+        pytest.param("sm86", model_scores.WALLS, marks=pytest.mark.slow),
     ],
     indirect=["wall_count"],
 )

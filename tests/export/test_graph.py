@@ -16,16 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
-from edgecrack.data.synthetic import Wall, WallConfig, generate_wall
 from edgecrack.errors import ConfigError, ExportError, ModelFileError, OutputError
 from edgecrack.export import graph
 from edgecrack.export.border import FUSED_SCALES
 from edgecrack.export.graph import ExportConfig, export_checkpoint, measure_parity
 from edgecrack.export.lowering import network_with_border
-from edgecrack.export.tidy import ALLOWED_OPERATORS, check_operators
 from edgecrack.model.unet import CrackUNet
+from edgecrack.onnx_graph.tidy import ALLOWED_OPERATORS, check_operators
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from edgecrack.synthetic import Wall, WallConfig, generate_wall
 from edgecrack.training.checkpoints import NETWORK_PREFIX, SPEC_KEY, SafetensorsCheckpointIO
 from tests.export.exported import DYNAMIC, FIXED, MAX, STACKED, Case, exported, network_of
 from tests.model import slow

@@ -18,7 +18,7 @@ from edgecrack.images.kinds import DamagedImageError
 from edgecrack.measurement.regions import measure_cracks
 from edgecrack.metrics.counting import uint8_level
 from edgecrack.orthomosaic.geotiff import GeoTiff
-from edgecrack.orthomosaic.inspection import ENDINGS, OrthomosaicFindings, inspect_orthomosaic
+from edgecrack.orthomosaic.passes import ENDINGS, OrthomosaicFindings, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import reading
 from edgecrack.preprocess import PreprocessConfig, prepare
 from edgecrack.runtime.detector import CrackDetector

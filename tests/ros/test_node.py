@@ -18,7 +18,7 @@ import pytest
 
 from edgecrack.errors import DeviceError, MissingDependencyError
 from edgecrack.measurement.regions import measure_cracks
-from edgecrack.ros.worker import NewestImageWorker
+from edgecrack.ros.inspection_worker import NewestImageWorker
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.sources.open import open_source
 from tests.ros.fake_rclpy import QoSProfile, ReliabilityPolicy, Ros, install

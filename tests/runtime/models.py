@@ -117,7 +117,7 @@ def write_quick_model(path: Path) -> Path:
 def engine_of(onnx_file: Path, engine: Path) -> Path:
     """An engine for the GPU of this machine, with its sidecar; skips where none can be built."""
     from edgecrack.errors import MissingDependencyError
-    from edgecrack.export.engine import build_engine
+    from edgecrack.export.engine.builder import build_engine
 
     try:
         return build_engine(onnx_file, engine).path

@@ -22,10 +22,10 @@ import cv2
 import pytest
 
 from edgecrack.errors import ConfigError, OutputError
-from edgecrack.runtime.pipeline.signals import stop_on_signals
 from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamSummary
 from edgecrack.terminal.progress import ProgressLine
+from edgecrack.terminal.signals import stop_on_signals
 from tests.runtime.fakes import picture, read_video
 from tests.runtime.models import write_quick_model
 from tests.waiting import PATIENCE_S

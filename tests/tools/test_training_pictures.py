@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecrack.data.reserved import content_hash, reserved_hashes
-from edgecrack.data.synthetic.canvas import Canvas
+from edgecrack.synthetic.canvas import Canvas
 from tools.training_pictures import SIDE_PX, Sources, _clean_windows, compose, paint
 
 

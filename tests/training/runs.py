@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import edgecrack.training.fit
-from edgecrack.data.augment import ROBOT_AUGMENT
-from edgecrack.data.patches import PatchConfig
-from edgecrack.data.synthetic import write_dataset
 from edgecrack.model.unet import NetworkConfig
+from edgecrack.synthetic import write_dataset
+from edgecrack.training.augment_settings import ROBOT_AUGMENT
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO
 from edgecrack.training.config import OptimizerConfig, TrainingConfig
 from edgecrack.training.fit import TrainingResult, train
+from edgecrack.training.patch_settings import PatchConfig
 
 STEPS = 3
 

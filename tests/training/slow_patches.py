@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.augment import AugmentConfig
-from edgecrack.data.patches import PatchConfig
+from edgecrack.training.augment_settings import AugmentConfig
+from edgecrack.training.patch_settings import PatchConfig
 
 _MAX_DRAWS = 32  # tries for a patch without crack before the least cracked of them is taken
 

@@ -21,7 +21,6 @@ import edgecrack.training.module
 from edgecrack.artifacts import read_verified_spec
 from edgecrack.cli import main
 from edgecrack.data.datasets import open_dataset
-from edgecrack.data.patches import PatchConfig
 from edgecrack.errors import (
     ConfigError,
     DataError,
@@ -33,9 +32,10 @@ from edgecrack.metrics import count_image, ods
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.curves import read_logs
 from edgecrack.training.fit import TrainingResult
+from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.losses import segmentation_loss
+from edgecrack.training.patch_settings import PatchConfig
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import config_of_run
 from tests.training.runs import (

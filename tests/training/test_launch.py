@@ -20,11 +20,11 @@ from edgecrack.errors import DataError, TrainingError
 from edgecrack.metrics import count_image, ods, pool
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO
 from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig
-from edgecrack.training.curves import read_logs
 from edgecrack.training.launch import run_in_processes
-from edgecrack.training.place import find_place
+from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import to_yaml
+from edgecrack.training.process_rank import find_place
 from tests.training.runs import make_walls, run, tiny_config, training_state_of
 from tests.training.work import fail_in_the_second
 from tests.waiting import PATIENCE_S, wait_until

@@ -13,7 +13,6 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
-from edgecrack.data.patches import PatchConfig
 from edgecrack.errors import TrainingError
 from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
@@ -28,6 +27,7 @@ from edgecrack.training.module import (
 )
 from edgecrack.training.optimization import learning_rate_share
 from edgecrack.training.patch_sampler import DevicePatchSampler
+from edgecrack.training.patch_settings import PatchConfig
 from tests.training.runs import tiny_config
 
 

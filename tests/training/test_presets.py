@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgecrack.data.augment import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.data.plan import PAPER_COUNTS, PatchCount
 from edgecrack.errors import ConfigError
+from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import (
     build_config,

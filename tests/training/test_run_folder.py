@@ -19,7 +19,7 @@ from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
 from edgecrack.training.config import LossConfig, OptimizerConfig
-from edgecrack.training.curves import read_logs
+from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.run_folder import own_folder
 from edgecrack.training.run_lock import only_run_in
 from tests.training.runs import make_walls, run, tiny_config, weights_of

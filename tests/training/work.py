@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from edgecrack.errors import DataError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.place import Place
+from edgecrack.training.process_rank import Place
 
 
 def fail_in_the_second(

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from edgecrack.cli import app
 from edgecrack.data.reserved import reserved_hashes
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.yardstick import build
-from edgecrack.yardstick.build import BuildConfig, build_yardstick
+from edgecrack.yardstick import building
+from edgecrack.yardstick.building import BuildConfig, build_yardstick
 from edgecrack.yardstick.manifest import MANIFEST, open_yardstick
 from edgecrack.yardstick.outlines import rasterise, read_outlines
 from edgecrack.yardstick.strata import WIDTH_CLASSES, width_class
@@ -37,7 +37,7 @@ def without_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def walls_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty data folder, of which builds make nothing but walls, which is quick."""
-    monkeypatch.setattr(build, "_pictures", lambda config, on_message: build._walls(config))
+    monkeypatch.setattr(building, "_pictures", lambda config, on_message: building._walls(config))
     data = tmp_path / "data"
     data.mkdir()
     return data
@@ -95,7 +95,7 @@ def test_a_rendered_picture_depends_on_its_name_and_the_seed_alone(
     data = tmp_path / "data"
     data.mkdir()
     config = BuildConfig(data, tmp_path / "out", per_cell=1)
-    first = next(build._rendered(config, "masonry"))
+    first = next(building._rendered(config, "masonry"))
     stored = cv2.imread(str(without_photos / "images" / f"{first.item.name}.png"))
     np.testing.assert_array_equal(stored, first.image)
 
@@ -126,7 +126,7 @@ def test_a_build_that_was_cut_short_is_no_yardstick(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(build, "write_manifest", broken)
+        patched.setattr(building, "write_manifest", broken)
         with pytest.raises(KeyboardInterrupt):
             build_yardstick(BuildConfig(walls_alone, out, walls=1))
     with pytest.raises(DataError, match=r"there is no .*yardstick\.json"):

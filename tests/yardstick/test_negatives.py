@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.data.synthetic.canvas import Canvas
-from edgecrack.data.synthetic.noise import ByteArray
 from edgecrack.errors import ConfigError
+from edgecrack.synthetic.canvas import Canvas
+from edgecrack.synthetic.noise import ByteArray
 from edgecrack.yardstick import negatives, shadows
 from edgecrack.yardstick.negatives import NEGATIVE_KINDS, NegativeKind, render_negative
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.data.synthetic.noise import ByteArray, FloatArray, fractal_noise
+from edgecrack.synthetic.noise import ByteArray, FloatArray, fractal_noise
 from edgecrack.yardstick.quilting import quilt
 
 

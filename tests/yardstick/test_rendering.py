@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgecrack.data.synthetic.noise import ByteArray
 from edgecrack.errors import ConfigError
+from edgecrack.synthetic.noise import ByteArray
 from edgecrack.yardstick.rendering import (
     GAMMA,
     CrackConfig,

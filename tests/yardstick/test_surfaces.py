@@ -12,7 +12,7 @@ import pytest
 
 from edgecrack.data.reading import read_image, read_mask_image
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.yardstick.surfaces import (
+from edgecrack.yardstick.clean_surfaces import (
     SURFACE_NAMES,
     Crop,
     SurfaceName,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import DataError
-from edgecrack.evaluation.evaluate import Predict, predict_sample
+from edgecrack.evaluation.scored_images import Predict, predict_sample
 from edgecrack.evaluation.strata.calibration import Reliability
 from edgecrack.measurement.regions import measure_cracks
 from edgecrack.metrics import THRESHOLDS, ThresholdCounts, Tolerance

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.data.datasets import Sample
-from edgecrack.evaluation.evaluate import Predict
+from edgecrack.evaluation.scored_images import Predict
 from edgecrack.evaluation.strata.item_result import score_item
-from edgecrack.evaluation.strata.scores import StrataScores
+from edgecrack.evaluation.strata.stratum_scores import StrataScores
 from edgecrack.yardstick.manifest import Item
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from edgecrack.evaluation.evaluate import Predict
+from edgecrack.evaluation.scored_images import Predict
 from edgecrack.evaluation.strata.detection import DetectionConfig, detection_document
 from edgecrack.evaluation.strata.item_result import score_item
-from edgecrack.evaluation.strata.scores import StrataScores
+from edgecrack.evaluation.strata.stratum_scores import StrataScores
 from edgecrack.yardstick.manifest import Yardstick
 
 DEFAULT_MM_PER_PX = 0.25

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgecrack.evaluation.page import Cell, Column
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT
-from edgecrack.evaluation.strata.scores import FEWEST_IMAGES, KINDS
+from edgecrack.evaluation.strata.stratum_scores import FEWEST_IMAGES, KINDS
 from edgecrack.metrics import Tolerance
 from edgecrack.terminal.wording import counted
 from edgecrack.yardstick.strata import WIDTH_CLASSES

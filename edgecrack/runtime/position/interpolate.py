@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position
-from edgecrack.runtime.position.geometry import between_on_earth, earth_distance_m, slerp, unit
 from edgecrack.runtime.position.series import Row, Sample, Series
+from edgecrack.runtime.position.transforms import between_on_earth, earth_distance_m, slerp, unit
 
 MAX_GAP_MS = 500.0
 MAX_GNSS_GAP_MS = 1_500.0

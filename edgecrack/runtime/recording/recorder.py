@@ -30,8 +30,8 @@ from edgecrack.runtime.recording.backlog import Backlog
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.faults import described
 from edgecrack.runtime.recording.leftovers import recover_leftovers
+from edgecrack.runtime.recording.recording_session import RecordingSession
 from edgecrack.runtime.recording.room import DiskRoom, free_bytes
-from edgecrack.runtime.recording.session import RecordingSession
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 

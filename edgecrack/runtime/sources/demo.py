@@ -9,9 +9,9 @@ import time
 from urllib.parse import parse_qsl
 
 from edgecrack.closeable import ClosesItself
-from edgecrack.data.synthetic import DemoPath
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
+from edgecrack.synthetic import DemoPath
 
 _FORM = "give demo, or demo?frames=240&seed=7&live=1"
 _LIMITS = {"frames": (1, 1_000_000), "seed": (0, 2**32 - 1), "live": (0, 1)}

@@ -9,8 +9,8 @@ import math
 import time
 from typing import Protocol
 
-from edgecrack.runtime.sources.backlog import Backlog
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
+from edgecrack.runtime.sources.waiting_frames import Backlog
 
 _MAX_DRAIN_S = 1.0
 # A stream faster than we grab must not keep us from ever delivering.

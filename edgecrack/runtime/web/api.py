@@ -20,12 +20,12 @@ from starlette.websockets import WebSocket
 
 from edgecrack.runtime.web.bodies import member, read_json
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.desk import Desk
 from edgecrack.runtime.web.metrics import CONTENT_TYPE_LATEST, StreamCollector, metrics_text
-from edgecrack.runtime.web.mjpeg import MjpegStream
+from edgecrack.runtime.web.mjpeg_stream import MjpegStream
+from edgecrack.runtime.web.page_state import Desk
+from edgecrack.runtime.web.page_worker import WorkerBusyError
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.viewers import PageViewer
-from edgecrack.runtime.web.worker import WorkerBusyError
 
 WHO = "the live page"
 _ACTION_S = 30.0

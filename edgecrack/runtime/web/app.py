@@ -18,9 +18,9 @@ from edgecrack.runtime.web.access import Access
 from edgecrack.runtime.web.api import Api
 from edgecrack.runtime.web.bodies import ERROR_HANDLERS
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.desk import Desk
 from edgecrack.runtime.web.guard import Guard
 from edgecrack.runtime.web.login import LOGIN, Login
+from edgecrack.runtime.web.page_state import Desk
 
 _FOLDER = "static"
 _FILES = {

@@ -18,8 +18,8 @@ import cv2
 
 from edgecrack.errors import EdgecrackError
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.web.hub import LiveHub, Shown
-from edgecrack.runtime.web.worker import Worker
+from edgecrack.runtime.web.latest_result import LiveHub, Shown
+from edgecrack.runtime.web.page_worker import Worker
 
 Picture = TypeVar("Picture")
 

@@ -11,7 +11,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
-from edgecrack.runtime.web.hub import LiveHub
+from edgecrack.runtime.web.latest_result import LiveHub
 
 
 @dataclass(frozen=True)

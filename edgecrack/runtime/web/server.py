@@ -20,7 +20,7 @@ from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
 
 if TYPE_CHECKING:
-    from edgecrack.runtime.web.desk import Desk
+    from edgecrack.runtime.web.page_state import Desk
     from edgecrack.runtime.web.uvicorn_server import PageServer
 
 _LOG = logging.getLogger("edgecrack")
@@ -140,7 +140,7 @@ class LiveServer(ClosesItself):
 
     async def _serve(self) -> None:
         from edgecrack.runtime.web.app import build_app
-        from edgecrack.runtime.web.desk import Desk
+        from edgecrack.runtime.web.page_state import Desk
         from edgecrack.runtime.web.uvicorn_server import PageServer
 
         assert self._socket is not None

@@ -16,7 +16,7 @@ import anyio
 
 from edgecrack.runtime.outputs.findings import FindingTracker
 from edgecrack.runtime.web.context import LiveContext
-from edgecrack.runtime.web.worker import Worker
+from edgecrack.runtime.web.page_worker import Worker
 
 INTERVAL_S = 1.0
 

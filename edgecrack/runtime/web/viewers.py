@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgecrack.runtime.web.broadcast import Made
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.desk import Desk, first_of
+from edgecrack.runtime.web.page_state import Desk, first_of
 from edgecrack.runtime.web.picture import PagePicture
 
 _LOG = logging.getLogger("edgecrack")

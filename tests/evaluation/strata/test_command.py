@@ -15,13 +15,13 @@ import pytest
 from edgecrack.cli import main
 from edgecrack.errors import ConfigError, DataError, OutputError
 from edgecrack.evaluation.protocols import PredictionConfig
-from edgecrack.evaluation.strata.run import StrataConfig, evaluate_yardstick
+from edgecrack.evaluation.strata.strata_run import StrataConfig, evaluate_yardstick
 from edgecrack.evaluation.thresholds import ThresholdSource
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 from tests.evaluation.pages import read_page
 from tests.evaluation.strata.yardsticks import write_yardstick
-from tests.evaluation.test_run import write_set
+from tests.evaluation.test_evaluation_run import write_set
 from tests.runtime.models import spec_of, write_model
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib, of the train extra")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.errors import DataError
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult
-from edgecrack.evaluation.strata.scores import (
+from edgecrack.evaluation.strata.stratum_scores import (
     DIMENSIONS,
     FEWEST_IMAGES,
     StrataScores,

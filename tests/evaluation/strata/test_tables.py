@@ -14,8 +14,8 @@ from edgecrack.errors import ConfigError
 from edgecrack.evaluation import page
 from edgecrack.evaluation.strata import plots, tables
 from edgecrack.evaluation.strata.item_result import TOLERANT
-from edgecrack.evaluation.strata.report import write_strata_report
 from edgecrack.evaluation.strata.scoring import ScoredStrata, score_yardstick
+from edgecrack.evaluation.strata.strata_report import write_strata_report
 from edgecrack.yardstick.manifest import Origin, TrueCrack, Yardstick
 from tests.evaluation.pages import read_page
 from tests.evaluation.strata.results import HW, Drawn, drawn, line_crack, predict

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.synthetic import WallConfig, generate_wall
-from edgecrack.data.synthetic.surfaces import SURFACES
+from edgecrack.synthetic import WallConfig, generate_wall
+from edgecrack.synthetic.surfaces import SURFACES
 from edgecrack.yardstick.manifest import Item, Origin, TrueCrack, write_manifest
 from edgecrack.yardstick.rendering import CrackConfig, render_crack
 

@@ -15,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import file_sha256, sidecar_path, write_sidecar
-from edgecrack.data.synthetic import DemoPath
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.extras import origin
 from edgecrack.preprocess import preprocess
@@ -23,6 +22,7 @@ from edgecrack.runtime.backends.base import Runner
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
 from edgecrack.runtime.detector import open_detector
+from edgecrack.synthetic import DemoPath
 from tests.runtime.models import engine_of, spec_of, write_graph, write_model
 
 Image = NDArray[np.uint8]

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position, describe_position
-from edgecrack.runtime.position.geometry import (
+from edgecrack.runtime.position.interpolate import PositionTrack
+from edgecrack.runtime.position.transforms import (
     EARTH_RADIUS_M,
     between_on_earth,
     earth_distance_m,
     slerp,
     unit,
 )
-from edgecrack.runtime.position.interpolate import PositionTrack
 from tests.waiting import PATIENCE_S
 
 S = 10**9

@@ -16,7 +16,7 @@ from edgecrack.mcap.parts.part_writer import PartWriter
 from edgecrack.runtime.recording import recorder as recorder_module
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
-from edgecrack.runtime.recording.session import RecordingSession
+from edgecrack.runtime.recording.recording_session import RecordingSession
 from tests.runtime.fakes import stream_threads
 from tests.runtime.recording.reading import (
     Heard,

@@ -314,7 +314,7 @@ def test_importing_a_replay_loads_no_optional_package() -> None:
 
     code = (
         "import sys, edgecrack.runtime.sources.mcap_recording, edgecrack.runtime.position.replay, "
-        "edgecrack.ros.worker, edgecrack.ros.conversions; "
+        "edgecrack.ros.inspection_worker, edgecrack.ros.conversions; "
         "print([n for n in ('mcap', 'mcap_ros2', 'rclpy', 'torch') if n in sys.modules])"
     )
     root = Path(__file__).resolve().parents[3]

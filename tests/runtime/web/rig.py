@@ -18,7 +18,7 @@ from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
-from edgecrack.runtime.web.hub import LiveHub
+from edgecrack.runtime.web.latest_result import LiveHub
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.fakes import frame, picture, result_of

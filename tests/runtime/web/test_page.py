@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgecrack.images.ignored import IgnoredPixels
-from edgecrack.runtime.web.hub import LiveHub
+from edgecrack.runtime.web.latest_result import LiveHub
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.web.rig import Feed, Rig, live_result
 from tests.waiting import PATIENCE_S, wait_until

@@ -22,7 +22,7 @@ from edgecrack.runtime.telemetry.stats import SourceHealth
 from edgecrack.runtime.web import uvicorn_server
 from edgecrack.runtime.web.broadcast import Broadcast
 from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.hub import Shown
+from edgecrack.runtime.web.latest_result import Shown
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.fakes import stream_threads
 from tests.runtime.web.rig import Feed, Rig, client

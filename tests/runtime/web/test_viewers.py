@@ -9,7 +9,7 @@ import pytest
 
 from edgecrack.errors import OutputError
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.web import desk as desk_module
+from edgecrack.runtime.web import page_state as desk_module
 from edgecrack.runtime.web.config import Patience
 from edgecrack.runtime.web.picture import page_picture
 from edgecrack.runtime.web.viewers import CLOSE_FULL, CLOSE_GOING, CLOSE_SLOW

@@ -1,0 +1,161 @@
+"""What can be chosen when an engine is built, and what a TensorRT refuses of it.
+
+Knows names and numbers; must not import TensorRT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.errors import ConfigError
+from edgecrack.export.engine.target_machines import AUTO, Resolved, Targets
+from edgecrack.nvidia.engine_info import FLAVOURS, JETSON_CAPABILITIES
+
+# A video frame is cut into more than eight tiles, so nearly every call is a full one; TensorRT
+# tunes for the middle number.
+DYNAMIC_BATCH = (1, 8, 8)
+OPTIMIZATION_LEVELS = (0, 5)
+MOST_TILES = 4096
+MOST_WORKSPACE_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How an engine is built.
+
+    Attributes:
+        targets: GPUs that it is for, of `parse_targets`.
+        flavour: "tensorrt" or "tensorrt_rtx"; None takes what builds for the targets.
+        batch: least, best and most tiles per call, of an ONNX file with a dynamic batch; None
+            is `DYNAMIC_BATCH`. Three times the same number makes an engine of fixed shape.
+        workspace_mib: most GPU memory that a layer may use while it computes, in MiB; None
+            leaves the GPU's whole memory.
+        timing_cache: file that keeps measured timings for the next build; None is the output's
+            name plus `.timing`. TensorRT for RTX measures nothing while it builds.
+        use_timing_cache: whether timings are kept at all.
+        version_compatible: the engine also runs in later TensorRT. Such an engine carries its
+            own lean runtime, that is program code for the processor: whoever loads it must set
+            `Runtime.engine_host_code_allowed`, which is why its hash is checked first. It is
+            larger and can be slower.
+        hardware_compatible: the engine runs on every GPU from compute capability 8.0 on, more
+            slowly; not on Jetson.
+        dla_core: deep-learning accelerator of a Jetson that runs what it can; the GPU runs the
+            rest. FP16 only, with a fixed batch. None is the GPU alone.
+        optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own, 3.
+    """
+
+    targets: Targets = field(default_factory=lambda: Targets(AUTO))
+    flavour: str | None = None
+    batch: tuple[int, int, int] | None = None
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    use_timing_cache: bool = True
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    dla_core: int | None = None
+    optimization_level: int | None = None
+
+    def __post_init__(self) -> None:
+        lowest, highest = OPTIMIZATION_LEVELS
+        problem = None
+        if self.flavour is not None and self.flavour not in FLAVOURS:
+            problem = f"the TensorRT is {self.flavour!r}", f"give one of: {', '.join(FLAVOURS)}"
+        elif self.batch is not None and not (
+            1 <= self.batch[0] <= self.batch[1] <= self.batch[2] <= MOST_TILES
+        ):
+            problem = (
+                f"the tiles per call are {self.batch}",
+                f"give least, best and most, 1 to {MOST_TILES}, none smaller than the one before",
+            )
+        elif self.workspace_mib is not None and not 1 <= self.workspace_mib <= MOST_WORKSPACE_MIB:
+            problem = (
+                f"the workspace is {self.workspace_mib} MiB",
+                f"give 1 to {MOST_WORKSPACE_MIB}",
+            )
+        elif self.dla_core is not None and self.dla_core < 0:
+            problem = f"the DLA core is {self.dla_core}", "give 0 or 1"
+        elif self.optimization_level is not None and not (
+            lowest <= self.optimization_level <= highest
+        ):
+            problem = (
+                f"the optimization level is {self.optimization_level}",
+                f"give {lowest} to {highest}",
+            )
+        elif self.timing_cache is not None and not self.use_timing_cache:
+            problem = (
+                f"the timing cache {self.timing_cache} is named and turned off",
+                "give one of the two",
+            )
+        if problem:
+            raise ConfigError(*problem)
+
+    def batch_of(self, spec: ModelSpec) -> tuple[int, int, int]:
+        """Least, best and most tiles per call of an engine made of an ONNX file.
+
+        Raises:
+            ConfigError: the file has a fixed batch and another one was asked for.
+        """
+        if spec.batch is None:
+            return self.batch or DYNAMIC_BATCH
+        fixed = (spec.batch, spec.batch, spec.batch)
+        if self.batch not in (None, fixed):
+            raise ConfigError(
+                f"the tiles per call asked for are {self.batch}, and the ONNX file takes "
+                f"{spec.batch} and no other number",
+                "leave the batch out, or export the file with a dynamic batch",
+            )
+        return fixed
+
+
+def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) -> None:
+    """Refuse what a TensorRT, a GPU or a model cannot do, before any work.
+
+    TensorRT for RTX takes most of these without a word and does nothing.
+
+    Raises:
+        ConfigError: naming the option and the TensorRT.
+    """
+    tensorrt = resolved.tensorrt
+    name = f"{tensorrt.flavour} {tensorrt.version}"
+    capabilities = resolved.compute_capabilities
+    if tensorrt.is_rtx:
+        refused = {
+            "a DLA core": config.dla_core is not None,
+            "a version-compatible engine": config.version_compatible,
+            "a hardware-compatible engine": config.hardware_compatible,
+            "a timing cache": config.timing_cache is not None,
+        }
+        for option in (option for option, asked in refused.items() if asked):
+            raise ConfigError(
+                f"{option} was asked for, which {name} does not have",
+                "leave it out, or build with --tensorrt tensorrt",
+            )
+    if config.hardware_compatible:
+        unfit = [item for item in capabilities if item in JETSON_CAPABILITIES or float(item) < 8.0]
+        if unfit:
+            raise ConfigError(
+                "a hardware-compatible engine was asked for on compute capability "
+                f"{unfit[0]}, where TensorRT has none",
+                "leave it out and build one engine for each GPU",
+            )
+    if config.dla_core is not None:
+        _check_dla(config, spec)
+
+
+def _check_dla(config: EngineConfig, spec: ModelSpec) -> None:
+    least, _, most = config.batch_of(spec)
+    # The DLA knows INT8 only with ranges set by TensorRT's calibrators, which TensorRT 11 removed.
+    if spec.precision != "fp16":
+        raise ConfigError(
+            f"a DLA core was asked for an {spec.precision.upper()} model, and the DLA computes "
+            "neither FP32 nor INT8 with Q/DQ pairs",
+            "give a file made by `edgecrack export --precision fp16`, or leave the DLA out",
+        )
+    if least != most:
+        raise ConfigError(
+            f"a DLA core was asked for {least} to {most} tiles per call, and the DLA takes a "
+            "fixed number",
+            "give one number of tiles per call, as in 1",
+        )

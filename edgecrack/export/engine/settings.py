@@ -1,0 +1,133 @@
+"""From `EngineConfig` to TensorRT's builder configuration, timing cache included.
+
+Sets only what was asked for. Knows TensorRT's builder; must not know files of models.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgecrack.errors import ConfigError, ExportError, OutputError
+from edgecrack.export.engine.config import EngineConfig
+from edgecrack.export.engine.target_machines import Resolved
+from edgecrack.files import write_atomic
+from edgecrack.nvidia.tensorrt_log import BuildLog
+
+_MIB = 1 << 20
+
+
+def apply_settings(
+    builder: Any,
+    builder_config: Any,
+    network: Any,
+    config: EngineConfig,
+    resolved: Resolved,
+    precision: str,
+) -> None:
+    """Set the targets and options of a build.
+
+    Args:
+        builder: TensorRT's Builder.
+        builder_config: its IBuilderConfig.
+        network: its INetworkDefinition, for what the DLA can run of it.
+        config: what was asked for, already checked against the TensorRT.
+        resolved: the TensorRT and the GPUs.
+        precision: of the network: "fp32", "fp16" or "int8".
+
+    Raises:
+        ConfigError: this machine has no such DLA core.
+        ExportError: TensorRT refuses a target, or the DLA can run nothing of the network.
+    """
+    trt = resolved.tensorrt.module
+    # Layer types in the engine, so that its precision can be read back from it.
+    builder_config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if config.workspace_mib is not None:
+        limit = config.workspace_mib * _MIB
+        builder_config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
+    if config.optimization_level is not None:
+        builder_config.builder_optimization_level = config.optimization_level
+    if config.version_compatible:
+        builder_config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if config.hardware_compatible:
+        builder_config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if precision == "fp32":
+        builder_config.clear_flag(trt.BuilderFlag.TF32)  # on by default, with FP16's 10 bits
+    _set_targets(builder_config, resolved)
+    if config.dla_core is not None:
+        _set_dla(trt, builder, builder_config, network, config.dla_core)
+
+
+def _set_targets(builder_config: Any, resolved: Resolved) -> None:
+    tensorrt, capabilities = resolved.tensorrt, resolved.compute_capabilities
+    if not (
+        tensorrt.has("ComputeCapability")
+        and tensorrt.has("IBuilderConfig.num_compute_capabilities")
+        and tensorrt.has("IBuilderConfig.set_compute_capability")
+    ):
+        return  # it builds for the GPU of this machine, which is what was asked for
+    builder_config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        name = f"SM{capability.replace('.', '')}"
+        member = tensorrt.module.ComputeCapability.__members__[name]
+        if not builder_config.set_compute_capability(member, index):
+            raise ExportError(
+                f"{tensorrt.flavour} {tensorrt.version} refuses compute capability {capability}",
+                "name other GPUs",
+            )
+
+
+def _set_dla(trt: Any, builder: Any, builder_config: Any, network: Any, core: int) -> None:
+    cores = builder.num_DLA_cores
+    if core >= cores:
+        raise ConfigError(
+            f"DLA core {core} was asked for, and this machine has {cores} that TensorRT can use",
+            f"give a core from 0 to {cores - 1}" if cores else "leave the DLA out",
+        )
+    builder_config.default_device_type = trt.DeviceType.DLA
+    builder_config.DLA_core = core
+    builder_config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    # With the fallback TensorRT would build an engine for the GPU alone and not say so.
+    if not any(builder_config.can_run_on_DLA(layer) for layer in layers):
+        raise ExportError(
+            f"the DLA can run none of the {len(layers)} layers of the network",
+            "leave the DLA out",
+        )
+
+
+def timing_cache_path(output: Path, config: EngineConfig, is_rtx: bool) -> Path | None:
+    """Where the timings of a build are kept, or None where they are not.
+
+    TensorRT for RTX measures nothing while it builds and has no use for one.
+    """
+    if is_rtx or not config.use_timing_cache:
+        return None
+    return config.timing_cache or output.with_name(output.name + ".timing")
+
+
+def load_timing_cache(builder_config: Any, path: Path, log: BuildLog) -> None:
+    """Give a build the timings of an earlier one; a cache that does not fit is begun anew."""
+    try:
+        kept = path.read_bytes()
+    except FileNotFoundError:
+        kept = b""
+    except OSError as error:
+        kept = b""
+        log.add(log.warnings, f"the timing cache {path} cannot be read: {error.strerror}")
+    timings = builder_config.create_timing_cache(kept)
+    if timings is not None and builder_config.set_timing_cache(timings, False):
+        return
+    log.add(log.warnings, f"the timing cache {path} is of another GPU or TensorRT: begun anew")
+    builder_config.set_timing_cache(builder_config.create_timing_cache(b""), False)
+
+
+def save_timing_cache(builder_config: Any, path: Path, log: BuildLog) -> None:
+    """Keep a build's timings; that they cannot be kept is a warning, for the engine is there."""
+    timings = builder_config.get_timing_cache()
+    if timings is None:
+        return
+    try:
+        write_atomic(path, bytes(timings.serialize()))
+    except OutputError as error:
+        log.add(log.warnings, error.problem)

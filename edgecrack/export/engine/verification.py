@@ -1,0 +1,150 @@
+"""Looks at a finished engine: is it whole, does it load, what does it compute in.
+
+How much can be asked depends on the machine. Without a GPU, TensorRT for RTX checks the engine's
+header and no more; with a GPU that the engine is for, it is loaded and asked for its layers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.errors import ExportError
+from edgecrack.nvidia.engine_info import EngineInfo
+from edgecrack.nvidia.gpu import gpu_devices
+from edgecrack.nvidia.tensorrt_log import construct, make_logger
+from edgecrack.nvidia.tensorrt_module import TensorRT
+from edgecrack.onnx_graph.contract import INPUT_NAME, OUTPUT_NAME
+
+_REMEDY = "build it again; if that does not help, build from another export or TensorRT"
+# As the inspector writes types; "UInt8", which both ends have, is not "Int8".
+_TYPES = {
+    "INT8": re.compile(r"(?<![a-z])int8", re.IGNORECASE),
+    "HALF": re.compile(r"fp16|half|float16", re.IGNORECASE),
+    "FLOAT": re.compile(r"fp32|float(?!16)", re.IGNORECASE),
+}
+
+
+def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mapping[str, int] | None:
+    """Check a finished engine as far as this machine can.
+
+    Args:
+        tensorrt: the TensorRT that built it.
+        content: its bytes, just built: they are loaded, which runs code in them.
+        spec: its description, `engine` included.
+
+    Returns:
+        Outputs of its layers by type, where a GPU that it is for is here and TensorRT tells
+        them; else None.
+
+    Raises:
+        ExportError: it is damaged, cannot be loaded, has other inputs or outputs than the
+            contract says, or computes in another precision.
+    """
+    info = EngineInfo.from_dict(spec.engine)
+    logger, log = make_logger(tensorrt.module)
+    try:
+        runtime = construct(tensorrt.module.Runtime, logger)
+    except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
+        raise ExportError(f"TensorRT's runtime does not start: {log.reason()}", _REMEDY) from error
+    if "MALFORMED_ENGINE" in engine_problems(tensorrt, runtime, content):
+        raise ExportError("TensorRT calls the engine that it built malformed", _REMEDY)
+    devices = gpu_devices()
+    if not devices or devices[0].compute_capability not in info.compute_capabilities:
+        return None
+    if info.version_compatible:
+        runtime.engine_host_code_allowed = True
+    if info.dla_core is not None:
+        runtime.DLA_core = info.dla_core
+    engine = runtime.deserialize_cuda_engine(content)
+    if engine is None:
+        raise ExportError(f"the engine was built and does not load: {log.reason()}", _REMEDY)
+    _check_interface(tensorrt.module, engine, spec)
+    types = inspected_types(_inspect(tensorrt.module, engine))
+    problem = contradiction(spec.precision, types)
+    if problem:
+        raise ExportError(f"the engine was built for {spec.precision} and {problem}", _REMEDY)
+    return types or None
+
+
+def engine_problems(tensorrt: TensorRT, runtime: Any, content: bytes) -> frozenset[str]:
+    """What TensorRT has to say against an engine without loading it.
+
+    Without a GPU only a damaged header is told, as "MALFORMED_ENGINE": a file that is merely cut
+    short passes, and every engine counts as unusable here.
+
+    Args:
+        tensorrt: the TensorRT to ask.
+        runtime: its Runtime.
+        content: the engine's bytes.
+
+    Returns:
+        Names of `EngineInvalidityDiagnostics`; empty where TensorRT cannot be asked.
+    """
+    if not (
+        tensorrt.has("Runtime.get_engine_validity") and tensorrt.has("EngineInvalidityDiagnostics")
+    ):
+        return frozenset()
+    _, diagnostics = runtime.get_engine_validity(content)
+    members = tensorrt.module.EngineInvalidityDiagnostics.__members__
+    return frozenset(name for name, member in members.items() if int(diagnostics) & int(member))
+
+
+def inspected_types(text: str) -> dict[str, int]:
+    """Count the types of layers' outputs in what TensorRT's engine inspector wrote.
+
+    Args:
+        text: its JSON; a layer that is a bare name, as without detail, counts for nothing.
+    """
+    counts: Counter[str] = Counter()
+    try:
+        layers = json.loads(text).get("Layers", [])
+    except (ValueError, AttributeError):
+        return {}
+    outputs = [
+        output
+        for entry in layers
+        if isinstance(entry, dict)
+        for output in entry.get("Outputs", ())
+        if isinstance(output, dict)
+    ]
+    for output in outputs:
+        written = " ".join(str(value) for key, value in output.items() if "ype" in key)
+        counts.update(name for name, pattern in _TYPES.items() if pattern.search(written))
+    return dict(counts)
+
+
+def contradiction(precision: str, types: Mapping[str, int]) -> str | None:
+    """What in an engine's types speaks against its precision, as a clause; None if nothing.
+
+    A missing type is no contradiction: TensorRT may fuse a whole network into one layer, of which
+    only both ends show.
+    """
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(types.items()))
+    lower = {"fp32": ("HALF", "INT8"), "fp16": ("INT8",), "int8": ()}[precision]
+    if any(types.get(name) for name in lower):
+        return f"holds tensors of lower precision: {counts}"
+    if precision != "fp32" and set(types) == {"FLOAT"}:
+        return f"computes in FP32 alone: {counts}"
+    return None
+
+
+def _check_interface(trt: Any, engine: Any, spec: ModelSpec) -> None:
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    tile = (1, *spec.tile_hw)
+    fits = sorted(names) == sorted((INPUT_NAME, OUTPUT_NAME)) and all(
+        engine.get_tensor_dtype(name) == trt.DataType.UINT8
+        and tuple(engine.get_tensor_shape(name))[1:] == tile
+        for name in names
+    )
+    if not fits:
+        raise ExportError(f"the engine was built with tensors {names} of another kind", _REMEDY)
+
+
+def _inspect(trt: Any, engine: Any) -> str:
+    inspector = engine.create_engine_inspector()
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

@@ -1,0 +1,67 @@
+"""Reading an ONNX file of ours back as a graph."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecrack.artifacts import ModelSpec
+from edgecrack.errors import ModelFileError, first_line
+from edgecrack.extras import require
+from edgecrack.onnx_graph.contract import OPSET
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
+    """Read the graph of a file whose sidecar has been checked.
+
+    Args:
+        path: the ONNX file.
+        spec: its description.
+        precision: the precision that it must have.
+
+    Raises:
+        ModelFileError: the file is no ONNX file, or of another precision.
+        ExportError: it holds an operator outside the contract.
+        MissingDependencyError: the package onnx is not installed.
+    """
+    require("onnx", extra="quantize", purpose="changing a model's precision")
+    import onnx
+    import onnx.version_converter
+
+    if spec.kind != "onnx":
+        remedy = "give an ONNX file made by `edgecrack export`"
+        if spec.kind == "checkpoint":
+            remedy = f"export it first: edgecrack export {path} -o model.onnx"
+        raise ModelFileError(f"{path} is a model of kind {spec.kind!r}", remedy)
+    from edgecrack.onnx_graph.tidy import check_operators
+
+    if spec.precision != precision:
+        raise ModelFileError(
+            f"{path} is {spec.precision.upper()} and {precision.upper()} is needed",
+            "give the FP32 file that it was made from",
+        )
+    try:
+        content = path.read_bytes()
+        # Hashed here, too: what was checked before is not what is read if somebody swapped it.
+        if hashlib.sha256(content).hexdigest() != spec.sha256:
+            raise ValueError("it changed while it was read")
+        graph = onnx.load_model_from_string(content)
+        if any(item.data_location == onnx.TensorProto.EXTERNAL for item in graph.graph.initializer):
+            raise ValueError("its weights lie in another file, which no hash covers")
+        onnx.checker.check_model(graph)
+        if graph.opset_import[0].version < OPSET:  # files of edgecrack 0.1 have 18
+            graph = onnx.version_converter.convert_version(graph, OPSET)
+        names = [node.name for node in graph.graph.node]
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError("its nodes have no names of their own")
+    except Exception as error:  # protobuf's and onnx's own types are not public
+        raise ModelFileError(
+            f"{path} cannot be read as ONNX ({first_line(error)})",
+            "export the model again with `edgecrack export`",
+        ) from error
+    check_operators(graph)
+    return graph

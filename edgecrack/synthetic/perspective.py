@@ -1,0 +1,151 @@
+"""Flat things seen at an angle: a drawing laid on the surface, or the whole surface itself.
+
+Knows geometry alone: neither what the drawing shows nor how a camera changes pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from edgecrack.synthetic.canvas import Canvas
+from edgecrack.synthetic.noise import ByteArray, FloatArray
+from edgecrack.synthetic.shapes import Points
+
+_Layer = TypeVar("_Layer", FloatArray, ByteArray)
+
+_OVERSAMPLING = 2
+_STRIP_ROWS = 128
+_THINNEST_PX = 0.5
+
+
+def seen_corners(
+    rng: np.random.Generator,
+    centre_xy: tuple[float, float],
+    half_xy: tuple[float, float],
+    angle_rad: float,
+) -> Points:
+    """Where the corners of a flat rectangle appear to a camera that looks down aslant.
+
+    Args:
+        rng: source of randomness.
+        centre_xy: where the middle lies, pixels.
+        half_xy: half of the width and of the height, pixels.
+        angle_rad: how the rectangle is turned on the ground.
+
+    Returns:
+        float64 [4, 2], x and y, in the order top left, top right, bottom right, bottom left.
+    """
+    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) * half_xy
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    turned = corners @ np.array([[cosine, sine], [-sine, cosine]])
+    turned[:, 1] *= rng.uniform(0.42, 1.0)
+    # What is farther away, higher in the picture, is drawn together.
+    turned *= 1.0 + rng.uniform(0.0, 0.16) * turned[:, 1:] / max(half_xy)
+    if rng.random() < 0.2:  # The camera itself was turned by a quarter.
+        turned = turned[:, ::-1] * [1.0, -1.0]
+    return np.asarray(turned + centre_xy, dtype=np.float64)
+
+
+def paste(
+    canvas: Canvas, picture: FloatArray, coverage: ByteArray, corners: Points, opacity: float = 1.0
+) -> ByteArray:
+    """Lay a drawing on the canvas.
+
+    Args:
+        canvas: painted on.
+        picture: float32 [h, w, 3] BGR.
+        coverage: uint8 [h, w], where the drawing is opaque.
+        corners: where its corners appear, as `seen_corners` gives them.
+        opacity: 0 to 1.
+
+    Returns:
+        The coverage on the canvas, uint8 [H, W].
+    """
+    matrix = _matrix(coverage.shape, corners)
+    size = (canvas.hw[1], canvas.hw[0])
+    seen = np.asarray(cv2.warpPerspective(coverage, matrix, size), dtype=np.uint8)
+    paint = cv2.warpPerspective(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    canvas.blend(seen, np.asarray(paint, dtype=np.float32), opacity)
+    return seen
+
+
+def seen_coverage(canvas: Canvas, coverage: ByteArray, corners: Points) -> ByteArray:
+    """How a flat drawing's coverage map appears on the canvas; uint8 [H, W]."""
+    size = (canvas.hw[1], canvas.hw[0])
+    warped = cv2.warpPerspective(coverage, _matrix(coverage.shape, corners), size)
+    return np.asarray(warped, dtype=np.uint8)
+
+
+def _matrix(shape: tuple[int, ...], corners: Points) -> Points:
+    height, width = shape
+    source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
+    matrix = cv2.getPerspectiveTransform(source.astype(np.float32), corners.astype(np.float32))
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def ground_view(canvas: Canvas, hw: tuple[int, int], rng: np.random.Generator) -> Canvas:
+    """See a flat surface aslant, as a survey camera sees a road.
+
+    Args:
+        canvas: the surface from straight above; best somewhat larger than `hw`.
+        hw: height and width of the picture to take, pixels.
+        rng: source of randomness: how strong, and mostly the top being the far end.
+
+    Returns:
+        A new canvas of `hw`. Its mask is binary; a crack that is less than half a pixel
+        wide in the new picture has left it, a thin one is about a pixel wide.
+    """
+    height, width = canvas.hw
+    inset = rng.uniform(0.06, 0.32) * width
+    shift = rng.uniform(-0.8, 0.8) * inset
+    quad = [[0, 0], [width, 0], [width - inset + shift, height], [inset + shift, height]]
+    corners = np.array(quad, dtype=np.float32)
+    if rng.random() < 0.2:
+        sideways = [[width, 0], [width, height], [0, height - 0.5 * inset], [0, 0.5 * inset]]
+        corners = np.array(sideways, dtype=np.float32)[[3, 0, 1, 2]]
+    image = np.empty((*hw, 3), dtype=np.float32)
+    share = np.empty(hw, dtype=np.uint8)
+    # Strip by strip, so that the oversampled picture of a large wall fits into memory.
+    for top in range(0, hw[0], _STRIP_ROWS):
+        rows = slice(top, min(top + _STRIP_ROWS, hw[0]))
+        size = (hw[1], rows.stop - rows.start)
+        image[rows] = _seen_strip(canvas.image, corners, hw, top, size)
+        share[rows] = _seen_strip(canvas.mask, corners, hw, top, size)
+    return Canvas(image, thin_mask(share))
+
+
+def _seen_strip(
+    source: _Layer,
+    corners: FloatArray,
+    hw: tuple[int, int],
+    top: int,
+    size: tuple[int, int],
+) -> _Layer:
+    """Some rows of the picture in which `corners` of the source fill the whole frame."""
+    fine = _OVERSAMPLING
+    frame = np.array([[0, 0], [hw[1], 0], [hw[1], hw[0]], [0, hw[0]]], np.float32)
+    frame = (frame - np.array([0, top], np.float32)) * fine - 0.5
+    matrix = cv2.getPerspectiveTransform(corners - np.float32(0.5), frame.astype(np.float32))
+    fine_size = (size[0] * fine, size[1] * fine)
+    seen = cv2.warpPerspective(source, matrix, fine_size, borderMode=cv2.BORDER_REPLICATE)
+    strip: _Layer = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), source.dtype)
+    return strip
+
+
+def thin_mask(share: ByteArray) -> ByteArray:
+    """From how much of each pixel is crack, uint8 0 to 255, to a mask of 0 and 255.
+
+    Half a pixel is enough; besides, the middle of every line that is at least half a
+    pixel wide is marked, however its width is shared between two pixels.
+    """
+    value = share.astype(np.float32) * np.float32(1.0 / 255.0)
+    width_px = cv2.boxFilter(value, -1, (3, 3), normalize=False) / 3.0
+    padded = np.pad(value, 1)
+    inner = slice(1, -1)
+    across = (value > padded[inner, :-2]) & (value >= padded[inner, 2:])
+    down = (value > padded[:-2, inner]) & (value >= padded[2:, inner])
+    ridge = (across | down) & (value >= 0.25) & (width_px >= _THINNEST_PX)
+    return np.asarray(((value >= 0.5) & (width_px >= _THINNEST_PX)) | ridge, np.uint8) * 255

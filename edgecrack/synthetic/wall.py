@@ -1,0 +1,174 @@
+"""One inspected surface from one seed: bare surface, markings, cracks, objects, camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgecrack.errors import ConfigError
+from edgecrack.synthetic import covers
+from edgecrack.synthetic.canvas import Canvas
+from edgecrack.synthetic.crack_nets import map_cracks, stepped_crack
+from edgecrack.synthetic.crack_paint import paint_cracks, random_look
+from edgecrack.synthetic.crack_paths import CrackPath, branched_crack, dress
+from edgecrack.synthetic.distractors import Painter, draw_painters
+from edgecrack.synthetic.lens import photograph, to_bytes
+from edgecrack.synthetic.noise import ByteArray, smooth_sequence
+from edgecrack.synthetic.perspective import ground_view
+from edgecrack.synthetic.surfaces import SURFACES, BrickBond, Surface, render_surface
+
+_SMALLEST_PX = 32
+_LARGEST_PX = 8192
+_SLANTING_SHARE = 0.18
+
+
+@dataclass(frozen=True)
+class WallConfig:
+    """What to generate.
+
+    Attributes:
+        seed: the same configuration with the same seed gives the same bytes; 0 or more.
+        size_hw: height and width in pixels, each 32 to 8192.
+        surface: the material; None draws it from the seed.
+        crack_count: number of separate cracks; None draws 0 to 4, 0 with probability 0.24.
+        distractor_count: number of things that are not cracks; None draws 0 to 6, one
+            more where there is no crack.
+        camera_effects: whether light, lens, noise and compression are simulated.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    seed: int = 0
+    size_hw: tuple[int, int] = (480, 640)
+    surface: Surface | None = None
+    crack_count: int | None = None
+    distractor_count: int | None = None
+    camera_effects: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values that no wall can have."""
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}", "give 0 or a positive integer")
+        check_size_hw("size_hw", self.size_hw)
+        if self.surface is not None and self.surface not in SURFACES:
+            raise ConfigError(f"surface is {self.surface!r}", f"give one of {', '.join(SURFACES)}")
+        for name in ("crack_count", "distractor_count"):
+            count = getattr(self, name)
+            if count is not None and not 0 <= count <= 100:
+                raise ConfigError(f"{name} is {count}", "give 0 to 100, or None to draw it")
+
+
+def check_size_hw(name: str, size_hw: tuple[int, int]) -> None:
+    """Raise a ConfigError unless both sides lie in the range that can be generated."""
+    if len(size_hw) != 2 or not all(_SMALLEST_PX <= side <= _LARGEST_PX for side in size_hw):
+        raise ConfigError(
+            f"{name} is {size_hw}", f"give height and width of {_SMALLEST_PX} to {_LARGEST_PX}"
+        )
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A picture of a surface and the exact mask of its cracks.
+
+    Attributes:
+        image: uint8 [H, W, 3], BGR.
+        mask: uint8 [H, W], 255 on a crack, else 0.
+        surface: the material.
+    """
+
+    image: ByteArray
+    mask: ByteArray
+    surface: Surface
+
+
+def generate_wall(config: WallConfig) -> Wall:
+    """Generate one wall.
+
+    Args:
+        config: what to generate.
+
+    Returns:
+        The picture and its mask; the same for the same configuration, byte by byte.
+    """
+    rng = np.random.default_rng(config.seed)
+    drawn_surface = SURFACES[int(rng.choice(3, p=(0.45, 0.37, 0.18)))]
+    drawn_cracks = int(rng.choice(5, p=(0.24, 0.41, 0.21, 0.09, 0.05)))
+    drawn_distractors = int(rng.choice(6, p=(0.1, 0.2, 0.22, 0.21, 0.16, 0.11)))
+    drawn_distractors += int(drawn_cracks == 0)
+    surface = config.surface or drawn_surface
+    cracks = drawn_cracks if config.crack_count is None else config.crack_count
+    distractors = drawn_distractors if config.distractor_count is None else config.distractor_count
+    slanting = rng.random() < _SLANTING_SHARE
+    hw = _enlarged(config.size_hw) if slanting else config.size_hw
+    image, bond = render_surface(surface, hw, rng)
+    canvas = Canvas(image, np.zeros(hw, dtype=np.uint8))
+    below, lying, standing = draw_painters(surface, distractors, rng)
+    for painter in below:
+        painter(canvas, rng)
+    if cracks and covers.manhole_cover in lying and rng.random() < 0.5:
+        cracks -= 1
+        lying[lying.index(covers.manhole_cover)] = _cracked_surround(canvas, rng)
+    for _ in range(cracks):
+        add_crack(canvas, rng, surface, bond)
+    for painter in lying:
+        painter(canvas, rng)
+    if slanting:
+        canvas = ground_view(canvas, config.size_hw, rng)
+    for painter in standing:
+        painter(canvas, rng)
+    picture = photograph(canvas.image, rng) if config.camera_effects else to_bytes(canvas.image)
+    return Wall(picture, canvas.mask, surface)
+
+
+def _enlarged(hw: tuple[int, int]) -> tuple[int, int]:
+    """The size of a surface of which a slanting view shows the near end about as it is."""
+    return int(1.3 * hw[0]), int(1.3 * hw[1])
+
+
+def _cracked_surround(canvas: Canvas, rng: np.random.Generator) -> Painter:
+    """Crack the road around a place, and return who sets a manhole cover there."""
+    height, width = canvas.hw
+    place = (rng.uniform(0.15, 0.85) * width, rng.uniform(0.15, 0.85) * height)
+    count = int(rng.integers(50, 140))
+    turn = rng.uniform(0.0, 2.0 * np.pi) + np.linspace(0.0, rng.uniform(1.5, 5.5), count)
+    radius = rng.uniform(0.25, 0.42) * min(height, width)
+    reach = radius * (1.0 + 0.08 * smooth_sequence(rng, count, 25.0))
+    reach += 1.3 * smooth_sequence(rng, count, 3.0)
+    arc = np.stack([place[0] + reach * np.cos(turn), place[1] + reach * np.sin(turn)], axis=1)
+    width_px = rng.uniform(1.3, 3.0)
+    look = random_look(rng, width_px)
+    look = replace(look, depth=max(look.depth, 0.5))
+    paint_cracks(canvas, [dress(rng, arc.astype(np.float32), width_px)], look, rng)
+
+    def cover(on: Canvas, generator: np.random.Generator) -> None:
+        covers.manhole_cover(on, generator, place)
+
+    return cover
+
+
+def add_crack(
+    canvas: Canvas, rng: np.random.Generator, surface: Surface, bond: BrickBond | None
+) -> None:
+    """Paint one random crack, with all that belongs to it, somewhere on the canvas."""
+    narrowest = 0.6 if surface == "concrete" else 1.2
+    width_px = float(np.clip(np.exp(rng.normal(0.75, 0.55)), narrowest, 12.0))
+    paths = _random_paths(canvas.hw, rng, bond, width_px)
+    look = random_look(rng, width_px)
+    # Against stones or the pattern of joints, nobody could tell a faint crack.
+    shallowest = {"concrete": 0.0, "asphalt": 0.48, "brick": 0.6}[surface]
+    look = replace(look, depth=max(look.depth, shallowest))
+    paint_cracks(canvas, paths, look, rng)
+
+
+def _random_paths(
+    hw: tuple[int, int], rng: np.random.Generator, bond: BrickBond | None, width_px: float
+) -> list[CrackPath]:
+    """A crack's shape: mostly a branching run, at times a net, on brick often stepped."""
+    kind = rng.random()
+    if bond is not None and kind < 0.45:
+        return stepped_crack(rng, hw, max(1.4, min(width_px, 1.2 * bond.mortar_px)), bond)
+    if kind > 0.9:
+        return map_cracks(rng, hw, min(width_px, 3.5))
+    return branched_crack(rng, hw, width_px, rng.uniform(0.0, 2.2))
