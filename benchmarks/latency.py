@@ -28,7 +28,7 @@ from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E40
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.sources.open import open_source  # noqa: E402
-from edgecrack.runtime.sources.open_live import open_lasting  # noqa: E402
+from edgecrack.runtime.sources.open_live import open_live_source  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 
 _HW = (480, 640)
@@ -68,7 +68,7 @@ def at_rate(detector: CrackDetector, rate_hz: float, seconds: float) -> dict[str
     ages = Ages()
     stop = threading.Event()
     timer = threading.Timer(seconds, stop.set)
-    with camera_server(rate_hz, _HW) as (url, _), open_lasting(url) as source:
+    with camera_server(rate_hz, _HW) as (url, _), open_live_source(url) as source:
         timer.start()
         summary = run_pipeline(source, detector, [ages], PipelineConfig(stop=stop))
     timer.cancel()

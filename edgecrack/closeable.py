@@ -6,10 +6,10 @@ from abc import abstractmethod
 from types import TracebackType
 from typing import TypeVar
 
-Self_ = TypeVar("Self_", bound="ClosesItself")
+Self_ = TypeVar("Self_", bound="Closeable")
 
 
-class ClosesItself:
+class Closeable:
     """Gives a class with `close` the `with` statement."""
 
     @abstractmethod

@@ -24,7 +24,7 @@ from edgecrack.calibration.gate import Kind, Verdict, refusal
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
-from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
+from edgecrack.calibration.sensitivity import Choice, LayerCost, rank_layers, smallest_kept_set
 from edgecrack.metrics import uint8_level
 from edgecrack.model_target import check_model_target
 from edgecrack.onnx_graph.graph_file import read_graph
@@ -199,7 +199,7 @@ class _Search:
             self._error_alone,
             lambda done, total: progress("ranking layers", done, total),
         )
-        choice = fewest_kept(
+        choice = smallest_kept_set(
             costs,
             lambda kept: self._judge(self._output(kept, halves[0]), halves[0]),
             lambda done, total: progress("keeping layers in FP16", done, total),

@@ -63,7 +63,7 @@ def rank_layers(
     return sorted(costs, key=lambda cost: -cost.error)
 
 
-def fewest_kept(
+def smallest_kept_set(
     costs: Sequence[LayerCost],
     judge: Callable[[tuple[str, ...]], Verdict],
     advance: Advance = lambda done, total: None,

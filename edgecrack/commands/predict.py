@@ -31,7 +31,7 @@ from edgecrack.images.limits import DEFAULT_MEGAPIXELS
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
-    from edgecrack.prediction.batch import Prediction, Progress
+    from edgecrack.prediction.batch import Prediction, WindowProgress
 
 _input = heading("Input")
 _SHOWN_PROBLEMS = 5
@@ -168,7 +168,7 @@ class _Shown:
         pixels, regions = counted(item.crack_pixels, "crack pixel"), counted(item.regions, "region")
         self.say(f"{item.name}: {pixels} in {regions}")
 
-    def part(self, progress: Progress) -> None:
+    def part(self, progress: WindowProgress) -> None:
         """A part of an orthomosaic is done."""
         done = progress.number - 1 + progress.windows_done / progress.windows
         with suppress(OSError):

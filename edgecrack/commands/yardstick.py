@@ -42,11 +42,11 @@ def build(
 
     `edgecrack evaluate MODEL --data FOLDER` then scores by stratum.
     """
-    from edgecrack.yardstick.building import BuildConfig, build_yardstick
+    from edgecrack.yardstick.building import YardstickConfig, build_yardstick
 
     line = ProgressLine(sys.stderr)
     made = build_yardstick(
-        BuildConfig(data, out, per_cell, blur, walls, seed),
+        YardstickConfig(data, out, per_cell, blur, walls, seed),
         lambda count: line.show(counted(count, "picture")),
         lambda message: typer.echo(message, err=True),
     )

@@ -42,7 +42,7 @@ _NARROWEST = 60
 
 
 @dataclass(frozen=True)
-class Report:
+class Examination:
     """What was found on a machine.
 
     Attributes:
@@ -67,15 +67,15 @@ class Report:
         return {"checks": [asdict(line) for line in self.checks], "ready": ready}
 
 
-def examine(machine: Machine) -> Report:
+def examine(machine: Machine) -> Examination:
     """Look at everything; never raises, for a check that fails becomes a line."""
     checks = [line for name, look in _LOOKS for line in guarded(name, partial(look, machine))]
     capabilities = [gpu.compute_capability for gpu in graphics.found_gpus(machine)]
     ready = judge(checks, capabilities, engines.rtx_targets(machine))
-    return Report(tuple(checks), tuple(ready))
+    return Examination(tuple(checks), tuple(ready))
 
 
-def show(report: Report, out: TextIO | None = None) -> None:
+def show(report: Examination, out: TextIO | None = None) -> None:
     """Print a report for people; in colour and wrapped on a terminal, else a line each."""
     from rich.console import Console
     from rich.text import Text
@@ -91,7 +91,7 @@ def show(report: Report, out: TextIO | None = None) -> None:
         console.print(Text.assemble(*_summary(item, style)))
 
 
-def show_json(report: Report, out: TextIO | None = None) -> None:
+def show_json(report: Examination, out: TextIO | None = None) -> None:
     """Print a report for programs."""
     print(json.dumps(report.to_dict(), indent=2), file=out or sys.stdout)
 

@@ -18,7 +18,7 @@ from edgecrack.files import write_png
 from edgecrack.images.nodata import masked_pixels
 
 
-class RememberingPredictor:
+class CachedPredictor:
     """Asks another predictor once per image and remembers its answer.
 
     Args:

@@ -18,7 +18,7 @@ from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
 from edgecrack.data.sources import DataSource, parse_source
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.evaluation.cached_predictor import RememberingPredictor
+from edgecrack.evaluation.cached_predictor import CachedPredictor
 from edgecrack.evaluation.false_positives import false_positive_ratio
 from edgecrack.evaluation.image_results import Evaluation
 from edgecrack.evaluation.model_groups import ScoredModel, check_distinct, labels_of
@@ -257,7 +257,7 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
     source, dataset = config.threshold, images.dataset
     with ExitStack() as stack:
         opened = open_model(place.model, config.prediction, stack)
-        predict = RememberingPredictor(opened.predict, place.maps)
+        predict = CachedPredictor(opened.predict, place.maps)
         result = evaluate(
             predict,
             images.scored,

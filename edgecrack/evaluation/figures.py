@@ -30,7 +30,7 @@ _INK_BGR = (40, 40, 40)
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class PredictedImage:
     """One prediction to be judged in a picture.
 
     Attributes:
@@ -66,13 +66,13 @@ def overlay(
     Returns:
         uint8 [h, w, 3] BGR.
     """
-    return overlays(image, truth, [Prediction(probability, threshold)], caption)
+    return overlays(image, truth, [PredictedImage(probability, threshold)], caption)
 
 
 def overlays(
     image: NDArray[np.uint8],
     truth: NDArray[np.bool_],
-    predictions: Sequence[Prediction],
+    predictions: Sequence[PredictedImage],
     caption: str,
 ) -> NDArray[np.uint8]:
     """As `overlay`, with one judged panel for each prediction, titled where one has a title.
@@ -111,7 +111,7 @@ def overlays(
 
 
 def _judge(
-    faded: NDArray[np.uint8], truth: NDArray[np.bool_], prediction: Prediction
+    faded: NDArray[np.uint8], truth: NDArray[np.bool_], prediction: PredictedImage
 ) -> NDArray[np.uint8]:
     """The faded image with hits, false alarms and misses in colour."""
     predicted = metrics.binarize(prediction.probability, prediction.threshold)

@@ -55,7 +55,7 @@ class Schema(NamedTuple):
     encoding: str
 
 
-class Region(NamedTuple):
+class FileRegion(NamedTuple):
     """A stretch of the file with messages.
 
     Attributes:
@@ -85,7 +85,7 @@ class McapIndex:
     channels: dict[int, Channel] = field(default_factory=dict)
     schemas: dict[int, Schema] = field(default_factory=dict)
     counts: Counter[int] = field(default_factory=Counter)
-    regions: list[Region] = field(default_factory=list)
+    regions: list[FileRegion] = field(default_factory=list)
     span_ns: tuple[int, int] | None = None
     is_cut_short: bool = False
 
@@ -124,10 +124,10 @@ def _of_records(records: list[Any], summary_start: int) -> McapIndex | None:
     for chunk in sorted(chunks, key=lambda item: int(item.chunk_start_offset)):
         end = chunk.chunk_start_offset + chunk.chunk_length
         index.regions.append(
-            Region(chunk.chunk_start_offset, end, chunk.message_index_offsets or None)
+            FileRegion(chunk.chunk_start_offset, end, chunk.message_index_offsets or None)
         )
     if not chunks:
-        index.regions.append(Region(len(MAGIC), summary_start, None))
+        index.regions.append(FileRegion(len(MAGIC), summary_start, None))
     return index
 
 
@@ -162,7 +162,7 @@ class _Scan:
 
     def _add_chunk(self, chunk: Record, indexes: dict[int, int]) -> None:
         known = bool(indexes) and self.index.channels.keys() >= indexes.keys()
-        self.index.regions.append(Region(chunk.start, chunk.end, indexes or None))
+        self.index.regions.append(FileRegion(chunk.start, chunk.end, indexes or None))
         if known:
             for number, place in indexes.items():
                 self.index.counts[number] += len(self._file.index_times(place))
@@ -183,7 +183,7 @@ class _Scan:
         regions, start = self.index.regions, record.start
         if regions and regions[-1].indexes is None and regions[-1].end == start:
             start = regions.pop().start
-        regions.append(Region(start, record.end, None))
+        regions.append(FileRegion(start, record.end, None))
 
     def _add_definition(self, opcode: int, content: bytes | memoryview) -> None:
         for item in _parsed(RECORD_HEAD.pack(opcode, len(content)) + content, most=1) or []:

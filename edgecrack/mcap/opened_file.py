@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgecrack.mcap.format import CHUNK, MESSAGE, MESSAGE_HEAD, DamagedRecordError
-from edgecrack.mcap.message_index import Channel, Region, Schema, read_index
+from edgecrack.mcap.message_index import Channel, FileRegion, Schema, read_index
 from edgecrack.mcap.records import RecordFile
 
 
@@ -86,7 +86,7 @@ class McapFile:
             if _may_hold(region, wanted):
                 yield from self._messages_in(region, wanted)
 
-    def _messages_in(self, region: Region, wanted: frozenset[int]) -> Iterator[Message]:
+    def _messages_in(self, region: FileRegion, wanted: frozenset[int]) -> Iterator[Message]:
         found, fewest_lost = 0, 0
         try:
             for record in self._records_in(region):
@@ -100,7 +100,7 @@ class McapFile:
             expected = len(self._times(region, wanted))
             self.lost_messages += max(expected - found, fewest_lost)
 
-    def _records_in(self, region: Region) -> Iterator[memoryview]:
+    def _records_in(self, region: FileRegion) -> Iterator[memoryview]:
         """The content of every message record in a region."""
         for record in self._file.walk(region.start, region.end):
             if record.opcode == CHUNK:
@@ -110,7 +110,7 @@ class McapFile:
             elif record.opcode == MESSAGE and record.length >= MESSAGE_HEAD.size:
                 yield memoryview(self._file.content(record))
 
-    def _times(self, region: Region, channel_ids: Collection[int]) -> list[int]:
+    def _times(self, region: FileRegion, channel_ids: Collection[int]) -> list[int]:
         """Log times of these channels' messages in a region, by its indexes; none without."""
         places = (region.indexes or {}).items()
         return [
@@ -121,5 +121,5 @@ class McapFile:
         ]
 
 
-def _may_hold(region: Region, channel_ids: Collection[int]) -> bool:
+def _may_hold(region: FileRegion, channel_ids: Collection[int]) -> bool:
     return region.indexes is None or any(number in region.indexes for number in channel_ids)

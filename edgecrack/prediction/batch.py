@@ -53,7 +53,7 @@ from edgecrack.runtime.outputs.overlay import draw_overlay
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.terminal.native_logs import quiet_opencv
+from edgecrack.terminal.native_logs import silence_native_logs
 
 KINDS = RESULT_KINDS
 SETTINGS_NAME, LINES_NAME, TABLE_NAME = "predict.json", "results.jsonl", "results.csv"
@@ -125,7 +125,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Progress:
+class WindowProgress:
     """How far an image is that takes long.
 
     Attributes:
@@ -167,7 +167,7 @@ def predict_images(
     words: Sequence[str | Path],
     config: PredictConfig,
     on_image: Callable[[Prediction], None] = lambda prediction: None,
-    on_window: Callable[[Progress], None] = lambda progress: None,
+    on_window: Callable[[WindowProgress], None] = lambda progress: None,
 ) -> Batch:
     """Find cracks in images and write the results.
 
@@ -184,7 +184,7 @@ def predict_images(
             earlier run is to be gone on with that had other settings.
         OutputError: a result cannot be written, or would overwrite an input.
     """
-    quiet_opencv()
+    silence_native_logs()
     inputs, refused = find_images([str(word) for word in words], config.out)
     place = take_place(config.out, _PATTERNS, config.existing)
     run = _Run(detector, config, place.folder, inputs, on_image, on_window)
@@ -213,7 +213,7 @@ class _Run:
         folder: OutputFolder,
         inputs: Sequence[ImageInput],
         on_image: Callable[[Prediction], None],
-        on_window: Callable[[Progress], None],
+        on_window: Callable[[WindowProgress], None],
     ) -> None:
         self._detector, self._config, self._folder = detector, config, folder
         self._inputs, self._on_image, self._on_window = list(inputs), on_image, on_window
@@ -377,7 +377,7 @@ class _Run:
                 {kind: self._claim(name) for kind, name in files.items()},
                 min_area_px=self._config.min_area_px,
                 on_window=lambda done, windows: self._on_window(
-                    Progress(one.name, number, count, done, windows)
+                    WindowProgress(one.name, number, count, done, windows)
                 ),
             )
             findings = Findings(

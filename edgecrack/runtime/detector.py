@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.constants import MIN_AREA_PX, OVERLAP_PX
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
@@ -58,7 +58,7 @@ class Detection:
         return self.crack_pixels / self.mask.size
 
 
-class CrackDetector(ClosesItself):
+class CrackDetector(Closeable):
     """Finds cracks in frames of any size.
 
     Args:

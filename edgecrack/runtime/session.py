@@ -25,14 +25,14 @@ from edgecrack.runtime.outputs.snapshots import (
     EventsFile,
     FindingsSink,
     Snapshots,
-    tracker_that_tells,
+    event_finding_tracker,
 )
 from edgecrack.runtime.pipeline.controls import Recorder, StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.base import PositionSource
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.open_live import open_lasting
+from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
 
@@ -99,14 +99,14 @@ def open_session(
         )
         positions = _open_positions(config, events, stack)
         source = stack.enter_context(
-            open_lasting(config.source, config.source_options, config.policy, events, stop=stop)
+            open_live_source(config.source, config.source_options, config.policy, events, stop=stop)
         )
         if note := getattr(source, "note", None):
             events.emit("source.note", note)
         check_live_only(config.max_age_ms, config.target_fps, source.live)
         patterns = [*result_patterns(kinds), *([EVENTS_NAME] if "jsonl" in kinds else [])]
         part = _take_part(config, detector, patterns, events, stack)
-        stats, tracker = StreamStats(), tracker_that_tells(events)
+        stats, tracker = StreamStats(), event_finding_tracker(events)
         about = _about(config, detector, source)
         snapshots = Snapshots(part.folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots, FindingsSink(tracker)]
@@ -115,10 +115,10 @@ def open_session(
         controls = StreamControls(detector.threshold, events, recorder)
         page = None
         if config.serve is not None:
-            page, hub = _open_page(
+            page, latest = _open_page(
                 config, stack, stats, events, controls, tracker, snapshots, about, part
             )
-            sinks.insert(0, hub)
+            sinks.insert(0, latest)
         # Nothing is written or removed before all else is open.
         if config.existing == "overwrite":
             part.folder.clear()
@@ -254,21 +254,21 @@ def _open_page(
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
     from edgecrack.runtime.web.context import LiveContext
-    from edgecrack.runtime.web.latest_result import LiveHub
+    from edgecrack.runtime.web.latest_result import LatestResult
     from edgecrack.runtime.web.server import LiveServer
 
     if config.serve is None:
         raise ValueError("no page was asked for")
-    hub = LiveHub(max_age_ms=config.max_age_ms)
+    latest = LatestResult(max_age_ms=config.max_age_ms)
     context = LiveContext(
         stats=stats.snapshot,
         events=events,
         controls=controls,
         findings=tracker,
         machine=MachineMonitor(part.folder.root),
-        hub=hub,
+        latest=latest,
         about=about,
         snapshot=snapshots.take,
     )
     server = stack.enter_context(LiveServer(config.serve, context))
-    return server.url, hub
+    return server.url, latest

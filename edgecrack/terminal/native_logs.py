@@ -10,7 +10,7 @@ import cv2
 
 
 @lru_cache(maxsize=1)
-def quiet_opencv() -> None:
+def silence_native_logs() -> None:
     """Silence OpenCV's and FFmpeg's logs, once per process.
 
     Does nothing with EDGECRACK_DEBUG=1, and keeps levels that the user set in the

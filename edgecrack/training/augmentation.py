@@ -15,7 +15,7 @@ from torch import Tensor
 from edgecrack.training.augment_settings import AugmentConfig
 from edgecrack.training.blur import filter_patches, gaussian_blur, motion_kernels
 from edgecrack.training.jpeg_marks import compress, quantisation_steps
-from edgecrack.training.partial_batch import between, change_some, to_device
+from edgecrack.training.partial_batch import between, change_members, to_device
 from edgecrack.training.shading import SHADING_DRAWS, shade
 
 _OWN_DRAWS = 13
@@ -72,7 +72,7 @@ class Appearance:
         config = self._config
         own, light = draws[:, :_OWN_DRAWS], draws[:, _OWN_DRAWS:]
         levels = patches.float()
-        change_some(levels, own[:, 0] < config.invert_probability, lambda some: 255 - some)
+        change_members(levels, own[:, 0] < config.invert_probability, lambda some: 255 - some)
         shade(levels, light, config)
         _blur(levels, own[:, 1:6], config)
         if config.tone > 0:
@@ -92,7 +92,7 @@ class Appearance:
 
 def _blur(levels: Tensor, draws: Draws, config: AugmentConfig) -> None:
     blurred = draws[:, 0] < config.blur_probability
-    change_some(levels, blurred, gaussian_blur, between(draws[:, 1], *_BLUR_SIGMA_PX))
+    change_members(levels, blurred, gaussian_blur, between(draws[:, 1], *_BLUR_SIGMA_PX))
     rows = np.flatnonzero(draws[:, 2] < config.motion_probability)
     if len(rows) and config.motion_blur_px:
         shortest = min(_SHORTEST_MOTION_PX, config.motion_blur_px)
@@ -117,4 +117,4 @@ def _compress(levels: Tensor, draws: Draws, config: AugmentConfig) -> None:
     low, high = config.jpeg_quality
     quality = np.floor(between(draws[:, 1], low, high + 1)).astype(np.int64)
     steps = quantisation_steps(quality).astype(np.float64)
-    change_some(levels, draws[:, 0] < config.jpeg_probability, compress, steps)
+    change_members(levels, draws[:, 0] < config.jpeg_probability, compress, steps)

@@ -16,7 +16,7 @@ from edgecrack.data.plan import EpochPlan
 from edgecrack.data.training_set import ImageSet, TrainingSet
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.process_rank import Place
+from edgecrack.training.process_rank import ProcessRank
 
 
 class Batches(IterableDataset[tuple[Tensor, Tensor]]):
@@ -38,7 +38,7 @@ class Batches(IterableDataset[tuple[Tensor, Tensor]]):
         self,
         data: TrainingSet,
         config: TrainingConfig,
-        place: Place,
+        place: ProcessRank,
         device: torch.device,
         steps_taken: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -76,7 +76,7 @@ class WholeImages(Dataset[tuple[Tensor, Tensor]]):
     A process for which none is left gets one empty item, so that it takes part in validation.
     """
 
-    def __init__(self, images: ImageSet, place: Place) -> None:
+    def __init__(self, images: ImageSet, place: ProcessRank) -> None:
         self._set = images
         self._indices = range(place.rank, len(images.images), place.ranks)
 

@@ -42,7 +42,7 @@ def check_sources(
     return sources
 
 
-def rising_chances(
+def cumulative_probabilities(
     sources: NDArray[np.int64],
     eligible: NDArray[np.bool_],
     source_weights: Sequence[float] | None,

@@ -29,7 +29,7 @@ from edgecrack.training.launch import ConnectionLostError, connection_lost, run_
 from edgecrack.training.loss_curves import draw_curves
 from edgecrack.training.module import CrackModule
 from edgecrack.training.presets import to_yaml
-from edgecrack.training.process_rank import Place, find_place
+from edgecrack.training.process_rank import ProcessRank, find_process_rank
 from edgecrack.training.run_folder import (
     check_run,
     initial_network,
@@ -83,7 +83,7 @@ def train(
             another network.
         OutputError: results cannot be written.
     """
-    place, last = find_place(config), last_checkpoint(config)
+    place, last = find_process_rank(config), last_checkpoint(config)
     with terminable(last), ExitStack() as held:
         if place.is_main:
             held.enter_context(own_folder(config))
@@ -102,7 +102,7 @@ def train(
 
 
 def train_here(
-    config: TrainingConfig, place: Place, on_message: Callable[[str], None]
+    config: TrainingConfig, place: ProcessRank, on_message: Callable[[str], None]
 ) -> TrainingResult | None:
     """What each process of a run does, after the first has claimed the folder.
 
@@ -166,7 +166,7 @@ def _finish(config: TrainingConfig, trainer: pl.Trainer, best: Path) -> Training
     )
 
 
-def _summary(config: TrainingConfig, place: Place, images: int, steps: int) -> str:
+def _summary(config: TrainingConfig, place: ProcessRank, images: int, steps: int) -> str:
     where = f" in {place.ranks} processes" if place.ranks > 1 else ""
     return (
         f"training width {config.network.width} with {config.network.pooling} pooling on "
@@ -186,7 +186,7 @@ def _make_module(config: TrainingConfig, steps_per_epoch: int) -> CrackModule:
 
 
 @contextmanager
-def _lost_connections(place: Place) -> Iterator[None]:
+def _lost_connections(place: ProcessRank) -> Iterator[None]:
     """Tell a lost connection from other errors of the framework."""
     try:
         yield

@@ -26,10 +26,10 @@ from typing import Any, TypeVar, cast
 from edgecrack.errors import EdgecrackError, TrainingError
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.interruption import how_to_go_on, interrupted
-from edgecrack.training.process_rank import Place
+from edgecrack.training.process_rank import ProcessRank
 
 Result = TypeVar("Result")
-Work = Callable[[TrainingConfig, Place, Callable[[str], None]], Result]
+Work = Callable[[TrainingConfig, ProcessRank, Callable[[str], None]], Result]
 
 # How long processes that lost a connection are given for another to tell why.
 _CAUSE_WAIT_S = 5.0
@@ -62,7 +62,7 @@ def connection_lost(detail: str, last: Path) -> TrainingError:
 def run_in_processes(
     work: Work[Result],
     config: TrainingConfig,
-    place: Place,
+    place: ProcessRank,
     last: Path,
     on_message: Callable[[str], None],
 ) -> Result:
@@ -95,7 +95,7 @@ def run_in_processes(
             rank = place.rank + local_rank
             here, there = context.Pipe(duplex=False)
             variables = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(local_rank)}
-            its_place = Place(rank, place.ranks, place.starter, place.accelerator)
+            its_place = ProcessRank(rank, place.ranks, place.starter, place.accelerator)
             process = context.Process(
                 target=_run,
                 args=(there, variables, work, config, its_place),
@@ -183,7 +183,7 @@ def _run(
     variables: dict[str, str],
     work: Work[Any],
     config: TrainingConfig,
-    place: Place,
+    place: ProcessRank,
 ) -> None:
     """What one of the processes does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it

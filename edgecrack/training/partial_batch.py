@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def change_some(
+def change_members(
     batch: Tensor,
     chosen: NDArray[np.bool_],
     change: Callable[..., Tensor],

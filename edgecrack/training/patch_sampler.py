@@ -17,7 +17,7 @@ from torch import Tensor
 from edgecrack.data.plan import EpochPlan, EpochSlots
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance
-from edgecrack.training.draw_probabilities import check_sources, rising_chances
+from edgecrack.training.draw_probabilities import check_sources, cumulative_probabilities
 from edgecrack.training.patch_placement import PLACEMENT_DRAWS, draw_shapes, place
 from edgecrack.training.patch_settings import PatchConfig
 from edgecrack.training.resampling import Resampler, smallest_image_px
@@ -85,9 +85,9 @@ class DevicePatchSampler:
             self._slots = plan.slots(sources.tolist(), shown, config.crack_share)
             return
         if config.crack_share > 0:
-            self._chances[True] = rising_chances(sources, cracks > 0, source_weights)
+            self._chances[True] = cumulative_probabilities(sources, cracks > 0, source_weights)
         if config.crack_share < 1:
-            self._chances[False] = rising_chances(sources, cracks >= 0, source_weights)
+            self._chances[False] = cumulative_probabilities(sources, cracks >= 0, source_weights)
 
     def batch(self, step: int, size: int, rank: int = 0, ranks: int = 1) -> tuple[Tensor, Tensor]:
         """One process's share of a training step.

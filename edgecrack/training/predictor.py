@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.data.patch_grid import PatchGrid, PatchStride, plan_patches
 from edgecrack.errors import ConfigError
 from edgecrack.preprocess import prepare, without_nodata
@@ -172,7 +172,7 @@ class PatchPredictor:
         return sums.view(padded.shape) / coverage
 
 
-class CheckpointRunner(ClosesItself):
+class CheckpointRunner(Closeable):
     """A checkpoint as a `Runner` of the runtime's tiles, so that both run the same tiling code.
 
     Args:

@@ -26,7 +26,7 @@ Starter = Literal["ourselves", "torchrun", "slurm"]
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """One process among those of a run.
 
     Attributes:
@@ -66,7 +66,7 @@ class Place:
         return LightningEnvironment()
 
 
-def find_place(config: TrainingConfig) -> Place:
+def find_process_rank(config: TrainingConfig) -> ProcessRank:
     """The place of this process in a run.
 
     Raises:
@@ -83,7 +83,7 @@ def find_place(config: TrainingConfig) -> Place:
             f"{config.nodes} machines were asked for",
             "give --devices with the processes on each machine and --nodes with the machines",
         )
-    return Place(rank, ranks, starter, accelerator)
+    return ProcessRank(rank, ranks, starter, accelerator)
 
 
 def _accelerator(config: TrainingConfig) -> Literal["cuda", "cpu"]:

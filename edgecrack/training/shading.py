@@ -16,7 +16,7 @@ from edgecrack.training.augment_settings import AugmentConfig
 from edgecrack.training.partial_batch import (
     between,
     between_logarithmically,
-    change_some,
+    change_members,
     to_device,
 )
 
@@ -44,9 +44,9 @@ def shade(patches: Tensor, draws: Draws, config: AugmentConfig) -> None:
         slope = config.gradient * draws[:, 1] / ((side - 1) / 2)
         _tilt(patches, np.stack([slope * np.cos(angle), slope * np.sin(angle)]))
     shadowed = draws[:, 2] < config.shadow_probability
-    change_some(patches, shadowed, _darken_beyond_edges, _edges(draws[:, 3:11], side, config))
+    change_members(patches, shadowed, _darken_beyond_edges, _edges(draws[:, 3:11], side, config))
     barred = draws[:, 11] < config.bar_probability
-    change_some(patches, barred, _darken_below_bars, _bars(draws[:, 12:], side, config))
+    change_members(patches, barred, _darken_below_bars, _bars(draws[:, 12:], side, config))
 
 
 def _edges(draws: Draws, side: int, config: AugmentConfig) -> Draws:

@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from edgecrack.training.callbacks import ProgressBar, RunCheckpoint, TerminateAtOnce
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.process_rank import Place
+from edgecrack.training.process_rank import ProcessRank
 from edgecrack.training.run_folder import BEST, LAST
 
 # Longer than any process should have to wait for another, shorter than a night.
@@ -26,7 +26,7 @@ _SILENCE = timedelta(minutes=10)
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def make_trainer(config: TrainingConfig, place: Place) -> tuple[pl.Trainer, RunCheckpoint]:
+def make_trainer(config: TrainingConfig, place: ProcessRank) -> tuple[pl.Trainer, RunCheckpoint]:
     """The trainer of one process of a run, and what knows the best checkpoint."""
     best = RunCheckpoint(config.out, BEST, monitor="val_strict_f1")
     callbacks: list[Any] = [best, RunCheckpoint(config.out, LAST), TerminateAtOnce()]

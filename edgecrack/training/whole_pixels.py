@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.training.partial_batch import change_some
+from edgecrack.training.partial_batch import change_members
 from edgecrack.training.patch_placement import Placements
 from edgecrack.training.resident import ResidentImages
 
@@ -35,4 +35,4 @@ def turn_over(patches: Tensor, turn: NDArray[np.int64]) -> None:
         lambda chosen: chosen.transpose(-1, -2),
     )
     for bit, way in enumerate(ways):
-        change_some(patches, (turn >> bit) & 1 == 1, way)
+        change_members(patches, (turn >> bit) & 1 == 1, way)

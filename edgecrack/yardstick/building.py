@@ -1,6 +1,6 @@
 """Builds a yardstick's folder from the user's photos: rendered, generated, outlined and labelled.
 
-    build_yardstick(BuildConfig(Path("data"), Path("runs/yardstick")))
+    build_yardstick(YardstickConfig(Path("data"), Path("runs/yardstick")))
 
 The same data, seed and numbers give the same bytes. Knows how pictures are made; must not know
 models or scores.
@@ -59,7 +59,7 @@ _UNFINISHED = ".edgecrack-yardstick"  # so that what a killed build left is know
 
 
 @dataclass(frozen=True)
-class BuildConfig:
+class YardstickConfig:
     """What a yardstick is built of.
 
     Attributes:
@@ -99,7 +99,7 @@ class _Picture:
 
 
 def build_yardstick(
-    config: BuildConfig,
+    config: YardstickConfig,
     on_picture: Callable[[int], None] = lambda count: None,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> Yardstick:
@@ -176,7 +176,7 @@ def _write(folder: Path, picture: _Picture) -> Item:
     )
 
 
-def _pictures(config: BuildConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
+def _pictures(config: YardstickConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
     yield from _outlined(config, on_message)
     yield from _labelled(config, on_message)
     for surface in SURFACE_KINDS:
@@ -189,7 +189,7 @@ def _pictures(config: BuildConfig, on_message: Callable[[str], None]) -> Iterato
     yield from _walls(config)
 
 
-def _outlined(config: BuildConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
+def _outlined(config: YardstickConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
     folder = config.data / _TILES
     if not folder.is_dir():
         on_message(f"{folder} is not there: no outlined photos of concrete")
@@ -208,7 +208,7 @@ def _outlined(config: BuildConfig, on_message: Callable[[str], None]) -> Iterato
         yield _picture(name, image, mask, "outlined", "concrete", f"tile {outline.tile}", [path])
 
 
-def _labelled(config: BuildConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
+def _labelled(config: YardstickConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
     folder = config.data / _DRONE
     if not folder.is_dir():
         on_message(f"{folder} is not there: no labelled photos from a drone")
@@ -240,7 +240,7 @@ class _Wanted:
         return _SMALL_PX if self.widths_px[1] <= _WIDEST_ON_SMALL_PX else _LARGE_PX
 
 
-def _wanted(config: BuildConfig, surface: SurfaceKind) -> list[_Wanted]:
+def _wanted(config: YardstickConfig, surface: SurfaceKind) -> list[_Wanted]:
     """Cracks of every width class and contrast."""
     return [
         _Wanted(f"rendered-{surface}-{low}-{high}px-{contrast}-{number}", (low, high), limits)
@@ -251,7 +251,7 @@ def _wanted(config: BuildConfig, surface: SurfaceKind) -> list[_Wanted]:
     ]
 
 
-def _rendered(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
+def _rendered(config: YardstickConfig, surface: SurfaceKind) -> Iterator[_Picture]:
     """Cracks on clean photos, each photo in its turn."""
     for size_px in (_SMALL_PX, _LARGE_PX):
         wanted = [item for item in _wanted(config, surface) if item.size_px == size_px]
@@ -262,7 +262,7 @@ def _rendered(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
 
 
 def _with_crack(
-    config: BuildConfig, surface: SurfaceKind, wanted: _Wanted, clean: CleanSurface
+    config: YardstickConfig, surface: SurfaceKind, wanted: _Wanted, clean: CleanSurface
 ) -> _Picture:
     rng = _generator(config, wanted.name)
     low, high = np.log(wanted.widths_px)
@@ -284,7 +284,7 @@ def _with_crack(
     )
 
 
-def _files(config: BuildConfig, clean: CleanSurface) -> list[Path]:
+def _files(config: YardstickConfig, clean: CleanSurface) -> list[Path]:
     return [config.data / name for name in clean.sources]
 
 
@@ -292,7 +292,7 @@ def _true_crack(made: RenderedCrack) -> TrueCrack:
     return TrueCrack(made.centre_line[::_POINT_STEP], made.width_px[::_POINT_STEP])
 
 
-def _negatives(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
+def _negatives(config: YardstickConfig, surface: SurfaceKind) -> Iterator[_Picture]:
     """What is no crack, of every kind; `clean` are the photos as they are."""
     kinds = [kind for kind in NEGATIVE_KINDS for _ in range(2 * config.per_cell)]
     photos = clean_surfaces(
@@ -314,7 +314,7 @@ def _negatives(config: BuildConfig, surface: SurfaceKind) -> Iterator[_Picture]:
         )
 
 
-def _walls(config: BuildConfig) -> Iterator[_Picture]:
+def _walls(config: YardstickConfig) -> Iterator[_Picture]:
     """Generated walls with everything that belongs to them, cracks among it."""
     surfaces = list(_WALL_SURFACES.items())
     for number in range(config.walls):
@@ -345,6 +345,6 @@ def _picture(
     return _Picture(item, image, mask)
 
 
-def _generator(config: BuildConfig, name: str) -> np.random.Generator:
+def _generator(config: YardstickConfig, name: str) -> np.random.Generator:
     """Chance for one picture alone, so that adding others changes none."""
     return np.random.default_rng([config.seed, zlib.crc32(name.encode())])

@@ -29,7 +29,7 @@ _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
-class Outline:
+class CrackOutline:
     """One unbranched run of crack between its two edges.
 
     Attributes:
@@ -50,9 +50,9 @@ class Outline:
         """Distance from edge to edge, float32 [N]."""
         return np.asarray(np.hypot(*(self.left - self.right).T), dtype=np.float32)
 
-    def moved(self, by_px: float) -> Outline:
+    def moved(self, by_px: float) -> CrackOutline:
         """The same outline further right and down by the same length."""
-        return Outline(self.left + np.float32(by_px), self.right + np.float32(by_px))
+        return CrackOutline(self.left + np.float32(by_px), self.right + np.float32(by_px))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Shape:
     spalls: float
 
 
-def draw_outline(hw: tuple[int, int], shape: Shape, rng: np.random.Generator) -> Outline:
+def draw_outline(hw: tuple[int, int], shape: Shape, rng: np.random.Generator) -> CrackOutline:
     """A crack through a picture of `hw`; it enters it once and leaves it at most once."""
     height, width = hw
     heading = rng.uniform(0.0, 2.0 * np.pi)
@@ -94,8 +94,8 @@ def draw_outline(hw: tuple[int, int], shape: Shape, rng: np.random.Generator) ->
 
 
 def draw_branch(
-    parent: Outline, hw: tuple[int, int], shape: Shape, rng: np.random.Generator
-) -> Outline | None:
+    parent: CrackOutline, hw: tuple[int, int], shape: Shape, rng: np.random.Generator
+) -> CrackOutline | None:
     """A thinner crack that leaves `parent` within the picture and tapers to a tip.
 
     Returns:
@@ -192,7 +192,7 @@ def _dressed(
     hw: tuple[int, int],
     shape: Shape,
     tips: tuple[bool, bool],
-) -> Outline:
+) -> CrackOutline:
     """Both edges along a centre line; the median width within the picture is the shape's."""
     count = len(line)
     size = max(shape.width_px, 1.0)
@@ -211,7 +211,7 @@ def _dressed(
         left, right = left * scale, right * scale
     every = 1 + int(size >= 24.0) + int(size >= 60.0)  # Fine detail of wide cracks costs much.
     left, right = (np.maximum(half, 0.5 * _NARROWEST_PX)[:, None] for half in (left, right))
-    return Outline(
+    return CrackOutline(
         np.asarray((line + across * left)[::every], np.float32),
         np.asarray((line - across * right)[::every], np.float32),
     )
@@ -259,13 +259,13 @@ def _smoothed(line: FloatArray, sigma_px: float) -> FloatArray:
     return np.asarray(smooth.reshape(-1, 2)[len(before) : len(before) + len(line)], np.float32)
 
 
-def scan_lines(outlines: Sequence[Outline]) -> int:
+def scan_lines(outlines: Sequence[CrackOutline]) -> int:
     """Scan lines a pixel such that the finest crack lies across 40 of them, 4 to 80."""
     finest = min(float(np.median(outline.width_px)) for outline in outlines)
     return int(np.clip(np.ceil(_LINES_ACROSS / max(finest, 0.05)), _FEWEST_LINES, _MOST_LINES))
 
 
-def coverage(outlines: Sequence[Outline], hw: tuple[int, int], lines: int) -> FloatArray:
+def coverage(outlines: Sequence[CrackOutline], hw: tuple[int, int], lines: int) -> FloatArray:
     """Which share of every pixel lies within the outlines.
 
     Every row of pixels is cut by `lines` horizontal lines. What of each lies in one of the
@@ -296,7 +296,7 @@ def coverage(outlines: Sequence[Outline], hw: tuple[int, int], lines: int) -> Fl
 
 
 def _spans(
-    outlines: Sequence[Outline], lines: int, height_px: int
+    outlines: Sequence[CrackOutline], lines: int, height_px: int
 ) -> tuple[IndexArray, Points, Points]:
     """Where each scan line enters and leaves each quadrilateral that it meets.
 
@@ -338,13 +338,13 @@ def _separate(rows: IndexArray, starts: Points, stops: Points) -> tuple[IndexArr
     return rows[kept], starts[kept], stops[kept]
 
 
-def _quads(outline: Outline) -> Points:
+def _quads(outline: CrackOutline) -> Points:
     """Between every two neighbouring points, float64 [N - 1, 4, 2]."""
     left, right = outline.left.astype(np.float64), outline.right.astype(np.float64)
     return np.stack([left[:-1], left[1:], right[1:], right[:-1]], axis=1)
 
 
-def exact_mask(covered: FloatArray, outlines: Sequence[Outline]) -> ByteArray:
+def exact_mask(covered: FloatArray, outlines: Sequence[CrackOutline]) -> ByteArray:
     """Which pixels are crack.
 
     A pixel is crack where at least half of it is covered. Besides, where the crack is a

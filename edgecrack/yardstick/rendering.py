@@ -28,7 +28,7 @@ from edgecrack.synthetic.noise import (
 )
 from edgecrack.synthetic.surfaces import lit_relief
 from edgecrack.yardstick.geometry import (
-    Outline,
+    CrackOutline,
     Shape,
     coverage,
     draw_branch,
@@ -174,7 +174,7 @@ def check_background(background: ByteArray) -> None:
 
 def _draw_outlines(
     hw: tuple[int, int], config: CrackConfig, rng: np.random.Generator
-) -> list[Outline]:
+) -> list[CrackOutline]:
     """The crack and, where asked for, its branch."""
     spalls = config.spalls if config.width_px > _FLAT_PX else 0.0
     shape = Shape(
@@ -205,7 +205,7 @@ def blurred(field: FloatArray, blur_px: float) -> FloatArray:
 def _composed(
     background: ByteArray,
     covered: FloatArray,
-    outline: Outline,
+    outline: CrackOutline,
     config: CrackConfig,
     rng: np.random.Generator,
     margin: int,
@@ -252,7 +252,7 @@ def _smooth_surface(light: FloatArray, width_px: float) -> FloatArray:
 
 def _inside(
     covered: FloatArray,
-    outline: Outline,
+    outline: CrackOutline,
     config: CrackConfig,
     deep: float,
     rng: np.random.Generator,
@@ -283,7 +283,7 @@ def _with_mean(depth: FloatArray, covered: FloatArray, contrast: float) -> Float
 
 
 def _relief(
-    covered: FloatArray, outline: Outline, config: CrackConfig, rng: np.random.Generator
+    covered: FloatArray, outline: CrackOutline, config: CrackConfig, rng: np.random.Generator
 ) -> FloatArray:
     """How deep the inside of a wide crack looks, around 1; float32 [H, W].
 
@@ -311,7 +311,7 @@ def _relief(
     return np.asarray(np.clip(depth, 0.15, 1.25), dtype=np.float32)
 
 
-def _places(outline: Outline, hw: tuple[int, int]) -> FloatArray:
+def _places(outline: CrackOutline, hw: tuple[int, int]) -> FloatArray:
     """Where between the edges each pixel lies, -1 at the left to 1 at the right one."""
     distances = []
     for edge in (outline.left, outline.right):
@@ -343,7 +343,9 @@ def camera_noise(rng: np.random.Generator, hw: tuple[int, int]) -> FloatArray:
     return np.asarray(np.float32(0.9) * shared + np.float32(0.44) * own, dtype=np.float32)
 
 
-def _within_picture(outlines: list[Outline], hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+def _within_picture(
+    outlines: list[CrackOutline], hw: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
     """The centre lines' points within the picture, and the widths there."""
     line = np.concatenate([outline.centre for outline in outlines])
     width_px = np.concatenate([outline.width_px for outline in outlines])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgecrack.calibration.gate import Judged, Verdict
-from edgecrack.calibration.sensitivity import Choice, LayerCost, fewest_kept, rank_layers
+from edgecrack.calibration.sensitivity import Choice, LayerCost, rank_layers, smallest_kept_set
 
 
 def verdict(excess: float) -> Verdict:
@@ -55,7 +55,7 @@ def test_the_first_choice_that_passes_is_taken_else_the_nearest(
         asked.append(names)
         return verdict(excesses[len(names) - 1])
 
-    choice = fewest_kept(costs, judge, lambda done, total: told.append((done, total)))
+    choice = smallest_kept_set(costs, judge, lambda done, total: told.append((done, total)))
     assert choice == Choice(tuple("dbca"[:kept]), verdict(excesses[kept - 1]), tried)
     assert choice.verdict.passed is passed
     assert asked == [tuple("dbca"[:count]) for count in range(1, tried + 1)]
@@ -65,4 +65,4 @@ def test_the_first_choice_that_passes_is_taken_else_the_nearest(
 @pytest.mark.parametrize("costs", [[], [LayerCost("a", 1.0)]])
 def test_fewer_than_two_layers_are_a_mistake_of_the_caller(costs: list[LayerCost]) -> None:
     with pytest.raises(ValueError, match="fewer than two layers"):
-        fewest_kept(costs, lambda kept: verdict(1.0))
+        smallest_kept_set(costs, lambda kept: verdict(1.0))

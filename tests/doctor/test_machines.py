@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgecrack.doctor.check import Check
-from edgecrack.doctor.examination import Report, examine, show
+from edgecrack.doctor.examination import Examination, examine, show
 from edgecrack.doctor.libraries import EXTRAS
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.probing import NUMPY_MISMATCH, OPTIONAL_MODULES
@@ -25,12 +25,12 @@ UNSEAL = (
 )
 
 
-def line(report: Report, name: str) -> Check:
+def line(report: Examination, name: str) -> Check:
     (found,) = [check for check in report.checks if check.name == name]
     return found
 
 
-def readiness(report: Report) -> dict[str, bool]:
+def readiness(report: Examination) -> dict[str, bool]:
     return {item.name: item.ready for item in report.ready}
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError, MissingDependencyError
-from edgecrack.evaluation.cached_predictor import RememberingPredictor
+from edgecrack.evaluation.cached_predictor import CachedPredictor
 from edgecrack.evaluation.curves import precision_at_recall
 from edgecrack.evaluation.evaluation_run import EvaluationConfig, evaluate_models
 from edgecrack.evaluation.model_groups import (
@@ -182,7 +182,7 @@ def test_a_prediction_is_made_once(tmp_path: Path) -> None:
         calls.append(frame.shape)
         return brightness_of(frame)
 
-    remembering = RememberingPredictor(predict, tmp_path)
+    remembering = CachedPredictor(predict, tmp_path)
     for sample in [*SAMPLES[:2], *SAMPLES[:2]]:
         np.testing.assert_array_equal(remembering(sample.image()), brightness_of(sample.image()))
     tall = np.zeros((30, 20, 3), np.uint8)

@@ -182,7 +182,10 @@ def test_several_predictions_stand_side_by_side() -> None:
     right, wrong = (np.zeros((40, 60), np.uint8) for _ in range(2))
     right[10] = wrong[30] = 200
     image = np.full((40, 60, 3), 90, np.uint8)
-    predictions = [figures.Prediction(right, 0.5, "right"), figures.Prediction(wrong, 0.5, "wrong")]
+    predictions = [
+        figures.PredictedImage(right, 0.5, "right"),
+        figures.PredictedImage(wrong, 0.5, "wrong"),
+    ]
     drawn = figures.overlays(image, truth, predictions, "both")
     quarter = drawn.shape[1] // 4
     pictures = drawn[34 + 26 : -42]

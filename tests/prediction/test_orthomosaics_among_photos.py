@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from edgecrack.cli import app
 from edgecrack.errors import SourceError
-from edgecrack.prediction.batch import Batch, PredictConfig, Progress, predict_images
+from edgecrack.prediction.batch import Batch, PredictConfig, WindowProgress, predict_images
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
@@ -60,7 +60,7 @@ def a_folder(place: Path) -> Path:
 
 
 def test_each_gets_its_own_kind_of_results(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[WindowProgress] = []
     out = tmp_path / "out"
     batch = predict([a_folder(tmp_path / "in")], out, on_window=told.append)
     assert [one.problem for one in batch.predictions] == [None, None, "is damaged", None]
@@ -83,7 +83,7 @@ def test_each_gets_its_own_kind_of_results(tmp_path: Path) -> None:
     with (out / "results.csv").open(newline="") as table:
         rows = {row["name"]: row for row in csv.DictReader(table)}
     assert (rows["deck"]["width"], rows["deck"]["height"]) == ("900", "700")
-    assert told == [Progress("deck", 2, 4, 1, 1)]
+    assert told == [WindowProgress("deck", 2, 4, 1, 1)]
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     photos, out = a_folder(tmp_path / "in"), tmp_path / "out"
     predict([photos], out)
     (out / ".edgecrack-0123456789ab.tif").write_bytes(b"half of a map")
-    told: list[Progress] = []
+    told: list[WindowProgress] = []
     again = predict([photos], out, existing="continue", on_window=told.append)
     assert (again.done_earlier, told) == (3, [])
     assert not list(out.glob(".edgecrack-*.tif"))

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import OutputError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import Region, measure_cracks
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.terminal.native_logs import quiet_opencv
+from edgecrack.terminal.native_logs import silence_native_logs
 
 # Before anything below touches FFmpeg, as in a run of the program.
-quiet_opencv()
+silence_native_logs()
 
 Image = NDArray[np.uint8]
 HW = (48, 64)
@@ -52,7 +52,7 @@ def result_of(taken: Frame, latency_ms: float = 12.0) -> FrameResult:
     )
 
 
-class ScriptedSource(ClosesItself):
+class ScriptedSource(Closeable):
     """Delivers `count` frames; calls `before_read(index)` before each, which may raise."""
 
     def __init__(

@@ -24,7 +24,7 @@ from edgecrack.training.launch import run_in_processes
 from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import to_yaml
-from edgecrack.training.process_rank import find_place
+from edgecrack.training.process_rank import find_process_rank
 from tests.training.runs import make_walls, run, tiny_config, training_state_of
 from tests.training.work import fail_in_the_second
 from tests.waiting import PATIENCE_S, wait_until
@@ -194,7 +194,7 @@ def test_an_error_in_one_process_ends_the_other_and_arrives_whole(tmp_path: Path
     told: list[str] = []
     with pytest.raises(DataError, match=r"^mask 7 is torn; mend it\.$") as caught:
         run_in_processes(
-            fail_in_the_second, config, find_place(config), tmp_path / "last", told.append
+            fail_in_the_second, config, find_process_rank(config), tmp_path / "last", told.append
         )
     assert "fail_in_the_second" in str(caught.value.__cause__)
     wait_until_gone([int(told[0])])

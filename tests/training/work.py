@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from edgecrack.errors import DataError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.process_rank import Place
+from edgecrack.training.process_rank import ProcessRank
 
 
 def fail_in_the_second(
-    config: TrainingConfig, place: Place, tell: Callable[[str], None]
+    config: TrainingConfig, place: ProcessRank, tell: Callable[[str], None]
 ) -> TrainingConfig:
     """The first tells its number and waits for ever; the second fails once the first is there."""
     if place.is_main:

@@ -14,7 +14,7 @@ from edgecrack.cli import app
 from edgecrack.data.reserved import reserved_hashes
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.yardstick import building
-from edgecrack.yardstick.building import BuildConfig, build_yardstick
+from edgecrack.yardstick.building import YardstickConfig, build_yardstick
 from edgecrack.yardstick.manifest import MANIFEST, open_yardstick
 from edgecrack.yardstick.outlines import rasterise, read_outlines
 from edgecrack.yardstick.strata import WIDTH_CLASSES, width_class
@@ -29,7 +29,7 @@ def without_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = folder / "data"
     data.mkdir()
     _SAID.clear()
-    config = BuildConfig(data, folder / "out", per_cell=1, walls=2)
+    config = YardstickConfig(data, folder / "out", per_cell=1, walls=2)
     build_yardstick(config, on_message=_SAID.append)
     return folder / "out"
 
@@ -78,9 +78,9 @@ def test_pictures_without_crack_have_no_mask_and_those_with_one_show_it(
 
 
 def test_the_same_data_and_seed_give_the_same_bytes(walls_alone: Path, tmp_path: Path) -> None:
-    made = build_yardstick(BuildConfig(walls_alone, tmp_path / "one", walls=3))
-    again = build_yardstick(BuildConfig(walls_alone, tmp_path / "two", walls=3))
-    other = build_yardstick(BuildConfig(walls_alone, tmp_path / "three", walls=3, seed=1))
+    made = build_yardstick(YardstickConfig(walls_alone, tmp_path / "one", walls=3))
+    again = build_yardstick(YardstickConfig(walls_alone, tmp_path / "two", walls=3))
+    other = build_yardstick(YardstickConfig(walls_alone, tmp_path / "three", walls=3, seed=1))
     paths = [made.folder / MANIFEST, *sorted(made.folder.glob("*/*.png"))]
     assert len(paths) == 7
     for path in paths:
@@ -94,7 +94,7 @@ def test_a_rendered_picture_depends_on_its_name_and_the_seed_alone(
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    config = BuildConfig(data, tmp_path / "out", per_cell=1)
+    config = YardstickConfig(data, tmp_path / "out", per_cell=1)
     first = next(building._rendered(config, "masonry"))
     stored = cv2.imread(str(without_photos / "images" / f"{first.item.name}.png"))
     np.testing.assert_array_equal(stored, first.image)
@@ -104,15 +104,15 @@ def test_an_earlier_yardstick_is_replaced_and_anything_else_left_alone(
     walls_alone: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    build_yardstick(BuildConfig(walls_alone, out, walls=3))
+    build_yardstick(YardstickConfig(walls_alone, out, walls=3))
     (out / "notes.txt").write_text("mine")
-    smaller = build_yardstick(BuildConfig(walls_alone, out, walls=1))
+    smaller = build_yardstick(YardstickConfig(walls_alone, out, walls=1))
     assert (out / "notes.txt").read_text() == "mine"
     assert len(list((out / "images").iterdir())) == len(smaller.items) == 1
     photos = tmp_path / "photos"
     (photos / "images").mkdir(parents=True)
     with pytest.raises(ConfigError, match="is no yardstick; give a new folder"):
-        build_yardstick(BuildConfig(walls_alone, photos))
+        build_yardstick(YardstickConfig(walls_alone, photos))
     assert list(photos.iterdir()) == [photos / "images"]
 
 
@@ -120,7 +120,7 @@ def test_a_build_that_was_cut_short_is_no_yardstick(
     walls_alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    build_yardstick(BuildConfig(walls_alone, out, walls=1))
+    build_yardstick(YardstickConfig(walls_alone, out, walls=1))
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
@@ -128,11 +128,11 @@ def test_a_build_that_was_cut_short_is_no_yardstick(
     with monkeypatch.context() as patched:
         patched.setattr(building, "write_manifest", broken)
         with pytest.raises(KeyboardInterrupt):
-            build_yardstick(BuildConfig(walls_alone, out, walls=1))
+            build_yardstick(YardstickConfig(walls_alone, out, walls=1))
     with pytest.raises(DataError, match=r"there is no .*yardstick\.json"):
         open_yardstick(out)
     # What is left of it is recognised as such and replaced.
-    assert build_yardstick(BuildConfig(walls_alone, out, walls=1)).items
+    assert build_yardstick(YardstickConfig(walls_alone, out, walls=1)).items
     assert {path.name for path in out.iterdir()} == {"images", "masks", MANIFEST}
 
 
@@ -142,7 +142,7 @@ def test_an_outlined_photo_of_another_size_is_refused(tmp_path: Path) -> None:
     for outline in read_outlines():
         cv2.imwrite(str(folder / f"{outline.tile}.jpg"), np.full((100, 100, 3), 120, np.uint8))
     with pytest.raises(DataError, match="is 100x100 px and its outline was drawn on 227x227"):
-        build_yardstick(BuildConfig(tmp_path / "data", tmp_path / "out"))
+        build_yardstick(YardstickConfig(tmp_path / "data", tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_an_outlined_photo_of_another_size_is_refused(tmp_path: Path) -> None:
 )
 def test_numbers_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="give"):
-        BuildConfig(Path("data"), Path("out"), **values)  # type: ignore[arg-type]
+        YardstickConfig(Path("data"), Path("out"), **values)  # type: ignore[arg-type]
 
 
 def test_the_command_says_what_it_wrote_and_what_next(walls_alone: Path, tmp_path: Path) -> None:
@@ -163,12 +163,12 @@ def test_the_command_says_what_it_wrote_and_what_next(walls_alone: Path, tmp_pat
 
 def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the data folder .*nowhere does not exist"):
-        build_yardstick(BuildConfig(tmp_path / "nowhere", tmp_path / "out"))
+        build_yardstick(YardstickConfig(tmp_path / "nowhere", tmp_path / "out"))
 
 
 @pytest.mark.slow
 def test_outlines_and_labels_of_the_real_photos(data_folder: Path, tmp_path: Path) -> None:
-    made = build_yardstick(BuildConfig(data_folder, tmp_path / "out", per_cell=1, walls=0))
+    made = build_yardstick(YardstickConfig(data_folder, tmp_path / "out", per_cell=1, walls=0))
     counts = Counter(item.origin for item in made.cracked)
     assert counts["outlined"] == len(read_outlines()) == 60
     assert counts["labelled"] == 63

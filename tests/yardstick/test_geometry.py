@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgecrack.synthetic.noise import FloatArray
 from edgecrack.yardstick.geometry import (
-    Outline,
+    CrackOutline,
     Shape,
     coverage,
     draw_branch,
@@ -22,13 +22,13 @@ from edgecrack.yardstick.geometry import (
 
 def band(
     middle_xy: tuple[float, float], angle_rad: float, width_px: float, length_px: float = 300.0
-) -> Outline:
+) -> CrackOutline:
     """A straight crack of constant width."""
     along = np.linspace(-0.5, 0.5, 301)[:, None] * length_px
     heading = np.array([np.cos(angle_rad), np.sin(angle_rad)])
     across = 0.5 * width_px * np.array([-heading[1], heading[0]])
     line = np.array(middle_xy) + along * heading
-    return Outline((line + across).astype(np.float32), (line - across).astype(np.float32))
+    return CrackOutline((line + across).astype(np.float32), (line - across).astype(np.float32))
 
 
 def slow_band_coverage(
@@ -86,7 +86,7 @@ class TestCoverage:
         straight = Shape(width_px, 0.14, 0.25, 0.0, True, 0.4)
         outline = draw_outline((320, 320), straight, np.random.default_rng(seed)).moved(150.0)
         middle = slice(40, -40)  # Further out it turns towards the border that it leaves by.
-        outline = Outline(outline.left[middle], outline.right[middle])
+        outline = CrackOutline(outline.left[middle], outline.right[middle])
         # Roughness moves the points midway between the edges aside; that makes nothing longer.
         ahead = outline.centre[-1] - outline.centre[0]
         steps = np.diff(outline.centre, axis=0) @ (ahead / np.hypot(*ahead))

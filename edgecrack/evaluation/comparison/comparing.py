@@ -164,5 +164,5 @@ def _write_pair(
         score = 100 * image_f1(model.evaluation)[place]
         threshold = model.evaluation.operating_threshold
         title = f"{model.label}: F1 {score:.1f} at threshold {threshold:.2f}"
-        predictions.append(figures.Prediction(model.predict(image), threshold, title))
+        predictions.append(figures.PredictedImage(model.predict(image), threshold, title))
     write_png(path, figures.overlays(image, truth, predictions, sample.name))

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.runtime.backends.base import check_tiles
 
@@ -33,7 +33,7 @@ def default_threads() -> int:
         return os.cpu_count() or 1
 
 
-class OnnxRuntimeRunner(ClosesItself):
+class OnnxRuntimeRunner(Closeable):
     """Runs an ONNX file on the CPU.
 
     The threads share each operator's work where a frame has few tiles, which is the fastest way

@@ -31,7 +31,7 @@ _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Machine:
+class RunningMachine:
     """What decides whether an engine runs on a machine.
 
     Attributes:
@@ -47,13 +47,13 @@ class Machine:
     no_gpu: str | None = None
 
 
-def this_machine() -> Machine:
+def this_machine() -> RunningMachine:
     """The machine that this runs on; loads TensorRT only where no package tells its version."""
     from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu
 
     devices = gpu_devices()
     versions = {flavour: _installed_version(flavour) for flavour in installed_flavours()}
-    return Machine(
+    return RunningMachine(
         platform=current_platform(),
         tensorrt={flavour: version for flavour, version in versions.items() if version},
         compute_capability=devices[0].compute_capability if devices else None,
@@ -61,7 +61,7 @@ def this_machine() -> Machine:
     )
 
 
-def check_engine(path: Path, spec: ModelSpec, machine: Machine | None = None) -> EngineInfo:
+def check_engine(path: Path, spec: ModelSpec, machine: RunningMachine | None = None) -> EngineInfo:
     """Refuse an engine that cannot run on a machine.
 
     Args:
@@ -154,7 +154,7 @@ def _runs_on(info: EngineInfo, capability: str) -> bool:
 
 
 def _missing_flavour(
-    path: Path, info: EngineInfo, machine: Machine, rebuild: str
+    path: Path, info: EngineInfo, machine: RunningMachine, rebuild: str
 ) -> MissingDependencyError:
     needs = f"{path} is an engine of {info.flavour} {info.version}"
     if not machine.tensorrt:

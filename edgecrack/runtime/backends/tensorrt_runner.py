@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, DeviceError
 from edgecrack.nvidia.cuda.base import Cuda
 from edgecrack.nvidia.cuda.open import open_cuda
@@ -71,7 +71,7 @@ def batch_size(count: int, batch: tuple[int, int, int]) -> int:
     return max(least, -(-count // batches))
 
 
-class TensorRTRunner(ClosesItself):
+class TensorRTRunner(Closeable):
     """Runs an engine on the first GPU that CUDA shows.
 
     May be used from any thread; calls wait for each other. After an error it can be closed, and

@@ -36,7 +36,7 @@ def existing_of(*, overwrite: bool, go_on: bool = False, option: str = "--contin
 
 
 @dataclass(frozen=True)
-class Place:
+class ResultsPlace:
     """Where a run's results go.
 
     Attributes:
@@ -57,7 +57,7 @@ def take_place(
     *,
     named: bool = True,
     why_not: Callable[[Sequence[dict[str, Any]]], str | None] = lambda notes: None,
-) -> Place:
+) -> ResultsPlace:
     """Find the folder for a run's results, make it if need be, and lock it.
 
     Nothing is removed yet: `OutputFolder.clear` does it when all else is known to work, and
@@ -88,7 +88,7 @@ def take_place(
         busy = newest.lock() == "busy"
         reason = "still goes on" if busy else why_not(newest.notes())
         if reason is None:
-            return Place(newest, goes_on=True)
+            return ResultsPlace(newest, goes_on=True)
         newest.discard()
         reason = f"the run in {newest.root} {reason}; a new one begins in"
     tried = (
@@ -97,9 +97,9 @@ def take_place(
     )
     folder = next(folder for folder in tried if folder is not None)
     if reason is None and folder.root == out:
-        return Place(folder)
+        return ResultsPlace(folder)
     reason = reason or f"{out} holds other results, which stay; those of this run go to"
-    return Place(folder, note=f"{reason} {folder.root}")
+    return ResultsPlace(folder, note=f"{reason} {folder.root}")
 
 
 def _beside(out: Path) -> Iterator[Path]:
@@ -110,7 +110,7 @@ def _beside(out: Path) -> Iterator[Path]:
         yield base.parent / f"{base.name}-{number}"
 
 
-def _overwritten(out: Path, patterns: Sequence[str]) -> Place:
+def _overwritten(out: Path, patterns: Sequence[str]) -> ResultsPlace:
     folder = OutputFolder(out)
     try:
         if folder.lock() == "busy":
@@ -121,7 +121,7 @@ def _overwritten(out: Path, patterns: Sequence[str]) -> Place:
     except OutputError:
         folder.discard()
         raise
-    return Place(folder)
+    return ResultsPlace(folder)
 
 
 def _newest(out: Path) -> OutputFolder | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from edgecrack.files import write_atomic
 from edgecrack.runtime.outputs.output_folder import SUMMARY_NAME, OutputFolder
-from edgecrack.runtime.outputs.output_place import Place
+from edgecrack.runtime.outputs.output_place import ResultsPlace
 from edgecrack.runtime.telemetry.stats import StreamSummary
 
 # Raised when a field of `summary.json` is taken away, renamed or given another meaning; a new field
@@ -152,7 +152,7 @@ class RunPart:
         write_atomic(self.folder.root / SUMMARY_NAME, text + "\n")
 
 
-def plan_part(place: Place, requested: Path, settings: Mapping[str, str]) -> RunPart:
+def plan_part(place: ResultsPlace, requested: Path, settings: Mapping[str, str]) -> RunPart:
     """The next part of the run in a folder, or the first one of a new run; `begin` begins it.
 
     Args:

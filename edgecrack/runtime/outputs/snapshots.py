@@ -43,7 +43,7 @@ class FindingsSink:
         self._tracker.close()
 
 
-def tracker_that_tells(events: EventLog) -> FindingTracker:
+def event_finding_tracker(events: EventLog) -> FindingTracker:
     """A tracker whose closed findings are events."""
 
     def tell(finding: Finding) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position
-from edgecrack.runtime.position.series import Row, Sample, Series
+from edgecrack.runtime.position.series import PositionSample, Row, Series
 from edgecrack.runtime.position.transforms import between_on_earth, earth_distance_m, slerp, unit
 
 MAX_GAP_MS = 500.0
@@ -28,8 +28,8 @@ _TIMES_NS = (0, 2**63 - 1)
 class _Around(NamedTuple):
     """The samples to mix: `share` of the second, and how far the nearer one is away in time."""
 
-    first: Sample
-    second: Sample
+    first: PositionSample
+    second: PositionSample
     share: float
     gap_ns: int
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.mcap.cdr_reading import (
     FIX,
@@ -38,7 +38,7 @@ SPACING_NS = 20_000_000
 _LOG = logging.getLogger("edgecrack")
 
 
-class RecordedPositions(ClosesItself):
+class RecordedPositions(Closeable):
     """Says where the robot was when a recording was made.
 
     Args:

@@ -22,7 +22,7 @@ _FIRST_ROOM = 256
 _PLACE = 3
 
 
-class Sample(NamedTuple):
+class PositionSample(NamedTuple):
     """One sample: its time, its numbers, and the path length up to it."""
 
     time_ns: int
@@ -91,7 +91,7 @@ class Series:
             self._append(time_ns, values)
         return True
 
-    def around(self, time_ns: int) -> tuple[Sample | None, Sample | None]:
+    def around(self, time_ns: int) -> tuple[PositionSample | None, PositionSample | None]:
         """The last sample at or before a time, and the first at or after it."""
         after = self._place_of(time_ns)
         if after < self._end and self._times[after] == time_ns:
@@ -106,9 +106,9 @@ class Series:
         wanted = np.int64(min(max(time_ns, limits.min), limits.max))
         return self._start + int(np.searchsorted(times, wanted))
 
-    def _sample(self, row: int) -> Sample:
+    def _sample(self, row: int) -> PositionSample:
         *values, distance_m = self._rows[row, : self._width + 1].tolist()
-        return Sample(int(self._times[row]), tuple(values), distance_m)
+        return PositionSample(int(self._times[row]), tuple(values), distance_m)
 
     def _append(self, time_ns: int, values: Row) -> None:
         path = self._longer(self._newest[1] if self._end else None, self._end, time_ns, values)

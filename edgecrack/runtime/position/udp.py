@@ -14,7 +14,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.interpolate import PositionTrack
@@ -31,7 +31,7 @@ _JOIN_S = 2.0
 _REMEDY = "give udp://127.0.0.1:PORT with a port of 1 to 65535"
 
 
-class UdpPositions(ClosesItself):
+class UdpPositions(Closeable):
     """Listens on a UDP port of the loopback and says where the robot was.
 
     What cannot be read is counted and said once, never an error: whoever sends it may be mended

@@ -15,7 +15,7 @@ from edgecrack.terminal.wording import counted
 _ENDS_S = 2.0
 
 
-class Backlog:
+class MessageBacklog:
     """Frames left out, in all and in the episode that lasts.
 
     Args:

@@ -26,7 +26,7 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.pipeline.controls import RecordingStatus
 from edgecrack.runtime.recording.age_limit import AgeLimit
-from edgecrack.runtime.recording.backlog import Backlog
+from edgecrack.runtime.recording.backlog import MessageBacklog
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.faults import described
 from edgecrack.runtime.recording.leftovers import recover_leftovers
@@ -117,7 +117,7 @@ class McapRecorder:
         self._problem: str | None = None
         self._run_number = 1
         self._ended_run = 0
-        self._backlog = Backlog(config.path.parent, events)
+        self._backlog = MessageBacklog(config.path.parent, events)
         self._ages = AgeLimit(max_age_ms, events)
         self._inbox: Handoff[_Order] = Handoff(QUEUE_FRAMES)
         self._session = RecordingSession(

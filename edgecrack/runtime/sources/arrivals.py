@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
+from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection
 from edgecrack.runtime.sources.multipart import JpegParts
 
 # A camera that sends faster than we read must not keep us from ever decoding.
@@ -48,7 +48,7 @@ class Arrivals:
         passed_over: pictures so far that had arrived and were left out for a newer one.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HttpConnection) -> None:
         self._connection = connection
         self._parts = JpegParts(connection.headers.get_boundary())
         self._received_ns = (time.time_ns(), time.monotonic_ns())

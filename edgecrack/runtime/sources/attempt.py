@@ -18,7 +18,7 @@ from edgecrack.runtime.sources.base import Source
 _CLOSE_WAIT_S = 0.3
 
 
-class Connection:
+class SourceAttempt:
     """A source being opened and read.
 
     Args:

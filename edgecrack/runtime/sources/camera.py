@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
 from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, SourceOptions
-from edgecrack.terminal.native_logs import quiet_opencv
+from edgecrack.terminal.native_logs import silence_native_logs
 
 Image = NDArray[np.uint8]
 
@@ -38,7 +38,7 @@ _DRIVER_UNCERTAINTY_MS = 1.0
 _OLDEST_STAMP_NS = 2_000_000_000
 
 
-class CameraSource(ClosesItself):
+class CameraSource(Closeable):
     """Frames of a camera on this machine, the newest whenever somebody asks.
 
     Args:
@@ -188,7 +188,7 @@ def open_camera(address: str, options: SourceOptions | None = None) -> CameraSou
     """
     options = options or SourceOptions()
     index = _index_of(address)
-    quiet_opencv()
+    silence_native_logs()
     backend = cv2.CAP_ANY
     if sys.platform == "linux":
         _check_device(address, _DEVICES / f"video{index}")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
 from edgecrack.runtime.sources.damage import DamageRecord
 from edgecrack.runtime.sources.ffmpeg import (
-    Message,
+    FFmpegMessage,
     choose_track,
     hear,
     messages,
@@ -68,7 +68,7 @@ _PRFT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class DecodedArrival:
     """When a picture's data came.
 
     Attributes:
@@ -119,7 +119,7 @@ class Picture:
 
     frame: VideoFrame
     time_s: float | None
-    arrival: Arrival
+    arrival: DecodedArrival
     turn: Turn
 
     def image(self) -> NDArray[np.uint8]:
@@ -165,7 +165,7 @@ class Decoder:
     def __init__(
         self,
         container: InputContainer,
-        said: Sequence[Message],
+        said: Sequence[FFmpegMessage],
         name: str,
         track: int | None = None,
     ) -> None:
@@ -184,7 +184,7 @@ class Decoder:
         )
         self._packets: Iterator[Packet[Any]] | None = iter(container.demux(stream))
         self._decoded: deque[Picture] = deque()
-        self._arrivals: dict[int, Arrival] = {}
+        self._arrivals: dict[int, DecodedArrival] = {}
         self._damage: DamageRecord | None = None
         self._corrupt_dts: set[int] = set()
         self._turn: Turn | None = None
@@ -276,10 +276,10 @@ class Decoder:
             self._damage.note_damage(number)
         if packet.dts is not None and (packet.pts is None or self._format_names & _DECODING_TIMES):
             heapq.heappush(self._shown_later, packet.dts)
-        now = Arrival(time.time_ns(), time.monotonic_ns(), _sender_time_ns(packet))
+        now = DecodedArrival(time.time_ns(), time.monotonic_ns(), _sender_time_ns(packet))
         self._arrivals[number] = now
 
-    def _hear_reading(self, said: Sequence[Message], number: int) -> None:
+    def _hear_reading(self, said: Sequence[FFmpegMessage], number: int) -> None:
         """Take what was said while the packet with this number was read."""
         for message in said:
             if match := _CORRUPT_PACKET.search(message.text):
@@ -319,7 +319,7 @@ class Decoder:
             self._shown_later.remove(packet.dts)
             heapq.heapify(self._shown_later)
 
-    def _lacks_pictures(self, heard: Sequence[Message]) -> bool:
+    def _lacks_pictures(self, heard: Sequence[FFmpegMessage]) -> bool:
         """Whether pictures before this one did not come, by H.264's own count of them."""
         if not any(message.text.startswith(_GAP) for message in heard):
             return False
@@ -353,19 +353,19 @@ class Decoder:
             return None
         return float(pts * base - self._start_s)
 
-    def _arrival_of(self, number: int) -> Arrival:
+    def _arrival_of(self, number: int) -> DecodedArrival:
         """Of the packet; those far before it are forgotten."""
-        arrival = self._arrivals.get(number) or Arrival(time.time_ns(), time.monotonic_ns())
+        arrival = self._arrivals.get(number) or DecodedArrival(time.time_ns(), time.monotonic_ns())
         while self._arrivals and next(iter(self._arrivals)) < number - _REMEMBERED:
             del self._arrivals[next(iter(self._arrivals))]
         return arrival
 
 
-def _tells_an_early_end(message: Message) -> bool:
+def _tells_an_early_end(message: FFmpegMessage) -> bool:
     return bool(_ENDED_EARLY.search(message.text)) and _NO_LENGTH not in message.text
 
 
-def _is_damage(message: Message) -> bool:
+def _is_damage(message: FFmpegMessage) -> bool:
     """Whether a message tells of damage to a picture."""
     return message.is_error and not _HARMLESS.search(message.text)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from urllib.parse import parse_qsl
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.synthetic import DemoPath
@@ -18,7 +18,7 @@ _LIMITS = {"frames": (1, 1_000_000), "seed": (0, 2**32 - 1), "live": (0, 1)}
 _DEFAULTS = {"frames": 240, "seed": 7, "live": 0}
 
 
-class DemoSource(ClosesItself):
+class DemoSource(Closeable):
     """Frames of a synthetic wall.
 
     Args:

@@ -30,7 +30,7 @@ _ENCRYPTED_TAGS = ("encv", "drmi")
 _NO_VIDEO = ("tty",)  # letters, drawn
 
 
-class Message(NamedTuple):
+class FFmpegMessage(NamedTuple):
     """Something that FFmpeg said.
 
     Attributes:
@@ -49,9 +49,9 @@ class Message(NamedTuple):
         return self.level <= av.logging.ERROR
 
 
-def messages(said: Sequence[tuple[int, str, str]]) -> list[Message]:
+def messages(said: Sequence[tuple[int, str, str]]) -> list[FFmpegMessage]:
     """What an `av.logging.Capture` caught, in a form with names."""
-    return [Message(*one) for one in said]
+    return [FFmpegMessage(*one) for one in said]
 
 
 def hear(level: int = av.logging.WARNING) -> None:
@@ -101,7 +101,7 @@ def open_input(
     timeout_s: float | None = None,
     *,
     patient: bool = False,
-) -> tuple[InputContainer, list[Message]]:
+) -> tuple[InputContainer, list[FFmpegMessage]]:
     """Open a file or stream.
 
     Args:
@@ -137,7 +137,7 @@ def video_tracks(container: InputContainer) -> list[VideoStream]:
 
 
 def choose_track(
-    container: InputContainer, said: Sequence[Message], name: str, track: int | None
+    container: InputContainer, said: Sequence[FFmpegMessage], name: str, track: int | None
 ) -> tuple[VideoStream, str | None]:
     """The video track to read, and which one where there was a choice.
 
@@ -181,7 +181,7 @@ def choose_track(
     )
 
 
-def _check_decodable(stream: VideoStream, said: Sequence[Message], name: str) -> None:
+def _check_decodable(stream: VideoStream, said: Sequence[FFmpegMessage], name: str) -> None:
     # Typed as always there; without a decoder it is None.
     context: object = stream.codec_context
     if context is None or not stream.codec_context.is_decoder:
@@ -196,7 +196,7 @@ def _check_decodable(stream: VideoStream, said: Sequence[Message], name: str) ->
         )
 
 
-def _codec_of(stream: VideoStream, said: Sequence[Message]) -> str:
+def _codec_of(stream: VideoStream, said: Sequence[FFmpegMessage]) -> str:
     """The name or tag of an unknown codec."""
     for message in said:
         if match := _UNKNOWN_CODEC.search(message.text):
@@ -225,7 +225,7 @@ def _contents(container: InputContainer) -> str:
     return f"{container.format.long_name}: {', '.join(kinds) or 'nothing'}"
 
 
-def reason_of(error: FFmpegError, said: Sequence[Message] = ()) -> str:
+def reason_of(error: FFmpegError, said: Sequence[FFmpegMessage] = ()) -> str:
     """Why something failed, in a clause: FFmpeg's own words, without addresses and passwords."""
     if isinstance(error, av.error.ExitError):
         return "nothing came in time"

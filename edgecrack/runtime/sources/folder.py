@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.files import natural_key
 from edgecrack.images.decoding import (
@@ -25,7 +25,7 @@ from edgecrack.images.photo_facts import PhotoFacts, photo_facts
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.jpeg import END, read_head
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.terminal.native_logs import quiet_opencv
+from edgecrack.terminal.native_logs import silence_native_logs
 
 LARGEST_FILE_BYTES = 4 * 2**30
 
@@ -44,7 +44,7 @@ class Unreadable(NamedTuple):
     remedy: str
 
 
-class ImagesSource(ClosesItself):
+class ImagesSource(Closeable):
     """Image files, one frame each.
 
     Args:
@@ -67,7 +67,7 @@ class ImagesSource(ClosesItself):
         options: SourceOptions | None = None,
         refused: Sequence[Unreadable] = (),
     ) -> None:
-        quiet_opencv()
+        silence_native_logs()
         self.name = name
         self._options = options or SourceOptions()
         self.frame_count: int | None = len(paths)

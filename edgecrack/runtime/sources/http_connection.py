@@ -25,7 +25,7 @@ _READ_BYTES = 1 << 18
 _HALF_RECORD_S = 0.01
 
 
-class Connection:
+class HttpConnection:
     """One answer, read as it comes.
 
     Args:
@@ -128,7 +128,7 @@ class Connection:
 class _TimedBytes(io.RawIOBase):
     """A socket's bytes; every wait ends at the connection's deadline."""
 
-    def __init__(self, opened: socket.socket, connection: Connection) -> None:
+    def __init__(self, opened: socket.socket, connection: HttpConnection) -> None:
         self._opened, self._connection = opened, connection
         self._file = opened.makefile("rb", buffering=0)  # keeps the socket open
 

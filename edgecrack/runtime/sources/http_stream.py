@@ -10,13 +10,13 @@ import ssl
 import urllib.error
 
 from edgecrack.errors import SourceError, first_line
-from edgecrack.runtime.sources.http_connection import Connection
+from edgecrack.runtime.sources.http_connection import HttpConnection
 from edgecrack.terminal.redaction import redact
 
 CHECK_CAMERA = "check address, port, user and password, and that the camera answers a ping"
 
 
-def connect(address: str, timeout_ms: int) -> Connection:
+def connect(address: str, timeout_ms: int) -> HttpConnection:
     """Ask for an `http://` or `https://` address.
 
     Args:
@@ -27,7 +27,7 @@ def connect(address: str, timeout_ms: int) -> Connection:
     Raises:
         SourceError: nobody answers in time, or with an error.
     """
-    connection = Connection(timeout_ms)
+    connection = HttpConnection(timeout_ms)
     try:
         _request(connection, address)
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -36,7 +36,7 @@ def connect(address: str, timeout_ms: int) -> Connection:
     return connection
 
 
-def _request(connection: Connection, address: str) -> None:
+def _request(connection: HttpConnection, address: str) -> None:
     try:
         connection.request(address)
     except BaseException as error:

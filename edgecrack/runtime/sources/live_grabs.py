@@ -10,7 +10,7 @@ import time
 from typing import Protocol
 
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
-from edgecrack.runtime.sources.waiting_frames import Backlog
+from edgecrack.runtime.sources.waiting_frames import WaitingFrames
 
 _MAX_DRAIN_S = 1.0
 # A stream faster than we grab must not keep us from ever delivering.
@@ -49,7 +49,7 @@ class LiveGrabs:
         self._grabber = grabber
         self._timeout_s = timeout_s
         self._frame_rate_hz = frame_rate_hz
-        self._backlog = Backlog(frame_rate_hz)
+        self._backlog = WaitingFrames(frame_rate_hz)
         self.passed_over = 0
         self.read_s = time.monotonic()
         self.closed = False

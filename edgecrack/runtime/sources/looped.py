@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source
@@ -16,7 +16,7 @@ from edgecrack.runtime.sources.base import Source
 _FALLBACK_RATE_HZ = 25.0
 
 
-class LoopedSource(ClosesItself):
+class LoopedSource(Closeable):
     """Frames of a recording, over and over; index and media time go on rising.
 
     Args:

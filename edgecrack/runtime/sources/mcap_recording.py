@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.mcap.cdr_reading import (
@@ -36,13 +36,13 @@ from edgecrack.runtime.sources.ros_images import (
     compressed_to_bgr,
     pixels_to_bgr,
 )
-from edgecrack.terminal.native_logs import quiet_opencv
+from edgecrack.terminal.native_logs import silence_native_logs
 
 _LOG = logging.getLogger("edgecrack")
 _MAX_FRAME_RATE_HZ = 1000.0
 
 
-class McapSource(ClosesItself):
+class McapSource(Closeable):
     """The images of one topic.
 
     `capture_time_ns` of a frame is the message's own stamp, or where that is not set the time at
@@ -63,7 +63,7 @@ class McapSource(ClosesItself):
     live = False
 
     def __init__(self, file: McapFile, topic: str | None = None) -> None:
-        quiet_opencv()
+        silence_native_logs()
         self._file = file
         self._lock = threading.Lock()
         self._closed = False

@@ -13,14 +13,14 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.capture import STALE_AFTER_S
-from edgecrack.runtime.sources.http_connection import READ_ERRORS, Connection
+from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection
 from edgecrack.runtime.sources.http_stream import connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
@@ -38,7 +38,7 @@ _PAGES = {
 _LARGEST_AREA_PX = 64_000_000
 
 
-class MjpegSource(ClosesItself):
+class MjpegSource(Closeable):
     """Frames of an HTTP answer of type multipart/x-mixed-replace.
 
     Of several pictures that have arrived, only the newest is decoded and delivered. So a picture
@@ -59,7 +59,7 @@ class MjpegSource(ClosesItself):
     frame_count: int | None = None
 
     def __init__(
-        self, connection: Connection, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
+        self, connection: HttpConnection, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
         self.name = name
         self._connection = connection
@@ -180,7 +180,7 @@ def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> Source:
     return open_stream(address, timeout_ms)
 
 
-def _page_in(connection: Connection, timeout_ms: int) -> str | None:
+def _page_in(connection: HttpConnection, timeout_ms: int) -> str | None:
     """What an answer of another type turns out to be by its first bytes, if no video."""
     connection.deadline_s = time.monotonic() + timeout_ms / 1000
     try:

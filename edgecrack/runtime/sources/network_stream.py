@@ -12,11 +12,11 @@ import time
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.decoder import Decoder, Picture
-from edgecrack.runtime.sources.ffmpeg import Message, open_input, reason_of
+from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_of
 from edgecrack.runtime.sources.http_stream import CHECK_CAMERA
 from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
@@ -34,7 +34,7 @@ _RTSP_OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
 _FALLBACK_RATE_HZ = 30.0
 
 
-class StreamSource(ClosesItself):
+class StreamSource(Closeable):
     """The newest frame of a network stream without an end.
 
     A frame has waited for us about one frame time at most, and longer only where the stream gives
@@ -60,7 +60,7 @@ class StreamSource(ClosesItself):
     def __init__(
         self,
         container: InputContainer,
-        said: list[Message],
+        said: list[FFmpegMessage],
         name: str,
         timeout_ms: int = DEFAULT_TIMEOUT_MS,
     ) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source
@@ -20,7 +20,7 @@ _POLL_S = 0.1
 _CLOSE_S = 2.0
 
 
-class NewestFrames(ClosesItself):
+class NewestFrames(Closeable):
     """Reads a live source in a thread and keeps its newest frame.
 
         with NewestFrames(open_source("camera:0")) as camera:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.handoff import TimedOut
-from edgecrack.runtime.sources.attempt import Connection
+from edgecrack.runtime.sources.attempt import SourceAttempt
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
@@ -22,7 +22,7 @@ _POLL_S = 0.1
 _LIVE = re.compile(r"^(camera:|/dev/|csi://|gst://|rtsps?://|https?://)", re.IGNORECASE)
 
 
-def open_lasting(
+def open_live_source(
     address: str,
     options: SourceOptions | None = None,
     policy: ReconnectPolicy | None = None,
@@ -49,7 +49,7 @@ def open_lasting(
     name = redact(address)
     if not _LIVE.match(address):
         return opening()
-    first = Connection(opening, 0)
+    first = SourceAttempt(opening, 0)
     try:
         source = _wait_open(first, policy.open_timeout_s, stop or threading.Event())
     except TimedOut:
@@ -69,7 +69,7 @@ def open_lasting(
     return ReconnectingSource(opening, name, policy, events)
 
 
-def _wait_open(first: Connection, timeout_s: float, stop: threading.Event) -> Source:
+def _wait_open(first: SourceAttempt, timeout_s: float, stop: threading.Event) -> Source:
     deadline_s = time.monotonic() + timeout_s
     while True:
         try:

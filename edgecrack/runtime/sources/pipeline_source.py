@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ, STALE_AFTER_S
@@ -26,7 +26,7 @@ _PROGRAM = "gst-launch-1.0"
 _NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 
 
-class PipelineSource(ClosesItself):
+class PipelineSource(Closeable):
     """Frames of a GStreamer pipeline in a child process.
 
     Args:

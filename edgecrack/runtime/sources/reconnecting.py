@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.handoff import TimedOut
-from edgecrack.runtime.sources.attempt import Connection
+from edgecrack.runtime.sources.attempt import SourceAttempt
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.outages import OutageRecord
 from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
@@ -29,7 +29,7 @@ _NOT_TRIED_AGAIN = (ConfigError, MissingDependencyError)  # no waiting mends the
 _LOG = logging.getLogger("edgecrack")
 
 
-class ReconnectingSource(ClosesItself):
+class ReconnectingSource(Closeable):
     """Frames of a live source, through its outages.
 
     Indices count on over all connections, dropped frames included.
@@ -52,7 +52,7 @@ class ReconnectingSource(ClosesItself):
         name: str,
         policy: ReconnectPolicy | None = None,
         events: EventLog | None = None,
-        first: Connection | None = None,
+        first: SourceAttempt | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open = open_
@@ -67,8 +67,8 @@ class ReconnectingSource(ClosesItself):
         self._index = 0
         self._failures_in_a_row = 0
         self._connections = 0
-        self._stuck: list[Connection] = []
-        self._connection: Connection | None = None
+        self._stuck: list[SourceAttempt] = []
+        self._connection: SourceAttempt | None = None
         if first is not None:
             self._connections = 1
             self._connection = first
@@ -124,7 +124,7 @@ class ReconnectingSource(ClosesItself):
         if connection is not None:
             connection.leave()
 
-    def _frame_of(self, connection: Connection) -> Frame | None:
+    def _frame_of(self, connection: SourceAttempt) -> Frame | None:
         """The next frame of an open connection; None if there is none and why was dealt with."""
         deadline_s = self._clock() + self._policy.stall_timeout_s
         while not self._closed.is_set():
@@ -143,10 +143,10 @@ class ReconnectingSource(ClosesItself):
             return None
         return None
 
-    def _connect(self) -> Connection | None:
+    def _connect(self) -> SourceAttempt | None:
         """One attempt; None if it failed, after the wait that follows."""
         self._raise_if_hopeless()
-        connection = Connection(self._open, self._connections)
+        connection = SourceAttempt(self._open, self._connections)
         self._connections += 1
         with self._lock:
             self._connection = connection
@@ -166,7 +166,7 @@ class ReconnectingSource(ClosesItself):
         self._take(connection, source)
         return connection
 
-    def _wait_open(self, connection: Connection) -> Source | None:
+    def _wait_open(self, connection: SourceAttempt) -> Source | None:
         deadline_s = self._clock() + self._policy.open_timeout_s
         while not self._closed.is_set():
             try:
@@ -176,7 +176,7 @@ class ReconnectingSource(ClosesItself):
                     raise
         return None
 
-    def _take(self, connection: Connection, source: Source) -> None:
+    def _take(self, connection: SourceAttempt, source: Source) -> None:
         self.frame_rate_hz = source.frame_rate_hz
         with self._lock:
             self._connection = connection

@@ -15,17 +15,12 @@ from pathlib import Path
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.images.photo_facts import ns_since_1970
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.decoder import Decoder, Picture
-from edgecrack.runtime.sources.ffmpeg import (
-    Message,
-    file_address,
-    open_input,
-    reason_of,
-)
+from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, file_address, open_input, reason_of
 from edgecrack.runtime.sources.options import SourceOptions
 
 # What a file names besides itself must be a file, too: a playlist leads nowhere else.
@@ -39,7 +34,7 @@ _TS_BYTES = 188
 _EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
-class VideoSource(ClosesItself):
+class VideoSource(Closeable):
     """Frames of an opened container that has an end.
 
     Args:
@@ -63,7 +58,7 @@ class VideoSource(ClosesItself):
     def __init__(
         self,
         container: InputContainer,
-        said: list[Message],
+        said: list[FFmpegMessage],
         name: str,
         track: int | None = None,
         *,

@@ -18,7 +18,7 @@ _FRESH = 25
 _FALLBACK_RATE_HZ = 30.0
 
 
-class Backlog:
+class WaitingFrames:
     """Decides whether a newer frame than the one just taken must be there already.
 
     Where the stream gives no times, it never says so.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.runtime.sources.base import Source
 
 
-class WrappedSource(ClosesItself):
+class WrappedSource(Closeable):
     """Another source; also what only some sources know (`note`, `unreadable`, `size_changes`).
 
     Such a thing is there exactly where the other source has it, so that nothing it has to tell

@@ -22,7 +22,7 @@ from edgecrack.runtime.web.bodies import member, read_json
 from edgecrack.runtime.web.config import Patience
 from edgecrack.runtime.web.metrics import CONTENT_TYPE_LATEST, StreamCollector, metrics_text
 from edgecrack.runtime.web.mjpeg_stream import MjpegStream
-from edgecrack.runtime.web.page_state import Desk
+from edgecrack.runtime.web.page_state import PageState
 from edgecrack.runtime.web.page_worker import WorkerBusyError
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.viewers import PageViewer
@@ -42,14 +42,14 @@ class Api:
     """The endpoints.
 
     Args:
-        desk: what they share.
+        state: what they share.
         patience: how long viewers are waited for.
     """
 
-    def __init__(self, desk: Desk, patience: Patience) -> None:
-        self._desk, self._context, self._patience = desk, desk.context, patience
+    def __init__(self, state: PageState, patience: Patience) -> None:
+        self._state, self._context, self._patience = state, state.context, patience
         self._collector = StreamCollector(
-            desk.context, lambda: desk.seats.taken, lambda: desk.pictures_made
+            state.context, lambda: state.viewers.taken, lambda: state.pictures_made
         )
 
     def routes(self) -> list[BaseRoute]:
@@ -83,11 +83,11 @@ class Api:
 
     async def stream(self, request: Request) -> Response:
         """MJPEG of the composed picture."""
-        return MjpegStream(request, self._desk, self._patience)
+        return MjpegStream(request, self._state, self._patience)
 
     async def live(self, socket: WebSocket) -> None:
         """Pictures and state for the page."""
-        await PageViewer(socket, self._desk, self._patience).serve()
+        await PageViewer(socket, self._state, self._patience).serve()
 
     async def status(self, request: Request) -> Response:
         """The whole state."""
@@ -150,11 +150,11 @@ class Api:
         await read_json(request)
         name, media_type, data = await self._act(self._take_snapshot)
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        self._desk.status.renew()
+        self._state.status.renew()
         return Response(data, 200, headers, media_type)
 
     def _take_snapshot(self) -> tuple[str, str, bytes]:
-        newest = self._context.hub.newest()
+        newest = self._context.latest.newest()
         if self._context.snapshot is not None:
             path = self._context.snapshot()
             if path is None:
@@ -169,7 +169,7 @@ class Api:
         """Do what may wait for a disk, beside the pictures."""
         try:
             with anyio.fail_after(_ACTION_S):
-                return await self._desk.actions.run(action, *arguments)
+                return await self._state.actions.run(action, *arguments)
         except TimeoutError:
             raise HTTPException(503, f"the disk has not answered for {_ACTION_S:.0f} s") from None
         except WorkerBusyError:
@@ -178,8 +178,8 @@ class Api:
             raise HTTPException(500, f"the disk failed: {error.strerror or error}") from error
 
     async def _switched(self) -> Response:
-        self._desk.status.renew()
+        self._state.status.renew()
         return await self._status()
 
     async def _status(self) -> Response:
-        return Response(await self._desk.status.text(), media_type="application/json")
+        return Response(await self._state.status.text(), media_type="application/json")

@@ -20,7 +20,7 @@ from edgecrack.runtime.web.bodies import ERROR_HANDLERS
 from edgecrack.runtime.web.config import Patience
 from edgecrack.runtime.web.guard import Guard
 from edgecrack.runtime.web.login import LOGIN, Login
-from edgecrack.runtime.web.page_state import Desk
+from edgecrack.runtime.web.page_state import PageState
 
 _FOLDER = "static"
 _FILES = {
@@ -34,19 +34,19 @@ _FILES = {
 }
 
 
-def build_app(desk: Desk, patience: Patience | None = None) -> ASGIApp:
+def build_app(state: PageState, patience: Patience | None = None) -> ASGIApp:
     """The whole application.
 
     Args:
-        desk: made in the event loop that will serve it.
+        state: made in the event loop that will serve it.
         patience: how long viewers are waited for; None takes the defaults.
     """
-    login = Login(Access(desk.config.token), _read("login.html").decode())
+    login = Login(Access(state.config.token), _read("login.html").decode())
     routes: list[BaseRoute] = [
         Route(path, _file(_read(name), kind)) for path, (name, kind) in _FILES.items()
     ]
     routes.append(Route(LOGIN, login.endpoint, methods=["GET", "POST"]))
-    routes.extend(Api(desk, patience or Patience()).routes())
+    routes.extend(Api(state, patience or Patience()).routes())
     # Slashes are not mended by redirects: an address is right or unknown.
     app = Starlette(routes=routes, exception_handlers=ERROR_HANDLERS)
     app.router.redirect_slashes = False

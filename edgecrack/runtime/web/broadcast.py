@@ -18,7 +18,7 @@ import cv2
 
 from edgecrack.errors import EdgecrackError
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.web.latest_result import LiveHub, Shown
+from edgecrack.runtime.web.latest_result import LatestResult, Shown
 from edgecrack.runtime.web.page_worker import Worker
 
 Picture = TypeVar("Picture")
@@ -39,16 +39,20 @@ class Broadcast(Generic[Picture]):
     """One kind of picture for all viewers of it; made and used in one running event loop.
 
     Args:
-        hub: where results come from.
+        results: where they come from.
         make: encodes one result; runs in the worker's thread.
         worker: its thread.
         max_fps: most pictures made per second.
     """
 
     def __init__(
-        self, hub: LiveHub, make: Callable[[FrameResult], Picture], worker: Worker, max_fps: float
+        self,
+        results: LatestResult,
+        make: Callable[[FrameResult], Picture],
+        worker: Worker,
+        max_fps: float,
     ) -> None:
-        self._hub, self._make, self._worker = hub, make, worker
+        self._results, self._make, self._worker = results, make, worker
         self._interval_s = 1 / max_fps
         self._latest: Made[Picture] | None = None
         self._waiting = 0
@@ -60,7 +64,7 @@ class Broadcast(Generic[Picture]):
 
     async def run(self) -> None:
         """Make pictures while somebody waits for them; to be cancelled."""
-        unsubscribe = self._hub.subscribe(self._on_write)
+        unsubscribe = self._results.subscribe(self._on_write)
         try:
             await self._make_all()
         finally:
@@ -84,25 +88,25 @@ class Broadcast(Generic[Picture]):
 
     def _is_due(self, latest: Made[Picture], after: int) -> bool:
         # What was made for others a while ago is not the newest that can be had.
-        newest = self._hub.newest()
+        newest = self._results.newest()
         if newest is None or latest.shown.number <= after:
             return False
         current = newest.number == latest.shown.number
         recent = self._loop.time() - latest.made_s < self._interval_s
-        return (current or recent) and self._hub.may_be_shown(latest.shown)
+        return (current or recent) and self._results.may_be_shown(latest.shown)
 
     async def _make_all(self) -> None:
         last, due_s = 0, 0.0
         while True:
             await self._wanted.wait()
             self._written.clear()
-            newest = self._hub.newest()
+            newest = self._results.newest()
             if newest is None or newest.number <= last:
                 await self._written.wait()
                 continue
             if (wait_s := due_s - self._loop.time()) > 0:
                 await asyncio.sleep(wait_s)
-                newest = self._hub.newest()
+                newest = self._results.newest()
             if newest is None:  # it has become too old meanwhile
                 continue
             due_s = self._loop.time() + self._interval_s

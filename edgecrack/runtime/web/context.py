@@ -11,7 +11,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
-from edgecrack.runtime.web.latest_result import LiveHub
+from edgecrack.runtime.web.latest_result import LatestResult
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LiveContext:
         controls: threshold, pause and recording.
         findings: the findings with their thumbnails.
         machine: load, memory, temperature, disk.
-        hub: the newest result; a sink of the stream.
+        latest: the newest result; a sink of the stream.
         about: what to show of the run, e.g. source, model, version; no credentials.
         snapshot: writes the newest result as a picture and gives its path, or None where there
             is no result yet. None where nothing is written: the page then only shows it.
@@ -35,6 +35,6 @@ class LiveContext:
     controls: StreamControls
     findings: FindingTracker
     machine: MachineMonitor
-    hub: LiveHub
+    latest: LatestResult
     about: Mapping[str, str] = field(default_factory=dict)
     snapshot: Callable[[], Path | None] | None = None

@@ -33,7 +33,7 @@ class Shown(NamedTuple):
     shown_ns: int
 
 
-class LiveHub:
+class LatestResult:
     """Keeps the newest result and says how old it is; any thread may ask.
 
     Args:

@@ -93,7 +93,7 @@ class StreamCollector(Collector):
         yield _counter("recording_frames_dropped", text, status.dropped)
 
     def _page_metrics(self) -> Iterator[Metric]:
-        age_ms = self._context.hub.age_ms()
+        age_ms = self._context.latest.age_ms()
         if age_ms is not None:
             yield _gauge("picture_age_seconds", "Age of the newest picture.", age_ms / 1000)
         yield _gauge("threshold", "Decision threshold, 0 to 1.", self._context.controls.threshold)

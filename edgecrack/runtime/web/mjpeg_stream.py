@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.page_state import Desk, first_of
+from edgecrack.runtime.web.page_state import PageState, first_of
 from edgecrack.runtime.web.page_worker import WorkerBusyError
 from edgecrack.runtime.web.picture import stale_jpeg
 
@@ -26,21 +26,21 @@ class MjpegStream(Response):
 
     Args:
         request: answered by it.
-        desk: what all share.
+        state: what all share.
         patience: how long the client is waited for.
     """
 
     media_type = "multipart/x-mixed-replace; boundary=" + _BOUNDARY.decode()
 
-    def __init__(self, request: Request, desk: Desk, patience: Patience) -> None:
+    def __init__(self, request: Request, state: PageState, patience: Patience) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._request, self._desk, self._patience = request, desk, patience
+        self._request, self._state, self._patience = request, state, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer until the client leaves, takes nothing, or the page closes."""
-        if not self._desk.seats.take():
-            await JSONResponse({"error": self._desk.seats.refusal()}, 503)(scope, receive, send)
+        if not self._state.viewers.take():
+            await JSONResponse({"error": self._state.viewers.refusal()}, 503)(scope, receive, send)
             return
         try:
             await self._send(
@@ -54,13 +54,13 @@ class MjpegStream(Response):
             await first_of(
                 asyncio.ensure_future(self._gone(receive)),
                 asyncio.ensure_future(self._send_pictures(send)),
-                asyncio.ensure_future(self._desk.closing.wait()),
+                asyncio.ensure_future(self._state.closing.wait()),
             )
             await self._send(send, {"type": "http.response.body", "body": b""})
         except TimeoutError:
-            self._desk.hang_up(self._request.client)
+            self._state.hang_up(self._request.client)
         finally:
-            self._desk.seats.leave()
+            self._state.viewers.leave()
 
     async def _gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -71,7 +71,7 @@ class MjpegStream(Response):
         last, due_s = 0, 0.0
         while True:
             await asyncio.sleep(max(0.0, due_s - loop.time()))
-            due_s = loop.time() + 1 / self._desk.config.max_fps
+            due_s = loop.time() + 1 / self._state.config.max_fps
             jpeg, last = await self._next(last)
             if jpeg is not None:
                 head = b"--%b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (
@@ -85,16 +85,16 @@ class MjpegStream(Response):
 
     async def _next(self, last: int) -> tuple[bytes | None, int]:
         """The next picture; where none comes, the last one marked as old."""
-        hub = self._desk.context.hub
+        latest = self._state.context.latest
         with anyio.move_on_after(self._patience.stale_s):
-            made = await self._desk.overlays.next(last)
+            made = await self._state.overlays.next(last)
             return made.picture, made.shown.number
-        newest, age_ms = hub.newest(), hub.age_ms()
-        if age_ms is not None and age_ms < hub.stale_after_ms:
+        newest, age_ms = latest.newest(), latest.age_ms()
+        if age_ms is not None and age_ms < latest.stale_after_ms:
             return None, last
         result = newest.result if newest else None
         try:
-            return await self._desk.encoder.run(stale_jpeg, result, age_ms), last
+            return await self._state.encoder.run(stale_jpeg, result, age_ms), last
         except WorkerBusyError:
             return None, last
 

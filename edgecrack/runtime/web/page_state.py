@@ -1,4 +1,4 @@
-"""What the requests of one live page share: the stream's parts, workers, pictures and seats.
+"""What the requests of one live page share: the stream's parts, workers, pictures and viewers.
 
 Lives in the server's event loop. Knows no routes.
 """
@@ -22,7 +22,7 @@ _LOG = logging.getLogger("edgecrack")
 Client = tuple[str, int]
 
 
-class Seats:
+class ViewerLimit:
     """Viewers of live pictures, at most so many at a time."""
 
     def __init__(self, limit: int) -> None:
@@ -46,7 +46,7 @@ class Seats:
         return f"{watching} already; close a page elsewhere and try again"
 
 
-class Desk:
+class PageState:
     """Made in the server's running event loop.
 
     Args:
@@ -63,16 +63,16 @@ class Desk:
         self.config, self.context = config, context
         self.hang_up: Callable[[Client | None], None] = lambda client: None
         self.closing = asyncio.Event()
-        self.seats = Seats(config.max_viewers)
+        self.viewers = ViewerLimit(config.max_viewers)
         # Apart, so that a slow disk holds up no picture and a slow sensor no switch.
         self.encoder = Worker("page-encode")
         self.actions = Worker("page-action")
         self._sensors = Worker("page-status")
         self.pictures: Broadcast[PagePicture] = Broadcast(
-            context.hub, page_picture, self.encoder, config.max_fps
+            context.latest, page_picture, self.encoder, config.max_fps
         )
         self.overlays: Broadcast[bytes] = Broadcast(
-            context.hub, overlay_jpeg, self.encoder, config.max_fps
+            context.latest, overlay_jpeg, self.encoder, config.max_fps
         )
         self.status = StatusBoard(self._describe, self._sensors)
 
@@ -96,7 +96,7 @@ class Desk:
                 _LOG.warning("a task of the live page is stuck and was left behind")
 
     def _describe(self) -> dict[str, Any]:
-        return describe(self.context, self.seats.taken, self.seats.limit)
+        return describe(self.context, self.viewers.taken, self.viewers.limit)
 
 
 async def first_of(*tasks: asyncio.Future[Any]) -> None:

@@ -13,14 +13,14 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
 
 if TYPE_CHECKING:
-    from edgecrack.runtime.web.page_state import Desk
+    from edgecrack.runtime.web.page_state import PageState
     from edgecrack.runtime.web.uvicorn_server import PageServer
 
 _LOG = logging.getLogger("edgecrack")
@@ -35,7 +35,7 @@ _REMEDIES = {
 }
 
 
-class LiveServer(ClosesItself):
+class LiveServer(Closeable):
     """Serves the page until closed; may be started once.
 
     Args:
@@ -52,7 +52,7 @@ class LiveServer(ClosesItself):
         self._address: tuple[str, int] = (config.host, config.port)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: PageServer | None = None
-        self._desk: Desk | None = None
+        self._state: PageState | None = None
         self._up = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="edgecrack-page", daemon=True)
@@ -72,12 +72,12 @@ class LiveServer(ClosesItself):
     @property
     def viewers(self) -> int:
         """Viewers now."""
-        return self._desk.seats.taken if self._desk else 0
+        return self._state.viewers.taken if self._state else 0
 
     @property
     def pictures_made(self) -> int:
         """Pictures encoded for viewers so far."""
-        return self._desk.pictures_made if self._desk else 0
+        return self._state.pictures_made if self._state else 0
 
     def start(self) -> None:
         """Bind, and serve from a thread of its own; returns when the page can be had.
@@ -119,8 +119,8 @@ class LiveServer(ClosesItself):
         return self
 
     def _ask_to_end(self) -> None:
-        if self._desk is not None:
-            self._desk.closing.set()
+        if self._state is not None:
+            self._state.closing.set()
         if self._server is not None:
             self._server.should_exit = True
 
@@ -140,23 +140,23 @@ class LiveServer(ClosesItself):
 
     async def _serve(self) -> None:
         from edgecrack.runtime.web.app import build_app
-        from edgecrack.runtime.web.page_state import Desk
+        from edgecrack.runtime.web.page_state import PageState
         from edgecrack.runtime.web.uvicorn_server import PageServer
 
         assert self._socket is not None
         self._loop = asyncio.get_running_loop()
-        self._desk = desk = Desk(self._config, self._context)
+        self._state = state = PageState(self._config, self._context)
         try:
-            server = self._server = PageServer(build_app(desk, self._patience), self._up)
-            desk.hang_up = server.hang_up
-            pictures = asyncio.ensure_future(desk.run())
+            server = self._server = PageServer(build_app(state, self._patience), self._up)
+            state.hang_up = server.hang_up
+            pictures = asyncio.ensure_future(state.run())
             # Without pictures there is nothing to serve; what ended them is raised below.
             pictures.add_done_callback(lambda _: self._ask_to_end())
             await server.serve(sockets=[self._socket])
-            desk.closing.set()
+            state.closing.set()
             await pictures
         finally:
-            desk.close()
+            state.close()
 
 
 def _bind(config: ServeConfig) -> socket.socket:

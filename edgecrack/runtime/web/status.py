@@ -29,8 +29,8 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
         viewers: who watch now.
         max_viewers: who may.
     """
-    hub, controls = context.hub, context.controls
-    age_ms = hub.age_ms()
+    latest, controls = context.latest, context.controls
+    age_ms = latest.age_ms()
     recorder = controls.recorder
     return {
         "type": "status",
@@ -43,8 +43,8 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
         "paused": controls.paused,
         "picture": {
             "age_ms": None if age_ms is None else round(age_ms),
-            "stale_after_ms": round(hub.stale_after_ms),
-            "ended": hub.ended,
+            "stale_after_ms": round(latest.stale_after_ms),
+            "ended": latest.ended,
         },
         "findings": {"count": context.findings.count, "revision": _revision(context.findings)},
         "events": {"count": sum(context.events.counts().values())},

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgecrack.runtime.web.broadcast import Made
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.page_state import Desk, first_of
+from edgecrack.runtime.web.page_state import PageState, first_of
 from edgecrack.runtime.web.picture import PagePicture
 
 _LOG = logging.getLogger("edgecrack")
@@ -39,12 +39,12 @@ class PageViewer:
 
     Args:
         socket: not accepted yet.
-        desk: what all share.
+        state: what all share.
         patience: how long it is waited for.
     """
 
-    def __init__(self, socket: WebSocket, desk: Desk, patience: Patience) -> None:
-        self._socket, self._desk, self._patience = socket, desk, patience
+    def __init__(self, socket: WebSocket, state: PageState, patience: Patience) -> None:
+        self._socket, self._state, self._patience = socket, state, patience
         self._sent = 0
         self._shown = asyncio.Event()
         self._shown.set()  # it is ready for its first
@@ -52,17 +52,17 @@ class PageViewer:
     async def serve(self) -> None:
         """Until it leaves, takes nothing, or the page closes."""
         await self._socket.accept()
-        if not self._desk.seats.take():
-            await self._end(CLOSE_FULL, self._desk.seats.refusal())
+        if not self._state.viewers.take():
+            await self._end(CLOSE_FULL, self._state.viewers.refusal())
             return
-        self._desk.status.renew()
+        self._state.status.renew()
         code, reason = CLOSE_GOING, "the robot's program has ended"
         try:
             await first_of(
                 asyncio.ensure_future(self._listen()),
                 asyncio.ensure_future(self._send_status()),
                 asyncio.ensure_future(self._send_pictures()),
-                asyncio.ensure_future(self._desk.closing.wait()),
+                asyncio.ensure_future(self._state.closing.wait()),
             )
         except TimeoutError:  # first, for it is an OSError too
             code, reason = CLOSE_SLOW, "this viewer did not keep up"
@@ -72,8 +72,8 @@ class PageViewer:
         except StrangeMessageError:
             code, reason = CLOSE_WRONG, "this is not a message of the page"
         finally:
-            self._desk.seats.leave()
-            self._desk.status.renew()
+            self._state.viewers.leave()
+            self._state.status.renew()
         await self._end(code, reason)
 
     async def _listen(self) -> None:
@@ -89,10 +89,10 @@ class PageViewer:
 
     async def _send_status(self) -> None:
         while True:
-            text = await self._desk.status.text()
+            text = await self._state.status.text()
             with anyio.fail_after(self._patience.send_s):
                 await self._socket.send_text(text)
-            await self._desk.status.wait()
+            await self._state.status.wait()
 
     async def _send_pictures(self) -> None:
         loop = asyncio.get_running_loop()
@@ -101,13 +101,13 @@ class PageViewer:
             with anyio.fail_after(self._patience.show_s):
                 await self._shown.wait()
             await asyncio.sleep(max(0.0, due_s - loop.time()))
-            due_s = loop.time() + 1 / self._desk.config.max_fps
-            made: Made[PagePicture] = await self._desk.pictures.next(self._sent)
-            hub = self._desk.context.hub
-            age_ms = hub.age_ms(made.shown) or 0.0
+            due_s = loop.time() + 1 / self._state.config.max_fps
+            made: Made[PagePicture] = await self._state.pictures.next(self._sent)
+            latest = self._state.context.latest
+            age_ms = latest.age_ms(made.shown) or 0.0
             self._sent = made.shown.number
             self._shown.clear()
-            message = made.picture.message(self._sent, age_ms, hub.stale_after_ms)
+            message = made.picture.message(self._sent, age_ms, latest.stale_after_ms)
             with anyio.fail_after(self._patience.send_s):
                 await self._socket.send_bytes(message)
 
@@ -119,4 +119,4 @@ class PageViewer:
         ):
             await self._socket.close(code, reason)
         if code == CLOSE_SLOW:
-            self._desk.hang_up(self._socket.client)
+            self._state.hang_up(self._socket.client)

@@ -24,7 +24,12 @@ from edgecrack.extras import origin
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform, rebuild_command
 from edgecrack.runtime.backends import preflight
 from edgecrack.runtime.backends.open import open_runner
-from edgecrack.runtime.backends.preflight import Machine, check_engine, check_version, this_machine
+from edgecrack.runtime.backends.preflight import (
+    RunningMachine,
+    check_engine,
+    check_version,
+    this_machine,
+)
 from tests.runtime.models import spec_of
 
 ENGINE = Path("robot/crack.engine")
@@ -44,8 +49,8 @@ RTX = EngineInfo(
     batch=(1, 8, 8),
     source="my crack.onnx",
 )
-JETSON = Machine("linux-aarch64", {"tensorrt": "10.3.0"}, "8.7")
-DESKTOP = Machine("linux-x86_64", {"tensorrt_rtx": "1.7.1.116"}, "8.9")
+JETSON = RunningMachine("linux-aarch64", {"tensorrt": "10.3.0"}, "8.7")
+DESKTOP = RunningMachine("linux-x86_64", {"tensorrt_rtx": "1.7.1.116"}, "8.9")
 REBUILD = "edgecrack build-engine crack.onnx --target auto -o robot/crack.engine"
 REBUILD_RTX = "edgecrack build-engine 'my crack.onnx' --target auto -o robot/crack.engine"
 
@@ -55,7 +60,7 @@ def described(info: EngineInfo | dict[str, Any] | None) -> ModelSpec:
     return dataclasses.replace(spec_of((256, 256), kind="engine"), engine=engine)
 
 
-REFUSED: list[tuple[str, EngineInfo, Machine, type[EdgecrackError], str]] = [
+REFUSED: list[tuple[str, EngineInfo, RunningMachine, type[EdgecrackError], str]] = [
     (
         "another platform",
         ORIN,
@@ -67,7 +72,9 @@ REFUSED: list[tuple[str, EngineInfo, Machine, type[EdgecrackError], str]] = [
     (
         "no GPU",
         RTX,
-        Machine("linux-x86_64", {"tensorrt_rtx": "1.7.1.116"}, None, "the CUDA driver sees no GPU"),
+        RunningMachine(
+            "linux-x86_64", {"tensorrt_rtx": "1.7.1.116"}, None, "the CUDA driver sees no GPU"
+        ),
         DeviceError,
         "robot/crack.engine is an engine for a GPU of compute capability 8.6 or 8.9, and the CUDA "
         "driver sees no GPU; run the ONNX file itself, or build the engine where there is a GPU: "
@@ -156,7 +163,7 @@ REFUSED: list[tuple[str, EngineInfo, Machine, type[EdgecrackError], str]] = [
     ids=[case[0] for case in REFUSED],
 )
 def test_refused(
-    info: EngineInfo, machine: Machine, kind: type[EdgecrackError], words: str
+    info: EngineInfo, machine: RunningMachine, kind: type[EdgecrackError], words: str
 ) -> None:
     with pytest.raises(EdgecrackError) as caught:
         check_engine(ENGINE, described(info), machine)
@@ -188,7 +195,7 @@ def test_refused(
         ),
     ],
 )
-def test_let_through(info: EngineInfo, machine: Machine) -> None:
+def test_let_through(info: EngineInfo, machine: RunningMachine) -> None:
     assert check_engine(ENGINE, described(info), machine) == info
 
 

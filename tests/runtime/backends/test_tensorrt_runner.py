@@ -29,7 +29,7 @@ from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
 from edgecrack.runtime.backends.kernel_cache import runtime_cache_path, write_runtime_cache
 from edgecrack.runtime.backends.loaded_engine import load_engine, read_engine
 from edgecrack.runtime.backends.open import open_runner
-from edgecrack.runtime.backends.preflight import Machine
+from edgecrack.runtime.backends.preflight import RunningMachine
 from edgecrack.runtime.backends.tensorrt_runner import TensorRTConfig, TensorRTRunner, batch_size
 from edgecrack.runtime.detector import open_detector
 from tests.nvidia.fake_cuda import (
@@ -518,7 +518,7 @@ class TestFromAFile:
     def engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         gpu = FakeGpu()
         trt = FakeTensorRT(gpu, TILE, (1, 4, 4), invert=True)
-        machine = Machine("linux-x86_64", {"tensorrt": "10.3.0"}, "8.6")
+        machine = RunningMachine("linux-x86_64", {"tensorrt": "10.3.0"}, "8.6")
         monkeypatch.setattr("edgecrack.runtime.backends.preflight.this_machine", lambda: machine)
         monkeypatch.setattr(
             "edgecrack.runtime.backends.tensorrt_runner.find_tensorrt", lambda name: trt.tensorrt()

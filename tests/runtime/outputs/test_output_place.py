@@ -14,7 +14,7 @@ import pytest
 
 from edgecrack.errors import ConfigError, OutputError
 from edgecrack.runtime.outputs.output_folder import OutputFolder
-from edgecrack.runtime.outputs.output_place import Existing, Place, existing_of, take_place
+from edgecrack.runtime.outputs.output_place import Existing, ResultsPlace, existing_of, take_place
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -22,9 +22,9 @@ PATTERNS = ["frames.jsonl", "masks/*.png", "summary.json"]
 
 
 @pytest.fixture
-def taken() -> Iterator[list[Place]]:
+def taken() -> Iterator[list[ResultsPlace]]:
     """What `take` took; given back at the end."""
-    places: list[Place] = []
+    places: list[ResultsPlace] = []
     yield places
     for place in places:
         place.folder.unlock()
@@ -43,7 +43,9 @@ def results_of_a_run(path: Path) -> None:
 
 class TestBeside:
     @pytest.mark.parametrize("earlier", [0, 1, 2, 11])
-    def test_the_first_free_number(self, out: Path, taken: list[Place], earlier: int) -> None:
+    def test_the_first_free_number(
+        self, out: Path, taken: list[ResultsPlace], earlier: int
+    ) -> None:
         for number in range(earlier):
             results_of_a_run(out if number == 0 else out.with_name(f"bridge-{number + 1}"))
         place = take_place(out, PATTERNS)
@@ -59,14 +61,18 @@ class TestBeside:
         else:
             assert place.note == ""
 
-    def test_foreign_files_that_are_not_in_the_way(self, out: Path, taken: list[Place]) -> None:
+    def test_foreign_files_that_are_not_in_the_way(
+        self, out: Path, taken: list[ResultsPlace]
+    ) -> None:
         out.mkdir()
         (out / "wall.mp4").write_text("mine")
         taken.append(take_place(out, PATTERNS))
         assert taken[0].folder.root == out
         assert (out / "wall.mp4").read_text() == "mine"
 
-    def test_foreign_files_in_the_way_are_refused(self, out: Path, taken: list[Place]) -> None:
+    def test_foreign_files_in_the_way_are_refused(
+        self, out: Path, taken: list[ResultsPlace]
+    ) -> None:
         out.mkdir()
         (out / "frames.jsonl").write_text("mine")
         with pytest.raises(OutputError, match=r"frames\.jsonl, which no earlier run made"):
@@ -74,7 +80,7 @@ class TestBeside:
         assert [path.name for path in out.iterdir()] == ["frames.jsonl"]
         assert [path.name for path in out.parent.iterdir()] == ["bridge"]
 
-    def test_a_name_that_nobody_chose_gives_way(self, out: Path, taken: list[Place]) -> None:
+    def test_a_name_that_nobody_chose_gives_way(self, out: Path, taken: list[ResultsPlace]) -> None:
         out.mkdir()
         (out / "frames.jsonl").write_text("mine")
         out.with_name("bridge-2").write_text("a file")
@@ -83,21 +89,23 @@ class TestBeside:
         assert taken[0].folder.root.name == "bridge-4"
 
     def test_a_folder_whose_results_were_taken_away_is_free(
-        self, out: Path, taken: list[Place]
+        self, out: Path, taken: list[ResultsPlace]
     ) -> None:
         results_of_a_run(out)
         (out / "frames.jsonl").unlink()
         taken.append(take_place(out, PATTERNS))
         assert taken[0].folder.root == out
 
-    def test_a_folder_in_which_a_run_goes_on_is_taken(self, out: Path, taken: list[Place]) -> None:
+    def test_a_folder_in_which_a_run_goes_on_is_taken(
+        self, out: Path, taken: list[ResultsPlace]
+    ) -> None:
         taken.append(take_place(out, PATTERNS))  # and has written nothing yet
         taken.append(take_place(out, PATTERNS))
         assert [place.folder.root.name for place in taken] == ["bridge", "bridge-2"]
 
     @pytest.mark.parametrize("name", [".", "..", "deep/.."])
     def test_a_folder_without_a_name(
-        self, tmp_path: Path, taken: list[Place], monkeypatch: pytest.MonkeyPatch, name: str
+        self, tmp_path: Path, taken: list[ResultsPlace], monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
         here = tmp_path / "above" / "here"
         (here / "deep").mkdir(parents=True)
@@ -113,7 +121,7 @@ class TestBeside:
             take_place(out, PATTERNS)
 
     def test_without_locks_only_who_makes_the_folder_has_it(
-        self, out: Path, taken: list[Place], monkeypatch: pytest.MonkeyPatch
+        self, out: Path, taken: list[ResultsPlace], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def none(descriptor: int, operation: int) -> None:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -157,7 +165,9 @@ input()
 
 
 class TestOverwrite:
-    def test_the_results_stay_until_the_run_begins(self, out: Path, taken: list[Place]) -> None:
+    def test_the_results_stay_until_the_run_begins(
+        self, out: Path, taken: list[ResultsPlace]
+    ) -> None:
         results_of_a_run(out)
         taken.append(take_place(out, PATTERNS, "overwrite"))
         assert (out / "frames.jsonl").exists()
@@ -173,26 +183,30 @@ class TestOverwrite:
             take_place(out, PATTERNS, "overwrite")
         assert (out / "frames.jsonl").exists()
 
-    def test_a_run_that_goes_on_is_not_overwritten(self, out: Path, taken: list[Place]) -> None:
+    def test_a_run_that_goes_on_is_not_overwritten(
+        self, out: Path, taken: list[ResultsPlace]
+    ) -> None:
         taken.append(take_place(out, PATTERNS))
         with pytest.raises(OutputError, match="another run writes into"):
             take_place(out, PATTERNS, "overwrite")
 
 
 class TestContinue:
-    def test_the_newest_run_is_gone_on_with(self, out: Path, taken: list[Place]) -> None:
+    def test_the_newest_run_is_gone_on_with(self, out: Path, taken: list[ResultsPlace]) -> None:
         for name in ("bridge", "bridge-2", "bridge-4"):
             results_of_a_run(out.with_name(name))
         taken.append(take_place(out, PATTERNS, "continue"))
         assert (taken[0].folder.root.name, taken[0].goes_on) == ("bridge-2", True)
 
-    def test_where_there_is_none_one_begins(self, out: Path, taken: list[Place]) -> None:
+    def test_where_there_is_none_one_begins(self, out: Path, taken: list[ResultsPlace]) -> None:
         out.mkdir()
         (out / "wall.mp4").write_text("mine")
         taken.append(take_place(out, PATTERNS, "continue"))
         assert (taken[0].folder.root, taken[0].goes_on, taken[0].note) == (out, False, "")
 
-    def test_a_run_that_is_not_gone_on_with_stays(self, out: Path, taken: list[Place]) -> None:
+    def test_a_run_that_is_not_gone_on_with_stays(
+        self, out: Path, taken: list[ResultsPlace]
+    ) -> None:
         results_of_a_run(out)
         seen: list[object] = []
 
@@ -205,7 +219,7 @@ class TestContinue:
         assert not taken[0].goes_on
         assert taken[0].note == f"the run in {out} is complete; a new one begins in {out}-2"
 
-    def test_a_run_that_goes_on_is_left_alone(self, out: Path, taken: list[Place]) -> None:
+    def test_a_run_that_goes_on_is_left_alone(self, out: Path, taken: list[ResultsPlace]) -> None:
         taken.append(take_place(out, PATTERNS))
         taken.append(take_place(out, PATTERNS, "continue"))
         assert "still goes on" in taken[1].note

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgecrack.runtime.outputs.output_folder import OutputFolder
-from edgecrack.runtime.outputs.output_place import Place
+from edgecrack.runtime.outputs.output_place import ResultsPlace
 from edgecrack.runtime.outputs.run_parts import RunPart, plan_part, why_not_to_go_on
 from edgecrack.runtime.telemetry.stats import EndReason, StatsSnapshot, StreamSummary
 
@@ -55,7 +55,7 @@ def begin(out: Path, settings: dict[str, str] | None = None) -> RunPart:
     settings = SETTINGS if settings is None else settings
     folder = OutputFolder(out)
     goes_on = why_not_to_go_on(folder.notes(), settings) is None
-    part = plan_part(Place(folder, goes_on=goes_on), Path("asked/for"), settings)
+    part = plan_part(ResultsPlace(folder, goes_on=goes_on), Path("asked/for"), settings)
     part.begin(summary_of())
     return part
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgecrack.closeable import ClosesItself
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.newest import NewestFrames
@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE_S
 LONG_MS = 1000 * PATIENCE_S
 
 
-class StepCamera(ClosesItself):
+class StepCamera(Closeable):
     """Live; delivers frame by frame as the test lets it, stamped with the test's clock."""
 
     live = True

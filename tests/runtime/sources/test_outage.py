@@ -9,7 +9,7 @@ import pytest
 
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.sources.open_live import open_lasting
+from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
@@ -45,7 +45,7 @@ def test_a_camera_that_is_away_for_ten_seconds_and_comes_back_twice() -> None:
     policy = ReconnectPolicy(stall_timeout_s=30.0, longest_delay_s=1.0)
     with RtspServer() as server:
         server.start(320, 240)
-        source = open_lasting(server.url, SourceOptions(timeout_ms=20_000), policy, events)
+        source = open_live_source(server.url, SourceOptions(timeout_ms=20_000), policy, events)
         config = PipelineConfig(stop=stop, events=events, stats=stats)
         runner = threading.Thread(
             target=lambda: summaries.append(run_pipeline(source, BrightDetector(), [sizes], config))

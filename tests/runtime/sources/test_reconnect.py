@@ -10,7 +10,7 @@ import pytest
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.open_live import open_lasting
+from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
 from edgecrack.runtime.sources.reconnecting import ReconnectingSource
 from edgecrack.runtime.telemetry.events import EventLog
@@ -232,7 +232,7 @@ def test_a_camera_that_flaps_is_tried_less_and_less_often(
 def test_frames_before_anybody_reads_are_not_dropped() -> None:
     all_read = threading.Event()
     opener = Opener(FaultySource([HW, HW, HW, all_read.set]))
-    with open_lasting("camera:0", policy=QUICK, open_=opener) as source:
+    with open_live_source("camera:0", policy=QUICK, open_=opener) as source:
         assert isinstance(source, ReconnectingSource)
         assert not all_read.wait(0.2)
         assert source.drops == 0
@@ -266,14 +266,14 @@ class TestOpenLasting:
     def test_a_live_source_that_is_not_there_is_an_error_at_once(self) -> None:
         opener = Opener()
         with pytest.raises(SourceError, match="not there"):
-            open_lasting("camera:0", policy=QUICK, open_=opener)
+            open_live_source("camera:0", policy=QUICK, open_=opener)
         assert opener.attempts == 1
 
     def test_unless_it_is_waited_for(self) -> None:
         refusal = SourceError("camera:0 is not there", "plug it in")
         opener = Opener(refusal, refusal, FaultySource([HW]))
         policy = replace(QUICK, wait_for_first=True)
-        with open_lasting("camera:0", policy=policy, open_=opener) as source:
+        with open_live_source("camera:0", policy=policy, open_=opener) as source:
             assert next_frame(source).index == 0
 
     def test_one_that_does_not_answer(self) -> None:
@@ -284,7 +284,7 @@ class TestOpenLasting:
             return FaultySource([])
 
         with pytest.raises(SourceError, match=r"1 s.*--wait"):
-            open_lasting("camera:0", policy=IMPATIENT, open_=Opener(hang))
+            open_live_source("camera:0", policy=IMPATIENT, open_=Opener(hang))
         let_go.set()
 
     def test_one_that_is_slow_to_open_is_not_waited_for_when_it_must_stop(self) -> None:
@@ -296,23 +296,23 @@ class TestOpenLasting:
             return FaultySource([])
 
         policy = ReconnectPolicy(open_timeout_s=600.0)
-        with open_lasting("camera:0", policy=policy, open_=Opener(hang), stop=stop) as source:
+        with open_live_source("camera:0", policy=policy, open_=Opener(hang), stop=stop) as source:
             assert isinstance(source, ReconnectingSource)
         let_go.set()
 
     def test_the_first_connection_is_used(self) -> None:
         opener = Opener(FaultySource([HW, HW]))
-        with open_lasting("camera:0", policy=QUICK, open_=opener) as source:
+        with open_live_source("camera:0", policy=QUICK, open_=opener) as source:
             next_frame(source)
         assert opener.attempts == 1
 
     def test_a_recording_that_a_web_server_delivers_is_not_wrapped(self) -> None:
         recording = FaultySource([HW])
         recording.live = False
-        source = open_lasting("http://127.0.0.1/a.mp4", policy=QUICK, open_=Opener(recording))
+        source = open_live_source("http://127.0.0.1/a.mp4", policy=QUICK, open_=Opener(recording))
         assert source is recording
         assert not recording.closed.is_set()
 
     def test_files_are_opened_as_they_are(self) -> None:
-        with open_lasting("demo?frames=1") as source:
+        with open_live_source("demo?frames=1") as source:
             assert not isinstance(source, ReconnectingSource)

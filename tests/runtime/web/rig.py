@@ -18,7 +18,7 @@ from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.context import LiveContext
-from edgecrack.runtime.web.latest_result import LiveHub
+from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.fakes import frame, picture, result_of
@@ -55,7 +55,7 @@ class Rig:
         self.controls = StreamControls(0.5, self.events, self.recorder)
         self.stats = StreamStats()
         self.tracker = FindingTracker()
-        self.hub = LiveHub(max_age_ms=max_age_ms)
+        self.latest = LatestResult(max_age_ms=max_age_ms)
         self.folder = folder
         self.health("live")
         self.context = LiveContext(
@@ -64,7 +64,7 @@ class Rig:
             controls=self.controls,
             findings=self.tracker,
             machine=MachineMonitor(folder),
-            hub=self.hub,
+            latest=self.latest,
             about={"source": "test camera", "model": "bright.onnx", "version": "0.0"},
             snapshot=None if folder is None else self.snapshot,
         )
@@ -88,7 +88,7 @@ class Rig:
         """What the pipeline does with a result."""
         self.stats.add(result)
         self.tracker.update(result)
-        self.hub.write(result)
+        self.latest.write(result)
 
     def show_bar(self, index: int) -> FrameResult:
         result = live_result(index)
@@ -96,7 +96,7 @@ class Rig:
         return result
 
     def snapshot(self) -> Path | None:
-        newest = self.hub.newest()
+        newest = self.latest.newest()
         if newest is None or self.folder is None:
             return None
         path = self.folder / f"snapshot {newest.number}.jpg"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgecrack.images.ignored import IgnoredPixels
-from edgecrack.runtime.web.latest_result import LiveHub
+from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.web.rig import Feed, Rig, live_result
 from tests.waiting import PATIENCE_S, wait_until
@@ -119,7 +119,7 @@ def wait(page: Page, check: Any) -> None:
 @pytest.fixture(autouse=True)
 def patient_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single picture stays live, however slow the machine is that tests run on."""
-    monkeypatch.setattr(LiveHub, "stale_after_ms", 60_000.0)
+    monkeypatch.setattr(LatestResult, "stale_after_ms", 60_000.0)
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_events_that_could_not_be_fetched_are_fetched_again(rig: Rig, page: Page
 def test_an_old_picture_is_not_shown_as_live(
     rig: Rig, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LiveHub, "stale_after_ms", 1500.0)
+    monkeypatch.setattr(LatestResult, "stale_after_ms", 1500.0)
     with rig.server() as server:
         page.open(server)
         with Feed(rig):
@@ -331,7 +331,7 @@ def test_an_old_picture_is_not_shown_as_live(
         with Feed(rig):
             page.says("#state", "LIVE")
             page.says("#shedding", "OVERLOADED: leaves out every second frame")
-        rig.hub.close()
+        rig.latest.close()
         page.says("#state", "ENDED")
 
 

@@ -105,8 +105,8 @@ def test_the_stream_waits_for_no_encoder(monkeypatch: pytest.MonkeyPatch) -> Non
         rig.show_bar(0)
         assert started.wait(PATIENCE_S)
         for index in range(1, 500):
-            rig.hub.write(result_of(frame(index)))
-        newest = rig.hub.newest()
+            rig.latest.write(result_of(frame(index)))
+        newest = rig.latest.newest()
         assert newest is not None
         assert newest.number == 500
         go_on.set()
@@ -251,7 +251,7 @@ def test_what_is_too_old_is_sent_to_nobody() -> None:
     with rig.server(patience=Patience()) as server, viewer(server) as late:
         with Feed(rig):
             number = late.picture()["number"]
-        wait_until(lambda: rig.hub.newest() is None)
+        wait_until(lambda: rig.latest.newest() is None)
         newest = rig.stats.snapshot().frames
         late.shown(number)
         with viewer(server) as page, client(server) as http:
@@ -275,7 +275,7 @@ def test_players_see_something_before_the_first_picture() -> None:
 def test_players_are_shown_that_a_picture_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig()
     rig.show_bar(0)
-    monkeypatch.setattr(type(rig.hub), "stale_after_ms", 50.0)
+    monkeypatch.setattr(type(rig.latest), "stale_after_ms", 50.0)
     with (
         rig.server(patience=SHORT) as server,
         client(server) as http,
