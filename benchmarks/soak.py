@@ -35,7 +35,7 @@ from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
 from edgecrack.runtime.recording.config import RecordingConfig  # noqa: E402
 from edgecrack.runtime.session import open_session  # noqa: E402
-from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy  # noqa: E402
+from edgecrack.runtime.sources.reconnecting import ReconnectPolicy  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 from edgecrack.runtime.stream_config import StreamConfig  # noqa: E402
 from edgecrack.runtime.telemetry.events import EventLog  # noqa: E402

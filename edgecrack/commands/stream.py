@@ -176,7 +176,7 @@ def stream(
     """
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.sources.options import Flip, SourceOptions
-    from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
+    from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig
     from edgecrack.runtime.telemetry.logs import LogFormat

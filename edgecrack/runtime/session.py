@@ -253,9 +253,9 @@ def _open_page(
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
-    from edgecrack.runtime.web.context import LiveContext
     from edgecrack.runtime.web.latest_result import LatestResult
     from edgecrack.runtime.web.server import LiveServer
+    from edgecrack.runtime.web.status import LiveContext
 
     if config.serve is None:
         raise ValueError("no page was asked for")

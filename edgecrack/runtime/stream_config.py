@@ -11,7 +11,7 @@ from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime.outputs.output_place import Existing
 from edgecrack.runtime.outputs.sinks import KINDS
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
+from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
 from edgecrack.runtime.telemetry.logs import LOG_FORMATS, LogFormat
 from edgecrack.terminal.redaction import redact
 

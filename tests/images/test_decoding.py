@@ -17,7 +17,7 @@ from edgecrack.errors import DataError
 from edgecrack.images.decoding import decode_image
 from edgecrack.images.nodata import masked_pixels
 from edgecrack.runtime.sources.folder import ImagesSource
-from edgecrack.runtime.sources.turned import TurnedSource
+from edgecrack.runtime.sources.wrapped import TurnedSource
 from tests.margins import wall
 
 Picture = NDArray[np.uint8]

@@ -19,18 +19,16 @@ from pathlib import Path
 
 import cv2
 
-from edgecrack.errors import EdgecrackError
+from edgecrack.errors import EdgecrackError, first_line
 from edgecrack.files import make_folder, output_error
 from edgecrack.mcap.parts.part_names import PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.pipeline.controls import RecordingStatus
-from edgecrack.runtime.recording.age_limit import AgeLimit
 from edgecrack.runtime.recording.backlog import MessageBacklog
 from edgecrack.runtime.recording.config import RecordingConfig
-from edgecrack.runtime.recording.faults import described
 from edgecrack.runtime.recording.leftovers import recover_leftovers
-from edgecrack.runtime.recording.recording_session import RecordingSession
+from edgecrack.runtime.recording.recording_session import AgeLimit, RecordingSession
 from edgecrack.runtime.recording.room import DiskRoom, free_bytes
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
@@ -301,3 +299,19 @@ class McapRecorder:
             "error",
             file=path,
         )
+
+
+def described(error: Exception, folder: Path) -> tuple[str, str]:
+    """Problem and remedy.
+
+    Args:
+        error: of any kind.
+        folder: of the recording, for errors that name no file.
+    """
+    if isinstance(error, OSError):
+        error = output_error(error.filename or folder, error)
+    if isinstance(error, EdgecrackError):
+        return error.problem, error.remedy
+    if isinstance(error, MemoryError):
+        return "the machine is out of memory", "free some and start the recording again"
+    return first_line(error), "report it as a defect"

@@ -18,9 +18,8 @@ from edgecrack.errors import EdgecrackError, OutputError
 from edgecrack.mcap import message_schemas
 from edgecrack.mcap.parts.part_names import PartNames
 from edgecrack.mcap.parts.part_writer import CHUNK_BYTES, PartWriter
-from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.recording import messages
-from edgecrack.runtime.recording.age_limit import AgeLimit
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.room import FULL, DiskRoom
 from edgecrack.runtime.telemetry.events import Event, EventLog
@@ -30,6 +29,7 @@ from edgecrack.terminal.wording import counted
 _LOG = logging.getLogger("edgecrack")
 _STATS_S = 1.0
 _MOST_EVENTS = 256
+EPISODE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +237,45 @@ class RecordingSession:
         source = self._about.get("source", "")
         data = messages.diagnostics(time_ns, source, stats, self._dropped(), self._ages.count)
         part.add(message_schemas.STATS, time_ns, data)
+
+
+def now_ns() -> int:
+    """The clock of `Frame.monotonic_ns`."""
+    return time.monotonic_ns()
+
+
+class AgeLimit:
+    """How old a live frame may be when it is recorded.
+
+    Args:
+        limit_ms: the largest age, counted from the grab; None allows any.
+        events: hears when an episode begins.
+    """
+
+    def __init__(self, limit_ms: float | None, events: EventLog) -> None:
+        self._limit_ms = limit_ms
+        self._events = events
+        self._last_ns: int | None = None
+        self.count = 0
+
+    def refuses(self, frame: Frame) -> bool:
+        """Whether a frame is too old; it is counted then. Those of recordings never are."""
+        if self._limit_ms is None or not frame.live:
+            return False
+        moment_ns = now_ns()
+        age_ms = (moment_ns - frame.monotonic_ns) / 1e6
+        if age_ms <= self._limit_ms:
+            return False
+        self.count += 1
+        begins = self._last_ns is None or moment_ns - self._last_ns > EPISODE_S * 1e9
+        self._last_ns = moment_ns
+        if begins:
+            self._events.emit(
+                "recording.stale",
+                f"the disk is too slow: a result was {age_ms:.0f} ms old and is left out of the "
+                f"recording ({self._limit_ms:g} ms allowed)",
+                "warning",
+                age_ms=round(age_ms, 1),
+                limit_ms=self._limit_ms,
+            )
+        return True

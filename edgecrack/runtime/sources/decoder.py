@@ -24,7 +24,6 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ
 from edgecrack.runtime.sources.damage import DamageRecord
 from edgecrack.runtime.sources.ffmpeg import (
     FFmpegMessage,
@@ -33,6 +32,7 @@ from edgecrack.runtime.sources.ffmpeg import (
     messages,
     take_over_messages,
 )
+from edgecrack.runtime.sources.options import MAX_FRAME_RATE_HZ
 
 _ENDED_EARLY = re.compile(r"partial file|ends? prematurely|ended prematurely", re.IGNORECASE)
 # What an HTTP answer without a length ends with when it is whole.

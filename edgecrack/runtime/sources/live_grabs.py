@@ -9,7 +9,7 @@ import math
 import time
 from typing import Protocol
 
-from edgecrack.runtime.sources.capture import STALE_AFTER_S
+from edgecrack.runtime.sources.options import STALE_AFTER_S
 from edgecrack.runtime.sources.waiting_frames import WaitingFrames
 
 _MAX_DRAIN_S = 1.0

@@ -20,7 +20,6 @@ from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_o
 from edgecrack.runtime.sources.http_stream import CHECK_CAMERA
 from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
-from edgecrack.runtime.sources.sender_clock import SenderClock
 from edgecrack.runtime.sources.video import VideoSource
 from edgecrack.terminal.redaction import redact
 
@@ -32,6 +31,9 @@ _OLD_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # cameras send one every few seconds.
 _RTSP_OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
 _FALLBACK_RATE_HZ = 30.0
+# From light to the last byte here, at most; and the clocks' own difference where both are set.
+LONGEST_JOURNEY_NS = 2_000_000_000
+CLOCKS_DIFFER_NS = 20_000_000
 
 
 class StreamSource(Closeable):
@@ -238,3 +240,28 @@ def _remedy(uri: str) -> str:
     if "#" in uri:
         return "write %23 for a # in user, password or path; " + CHECK_CAMERA
     return CHECK_CAMERA
+
+
+class SenderClock:
+    """Believes a clock as long as its pictures arrive shortly after they were taken.
+
+    Once it has said what cannot be, it is not believed any more: its other times are no better.
+    """
+
+    def __init__(self) -> None:
+        self._is_wrong = False
+
+    def taken_ns(self, sender_ns: int | None, arrival_ns: int) -> int | None:
+        """When a picture was taken, or None where that is not known.
+
+        Args:
+            sender_ns: by the sender's clock, in ns since 1970; None where it did not say.
+            arrival_ns: when it arrived here, by our clock.
+        """
+        if sender_ns is None or self._is_wrong:
+            return None
+        journey_ns = arrival_ns - sender_ns
+        if not -CLOCKS_DIFFER_NS <= journey_ns <= LONGEST_JOURNEY_NS:
+            self._is_wrong = True
+            return None
+        return min(sender_ns, arrival_ns)

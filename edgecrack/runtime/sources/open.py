@@ -12,7 +12,6 @@ from pathlib import Path
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.local_path import readable_path
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.terminal.redaction import redact
 
@@ -63,13 +62,13 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
         source = _dated_back(source, options.capture_delay_ms)
     if options.flip == "none":
         return source
-    from edgecrack.runtime.sources.turned import TurnedSource
+    from edgecrack.runtime.sources.wrapped import TurnedSource
 
     return TurnedSource(source, options.flip)
 
 
 def _dated_back(source: Source, delay_ms: float) -> Source:
-    from edgecrack.runtime.sources.delayed import DelayedSource
+    from edgecrack.runtime.sources.wrapped import DelayedSource
 
     if source.live:
         return DelayedSource(source, delay_ms)
@@ -152,3 +151,33 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
         raise ConfigError(
             f"the track of {name} cannot be chosen", "leave --track out, or give a video file"
         )
+
+
+def readable_path(address: str, remedy: str) -> Path:
+    """The file or folder at `address`, of which `~` and `~user` stand for a home folder.
+
+    Args:
+        address: without NUL bytes.
+        remedy: what to do where there is none.
+
+    Raises:
+        SourceError: there is none, or it may not be read.
+    """
+    try:
+        path = Path(address).expanduser()
+        exists = path.exists()
+    except RuntimeError as error:
+        user = address.split("/")[0]
+        raise SourceError(f"cannot look up {address}: {user} has no home folder", remedy) from error
+    except (OSError, ValueError) as error:  # e.g. a name that is too long
+        reason = getattr(error, "strerror", None) or "it is no possible name"
+        raise SourceError(f"cannot look up {address}: {reason}", remedy) from error
+    if not exists:
+        if address.isdigit():
+            remedy = f"for a camera give camera:{address}"
+        raise SourceError(f"{address} does not exist", remedy)
+    if not (path.is_file() or path.is_dir()):
+        raise SourceError(f"{address} is neither a file nor a folder", remedy)
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise SourceError(f"{address} may not be read by this user", "change its permissions")
+    return path

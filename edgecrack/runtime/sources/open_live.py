@@ -13,8 +13,7 @@ from edgecrack.runtime.sources.attempt import SourceAttempt
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
-from edgecrack.runtime.sources.reconnecting import ReconnectingSource
+from edgecrack.runtime.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.redaction import redact
 

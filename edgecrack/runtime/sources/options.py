@@ -14,10 +14,13 @@ Flip = Literal["none", "horizontal", "vertical", "both"]
 FLIPS: tuple[Flip, ...] = get_args(Flip)
 
 _LIMITS_PX = (16, 16_384)
-_HIGHEST_RATE_HZ = 1_000.0
 _LAST_TRACK = 999
 _MOST_MEGAPIXELS = 10_000
 _LONGEST_DELAY_MS = 60_000
+# What all sources take for possible of a camera.
+MAX_FRAME_RATE_HZ = 1000.0
+# A live source that nobody read for so long has old frames waiting in its buffers.
+STALE_AFTER_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class SourceOptions:
                     f"the frames' {name} is {value}", f"give {_LIMITS_PX[0]} to {_LIMITS_PX[1]} px"
                 )
         rate_hz = self.frame_rate_hz
-        if rate_hz is not None and not 0 < rate_hz <= _HIGHEST_RATE_HZ:
+        if rate_hz is not None and not 0 < rate_hz <= MAX_FRAME_RATE_HZ:
             raise ConfigError(
                 f"the frame rate is {rate_hz}", "give a rate above 0, at most 1000 Hz"
             )

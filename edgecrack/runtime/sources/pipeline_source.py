@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from edgecrack.closeable import Closeable
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.capture import MAX_FRAME_RATE_HZ, STALE_AFTER_S
 from edgecrack.runtime.sources.child import Child
 from edgecrack.runtime.sources.gst_messages import INSTALL, failure
-from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, STALE_AFTER_S
 from edgecrack.runtime.sources.pipe import Pipe
 from edgecrack.runtime.sources.raw_stream import ELEMENTS, BrokenStreamError, RawFrames
 

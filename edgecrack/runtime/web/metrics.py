@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from edgecrack.runtime.telemetry.machine_load import MachineSnapshot
 from edgecrack.runtime.telemetry.stats import SourceState, StatsSnapshot
-from edgecrack.runtime.web.context import LiveContext
+from edgecrack.runtime.web.status import LiveContext
 
 __all__ = ["CONTENT_TYPE_LATEST", "StreamCollector", "metrics_text"]
 

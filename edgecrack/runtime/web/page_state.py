@@ -12,10 +12,9 @@ from typing import Any
 
 from edgecrack.runtime.web.broadcast import Broadcast
 from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.context import LiveContext
 from edgecrack.runtime.web.page_worker import Worker
 from edgecrack.runtime.web.picture import PagePicture, overlay_jpeg, page_picture
-from edgecrack.runtime.web.status import StatusBoard, describe
+from edgecrack.runtime.web.status import LiveContext, StatusBoard, describe
 
 _LOG = logging.getLogger("edgecrack")
 

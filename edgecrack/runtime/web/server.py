@@ -17,7 +17,7 @@ from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.runtime.web.config import Patience, ServeConfig
-from edgecrack.runtime.web.context import LiveContext
+from edgecrack.runtime.web.status import LiveContext
 
 if TYPE_CHECKING:
     from edgecrack.runtime.web.page_state import PageState

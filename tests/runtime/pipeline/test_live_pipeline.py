@@ -19,8 +19,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.pipeline.overload import Effort
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
-from edgecrack.runtime.sources.reconnecting import ReconnectingSource
+from edgecrack.runtime.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
 from tests.runtime.fakes import (

@@ -11,7 +11,7 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
+from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
 from tests.runtime.fakes import BrightDetector

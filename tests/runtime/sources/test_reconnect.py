@@ -11,8 +11,7 @@ from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
-from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
-from edgecrack.runtime.sources.reconnecting import ReconnectingSource
+from edgecrack.runtime.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.fakes import HW, stream_threads
 from tests.runtime.sources.live_fakes import FaultySource, Opener

@@ -10,9 +10,9 @@ import pytest
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.network_stream import SenderClock
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.runtime.sources.sender_clock import SenderClock
 from tests.runtime.rtsp import BITS, RtspServer, age_ms, read_numbers
 from tests.waiting import PATIENCE_S
 

@@ -17,10 +17,10 @@ from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
 from edgecrack.runtime.web.config import Patience, ServeConfig
-from edgecrack.runtime.web.context import LiveContext
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.server import LiveServer
+from edgecrack.runtime.web.status import LiveContext
 from tests.runtime.fakes import frame, picture, result_of
 from tests.waiting import PATIENCE_S
 
