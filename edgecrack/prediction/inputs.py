@@ -19,7 +19,8 @@ from edgecrack.errors import ConfigError, SourceError
 from edgecrack.files import natural_key
 from edgecrack.images.decoding import IMAGE_SUFFIXES, OTHER_SUFFIXES
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME
-from edgecrack.runtime.sources.folder import Unreadable, why_not
+from edgecrack.runtime.sources.base import Unreadable
+from edgecrack.runtime.sources.folder import why_not
 from edgecrack.terminal.redaction import redact
 
 # What `NAME.KIND.png` may be.

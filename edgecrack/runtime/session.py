@@ -101,7 +101,7 @@ def open_session(
         source = stack.enter_context(
             open_live_source(config.source, config.source_options, config.policy, events, stop=stop)
         )
-        if note := getattr(source, "note", None):
+        if note := source.status.note:
             events.emit("source.note", note)
         check_live_only(config.max_age_ms, config.target_fps, source.live)
         patterns = [*result_patterns(kinds), *([EVENTS_NAME] if "jsonl" in kinds else [])]

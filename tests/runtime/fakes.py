@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import OutputError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import Region, measure_cracks
 from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.sources.base import SourceBase
 from edgecrack.terminal.native_logs import silence_native_logs
 
 # Before anything below touches FFmpeg, as in a run of the program.
@@ -52,7 +52,7 @@ def result_of(taken: Frame, latency_ms: float = 12.0) -> FrameResult:
     )
 
 
-class ScriptedSource(Closeable):
+class ScriptedSource(SourceBase):
     """Delivers `count` frames; calls `before_read(index)` before each, which may raise."""
 
     def __init__(

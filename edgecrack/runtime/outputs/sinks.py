@@ -51,6 +51,10 @@ class Sink(Protocol):
         ...
 
 
+class PassiveSink:
+    """A sink that is no reason to go on: a live stream ends when all its others have failed."""
+
+
 class MaskSink:
     """`masks/NAME.png`: 255 on crack, 0 elsewhere."""
 

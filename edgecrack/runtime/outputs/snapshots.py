@@ -18,18 +18,17 @@ from edgecrack.runtime.outputs.findings import Finding, FindingTracker
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import SNAPSHOTS_NAME, OutputFolder
 from edgecrack.runtime.outputs.overlay import draw_overlay
-from edgecrack.runtime.outputs.sinks import frame_record
+from edgecrack.runtime.outputs.sinks import PassiveSink, frame_record
 from edgecrack.runtime.telemetry.events import Event, EventLog
 from edgecrack.terminal.wording import counted
 
 EVENTS_NAME = "events.jsonl"
 
 
-class FindingsSink:
+class FindingsSink(PassiveSink):
     """Feeds the tracker, and says of each finding that closed what it was."""
 
     name = "findings"
-    passive = True
 
     def __init__(self, tracker: FindingTracker) -> None:
         self._tracker = tracker
@@ -91,11 +90,10 @@ class EventsFile:
                 self._lines = None
 
 
-class Snapshots:
+class Snapshots(PassiveSink):
     """Keeps the newest result, and writes it when a person asks for it."""
 
     name = "snapshots"
-    passive = True
 
     def __init__(
         self, folder: OutputFolder, events: EventLog, max_age_ms: float | None = None

@@ -17,7 +17,7 @@ from functools import partial
 from edgecrack.errors import EdgecrackError, OutputError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Abandoned, Handoff, TimedOut
-from edgecrack.runtime.outputs.sinks import Sink
+from edgecrack.runtime.outputs.sinks import PassiveSink, Sink
 from edgecrack.runtime.pipeline.config import PipelineConfig
 from edgecrack.runtime.pipeline.workers import close_all, write_all
 from edgecrack.terminal.wording import counted
@@ -129,7 +129,7 @@ class Delivery:
 
         Not without the last one that keeps or shows anything: inspecting for nobody helps nobody.
         """
-        useful = [each for each in self._sinks if not getattr(each, "passive", False)]
+        useful = [each for each in self._sinks if not isinstance(each, PassiveSink)]
         if not self._live or useful in ([], [sink]):
             return False
         self.failure = self.failure or error

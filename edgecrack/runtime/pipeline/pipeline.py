@@ -146,7 +146,7 @@ class PipelineRun:
     def _next_frame(self) -> Frame | None:
         frame = self._source.read()
         # Few sources know: those of single files.
-        unreadable = getattr(self._source, "unreadable", ())
+        unreadable = self._source.status.unreadable
         for one in unreadable[self._unreadable :]:
             self._config.events.emit(
                 "source.unreadable",
@@ -250,8 +250,8 @@ class PipelineRun:
         abandon(summary)
 
     def _summary(self, reason: EndReason, failure: BaseException | None) -> StreamSummary:
-        counts = getattr(self._source, "counts_exactly", True)
-        expected = self._source.frame_count if counts else None
+        is_a_guess = self._source.status.counts_exactly is False
+        expected = None if is_a_guess else self._source.frame_count
         ended = reason == "end of source"
         return StreamSummary(
             source=self._source.name,
@@ -271,11 +271,11 @@ class PipelineRun:
 
     def _is_truncated(self) -> bool:
         """Whether the recording ended early, by its own word or by its count."""
-        if hasattr(self._source, "counts_exactly"):  # it knows better than a count of frames
-            return bool(getattr(self._source, "is_cut_short", False))
-        return is_truncated(self._frames_read, self._source.frame_count) or bool(
-            getattr(self._source, "is_cut_short", False)
-        )
+        status = self._source.status
+        if status.counts_exactly is not None:  # it knows better than a count of frames
+            return status.is_cut_short
+        is_short = is_truncated(self._frames_read, self._source.frame_count)
+        return is_short or status.is_cut_short
 
     def _report(self, summary: StreamSummary) -> None:
         if self._config.on_summary is not None:

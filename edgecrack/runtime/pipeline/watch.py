@@ -79,18 +79,18 @@ class StreamWatch:
 
     def note(self) -> None:
         """Bring the counters up to date; from any thread."""
-        counts = self._counts()
+        counts, status = self._counts(), self._source.status
         self._stats.set_counts(
-            drops=counts.replaced + getattr(self._source, "drops", 0),
+            drops=counts.replaced + status.drops,
             skipped=counts.skipped,
             findings=self._config.findings(),
         )
-        health = getattr(self._source, "health", None)
-        if not isinstance(health, SourceHealth):
+        health = status.health
+        if health is None:
             health = SourceHealth(
                 _state(counts),
                 corrupt_frames=self._source.corrupt_frames,
-                size_changes=getattr(self._source, "size_changes", 0),
+                size_changes=status.size_changes,
             )
         self._stats.set_state(health, self._inspection.effort.name, self._config.is_paused)
 

@@ -48,7 +48,8 @@ class SourceAttempt:
     @property
     def replaced(self) -> int:
         """Frames replaced by newer ones before anybody took them, or before they were decoded."""
-        return self._newest.replaced + int(getattr(self.source, "passed_over", 0))
+        passed_over = 0 if self.source is None else self.source.status.passed_over
+        return self._newest.replaced + passed_over
 
     @property
     def corrupt_frames(self) -> int:

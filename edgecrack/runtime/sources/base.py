@@ -5,10 +5,55 @@ A source delivers frames and says what it knows of itself; it does not drop, res
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from edgecrack.closeable import Closeable
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.telemetry.stats import SourceHealth
+
+
+class Unreadable(NamedTuple):
+    """An image that was passed over.
+
+    Attributes:
+        path: of the file.
+        problem: why, to be put behind its name.
+        remedy: what to do about it.
+    """
+
+    path: Path
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """What a source knows of how it goes, beyond its frames.
+
+    Attributes:
+        drops: frames of a live source that this program lost.
+        passed_over: pictures of a live source that had arrived and were left out for newer ones.
+        size_changes: times that the frames' size changed.
+        unreadable: pictures that could not be read, in the order in which they were met.
+        counts_exactly: whether `frame_count` is a count and not a guess, and the source itself
+            knows whether it was cut short; None where it says nothing of that.
+        is_cut_short: whether a recording knows that it is damaged or ends early.
+        health: of a source that is opened again when it fails; None for others.
+        note: what a person is to be told of how the source is read; None for nothing.
+    """
+
+    drops: int = 0
+    passed_over: int = 0
+    size_changes: int = 0
+    unreadable: Sequence[Unreadable] = ()
+    counts_exactly: bool | None = None
+    is_cut_short: bool = False
+    health: SourceHealth | None = None
+    note: str | None = None
 
 
 class Source(Protocol):
@@ -48,6 +93,11 @@ class Source(Protocol):
         """Frames so far that arrived damaged and were left out."""
         ...
 
+    @property
+    def status(self) -> SourceStatus:
+        """What else it knows of how it goes; may be asked from another thread."""
+        ...
+
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a recording.
 
@@ -74,3 +124,12 @@ class Source(Protocol):
     ) -> None:
         """Close the source."""
         ...
+
+
+class SourceBase(Closeable):
+    """What sources share: the `with` statement, and a status that says nothing."""
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus()

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase, SourceStatus
 from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, SourceOptions
 from edgecrack.terminal.native_logs import silence_native_logs
@@ -37,7 +37,7 @@ _DRIVER_UNCERTAINTY_MS = 1.0
 _OLDEST_STAMP_NS = 2_000_000_000
 
 
-class CameraSource(Closeable):
+class CameraSource(SourceBase):
     """Frames of a camera on this machine, the newest whenever somebody asks.
 
     Args:
@@ -93,6 +93,11 @@ class CameraSource(Closeable):
         """The driver's time of the grabbed frame, in s; None where it gives none."""
         stamp_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         return stamp_ms / 1000 if stamp_ms > 0 else None
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(passed_over=self.passed_over)
 
     def read(self) -> Frame:
         """The newest frame; waits for one where there is none.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from urllib.parse import parse_qsl
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase
 from edgecrack.synthetic import DemoPath
 
 _FORM = "give demo, or demo?frames=240&seed=7&live=1"
@@ -18,7 +18,7 @@ _LIMITS = {"frames": (1, 1_000_000), "seed": (0, 2**32 - 1), "live": (0, 1)}
 _DEFAULTS = {"frames": 240, "seed": 7, "live": 0}
 
 
-class DemoSource(Closeable):
+class DemoSource(SourceBase):
     """Frames of a synthetic wall.
 
     Args:

@@ -10,9 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.files import natural_key
 from edgecrack.images.decoding import (
@@ -23,6 +21,7 @@ from edgecrack.images.decoding import (
 )
 from edgecrack.images.photo_facts import PhotoFacts, photo_facts
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase, SourceStatus, Unreadable
 from edgecrack.runtime.sources.jpeg import END, read_head
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.terminal.native_logs import silence_native_logs
@@ -30,21 +29,7 @@ from edgecrack.terminal.native_logs import silence_native_logs
 LARGEST_FILE_BYTES = 4 * 2**30
 
 
-class Unreadable(NamedTuple):
-    """An image that was passed over.
-
-    Attributes:
-        path: of the file.
-        problem: why, to be put behind its name.
-        remedy: what to do about it.
-    """
-
-    path: Path
-    problem: str
-    remedy: str
-
-
-class ImagesSource(Closeable):
+class ImagesSource(SourceBase):
     """Image files, one frame each.
 
     Args:
@@ -99,6 +84,11 @@ class ImagesSource(Closeable):
     def counts_exactly(self) -> bool:
         """What cannot be read is told one by one; a folder is not cut short by it."""
         return True
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(unreadable=tuple(self.unreadable), counts_exactly=self.counts_exactly)
 
     def read(self) -> Frame | None:
         """The next image that can be read, or None after the last.

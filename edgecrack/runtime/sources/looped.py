@@ -6,17 +6,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus, Unreadable
 
 _FALLBACK_RATE_HZ = 25.0
 
 
-class LoopedSource(Closeable):
+class LoopedSource(SourceBase):
     """Frames of a recording, over and over; index and media time go on rising.
 
     Args:
@@ -41,7 +39,7 @@ class LoopedSource(Closeable):
         self.name = self._source.name
         self._lock = threading.Lock()
         self._closed = False
-        self._unreadable: dict[Path, Any] = {}
+        self._unreadable: dict[Path, Unreadable] = {}
         self._round = 0
         self._delivered = 0
         self._delivered_before_round = 0
@@ -60,30 +58,10 @@ class LoopedSource(Closeable):
         return self._corrupt_before_round + self._source.corrupt_frames
 
     @property
-    def note(self) -> str | None:
-        """What is to be told of how the source is read, or None."""
-        return getattr(self._source, "note", None)
-
-    @property
-    def size_changes(self) -> int:
-        """Times so far, in this round, that the frames' size changed."""
-        return int(getattr(self._source, "size_changes", 0))
-
-    @property
-    def counts_exactly(self) -> bool:
-        """Whether `frame_count` is a count, not a guess."""
-        return bool(getattr(self._source, "counts_exactly", True))
-
-    @property
-    def is_cut_short(self) -> bool:
-        """Whether the recording knows that it is damaged or ends early."""
-        return bool(getattr(self._source, "is_cut_short", False))
-
-    @property
-    def unreadable(self) -> list[Any]:
-        """Pictures of all rounds that could not be read, each once."""
+    def status(self) -> SourceStatus:
+        """What the recording knows, and the pictures of all rounds that could not be read."""
         self._keep_unreadable()
-        return list(self._unreadable.values())
+        return replace(self._source.status, unreadable=tuple(self._unreadable.values()))
 
     def read(self) -> Frame | None:
         """The next frame; None only after `close`.
@@ -106,7 +84,7 @@ class LoopedSource(Closeable):
             self._source.close()
 
     def _keep_unreadable(self) -> None:
-        for one in getattr(self._source, "unreadable", ()):
+        for one in self._source.status.unreadable:
             self._unreadable.setdefault(one.path, one)
 
     def _continued(self, frame: Frame) -> Frame:

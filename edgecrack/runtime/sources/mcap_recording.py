@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.mcap.cdr_reading import (
@@ -28,6 +27,7 @@ from edgecrack.mcap.cdr_reading import (
 from edgecrack.mcap.opened_file import McapFile, Message
 from edgecrack.mcap.topics import choose_image_topic, recovery_remedy
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase, SourceStatus
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.ros_images import (
@@ -42,7 +42,7 @@ _LOG = logging.getLogger("edgecrack")
 _MAX_FRAME_RATE_HZ = 1000.0
 
 
-class McapSource(Closeable):
+class McapSource(SourceBase):
     """The images of one topic.
 
     `capture_time_ns` of a frame is the message's own stamp, or where that is not set the time at
@@ -96,6 +96,11 @@ class McapSource(Closeable):
     def corrupt_frames(self) -> int:
         """Images so far that are damaged, alone or with the chunk they lie in."""
         return self._damaged + self._file.lost_messages
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(is_cut_short=self.is_cut_short)
 
     def read(self) -> Frame | None:
         """The next image, or None after the last; damaged ones are counted and left out.

@@ -13,12 +13,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
-from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection
 from edgecrack.runtime.sources.http_stream import connect
 from edgecrack.runtime.sources.jpeg import read_head
@@ -37,7 +36,7 @@ _PAGES = {
 _LARGEST_AREA_PX = 64_000_000
 
 
-class MjpegSource(Closeable):
+class MjpegSource(SourceBase):
     """Frames of an HTTP answer of type multipart/x-mixed-replace.
 
     Of several pictures that have arrived, only the newest is decoded and delivered. So a picture
@@ -85,6 +84,11 @@ class MjpegSource(Closeable):
     def passed_over(self) -> int:
         """Frames so far that had arrived and were left out for a newer one."""
         return self._arrivals.passed_over + self._replaced
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(passed_over=self.passed_over)
 
     def read(self) -> Frame:
         """The newest frame that has arrived since the last one; waits where there is none.

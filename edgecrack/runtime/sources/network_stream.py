@@ -12,9 +12,9 @@ import time
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_of
 from edgecrack.runtime.sources.http_stream import CHECK_CAMERA
@@ -36,7 +36,7 @@ LONGEST_JOURNEY_NS = 2_000_000_000
 CLOCKS_DIFFER_NS = 20_000_000
 
 
-class StreamSource(Closeable):
+class StreamSource(SourceBase):
     """The newest frame of a network stream without an end.
 
     A frame has waited for us about one frame time at most, and longer only where the stream gives
@@ -115,6 +115,11 @@ class StreamSource(Closeable):
     def media_s(self) -> float | None:
         """Time of the grabbed frame in the stream, in s."""
         return None if self._picture is None else self._picture.time_s
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(passed_over=self.passed_over, note=self.note)
 
     def read(self) -> Frame:
         """The newest frame; waits for one where there is none.

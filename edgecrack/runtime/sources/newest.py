@@ -65,7 +65,7 @@ class NewestFrames(Closeable):
     def drops(self) -> int:
         """Frames so far that a newer one replaced before anybody took them."""
         with self._changed:
-            return self._drops + int(getattr(self._source, "passed_over", 0))
+            return self._drops + self._source.status.passed_over
 
     def read(self, timeout_ms: float) -> Frame:
         """The newest frame that was not handed out before; waits for it where there is none.

@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase
 from edgecrack.runtime.sources.child import Child
 from edgecrack.runtime.sources.gst_messages import INSTALL, failure
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, STALE_AFTER_S
@@ -25,7 +25,7 @@ _PROGRAM = "gst-launch-1.0"
 _NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 
 
-class PipelineSource(Closeable):
+class PipelineSource(SourceBase):
     """Frames of a GStreamer pipeline in a child process.
 
     Args:

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.handoff import TimedOut
 from edgecrack.runtime.sources.attempt import SourceAttempt
-from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
 from edgecrack.runtime.sources.outages import OutageRecord
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import SourceHealth
@@ -34,7 +33,7 @@ _WAITS = {
 }
 
 
-class ReconnectingSource(Closeable):
+class ReconnectingSource(SourceBase):
     """Frames of a live source, through its outages.
 
     Indices count on over all connections, dropped frames included.
@@ -97,6 +96,11 @@ class ReconnectingSource(Closeable):
         with self._lock:
             current = 0 if self._connection is None else self._connection.replaced
             return self._past_replaced + current
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(drops=self.drops, health=self.health)
 
     def read(self) -> Frame | None:
         """The next frame; waits while the source is lost. None once it was closed.

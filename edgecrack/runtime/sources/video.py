@@ -15,10 +15,10 @@ from pathlib import Path
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.images.photo_facts import ns_since_1970
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, file_address, open_input, reason_of
 from edgecrack.runtime.sources.options import SourceOptions
@@ -34,7 +34,7 @@ _TS_BYTES = 188
 _EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
-class VideoSource(Closeable):
+class VideoSource(SourceBase):
     """Frames of an opened container that has an end.
 
     Args:
@@ -103,6 +103,16 @@ class VideoSource(Closeable):
     def is_cut_short(self) -> bool:
         """Whether the file turned out, at its end, to lack data that it should have."""
         return self._lacks_bytes or self._decoder.is_cut_short
+
+    @property
+    def status(self) -> SourceStatus:
+        """What it knows of how it goes."""
+        return SourceStatus(
+            size_changes=self.size_changes,
+            counts_exactly=self.counts_exactly,
+            is_cut_short=self.is_cut_short,
+            note=self.note,
+        )
 
     def read(self) -> Frame | None:
         """The next whole frame, or None at the end.

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.closeable import Closeable
 from edgecrack.images.nodata import masked_pixels, with_mask
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
 from edgecrack.runtime.sources.options import Flip
 
 _CODES = {"vertical": 0, "horizontal": 1, "both": -1}
 
 
-class WrappedSource(Closeable):
-    """Another source; also what only some sources know (`note`, `unreadable`, `size_changes`).
-
-    Such a thing is there exactly where the other source has it, so that nothing it has to tell
-    is lost and nothing is claimed for it.
+class WrappedSource(SourceBase):
+    """Another source; what it knows of itself is told as it is.
 
     Args:
         source: opened; this one owns it from now on.
@@ -48,14 +43,14 @@ class WrappedSource(Closeable):
         """Frames so far that arrived damaged and were left out."""
         return self._source.corrupt_frames
 
+    @property
+    def status(self) -> SourceStatus:
+        """What the other source knows."""
+        return self._source.status
+
     def close(self) -> None:
         """Close the source."""
         self._source.close()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # as before __init__ has run
-            raise AttributeError(name)
-        return getattr(self._source, name)
 
 
 class TurnedSource(WrappedSource):

@@ -14,6 +14,7 @@ import pytest
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.frame import Frame, FrameResult, Position
+from edgecrack.runtime.outputs.sinks import PassiveSink
 from edgecrack.runtime.pipeline import delivery
 from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
@@ -256,8 +257,8 @@ class TestOutputs:
         assert sound.indices == [0, 1, 2]
 
     def test_but_not_for_outputs_that_keep_nothing(self) -> None:
-        class Passive(ListSink):
-            passive = True
+        class Passive(ListSink, PassiveSink):
+            pass
 
         with pytest.raises(OutputError, match="disk full"):
             run_pipeline(

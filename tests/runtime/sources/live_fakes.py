@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase
 from tests.runtime.fakes import frame, picture
 from tests.waiting import PATIENCE_S
 
 
-class FaultySource(Closeable):
+class FaultySource(SourceBase):
     """Delivers what a script says: a size (a frame of it), an error, "corrupt" or "hang".
 
     After the script's end it waits until it is closed, as a silent camera would.

@@ -140,7 +140,7 @@ def test_a_turned_source_tells_what_was_passed_over() -> None:
             source.read()
             camera.wait_for_more(5)
         source.read()
-        assert getattr(source, "passed_over", 0) > 0
+        assert source.status.passed_over > 0
 
 
 @pytest.mark.parametrize("buffered", [False, True])

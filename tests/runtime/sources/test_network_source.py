@@ -306,7 +306,7 @@ def test_a_film_that_knows_how_long_it_is_is_read_whole_without_a_length(tmp_pat
         while source.read() is not None:
             count += 1
         assert (count, source.corrupt_frames) == (75, 0)
-        assert not getattr(source, "is_cut_short", None)
+        assert not source.status.is_cut_short
 
 
 def test_a_film_whose_index_is_at_its_end_is_read_whole_by_parts(tmp_path: Path) -> None:
@@ -319,5 +319,5 @@ def test_a_film_whose_index_is_at_its_end_is_read_whole_by_parts(tmp_path: Path)
         while (taken := source.read()) is not None:
             times.append(taken.media_time_ms)
         assert not source.live
-        assert not getattr(source, "is_cut_short", None)
+        assert not source.status.is_cut_short
     assert times == pytest.approx([40.0 * index for index in range(100)], abs=1)

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.base import SourceBase
 from edgecrack.runtime.sources.newest import NewestFrames
 from tests.runtime.fakes import ScriptedSource, frame, stream_threads
 from tests.waiting import PATIENCE_S
@@ -19,7 +19,7 @@ from tests.waiting import PATIENCE_S
 LONG_MS = 1000 * PATIENCE_S
 
 
-class StepCamera(Closeable):
+class StepCamera(SourceBase):
     """Live; delivers frame by frame as the test lets it, stamped with the test's clock."""
 
     live = True

@@ -38,7 +38,7 @@ def assert_all_sound(path: Path, count: int) -> list[Frame]:
     with open_source(path) as source:
         frames = read_all(source)
         assert (len(frames), source.corrupt_frames) == (count, 0)
-        assert not getattr(source, "is_cut_short", None)
+        assert not source.status.is_cut_short
     return frames
 
 
@@ -155,7 +155,7 @@ def test_an_edit_list_that_ends_early_is_no_cut(tmp_path: Path) -> None:
     path.write_bytes(data)
     with open_source(path) as source:
         frames = read_all(source)
-        assert not getattr(source, "is_cut_short", None)
+        assert not source.status.is_cut_short
     assert 24 <= len(frames) <= 50
 
 
@@ -167,7 +167,7 @@ def test_a_transport_stream_that_ends_within_a_packet_is_cut(tmp_path: Path) -> 
         path.write_bytes(whole[: len(whole) // 188 * 188 - lacks])
         with open_source(path) as source:
             read_all(source)
-            assert bool(getattr(source, "is_cut_short", None)) == (lacks > 0)
+            assert bool(source.status.is_cut_short) == (lacks > 0)
 
 
 def test_a_video_without_key_frames_begins_at_its_beginning(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_turn_that_only_key_frames_tell_holds_for_those_between(tmp_path: Path
     ffmpeg("-i", flat, "-c", "copy", "-bsf:v", turn, "-f", "h264", path)
     with open_source(path) as source:
         frames = read_all(source)
-        assert getattr(source, "size_changes", None) == 0
+        assert source.status.size_changes == 0
     assert {taken.hw for taken in frames} == {(192, 144)}
 
 

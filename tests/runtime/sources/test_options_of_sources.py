@@ -10,7 +10,7 @@ import pytest
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.base import Source, SourceStatus
 from edgecrack.runtime.sources.looped import LoopedSource
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import Flip, SourceOptions
@@ -101,12 +101,15 @@ def test_a_folder_of_damage_does_not_loop_for_ever(folder: Path) -> None:
 
 @pytest.mark.parametrize("is_cut_short", [True, False])
 def test_a_loop_tells_that_its_recording_is_cut_short(is_cut_short: bool) -> None:
-    recording = ScriptedSource(3)
-    recording.is_cut_short = is_cut_short  # type: ignore[attr-defined]
-    with LoopedSource(lambda: recording) as source:
-        assert source.is_cut_short == is_cut_short
+    class Recording(ScriptedSource):
+        @property
+        def status(self) -> SourceStatus:
+            return SourceStatus(is_cut_short=is_cut_short)
+
+    with LoopedSource(lambda: Recording(3)) as source:
+        assert source.status.is_cut_short == is_cut_short
     with LoopedSource(lambda: ScriptedSource(3)) as source:
-        assert not source.is_cut_short
+        assert not source.status.is_cut_short
 
 
 @pytest.mark.usefixtures("one_demo_wall")
@@ -146,7 +149,7 @@ def test_a_flipped_source_tells_all_that_it_tells_unflipped(
     with open_source(tmp_path, options) as source:
         while source.read() is not None:
             pass
-        assert [one.path.name for one in source.unreadable] == ["b.png"]  # type: ignore[attr-defined]
+        assert [one.path.name for one in source.status.unreadable] == ["b.png"]
         assert not hasattr(source, "health")
 
 
@@ -157,5 +160,5 @@ def test_a_looped_folder_tells_of_a_picture_once(tmp_path: Path) -> None:
         told = []
         for _ in range(4):
             source.read()
-            told.append(len(source.unreadable))  # type: ignore[attr-defined]
+            told.append(len(source.status.unreadable))
     assert told == [0, 1, 1, 1]

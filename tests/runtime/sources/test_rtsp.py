@@ -33,9 +33,9 @@ def test_frames_are_new_from_the_first_on_and_in_order() -> None:
         with open_source(server.url, PATIENT) as source:
             assert (source.live, source.frame_count) == (True, None)
             frames = [source.read()]
-            before = getattr(source, "passed_over", 0)
+            before = source.status.passed_over
             frames += [source.read() for _ in range(19)]
-            passed_over = getattr(source, "passed_over", 0) - before
+            passed_over = source.status.passed_over - before
             paused_ns = time.monotonic_ns()
             threading.Event().wait(1.0)
             resumed = source.read()
@@ -63,7 +63,7 @@ def test_who_is_slower_than_the_camera_does_not_fall_behind() -> None:
                 ages.append(age_ms(taken))
                 numbers.append(read_numbers(taken.image)[0])
                 threading.Event().wait(0.2)  # five frame times; fewer where the camera is slow
-            passed_over = getattr(source, "passed_over", 0)
+            passed_over = source.status.passed_over
     # In 20 reads a backlog would grow by 80 pictures, which is 3200 ms.
     assert sorted(ages[-9:])[4] < sorted(ages[:9])[4] + 1000
     left_out = numbers[-1] - numbers[0] + 1 - len(numbers)

@@ -185,7 +185,7 @@ def test_an_image_cut_short_is_named_and_the_others_come(suffix: str, tmp_path: 
     with open_source(tmp_path) as source:
         frames = read_all(source)
         assert source.corrupt_frames == 1
-        (spoiled,) = list(getattr(source, "unreadable", []))
+        (spoiled,) = list(source.status.unreadable)
     assert [taken.name for taken in frames] == ["0", "2"]
     assert [taken.index for taken in frames] == [0, 1]
     assert spoiled.path == tmp_path / f"1{suffix}"
@@ -218,7 +218,7 @@ def test_pictures_that_are_not_read_are_named_and_counted(tmp_path: Path) -> Non
     (folder / "notes.txt").write_text("no picture")
     with open_source(folder) as source:
         names = [taken.name for taken in read_all(source)]
-        refused = {one.path.name: one.problem for one in getattr(source, "unreadable", ())}
+        refused = {one.path.name: one.problem for one in source.status.unreadable}
     assert names == ["good", "near"]
     assert set(refused) == {
         "far.png", "itself.png", "nothing.png", "pipe.jpg", "raw.dng", "scan.pdf",

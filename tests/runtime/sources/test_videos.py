@@ -107,7 +107,7 @@ def test_every_frame_comes_with_its_picture_and_time(
     path = make_video(tmp_path / name, *options)
     with open_source(path) as source:
         frames = read_all(source)
-        assert not getattr(source, "is_cut_short", None)
+        assert not source.status.is_cut_short
         assert source.corrupt_frames == 0
     assert_same_pictures(frames, path)
     assert media_times_ms(frames) == pytest.approx(frame_times_ms(path), abs=0.6)
@@ -291,7 +291,7 @@ def test_a_trimmed_file_is_not_called_cut(tmp_path: Path) -> None:
     ffmpeg("-ss", "0.5", "-i", whole, "-c", "copy", path)
     with open_source(path) as source:
         frames = read_all(source)
-        assert not getattr(source, "is_cut_short", None)
+        assert not source.status.is_cut_short
     assert_same_pictures(frames, path)
 
 
@@ -450,7 +450,7 @@ def test_field_cases(case: str, count: int | None, is_cut: bool, data_folder: Pa
     path = data_folder / "field_cases" / case
     with open_source(path) as source:
         frames = read_all(source)
-        assert bool(getattr(source, "is_cut_short", None)) == is_cut
+        assert bool(source.status.is_cut_short) == is_cut
     if count is None:
         assert 10 < len(frames) < 300
         return
