@@ -80,11 +80,12 @@ test-slow: $(TEST)/.installed ## The tests that take longest: whole runs, long o
 	@echo "==> Running the slow tests"
 	@$(PYTEST) -m slow $(PYTEST_ARGS)
 
-lint: $(TEST)/.installed ## Check style and types
-	@echo "==> Checking style (ruff) and types (mypy)"
+lint: $(TEST)/.installed ## Check style, types and imports
+	@echo "==> Checking style (ruff), types (mypy) and imports (import-linter)"
 	@$(TEST)/bin/ruff check
 	@$(TEST)/bin/ruff format --check
 	@$(TEST)/bin/mypy
+	@$(TEST)/bin/lint-imports
 
 format: $(TEST)/.installed ## Put imports and layout in order
 	@$(TEST)/bin/ruff check --fix

@@ -22,7 +22,13 @@ from edgecrack import __version__
 from edgecrack.commands.build import build_engine, calibrate, export
 from edgecrack.commands.evaluate import evaluate
 from edgecrack.commands.examine import doctor
-from edgecrack.commands.exit_codes import EXIT_CODES, INTERRUPTED, failure_of, refuse_addresses
+from edgecrack.commands.exit_codes import (
+    EXIT_CODES,
+    INTERRUPTED,
+    failure_of,
+    refuse_addresses,
+    refuse_renamed,
+)
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
 from edgecrack.commands.stream import stream
@@ -33,11 +39,21 @@ app = typer.Typer(
     name="edgecrack",
     help="Finds cracks in what a robot's camera sees, on the robot, as it moves.",
     epilog=EXIT_CODES,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+_DAILY = """Usage: edgecrack COMMAND ...
+
+  edgecrack stream --camera 0 --out runs/bridge    find cracks in what a camera sees
+  edgecrack predict photos/ --out runs/photos      find them in pictures
+  edgecrack train --data DIR --out runs/mine       teach a model, on a workstation
+  edgecrack evaluate MODEL --data DIR              score it
+  edgecrack build-engine MODEL -o robot.engine     make an engine of it for this GPU
+
+All commands: edgecrack --help. The options of one: edgecrack COMMAND --help."""
 
 
 def _show_version(value: bool) -> None:
@@ -59,7 +75,7 @@ def _global_options(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(_DAILY)
 
 
 app.command()(train)
@@ -90,6 +106,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
         refuse_addresses(sys.argv[1:])
+        refuse_renamed(sys.argv[1:])
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from edgecrack import __version__, cli
 from edgecrack.extras import origin
@@ -370,9 +371,8 @@ def test_an_output_that_is_full_is_named() -> None:
 
 
 class TestHelp:
-    def test_no_command_is_a_call_for_help(self, run: Run) -> None:
-        outcome = run()
-        assert outcome == run("--help")
+    def test_it_lists_all_commands(self, run: Run) -> None:
+        outcome = run("--help")
         assert outcome.code == 0
         assert all(f" {name} " in outcome.out for name in COMMANDS)
         assert "Exit codes: 0 done" in outcome.out
@@ -545,3 +545,34 @@ def test_without_a_terminal_progress_is_a_few_plain_lines(tmp_path: Path) -> Non
     assert "\r" not in shown
     assert shown.count("\n") >= 1
     assert all(" frames | " in line for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "now"),
+    [
+        (["export", "best.safetensors", "--output", "x.onnx"], "--out"),
+        (["calibrate", "model.onnx", "--output=x.onnx"], "--out"),
+        (["build-engine", "model.onnx", "--calibration-data", "photos"], "--data"),
+        (["evaluate", "model.onnx", "--json", "scores.json"], "--scores-file FILE"),
+    ],
+)
+def test_an_earlier_name_of_an_option_says_the_present_one(
+    words: list[str], now: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgecrack", *words])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(f"has another name now; give {now}.")
+
+
+def test_alone_it_shows_the_commands_of_daily_use() -> None:
+    result = CliRunner().invoke(cli.app, [])
+    assert result.exit_code == 0
+    shown = [line.split()[1] for line in result.output.splitlines() if line.startswith("  edge")]
+    assert shown == ["stream", "predict", "train", "evaluate", "build-engine"]
+
+
+def test_every_out_has_its_letter() -> None:
+    for name in ("stream", "predict", "train", "evaluate", "export", "calibrate", "build-engine"):
+        assert re.search(r"-o\b", CliRunner().invoke(cli.app, [name, "--help"]).output), name

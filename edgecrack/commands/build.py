@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _input, _results, _accuracy = map(heading, ("Input", "Results", "Accuracy"))
 _engine = heading("Engine")
 
-OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to.")]
+OutputOption = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to.")]
 MethodOption = Annotated[
     str, _accuracy("NAME", "How INT8 ranges are chosen: entropy, percentile, minmax or mse.")
 ]
@@ -51,7 +51,7 @@ def export(
         Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint (*.safetensors) of `train`.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file to write.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write.")
     ],
     tile: Annotated[
         str, typer.Option(metavar="PIXELS", help="Side of a tile, or HEIGHTxWIDTH; multiples of 8.")
@@ -216,7 +216,7 @@ def build_engine(
             "rtx for all that TensorRT for RTX knows.",
         ),
     ] = "auto",
-    calibration_data: Annotated[
+    data: Annotated[
         Path | None,
         _input("PATH", "Dataset, folder of images, or video: sets INT8's ranges, scores FP16."),
     ] = None,
@@ -292,11 +292,11 @@ def build_engine(
     )
     # Made in any case, so that a value which nobody can use is refused without data, too.
     calibration = _calibration(
-        calibration_data or Path(), method, Gate(max_drop, max_flagged), tiles, held_out, seed
+        data or Path(), method, Gate(max_drop, max_flagged), tiles, held_out, seed
     )
     config = BuildConfig(
         precision,
-        calibration if calibration_data is not None else None,
+        calibration if data is not None else None,
         None if tile is None else _tile_hw(tile),
         None,
         engine,

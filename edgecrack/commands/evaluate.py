@@ -76,13 +76,15 @@ def evaluate(
             "FOLDER",
             "The report, index.html first; default: runs/evaluate-MODEL-DATASET, of several "
             "models runs/compare-DATASET. Beside it, as FOLDER-2, where an earlier report is.",
+            "--out",
+            "-o",
         ),
     ] = None,
     overwrite: Annotated[
         bool, _results("", "Remove the earlier report in --out.", "--overwrite")
     ] = False,
     json_file: Annotated[
-        Path | None, _results("FILE", "Write the scores to this file, too.", "--json")
+        Path | None, _results("FILE", "Write the scores to this file, too.", "--scores-file")
     ] = None,
     mm_per_px: Annotated[
         float | None,

@@ -25,6 +25,12 @@ EXIT_CODES = (
     "EDGECRACK_DEBUG=1 shows where an error comes from."
 )
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+# By command, or "" for all: the option's earlier name, and its present one.
+_RENAMED = {
+    ("", "--output"): "--out",
+    ("", "--calibration-data"): "--data",
+    ("evaluate", "--json"): "--scores-file FILE",
+}
 _ADDRESS_OPTIONS = ("--source", "--position", "--serve")
 _TAKE_ADDRESSES = ("predict",)
 _OUTPUT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -74,6 +80,20 @@ def refuse_addresses(arguments: Sequence[str]) -> None:
             if is_option or command not in _TAKE_ADDRESSES:
                 _refuse_address(before if is_option else "", word)
         before = word
+
+
+def refuse_renamed(arguments: Sequence[str]) -> None:
+    """Refuse an option by its earlier name, and say the present one.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    for word in arguments:
+        name = word.partition("=")[0]
+        now = _RENAMED.get((command, name)) or _RENAMED.get(("", name))
+        if now is not None:
+            raise ConfigError(f"{name} has another name now", f"give {now}")
 
 
 def _refuse_address(option: str, value: str) -> None:

@@ -51,6 +51,8 @@ def predict(
         results(
             "FOLDER",
             "Where the results go; beside it, as FOLDER-2, where it holds those of an earlier run.",
+            "--out",
+            "-o",
         ),
     ],
     save: Annotated[

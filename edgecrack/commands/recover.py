@@ -17,7 +17,8 @@ def recover(
         list[Path], typer.Argument(metavar="FILES...", help="Recordings cut off or damaged.")
     ],
     out: Annotated[
-        Path | None, results("FILE", "Where the whole one goes; default: NAME_recovered.mcap.")
+        Path | None,
+        results("FILE", "Where the whole one goes; default: NAME_recovered.mcap.", "--out", "-o"),
     ] = None,
 ) -> None:
     """Make a recording whole again that a power cut or kill left cut off."""

@@ -138,6 +138,8 @@ def stream(
             "FOLDER",
             "Where the results go; beside it, as FOLDER-2, where an earlier run's are. {date} and "
             "{time} in it become those of the start.",
+            "--out",
+            "-o",
         ),
     ] = Path("runs/stream"),
     overwrite: Annotated[

@@ -15,7 +15,7 @@ _network, _patches, _optimisation = map(heading, ("Network", "Patches", "Optimis
 
 
 def train(
-    out: Annotated[str, _results("FOLDER", "The run, e.g. runs/NAME.")],
+    out: Annotated[str, _results("FOLDER", "The run, e.g. runs/NAME.", "--out", "-o")],
     data: Annotated[
         list[str] | None,
         _input(

@@ -28,7 +28,9 @@ def build(
         Path,
         _input("FOLDER", "Holds concrete_tiles/, uav315/ and road_frames/, or some of them."),
     ],
-    out: Annotated[Path, _results("FOLDER", "The yardstick; new, or an earlier one.")],
+    out: Annotated[
+        Path, _results("FOLDER", "The yardstick; new, or an earlier one.", "--out", "-o")
+    ],
     per_cell: Annotated[
         int, _results("COUNT", "Rendered cracks of each surface, width class and contrast.")
     ] = 2,

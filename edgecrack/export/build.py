@@ -179,7 +179,7 @@ def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
     if own == "int8" and config.calibration is not None:
         raise ConfigError(
             f"{model} is INT8 already, and data to calibrate it were given",
-            "leave out --calibration-data, or give the FP32 file",
+            "leave out --data, or give the FP32 file",
         )
     if spec.kind == "onnx" and config.tile_hw is not None:
         raise ConfigError(
@@ -190,7 +190,7 @@ def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
     if precision == "int8" and own != "int8" and config.calibration is None:
         raise ConfigError(
             "INT8 is asked for without data",
-            "give images of what the robot sees: --calibration-data FOLDER",
+            "give images of what the robot sees: --data FOLDER",
         )
     return precision
 

@@ -341,7 +341,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("precision", "name", "kind", "words"),
         [
-            ("int8", "robot.engine", ConfigError, "--calibration-data"),
+            ("int8", "robot.engine", ConfigError, "--data"),
             ("fp16", "robot.onnx", ConfigError, "ends in .engine"),
         ],
     )
