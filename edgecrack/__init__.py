@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgecrack.artifacts import ModelSpec
     from edgecrack.errors import EdgecrackError
-    from edgecrack.preprocess import PreprocessConfig
-    from edgecrack.runtime.backends.base import Runner
-    from edgecrack.runtime.backends.open import open_runner
     from edgecrack.runtime.detector import CrackDetector, Detection, open_detector
     from edgecrack.runtime.frame import Frame, FrameResult
     from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-    from edgecrack.runtime.sources.base import Source
     from edgecrack.runtime.sources.open import open_source
 
 __version__ = "0.1.0"
@@ -31,12 +27,8 @@ __all__ = [
     "FrameResult",
     "ModelSpec",
     "PipelineConfig",
-    "PreprocessConfig",
-    "Runner",
-    "Source",
     "__version__",
     "open_detector",
-    "open_runner",
     "open_source",
     "run_pipeline",
 ]
@@ -49,11 +41,7 @@ _MODULE_OF = {
     "FrameResult": "edgecrack.runtime.frame",
     "ModelSpec": "edgecrack.artifacts",
     "PipelineConfig": "edgecrack.runtime.pipeline.pipeline",
-    "PreprocessConfig": "edgecrack.preprocess",
-    "Runner": "edgecrack.runtime.backends.base",
-    "Source": "edgecrack.runtime.sources.base",
     "open_detector": "edgecrack.runtime.detector",
-    "open_runner": "edgecrack.runtime.backends.open",
     "open_source": "edgecrack.runtime.sources.open",
     "run_pipeline": "edgecrack.runtime.pipeline.pipeline",
 }

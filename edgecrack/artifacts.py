@@ -65,6 +65,12 @@ _PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile", "stretch_
 class ModelSpec:
     """What a runtime must know of a model file.
 
+        >>> from edgecrack import open_detector
+        >>> with open_detector(threads=1) as detector:
+        ...     spec = detector.runner.spec
+        >>> spec.kind, spec.pooling, spec.tile_hw
+        ('onnx', 'gated-scale', (256, 256))
+
     Attributes:
         kind: "checkpoint", "onnx" or "engine".
         pooling: "gated-scale", "stacked" or "max".

@@ -13,6 +13,13 @@ from typing import ClassVar
 class EdgecrackError(Exception):
     """Base of every error that a user can mend.
 
+        >>> from edgecrack import EdgecrackError, open_source
+        >>> try:
+        ...     open_source("no-such-wall.mp4")
+        ... except EdgecrackError as error:
+        ...     error.problem, error.exit_code
+        ('no-such-wall.mp4 does not exist', 5)
+
     Args:
         problem: what is wrong, naming the value; one clause without a final full stop.
         remedy: what to do about it; one clause without a final full stop.

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,23 @@ from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, parse_merge, plan
 from edgecrack.runtime.tiling import TilingConfig
 from edgecrack.terminal.redaction import redact
 
+Picture: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str]"
+Pictures: TypeAlias = "list[NDArray[np.uint8]] | list[str] | list[Path] | list[Picture]"
+
 _FORM = "give uint8 [H, W, 3] in BGR order, as cv2.imread reads it, or the path of an image file"
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
     """Cracks in one picture.
+
+        >>> import numpy as np
+        >>> from edgecrack import open_detector
+        >>> wall = np.full((256, 256, 3), 150, np.uint8)
+        >>> with open_detector(threads=1) as detector:
+        ...     found = detector.detect(wall)
+        >>> found.mask.shape, found.crack_pixels, found.regions
+        ((256, 256), 0, ())
 
     Attributes:
         probability: uint8 [H, W], 255 = certain crack.
@@ -59,7 +70,12 @@ class Detection:
 
 
 class CrackDetector(Closeable):
-    """Finds cracks in frames of any size.
+    """Finds cracks in frames of any size; made by `open_detector`.
+
+        >>> from edgecrack import open_detector
+        >>> with open_detector(threads=1) as detector:
+        ...     detector.model_name, detector.scales
+        ('edgecrack-bundled.onnx', (1.0, 0.5, 0.25))
 
     Args:
         runner: an open model; closed with the detector.
@@ -212,17 +228,32 @@ class CrackDetector(Closeable):
         """Crack probability uint8 [H, W] of a BGR frame uint8 [H, W, 3], 255 = certain crack."""
         return self.infer(self.prepare(image))
 
+    @overload
+    def detect(
+        self, image: Picture, *, threshold: float | None = None, min_area_px: int = MIN_AREA_PX
+    ) -> Detection: ...
+
+    @overload
     def detect(
         self,
-        image: NDArray[np.uint8] | str | os.PathLike[str],
+        image: Pictures,
         *,
         threshold: float | None = None,
         min_area_px: int = MIN_AREA_PX,
-    ) -> Detection:
-        """Find cracks in a picture, as the command line does.
+    ) -> list[Detection]: ...
+
+    def detect(
+        self,
+        image: Picture | Pictures,
+        *,
+        threshold: float | None = None,
+        min_area_px: int = MIN_AREA_PX,
+    ) -> Detection | list[Detection]:
+        """Find cracks in a picture, or in each of a list, as the command line does.
 
         Args:
-            image: uint8 [H, W, 3] in BGR order, as OpenCV reads it; or the path of an image file.
+            image: uint8 [H, W, 3] in BGR order, as OpenCV reads it; or the path of an image file;
+                or a list of these.
             threshold: decision threshold, above 0 and below 1; None takes the detector's own.
             min_area_px: groups of crack pixels smaller than this are specks and left out.
 
@@ -234,6 +265,8 @@ class CrackDetector(Closeable):
         _check_threshold(level)
         if min_area_px < 0:
             raise ConfigError(f"smallest area is {min_area_px} px", "give 0 or more")
+        if isinstance(image, list):
+            return [self.detect(each, threshold=level, min_area_px=min_area_px) for each in image]
         probability = self.probability_of(picture_of(image))
         found = measure_cracks(probability, level, min_area_px)
         return Detection(probability, found.mask, found.regions)
@@ -316,6 +349,13 @@ def open_detector(
     threads: int | None = None,
 ) -> CrackDetector:
     """Open a model file for use on frames.
+
+        >>> import numpy as np
+        >>> from edgecrack import open_detector
+        >>> with open_detector(threshold=0.5, threads=1) as detector:
+        ...     pictures = [np.full((256, 300, 3), gray, np.uint8) for gray in (90, 150)]
+        ...     [found.crack_pixels for found in detector.detect(pictures)]
+        [0, 0]
 
     Args:
         model: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.

@@ -26,6 +26,12 @@ TimeSource = Literal["driver", "sender", "arrival", "recording", "unknown"]
 class Frame:
     """One picture from a source.
 
+        >>> from edgecrack import open_source
+        >>> with open_source("demo?frames=1") as source:
+        ...     frame = source.read()
+        >>> frame.name, frame.image.dtype.name, frame.time_source
+        ('000000', 'uint8', 'unknown')
+
     Attributes:
         image: uint8 [H, W, 3] in BGR order.
         index: 0-based; counts every frame that the source delivered, so that frames dropped
@@ -116,7 +122,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What was found in one frame.
+    """What was found in one frame; each sink of `run_pipeline` is given these.
+
+        >>> from edgecrack import open_detector, open_source, run_pipeline
+        >>> found = []
+        >>> with open_source("demo?frames=1") as source, open_detector(threads=1) as detector:
+        ...     _ = run_pipeline(source, detector, [found.append])
+        >>> found[0].mask.shape == found[0].frame.hw, found[0].inspected_ratio
+        (True, 1.0)
 
     Attributes:
         frame: the frame as captured.

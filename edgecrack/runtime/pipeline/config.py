@@ -76,6 +76,10 @@ class IgnoringDetector(Detector, Protocol):
 class PipelineConfig:
     """How a stream runs.
 
+        >>> from edgecrack import PipelineConfig
+        >>> PipelineConfig(max_frames=100).max_frames
+        100
+
     Attributes:
         max_frames: stop after this many processed frames; None goes on to the end.
         min_area_px: groups of crack pixels smaller than this are specks and dropped.

@@ -57,10 +57,24 @@ Prepared = tuple[Frame, NDArray[np.uint8], int, IgnoredPixels | None]
 def run_pipeline(
     source: Source,
     detector: Detector,
-    sinks: Sequence[Sink],
+    sinks: Sequence[Sink | Callable[[FrameResult], None]],
     config: PipelineConfig | None = None,
 ) -> StreamSummary:
     """Run a source through a detector into sinks, and say what happened.
+
+        >>> from edgecrack import open_detector, open_source, run_pipeline
+        >>> with open_source("demo?frames=2") as source, open_detector(threads=1) as detector:
+        ...     summary = run_pipeline(source, detector, [lambda result: print(result.frame.index)])
+        0
+        1
+        >>> summary.end_reason
+        'end of source'
+
+    Args:
+        source: open.
+        detector: open.
+        sinks: each is given every result, in order, in a thread of its own; a function will do.
+        config: None takes the defaults.
 
     The sinks are closed on every way out, so that what was written stays usable; the source
     stays the caller's to close. No thread is left behind, unless a camera driver hangs in a
@@ -73,7 +87,23 @@ def run_pipeline(
     """
     config = config or PipelineConfig()
     uint8_level(detector.threshold)
-    return PipelineRun(source, detector, sinks, config).run()
+    outputs: list[Sink] = [_Callback(one) if callable(one) else one for one in sinks]
+    return PipelineRun(source, detector, outputs, config).run()
+
+
+class _Callback:
+    """A function as a sink."""
+
+    def __init__(self, function: Callable[[FrameResult], None]) -> None:
+        self.name = getattr(function, "__name__", "callback")
+        self._function = function
+
+    def write(self, result: FrameResult) -> None:
+        """Call it."""
+        self._function(result)
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 class PipelineRun:

@@ -26,6 +26,11 @@ _KINDS = (
 def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
     """Open a source by its address.
 
+        >>> from edgecrack import open_source
+        >>> with open_source("demo?frames=2") as source:
+        ...     source.live, source.frame_count, source.read().hw
+        (False, 2, (480, 640))
+
     Args:
         uri: one of
 
