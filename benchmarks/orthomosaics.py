@@ -3,7 +3,7 @@
 Real walls are repeated to GeoTIFFs of several sizes, each inspected by a process of its own, whose
 largest resident memory and time are taken; the smallest also as one photo, in the same run.
 
-    python benchmarks/orthomosaics.py --data DATA [--sides 2048 8192 30000]
+    python benchmarks/orthomosaics.py --data DATA [--sizes 2048x2048 8192x8192 30000x8192]
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ def photos(data: Path) -> list[NDArray[np.uint8]]:
     return same[:_PHOTOS]
 
 
-def write_mosaic(path: Path, side: int, walls: list[NDArray[np.uint8]]) -> None:
-    """A square of photos side by side, at 2 mm a pixel."""
+def write_mosaic(path: Path, width: int, height: int, walls: list[NDArray[np.uint8]]) -> None:
+    """Photos side by side, at 2 mm a pixel."""
     generator = np.random.default_rng(0)
     profile = {
-        "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
+        "driver": "GTiff", "width": width, "height": height, "count": 3, "dtype": "uint8",
         "crs": "EPSG:25832", "transform": from_origin(5e5, 5.3e6, 0.002, 0.002),
         "tiled": True, "compress": "deflate", "photometric": "RGB", "bigtiff": "if_safer",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
-        for top in range(0, side, _PHOTO_PX):
-            height = min(_PHOTO_PX, side - top)
-            chosen = generator.integers(len(walls), size=-(-side // _PHOTO_PX))
-            row = np.concatenate([walls[number] for number in chosen], axis=1)[:height, :side]
+        for top in range(0, height, _PHOTO_PX):
+            rows = min(_PHOTO_PX, height - top)
+            chosen = generator.integers(len(walls), size=-(-width // _PHOTO_PX))
+            row = np.concatenate([walls[number] for number in chosen], axis=1)[:rows, :width]
             bands = row[..., ::-1].transpose(2, 0, 1)
-            dataset.write(bands, window=Window(0, top, side, height))
+            dataset.write(bands, window=Window(0, top, width, rows))
 
 
 def predict(picture: Path, out: Path) -> dict[str, float]:
@@ -75,18 +75,19 @@ def predict(picture: Path, out: Path) -> dict[str, float]:
     }
 
 
-def measured(folder: Path, side: int, walls: list[NDArray[np.uint8]]) -> dict[str, float]:
-    mosaic = folder / f"{side}.tif"
-    write_mosaic(mosaic, side, walls)
-    figures = predict(mosaic, folder / f"out{side}")
-    with (folder / f"out{side}" / "results.jsonl").open(encoding="utf-8") as lines:
+def measured(folder: Path, size: str, walls: list[NDArray[np.uint8]]) -> dict[str, float | str]:
+    width, height = map(int, size.split("x"))
+    mosaic = folder / f"{size}.tif"
+    write_mosaic(mosaic, width, height, walls)
+    figures = predict(mosaic, folder / f"out{size}")
+    with (folder / f"out{size}" / "results.jsonl").open(encoding="utf-8") as lines:
         line = json.loads(lines.readline())
     mosaic.unlink()
     return {
-        "side_px": side,
-        "megapixels": round(side * side / 1e6, 1),
+        "size_px": size,
+        "megapixels": round(width * height / 1e6, 1),
         **figures,
-        "us_per_pixel": round(figures["seconds"] * 1e6 / side**2, 3),
+        "us_per_pixel": round(figures["seconds"] * 1e6 / (width * height), 3),
         "lines": line["map"]["lines"],
     }
 
@@ -94,22 +95,23 @@ def measured(folder: Path, side: int, walls: list[NDArray[np.uint8]]) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sides", type=int, nargs="+", default=[2048, 8192, 30_000])
+    sizes = ["2048x2048", "8192x8192", "30000x8192"]
+    parser.add_argument("--sizes", metavar="WIDTHxHEIGHT", nargs="+", default=sizes)
     options = parser.parse_args()
     walls = photos(options.data)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        first = options.sides[0]
-        write_mosaic(folder / "photo.tif", first, walls)
+        width, height = map(int, options.sizes[0].split("x"))
+        write_mosaic(folder / "photo.tif", width, height, walls)
         with rasterio.open(folder / "photo.tif") as dataset:
             picture = np.ascontiguousarray(dataset.read()[::-1].transpose(1, 2, 0))
         cv2.imwrite(str(folder / "photo.png"), picture)
         photo = predict(folder / "photo.png", folder / "photo")
-        sizes = []
-        for side in options.sides:
-            sizes.append(measured(folder, side, walls))
-            print(sizes[-1], flush=True)
-    figures = {"photo": {"side_px": first, **photo}, "orthomosaics": sizes}
+        found = []
+        for size in options.sizes:
+            found.append(measured(folder, size, walls))
+            print(found[-1], flush=True)
+    figures = {"photo": {"size_px": options.sizes[0], **photo}, "orthomosaics": found}
     write_result("orthomosaics", figures, "rasterio", "onnxruntime", "numpy")
 
 
