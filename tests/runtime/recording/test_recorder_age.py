@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.recording import age_limit
+from edgecrack.runtime.recording import recording_session
 from tests.runtime.recording.reading import Heard, frame_times, read_with_rosbags, result
 from tests.runtime.recording.recorders import pictures, recording, times, wait_for_pictures
 
@@ -23,7 +23,7 @@ class Age:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_ms = 0.0
-        monkeypatch.setattr(age_limit, "now_ns", lambda: START_NS + int(self.now_ms * 1e6))
+        monkeypatch.setattr(recording_session, "now_ns", lambda: START_NS + int(self.now_ms * 1e6))
 
 
 @pytest.fixture
