@@ -21,6 +21,7 @@ IndexArray = npt.NDArray[np.int64]
 Points = npt.NDArray[np.float64]
 
 HAIRLINE_PX = 1.5
+_SCALE_TOLERANCE = 0.03
 _NARROWEST_PX = 0.2
 _SPACING_PX = 1.0
 _LINES_ACROSS = 40.0
@@ -210,10 +211,15 @@ def _dressed(
         scale = shape.width_px / float(np.median((left + right)[_is_inside(middle, hw, 0.0)]))
         left, right = left * scale, right * scale
     every = 1 + int(size >= 24.0) + int(size >= 60.0)  # Fine detail of wide cracks costs much.
+    line, across, left, right = line[::every], across[::every], left[::every], right[::every]
+    middle = line + across * (0.5 * (left - right))[:, None]
+    scale = shape.width_px / float(np.median((left + right)[_is_inside(middle, hw, 0.0)]))
+    if abs(scale - 1.0) > _SCALE_TOLERANCE:  # of few points within the picture, some were left out
+        left, right = left * scale, right * scale
     left, right = (np.maximum(half, 0.5 * _NARROWEST_PX)[:, None] for half in (left, right))
     return CrackOutline(
-        np.asarray((line + across * left)[::every], np.float32),
-        np.asarray((line - across * right)[::every], np.float32),
+        np.asarray(line + across * left, np.float32),
+        np.asarray(line - across * right, np.float32),
     )
 
 

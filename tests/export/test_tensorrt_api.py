@@ -29,7 +29,11 @@ VERSIONS: dict[str, dict[str, Any]] = {
 }
 SOURCES = sorted(
     path
-    for pattern in ("tensorrt_module.py", "export/engine*.py", "runtime/trt*.py")
+    for pattern in (
+        "nvidia/tensorrt_module.py",
+        "export/engine/*.py",
+        "runtime/backends/*.py",
+    )
     for path in (REPOSITORY / "edgecrack").glob(pattern)
 )
 MODULE = ""

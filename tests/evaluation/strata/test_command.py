@@ -69,7 +69,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def report(yard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model's report, its scores written a second time beside it."""
     folder = tmp_path_factory.mktemp("report")
-    words = f"--data {yard} --out {folder / 'r'} --json {folder / 'new' / 's.json'} --mm-per-px 0.1"
+    scores = folder / "new" / "s.json"
+    words = f"--data {yard} --out {folder / 'r'} --scores-file {scores} --mm-per-px 0.1"
     run(words, BUNDLED_MODEL)
     return folder / "r"
 
