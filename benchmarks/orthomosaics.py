@@ -34,7 +34,7 @@ _PHOTOS = 100
 
 
 def photos(data: Path) -> list[NDArray[np.uint8]]:
-    paths = sorted((data / "uav315").rglob("*.jpg"))
+    paths = sorted((data / "uav315" / "images").iterdir())
     read = (cv2.imread(str(path)) for path in paths)
     found = [np.asarray(image, np.uint8) for image in read if image is not None]
     same = [image for image in found if image.shape == (_PHOTO_PX, _PHOTO_PX, 3)]

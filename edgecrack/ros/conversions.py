@@ -18,6 +18,8 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.sources.ros_images import compressed_to_bgr, pixels_to_bgr
 
 CLASS_ID = "crack"
+# As visualization_msgs numbers them.
+_LINE_LIST, _ADD = 2, 0
 
 
 class DetectionTypes(NamedTuple):
@@ -120,6 +122,36 @@ def findings_to_detections(result: FrameResult, header: Any, types: DetectionTyp
         for number, region in enumerate(result.regions)
     ]
     return message
+
+
+def findings_to_marker(result: FrameResult, header: Any, marker_type: Any, point_type: Any) -> Any:
+    """The boxes of a frame's crack regions as one `visualization_msgs/ImageMarker` of lines.
+
+    Viewers draw it over the image; where there is no crack, it has no points, which clears it.
+
+    Args:
+        result: the frame's result.
+        header: of the image.
+        marker_type: the class `visualization_msgs.msg.ImageMarker`.
+        point_type: the class `geometry_msgs.msg.Point`.
+    """
+    marker = marker_type()
+    marker.header, marker.ns = header, CLASS_ID
+    marker.type, marker.action = _LINE_LIST, _ADD
+    marker.scale = 2.0
+    colour = marker.outline_color
+    colour.r, colour.g, colour.b, colour.a = 1.0, 0.67, 0.0, 1.0
+    points = []
+    for region in result.regions:
+        left, top, right, bottom = map(float, region.xyxy)
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        for begin, end in zip(corners, [*corners[1:], corners[0]], strict=True):
+            for x, y in (begin, end):
+                point = point_type()
+                point.x, point.y = x, y
+                points.append(point)
+    marker.points = points
+    return marker
 
 
 def _detection(

@@ -2,9 +2,10 @@
 
     python3 -m edgecrack.ros.node --ros-args -p image_topic:=/camera/image_raw
 
-Needs a ROS 2 installation with vision_msgs. The network runs in a thread of its own, on the
-newest image only, so that results stay fresh however slow it is. Everything that can be tested
-without ROS is in `conversions.py` and `worker.py`; nothing imports this module.
+Needs a ROS 2 installation; findings go out as vision_msgs, too, where that is there. The network
+runs in a thread of its own, on the newest image only, so that results stay fresh however slow it
+is. Everything that can be tested without ROS is in `conversions.py` and `inspection_worker.py`;
+nothing imports this module.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edgecrack.ros.conversions import (
     DetectionTypes,
     compressed_image_to_bgr,
     findings_to_detections,
+    findings_to_marker,
     image_to_bgr,
     mask_to_image,
     overlay_to_compressed,
@@ -32,11 +34,12 @@ from edgecrack.runtime.scales import parse_scales
 
 try:
     import rclpy
+    from geometry_msgs.msg import Point
     from rclpy.executors import ExternalShutdownException
     from rclpy.node import Node
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CompressedImage, Image
-    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+    from visualization_msgs.msg import ImageMarker
 except ModuleNotFoundError as error:
     missing = MissingDependencyError(
         f"the ROS 2 node needs {error.name}, which is not installed",
@@ -47,6 +50,13 @@ except ModuleNotFoundError as error:
         raise missing from error
     print(f"edgecrack: {missing}", file=sys.stderr)
     sys.exit(missing.exit_code)
+
+try:
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+except ModuleNotFoundError:
+    VISION = None
+else:
+    VISION = DetectionTypes(Detection2DArray, Detection2D, ObjectHypothesisWithPose)
 
 PARAMETERS: dict[str, Any] = {
     "image_topic": "/camera/image_raw",
@@ -73,7 +83,8 @@ class CrackNode(Node):  # type: ignore[misc]
         kind = CompressedImage if given["compressed"] else Image
         self._mask = self.create_publisher(Image, "~/mask", 1)
         self._overlay = self.create_publisher(CompressedImage, "~/overlay/compressed", 1)
-        self._findings = self.create_publisher(Detection2DArray, "~/findings", 1)
+        self._markers = self.create_publisher(ImageMarker, "~/markers", 1)
+        self._findings = VISION and self.create_publisher(VISION.array, "~/findings", 1)
         model = Path(given["model"]).expanduser() if given["model"] else None
         ignore = read_ignore_mask(Path(given["ignore"]).expanduser()) if given["ignore"] else None
         scales = parse_scales(given["scales"]) if given["scales"] else None
@@ -93,9 +104,10 @@ class CrackNode(Node):  # type: ignore[misc]
         self.create_timer(0.5, self.worker.check)  # an error of the thread ends the node
 
     def _publish(self, result: FrameResult, header: Any) -> None:
-        types = DetectionTypes(Detection2DArray, Detection2D, ObjectHypothesisWithPose)
         self._mask.publish(mask_to_image(result.mask, header, Image))
-        self._findings.publish(findings_to_detections(result, header, types))
+        self._markers.publish(findings_to_marker(result, header, ImageMarker, Point))
+        if VISION is not None and self._findings is not None:
+            self._findings.publish(findings_to_detections(result, header, VISION))
         if self._overlay.get_subscription_count():
             picture = draw_overlay(result)
             self._overlay.publish(overlay_to_compressed(picture, header, CompressedImage))

@@ -150,6 +150,15 @@ class Ros:
                 "sensor_msgs.msg",
                 **{name: message_class(f"sensor_msgs/msg/{name}") for name in SENSOR},
             ),
+            "geometry_msgs": _module("geometry_msgs"),
+            "geometry_msgs.msg": _module(
+                "geometry_msgs.msg", Point=message_class("geometry_msgs/msg/Point")
+            ),
+            "visualization_msgs": _module("visualization_msgs"),
+            "visualization_msgs.msg": _module(
+                "visualization_msgs.msg",
+                ImageMarker=message_class("visualization_msgs/msg/ImageMarker"),
+            ),
             "vision_msgs": _module("vision_msgs"),
             "vision_msgs.msg": _module(
                 "vision_msgs.msg",

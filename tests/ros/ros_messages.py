@@ -78,7 +78,7 @@ def _default(kind: Any) -> Any:
     if node == "NAME":
         return message_class(argument)()
     if node == "BASE":
-        return {"string": "", "float64": 0.0, "bool": False}.get(argument[0], 0)
+        return {"string": "", "float64": 0.0, "float32": 0.0, "bool": False}.get(argument[0], 0)
     if node == "ARRAY":
         return np.zeros(argument[1])
     is_bytes = _kind(argument[0]) == ("BASE", ("uint8", 0))
@@ -90,7 +90,9 @@ def _check(what: str, kind: Any, value: Any) -> None:
     if node == "NAME":
         expected: Any = message_class(argument)
     elif node == "BASE":
-        expected = {"string": str, "float64": float, "bool": bool}.get(argument[0], int)
+        expected = {"string": str, "float64": float, "float32": float, "bool": bool}.get(
+            argument[0], int
+        )
         if expected is int and not 0 <= value < _LIMITS.get(argument[0], 2**63):
             raise AssertionError(f"{what} is {value}")
     elif isinstance(_default(kind), array):
