@@ -7,6 +7,7 @@ Knows arrays only.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 _FORWARD = ((0, 1), (1, -1), (1, 0), (1, 1))
 _SMOOTHED_POINTS = 5
 _TOLERANCE_PX = 0.5
+
+_Path = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +86,9 @@ def follow(
             steps = [np.stack([path[:-1], path[1:]]) for path in kept]
             joined = np.concatenate(steps, axis=1) if steps else np.zeros((2, 0), np.intp)
             paths = _paths(joined[0], joined[1], len(rows))
-    ends = Counter(end for path in paths for end in (path[0], path[-1]))
-    return [
-        _line(np.asarray(path), rows, columns, order, is_ring=ends[path[0]] == 2)
-        for path in sorted(paths)
-    ]
+    ends = Counter(end for path in paths for end in _ends(path))
+    paths.sort(key=lambda path: (int(path[0]), int(path[1])))  # no step is on two paths
+    return [_line(path, rows, columns, order, is_ring=ends[int(path[0])] == 2) for path in paths]
 
 
 def _steps(
@@ -115,59 +116,64 @@ def _steps(
     return joined[0], joined[1]
 
 
-def _paths(first: NDArray[np.intp], second: NDArray[np.intp], count: int) -> list[list[int]]:
+def _paths(first: NDArray[np.intp], second: NDArray[np.intp], count: int) -> list[_Path]:
     """Walks from each end or junction to the next, and round each ring."""
     degree = np.bincount(first, minlength=count) + np.bincount(second, minlength=count)
     ends = np.concatenate([first, second])
     order = np.argsort(ends, kind="stable")
-    begins = np.concatenate([[0], np.cumsum(degree)]).tolist()
-    others = np.concatenate([second, first])[order].tolist()
-    numbers = np.tile(np.arange(len(first)), 2)[order].tolist()
-    degrees = degree.tolist()
+    # Views give plain numbers one at a time; lists of them would take ten times the memory.
+    begins = np.concatenate([[0], np.cumsum(degree)]).astype(np.int64).data
+    others = np.concatenate([second, first])[order].astype(np.int64).data
+    numbers = np.tile(np.arange(len(first)), 2)[order].astype(np.int64).data
+    degrees = degree.astype(np.int64).data
     walked = bytearray(len(first))
 
-    def walk(start: int, slot: int) -> list[int]:
-        path, here = [start], start
+    def walk(start: int, slot: int) -> _Path:
+        path, here = array("q", [start]), start
         while True:
             walked[numbers[slot]] = 1
             here = others[slot]
             path.append(here)
             if degrees[here] != 2 or here == start:
-                return path
+                return np.asarray(path, np.intp)
             slot = begins[here]
             if walked[numbers[slot]]:
                 slot += 1
 
     paths = []
-    nodes = np.flatnonzero((degree != 2) & (degree > 0)).tolist()
-    on_rings = np.flatnonzero(degree == 2).tolist()
-    for start in (*nodes, *on_rings):
-        for slot in range(begins[start], begins[start + 1]):
-            if not walked[numbers[slot]]:
-                paths.append(walk(start, slot))
+    nodes, on_rings = np.flatnonzero((degree != 2) & (degree > 0)), np.flatnonzero(degree == 2)
+    for starts in (nodes, on_rings):
+        for start in starts.astype(np.int64).data:
+            for slot in range(begins[start], begins[start + 1]):
+                if not walked[numbers[slot]]:
+                    paths.append(walk(start, slot))
     return paths
 
 
+def _ends(path: _Path) -> tuple[int, int]:
+    return int(path[0]), int(path[-1])
+
+
 def _without_spurs(
-    paths: list[list[int]],
+    paths: list[_Path],
     rows: NDArray[np.integer],
     columns: NDArray[np.integer],
     spur_px: float,
-) -> list[list[int]]:
+) -> list[_Path]:
     """Paths but for short ones of which one end is free and the other a junction.
 
     The shortest goes first, and two always stay: a line that forks at its very end has an end.
     """
-    meeting = Counter(end for path in paths for end in (path[0], path[-1]))
+    meeting = Counter(end for path in paths for end in _ends(path))
     lengths_px = {}
     for number, path in enumerate(paths):
-        is_free = [meeting[end] == 1 for end in (path[0], path[-1])]
+        is_free = [meeting[end] == 1 for end in _ends(path)]
         if sum(is_free) == 1:
             steps = np.diff(rows[path].astype(float)), np.diff(columns[path].astype(float))
             lengths_px[number] = float(np.hypot(*steps).sum())
     gone = set()
     for number in sorted(lengths_px, key=lambda each: (lengths_px[each], each)):
-        ends = paths[number][0], paths[number][-1]
+        ends = _ends(paths[number])
         if lengths_px[number] < spur_px and max(meeting[end] for end in ends) > 2:
             gone.add(number)
             meeting.subtract(ends)
