@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
+from edgecrack.images.kinds import RefusedImageError
 from edgecrack.orthomosaic.windows import BLOCK_PX, Box
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def written(path: Path, hw: tuple[int, int], crs: Any, transform: Any) -> Iterat
     with (
         _failure_told(),
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(_plain(path), "w", **profile) as dataset,
+        rasterio.open(gdal_path(path), "w", **profile) as dataset,
     ):
         yield GeoTiff(dataset)
 
@@ -80,7 +81,7 @@ def opened(path: Path) -> Iterator[GeoTiff]:
     """
     import rasterio
 
-    with _failure_told(), rasterio.open(_plain(path)) as dataset:
+    with _failure_told(), rasterio.open(gdal_path(path)) as dataset:
         yield GeoTiff(dataset)
 
 
@@ -94,7 +95,7 @@ def add_overviews(path: Path) -> None:
     from rasterio.enums import Resampling
 
     options = {"GDAL_TIFF_INTERNAL_MASK": True, "COMPRESS_OVERVIEW": "DEFLATE"}
-    with _failure_told(), rasterio.Env(**options), rasterio.open(_plain(path), "r+") as dataset:
+    with _failure_told(), rasterio.Env(**options), rasterio.open(gdal_path(path), "r+") as dataset:
         longest, factors = max(dataset.shape), [2]
         while longest // factors[-1] > _SMALLEST_OVERVIEW_PX:
             factors.append(2 * factors[-1])
@@ -119,9 +120,21 @@ def not_whole() -> OutputError:
     )
 
 
-def _plain(path: Path) -> str:
-    """An absolute path, for GDAL takes others for archives and addresses."""
-    return os.path.abspath(path)  # noqa: PTH100 - links stay
+def gdal_path(path: Path) -> str:
+    """A path as GDAL takes it: absolute, for it takes others for archives and addresses.
+
+    Raises:
+        RefusedImageError: a name in it is no UTF-8.
+    """
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
+    try:
+        absolute.encode()
+    except UnicodeEncodeError as error:
+        raise RefusedImageError(
+            "has a name or folder, or results in one, that is no UTF-8, which GDAL cannot open",
+            "rename the file or folder, or give another --out",
+        ) from error
+    return absolute
 
 
 def _window(box: Box) -> Any:

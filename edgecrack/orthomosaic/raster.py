@@ -6,7 +6,6 @@ By rasterio (GDAL), which is imported here only, when such a file comes.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from edgecrack.images.kinds import (
 from edgecrack.images.nodata import with_mask
 from edgecrack.images.tiff_strips import are_strips_sound
 from edgecrack.images.tiff_tags import TIFFS, read_tags
+from edgecrack.orthomosaic.geotiff import gdal_path
 from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.orthomosaic.windows import Box
 
@@ -95,7 +95,7 @@ def reading(picture: Path | bytes) -> Iterator[Orthomosaic]:
     with _file(picture) as file:
         if not are_strips_sound(file):
             raise DamagedImageError("is damaged")
-    source: Any = BytesIO(picture) if isinstance(picture, bytes) else _plain_path(picture)
+    source: Any = BytesIO(picture) if isinstance(picture, bytes) else gdal_path(picture)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB, GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE"):
         with _damage_told():
             dataset = rasterio.open(source, driver="GTiff")
@@ -103,18 +103,6 @@ def reading(picture: Path | bytes) -> Iterator[Orthomosaic]:
             with _damage_told():
                 orthomosaic = Orthomosaic(dataset)
             yield orthomosaic
-
-
-def _plain_path(path: Path) -> str:
-    """An absolute path, for GDAL takes others for archives and addresses."""
-    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
-    try:
-        absolute.encode()
-    except UnicodeEncodeError as error:
-        raise RefusedImageError(
-            "has a name or folder that is no UTF-8, which GDAL cannot open", "rename it"
-        ) from error
-    return absolute
 
 
 @dataclass(frozen=True, slots=True)

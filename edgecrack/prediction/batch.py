@@ -362,13 +362,6 @@ class _Run:
         files = {kind: one.name + ending for kind, ending in ENDINGS.items() if kind in kinds}
         for name in files.values():
             self._refuse_input(name)
-        place = str((self._folder.path / one.name).absolute())
-        if _is_no_utf8(place):
-            raise RefusedImageError(
-                "is an orthomosaic, whose results would have names that are no UTF-8, which GDAL "
-                "cannot write",
-                "rename it, or give another --out",
-            )
         count = len(self._inputs)
         with reading(picture) as orthomosaic:
             found = inspect_orthomosaic(
@@ -481,14 +474,6 @@ class _Run:
         """`results.csv` from the lines of all runs."""
         lines = read_lines(self._folder.path / LINES_NAME)
         write_atomic(self._folder.claim(TABLE_NAME), table_of(lines))
-
-
-def _is_no_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _stamp(one: ImageInput) -> list[int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,13 @@ def test_a_killed_run_leaves_nothing_half_written(tmp_path: Path) -> None:
         torn.write_bytes(b"half of a map")
         predict([mosaic], tmp_path / "out", save=("overlay",), existing=existing)
         assert not torn.exists()
+
+
+def test_results_in_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    mosaic = write_mosaic(tmp_path / "deck.tif", wall(30, 40)[None])
+    with pytest.raises(SourceError, match="no UTF-8") as caught:
+        predict([mosaic], tmp_path / os.fsdecode(b"\xff"))
+    assert "--out" in caught.value.remedy
 
 
 def test_what_to_do_is_said_of_a_single_one(tmp_path: Path) -> None:
