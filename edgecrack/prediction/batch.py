@@ -304,7 +304,8 @@ class _Run:
         except UnreadableImageError as error:
             return self._passed_over(one, number, str(error), error.remedy or "replace the file")
         except (ConfigError, MissingDependencyError) as error:  # this one, and maybe no other
-            return self._passed_over(one, number, error.problem, error.remedy)
+            problem = f"cannot be inspected: {error.problem}"  # behind the image's name
+            return self._passed_over(one, number, problem, error.remedy)
         except (MemoryError, cv2.error) as error:
             if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
                 raise

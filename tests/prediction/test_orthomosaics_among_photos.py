@@ -158,7 +158,10 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     batch = predict([photos], tmp_path / "out")
     assert [one.problem is None for one in batch.predictions] == [True, False, False, True]
     line = next(line for line in lines(tmp_path / "out") if line["name"] == "deck")
-    assert line["problem"] == "an orthomosaic needs rasterio, which is not installed"
+    assert (
+        line["problem"]
+        == "cannot be inspected: an orthomosaic needs rasterio, which is not installed"
+    )
     assert "pip install" in line["remedy"]
 
 
