@@ -1,326 +1,256 @@
-"""The node's wiring, by a minimal stand-in for rclpy (`fake_rclpy.py`): no ROS 2 runs here."""
+"""The node under a real ROS 2: a camera, the node and a viewer in three processes.
+
+Runs where rclpy is installed, which `.ci/run` sees to in an environment of its own; pytest there
+has no other test of this project.
+"""
 
 from __future__ import annotations
 
-import ast
 import os
+import signal
 import subprocess
 import sys
-import threading
 import time
-from array import array
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from edgecrack.errors import DeviceError, MissingDependencyError
-from edgecrack.measurement.regions import measure_cracks
-from edgecrack.ros.inspection_worker import NewestImageWorker
-from edgecrack.runtime.detector import open_detector
-from edgecrack.runtime.sources.open import open_source
-from tests.ros.fake_rclpy import QoSProfile, ReliabilityPolicy, Ros, install
-from tests.ros.ros_messages import message_class, read_back
-from tests.runtime.fakes import BrightDetector, picture, stream_threads
-from tests.waiting import PATIENCE_S, wait_until
+rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed here; .ci/run does it")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOPIC = "/camera/image_raw"
+TOPIC = "/bridge/image_raw"
+HW = (240, 320)
+PATIENCE_S = 60.0
+# Publishes the demo's frames, each stamped by its number, until it is killed.
+CAMERA = """
+import sys, time, rclpy
+import cv2
+from sensor_msgs.msg import CompressedImage, Image
+from edgecrack import open_source
+
+topic, kind = sys.argv[1:]
+rclpy.init()
+node = rclpy.create_node("camera")
+publisher = node.create_publisher(CompressedImage if kind == "png" else Image, topic, 1)
+with open_source("demo?frames=400&seed=3") as source:
+    while (frame := source.read()) is not None:
+        shown = frame.image[:240, :320]
+        if kind == "png":
+            message = CompressedImage()
+            message.format, message.data = "png", cv2.imencode(".png", shown)[1].tobytes()
+        else:
+            message = Image()
+            message.height, message.width = 240, 320
+            message.encoding, message.step = kind, 960
+            message.data = shown.tobytes()
+        message.header.stamp.sec, message.header.frame_id = int(time.time()), f"{frame.index}"
+        message.header.stamp.nanosec = frame.index
+        publisher.publish(message)
+        rclpy.spin_once(node, timeout_sec=0.1)
+"""
 
 
-def image(index: int = 0, stamp_ns: int | None = None, pixels: Any = None) -> Any:
-    """A picture with a bar whose length tells the index, stamped now."""
-    shown = picture(index) if pixels is None else pixels
-    message = message_class("sensor_msgs/msg/Image")()
-    stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
-    message.header.frame_id = f"image {index}"
-    message.height, message.width = shown.shape[:2]
-    message.step = 3 * message.width
-    message.encoding, message.data = "bgr8", array("B", shown.tobytes())
-    return message
+class Viewer:
+    """Subscribes to all that the node publishes."""
 
+    def __init__(self) -> None:
+        from sensor_msgs.msg import CompressedImage, Image
+        from visualization_msgs.msg import ImageMarker
 
-class ClosingDetector(BrightDetector):
-    closed = False
+        self.node = rclpy.create_node("viewer")
+        self.masks: list[Any] = []
+        self.markers: list[Any] = []
+        self.overlays: list[Any] = []
+        for kind, topic, messages in (
+            (Image, "mask", self.masks),
+            (ImageMarker, "markers", self.markers),
+            (CompressedImage, "overlay/compressed", self.overlays),
+        ):
+            self.node.create_subscription(kind, f"/edgecrack/{topic}", messages.append, 10)
 
-    def close(self) -> None:
-        self.closed = True
-
-
-class Running:
-    """The node's `main` in a thread, as `ros2 run` would have it in a process."""
-
-    def __init__(self, ros: Ros, node: Any) -> None:
-        self.ros, self.exit_code = ros, -1
-        self._node = node
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        wait_until(lambda: ros.spinning.is_set() or not self._thread.is_alive())
-
-    def _run(self) -> None:
-        self.exit_code = self._node.main()
-
-    def published(self, topic: str) -> list[Any]:
-        return self.ros.publishers[topic].messages
-
-    def join(self) -> int:
-        self._thread.join(PATIENCE_S)
-        assert not self._thread.is_alive()
-        return self.exit_code
-
-    def stop(self) -> int:
-        self.ros.shut_down()
-        return self.join()
-
-
-Start = Callable[..., Running]
+    def wait_until(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
+        ends_s = time.monotonic() + patience_s
+        while not condition() and time.monotonic() < ends_s:
+            rclpy.spin_once(self.node, timeout_sec=0.1)
+        return condition()
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> tuple[Ros, Any]:
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def start(world: tuple[Ros, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    ros, node = world
-    running: list[Running] = []
-
-    def begin(detector: ClosingDetector | None = None, **parameters: Any) -> Running:
-        ros.parameters.update({"max_age_ms": 1e9, **parameters})
-        if detector is not None:
-            monkeypatch.setattr(node, "open_detector", lambda *_, **__: detector)
-        running.append(Running(ros, node))
-        return running[-1]
-
-    yield begin
-    for run in running:
-        run.stop()
-    assert "edgecrack-ros" not in stream_threads()
-
-
-def test_topics_types_and_quality_of_service(start: Start) -> None:
-    run = start(ClosingDetector())
-    kinds = {name: publisher.kind.TYPE for name, publisher in run.ros.publishers.items()}
-    assert kinds == {
-        "~/mask": "sensor_msgs/msg/Image",
-        "~/overlay/compressed": "sensor_msgs/msg/CompressedImage",
-        "~/markers": "visualization_msgs/msg/ImageMarker",
-        "~/findings": "vision_msgs/msg/Detection2DArray",
+def environment() -> dict[str, str]:
+    """On this machine alone, and in a domain that no other test has."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "ROS_DOMAIN_ID": str(os.getpid() % 100 + 1),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
-    (subscription,) = run.ros.subscriptions.values()
-    assert (subscription.topic, subscription.kind.TYPE) == (TOPIC, "sensor_msgs/msg/Image")
-    assert isinstance(subscription.qos, QoSProfile)
-    assert subscription.qos.depth == 1
-    assert subscription.qos.reliability is ReliabilityPolicy.BEST_EFFORT
 
 
-def test_an_image_gives_mask_and_findings_with_its_header(start: Start) -> None:
-    run = start(ClosingDetector())
-    sent = image(3)
-    run.ros.deliver(TOPIC, sent)
-    wait_until(lambda: bool(run.published("~/findings")))
-    mask, found = read_back(run.published("~/mask")[0]), read_back(run.published("~/findings")[0])
-    assert np.array_equal(mask.data.reshape(48, 64) > 0, picture(3)[..., 0] > 127)
-    for received in (mask, found):
-        assert received.header.frame_id == "image 3"
-        assert received.header.stamp.nanosec == sent.header.stamp.nanosec
-    assert found.detections[0].bbox.size_x == 14
-    marker = read_back(run.published("~/markers")[0])
-    assert (marker.type, len(marker.points)) == (2, 8)  # a list of lines: one box
-    box = found.detections[0].bbox
-    for name, centre, size in (
-        ("x", box.center.position.x, box.size_x), ("y", box.center.position.y, box.size_y),
-    ):  # fmt: skip
-        values = {getattr(point, name) for point in marker.points}
-        assert values == {centre - size / 2, centre + size / 2}
-    assert not run.published("~/overlay/compressed")  # nobody looks at it
+@pytest.fixture
+def viewer(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+        monkeypatch.setenv(name, environment[name])
+    rclpy.init()
+    try:
+        yield Viewer()
+    finally:
+        rclpy.try_shutdown()
 
 
-def test_the_overlay_is_drawn_for_who_looks_at_it(start: Start) -> None:
-    run = start(ClosingDetector())
-    run.ros.publishers["~/overlay/compressed"].viewers = 1
-    run.ros.deliver(TOPIC, image(2))
-    wait_until(lambda: bool(run.published("~/overlay/compressed")))
-    received = read_back(run.published("~/overlay/compressed")[0])
-    assert bytes(received.data[:2]) == b"\xff\xd8"
-    assert received.header.frame_id == "image 2"
+def node_command(**parameters: Any) -> list[str]:
+    given = {"image_topic": TOPIC, "max_age_ms": 0.0, "threshold": 0.5, **parameters}
+    words = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
+    return [sys.executable, "-m", "edgecrack.ros.node", "--ros-args", *words]
 
 
-def test_compressed_images_of_another_topic(start: Start) -> None:
-    import cv2
-
-    run = start(ClosingDetector(), image_topic="/front/compressed", compressed=True)
-    message = message_class("sensor_msgs/msg/CompressedImage")()
-    message.format = "png"
-    message.data = array("B", cv2.imencode(".png", picture(4))[1].tobytes())
-    run.ros.deliver("/front/compressed", message)
-    wait_until(lambda: bool(run.published("~/mask")))
-    assert np.count_nonzero(run.published("~/mask")[0].data) == 6 * 16
-
-
-def write_mask(path: Path, hw: tuple[int, int] = (48, 64)) -> Path:
-    """White in the left half."""
-    import cv2
-
-    drawn = np.zeros(hw, np.uint8)
-    drawn[:, : hw[1] // 2] = 255
-    assert cv2.imwrite(str(path), drawn)
-    return path
+@contextmanager
+def running_node(
+    environment: dict[str, str], ends_by: int = signal.SIGTERM, **parameters: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """The node in a process; it has to end by the signal, and well."""
+    with subprocess.Popen(
+        node_command(**parameters), env=environment, stderr=subprocess.PIPE, text=True
+    ) as node:
+        try:
+            yield node
+            assert node.poll() is None, node.stderr and node.stderr.read()
+            node.send_signal(ends_by)
+            node.wait(PATIENCE_S)
+        finally:
+            node.kill()
+    assert node.returncode == 0
 
 
-def test_what_is_ignored_is_in_no_mask_and_no_finding(start: Start, tmp_path: Path) -> None:
-    run = start(ClosingDetector(), ignore=str(write_mask(tmp_path / "arm.png", (96, 128))))
-    run.ros.publishers["~/overlay/compressed"].viewers = 1
-    run.ros.deliver(TOPIC, image(15))
-    wait_until(lambda: bool(run.published("~/overlay/compressed")))
-    mask = np.array(run.published("~/mask")[0].data, np.uint8).reshape(48, 64)
-    assert np.array_equal(mask > 0, (picture(15)[..., 0] > 127) & (np.arange(64) >= 32))
-    (found,) = run.published("~/findings")[0].detections
-    assert found.bbox.center.position.x - found.bbox.size_x / 2 == 32
-    assert not run.ros.logs
+@contextmanager
+def camera(environment: dict[str, str], topic: str = TOPIC, kind: str = "bgr8") -> Iterator[None]:
+    with subprocess.Popen([sys.executable, "-c", CAMERA, topic, kind], env=environment) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
-def test_images_of_another_shape_are_inspected_whole_and_said_once(
-    start: Start, tmp_path: Path
+def test_a_camera_that_stops_and_comes_back(viewer: Viewer, environment: dict[str, str]) -> None:
+    with running_node(environment) as node:
+        with camera(environment):
+            assert viewer.wait_until(lambda: len(viewer.masks) >= 3 and bool(viewer.overlays))
+        check(viewer)
+        viewer.wait_until(lambda: False, 2.0)
+        seen = len(viewer.masks)
+        assert not viewer.wait_until(lambda: len(viewer.masks) > seen, 2.0)
+        assert node.poll() is None  # it waits for the camera
+        with camera(environment):
+            assert viewer.wait_until(lambda: len(viewer.masks) > seen)
+
+
+def frame_of(message: Any) -> Any:
+    """uint8 [240, 320, 3]: the camera's frame of which a message tells."""
+    from edgecrack import open_source
+
+    with open_source("demo?frames=400&seed=3") as source:
+        frames = [source.read() for _ in range(int(message.header.frame_id) + 1)]
+    assert frames[-1] is not None
+    return np.ascontiguousarray(frames[-1].image[: HW[0], : HW[1]])
+
+
+def pixels_of(mask: Any) -> Any:
+    assert (mask.height, mask.width, mask.encoding) == (*HW, "mono8")
+    return np.array(mask.data).reshape(HW)
+
+
+def check(viewer: Viewer) -> None:
+    """What was found is what is found without ROS, and carries the image's stamp."""
+    from edgecrack import open_detector
+
+    mask = viewer.masks[0]
+    assert mask.header.stamp.nanosec == int(mask.header.frame_id)
+    with open_detector(threshold=0.5) as detector:
+        expected = detector.detect(frame_of(mask))
+    np.testing.assert_array_equal(pixels_of(mask), expected.mask)
+    marker = next(one for one in viewer.markers if one.header.frame_id == mask.header.frame_id)
+    assert len(marker.points) == 8 * len(expected.regions)
+    corners = {(point.x, point.y) for point in marker.points[:8]}
+    left, top, right, bottom = expected.regions[0].xyxy
+    assert corners == {(x, y) for x in (left, right) for y in (top, bottom)}
+    shown = cv2.imdecode(np.frombuffer(bytes(viewer.overlays[0].data), np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
+    assert shown.shape[:2] == HW
+
+
+def test_topics_types_and_quality_of_service(viewer: Viewer, environment: dict[str, str]) -> None:
+    from rclpy.qos import ReliabilityPolicy
+
+    with running_node(environment):
+        assert viewer.wait_until(lambda: bool(viewer.node.get_subscriptions_info_by_topic(TOPIC)))
+        names = dict(viewer.node.get_topic_names_and_types())
+        (asked,) = viewer.node.get_subscriptions_info_by_topic(TOPIC)
+    assert asked.topic_type == "sensor_msgs/msg/Image"
+    assert asked.qos_profile.reliability is ReliabilityPolicy.BEST_EFFORT
+    ours = {name: kinds for name, kinds in names.items() if name.startswith("/edgecrack/")}
+    assert ours == {
+        "/edgecrack/mask": ["sensor_msgs/msg/Image"],
+        "/edgecrack/overlay/compressed": ["sensor_msgs/msg/CompressedImage"],
+        "/edgecrack/markers": ["visualization_msgs/msg/ImageMarker"],
+    }
+
+
+def test_compressed_images_of_another_topic(viewer: Viewer, environment: dict[str, str]) -> None:
+    from edgecrack import open_detector
+
+    topic = "/front/compressed"
+    with (
+        running_node(environment, image_topic=topic, compressed=True),
+        camera(environment, topic, "png"),
+    ):
+        assert viewer.wait_until(lambda: bool(viewer.masks))
+    with open_detector(threshold=0.5) as detector:
+        expected = detector.detect(frame_of(viewer.masks[0]))
+    np.testing.assert_array_equal(pixels_of(viewer.masks[0]), expected.mask)
+
+
+def test_what_is_ignored_is_in_no_mask(
+    viewer: Viewer, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    run = start(ClosingDetector(), ignore=str(write_mask(tmp_path / "arm.png")))
-    for index, hw in enumerate([(48, 64), (48, 48), (48, 48), (48, 64)]):
-        run.ros.deliver(TOPIC, image(index, pixels=picture(15, hw)))
-        wait_until(lambda count=index: len(run.published("~/mask")) > count)  # type: ignore[misc]
-    pixels = [np.count_nonzero(message.data) for message in run.published("~/mask")]
-    whole = 6 * 38
-    assert pixels == [6 * 10, whole, whole, 6 * 10]
-    misfit, fits = run.ros.logs
-    assert "is for frames of 64x48 px and cannot be fitted to frame 000001 of 48x48 px" in misfit
-    assert "fits again" in fits
+    drawn = np.zeros(HW, np.uint8)
+    drawn[:, 160:] = 255
+    assert cv2.imwrite(str(tmp_path / "arm.png"), drawn)
+    ignore = tmp_path / "arm.png"
+    with running_node(environment, ignore=ignore, threshold=0.01), camera(environment):
+        assert viewer.wait_until(lambda: any(any(mask.data) for mask in viewer.masks))
+    assert not any(pixels_of(mask)[:, 160:].any() for mask in viewer.masks)
 
 
-def test_images_that_never_fit_end_the_node(
-    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_images_that_cannot_be_read_are_said_in_the_log(
+    viewer: Viewer, environment: dict[str, str]
 ) -> None:
-    run = start(ClosingDetector(), ignore=str(write_mask(tmp_path / "arm.png", (48, 48))))
-    run.ros.deliver(TOPIC, image(0))
-    assert run.join() == 2
-    assert "the shapes differ; draw one for that shape." in capsys.readouterr().err
+    with running_node(environment) as node, camera(environment, kind="32FC1"):
+        assert node.stderr is not None
+        line = node.stderr.readline()
+        assert "[WARN]" in line
+        assert "an image has the encoding '32FC1'; it is left out" in line
+    assert not viewer.masks
 
 
-def test_the_bundled_model_finds_what_it_finds_without_ros(start: Start) -> None:
-    with open_source("demo?frames=1&seed=3") as source:
-        frame = source.read()
-    assert frame is not None
-    shown = np.ascontiguousarray(frame.image[:256, :320])
-    run = start(threshold=0.4, min_area=20)
-    run.ros.deliver(TOPIC, image(pixels=shown))
-    wait_until(lambda: bool(run.published("~/mask")))
-    with open_detector(threshold=0.4) as detector:
-        expected = measure_cracks(detector.probability_of(shown), 0.4, 20)
-    assert expected.crack_pixels > 0
-    data = np.array(run.published("~/mask")[0].data, np.uint8)
-    assert np.array_equal(data.reshape(256, 320), expected.mask)
-    assert len(run.published("~/findings")[0].detections) == len(expected.regions)
+def test_an_error_while_it_runs_ends_the_node(environment: dict[str, str], tmp_path: Path) -> None:
+    """The mask has another shape than every image."""
+    assert cv2.imwrite(str(tmp_path / "square.png"), np.zeros((48, 48), np.uint8))
+    command = node_command(ignore=tmp_path / "square.png")
+    with camera(environment):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.returncode == 2
+    assert "the shapes differ; draw one for that shape." in done.stderr
 
 
-def test_while_the_network_works_the_newest_image_replaces_those_before(start: Start) -> None:
-    working, go_on = threading.Event(), threading.Event()
-
-    def slow(number: int) -> None:
-        working.set()
-        assert go_on.wait(PATIENCE_S)
-
-    run = start(ClosingDetector(slow), max_age_ms=0.0)
-    ticks: list[int] = []
-    run.ros.timers.append(lambda: ticks.append(1))
-    run.ros.deliver(TOPIC, image(0))
-    assert working.wait(PATIENCE_S)
-    for index in range(1, 8):
-        before = len(ticks)
-        run.ros.deliver(TOPIC, image(index))
-        wait_until(lambda before=before: len(ticks) > before + 1)  # type: ignore[misc]
-    assert not run.published("~/mask")  # and the executor has run on all the while
-    go_on.set()
-    wait_until(lambda: len(run.published("~/mask")) == 2)
-    run.stop()
-    names = [message.header.frame_id for message in run.published("~/mask")]
-    assert names == ["image 0", "image 7"]
-
-
-def test_what_is_too_old_is_not_published_and_said_once(start: Start) -> None:
-    now_ns = time.time_ns()
-    run = start(ClosingDetector(), max_age_ms=500.0)
-    run.ros.now_ns = lambda: now_ns
-    for index in range(3):
-        run.ros.deliver(TOPIC, image(index, now_ns - 2 * 10**9))
-        wait_until(lambda: not run.ros.subscriptions[TOPIC].waiting)
-    wait_until(lambda: bool(run.ros.logs))
-    run.ros.deliver(TOPIC, image(9, now_ns))
-    wait_until(lambda: bool(run.published("~/mask")))
-    assert [message.header.frame_id for message in run.published("~/mask")] == ["image 9"]
-    assert len(run.ros.logs) == 1
-    assert "max_age_ms is 500" in run.ros.logs[0]
-
-
-def test_a_result_that_ages_in_the_network_is_not_published(start: Start) -> None:
-    now = [10**15]
-
-    def take_a_second(number: int) -> None:
-        now[0] += 10**9 if number == 0 else 0
-
-    detector = ClosingDetector(take_a_second)
-    run = start(detector, max_age_ms=500.0)
-    run.ros.now_ns = lambda: now[0]
-    run.ros.deliver(TOPIC, image(0, stamp_ns=now[0]))
-    wait_until(lambda: bool(run.ros.logs))
-    run.ros.deliver(TOPIC, image(1, stamp_ns=now[0]))
-    wait_until(lambda: bool(run.published("~/mask")))
-    assert [message.header.frame_id for message in run.published("~/mask")] == ["image 1"]
-
-
-def test_without_a_stamp_age_counts_from_the_arrival(start: Start) -> None:
-    run = start(ClosingDetector())
-    run.ros.deliver(TOPIC, image(1, stamp_ns=0))
-    wait_until(lambda: bool(run.published("~/mask")))
-
-
-def test_images_that_cannot_be_read_are_left_out_and_said_once(start: Start) -> None:
-    run = start(ClosingDetector())
-    for _ in range(3):
-        broken = image()
-        broken.encoding = "32FC1"
-        run.ros.deliver(TOPIC, broken)
-        wait_until(lambda: not run.ros.subscriptions[TOPIC].waiting)
-    wait_until(lambda: bool(run.ros.logs))
-    run.ros.deliver(TOPIC, image(1))
-    wait_until(lambda: bool(run.published("~/mask")))
-    assert run.ros.logs == ["an image has the encoding '32FC1'; it is left out"]
-
-
-def test_an_error_of_the_network_ends_the_node(
-    start: Start, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(number: int) -> None:
-        raise DeviceError("the GPU is gone", "start again")
-
-    detector = ClosingDetector(fail)
-    run = start(detector)
-    run.ros.deliver(TOPIC, image())
-    assert run.join() == 10
-    assert capsys.readouterr().err == "edgecrack: the GPU is gone; start again.\n"
-    assert detector.closed
-    assert run.ros.calls == ["init", "destroy_node", "try_shutdown"]
-
-
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
-def test_shutting_down_is_no_error(start: Start, error: BaseException | None) -> None:
-    detector = ClosingDetector()
-    run = start(detector)
-    run.ros.shut_down(error)
-    assert run.join() == 0
-    assert detector.closed
-    assert run.ros.calls == ["init", "destroy_node", "try_shutdown"]
+def test_control_c_is_no_error(viewer: Viewer, environment: dict[str, str]) -> None:
+    with running_node(environment, ends_by=signal.SIGINT):
+        assert viewer.wait_until(lambda: bool(viewer.node.get_subscriptions_info_by_topic(TOPIC)))
 
 
 @pytest.mark.parametrize(
@@ -334,72 +264,16 @@ def test_shutting_down_is_no_error(start: Start, error: BaseException | None) ->
     ],
 )
 def test_bad_parameters_are_a_sentence(
-    start: Start,
-    parameters: dict[str, Any],
-    exit_code: int,
-    said: str,
-    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str], parameters: dict[str, Any], exit_code: int, said: str
 ) -> None:
-    run = start(**parameters)
-    assert run.join() == exit_code
-    assert said in capsys.readouterr().err
-    assert run.ros.calls == ["init", "try_shutdown"]
-
-
-def test_a_closed_worker_leaves_no_thread() -> None:
-    detector = ClosingDetector()
-    worker = NewestImageWorker(
-        detector,
-        lambda message: message,
-        lambda result, header: None,
-        clock_ns=time.time_ns,
-        warn=print,
-        min_area_px=1,
-        max_age_ms=None,
+    done = subprocess.run(
+        node_command(**parameters),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    assert "edgecrack-ros" in stream_threads()
-    worker.close()
-    worker.close()
-    assert "edgecrack-ros" not in stream_threads()
-    assert (detector.closed, worker.replaced) == (True, 0)
-
-
-def test_without_ros_it_is_a_sentence_and_an_exit_code() -> None:
-    pytest.importorskip("edgecrack")
-    if _has_rclpy():
-        pytest.skip("rclpy is installed here")
-    command = [sys.executable, "-m", "edgecrack.ros.node"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == MissingDependencyError.exit_code
-    assert done.stdout == ""
-    assert done.stderr.startswith("edgecrack: the ROS 2 node needs rclpy, which is not installed; ")
-    assert done.stderr.count("\n") == 1
-
-
-def test_without_ros_importing_it_is_our_error() -> None:
-    if _has_rclpy():
-        pytest.skip("rclpy is installed here")
-    import importlib
-
-    with pytest.raises(MissingDependencyError, match="rclpy"):
-        importlib.import_module("edgecrack.ros.node")
-
-
-def _has_rclpy() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("rclpy") is not None
-
-
-def test_the_node_is_thin_and_nothing_imports_it() -> None:
-    package = REPOSITORY / "edgecrack"
-    assert len((package / "ros" / "node.py").read_text().splitlines()) < 140
-    for path in package.rglob("*.py"):
-        if path.parent.name == "ros":
-            continue
-        for statement in ast.walk(ast.parse(path.read_text())):
-            if isinstance(statement, ast.ImportFrom):
-                assert not (statement.module or "").startswith("edgecrack.ros"), path
-            elif isinstance(statement, ast.Import):
-                assert not any(n.name.startswith("edgecrack.ros") for n in statement.names), path
+    assert done.returncode == exit_code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
