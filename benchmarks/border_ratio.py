@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA, GraphRunner  # noqa: E402
-from edgecrack.artifacts import ModelSpec, read_verified_spec  # noqa: E402
+from edgecrack.artifacts import ModelSpec, read_model_file  # noqa: E402
 from edgecrack.data.datasets import Sample, open_dataset  # noqa: E402
 from edgecrack.evaluation.model_groups import Group, ScoredModel  # noqa: E402
 from edgecrack.evaluation.paired import compare  # noqa: E402
@@ -172,8 +172,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--rounds", type=int, default=21)
     given = parser.parse_args()
-    spec = read_verified_spec(given.model)
-    forms = forms_of(read_graph(given.model, spec, "fp32"))
+    source = read_model_file(given.model)
+    spec = source.spec
+    forms = forms_of(read_graph(source, "fp32"))
     figures: dict[str, Any] = {
         "model_sha256": spec.sha256,
         "bytes": {name: len(graph.SerializeToString()) for name, graph in forms.items()},

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA, Images, load_images, score  # noqa: E402
-from edgecrack.artifacts import read_verified_spec  # noqa: E402
+from edgecrack.artifacts import read_model_file  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
 from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
@@ -49,8 +49,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    spec = read_verified_spec(given.model)
-    graph = read_graph(given.model, spec, "fp32")
+    source = read_model_file(given.model)
+    spec = source.spec
+    graph = read_graph(source, "fp32")
     float_run = GraphRun(graph, spec.batch)
     level = uint8_level(spec.threshold)
     tests = [load_images(given.data / name, "test") for name in ("uav315", "cfd")]

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
-from edgecrack.artifacts import ModelSpec, read_verified_spec  # noqa: E402
+from edgecrack.artifacts import ModelSpec, read_model_file  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
 from edgecrack.calibration.gate import Gate, Verdict  # noqa: E402
@@ -77,9 +77,10 @@ class Model:
     """The FP32 file, and outputs of INT8 graphs made from it."""
 
     def __init__(self, path: Path) -> None:
-        self.spec: ModelSpec = read_verified_spec(path)
+        source = read_model_file(path)
+        self.spec: ModelSpec = source.spec
         self.content = path.read_bytes()
-        self._graph = read_graph(path, self.spec, "fp32")
+        self._graph = read_graph(source, "fp32")
         self.run = GraphRun(self._graph, self.spec.batch)
 
     def held_out(self, data: Path, seed: int) -> tuple[NDArray[np.uint8], HeldOut]:

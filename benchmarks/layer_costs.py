@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
-from edgecrack.artifacts import read_verified_spec  # noqa: E402
+from edgecrack.artifacts import read_model_file  # noqa: E402
 from edgecrack.calibration import defaults  # noqa: E402
 from edgecrack.calibration.accuracy import measure_accuracy  # noqa: E402
 from edgecrack.calibration.frames import open_frames  # noqa: E402
@@ -50,8 +50,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--method", default=defaults.METHOD)
     given = parser.parse_args()
-    spec = read_verified_spec(given.model)
-    graph = read_graph(given.model, spec, "fp32")
+    source = read_model_file(given.model)
+    spec = source.spec
+    graph = read_graph(source, "fp32")
     run, level = GraphRun(graph, spec.batch), uint8_level(spec.threshold)
     tiles, held_out = sample_tiles(
         open_frames(given.data / "uav315"),

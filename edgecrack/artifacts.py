@@ -2,8 +2,8 @@
 
 A sidecar has the model file's name plus `.json`. It says what the file is, what it was made
 from and how its input must be prepared, and it holds the file's hash, so that a file that was
-swapped, truncated or edited is refused before anything loads it. Knows nothing of what is
-inside a model file.
+swapped, truncated or edited is refused before anything loads it. Of what is inside a model file,
+it knows the names of the two tensors alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 KINDS = ("checkpoint", "onnx", "engine")
 POOLINGS = ("gated-scale", "stacked", "max")
 LAYOUTS = ("nchw", "nhwc")
+# Tensors of every ONNX file and engine: what goes in, what comes out.
+INPUT_NAME, OUTPUT_NAME = "tiles", "crack"
 MIN_SCALE, MAX_SCALE = 1 / 64, 4.0
 MOST_SCALES = 8
 Merge = Literal["max", "wide-max"]
@@ -216,6 +218,21 @@ class ModelSpec:
             ) from error
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, read once and checked; what is handed on is what was checked.
+
+    Attributes:
+        path: where it lies, for messages and for what belongs beside it.
+        spec: its description.
+        content: its bytes, whose hash the description holds.
+    """
+
+    path: Path
+    spec: ModelSpec
+    content: bytes = field(repr=False)
+
+
 def _refuse_later_fields(document: Mapping[str, Any]) -> None:
     """Refuse a version-1 description that holds what only version 2 gives a meaning.
 
@@ -271,10 +288,14 @@ def file_sha256(path: Path) -> str:
             while block := stream.read(_HASH_BLOCK_BYTES):
                 digest.update(block)
     except OSError as error:
-        raise ModelFileError(
-            f"cannot read model file {path}: {error.strerror}", "check the path and its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
     return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: OSError) -> ModelFileError:
+    return ModelFileError(
+        f"cannot read model file {path}: {error.strerror}", "check the path and its permissions"
+    )
 
 
 def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
@@ -316,22 +337,42 @@ def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
     return spec
 
 
-def read_verified_spec(model: Path) -> ModelSpec:
-    """Read a model file's sidecar and check that it belongs to the file.
+def read_model_file(model: Path) -> ModelFile:
+    """Read a model file, once, and check that its sidecar belongs to it.
 
-    An engine file is executable code, so nothing may load a file before this has passed.
+    An engine file is executable code, and a file may be swapped after it was checked: so whatever
+    loads a model takes the bytes that are returned, and does not open the file again.
 
     Raises:
         ModelFileError: the file or its sidecar is missing, damaged, or they do not match.
     """
     model = Path(model)
+    spec = _read_sidecar(model)
+    try:
+        content = model.read_bytes()
+    except OSError as error:
+        raise _unreadable(model, error) from error
+    _check_hash(model, spec, hashlib.sha256(content).hexdigest())
+    return ModelFile(model, spec, content)
+
+
+def read_verified_spec(model: Path) -> ModelSpec:
+    """The description of a model file, checked against the file, which itself is not kept.
+
+    Raises:
+        ModelFileError: the file or its sidecar is missing, damaged, or they do not match.
+    """
+    model = Path(model)
+    spec = _read_sidecar(model)
+    _check_hash(model, spec, file_sha256(model))
+    return spec
+
+
+def _read_sidecar(model: Path) -> ModelSpec:
     try:
         is_file, is_folder = model.is_file(), model.is_dir()
     except OSError as error:
-        raise ModelFileError(
-            f"cannot read model file {model}: {error.strerror}",
-            "check the path and its permissions",
-        ) from error
+        raise _unreadable(model, error) from error
     if not is_file:
         problem = "is a folder, not a file" if is_folder else "does not exist"
         raise ModelFileError(f"model file {model} {problem}", "check its path")
@@ -355,7 +396,10 @@ def read_verified_spec(model: Path) -> ModelSpec:
         # An update stays an update; what is to be made again depends on the file.
         remedy = _make_again(model) if "edgecrack export" in error.remedy else error.remedy
         raise ModelFileError(f"sidecar {sidecar}: {error.problem}", remedy) from error
-    actual = file_sha256(model)
+    return spec
+
+
+def _check_hash(model: Path, spec: ModelSpec, actual: str) -> None:
     if spec.sha256 != actual:
         remedy = "copy both files again from where they were made"
         if spec.kind == "engine":
@@ -365,7 +409,6 @@ def read_verified_spec(model: Path) -> ModelSpec:
             f"{spec.sha256[:12]}...)",
             remedy,
         )
-    return spec
 
 
 def _make_again(model: Path, engine: Mapping[str, Any] | None = None) -> str:

@@ -13,13 +13,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
+from edgecrack.artifacts import ModelSpec, read_model_file, write_model
 from edgecrack.export.border import BORDERS, parse_border, with_border
 from edgecrack.export.border_check import border_difference
 from edgecrack.export.model_scores import labelled_tiles
 from edgecrack.model_target import check_model_target
-from edgecrack.onnx_graph.contract import OPSET
-from edgecrack.onnx_graph.graph_file import read_graph
+from edgecrack.onnx_graph.graph_file import OPSET, read_graph
 from edgecrack.onnx_graph.graph_run import GraphRun
 
 
@@ -30,8 +29,9 @@ def convert(model: Path, border: str, target: Path) -> ModelSpec:
         EdgecrackError: as for every command that reads and writes model files.
     """
     check_model_target(target, (".onnx",), [model])
-    spec = read_verified_spec(model)
-    graph = read_graph(model, spec, "fp32")
+    source = read_model_file(model)
+    spec = source.spec
+    graph = read_graph(source, "fp32")
     form = parse_border(border)
     serialised = with_border(graph, form).SerializeToString()
     extra: dict[str, Any] = {**spec.extra, "opset": OPSET, "border": form}

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.artifacts import ModelSpec, read_model_file
 from edgecrack.errors import ModelFileError
 from edgecrack.export.border import parse_border
 from edgecrack.export.lowering import LoweredNetwork, network_with_border
@@ -87,8 +87,9 @@ def convert(model: Path, target: Path) -> int:
         EdgecrackError: as for every command that reads and writes model files.
     """
     check_model_target(target, (".safetensors",), [model])
-    spec = read_verified_spec(model)
-    graph = read_graph(model, spec, "fp32")
+    source = read_model_file(model)
+    spec = source.spec
+    graph = read_graph(source, "fp32")
     network = network_of(graph, spec)
     serialised = graph.SerializeToString()
     tiles, _ = labelled_tiles(None, spec, serialised)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, write_model
+from edgecrack.artifacts import ModelSpec, read_model_file, write_model
 from edgecrack.calibration import quantize as quantizer
 from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.config import CalibrationConfig
@@ -86,10 +86,11 @@ def calibrate(
         AccuracyError: no choice of layers passes the gate; nothing is written.
         OutputError: the file cannot be written.
     """
-    spec = read_verified_spec(model)
+    source = read_model_file(model)
+    spec = source.spec
     check_model_target(target, (".onnx",), [model])
-    graph = read_graph(model, spec, "fp32")
-    open_runner(model).close()  # says in one sentence what else is wrong with a graph
+    graph = read_graph(source, "fp32")
+    open_runner(source).close()  # says in one sentence what else is wrong with a graph
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
     tiles, drawn = _sample(frames, config.sampler, spec, float_run, progress)

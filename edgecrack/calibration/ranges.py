@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import INPUT_NAME
 from edgecrack.errors import ConfigError, ExportError
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _outputs(
         count = len(chunk)
         if batch and count < size:
             chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-        found = session.run(list(tensors), {"tiles": np.ascontiguousarray(chunk)})
+        found = session.run(list(tensors), {INPUT_NAME: np.ascontiguousarray(chunk)})
         yield {name: values[:count] for name, values in zip(tensors, found, strict=True)}
 
 

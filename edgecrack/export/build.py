@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import PRECISIONS, ModelSpec, read_verified_spec, write_model
+from edgecrack.artifacts import PRECISIONS, ModelSpec, read_model_file, write_model
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.export.engine.builder import EngineBuild, build_engine
@@ -124,10 +124,11 @@ def build(
     config, model, output = config or BuildConfig(), Path(model), Path(output)
     # Asked first: nobody waits for a calibration to learn that nothing builds for the target.
     resolved = resolve_targets(config.engine.targets, config.engine.flavour)
-    spec = read_verified_spec(model)
+    given = read_model_file(model)
+    spec = given.spec
     precision = _precision(model, spec, config)
     if spec.kind == "onnx":
-        open_runner(model).close()  # says in one sentence what is wrong with a graph
+        open_runner(given).close()  # says in one sentence what is wrong with a graph
     planned = dataclasses.replace(spec, precision=precision)
     check_features(config.engine, planned, resolved)
     config.engine.batch_of(planned)
@@ -221,8 +222,8 @@ def _convert(
         return calibrate(source, target, config.calibration, progress).spec
     from edgecrack.onnx_graph.half import checked_half
 
-    spec = read_verified_spec(source)
-    graph = read_graph(source, spec, "fp32")
+    model = read_model_file(source)
+    spec, graph = model.spec, read_graph(model, "fp32")
     progress("checking FP16", 0, 1)
     tiles, _ = labelled_tiles(config.calibration, spec, graph)
     half = checked_half(graph, tiles.pixels, spec.batch)

@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgecrack.artifacts import ModelSpec, write_model
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec, write_model
 from edgecrack.errors import ConfigError, ExportError
 from edgecrack.export.border import Border, parse_border
 from edgecrack.export.border_check import BorderDifference, border_difference
 from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.model_target import check_model_target
-from edgecrack.onnx_graph.contract import INPUT_NAME, OPSET, OUTPUT_NAME
+from edgecrack.onnx_graph.graph_file import OPSET
 from edgecrack.onnx_graph.half import checked_half
 from edgecrack.onnx_graph.tidy import check_operators, tidy
 from edgecrack.runtime.scales import ScalesConfig, parse_merge

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import ModelFile
 from edgecrack.errors import ModelFileError, first_line
 from edgecrack.extras import require
-from edgecrack.onnx_graph.contract import OPSET
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+OPSET = 20  # the newest that TensorRT 10.3 of JetPack 6 parses; FP16 scales of Q/DQ pairs need 19
 
-def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
-    """Read the graph of a file whose sidecar has been checked.
+
+def read_graph(model: ModelFile, precision: str) -> ModelProto:
+    """The graph in an ONNX file.
 
     Args:
-        path: the ONNX file.
-        spec: its description.
+        model: the file.
         precision: the precision that it must have.
 
     Raises:
@@ -32,6 +30,7 @@ def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
     import onnx
     import onnx.version_converter
 
+    path, spec = model.path, model.spec
     if spec.kind != "onnx":
         remedy = "give an ONNX file made by `edgecrack export`"
         if spec.kind == "checkpoint":
@@ -45,11 +44,7 @@ def read_graph(path: Path, spec: ModelSpec, precision: str) -> ModelProto:
             "give the FP32 file that it was made from",
         )
     try:
-        content = path.read_bytes()
-        # Hashed here, too: what was checked before is not what is read if somebody swapped it.
-        if hashlib.sha256(content).hexdigest() != spec.sha256:
-            raise ValueError("it changed while it was read")
-        graph = onnx.load_model_from_string(content)
+        graph = onnx.load_model_from_string(model.content)
         if any(item.data_location == onnx.TensorProto.EXTERNAL for item in graph.graph.initializer):
             raise ValueError("its weights lie in another file, which no hash covers")
         onnx.checker.check_model(graph)

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 
 if TYPE_CHECKING:
@@ -54,6 +55,6 @@ class GraphRun:
             count = len(chunk)
             if self._batch and count < size:
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-            (output,) = self._session.run(["crack"], {"tiles": np.ascontiguousarray(chunk)})
+            (output,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(chunk)})
             parts.append(output[:count, 0])
         return np.concatenate(parts)

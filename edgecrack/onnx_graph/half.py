@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import INPUT_NAME
 from edgecrack.errors import ExportError
 from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.onnx_graph.precision import HALF_MAXIMUM, float32_tensors, simulate_half, to_half
@@ -118,7 +119,7 @@ def largest_activation(
     )
     largest = 0.0
     for tile in tiles:
-        values = session.run(names, {"tiles": np.repeat(tile[None], batch or 1, axis=0)})
+        values = session.run(names, {INPUT_NAME: np.repeat(tile[None], batch or 1, axis=0)})
         largest = max(largest, *(float(np.abs(value).max()) for value in values))
     return largest
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, write_sidecar
+from edgecrack.artifacts import ModelSpec, read_model_file, read_verified_spec, write_sidecar
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.files import write_atomic
 from edgecrack.model.unet import CrackUNet, NetworkConfig
@@ -182,8 +182,12 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(metadata[_HEADER]) if _HEADER in metadata else None
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"cannot read checkpoint {path}: {error}", _RETRAIN) from error
+        raise _unreadable(path, error) from error
     return header, tensors
+
+
+def _unreadable(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(f"cannot read checkpoint {path}: {error}", _RETRAIN)
 
 
 def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
@@ -193,13 +197,16 @@ def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
         ModelFileError: the file or its sidecar is missing or damaged, they do not match, or the
             weights are not those of the network that the sidecar describes.
     """
-    path = Path(path)
-    spec = read_verified_spec(path)
+    model = read_model_file(path)
+    path, spec = model.path, model.spec
     if spec.kind != "checkpoint":
         raise ModelFileError(
             f"{path} is a model of kind {spec.kind!r}", "give a checkpoint (*.safetensors)"
         )
-    _, tensors = _read(path)
+    try:
+        tensors = load(model.content)
+    except SafetensorError as error:
+        raise _unreadable(path, error) from error
     prefix = f"state_dict/{NETWORK_PREFIX}"
     weights = {
         name.removeprefix(prefix): tensor

@@ -19,7 +19,7 @@ from edgecrack.calibration.quantize import (
 )
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.errors import ExportError
-from edgecrack.onnx_graph.contract import OPSET
+from edgecrack.onnx_graph.graph_file import OPSET
 from edgecrack.onnx_graph.precision import float32_tensors
 from edgecrack.onnx_graph.tidy import check_operators
 from tests.calibration.small import constants_of, producers_of, run, small_graph, tiles

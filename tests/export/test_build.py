@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack import cli
-from edgecrack.artifacts import read_verified_spec
+from edgecrack.artifacts import read_model_file, read_verified_spec
 from edgecrack.calibration import quantize
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate, Judged, Verdict
@@ -417,14 +417,13 @@ class TestRefusals:
         self, small_model: Path, walls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         need_rtx()
-        spec = read_verified_spec(small_model)
 
         class Shut(Gate):
             def judge(self, *given: Any) -> Verdict:
                 return Verdict("labels", 40, 10, (Judged("ods", 90.0, 80.0, 10.0, 10.0, 1.0),))
 
         # Three layers, so that the search for a mix that passes is soon at its end.
-        layers = quantize.quantizable_layers(read_graph(small_model, spec, "fp32"))[1:4]
+        layers = quantize.quantizable_layers(read_graph(read_model_file(small_model), "fp32"))[1:4]
         monkeypatch.setattr(quantize, "quantizable_layers", lambda model: layers)
         shut = CalibrationConfig(walls, gate=Shut(), sampler=FEW)
         with pytest.raises(AccuracyError):

@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecrack.artifacts import read_verified_spec
+from edgecrack.artifacts import read_model_file
 from edgecrack.calibration.quantize import layer_inputs, quantizable_layers, quantize
 from edgecrack.calibration.ranges import collect_histograms
 from edgecrack.errors import ExportError, ModelFileError
 from edgecrack.export import graph as exporting
 from edgecrack.export.graph import ExportConfig, build_onnx
-from edgecrack.onnx_graph.contract import OPSET
-from edgecrack.onnx_graph.graph_file import read_graph
+from edgecrack.onnx_graph.graph_file import OPSET, read_graph
 from edgecrack.onnx_graph.precision import (
     HALF_MAXIMUM,
     HALF_SMALLEST_NORMAL,
@@ -209,7 +208,7 @@ def test_a_file_of_an_earlier_version_is_brought_to_the_contract_s_operator_set(
     old = build_onnx(network, ExportConfig(TILE_HW))
     assert old.opset_import[0].version == 18
     path = save_model(old, tmp_path / "old.onnx")
-    model = read_graph(path, read_verified_spec(path), "fp32")
+    model = read_graph(read_model_file(path), "fp32")
     assert model.opset_import[0].version == OPSET
     onnx.checker.check_model(model, full_check=True)
     assert quantizable_layers(model) == quantizable_layers(small_graph())
@@ -228,14 +227,17 @@ def test_a_file_of_an_earlier_version_is_brought_to_the_contract_s_operator_set(
 
 
 def test_a_file_of_this_version_is_read_as_it_is(tmp_path: Path) -> None:
-    path = save_model(small_graph(), tmp_path / "model.onnx")
-    model = read_graph(path, read_verified_spec(path), "fp32")
-    assert model.SerializeToString() == small_graph().SerializeToString()
+    written = small_graph()
+    path = save_model(written, tmp_path / "model.onnx")
+    read = read_graph(read_model_file(path), "fp32")
+    assert read.SerializeToString(deterministic=True) == written.SerializeToString(
+        deterministic=True
+    )
 
 
 def test_a_file_of_another_precision_is_refused(tmp_path: Path) -> None:
     path = save_model(to_half(small_graph()), tmp_path / "model.onnx", precision="fp16")
-    spec = read_verified_spec(path)
+    model = read_model_file(path)
     with pytest.raises(ModelFileError, match=r"model\.onnx is FP16 and FP32 is needed; give the"):
-        read_graph(path, spec, "fp32")
-    assert read_graph(path, spec, "fp16").graph.node
+        read_graph(model, "fp32")
+    assert read_graph(model, "fp16").graph.node

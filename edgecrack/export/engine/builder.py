@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import ModelSpec, write_model
+from edgecrack.artifacts import ModelFile, ModelSpec, write_model
 from edgecrack.errors import ExportError
 from edgecrack.export.engine.build_progress import (
     BuildControl,
@@ -35,7 +35,7 @@ from edgecrack.export.engine.settings import (
 )
 from edgecrack.export.engine.target_machines import Resolved, resolve_targets
 from edgecrack.export.engine.verification import verify_engine
-from edgecrack.export.engine.written_files import check_output, read_model
+from edgecrack.export.engine.written_files import check_output, read_onnx_file
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
 from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
 
@@ -91,14 +91,13 @@ def build_engine(
     """
     started = time.monotonic()
     config, onnx_file, output = config or EngineConfig(), Path(onnx_file), Path(output)
-    spec, model = read_model(onnx_file)
+    model = read_onnx_file(onnx_file)
+    spec = model.spec
     resolved = resolve_targets(config.targets, config.flavour)
     check_features(config, spec, resolved)
     description = _describe(spec, config, resolved, onnx_file)
     check_output(output, config.timing_cache)
-    job = _Job(
-        spec, model, config, resolved, timing_cache_path(output, config, resolved.tensorrt.is_rtx)
-    )
+    job = _Job(model, config, resolved, timing_cache_path(output, config, resolved.tensorrt.is_rtx))
     engine = run_watched(job.run, job.control, on_progress)
     description = dataclasses.replace(
         description, extra={**spec.extra, "convolutions": dict(job.types.convolutions)}
@@ -125,15 +124,14 @@ class _Job:
 
     def __init__(
         self,
-        spec: ModelSpec,
-        model: bytes,
+        model: ModelFile,
         config: EngineConfig,
         resolved: Resolved,
         cache: Path | None,
     ) -> None:
         self.control = BuildControl()
         self.types = TensorTypes(0, {}, {})
-        self._spec, self._model, self._config = spec, model, config
+        self._spec, self._content, self._config = model.spec, model.content, config
         self._resolved, self._cache = resolved, cache
         self._logger, self.log = make_logger(resolved.tensorrt.module)
 
@@ -146,7 +144,7 @@ class _Job:
         tensorrt, trt = self._resolved.tensorrt, self._resolved.tensorrt.module
         self.control.put("Reading the network", 0, 1)
         builder = _make_builder(trt, self._logger, self.log)
-        parsed = parse_network(tensorrt, builder, self._logger, self.log, self._model)
+        parsed = parse_network(tensorrt, builder, self._logger, self.log, self._content)
         check_interface(tensorrt, parsed.network, self._spec)
         self.types = check_precision(tensorrt, parsed.network, self._spec)
         self.control.put("Reading the network", 1, 1)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import INPUT_NAME, ModelSpec
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.settings import timing_cache_path
 from edgecrack.export.engine.target_machines import Resolved, known_capabilities
-from edgecrack.onnx_graph.contract import INPUT_NAME
 
 TRTEXEC, TENSORRT_RTX = "trtexec", "tensorrt_rtx"
 _STRONG_TYPING_ALONE = 11  # the first TensorRT that has no other typing

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec
 from edgecrack.errors import ExportError
 from edgecrack.nvidia.tensorrt_log import BuildLog
 from edgecrack.nvidia.tensorrt_module import TensorRT
-from edgecrack.onnx_graph.contract import INPUT_NAME, OUTPUT_NAME
 
 _REMEDY = "export the model again with `edgecrack export`, with a single file and no custom nodes"
 

@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec
 from edgecrack.errors import ExportError
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.gpu import gpu_devices
 from edgecrack.nvidia.tensorrt_log import construct, make_logger
 from edgecrack.nvidia.tensorrt_module import TensorRT
-from edgecrack.onnx_graph.contract import INPUT_NAME, OUTPUT_NAME
 
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"
 # As the inspector writes types; "UInt8", which both ends have, is not "Int8".

@@ -6,36 +6,29 @@ Knows paths and sidecars; must not import TensorRT.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from pathlib import Path
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.artifacts import ModelFile, read_model_file
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.files import output_error
 
 _OTHER_KINDS = (".onnx", ".json", ".safetensors")
 
 
-def read_model(onnx_file: Path) -> tuple[ModelSpec, bytes]:
+def read_onnx_file(path: Path) -> ModelFile:
     """Read an ONNX file and its sidecar.
-
-    Returns:
-        The file's description and the very bytes that it describes.
 
     Raises:
         ModelFileError: a file is missing, they do not match, or it is no ONNX file.
     """
-    spec = read_verified_spec(onnx_file)
-    if spec.kind != "onnx":
+    model = read_model_file(path)
+    if model.spec.kind != "onnx":
         raise ModelFileError(
-            f"{onnx_file} is of kind {spec.kind!r}, and an engine is built from an ONNX file",
+            f"{path} is of kind {model.spec.kind!r}, and an engine is built from an ONNX file",
             "give a file made by `edgecrack export` or `edgecrack calibrate`",
         )
-    model = onnx_file.read_bytes()
-    if hashlib.sha256(model).hexdigest() != spec.sha256:
-        raise ModelFileError(f"{onnx_file} changed while it was read", "start again")
-    return spec, model
+    return model
 
 
 def check_output(output: Path, timing_cache: Path | None) -> None:

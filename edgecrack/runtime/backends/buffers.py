@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME
 from edgecrack.errors import DeviceError
 from edgecrack.nvidia.cuda.base import Cuda
-from edgecrack.runtime.backends.loaded_engine import INPUT, OUTPUT
 
 Note = Callable[[str], None]
 
@@ -79,7 +79,7 @@ class Slot:
         self._later(cuda.free_device, self._device_in)
         self._device_out = cuda.allocate_device(size)
         self._later(cuda.free_device, self._device_out)
-        for name, pointer in ((INPUT, self._device_in), (OUTPUT, self._device_out)):
+        for name, pointer in ((INPUT_NAME, self._device_in), (OUTPUT_NAME, self._device_out)):
             if not self._context.set_tensor_address(name, pointer):
                 raise self._refused(f"the address of {name}")
 
@@ -144,7 +144,7 @@ class Slot:
     def _resize(self, size: int) -> None:
         self._drop_graph()
         self._size = self._runs = 0
-        if not self._context.set_input_shape(INPUT, (size, 1, *self._tile_hw)):
+        if not self._context.set_input_shape(INPUT_NAME, (size, 1, *self._tile_hw)):
             raise self._refused(f"a batch of {size} tiles")
         self._size = size
 

@@ -1,23 +1,21 @@
 """Loads an engine and checks that it is what its sidecar says.
 
-Loading runs code that is in the file, so the very bytes that are loaded are hashed first. Knows
-nothing of batches or of memory.
+Loading runs code that is in the file, so the very bytes that were checked are loaded. Knows nothing
+of batches or of memory.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.errors import DeviceError, ModelFileError
 from edgecrack.nvidia.engine_info import EngineInfo, rebuild_command
 from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
 from edgecrack.nvidia.tensorrt_module import TensorRT
 
-INPUT, OUTPUT = "tiles", "crack"
 # In TensorRT's words for a failure that is the GPU's and not the engine's.
 _SIGNS_OF_THE_GPU = ("cuda runtime", "cudaerror", "out of memory", "outofmemory")
 Tensor = tuple[str, str, str, tuple[int, ...]]  # name, direction, type, shape
@@ -40,36 +38,13 @@ class LoadedEngine:
     log: BuildLog
 
 
-def read_engine(path: Path, spec: ModelSpec) -> bytes:
-    """Read an engine's file, once, and hash what was read.
-
-    Raises:
-        ModelFileError: it cannot be read, or is not the file that its sidecar describes.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"cannot read engine {path}: {error.strerror}", "check the path and its permissions"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != spec.sha256:
-        raise ModelFileError(
-            f"{path} changed after its sidecar was checked", "copy it again and start again"
-        )
-    return content
-
-
-def load_engine(
-    tensorrt: TensorRT, path: Path, spec: ModelSpec, info: EngineInfo, content: bytes
-) -> LoadedEngine:
+def load_engine(tensorrt: TensorRT, model: ModelFile, info: EngineInfo) -> LoadedEngine:
     """Load an engine; the GPU must be current.
 
     Args:
         tensorrt: the TensorRT that is to run it.
-        path: its file, for errors.
-        spec: its sidecar.
+        model: its file.
         info: where it runs.
-        content: its bytes, of `read_engine`.
 
     Raises:
         DeviceError: TensorRT does not start, or the GPU fails or has no memory left.
@@ -83,11 +58,11 @@ def load_engine(
         # whoever could forge both could as well replace this program.
         runtime.engine_host_code_allowed = True
     if info.dla_core is not None:
-        _choose_dla(runtime, path, info)
-    engine = runtime.deserialize_cuda_engine(content)
+        _choose_dla(runtime, model.path, info)
+    engine = runtime.deserialize_cuda_engine(model.content)
     if engine is None:
-        raise _not_loaded(tensorrt, path, info, log.reason())
-    check_engine_tensors(tensorrt.module, engine, path, spec, info)
+        raise _not_loaded(tensorrt, model.path, info, log.reason())
+    check_engine_tensors(tensorrt.module, engine, model.path, model.spec, info)
     return LoadedEngine(engine, runtime, logger, log)
 
 
@@ -117,7 +92,7 @@ def check_engine_tensors(
     elif spec.batch not in ((None, most) if is_fixed else (None,)):
         problem = f"{path} is described with batch {spec.batch} and with batches {info.batch}"
     elif found[0][3][0] == -1:
-        profile = tuple(next(iter(dims)) for dims in engine.get_tensor_profile_shape(INPUT, 0))
+        profile = tuple(next(iter(dims)) for dims in engine.get_tensor_profile_shape(INPUT_NAME, 0))
         if profile != info.batch:
             problem = f"{path} takes batches {profile}, expected {info.batch}"
     if problem:
@@ -126,7 +101,7 @@ def check_engine_tensors(
 
 def _expected(trt: Any, spec: ModelSpec, batch: int) -> list[Tensor]:
     uint8, shape = str(trt.DataType.UINT8), (batch, 1, *spec.tile_hw)
-    ends = ((INPUT, trt.TensorIOMode.INPUT), (OUTPUT, trt.TensorIOMode.OUTPUT))
+    ends = ((INPUT_NAME, trt.TensorIOMode.INPUT), (OUTPUT_NAME, trt.TensorIOMode.OUTPUT))
     return sorted((name, str(mode), uint8, shape) for name, mode in ends)
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.runtime.backends.base import check_tiles
 
-_INPUT, _OUTPUT = "tiles", "crack"
 _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one sentence
 # A dynamic model gets no more tiles per call than this: activations of a tile at width 16 take
 # tens of MB, and on a CPU larger batches are no faster.
@@ -42,8 +40,7 @@ class OnnxRuntimeRunner(Closeable):
     and record (benchmarks/onnxruntime_pieces.py).
 
     Args:
-        path: the file, whose sidecar has been checked.
-        spec: its description.
+        model: the file.
         threads: CPU threads; None takes those this process may use.
 
     Raises:
@@ -51,22 +48,21 @@ class OnnxRuntimeRunner(Closeable):
         ConfigError: the number of threads is not positive.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile, *, threads: int | None = None) -> None:
         if threads is not None and not 1 <= threads <= 1024:
             raise ConfigError(f"the number of threads is {threads}", "give 1 to 1024")
-        self._path = path
+        self._model = model
         self._threads = threads or default_threads()
-        self._spec = spec
-        self._shared: onnxruntime.InferenceSession | None = _session(path, self._threads)
+        self._shared: onnxruntime.InferenceSession | None = _session(model, self._threads)
         self._own: onnxruntime.InferenceSession | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._check_graph(path, self._shared)
+        self._check_graph(self._shared)
 
-    def _check_graph(self, path: Path, session: onnxruntime.InferenceSession) -> None:
-        expected = [self._spec.batch, 1, *self._spec.tile_hw]
+    def _check_graph(self, session: onnxruntime.InferenceSession) -> None:
+        expected = [self._model.spec.batch, 1, *self._model.spec.tile_hw]
         for role, name, values in (
-            ("input", _INPUT, session.get_inputs()),
-            ("output", _OUTPUT, session.get_outputs()),
+            ("input", INPUT_NAME, session.get_inputs()),
+            ("output", OUTPUT_NAME, session.get_outputs()),
         ):
             found = [(value.name, value.type, value.shape) for value in values]
             fits = (
@@ -77,20 +73,20 @@ class OnnxRuntimeRunner(Closeable):
             )
             if not fits:
                 raise ModelFileError(
-                    f"{path} has {role} {found}, expected {name!r} uint8 {expected}",
+                    f"{self._model.path} has {role} {found}, expected {name!r} uint8 {expected}",
                     "export the model with `edgecrack export`",
                 )
 
     def _takes_batch(self, dimension: int | str | None) -> bool:
         """Whether a graph's first dimension, a number or a name, is that of the sidecar."""
-        if self._spec.batch is None:
+        if self._model.spec.batch is None:
             return not isinstance(dimension, int)
-        return dimension == self._spec.batch
+        return dimension == self._model.spec.batch
 
     @property
     def spec(self) -> ModelSpec:
         """The model's description."""
-        return self._spec
+        return self._model.spec
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run tiles.
@@ -106,13 +102,13 @@ class OnnxRuntimeRunner(Closeable):
         """
         if self._shared is None:
             raise ConfigError("the runner is closed", "open the model again")
-        check_tiles(tiles, self._spec.tile_hw)
+        check_tiles(tiles, self._model.spec.tile_hw)
         result = np.empty_like(tiles)
-        pieces = -(-len(tiles) // (self._spec.batch or _PIECE))
+        pieces = -(-len(tiles) // (self._model.spec.batch or _PIECE))
         if self._threads > 1 and pieces >= 2 * self._threads:
             self._infer_in_pieces(tiles, result)
         else:
-            size = self._spec.batch or min(len(tiles), _MAX_BATCH)
+            size = self._model.spec.batch or min(len(tiles), _MAX_BATCH)
             for first in range(0, len(tiles), size):
                 self._infer_piece(self._shared, tiles, result, first, size)
         return result
@@ -120,7 +116,7 @@ class OnnxRuntimeRunner(Closeable):
     def _infer_in_pieces(self, tiles: NDArray[np.uint8], result: NDArray[np.uint8]) -> None:
         """Each thread takes the next piece when it has finished one."""
         if self._own is None or self._pool is None:
-            self._own = _session(self._path, 1)
+            self._own = _session(self._model, 1)
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="edgecrack-infer")
         jobs = [
             self._pool.submit(self._infer_piece, self._own, tiles, result, first, size)
@@ -134,7 +130,7 @@ class OnnxRuntimeRunner(Closeable):
 
         With a fixed batch they have its size.
         """
-        size = self._spec.batch
+        size = self._model.spec.batch
         if size:
             return [(first, size) for first in range(0, count, size)]
         pieces = min(count, -(-count // (_PIECE * self._threads)) * self._threads)
@@ -152,9 +148,9 @@ class OnnxRuntimeRunner(Closeable):
     ) -> None:
         chunk = tiles[first : first + size]
         count = len(chunk)
-        if self._spec.batch and count < size:  # a fixed batch is filled up with repeats
+        if self._model.spec.batch and count < size:  # a fixed batch is filled up with repeats
             chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-        (output,) = session.run([_OUTPUT], {_INPUT: np.ascontiguousarray(chunk)})
+        (output,) = session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(chunk)})
         result[first : first + count] = output[:count]
 
     def close(self) -> None:
@@ -165,7 +161,7 @@ class OnnxRuntimeRunner(Closeable):
             self._pool = None
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _session(model: ModelFile, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -175,9 +171,11 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     # (benchmarks/onnxruntime_spinning.py). Versions that do not know the entry ignore it.
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model.content, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime's own types are not public
         raise ModelFileError(
-            f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})",
+            f"ONNX Runtime cannot load {model.path} ({str(error).splitlines()[0]})",
             "export the model again with `edgecrack export`",
         ) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.extras import origin
 from edgecrack.runtime.backends.base import Runner
@@ -40,11 +40,11 @@ def _words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runner:
+def open_runner(model: Path | ModelFile | None = None, *, threads: int | None = None) -> Runner:
     """Open a model file: an ONNX file on the CPU, an engine on the first GPU.
 
     Args:
-        path: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
+        model: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
         threads: CPU threads of an ONNX file; None leaves the choice to the backend.
 
     Raises:
@@ -55,8 +55,9 @@ def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runn
         DeviceError: the file is an engine and there is no GPU, or it fails.
         MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing.
     """
-    path = Path(path) if path is not None else BUNDLED_MODEL
-    spec = read_verified_spec(path)
+    if not isinstance(model, ModelFile):
+        model = read_model_file(BUNDLED_MODEL if model is None else model)
+    path, spec = model.path, model.spec
     if spec.kind == "checkpoint":
         raise ModelFileError(
             f"{path} is a checkpoint, which needs PyTorch to run",
@@ -64,21 +65,22 @@ def open_runner(path: Path | None = None, *, threads: int | None = None) -> Runn
         )
     check_runnable(path, spec)
     if spec.kind == "engine":
-        return _open_engine(path, spec, threads)
+        return _open_engine(model, threads)
     from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
 
-    return OnnxRuntimeRunner(path, spec, threads=threads)
+    return OnnxRuntimeRunner(model, threads=threads)
 
 
-def _open_engine(path: Path, spec: ModelSpec, threads: int | None) -> Runner:
+def _open_engine(model: ModelFile, threads: int | None) -> Runner:
     if threads is not None:
         raise ConfigError(
-            f"{threads} CPU threads were asked for, and {path} is an engine, which runs on the GPU",
+            f"{threads} CPU threads were asked for, and {model.path} is an engine, which runs on "
+            "the GPU",
             "leave the threads out",
         )
     from edgecrack.runtime.backends.preflight import check_engine
 
-    check_engine(path, spec)
+    check_engine(model.path, model.spec)
     from edgecrack.runtime.backends.tensorrt_runner import TensorRTRunner
 
-    return TensorRTRunner(path, spec)
+    return TensorRTRunner(model)

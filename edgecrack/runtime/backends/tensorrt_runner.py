@@ -11,13 +11,12 @@ import traceback
 from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import ModelFile, ModelSpec
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, DeviceError
 from edgecrack.nvidia.cuda.base import Cuda
@@ -27,7 +26,7 @@ from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
 from edgecrack.runtime.backends.base import check_tiles
 from edgecrack.runtime.backends.buffers import Slot
 from edgecrack.runtime.backends.kernel_cache import KernelCache, open_kernel_cache
-from edgecrack.runtime.backends.loaded_engine import LoadedEngine, load_engine, read_engine
+from edgecrack.runtime.backends.loaded_engine import LoadedEngine, load_engine
 from edgecrack.runtime.backends.preflight import check_version
 
 
@@ -78,8 +77,7 @@ class TensorRTRunner(Closeable):
     be used again if the GPU can.
 
     Args:
-        path: the file, whose sidecar has been checked.
-        spec: its description.
+        model: the file.
         config: how to run it.
         tensorrt: the TensorRT to use; None finds the one that the engine needs.
         cuda: the GPU to use; None opens the first.
@@ -92,28 +90,26 @@ class TensorRTRunner(Closeable):
 
     def __init__(
         self,
-        path: Path,
-        spec: ModelSpec,
+        model: ModelFile,
         config: TensorRTConfig | None = None,
         *,
         tensorrt: TensorRT | None = None,
         cuda: Cuda | None = None,
     ) -> None:
-        self._path, self._spec, self._config = path, spec, config or TensorRTConfig()
-        self._info = EngineInfo.from_dict(spec.engine)
+        self._path, self._spec, self._config = model.path, model.spec, config or TensorRTConfig()
+        self._info = EngineInfo.from_dict(model.spec.engine)
         self._lock = threading.Lock()
         self._notes: list[str] = []
         self._slots: list[Slot] = []
         self._loaded: LoadedEngine | None = None
         self._kernels: KernelCache | None = None
-        content = read_engine(path, spec)
         self._tensorrt = tensorrt or find_tensorrt(self._info.flavour)
-        check_version(path, self._info, self._tensorrt.version)
+        check_version(model.path, self._info, self._tensorrt.version)
         self._cuda = cuda or open_cuda(self._config.cuda_library)
         self._is_open = True
         try:
             with self._cuda.current():
-                self._load(content)
+                self._load(model)
         except BaseException as error:
             # The frames of its traceback hold the engine, and GPU memory with it, for as long as
             # somebody keeps the error.
@@ -122,8 +118,8 @@ class TensorRTRunner(Closeable):
             self._free()
             raise
 
-    def _load(self, content: bytes) -> None:
-        self._loaded = load_engine(self._tensorrt, self._path, self._spec, self._info, content)
+    def _load(self, model: ModelFile) -> None:
+        self._loaded = load_engine(self._tensorrt, model, self._info)
         wants_graphs = self._config.cuda_graphs and not self._tensorrt.is_rtx
         if wants_graphs and not self._cuda.captures_graphs:
             self._add_note(f"runs without CUDA graphs, which {self._cuda.library} does not have")

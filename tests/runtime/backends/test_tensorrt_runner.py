@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, write_sidecar
+from edgecrack.artifacts import ModelFile, read_model_file, write_sidecar
 from edgecrack.errors import ConfigError, DeviceError, EdgecrackError, ModelFileError
 from edgecrack.evaluation.open_model import open_model
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol
@@ -27,7 +27,7 @@ from edgecrack.nvidia.cuda.through_pycuda import PyCuda
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
 from edgecrack.runtime.backends.kernel_cache import runtime_cache_path, write_runtime_cache
-from edgecrack.runtime.backends.loaded_engine import load_engine, read_engine
+from edgecrack.runtime.backends.loaded_engine import load_engine
 from edgecrack.runtime.backends.open import open_runner
 from edgecrack.runtime.backends.preflight import RunningMachine
 from edgecrack.runtime.backends.tensorrt_runner import TensorRTConfig, TensorRTRunner, batch_size
@@ -60,7 +60,7 @@ def write_engine(
     rtx: bool = False,
     content: bytes = b"engine",
     **changes: Any,
-) -> tuple[Path, ModelSpec]:
+) -> ModelFile:
     info = EngineInfo(
         flavour="tensorrt_rtx" if rtx else "tensorrt",
         version="1.7.1" if rtx else "10.3.0",
@@ -73,7 +73,8 @@ def write_engine(
     path = folder / "crack.engine"
     path.write_bytes(content)
     spec = spec_of(TILE, batch[2] if batch[0] == batch[2] else None, kind="engine")
-    return path, write_sidecar(path, dataclasses.replace(spec, engine=info.to_dict()))
+    write_sidecar(path, dataclasses.replace(spec, engine=info.to_dict()))
+    return read_model_file(path)
 
 
 class Opened:
@@ -92,11 +93,12 @@ class Opened:
         **changes: Any,
     ) -> None:
         self.gpu = gpu or FakeGpu()
-        self.path, spec = write_engine(folder, batch, rtx=rtx, **changes)
+        model = write_engine(folder, batch, rtx=rtx, **changes)
+        self.path = model.path
         self.trt = FakeTensorRT(self.gpu, TILE, batch, invert=invert)
         tensorrt = self.trt.tensorrt(rtx=rtx)
         self.runner = TensorRTRunner(
-            self.path, spec, config, tensorrt=tensorrt, cuda=cuda_of(self.gpu, library)
+            model, config, tensorrt=tensorrt, cuda=cuda_of(self.gpu, library)
         )
 
 
@@ -290,14 +292,14 @@ class TestKernelsOfTensorRTForRtx:
         assert third.trt.caches[0].content == b"kernels 1"
 
     def test_those_of_another_engine_are_not_taken(self, tmp_path: Path) -> None:
-        path, _ = write_engine(tmp_path, rtx=True)
-        assert write_runtime_cache(path, "another", b"kernels of another") is None
+        model = write_engine(tmp_path, rtx=True)
+        assert write_runtime_cache(model.path, "another", b"kernels of another") is None
         opened = Opened(tmp_path, rtx=True)
         assert opened.trt.caches[0].content == b""
 
     def test_those_that_tensorrt_refuses_are_compiled_anew(self, tmp_path: Path) -> None:
-        path, spec = write_engine(tmp_path, rtx=True)
-        write_runtime_cache(path, spec.sha256, b"of another driver")
+        model = write_engine(tmp_path, rtx=True)
+        write_runtime_cache(model.path, model.spec.sha256, b"of another driver")
         opened = Opened(tmp_path, rtx=True)
         opened.runner.close()
         assert Opened(tmp_path, rtx=True).trt.caches[0].content == b"kernels 1"
@@ -429,12 +431,12 @@ class TestLoading:
         self, tmp_path: Path, change: dict[int, Any], named: str
     ) -> None:
         gpu = FakeGpu()
-        path, spec = write_engine(tmp_path)
+        model = write_engine(tmp_path)
         trt = FakeTensorRT(gpu, TILE, (1, 4, 4))
         tensors = dict(enumerate(trt.tensors)) | change
         trt.tensors = [tensors[index] for index in sorted(tensors)]
         error = self.refusal(
-            lambda: TensorRTRunner(path, spec, tensorrt=trt.tensorrt(), cuda=cuda_of(gpu))
+            lambda: TensorRTRunner(model, tensorrt=trt.tensorrt(), cuda=cuda_of(gpu))
         )
         assert named in error.problem
         assert "expected" in error.problem
@@ -443,17 +445,17 @@ class TestLoading:
 
     def test_an_engine_with_another_range(self, tmp_path: Path) -> None:
         gpu = FakeGpu()
-        path, spec = write_engine(tmp_path, (1, 4, 8))
+        model = write_engine(tmp_path, (1, 4, 8))
         trt = FakeTensorRT(gpu, TILE, (1, 4, 6)).tensorrt()
-        error = self.refusal(lambda: TensorRTRunner(path, spec, tensorrt=trt, cuda=cuda_of(gpu)))
+        error = self.refusal(lambda: TensorRTRunner(model, tensorrt=trt, cuda=cuda_of(gpu)))
         assert "(1, 4, 6), expected (1, 4, 8)" in error.problem
 
     def test_a_sidecar_that_contradicts_itself(self, tmp_path: Path) -> None:
         gpu = FakeGpu()
-        path, spec = write_engine(tmp_path, (1, 4, 8))
-        spec = dataclasses.replace(spec, batch=8)
+        model = write_engine(tmp_path, (1, 4, 8))
+        model = dataclasses.replace(model, spec=dataclasses.replace(model.spec, batch=8))
         trt = FakeTensorRT(gpu, TILE, (1, 4, 8)).tensorrt()
-        error = self.refusal(lambda: TensorRTRunner(path, spec, tensorrt=trt, cuda=cuda_of(gpu)))
+        error = self.refusal(lambda: TensorRTRunner(model, tensorrt=trt, cuda=cuda_of(gpu)))
         assert "batch 8 and with batches (1, 4, 8)" in error.problem
 
     def test_an_engine_that_tensorrt_refuses(self, tmp_path: Path) -> None:
@@ -477,29 +479,30 @@ class TestLoading:
             tensorrt = find_tensorrt()
         except EdgecrackError as error:
             pytest.skip(error.problem)
-        path, spec = write_engine(tmp_path, content=content)
-        info = EngineInfo.from_dict(spec.engine)
+        model = write_engine(tmp_path, content=content)
+        info = EngineInfo.from_dict(model.spec.engine)
         with pytest.raises((ModelFileError, DeviceError)) as caught:
-            load_engine(tensorrt, path, spec, info, read_engine(path, spec))
+            load_engine(tensorrt, model, info)
         assert "\n" not in str(caught.value)
         assert f"{tensorrt.flavour} {tensorrt.version}" in caught.value.problem
 
     def test_an_engine_of_another_version_than_the_module_itself(self, tmp_path: Path) -> None:
         gpu = FakeGpu()
-        path, spec = write_engine(tmp_path)
+        model = write_engine(tmp_path)
         trt = FakeTensorRT(gpu, TILE, (1, 4, 4)).tensorrt(version="10.7.0")
-        error = self.refusal(lambda: TensorRTRunner(path, spec, tensorrt=trt, cuda=cuda_of(gpu)))
+        error = self.refusal(lambda: TensorRTRunner(model, tensorrt=trt, cuda=cuda_of(gpu)))
         assert "10.7.0" in error.problem
         assert gpu.calls == []
 
     def test_a_file_that_is_swapped_after_it_was_checked(self, tmp_path: Path) -> None:
         gpu = FakeGpu()
-        path, spec = write_engine(tmp_path)
-        path.write_bytes(b"Engine")
-        trt = FakeTensorRT(gpu, TILE, (1, 4, 4)).tensorrt()
-        with pytest.raises(ModelFileError, match="changed after"):
-            TensorRTRunner(path, spec, tensorrt=trt, cuda=cuda_of(gpu))
-        assert gpu.calls == []
+        model = write_engine(tmp_path)
+        model.path.write_bytes(b"of somebody else")
+        trt = FakeTensorRT(gpu, TILE, (1, 4, 4))
+        # It loads what was checked: any other bytes are refused.
+        TensorRTRunner(model, tensorrt=trt.tensorrt(), cuda=cuda_of(gpu)).close()
+        with pytest.raises(ModelFileError, match="does not match its sidecar"):
+            read_model_file(model.path)
 
     def test_only_a_version_compatible_engine_may_run_host_code(self, tmp_path: Path) -> None:
         assert not Opened(tmp_path).trt.host_code_allowed
@@ -526,8 +529,7 @@ class TestFromAFile:
         monkeypatch.setattr(
             "edgecrack.runtime.backends.tensorrt_runner.open_cuda", lambda library: cuda_of(gpu)
         )
-        path, _ = write_engine(tmp_path)
-        return path
+        return write_engine(tmp_path).path
 
     def test_a_runner(self, engine: Path) -> None:
         with open_runner(engine) as runner:
