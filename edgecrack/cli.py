@@ -19,9 +19,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgecrack import __version__
-from edgecrack.commands.build import build_engine, calibrate, export
+from edgecrack.commands.build_engine import build_engine
+from edgecrack.commands.calibrate import calibrate
+from edgecrack.commands.doctor import doctor
 from edgecrack.commands.evaluate import evaluate
-from edgecrack.commands.examine import doctor
 from edgecrack.commands.exit_codes import (
     EXIT_CODES,
     INTERRUPTED,
@@ -29,6 +30,7 @@ from edgecrack.commands.exit_codes import (
     refuse_addresses,
     refuse_renamed,
 )
+from edgecrack.commands.export import export
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
 from edgecrack.commands.stream import stream

@@ -251,7 +251,7 @@ class TestOtherCommandsRefuse:
             (["train", "--data", "d", "--out", "r", "--set", "lr=1"], 2, "'lr'", "known are"),
             (["train", "--data", "d", "--out", "r", "--init", "x.y"], 4, "x.y", "path"),
             (["train", "--data", "d@0", "--out", "r"], 2, "weight", "above 0"),
-            (["train", "--data", "d", "--out", "r", "--devices", "3"], 2, "16", "--batch 15"),
+            (["train", "--data", "d", "--out", "r", "--processes", "3"], 2, "16", "--batch 15"),
             (["train", "--data", "none", "--out", "r"], 3, "none does not exist", "--data"),
             (["train", "--data", "synthetic:x", "--out", "r"], 2, "'x'", "synthetic:COUNT"),
             (["train", "--data", "synthetic:9", "--out", "r", "--width", "0"], 2, "is 0", "1 to"),
@@ -554,6 +554,8 @@ def test_without_a_terminal_progress_is_a_few_plain_lines(tmp_path: Path) -> Non
         (["calibrate", "model.onnx", "--output=x.onnx"], "--out"),
         (["build-engine", "model.onnx", "--calibration-data", "photos"], "--data"),
         (["evaluate", "model.onnx", "--json", "scores.json"], "--scores-file FILE"),
+        (["train", "--data", "walls", "--out", "run", "--devices", "2"], "--processes"),
+        (["train", "--data", "walls", "--out", "run", "--accelerator", "gpu"], "--device"),
     ],
 )
 def test_an_earlier_name_of_an_option_says_the_present_one(

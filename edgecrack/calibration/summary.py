@@ -14,7 +14,7 @@ from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.calibration.accuracy import Accuracy
-    from edgecrack.calibration.calibrate import Calibration
+    from edgecrack.calibration.calibrating import Calibration
 
 SCORE_HEADS = ("precision", "ODS", "strict F1", "thin-crack recall", "largest difference")
 _VERDICT_HEADS = ("judged", "FP32", "INT8", "worse by", "at most", "allowed")

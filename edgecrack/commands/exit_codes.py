@@ -30,6 +30,9 @@ _RENAMED = {
     ("", "--output"): "--out",
     ("", "--calibration-data"): "--data",
     ("evaluate", "--json"): "--scores-file FILE",
+    ("train", "--devices"): "--processes",
+    ("train", "--nodes"): "--machines",
+    ("train", "--accelerator"): "--device",
 }
 _ADDRESS_OPTIONS = ("--source", "--position", "--serve")
 _TAKE_ADDRESSES = ("predict",)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecrack.calibration import defaults
 from edgecrack.constants import OVERLAP_PX
+from edgecrack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgecrack.calibration.config import CalibrationConfig
+    from edgecrack.calibration.gate import Gate
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
@@ -40,7 +46,7 @@ def heading(panel: str) -> Callable[..., Any]:
 
 
 results = heading("Results")
-_detection = heading("Detection")
+_detection, _accuracy = map(heading, ("Detection", "Accuracy"))
 
 ModelOption = Annotated[
     Path | None,
@@ -87,6 +93,28 @@ IgnoreOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
 
+OutputOption = Annotated[Path, results("FILE", "Where to.", "--out", "-o")]
+MethodOption = Annotated[
+    str, _accuracy("NAME", "How INT8 ranges are chosen: entropy, percentile, minmax or mse.")
+]
+MaxDropOption = Annotated[
+    float | None,
+    _accuracy(
+        "POINTS",
+        "Most that INT8 may lose of each score, at the upper end of what the images leave open; "
+        f"default: {defaults.MAX_DROP:g}, without labels {defaults.MAX_DISAGREEMENT:g} of the "
+        f"agreement with FP32 and {defaults.MAX_THIN_DISAGREEMENT:g} of its thin cracks.",
+    ),
+]
+MaxFlaggedOption = Annotated[
+    float,
+    _accuracy("PERCENT", "Most that INT8 may flag beyond FP32 of the area that is free of cracks."),
+]
+TilesOption = Annotated[int, _accuracy("COUNT", "Tiles that set the ranges, 64 or more.")]
+HeldOutOption = Annotated[int, _accuracy("COUNT", "Tiles that judge the result, 16 or more.")]
+SeedOption = Annotated[int, _accuracy("NUMBER", "Draws the tiles.")]
+JsonOption = Annotated[bool, results("", "Print the report as JSON, and nothing else.", "--json")]
+
 
 def choices(text: str) -> tuple[str, ...]:
     """The words of a list with commas; empty ones are left out."""
@@ -104,3 +132,43 @@ def require_extra(purpose: str = "training") -> None:
     extra = {"export": "export", "calibration": "quantize"}.get(purpose, "train")
     for module in _MODULES.get(purpose, ("matplotlib",)):
         require(module, extra=extra, purpose=purpose)
+
+
+def calibration_of(
+    data: Path, method: str, gate: Gate, tiles: int, held_out: int, seed: int
+) -> CalibrationConfig:
+    """What the options of `calibrate` and `build-engine` ask for.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    from edgecrack.calibration.config import CalibrationConfig
+    from edgecrack.calibration.ranges import parse_method
+    from edgecrack.calibration.sampler import SamplerConfig
+
+    return CalibrationConfig(data, parse_method(method), gate, SamplerConfig(tiles, held_out, seed))
+
+
+def whole_number(option: str, text: str) -> int:
+    """The number that an option gives.
+
+    Raises:
+        ConfigError: it gives none.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise ConfigError(f"{option} is {text[:40]!r}", "give a whole number of at most 9 digits")
+    return int(text)
+
+
+def tile_hw_of(text: str) -> tuple[int, int]:
+    """Height and width that `--tile` gives.
+
+    Raises:
+        ConfigError: it gives none.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise ConfigError(
+            f"--tile is {text!r}", "give a whole number, or HEIGHTxWIDTH as in 256x320"
+        )
+    return int(sides[0]), int(sides[-1])

@@ -90,9 +90,11 @@ def train(
     seed: Annotated[
         int | None, _optimisation("NUMBER", "Decides weights, patches and generated walls.")
     ] = None,
-    devices: Annotated[int | None, _run("COUNT", "Processes (GPUs) on each machine.")] = None,
-    nodes: Annotated[int | None, _run("COUNT", "Machines.")] = None,
-    accelerator: Annotated[str | None, _run("NAME", "auto, cpu or gpu.")] = None,
+    device: Annotated[str | None, _run("NAME", "auto, cpu or cuda.")] = None,
+    processes: Annotated[
+        int | None, _run("COUNT", "Processes on each machine, one for each GPU.")
+    ] = None,
+    machines: Annotated[int | None, _run("COUNT", "Machines.")] = None,
     resume: Annotated[bool, _run("", "Go on with the run in --out.", "--resume")] = False,
 ) -> None:
     """Train a crack-segmentation network.
@@ -123,9 +125,9 @@ def train(
         "precision": precision,
         "teacher": teacher,
         "seed": seed,
-        "devices": devices,
-        "nodes": nodes,
-        "accelerator": accelerator,
+        "device": device,
+        "processes_per_machine": processes,
+        "machines": machines,
         "resume": resume,
     }
     config = config_of_run(preset, given, changes or (), augment)

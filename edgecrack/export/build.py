@@ -217,7 +217,7 @@ def _convert(
     """Make the FP16 or INT8 file of an FP32 one."""
     require("onnx", extra="quantize", purpose="changing a model's precision")
     if precision == "int8" and config.calibration is not None:
-        from edgecrack.calibration.calibrate import calibrate
+        from edgecrack.calibration.calibrating import calibrate
 
         return calibrate(source, target, config.calibration, progress).spec
     from edgecrack.onnx_graph.half import checked_half

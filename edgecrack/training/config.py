@@ -19,8 +19,8 @@ Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["32", "bf16", "16"]
 DiceDenominator = Literal["sums", "squares"]
-Accelerator = Literal["auto", "cpu", "gpu"]
-_HOW_STARTED = ("resume", "devices", "nodes", "accelerator")
+Device = Literal["auto", "cpu", "cuda"]
+_HOW_STARTED = ("resume", "processes_per_machine", "machines", "device")
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ class TrainingConfig:
         hold_out: share of a dataset's training images that is kept for validation where it has
             no validation split, 0 to 0.5; with 0 validation uses the training images.
         seed: decides initial weights, patches and generated walls.
-        devices: processes on each machine, one per GPU, 1 to 1024.
-        nodes: machines, 1 to 1024.
-        accelerator: "gpu" (CUDA), "cpu", or "auto" for a GPU where there is one.
+        processes_per_machine: one per GPU, 1 to 1024.
+        machines: 1 to 1024.
+        device: "cuda", "cpu", or "auto" for a GPU where there is one.
         resume: go on from `last.safetensors` in `out`.
     """
 
@@ -149,9 +149,9 @@ class TrainingConfig:
     precision: Precision = "32"
     hold_out: float = HOLD_OUT_SHARE
     seed: int = 0
-    devices: int = 1
-    nodes: int = 1
-    accelerator: Accelerator = "auto"
+    processes_per_machine: int = 1
+    machines: int = 1
+    device: Device = "auto"
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -160,15 +160,15 @@ class TrainingConfig:
                 "no training data is given", "give --data DIR or --data synthetic:600"
             )
         _one_of("precision", self.precision, get_args(Precision))
-        _one_of("accelerator", self.accelerator, get_args(Accelerator))
+        _one_of("device", self.device, get_args(Device))
         _in_range("batch size", self.batch_size, 1, 4096)
         _in_range("epochs", self.epochs, 1, 100_000)
         _in_range("steps per epoch", self.steps_per_epoch, 1, 1_000_000)
         _in_range("average decay", self.average_decay, 0, 0.99999)
         _in_range("hold-out share", self.hold_out, 0, 0.5)
         _in_range("seed", self.seed, 0, 2**32 - 1)
-        _in_range("devices", self.devices, 1, 1024)
-        _in_range("nodes", self.nodes, 1, 1024)
+        _in_range("processes per machine", self.processes_per_machine, 1, 1024)
+        _in_range("machines", self.machines, 1, 1024)
         if self.plan:
             EpochPlan(self.plan)  # which refuses to count a source twice
         self._check_processes()
@@ -198,7 +198,7 @@ class TrainingConfig:
     @property
     def processes(self) -> int:
         """Number of processes on all machines."""
-        return self.devices * self.nodes
+        return self.processes_per_machine * self.machines
 
     def to_dict(self) -> dict[str, Any]:
         """The run as it is saved beside its results."""

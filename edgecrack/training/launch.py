@@ -66,7 +66,7 @@ def run_in_processes(
     last: Path,
     on_message: Callable[[str], None],
 ) -> Result:
-    """Do work in `config.devices` new processes; if one fails, none goes on.
+    """Do work in `config.processes_per_machine` new processes; if one fails, none goes on.
 
     Args:
         work: a function of a module; what it returns in the first process is returned here.
@@ -82,20 +82,20 @@ def run_in_processes(
         Exception: what a process raised.
     """
     context = multiprocessing.get_context("spawn")
-    port = os.environ.get("MASTER_PORT") if config.nodes > 1 else None
+    port = os.environ.get("MASTER_PORT") if config.machines > 1 else None
     rendezvous = {
-        "MASTER_ADDR": os.environ["MASTER_ADDR"] if config.nodes > 1 else "127.0.0.1",
+        "MASTER_ADDR": os.environ["MASTER_ADDR"] if config.machines > 1 else "127.0.0.1",
         "MASTER_PORT": port or str(_free_port()),
-        "NODE_RANK": str(place.rank // config.devices),
+        "NODE_RANK": str(place.rank // config.processes_per_machine),
         "WORLD_SIZE": str(place.ranks),
     }
     processes: dict[Connection, BaseProcess] = {}
     try:
-        for local_rank in range(config.devices):
+        for local_rank in range(config.processes_per_machine):
             rank = place.rank + local_rank
             here, there = context.Pipe(duplex=False)
             variables = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(local_rank)}
-            its_place = ProcessRank(rank, place.ranks, place.starter, place.accelerator)
+            its_place = ProcessRank(rank, place.ranks, place.starter, place.device)
             process = context.Process(
                 target=_run,
                 args=(there, variables, work, config, its_place),

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from edgecrack.errors import ConfigError
 
 _Config = TypeVar("_Config")
+# A setting's earlier name, and its present one.
+_RENAMED = {"devices": "processes_per_machine", "nodes": "machines", "accelerator": "device"}
 
 
 def build(kind: type[_Config], document: Any, path: str) -> _Config:
@@ -36,6 +38,8 @@ def build(kind: type[_Config], document: Any, path: str) -> _Config:
     for name, value in document.items():
         key = f"{path}.{name}" if path else str(name)
         if name not in names:
+            if now := _RENAMED.get(key):
+                raise ConfigError(f"the setting {key!r} has another name now", f"give {now!r}")
             close = difflib.get_close_matches(str(name), names, 1)
             hint = f"did you mean {close[0]!r}" if close else f"known are {', '.join(names)}"
             raise ConfigError(f"there is no setting {key!r}", hint)

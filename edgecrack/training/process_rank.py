@@ -33,13 +33,13 @@ class ProcessRank:
         rank: its number, or that of the first process that it will start.
         ranks: number of processes of the run.
         starter: who starts the processes.
-        accelerator: "cuda" or "cpu".
+        device: "cuda" or "cpu".
     """
 
     rank: int
     ranks: int
     starter: Starter
-    accelerator: Literal["cuda", "cpu"]
+    device: Literal["cuda", "cpu"]
 
     @property
     def is_main(self) -> bool:
@@ -73,31 +73,31 @@ def find_process_rank(config: TrainingConfig) -> ProcessRank:
         ConfigError: the machine has no such GPUs, the precision needs one, or the processes that
             were started from outside are not those that the configuration asks for.
     """
-    accelerator = _accelerator(config)
+    device = _device(config)
     starter, rank, ranks = _started_from_outside()
     if starter == "ourselves":
-        rank, ranks = _node_rank(config) * config.devices, config.processes
+        rank, ranks = _node_rank(config) * config.processes_per_machine, config.processes
     elif ranks != config.processes:
         raise ConfigError(
-            f"{starter} started {ranks} processes, but {config.devices} on each of "
-            f"{config.nodes} machines were asked for",
-            "give --devices with the processes on each machine and --nodes with the machines",
+            f"{starter} started {ranks} processes, but {config.processes_per_machine} on each of "
+            f"{config.machines} machines were asked for",
+            "give --processes with the processes on each machine and --machines",
         )
-    return ProcessRank(rank, ranks, starter, accelerator)
+    return ProcessRank(rank, ranks, starter, device)
 
 
-def _accelerator(config: TrainingConfig) -> Literal["cuda", "cpu"]:
+def _device(config: TrainingConfig) -> Literal["cuda", "cpu"]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if config.accelerator == "gpu" and not count:
+    if config.device == "cuda" and not count:
         raise ConfigError(
-            "accelerator is 'gpu', but PyTorch finds no CUDA GPU here",
-            "give --accelerator cpu, or install a PyTorch build for CUDA and the GPU's driver",
+            "device is 'cuda', but PyTorch finds no CUDA GPU here",
+            "give --device cpu, or install a PyTorch build for CUDA and the GPU's driver",
         )
-    if count and config.accelerator != "cpu":
-        if config.devices > count:
+    if count and config.device != "cpu":
+        if config.processes_per_machine > count:
             raise ConfigError(
-                f"{config.devices} devices were asked for, but this machine has {count} GPUs",
-                f"give --devices {count}, or --accelerator cpu",
+                f"{config.processes_per_machine} processes were asked for, but this machine has {count} GPUs",
+                f"give --processes {count}, or --device cpu",
             )
         return "cuda"
     if config.precision == "16":
@@ -127,15 +127,15 @@ def _started_from_outside() -> tuple[Starter, int, int]:
 
 def _node_rank(config: TrainingConfig) -> int:
     """The number of this machine among those of a run that is started by hand on each."""
-    if config.nodes == 1:
+    if config.machines == 1:
         return 0
     address, port, number = (os.environ.get(name, "") for name in _RENDEZVOUS)
     whole = all(re.fullmatch(r"\d+", value) for value in (port, number))
-    if not address or not whole or int(number) >= config.nodes:
+    if not address or not whole or int(number) >= config.machines:
         found = ", ".join(f"{name} is {os.environ.get(name, '')!r}" for name in _RENDEZVOUS)
         raise ConfigError(
-            f"{config.nodes} machines were asked for, but {found}",
+            f"{config.machines} machines were asked for, but {found}",
             "start it on every machine with torchrun or srun, or set MASTER_ADDR, MASTER_PORT "
-            f"and NODE_RANK (0 to {config.nodes - 1}) there",
+            f"and NODE_RANK (0 to {config.machines - 1}) there",
         )
     return int(number)

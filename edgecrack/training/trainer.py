@@ -33,7 +33,7 @@ def make_trainer(config: TrainingConfig, place: ProcessRank) -> tuple[pl.Trainer
     callbacks += [ProgressBar()] if place.is_main else []
     if config.average_decay > 0:
         # Told where, or Lightning would keep it where the network is before it is moved to a GPU.
-        averaging = EMAWeightAveraging(place.accelerator, decay=config.average_decay)
+        averaging = EMAWeightAveraging(place.device, decay=config.average_decay)
         callbacks.append(averaging)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -41,9 +41,9 @@ def make_trainer(config: TrainingConfig, place: ProcessRank) -> tuple[pl.Trainer
     torch.backends.cudnn.allow_tf32 = config.precision != "32"
     several = DDPStrategy(timeout=_SILENCE, gradient_as_bucket_view=True)
     trainer = pl.Trainer(
-        accelerator=place.accelerator,
-        devices=config.devices,
-        num_nodes=config.nodes,
+        accelerator=place.device,
+        devices=config.processes_per_machine,
+        num_nodes=config.machines,
         strategy=several if place.ranks > 1 else "auto",
         max_epochs=config.epochs,
         precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def make_trainer(config: TrainingConfig, place: ProcessRank) -> tuple[pl.Trainer
         num_sanity_val_steps=0,
         callbacks=callbacks,
         plugins=[SafetensorsCheckpointIO(), place.environment()],
-        benchmark=place.accelerator == "cuda",
+        benchmark=place.device == "cuda",
         enable_progress_bar=place.is_main,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
 from edgecrack.calibration import quantize
-from edgecrack.calibration.calibrate import Calibration, calibrate
+from edgecrack.calibration.calibrating import Calibration, calibrate
 from edgecrack.calibration.config import DEFAULT_METHOD, CalibrationConfig
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict
 from edgecrack.calibration.held_out import HeldOut

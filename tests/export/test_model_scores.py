@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import read_verified_spec, sidecar_path, write_sidecar
 from edgecrack.calibration.accuracy import Accuracy
-from edgecrack.calibration.calibrate import calibrate
+from edgecrack.calibration.calibrating import calibrate
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate
 from edgecrack.calibration.sampler import SamplerConfig

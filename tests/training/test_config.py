@@ -24,14 +24,17 @@ def config(**values: Any) -> TrainingConfig:
     [
         ({"data": ()}, r"no training data is given; give --data DIR"),
         ({"precision": "64"}, r"precision is '64'; choose one of: 32, bf16, 16"),
-        ({"accelerator": "tpu"}, r"accelerator is 'tpu'; choose one of: auto, cpu, gpu"),
-        ({"devices": 0}, "devices is 0"),
-        ({"nodes": 0}, "nodes is 0"),
+        ({"device": "tpu"}, r"device is 'tpu'; choose one of: auto, cpu, cuda"),
+        ({"processes_per_machine": 0}, "processes per machine is 0"),
+        ({"machines": 0}, "machines is 0"),
         (
-            {"batch_size": 15, "devices": 2},
+            {"batch_size": 15, "processes_per_machine": 2},
             r"batch size 15 cannot be shared out equally among 2 processes; give --batch 14 or",
         ),
-        ({"batch_size": 3, "devices": 2, "nodes": 2}, "give --batch 4 or another multiple of 4"),
+        (
+            {"batch_size": 3, "processes_per_machine": 2, "machines": 2},
+            "give --batch 4 or another multiple of 4",
+        ),
         ({"teacher": Path("t")}, r"t is to teach, but the distillation weight is 0"),
         ({"loss": LossConfig(distillation_weight=0.5)}, r"0\.5, but there is no teacher"),
         ({"plan": (PatchCount("cfd", 1), PatchCount("cfd", 2))}, "names a source twice"),
@@ -116,9 +119,12 @@ def test_recipe_names_datasets_without_the_folders_of_this_machine(tmp_path: Pat
 
 
 def test_how_a_run_is_started_does_not_travel_with_the_model() -> None:
-    first, other = config(), config(devices=4, nodes=2, accelerator="cpu", out=Path("b"))
+    first, other = (
+        config(),
+        config(processes_per_machine=4, machines=2, device="cpu", out=Path("b")),
+    )
     assert first.recipe() == other.recipe()
-    assert {"devices", "nodes", "accelerator", "resume"}.isdisjoint(first.recipe())
+    assert {"processes_per_machine", "machines", "device", "resume"}.isdisjoint(first.recipe())
 
 
 def test_checkpoints_of_a_run_travel_under_their_run_s_name(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def config_in(folder: Path, **changes: object) -> TrainingConfig:
         loss=LossConfig(cl_dice_weight=0.5, cl_dice_iterations=2),
         average_decay=0.5,
         steps_per_epoch=1,
-        devices=2,
-        accelerator="cpu",
+        processes_per_machine=2,
+        device="cpu",
     )
     return replace(config, **changes)  # type: ignore[arg-type]
 
@@ -114,7 +114,7 @@ def test_killed_run_of_two_processes_goes_on_to_what_one_process_alone_reaches(
     shutil.copytree(out, tmp_path / "again")
     messages: list[str] = []
     resumed = run(config_in(killed, epochs=done + 3, resume=True), messages.append)
-    alone = run(config_in(killed, epochs=done + 3, devices=1, out=tmp_path / "alone"))
+    alone = run(config_in(killed, epochs=done + 3, processes_per_machine=1, out=tmp_path / "alone"))
 
     assert sum("in 2 processes" in message for message in messages) == 1
     assert len(messages) == len(set(messages))
@@ -142,7 +142,11 @@ def test_killed_run_of_two_processes_goes_on_to_what_one_process_alone_reaches(
     assert ods(counts).f1 == resumed.validation_strict_f1
     assert ods(counts).threshold == predictor.spec.threshold
     # The same checkpoint is gone on with by one process, too.
-    again = run(config_in(killed, epochs=done + 1, devices=1, resume=True, out=tmp_path / "again"))
+    again = run(
+        config_in(
+            killed, epochs=done + 1, processes_per_machine=1, resume=True, out=tmp_path / "again"
+        )
+    )
     assert again.steps == done + 1
 
 

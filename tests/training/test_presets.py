@@ -123,6 +123,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
     [
         ("optimiser.name=sgd", "there is no setting 'optimiser'; did you mean 'optimizer'"),
         ("optimizer.lr=0.1", "there is no setting 'optimizer.lr'; known are name, learning_rate"),
+        ("devices=2", "the setting 'devices' has another name now; give 'processes_per_machine'"),
         ("epochs=many", "epochs is 'many'; give a whole number"),
         ("epochs=2.5", "epochs is 2.5; give a whole number"),
         ("epochs=true", "epochs is True; give a whole number"),

@@ -34,20 +34,20 @@ def set_all(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
 
 def test_alone() -> None:
     place = find_process_rank(config())
-    assert (place.rank, place.ranks, place.accelerator) == (0, 1, "cpu")
+    assert (place.rank, place.ranks, place.device) == (0, 1, "cpu")
     assert place.is_main
     assert not place.starts_processes
 
 
 def test_processes_are_started_here_unless_something_else_did() -> None:
-    place = find_process_rank(config(devices=2))
+    place = find_process_rank(config(processes_per_machine=2))
     assert (place.rank, place.ranks) == (0, 2)
     assert place.starts_processes
 
 
 def test_torchrun_tells_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, TORCHELASTIC_RUN_ID="x", RANK=3, WORLD_SIZE=4, LOCAL_RANK=1)
-    place = find_process_rank(config(devices=2, nodes=2))
+    place = find_process_rank(config(processes_per_machine=2, machines=2))
     assert (place.rank, place.ranks, place.starter) == (3, 4, "torchrun")
     assert not place.is_main
     assert not place.starts_processes
@@ -57,12 +57,12 @@ def test_torchrun_tells_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slurm_tells_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, SLURM_NTASKS=8, SLURM_NTASKS_PER_NODE=4, SLURM_PROCID=5, SLURM_LOCALID=1)
     set_all(monkeypatch, SLURM_NODEID=1, SLURM_JOB_NAME="training")
-    place = find_process_rank(config(devices=4, nodes=2))
+    place = find_process_rank(config(processes_per_machine=4, machines=2))
     assert (place.rank, place.ranks, place.starter) == (5, 8, "slurm")
     assert place.environment().global_rank() == 5
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
     with pytest.raises(ConfigError, match="8 tasks without a number for each machine"):
-        find_process_rank(config(devices=4, nodes=2))
+        find_process_rank(config(processes_per_machine=4, machines=2))
 
 
 @pytest.mark.parametrize("job", ["bash", "interactive"])
@@ -70,32 +70,34 @@ def test_an_interactive_slurm_shell_is_one_process(
     monkeypatch: pytest.MonkeyPatch, job: str
 ) -> None:
     set_all(monkeypatch, SLURM_NTASKS=8, SLURM_JOB_NAME=job)
-    assert find_process_rank(config(devices=2)).starts_processes
+    assert find_process_rank(config(processes_per_machine=2)).starts_processes
 
 
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("processes", [1, 4])
 def test_another_number_of_processes_than_asked_for(
-    monkeypatch: pytest.MonkeyPatch, devices: int
+    monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     set_all(monkeypatch, TORCHELASTIC_RUN_ID="x", RANK=0, WORLD_SIZE=2, LOCAL_RANK=0)
-    with pytest.raises(ConfigError, match=rf"torchrun started 2 processes, but {devices} on each"):
-        find_process_rank(config(devices=devices))
+    with pytest.raises(
+        ConfigError, match=rf"torchrun started 2 processes, but {processes} on each"
+    ):
+        find_process_rank(config(processes_per_machine=processes))
 
 
 def test_machines_started_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="2 machines were asked for, but MASTER_ADDR is ''"):
-        find_process_rank(config(devices=2, nodes=2))
+        find_process_rank(config(processes_per_machine=2, machines=2))
     set_all(monkeypatch, MASTER_ADDR="head", MASTER_PORT=29500, NODE_RANK=1)
-    place = find_process_rank(config(devices=2, nodes=2))
+    place = find_process_rank(config(processes_per_machine=2, machines=2))
     assert (place.rank, place.ranks, place.starts_processes) == (2, 4, True)
     set_all(monkeypatch, NODE_RANK=2)
     with pytest.raises(ConfigError, match=r"NODE_RANK is '2'; .*\(0 to 1\)"):
-        find_process_rank(config(devices=2, nodes=2))
+        find_process_rank(config(processes_per_machine=2, machines=2))
 
 
 def test_what_needs_a_gpu_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"accelerator is 'gpu', but PyTorch finds no CUDA GPU"):
-        find_process_rank(config(accelerator="gpu"))
+    with pytest.raises(ConfigError, match=r"device is 'cuda', but PyTorch finds no CUDA GPU"):
+        find_process_rank(config(device="cuda"))
     with pytest.raises(ConfigError, match=r"precision is '16', which needs a CUDA GPU.*bf16 or 32"):
         find_process_rank(config(precision="16"))
 
@@ -103,9 +105,9 @@ def test_what_needs_a_gpu_says_so() -> None:
 def test_gpus_are_taken_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert find_process_rank(config(devices=2, precision="16")).accelerator == "cuda"
-    assert find_process_rank(config(devices=4, accelerator="cpu")).accelerator == "cpu"
-    with pytest.raises(ConfigError, match="4 devices were asked for, but this machine has 2 GPUs"):
-        find_process_rank(config(devices=4))
+    assert find_process_rank(config(processes_per_machine=2, precision="16")).device == "cuda"
+    assert find_process_rank(config(processes_per_machine=4, device="cpu")).device == "cpu"
+    with pytest.raises(ConfigError, match="4 processes were asked for, but this machine has 2 GPUs"):
+        find_process_rank(config(processes_per_machine=4))
     with pytest.raises(ConfigError, match="precision is '16'"):
-        find_process_rank(config(accelerator="cpu", precision="16"))
+        find_process_rank(config(device="cpu", precision="16"))

@@ -1,0 +1,150 @@
+"""The command `build-engine`: from a checkpoint or an ONNX file to a TensorRT engine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecrack.calibration import defaults
+from edgecrack.commands.shared_options import (
+    HeldOutOption,
+    JsonOption,
+    MaxDropOption,
+    MaxFlaggedOption,
+    MethodOption,
+    OutputOption,
+    SeedOption,
+    TilesOption,
+    calibration_of,
+    heading,
+    tile_hw_of,
+    whole_number,
+)
+from edgecrack.errors import ConfigError
+
+_input, _engine = map(heading, ("Input", "Engine"))
+
+
+def build_engine(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Checkpoint (*.safetensors) or ONNX file.")
+    ],
+    output: OutputOption,
+    precision: Annotated[
+        str | None,
+        _engine("NAME", "fp32, fp16 or int8; default: the ONNX file's own, else fp16."),
+    ] = None,
+    target: Annotated[
+        str,
+        _engine(
+            "NAMES",
+            "GPUs that it is for: auto for this machine's, orin, sm86, several as sm86,sm89, or "
+            "rtx for all that TensorRT for RTX knows.",
+        ),
+    ] = "auto",
+    data: Annotated[
+        Path | None,
+        _input("PATH", "Dataset, folder of images, or video: sets INT8's ranges, scores FP16."),
+    ] = None,
+    method: MethodOption = defaults.METHOD,
+    max_drop: MaxDropOption = None,
+    max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
+    tiles: TilesOption = defaults.TILES,
+    held_out: HeldOutOption = defaults.HELD_OUT_TILES,
+    seed: SeedOption = 0,
+    tile: Annotated[
+        str | None,
+        _input("PIXELS", "Of a checkpoint: side of a tile, or HEIGHTxWIDTH; default: 256."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        _engine(
+            "COUNTS", "Tiles per call: a number, or least,best,most as in 1,8,8 (the default)."
+        ),
+    ] = None,
+    workspace: Annotated[
+        int | None, _engine("MIB", "Most GPU memory a layer may use; default: all.")
+    ] = None,
+    timing_cache: Annotated[
+        str | None,
+        _engine("FILE", "Keeps timings for the next build, or none; default: beside the engine."),
+    ] = None,
+    version_compatible: Annotated[
+        bool,
+        _engine(
+            "", "Runs in later TensorRT of the same major version, too.", "--version-compatible"
+        ),
+    ] = False,
+    hardware_compatible: Annotated[
+        bool,
+        _engine("", "Runs on later desktop GPUs, too, more slowly.", "--hardware-compatible"),
+    ] = False,
+    dla: Annotated[
+        int | None, _engine("CORE", "Deep-learning accelerator of a Jetson; the GPU helps out.")
+    ] = None,
+    optimization_level: Annotated[
+        int | None, _engine("LEVEL", "0 builds fastest, 5 searches longest.")
+    ] = None,
+    tensorrt: Annotated[
+        str | None,
+        _engine("NAME", "tensorrt or tensorrt_rtx; default: what builds for the target."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Build a TensorRT engine, check it, and say what it is worth.
+
+    From a checkpoint or an ONNX file: exports, changes the precision or calibrates, builds, and
+    compares with FP32. The ONNX file that the engine was built from is kept beside it.
+    """
+    from edgecrack.calibration.gate import Gate
+    from edgecrack.export.build import BuildConfig, build
+    from edgecrack.export.build_report import report_text
+    from edgecrack.export.engine.config import EngineConfig
+    from edgecrack.export.engine.target_machines import parse_targets
+    from edgecrack.terminal.progress import StageBar
+
+    keeps = timing_cache != "none"
+    engine = EngineConfig(
+        targets=parse_targets(target),
+        flavour=tensorrt,
+        batch=_batches(batch),
+        workspace_mib=workspace,
+        timing_cache=Path(timing_cache) if timing_cache and keeps else None,
+        use_timing_cache=keeps,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        dla_core=dla,
+        optimization_level=optimization_level,
+    )
+    # Made in any case, so that a value which nobody can use is refused without data, too.
+    calibration = calibration_of(
+        data or Path(), method, Gate(max_drop, max_flagged), tiles, held_out, seed
+    )
+    config = BuildConfig(
+        precision,
+        calibration if data is not None else None,
+        None if tile is None else tile_hw_of(tile),
+        None,
+        engine,
+    )
+    with StageBar(sys.stderr) as bar:
+        report = build(model, output, config, bar.show)
+    if json_output:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        typer.echo(report_text(report))
+
+
+def _batches(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    numbers = [whole_number("--batch", part.strip()) for part in text.split(",")]
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3:
+        raise ConfigError(f"--batch is {text!r}", "give a number, or least,best,most as in 1,8,8")
+    return numbers[0], numbers[1], numbers[2]

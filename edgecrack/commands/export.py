@@ -1,0 +1,129 @@
+"""The command `export`: from a checkpoint to an ONNX file."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgecrack.commands.shared_options import require_extra, scales_of, tile_hw_of, whole_number
+from edgecrack.terminal.wording import counted
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint (*.safetensors) of `train`.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write.")
+    ],
+    tile: Annotated[
+        str, typer.Option(metavar="PIXELS", help="Side of a tile, or HEIGHTxWIDTH; multiples of 8.")
+    ] = "256",
+    batch: Annotated[
+        str, typer.Option(metavar="COUNT", help='Tiles per call, or "dynamic".')
+    ] = "dynamic",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32, or fp16 for a graph typed FP16 throughout.")
+    ] = "fp32",
+    border: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="fused leaves partial convolution's border ratio out on the two finest scales, "
+            "for speed; exact keeps it everywhere, as trained.",
+        ),
+    ] = "fused",
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTORS",
+            help="Sizes of the frame at which the model runs, such as 1,0.5; reduced ones show it "
+            "cracks that are wider than it knows. Default: the checkpoint's own.",
+        ),
+    ] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How the maps of several sizes become one: max, or wide-max, to which reduced "
+            "ones add only what is wide. Default: the checkpoint's own.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Crack probability from which a pixel counts. Default: the checkpoint's own.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER",
+            help="Divides the network's logits; above 1, its probabilities are less certain.",
+        ),
+    ] = 1.0,
+    check_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Images whose tiles join the check, beside random ones."
+        ),
+    ] = None,
+) -> None:
+    """Export a checkpoint to ONNX and check the file against it."""
+    require_extra("export")
+    from edgecrack.artifacts import read_verified_spec
+    from edgecrack.export.border import parse_border
+    from edgecrack.export.check_tiles import tiles_of_images
+    from edgecrack.export.graph import ExportConfig, export_checkpoint
+    from edgecrack.files import make_folder, output_error
+
+    size = None if batch == "dynamic" else whole_number("--batch", batch)
+    config = ExportConfig(
+        tile_hw_of(tile),
+        size,
+        precision,
+        parse_border(border),
+        scales_of(scales),
+        merge,
+        threshold,
+        temperature,
+    )
+    tiles: Sequence[Any] = ()
+    if check_images is not None:
+        preparation = read_verified_spec(checkpoint).preprocess
+        tiles = tiles_of_images(check_images, preparation, config.tile_hw)
+    make_folder(output.parent)
+    if output.is_dir():
+        raise output_error(output, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    spec = export_checkpoint(checkpoint, output, config, tiles)
+    typer.echo(
+        f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) and {output.name}.json: largest "
+        f"difference from torch {spec.extra['parity_levels']}/255 on random and "
+        f"{counted(len(tiles), 'real tile')}{_half_words(spec.extra)}\n"
+        f"{_border_words(spec.extra)}"
+        f"next: edgecrack stream --source demo --model {output}"
+    )
+
+
+def _half_words(extra: Any) -> str:
+    half = extra.get("fp16")
+    return f", of FP16 from FP32 {half['largest_difference']}/255" if half else ""
+
+
+def _border_words(extra: Any) -> str:
+    from edgecrack.export.border_check import IGNORED_PX
+
+    found = extra.get("border_difference")
+    if found is None:
+        return ""
+    return (
+        f"border ratio left out on the two finest scales, which changes by more than 1/255 "
+        f"{found['share_at_border']:.2%} of the pixels in the outermost {IGNORED_PX} px of these "
+        f"tiles and {found['share_inside']:.2%} inside, none farther in than "
+        f"{found['reach_px']} px\n"
+    )
