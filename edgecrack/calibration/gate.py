@@ -164,12 +164,12 @@ class Gate:
     def __post_init__(self) -> None:
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise ConfigError(
-                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in --max-drop 1"
+                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in `max_drop` 1"
             )
         if not 0 <= self.max_flagged <= 100:
             raise ConfigError(
                 f"the allowed flagged area is {self.max_flagged} %",
-                "give 0 to 100, as in --max-flagged 0.05",
+                "give 0 to 100, as in `max_flagged` 0.05",
             )
 
     def judge(
@@ -230,7 +230,7 @@ def refusal(
 
 
 def _remedy(exceeded: list[Judged], images: int, choosable: bool) -> str:
-    options = {"--max-flagged" if item.score == FLAGGED else "--max-drop" for item in exceeded}
+    options = {"`max_flagged`" if item.score == FLAGGED else "`max_drop`" for item in exceeded}
     larger = f"a larger {' and '.join(sorted(options))}"
     if all(item.unsure for item in exceeded):
         return (
@@ -243,7 +243,7 @@ def _remedy(exceeded: list[Judged], images: int, choosable: bool) -> str:
             f"{2 * LEAST_IMAGES} held-out images or more, several with a crack, so that layers "
             "which stay in FP16 can be chosen on some and confirmed on others"
         )
-    return f"give {more}, another --method, {larger} if you accept it, or use --precision fp16"
+    return f"give {more}, another `method`, {larger} if you accept it, or use `precision` fp16"
 
 
 def _missing(counts: ImageCounts) -> set[str]:

@@ -67,7 +67,7 @@ def quantize(
     """
     layers = [name for name in quantizable_layers(model) if name not in set(keep)]
     if not layers:
-        raise ExportError("no layer is left in INT8", "export with --precision fp16 instead")
+        raise ExportError("no layer is left in INT8", "export with `precision` fp16 instead")
     quantized = _insert_pairs(model, ranges, layers)
     _spare_others(quantized, set(layers))
     _round_scales(quantized, model)

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.redaction import redact
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
@@ -55,7 +56,7 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
 
         error = output_error(error.filename or "the output", error)
     if isinstance(error, EdgecrackError):
-        return " ".join(str(error).split()), error.exit_code
+        return flags_in(" ".join(str(error).split())), error.exit_code
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return (
         f"unexpected {text}; this is a fault in edgecrack, please report it with the output of "

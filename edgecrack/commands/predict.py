@@ -28,6 +28,7 @@ from edgecrack.commands.shared_options import (
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import UnreadableInputsError
 from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def predict(
         min_area,
         mask,
         SourceOptions(max_megapixels=max_megapixels, keeps_location=location),
-        existing_of(overwrite=overwrite, go_on=resume, option="--resume"),
+        existing_of(overwrite=overwrite, go_on=resume, option="`resume`"),
     )
     shown = _Shown(sys.stdout, sys.stderr)
     try:
@@ -184,7 +185,7 @@ class _Shown:
         if self._output is None:
             return
         try:
-            print(text, file=self._output, flush=True)
+            print(flags_in(text), file=self._output, flush=True)
         except (OSError, ValueError):
             self._output = None
 

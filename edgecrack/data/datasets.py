@@ -139,7 +139,7 @@ def open_dataset(
     folder = Path(folder)
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.is_file() else "does not exist"
-        raise DataError(f"dataset folder {folder} {problem}", "check the path given to --data")
+        raise DataError(f"dataset folder {folder} {problem}", "check the path given to `data`")
     found, listing = list_dataset(folder, layout)
     samples = {
         name: Sample(name, path, listing.masks[name], listing.read_mask)

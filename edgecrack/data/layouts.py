@@ -65,7 +65,7 @@ def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
             return name, listing
     raise UnknownLayoutError(
         f"{folder} is of no known layout",
-        "make folders images/ and masks/, name its layout (e.g. --data cracktree=DIR), or give "
+        "make folders images/ and masks/, name its layout (e.g. `data` cracktree=DIR), or give "
         "images without crack as clean:DIR",
     )
 

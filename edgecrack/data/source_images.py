@@ -147,7 +147,7 @@ def _list_clean(
     if not folder.is_dir():
         raise DataError(
             f"folder {folder} of images without crack does not exist",
-            "check the path given to --data",
+            "check the path given to `data`",
         )
     files = only_images(folder)
     if not files:

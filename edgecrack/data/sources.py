@@ -1,4 +1,4 @@
-"""What `--data` names: a dataset, a folder of images without crack, or generated walls.
+"""What `data` names: a dataset, a folder of images without crack, or generated walls.
 
 Only texts become `DataSource`s here; of the disk no more is asked than whether a folder exists.
 """
@@ -48,7 +48,7 @@ class DataSource:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ConfigError("a data source has no name", "give one: --data NAME=DIR")
+            raise ConfigError("a data source has no name", "give one: `data` NAME=DIR")
         if (self.folder is None) != (self.kind == "synthetic"):
             raise ConfigError(
                 f"data source {self.name!r} is {self.kind} with folder {self.folder}",
@@ -111,14 +111,14 @@ def parse_sources(texts: Sequence[str]) -> tuple[DataSource, ...]:
                 f"{seen[source.name]!r} and {text!r} are both named {source.name!r}",
                 "ask for all walls at once"
                 if source.kind == "synthetic"
-                else "name them apart: --data NAME=DIR",
+                else "name them apart: `data` NAME=DIR",
             )
         seen[source.name] = text
     weightless = [text for source, text in zip(sources, texts, strict=True) if not source.weight]
     if weightless and len(weightless) < len(texts):
         raise ConfigError(
             f"{weightless[0]!r} has no weight, but other data sources have",
-            "give every --data a weight (@NUMBER), or none",
+            "give every `data` a weight (@NUMBER), or none",
         )
     if sources and all(source.kind == "clean" for source in sources):
         raise ConfigError(

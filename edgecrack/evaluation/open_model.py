@@ -88,15 +88,15 @@ def _open_onnx(
     ):
         if value not in usual:
             raise ConfigError(
-                f"--{option} {value} is for checkpoints, and {model} is a model of kind"
+                f"`{option}` {value} is for checkpoints, and {model} is a model of kind"
                 f" {spec.kind!r}",
-                f"leave out --{option}, or evaluate the checkpoint",
+                f"leave out `{option}`, or evaluate the checkpoint",
             )
     protocol = config.protocol or Protocol("tiled")
     if protocol.name == "whole":
         raise ConfigError(
             f"{model} cannot see whole images: it takes tiles of {_size(spec)} px",
-            "give --protocol tiled, or evaluate the checkpoint",
+            "give `protocol` tiled, or evaluate the checkpoint",
         )
     if protocol.name == "tiled":
         detector = stack.enter_context(open_detector(model))
@@ -106,7 +106,7 @@ def _open_onnx(
     if spec.tile_hw != (side, side):
         raise ConfigError(
             f"{model} takes tiles of {_size(spec)} px and the patches are {side}x{side} px",
-            f"export it with --tile {side}, evaluate the checkpoint, or give another --patch",
+            f"export it with `tile_hw` {side}, evaluate the checkpoint, or give another `patch_px`",
         )
     detector = stack.enter_context(open_detector(model))
 

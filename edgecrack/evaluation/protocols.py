@@ -81,7 +81,7 @@ def parse_command_words(
     if protocol is None:
         if stride_px is not None:
             raise ConfigError(
-                f"--stride is {stride_px} without patches", "give --protocol patch-stride, too"
+                f"`stride_px` is {stride_px} without patches", "give `protocol` patch-stride, too"
             )
         return list(map(Path, words)), None
     return list(map(Path, words)), parse_protocol(protocol, stride_px)
@@ -108,6 +108,6 @@ class PredictionConfig:
             if self.protocol is None or self.protocol.name != "patch-stride":
                 raise ConfigError(
                     f"a patch of {self.patch_px} px is given for a protocol without patches",
-                    "give --protocol patch-stride-N, or leave out --patch",
+                    "give `protocol` patch-stride-N, or leave out `patch_px`",
                 )
             PatchStride(self.patch_px)

@@ -71,7 +71,7 @@ def parse_threshold_source(text: str) -> ThresholdSource:
         value = float(text)
         metrics.threshold_index(value)
     except (ValueError, ConfigError):
-        raise ConfigError(f"--threshold-from is {text!r}", _HOW_TO_GIVE) from None
+        raise ConfigError(f"`threshold_from` is {text!r}", _HOW_TO_GIVE) from None
     return ThresholdSource("number", round(value, 2))
 
 
@@ -87,7 +87,7 @@ def validation_samples(dataset: CrackDataset, scored: Sequence[Sample]) -> list[
         raise ConfigError(
             f"{dataset.folder} has no images in a split {VALIDATION_SPLIT!r} to choose a threshold "
             f"on (its splits: {splits})",
-            "add one to its splits.json, or leave out --threshold-from val",
+            "add one to its splits.json, or leave out `threshold_from` val",
         )
     samples = dataset.samples(VALIDATION_SPLIT)
     names = {sample.name: sample for sample in scored}
@@ -98,7 +98,7 @@ def validation_samples(dataset: CrackDataset, scored: Sequence[Sample]) -> list[
             same = "" if twin.name == sample.name else f" as {twin.name}"
             raise DataError(
                 f"the validation image {sample.name} is among the scored images, too{same}",
-                "score another split with --split, or mend splits.json",
+                "score another split with `split`, or mend splits.json",
             )
     return samples
 

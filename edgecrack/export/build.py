@@ -180,18 +180,18 @@ def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
     if own == "int8" and config.calibration is not None:
         raise ConfigError(
             f"{model} is INT8 already, and data to calibrate it were given",
-            "leave out --data, or give the FP32 file",
+            "leave out `data`, or give the FP32 file",
         )
     if spec.kind == "onnx" and config.tile_hw is not None:
         raise ConfigError(
             f"a tile of {config.tile_hw[1]}x{config.tile_hw[0]} px was asked for, and {model} "
             f"takes {spec.tile_hw[1]}x{spec.tile_hw[0]} px",
-            "leave out --tile, or give the checkpoint",
+            "leave out `tile_hw`, or give the checkpoint",
         )
     if precision == "int8" and own != "int8" and config.calibration is None:
         raise ConfigError(
             "INT8 is asked for without data",
-            "give images of what the robot sees: --data FOLDER",
+            "give images of what the robot sees: `data` FOLDER",
         )
     return precision
 

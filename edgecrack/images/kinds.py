@@ -295,6 +295,6 @@ def check_size(hw: tuple[int, int], max_megapixels: float) -> None:
         raise RefusedImageError(
             f"is {hw[1]}x{hw[0]} px, {megapixels:.4g} megapixels where at most "
             f"{max_megapixels:g} are allowed",
-            "cut it into parts, or allow more with --max-megapixels, which takes some 8 bytes of "
+            "cut it into parts, or allow more with `max_megapixels`, which takes some 8 bytes of "
             "memory a pixel",
         )

@@ -54,13 +54,13 @@ def choose_image_topic(file: McapFile, wanted: str | None) -> tuple[str, list[Ch
     if foreign:
         raise SourceError(
             f"{file.path} holds images on several topics: {', '.join(foreign)}",
-            f"choose one with --topic {foreign[0]}",
+            f"choose one with `topic` {foreign[0]}",
         )
     raise _no_images(file)
 
 
 def _not_an_image_topic(file: McapFile, wanted: str, others: list[str]) -> SourceError:
-    remedy = f"give --topic {others[0]}" if len(others) == 1 else f"give one of {', '.join(others)}"
+    remedy = f"give `topic` {others[0]}" if len(others) == 1 else f"give one of {', '.join(others)}"
     if not others:
         return _no_images(file)
     for channel in file.channels.values():

@@ -80,7 +80,7 @@ def checked_half(
     if not largest * _HEADROOM <= HALF_MAXIMUM:
         raise ExportError(
             f"a value of the network reaches {largest:.0f}, too near FP16's 65504",
-            "use --precision fp32, or train again with weight decay",
+            "use `precision` fp32, or train again with weight decay",
         )
     expected = GraphRun(model, batch)(tiles).astype(np.int16)
     difference = np.abs(GraphRun(simulate_half(half), batch)(tiles).astype(np.int16) - expected)
@@ -90,7 +90,7 @@ def checked_half(
             f"FP16 differs from FP32 by up to {result.largest_difference}/255, "
             f"{result.mean_difference:.3f}/255 in the mean; {PARITY_LEVELS} and "
             f"{PARITY_MEAN_LEVELS} are allowed",
-            "use --precision fp32, or train for longer: rounding shows most where a network is "
+            "use `precision` fp32, or train for longer: rounding shows most where a network is "
             "unsure, as after a short training",
         )
     return result

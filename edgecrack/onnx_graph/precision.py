@@ -95,7 +95,7 @@ def _retype(tensor: TensorProto) -> None:
     if not largest <= HALF_MAXIMUM:
         raise ExportError(
             f"{tensor.name} holds {largest:.3g}, which FP16 cannot hold",
-            "export with --precision fp32, or train again with weight decay",
+            "export with `precision` fp32, or train again with weight decay",
         )
     tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
 

@@ -132,7 +132,7 @@ def gdal_path(path: Path) -> str:
     except UnicodeEncodeError as error:
         raise RefusedImageError(
             "has a name or folder, or results in one, that is no UTF-8, which GDAL cannot open",
-            "rename the file or folder, or give another --out",
+            "rename the file or folder, or give another `out`",
         ) from error
     return absolute
 

@@ -61,7 +61,7 @@ _PATTERNS = (
     SETTINGS_NAME, LINES_NAME, TABLE_NAME, *(f"**/*.{kind}.png" for kind in KINDS),
     *(f"**/*{ending}" for ending in ENDINGS.values()),
 )  # fmt: skip
-_TOO_LARGE = ("does not fit into memory", "make it smaller, or lower --max-megapixels")
+_TOO_LARGE = ("does not fit into memory", "make it smaller, or lower `max_megapixels`")
 
 
 @dataclass(frozen=True)
@@ -240,14 +240,14 @@ class _Run:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise OutputError(f"{path} cannot be read", "give another --out") from error
+            raise OutputError(f"{path} cannot be read", "give another `out`") from error
         if not isinstance(before, dict):
-            raise OutputError(f"{path} holds no settings", "give another --out")
+            raise OutputError(f"{path} holds no settings", "give another `out`")
         for key, value in self._settings().items():
             if before.get(key) != value:
                 raise ConfigError(
                     f"the run in {self._folder.path} had {key} {before.get(key)}, not {value}",
-                    "give the same to go on with it, or leave out --resume",
+                    "give the same to go on with it, or leave out `resume`",
                 )
         self._folder.remove_torn()
         lines = self._folder.path / LINES_NAME
@@ -357,7 +357,7 @@ class _Run:
         if not self._config.options.keeps_location:
             raise RefusedImageError(
                 "is an orthomosaic, whose results are places on a map",
-                "give it alone, without --no-location",
+                "give it alone, without `no_location`",
             )
         kinds = (*self._config.save, "lines")
         files = {kind: one.name + ending for kind, ending in ENDINGS.items() if kind in kinds}
@@ -427,7 +427,7 @@ class _Run:
     def _refuse_input(self, name: str) -> None:
         path = self._folder.path / name
         if path.resolve() in self._taken:
-            raise OutputError(f"{path} is an input image", "give another --out")
+            raise OutputError(f"{path} is an input image", "give another `out`")
 
     def _claim(self, name: str) -> Path:
         parent = (self._folder.path / name).parent
@@ -435,7 +435,7 @@ class _Run:
             parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"cannot make the folder {parent}: {error.strerror}", "give another --out"
+                f"cannot make the folder {parent}: {error.strerror}", "give another `out`"
             ) from error
         return self._folder.claim(name)
 

@@ -131,7 +131,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be read: {error.strerror}", "give another --out"
+            f"{path} cannot be read: {error.strerror}", "give another `out`"
         ) from error
     for line in content.splitlines():
         try:

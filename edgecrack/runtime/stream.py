@@ -148,7 +148,7 @@ def leave_cores_to_the_network() -> None:
 
 
 def _keep_source_out_of_results(config: StreamConfig) -> None:
-    """Results among what is read would be taken for it, and --overwrite would remove it."""
+    """Results among what is read would be taken for it, and `overwrite` would remove it."""
     if "://" in config.source:
         return
     try:
@@ -159,7 +159,7 @@ def _keep_source_out_of_results(config: StreamConfig) -> None:
     if inside:
         raise OutputError(
             f"the source {config.source} lies in the folder of the results, {config.out}",
-            "give another --out",
+            "give another `out`",
         )
 
 

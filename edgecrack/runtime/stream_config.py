@@ -88,7 +88,7 @@ class StreamConfig:
         if self.max_frames is not None and self.max_frames < 1:
             raise ConfigError(
                 f"the number of frames to stop after is {self.max_frames}",
-                "give 1 or more, or leave --max-frames out",
+                "give 1 or more, or leave `max_frames` out",
             )
         # OpenCV crashes on a path that is no text.
         for what, text, kind in (
@@ -100,10 +100,10 @@ class StreamConfig:
         if self.min_area_px < 0:
             raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
         if self.max_age_ms is not None and not self.max_age_ms > 0:
-            raise ConfigError(f"--max-age-ms is {self.max_age_ms:g}", "give more than 0")
+            raise ConfigError(f"`max_age_ms` is {self.max_age_ms:g}", "give more than 0")
         if self.target_fps is not None and not 0 < self.target_fps <= 1000:
             raise ConfigError(
-                f"--target-fps is {self.target_fps:g}", "give a number above 0, at most 1000"
+                f"`target_fps` is {self.target_fps:g}", "give a number above 0, at most 1000"
             )
         if self.log_format not in LOG_FORMATS:
             raise ConfigError(

@@ -157,7 +157,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise ConfigError(
-                "no training data is given", "give --data DIR or --data synthetic:600"
+                "no training data is given", "give `data` DIR or `data` synthetic:600"
             )
         _one_of("precision", self.precision, get_args(Precision))
         _one_of("device", self.device, get_args(Device))
@@ -180,19 +180,20 @@ class TrainingConfig:
             raise ConfigError(
                 f"batch size {self.batch_size} cannot be shared out equally among "
                 f"{self.processes} processes",
-                f"give --batch {below or self.processes} or another multiple of {self.processes}",
+                f"give `batch_size` {below or self.processes} or another multiple of "
+                f"{self.processes}",
             )
 
     def _check_teacher(self) -> None:
         weight = self.loss.distillation_weight
         if self.teacher is None and weight > 0:
             raise ConfigError(
-                f"distillation weight is {weight}, but there is no teacher", "give --teacher FILE"
+                f"distillation weight is {weight}, but there is no teacher", "give `teacher` FILE"
             )
         if self.teacher is not None and weight == 0:
             raise ConfigError(
                 f"{self.teacher} is to teach, but the distillation weight is 0",
-                "give --set loss.distillation_weight=1, or leave out --teacher",
+                "give `loss.distillation_weight`=1, or leave out `teacher`",
             )
 
     @property

@@ -198,6 +198,6 @@ def _lost_connections(place: ProcessRank) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError):
             raise TrainingError(
                 "the GPU ran out of memory",
-                "lower --batch, --patch or --width, or give fewer or smaller images",
+                "lower `batch_size`, `patch_px` or `width`, or give fewer or smaller images",
             ) from error
         raise

@@ -26,7 +26,7 @@ class Terminated(KeyboardInterrupt):
 def how_to_go_on(last: Path) -> str:
     """The remedy of a run that ended early, by whether it has a checkpoint."""
     if last.exists():
-        return "give the same command with --resume to go on from the last whole epoch"
+        return "give the same command with `resume` to go on from the last whole epoch"
     return "no epoch was complete yet, so give the same command again to start over"
 
 

@@ -28,7 +28,7 @@ from edgecrack.training.optimization import learning_rate_share, make_optimizer
 from edgecrack.training.run_identity import check_same_run
 
 _LEAST_SCALE = 1.0  # float16 gradients that still overflow unscaled will not recover
-_TAMER = "lower --learning-rate or raise --warmup-steps; the checkpoints of whole epochs are kept"
+_TAMER = "lower `learning_rate` or raise `warmup_steps`; the checkpoints of whole epochs are kept"
 
 
 def to_network_input(tiles: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "the device is 'cuda', but torch sees none here",
-            "give --device cpu, or install a torch built for this machine's driver",
+            "give `device` cpu, or install a torch built for this machine's driver",
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 

@@ -130,8 +130,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text!r} sets nothing", "give KEY=VALUE, e.g. --set loss.x=1")
-    return key.strip(), parse_yaml(value, f"--set {text!r}")
+        raise ConfigError(f"the change {text!r} sets nothing", "give KEY=VALUE, e.g. epochs=5")
+    return key.strip(), parse_yaml(value, f"the change {text!r}")
 
 
 def config_of_run(
@@ -162,13 +162,13 @@ def config_of_run(
     for key, value in settings:
         set_value(document, key, value)
     if not document.get("data"):
-        raise ConfigError("no training data is given", "give --data DIR or --data synthetic:600")
+        raise ConfigError("no training data is given", "give `data` DIR or `data` synthetic:600")
     config = build_config(_without_idle_plan(document))
     steps_asked = given.get("steps_per_epoch") is not None or "steps_per_epoch" in dict(settings)
     if config.plan and steps_asked:
         raise ConfigError(
             f"{config.steps_per_epoch} steps per epoch are asked for, but the plan decides them",
-            "leave out --steps-per-epoch, or give --set plan=[] for plain random patches",
+            "leave out `steps_per_epoch`, or give `plan`=[] for plain random patches",
         )
     return config
 
@@ -213,7 +213,7 @@ def _without_idle_plan(document: dict[str, Any]) -> dict[str, Any]:
         planned = ", ".join(str(item["source"]) for item in plan)
         raise ConfigError(
             f"the preset plans patches of {planned}, but the data are {', '.join(sorted(names))}",
-            "name a source as NAME=FOLDER, or give --set plan=[] for plain random patches",
+            "name a source as NAME=FOLDER, or give `plan`=[] for plain random patches",
         )
     return {**document, "plan": kept}
 

@@ -81,7 +81,7 @@ def find_process_rank(config: TrainingConfig) -> ProcessRank:
         raise ConfigError(
             f"{starter} started {ranks} processes, but {config.processes_per_machine} on each of "
             f"{config.machines} machines were asked for",
-            "give --processes with the processes on each machine and --machines",
+            "give `processes_per_machine` with the processes on each machine and `machines`",
         )
     return ProcessRank(rank, ranks, starter, device)
 
@@ -91,19 +91,20 @@ def _device(config: TrainingConfig) -> Literal["cuda", "cpu"]:
     if config.device == "cuda" and not count:
         raise ConfigError(
             "device is 'cuda', but PyTorch finds no CUDA GPU here",
-            "give --device cpu, or install a PyTorch build for CUDA and the GPU's driver",
+            "give `device` cpu, or install a PyTorch build for CUDA and the GPU's driver",
         )
     if count and config.device != "cpu":
         if config.processes_per_machine > count:
             raise ConfigError(
-                f"{config.processes_per_machine} processes were asked for, but this machine has {count} GPUs",
-                f"give --processes {count}, or --device cpu",
+                f"{config.processes_per_machine} processes were asked for, but this machine has "
+                f"{count} GPUs",
+                f"give `processes_per_machine` {count}, or `device` cpu",
             )
         return "cuda"
     if config.precision == "16":
         raise ConfigError(
             "precision is '16', which needs a CUDA GPU, but training runs on the CPU",
-            "give --precision bf16 or 32",
+            "give `precision` bf16 or 32",
         )
     return "cpu"
 

@@ -75,7 +75,7 @@ def check_place(config: TrainingConfig) -> None:
             raise ConfigError(
                 f"{config.out} is {'the' if out == folder else 'among the files of the'} dataset "
                 f"{source.folder}",
-                "give another --out, e.g. runs/NAME",
+                "give another `out`, e.g. runs/NAME",
             )
 
 
@@ -95,17 +95,17 @@ def check_run(config: TrainingConfig) -> None:
     last = last_checkpoint(config)
     if config.resume:
         if not last.is_file():
-            raise ConfigError(f"there is no {last} to resume from", "leave out --resume")
+            raise ConfigError(f"there is no {last} to resume from", "leave out `resume`")
         check_same_run(_description(last), config)
         done = whole_epochs(last)
         if done > config.epochs:
             raise ConfigError(
                 f"{last} has {done} epochs behind it, but {config.epochs} were asked for",
-                f"give --epochs {done} or more",
+                f"give `epochs` {done} or more",
             )
     elif last.exists():
         raise ConfigError(
-            f"{config.out} already holds a run", "add --resume to go on, or give another --out"
+            f"{config.out} already holds a run", "add `resume` to go on, or give another `out`"
         )
     elif config.init is not None:
         initial_network(config, config.init)
@@ -123,8 +123,8 @@ def _description(last: Path) -> ModelSpec:
             raise
         raise ModelFileError(
             error.problem,
-            f"{best} is still there to be used, or to start a new run from with --init and "
-            "another --out",
+            f"{best} is still there to be used, or to start a new run from with `init` and "
+            "another `out`",
         ) from error
 
 
@@ -135,7 +135,7 @@ def _check_planned(config: TrainingConfig, sources: Sequence[DataSource]) -> Non
             raise ConfigError(
                 f"the data source {source.name!r} has the weight {source.weight:g}, but the plan "
                 "counts its patches",
-                "leave out @WEIGHT, or give --set plan=[]",
+                "leave out @WEIGHT, or give `plan`=[]",
             )
 
 
@@ -165,16 +165,16 @@ def initial_network(config: TrainingConfig, path: Path) -> CrackUNet:
     network, spec = load_network(path)
     wanted = config.network
     for name, option, found, asked in (
-        ("width", "--width", spec.width, wanted.width),
-        ("pooling", "--pooling", spec.pooling, wanted.pooling),
-        ("gate bias", "--set network.gate_bias=", spec.gate_bias, wanted.gate_bias),
+        ("width", "`width`", spec.width, wanted.width),
+        ("pooling", "`pooling`", spec.pooling, wanted.pooling),
+        ("gate bias", "`network.gate_bias`=", spec.gate_bias, wanted.gate_bias),
     ):
         if found != asked:
             value = str(found).lower()
             given = f"{option}{value}" if option.endswith("=") else f"{option} {value}"
             raise ModelFileError(
                 f"{path} has {name} {found}, but {asked} was asked for",
-                f"give {given}, or another --init",
+                f"give {given}, or another `init`",
             )
     return network
 
@@ -193,6 +193,6 @@ def teaching_network(config: TrainingConfig, path: Path) -> tuple[CrackUNet, Mod
             raise TrainingError(
                 f"the teacher {path} knows frames with {name} {value}, the run prepares them with "
                 f"{asked[name]}",
-                f"give --set preprocess.{name}={value}, or another teacher",
+                f"give `preprocess.{name}`={value}, or another teacher",
             )
     return network, spec

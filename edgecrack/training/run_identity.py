@@ -42,7 +42,7 @@ def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
         if found != asked:
             raise TrainingError(
                 f"the checkpoint has {name} {found}, but {asked} was asked for",
-                f"give {_option(name, found)}, or another --out",
+                f"give {_option(name, found)}, or another `out`",
             )
 
 
@@ -54,7 +54,7 @@ def _option(name: str, value: Any) -> str:
     """
     group, _, setting = name.partition(" ")
     if group == "preprocess":
-        return f"--set preprocess.{setting.replace(' ', '_')}={value}"
+        return f"`preprocess.{setting.replace(' ', '_')}`={value}"
     return "the run's own options"
 
 

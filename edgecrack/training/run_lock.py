@@ -34,7 +34,7 @@ def only_run_in(folder: Path) -> Iterator[None]:
         descriptor = _lock(path)
     except BlockingIOError:
         raise ConfigError(
-            f"{folder} is in use by another run", "wait until that one ends, or give another --out"
+            f"{folder} is in use by another run", "wait until that one ends, or give another `out`"
         ) from None
     except OSError as error:
         raise output_error(folder, error) from error

@@ -267,9 +267,9 @@ def test_a_refusal_has_the_figures_of_what_exceeds_its_limit_and_the_gate() -> N
     ):
         assert words in error.problem
     assert "strict F1" not in error.problem
-    for words in ("--method", "--max-drop", "--precision fp16"):
+    for words in ("`method`", "`max_drop`", "`precision` fp16"):
         assert words in error.remedy
-    assert "--max-flagged" not in error.remedy
+    assert "`max_flagged`" not in error.remedy
 
 
 def test_a_refusal_without_labels_says_what_stood_in_for_them() -> None:
@@ -284,16 +284,16 @@ def test_few_images_are_named_where_only_the_bound_exceeds_the_limit() -> None:
     remedy = refusal(verdict, "").remedy
     assert "give more images, for what was measured is within the limit" in remedy
     assert "what 9 images leave open" in remedy
-    assert "--max-drop" in remedy
+    assert "`max_drop`" in remedy
     both = Verdict("labels", 60, 9, (judged(0.4, 1.7), judged(2, 3)))
     assert "within the limit" not in refusal(both, "").remedy
 
 
 def test_the_option_that_would_let_it_through_is_named() -> None:
     area = judged(0.4, 0.5, 0.05, FLAGGED)
-    assert "--max-flagged" in refusal(Verdict("labels", 60, 9, (area,)), "").remedy
+    assert "`max_flagged`" in refusal(Verdict("labels", 60, 9, (area,)), "").remedy
     both = refusal(Verdict("labels", 60, 9, (area, judged(3, 4))), "").remedy
-    assert "--max-drop and --max-flagged" in both
+    assert "`max_drop` and `max_flagged`" in both
 
 
 def test_other_refusals_say_what_failed() -> None:

@@ -303,7 +303,7 @@ def test_one_int8_layer_costs_no_more_than_all_of_them() -> None:
 
 
 def test_with_every_layer_kept_there_is_nothing_to_quantize() -> None:
-    with pytest.raises(ExportError, match="no layer is left in INT8; export with --precision fp16"):
+    with pytest.raises(ExportError, match="no layer is left in INT8; export with `precision` fp16"):
         quantize(small_graph(), ranges(), quantizable_layers(small_graph()))
 
 

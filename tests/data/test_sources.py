@@ -1,4 +1,4 @@
-"""What `--data` may say, and what each mistake is answered."""
+"""What `data` may say, and what each mistake is answered."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_home_is_found_behind_a_name(here: Path, monkeypatch: pytest.MonkeyPatch
         ("@3", "'@3' names no folder; give"),
         ("clean=walls", "reserved name 'clean'; give clean:DIR"),
         ("synthetic=walls", "reserved name 'synthetic'; give"),
-        ("/", "has no name; give one: --data NAME=DIR"),
+        ("/", "has no name; give one: `data` NAME=DIR"),
     ],
 )
 def test_malformed_sources(here: Path, text: str, words: str) -> None:

@@ -193,7 +193,7 @@ class TestRefused:
         data = write_set(tmp_path / "walls", ["a", "b", "c"], {"val": ["a", "b"], "test": ["c"]})
         source = parse_threshold_source("val")
         config = EvaluationConfig((model,), data, tmp_path / "r", "all", threshold=source)
-        with pytest.raises(DataError, match=r"image a is among the scored.*--split"):
+        with pytest.raises(DataError, match=r"image a is among the scored.*`split`"):
             evaluate_models(config)
         (data / "images" / "b.png").write_bytes((data / "images" / "c.png").read_bytes())
         with pytest.raises(DataError, match="image b is among the scored images, too as c"):
@@ -201,7 +201,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("text", ["", "best", "0", "1", "0.333", "nan", "-0.5", "0,5"])
     def test_a_threshold_source_that_is_none(self, text: str) -> None:
-        with pytest.raises(ConfigError, match=f"--threshold-from is {text!r}; give model, val"):
+        with pytest.raises(ConfigError, match=f"`threshold_from` is {text!r}; give model, val"):
             parse_threshold_source(text)
 
     def test_no_model(self, tmp_path: Path) -> None:

@@ -243,17 +243,17 @@ def test_the_stride_may_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         parse_command_words(["8", "a.x"], "patch-stride", None)
     with pytest.raises(ConfigError, match="no model"):
         parse_command_words(["9"], "patch-stride", None)
-    with pytest.raises(ConfigError, match="--stride is 8"):
+    with pytest.raises(ConfigError, match="`stride_px` is 8"):
         parse_command_words(["a.x"], None, 8)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": Protocol("whole")}, "whole images.*--protocol tiled"),
-        ({"protocol": Protocol("patch-stride", 8), "patch_px": 48}, "256x256.*--tile 48"),
-        ({"device": "cuda"}, "--device cuda.*leave out"),
-        ({"precision": "bf16"}, "--precision bf16.*leave out"),
+        ({"protocol": Protocol("whole")}, "whole images.*`protocol` tiled"),
+        ({"protocol": Protocol("patch-stride", 8), "patch_px": 48}, "256x256.*`tile_hw` 48"),
+        ({"device": "cuda"}, "`device` cuda.*leave out"),
+        ({"precision": "bf16"}, "`precision` bf16.*leave out"),
     ],
 )
 def test_what_an_onnx_file_cannot(options: dict[str, Any], message: str) -> None:
@@ -264,7 +264,7 @@ def test_what_an_onnx_file_cannot(options: dict[str, Any], message: str) -> None
 def test_what_a_checkpoint_cannot(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for options, message in (
-        ({"device": "cuda"}, "'cuda'.*--device cpu"),
+        ({"device": "cuda"}, "'cuda'.*`device` cpu"),
         ({"device": "gpu"}, "'gpu'.*auto, cpu, cuda"),
         ({"precision": "8"}, "'8'.*bf16"),
     ):

@@ -112,7 +112,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
             "ignore mask",
             "alone",
         ),
-        ({"options": SourceOptions(keeps_location=False)}, "places on a map", "--no-location"),
+        ({"options": SourceOptions(keeps_location=False)}, "places on a map", "`no_location`"),
     ],
 )
 def test_what_an_orthomosaic_cannot_have(
@@ -140,7 +140,7 @@ def test_results_in_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
     mosaic = write_mosaic(tmp_path / "deck.tif", wall(30, 40)[None])
     with pytest.raises(SourceError, match="no UTF-8") as caught:
         predict([mosaic], tmp_path / os.fsdecode(b"\xff"))
-    assert "--out" in caught.value.remedy
+    assert "`out`" in caught.value.remedy
 
 
 def test_what_to_do_is_said_of_a_single_one(tmp_path: Path) -> None:

@@ -22,18 +22,18 @@ def config(**values: Any) -> TrainingConfig:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"data": ()}, r"no training data is given; give --data DIR"),
+        ({"data": ()}, r"no training data is given; give `data` DIR"),
         ({"precision": "64"}, r"precision is '64'; choose one of: 32, bf16, 16"),
         ({"device": "tpu"}, r"device is 'tpu'; choose one of: auto, cpu, cuda"),
         ({"processes_per_machine": 0}, "processes per machine is 0"),
         ({"machines": 0}, "machines is 0"),
         (
             {"batch_size": 15, "processes_per_machine": 2},
-            r"batch size 15 cannot be shared out equally among 2 processes; give --batch 14 or",
+            r"batch size 15 cannot be shared out equally among 2 processes; give `batch_size` 14 or",
         ),
         (
             {"batch_size": 3, "processes_per_machine": 2, "machines": 2},
-            "give --batch 4 or another multiple of 4",
+            "give `batch_size` 4 or another multiple of 4",
         ),
         ({"teacher": Path("t")}, r"t is to teach, but the distillation weight is 0"),
         ({"loss": LossConfig(distillation_weight=0.5)}, r"0\.5, but there is no teacher"),

@@ -383,7 +383,7 @@ def test_folder_that_holds_a_run_is_not_mixed_with_another(
 ) -> None:
     config = finished[0]
     before = {path: path.read_bytes() for path in config.out.glob("*.*")}
-    with pytest.raises(ConfigError, match=r"already holds a run; add --resume"):
+    with pytest.raises(ConfigError, match=r"already holds a run; add `resume`"):
         run(config)
     with pytest.raises(TrainingError, match="has width 2, but 4 was asked for"):
         run(
@@ -426,7 +426,7 @@ def test_loss_that_is_not_a_number_stops_the_run_and_keeps_its_checkpoints(
 
     monkeypatch.setattr(edgecrack.training.module, "segmentation_loss", loss)
     with pytest.raises(
-        TrainingError, match=rf"the loss became nan at step {STEPS + 1}; lower --learning-rate"
+        TrainingError, match=rf"the loss became nan at step {STEPS + 1}; lower `learning_rate`"
     ):
         run(tiny_config(walls, tmp_path))
     for name in ("best", "last"):

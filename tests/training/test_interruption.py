@@ -82,7 +82,7 @@ def test_killed_run_goes_on_to_the_same_weights(
 ) -> None:
     out = killed / moment
     resume = (out / "last.safetensors").exists()
-    # Until the first epoch is written the same command starts over, without --resume.
+    # Until the first epoch is written the same command starts over, without `resume`.
     assert resume == ("first" not in moment or moment.startswith("third"))
     result = run(tiny_config(walls, out, average_decay=0.5, epochs=3, resume=resume))
     assert_same(
@@ -110,7 +110,7 @@ def test_a_sidecar_that_lags_behind_is_mended_by_a_resume_that_has_nothing_left_
 
 @pytest.mark.parametrize(
     ("step", "remedy"),
-    [(1, "no epoch was complete yet"), (STEPS + 1, "with --resume to go on from the last whole")],
+    [(1, "no epoch was complete yet"), (STEPS + 1, "with `resume` to go on from the last whole")],
 )
 def test_sigterm_ends_a_run_at_once_with_a_sentence(
     walls: Path,

@@ -166,7 +166,7 @@ def test_loss_that_is_not_finite_is_an_error() -> None:
     with torch.no_grad():
         made.network.fuse.bias.fill_(math.nan)  # type: ignore[union-attr]
     image, truth = cracked(32, 32)
-    with pytest.raises(TrainingError, match="the loss became nan at step 0; lower --learning-rate"):
+    with pytest.raises(TrainingError, match="the loss became nan at step 0; lower `learning_rate`"):
         made.training_step((image, truth // 255), 0)
 
 
@@ -181,7 +181,7 @@ def in_trainer(made: CrackModule, precision: Precision) -> CrackModule:
 
 def test_gradient_that_is_not_a_number_is_an_error_before_any_weight_moves() -> None:
     made = in_trainer(module(), Precision())
-    with pytest.raises(TrainingError, match="the gradient became nan at step 7; lower --learning"):
+    with pytest.raises(TrainingError, match="the gradient became nan at step 7; lower `learning"):
         made.configure_gradient_clipping(torch.optim.SGD(made.parameters()))
 
 
@@ -240,13 +240,13 @@ def test_checkpoint_of_another_run_is_refused(changes: dict[str, Any], words: st
     [
         (
             PreprocessConfig(gamma=2.0),
-            r"gamma 1\.2, but 2\.0 .*; give --set preprocess\.gamma=1\.2,",
+            r"gamma 1\.2, but 2\.0 .*; give `preprocess\.gamma`=1\.2,",
         ),
         (
             PreprocessConfig(stretch="minmax"),
-            r"stretch percentile, but minmax .*; give --set preprocess\.stretch=percentile,",
+            r"stretch percentile, but minmax .*; give `preprocess\.stretch`=percentile,",
         ),
-        (PreprocessConfig(stretch_margin=1), r"; give --set preprocess\.stretch_margin=0\.1,"),
+        (PreprocessConfig(stretch_margin=1), r"; give `preprocess\.stretch_margin`=0\.1,"),
     ],
 )
 def test_frames_prepared_otherwise_are_another_run_s(
@@ -266,7 +266,7 @@ def test_a_run_from_before_the_percentile_stretch_goes_on_with_its_own() -> None
     for name in ("scales", "merge", "channels", "layout", "temperature"):
         del description[name]
     description["preprocess"] = {"clahe_clip": 2.0, "clahe_grid": 8, "gamma": 1.2}
-    with pytest.raises(TrainingError, match=r"stretch minmax, .*preprocess\.stretch=minmax"):
+    with pytest.raises(TrainingError, match=r"stretch minmax, .*preprocess\.stretch`=minmax"):
         module().on_load_checkpoint(checkpoint)
     module(preprocess=PreprocessConfig(stretch="minmax")).on_load_checkpoint(checkpoint)
 

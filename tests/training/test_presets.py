@@ -140,8 +140,8 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("plan=[{source: [1], per_image: 3}]", r"plan.source is \[1\]; give a text"),
         ("out=", "out is None"),
         ("out=''", "out is empty; give a path"),
-        ("epochs", "--set 'epochs' sets nothing; give KEY=VALUE"),
-        ("epochs=[", r"--set 'epochs=\[' is no YAML"),
+        ("epochs", "the change 'epochs' sets nothing; give KEY=VALUE"),
+        ("epochs=[", r"the change 'epochs=\[' is no YAML"),
         ("epochs=2001-99-99", "is no YAML"),
     ],
 )
@@ -151,7 +151,7 @@ def test_mistakes_are_named(setting: str, message: str) -> None:
 
 
 def test_missing_data_and_out_are_asked_for() -> None:
-    with pytest.raises(ConfigError, match="no training data is given; give --data"):
+    with pytest.raises(ConfigError, match="no training data is given; give `data`"):
         config_of_run("edge", {"out": Path("x")})
     with pytest.raises(ConfigError, match="there is no 'out'; give a value"):
         build_config({"data": ["synthetic"]})

@@ -60,9 +60,9 @@ def test_init_gives_the_first_weights_and_a_resume_does_not_ask_for_it_again(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": NetworkConfig(4)}, r"has width 2, but 4 was asked for; give --width 2, or"),
-        ({"network": NetworkConfig(2, "max")}, r"has pooling gated-scale, but max .*--pooling"),
-        ({"network": NetworkConfig(2, gate_bias=True)}, r"network\.gate_bias=false, or another"),
+        ({"network": NetworkConfig(4)}, r"has width 2, but 4 was asked for; give `width` 2, or"),
+        ({"network": NetworkConfig(2, "max")}, r"has pooling gated-scale, but max .*`pooling`"),
+        ({"network": NetworkConfig(2, gate_bias=True)}, r"network\.gate_bias`=false, or another"),
     ],
 )
 def test_init_of_another_network(
@@ -119,7 +119,7 @@ def test_a_second_run_is_kept_out_until_the_first_one_ends(walls: Path, tmp_path
 
     def start_another(message: str) -> None:
         for resume in (False, True):
-            with pytest.raises(ConfigError, match=r"run is in use by another run; wait .*--out"):
+            with pytest.raises(ConfigError, match=r"run is in use by another run; wait .*`out`"):
                 run(replace(config, resume=resume))
             refused.append(message)
 
@@ -155,7 +155,7 @@ def test_a_killed_run_bars_no_other(tmp_path: Path) -> None:
 def test_a_run_does_not_write_among_a_dataset_s_files(walls: Path, tmp_path: Path) -> None:
     before = sorted(walls.rglob("*"))
     for out in (walls, walls / "images", walls / "masks" / "deep" / "run"):
-        with pytest.raises(ConfigError, match=r"dataset .*; give another --out, e\.g\. runs/NAME"):
+        with pytest.raises(ConfigError, match=r"dataset .*; give another `out`, e\.g\. runs/NAME"):
             run(tiny_config(walls, out))
     assert sorted(walls.rglob("*")) == before
     with own_folder(tiny_config(walls, tmp_path / "run")):
@@ -170,7 +170,7 @@ def test_a_torn_last_checkpoint_points_to_the_best(walls: Path, tmp_path: Path) 
     last = run(config).last
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(
-        ModelFileError, match=r"last\..*; .*best\.safetensors is still there .*--init"
+        ModelFileError, match=r"last\..*; .*best\.safetensors is still there .*`init`"
     ):
         run(replace(config, resume=True))
     last.with_name("best.safetensors").unlink()

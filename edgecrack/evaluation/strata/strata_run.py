@@ -58,7 +58,7 @@ class StrataConfig:
             raise ConfigError("there is no model to evaluate", "give at least one model file")
         if self.threshold.name not in ("model", "number"):
             raise ConfigError(
-                f"--threshold-from is {self.threshold.name!r} and a yardstick has no splits",
+                f"`threshold_from` is {self.threshold.name!r} and a yardstick has no splits",
                 "give model or a number; the best threshold is reported beside it",
             )
         DetectionConfig(self.mm_per_px, None, 0.5)  # refuses a scale that is none

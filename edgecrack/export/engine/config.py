@@ -130,7 +130,7 @@ def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) ->
         for option in (option for option, asked in refused.items() if asked):
             raise ConfigError(
                 f"{option} was asked for, which {name} does not have",
-                "leave it out, or build with --tensorrt tensorrt",
+                "leave it out, or build with `flavour` tensorrt",
             )
     if config.hardware_compatible:
         unfit = [item for item in capabilities if item in JETSON_CAPABILITIES or float(item) < 8.0]

@@ -109,8 +109,8 @@ def resolve_targets(targets: Targets, flavour: str | None = None) -> Resolved:
     here = devices[0].compute_capability if devices else None
     if targets.is_auto and here is None:
         raise ConfigError(
-            f"--target auto asks for this machine's GPU, and {why_no_gpu()}",
-            f"name the GPU, as in --target sm86; for a robot, {ON_THE_ROBOT}",
+            f"`targets` auto asks for this machine's GPU, and {why_no_gpu()}",
+            f"name the GPU, as in `targets` sm86; for a robot, {ON_THE_ROBOT}",
         )
     wanted = (here,) if targets.is_auto and here else targets.compute_capabilities
     _refuse_jetsons(wanted, here)
@@ -193,5 +193,5 @@ def _why_not(tensorrt: TensorRT, wanted: tuple[str, ...], here: str | None) -> s
 def _remedy(wanted: tuple[str, ...]) -> str:
     rtx = f"install TensorRT for RTX ({origin().install('rtx')})"
     if "tensorrt_rtx" in installed_flavours():
-        rtx = "name RTX GPUs that it knows, or give --target rtx"
+        rtx = "name RTX GPUs that it knows, or give `targets` rtx"
     return f"{rtx}; for another machine, {ON_THE_ROBOT}" if wanted else rtx

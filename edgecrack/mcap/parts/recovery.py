@@ -79,7 +79,7 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
                     return _report(path, path, survey, was_whole=True)
             target = out or _default_target(path)
             if target.exists():
-                raise OutputError(f"{target} exists already", "give another name with --out")
+                raise OutputError(f"{target} exists already", "give another name with `out`")
             rebuilt = _copy(path, file, target)
         except OSError as error:
             raise _unreadable(path, error) from error

@@ -21,16 +21,16 @@ from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 Existing = Literal["beside", "overwrite", "continue"]
 
 
-def existing_of(*, overwrite: bool, go_on: bool = False, option: str = "--continue") -> Existing:
-    """What the options `--overwrite` and `--continue`, or another `option` for it, say.
+def existing_of(*, overwrite: bool, go_on: bool = False, option: str = "`continue`") -> Existing:
+    """What the options `overwrite` and `continue`, or another `option` for it, say.
 
     Raises:
         ConfigError: both are given.
     """
     if overwrite and go_on:
         raise ConfigError(
-            f"--overwrite and {option} are both given",
-            f"give {option} to add to the earlier run, or --overwrite to replace it",
+            f"`overwrite` and {option} are both given",
+            f"give {option} to add to the earlier run, or `overwrite` to replace it",
         )
     return "overwrite" if overwrite else "continue" if go_on else "beside"
 

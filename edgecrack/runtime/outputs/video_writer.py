@@ -207,7 +207,7 @@ class VideoWriter:
         raise OutputError(
             f"cannot write {self.path}: no video of {width} x {height} pixels can be started "
             f"({'; '.join(reasons)})",
-            "leave overlay out of --save, or give smaller frames",
+            "leave overlay out of `save`, or give smaller frames",
         )
 
     def _set_up(self, stream: VideoStream, encoder: Encoder) -> None:
@@ -255,7 +255,7 @@ class VideoWriter:
             yield
         except av.FFmpegError as error:
             raise OutputError(
-                f"cannot write {self.path}: {_reason(error)}", "leave overlay out of --save"
+                f"cannot write {self.path}: {_reason(error)}", "leave overlay out of `save`"
             ) from error
 
 

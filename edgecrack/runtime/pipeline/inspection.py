@@ -214,7 +214,7 @@ def check_live_only(max_age_ms: float | None, target_fps: float | None, live: bo
     Raises:
         ConfigError: one of them is given, and the source is not live.
     """
-    for name, value in (("--max-age-ms", max_age_ms), ("--target-fps", target_fps)):
+    for name, value in (("`max_age_ms`", max_age_ms), ("`target_fps`", target_fps)):
         if value is not None and not live:
             raise ConfigError(
                 f"{name} is {value:g}, but the source is a recording",

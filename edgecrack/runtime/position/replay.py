@@ -160,7 +160,7 @@ def _choose(file: McapFile, topics: Sequence[str] | None) -> list[Channel]:
         raise SourceError(
             f"{file.path} holds no positions",
             "give a recording with nav_msgs/msg/Odometry, geometry_msgs/msg/PoseStamped or "
-            "sensor_msgs/msg/NavSatFix, or leave --position out",
+            "sensor_msgs/msg/NavSatFix, or leave `position` out",
         )
     for topic in topics or ():
         if topic not in known:
@@ -176,7 +176,7 @@ def _choose(file: McapFile, topics: Sequence[str] | None) -> list[Channel]:
         if len(names) > 1:
             raise SourceError(
                 f"{file.path} holds the same kind of position on {', '.join(names)}",
-                f"choose one with --position recording:{names[0]}",
+                f"choose one with `position` recording:{names[0]}",
             )
         chosen += [channel for name in names for channel in kind[name]]
     return chosen

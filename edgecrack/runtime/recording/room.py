@@ -72,7 +72,7 @@ class DiskRoom:
             remedy = "free some space, or give another folder"
             raise OutputError(
                 self._described(free),
-                f"{remedy} or a smaller --record-reserve" if reserve else remedy,
+                f"{remedy} or a smaller `record_reserve`" if reserve else remedy,
             )
 
     def shortage(self, needed: int) -> str | None:

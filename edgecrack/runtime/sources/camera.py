@@ -75,7 +75,7 @@ class CameraSource(SourceBase):
             self.close()
             raise SourceError(
                 f"{name} opens, but no frame of it can be decoded",
-                "try another --pixel-format, and check that no other program uses it",
+                "try another `pixel_format`, and check that no other program uses it",
             )
         self._grabs.expect_backlog()  # the first frame is stale by the time that it is asked for
 

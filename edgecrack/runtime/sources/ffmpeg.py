@@ -161,7 +161,7 @@ def choose_track(
     if track is not None and track >= len(tracks):
         known = ", ".join(_description(index, one) for index, one in enumerate(tracks))
         raise SourceError(
-            f"{name} has no video track {track}", f"give --track with one of: {known}"
+            f"{name} has no video track {track}", f"give `track` with one of: {known}"
         )
     chosen = track
     if chosen is None:
@@ -177,7 +177,7 @@ def choose_track(
     )
     return stream, (
         f"{name} has {len(tracks)} video tracks; track {_description(chosen, stream)} is read; "
-        f"--track chooses another: {others}"
+        f"`track` chooses another: {others}"
     )
 
 

@@ -110,7 +110,7 @@ class ImagesSource(SourceBase):
                 )
             except MemoryError:
                 lacking = "needs more memory than there is"
-                self.unreadable.append(Unreadable(path, lacking, "lower --max-megapixels"))
+                self.unreadable.append(Unreadable(path, lacking, "lower `max_megapixels`"))
                 continue
             except UnreadableImageError as error:
                 remedy = error.remedy or "replace the file or take it out of the folder"

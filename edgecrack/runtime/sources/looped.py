@@ -34,7 +34,7 @@ class LoopedSource(SourceBase):
         if self._source.live:
             self._source.close()
             raise ConfigError(
-                f"{self._source.name} is live and never ends", "leave out --loop for it"
+                f"{self._source.name} is live and never ends", "leave out `loop` for it"
             )
         self.name = self._source.name
         self._lock = threading.Lock()

@@ -139,7 +139,7 @@ class McapSource(SourceBase):
             except UnsupportedEncodingError as error:
                 raise SourceError(
                     f"the image on {self.topic} in {self.name} {error}",
-                    f"record one of JPEG, PNG, {', '.join(ENCODINGS)}, or give another --topic",
+                    f"record one of JPEG, PNG, {', '.join(ENCODINGS)}, or give another `topic`",
                 ) from error
             except (UnreadableImageError, MalformedMessageError):
                 self._damaged += 1

@@ -80,7 +80,7 @@ class StreamSource(SourceBase):
         except BaseException:
             container.close()
             raise
-        self.note = None if self._decoder.note is None else self._decoder.note.split("; --track")[0]
+        self.note = None if self._decoder.note is None else self._decoder.note.split("; `track`")[0]
         self.frame_rate_hz = self._decoder.frame_rate_hz
         self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
         try:

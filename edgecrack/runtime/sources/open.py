@@ -78,7 +78,7 @@ def _dated_back(source: Source, delay_ms: float) -> Source:
     if source.live:
         return DelayedSource(source, delay_ms)
     source.close()
-    raise ConfigError(f"{source.name} is a recording", "leave out --capture-delay-ms for it")
+    raise ConfigError(f"{source.name} is a recording", "leave out `capture_delay_ms` for it")
 
 
 def _open_one(address: str, options: SourceOptions) -> Source:
@@ -151,10 +151,10 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
             f"the {asked} of {name} cannot be chosen", "leave that option out for this source"
         )
     if options.topic is not None:
-        raise ConfigError(f"{name} has no topics", "leave --topic out, or give a .mcap recording")
+        raise ConfigError(f"{name} has no topics", "leave `topic` out, or give a .mcap recording")
     if options.track is not None:
         raise ConfigError(
-            f"the track of {name} cannot be chosen", "leave --track out, or give a video file"
+            f"the track of {name} cannot be chosen", "leave `track` out, or give a video file"
         )
 
 

@@ -56,7 +56,7 @@ def open_live_source(
         if not policy.wait_for_first and not (stop and stop.is_set()):
             raise SourceError(
                 f"{name} did not answer within {policy.open_timeout_s:g} s",
-                "check its cable, power and network, or give --wait to keep trying",
+                "check its cable, power and network, or give `wait` to keep trying",
             ) from None
     except SourceError:
         if not policy.wait_for_first:

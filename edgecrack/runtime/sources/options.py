@@ -62,7 +62,7 @@ class SourceOptions:
         if (self.width is None) != (self.height is None):
             given = "width" if self.height is None else "height"
             raise ConfigError(
-                f"only the {given} of the frames is given", "give --width and --height"
+                f"only the {given} of the frames is given", "give `width` and `height`"
             )
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None and not _LIMITS_PX[0] <= value <= _LIMITS_PX[1]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from edgecrack.runtime.telemetry.events import Event, Level
+from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.progress import takes_text
 
 LogFormat = Literal["text", "json"]
@@ -24,7 +25,7 @@ class TextFormatter(logging.Formatter):
         """One line of text, and a traceback where the record has one."""
         moment = datetime.fromtimestamp(record.created)
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{moment:%H:%M:%S} {level}{record.getMessage()}"
+        text = f"{moment:%H:%M:%S} {level}{flags_in(record.getMessage())}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text

@@ -60,7 +60,7 @@ class ServeConfig:
         elif not is_loopback(self.host):
             raise ConfigError(
                 f"the page on {self.host} can be reached from other machines and has no token",
-                "give --token-file FILE or set EDGECRACK_TOKEN, or serve on 127.0.0.1",
+                "give `token_file` FILE or set EDGECRACK_TOKEN, or serve on 127.0.0.1",
             )
 
 
@@ -80,7 +80,7 @@ class Patience:
 
 
 def parse_serve(text: str) -> tuple[str, int]:
-    """Host and port of `--serve`.
+    """Host and port of `serve`.
 
     Args:
         text: `8080` (on 127.0.0.1), `127.0.0.1:8080`, `0.0.0.0:8080`, `robot.local:8080` or

@@ -27,7 +27,7 @@ _LOG = logging.getLogger("edgecrack")
 
 _START_S = 20.0
 _CLOSE_S = 3.0
-_ANOTHER_PORT = "give another port, e.g. --serve 127.0.0.1:8090"
+_ANOTHER_PORT = "give another port, e.g. `serve` 127.0.0.1:8090"
 _REMEDIES = {
     errno.EADDRINUSE: _ANOTHER_PORT,
     errno.EACCES: "give a port from 1024 on",
@@ -96,7 +96,7 @@ class LiveServer(Closeable):
             self.close()
             raise ConfigError(
                 f"the live page did not start on {self.url}: {failure or 'it hangs'}",
-                "report it as a defect, or leave --serve out",
+                "report it as a defect, or leave `serve` out",
             ) from failure
 
     def close(self) -> None:

@@ -235,5 +235,5 @@ def test_the_options(overwrite: bool, go_on: bool, expected: Existing) -> None:
 
 
 def test_options_that_contradict_each_other() -> None:
-    with pytest.raises(ConfigError, match="--continue to add"):
+    with pytest.raises(ConfigError, match="`continue` to add"):
         existing_of(overwrite=True, go_on=True)

@@ -199,7 +199,7 @@ def test_topics_without_positions_are_named(tmp_path: Path, topics: Any, said: s
 
 
 def test_a_recording_of_images_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"holds no positions; .*leave --position out"):
+    with pytest.raises(SourceError, match=r"holds no positions; .*leave `position` out"):
         recorded_positions(bags.write_bag(tmp_path, images(2)))
 
 

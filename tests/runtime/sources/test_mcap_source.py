@@ -162,7 +162,7 @@ def test_a_robot_s_camera_is_taken_and_not_what_the_node_drew(tmp_path: Path) ->
 
 def test_several_topics_have_to_be_chosen_from(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path, [*images(2, "/right"), *images(2, "/left")])
-    with pytest.raises(SourceError, match=r"several topics: /left, /right; .*--topic /left"):
+    with pytest.raises(SourceError, match=r"several topics: /left, /right; .*`topic` /left"):
         opened(path)
     with pytest.raises(SourceError, match=r"no topic /up; give one of /left, /right"):
         opened(path, "/up")

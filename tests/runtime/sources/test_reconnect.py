@@ -282,7 +282,7 @@ class TestOpenLasting:
             let_go.wait(PATIENCE_S)
             return FaultySource([])
 
-        with pytest.raises(SourceError, match=r"1 s.*--wait"):
+        with pytest.raises(SourceError, match=r"1 s.*`wait`"):
             open_live_source("camera:0", policy=IMPATIENT, open_=Opener(hang))
         let_go.set()
 

@@ -1,0 +1,46 @@
+"""What the settings that messages name are called on the command line.
+
+A message of the library names a setting as its field is called, between backticks: `max_drop`. Who
+types commands knows it as `--max-drop`.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Fields whose flags have other names.
+_OTHERS = {
+    "batch_size": "--batch",
+    "flavour": "--tensorrt",
+    "patch_px": "--patch",
+    "plan": "--set plan",
+    "processes_per_machine": "--processes",
+    "steps_per_epoch": "--steps-per-epoch",
+    "stride_px": "--stride",
+    "targets": "--target",
+    "tile_hw": "--tile",
+}
+# Fields whose flags have their names.
+_ALIKE = """
+    capture_delay_ms continue data device epochs height init learning_rate loop machines
+    max_age_ms max_drop max_flagged max_frames max_megapixels method no_location out overwrite
+    pixel_format pooling position precision protocol record record_reserve resume save serve split
+    target_fps teacher threshold_from token_file topic track wait warmup_steps width
+""".split()  # noqa: SIM905
+FLAGS = {name: "--" + name.replace("_", "-") for name in _ALIKE} | _OTHERS
+_NAME = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)`")
+
+
+def flags_in(message: str) -> str:
+    """The message with every setting by its flag: `max_drop` 1 becomes --max-drop 1.
+
+    A setting without a flag, such as `loss.cl_dice_weight`, is one of `--set`.
+    """
+    return _NAME.sub(_flag, message)
+
+
+def _flag(found: re.Match[str]) -> str:
+    name = found[1]
+    if name in FLAGS:
+        return FLAGS[name]
+    return f"--set {name}" if "." in name else found[0]
