@@ -42,8 +42,9 @@ def stream(
         str | None,
         _input(
             "SOURCE",
-            "Video, folder of images, recording (*.mcap), camera (/dev/v4l/by-id/...), csi://0, "
-            "gst://PIPELINE, rtsp:// or http:// address; or demo, a wall that needs no camera.",
+            "Video, folder or pattern of images, recording (*.mcap), camera (/dev/v4l/by-id/...), "
+            "csi://0, gst://PIPELINE, rtsp:// or http:// address; or demo, a wall that needs no "
+            "camera.",
         ),
     ] = None,
     camera: Annotated[int | None, _input("NUMBER", "Camera of this machine; 0: the first.")] = None,

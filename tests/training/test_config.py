@@ -29,7 +29,7 @@ def config(**values: Any) -> TrainingConfig:
         ({"machines": 0}, "machines is 0"),
         (
             {"batch_size": 15, "processes_per_machine": 2},
-            r"batch size 15 cannot be shared out equally among 2 processes; give `batch_size` 14 or",
+            r"batch size 15 cannot be shared out equally among 2 .*; give `batch_size` 14 or",
         ),
         (
             {"batch_size": 3, "processes_per_machine": 2, "machines": 2},

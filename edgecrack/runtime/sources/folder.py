@@ -1,4 +1,4 @@
-"""Still images as a source: a folder in natural order, or files.
+"""Still images as a source: a folder in natural order, what fits a pattern, or files.
 
 Reads one image at a time. One that cannot be read whole is never a frame that is half gray: it is
 named, counted and passed over, and the others come.
@@ -6,9 +6,10 @@ named, counted and passed over, and the others come.
 
 from __future__ import annotations
 
+import glob
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgecrack.errors import SourceError
@@ -69,6 +70,19 @@ class ImagesSource(SourceBase):
         """
         paths, refused = look_through(folder)
         return cls(paths, str(folder), options, refused)
+
+    @classmethod
+    def of_pattern(cls, pattern: str, options: SourceOptions | None = None) -> ImagesSource:
+        """The images that fit a pattern such as `photos/**/*.jpg`, in natural order.
+
+        Raises:
+            SourceError: there are none.
+        """
+        found = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
+        paths, refused = _parted(map(Path, found), None)
+        if not paths:
+            raise SourceError(f"no image fits the pattern {pattern}", "check the pattern")
+        return cls(paths, pattern, options, refused)
 
     @classmethod
     def of_image(cls, path: Path, options: SourceOptions | None = None) -> ImagesSource:
@@ -191,22 +205,28 @@ def look_through(
             f"cannot read the folder {folder}: {error.strerror}", "change its permissions"
         ) from error
     entries.sort(key=lambda path: natural_key(path.name))
-    images, refused = [], []
-    for path in entries:
-        suffix = path.suffix.lower()
-        if suffix not in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) or path.is_dir():
-            continue
-        problem = why_not(path, suffix, None if follows_links else home)
-        if problem is None:
-            images.append(path)
-        else:
-            refused.append(Unreadable(path, *problem))
+    images, refused = _parted(entries, None if follows_links else home)
     if not images:
         also = f"; {len(refused)} other pictures are not read" if refused else ""
         raise SourceError(
             f"the folder {folder} holds no images{also}",
             f"put images ({', '.join(IMAGE_SUFFIXES)}) directly into it",
         )
+    return images, refused
+
+
+def _parted(paths: Iterable[Path], home: Path | None) -> tuple[list[Path], list[Unreadable]]:
+    """Images and pictures that are not read, without what is no picture."""
+    images, refused = [], []
+    for path in paths:
+        suffix = path.suffix.lower()
+        if suffix not in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) or path.is_dir():
+            continue
+        problem = why_not(path, suffix, home)
+        if problem is None:
+            images.append(path)
+        else:
+            refused.append(Unreadable(path, *problem))
     return images, refused
 
 

@@ -17,8 +17,9 @@ from edgecrack.terminal.redaction import redact
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "gst", "csi")
+_PATTERN = frozenset("*?[")
 _KINDS = (
-    "give a video file, a recording (.mcap), an image, a folder of images, camera:0, "
+    "give a video file, a recording (.mcap), an image, a folder or pattern of images, camera:0, "
     "/dev/v4l/by-id/..., rtsp://..., http://..., csi://0, gst://... or demo"
 )
 
@@ -112,6 +113,11 @@ def _open_one(address: str, options: SourceOptions) -> Source:
         from edgecrack.runtime.sources.demo import open_demo
 
         return open_demo(address)
+    if _PATTERN & set(address) and not Path(address).expanduser().exists():
+        from edgecrack.runtime.sources.folder import ImagesSource
+
+        _refuse_options(address, options)
+        return ImagesSource.of_pattern(str(Path(address).expanduser()), options)
     return _open_path(readable_path(address, _KINDS), options)
 
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.errors import SourceError
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.files import natural_key
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.folder import unique_names
 from edgecrack.runtime.sources.open import open_source
+from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import HW, Image, picture, write_video
 
 
@@ -255,6 +256,34 @@ def test_an_image_that_vanishes_is_named(tmp_path: Path) -> None:
         (tmp_path / "a.png").unlink()
         with pytest.raises(SourceError, match=r"a\.png"):
             source.read()
+
+
+def test_a_pattern_means_the_images_that_fit_it(tmp_path: Path) -> None:
+    for name in ("wall10.png", "wall2.png", "floor1.png", "deep/wall3.png", "wall4.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if name.endswith(".png"):
+            cv2.imwrite(str(tmp_path / name), picture())
+        else:
+            (tmp_path / name).write_text("x")
+    (tmp_path / "wall5.pdf").write_bytes(b"%PDF-1.4")
+    with open_source(tmp_path / "wall*") as source:
+        assert [taken.name for taken in read_all(source)] == ["wall2", "wall10"]
+        assert [one.path.name for one in source.status.unreadable] == ["wall5.pdf"]
+    with open_source(tmp_path / "**" / "wall[0-9].png") as source:
+        assert {taken.path for taken in read_all(source)} == {
+            tmp_path / "wall2.png",
+            tmp_path / "deep" / "wall3.png",
+        }
+    with pytest.raises(SourceError, match=r"no image fits the pattern .*bridge\*"):
+        open_source(tmp_path / "bridge*")
+    with pytest.raises(ConfigError, match="has no topics"):
+        open_source(tmp_path / "wall*", SourceOptions(topic="/image"))
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall[1].png"), picture(3))
+    with open_source(tmp_path / "wall[1].png") as source:
+        assert [taken.name for taken in read_all(source)] == ["wall[1]"]
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
