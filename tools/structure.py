@@ -1,7 +1,7 @@
 """The package as a building: circles of imports, modules, names that stand twice; and a drawing.
 
     python tools/structure.py                          # the table in docs/architecture.md
-    python tools/structure.py --dot | tred | dot -Tpng -o docs/images/packages.png    # Graphviz draws it
+    python tools/structure.py --dot | tred | dot -Tpng -o docs/images/packages.png    # Graphviz
 
 Imports inside functions count. A circle between packages is one among the members of a package,
 at any depth; two modules that import each other are one between files.

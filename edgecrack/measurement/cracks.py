@@ -1,0 +1,382 @@
+"""The cracks of one image: where they run, how long they are and how wide along the way.
+
+A mask or probability finds and follows a crack; the image's own grey values measure it. Knows
+arrays only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.measurement.centre_lines import CentreLine, follow
+from edgecrack.measurement.thinning import thin
+from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_widths
+
+ROWS_PX = 5.0  # of the crack that one profile averages over
+_LEAST_ROWS_PX = 3.0
+_REACH_PX = 12.0  # of a profile beyond the crack's edge
+_LONGEST_HALF_PX = 64
+_NEAR_JUNCTION_PX = 3.0
+_BORDER_PX = 4
+# A crack wider than this many blurs shows how dark it is inside and how sharp its edges are.
+_SHOWS_ALL = 3.0
+_ENOUGH_ROWS = 5
+# What the model of a bar leaves out: resampling, the camera's tone curve, sharpening.
+_MODEL_PX, _MODEL_SHARE = 0.05, 0.01
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One figure of a crack's width with its 95 % interval, in pixels.
+
+    Noise becomes less with every row that is averaged; what is not known of the light from within
+    the crack and of the blur is the same in all of them, and does not.
+    """
+
+    value_px: float
+    low_px: float
+    high_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class WidthRow:
+    """The width where one profile crosses the crack.
+
+    Attributes:
+        xy: place on the centre line, in pixels.
+        normal: unit vector across the crack, x and y.
+        along_px: from the line's beginning.
+        line: number of the line among the crack's lines.
+        width: what was measured there.
+    """
+
+    xy: tuple[float, float]
+    normal: tuple[float, float]
+    along_px: float
+    line: int
+    width: Width
+
+
+@dataclass(frozen=True)
+class Crack:
+    """One connected crack.
+
+    Attributes:
+        lines: along its middle, from ends and junctions to the next; a branch is a line.
+        length_px: of all lines.
+        area_px: crack pixels of the mask.
+        xyxy: bounding box in pixels, right and bottom exclusive.
+        orientation_deg: of its direction on the whole, 0 along x, 90 along y (down), below 180.
+        confidence: mean probability of its pixels, 0 to 1; 1 from a mask.
+        rows: widths along the lines, those that could not be measured included.
+        mean, median, percentile_95, largest: over the rows that could be measured; None without.
+    """
+
+    lines: tuple[CentreLine, ...]
+    length_px: float
+    area_px: int
+    xyxy: tuple[int, int, int, int]
+    orientation_deg: float
+    confidence: float
+    rows: tuple[WidthRow, ...]
+    mean: Statistic | None
+    median: Statistic | None
+    percentile_95: Statistic | None
+    largest: Statistic | None
+
+    @property
+    def measurable(self) -> bool:
+        """Whether at least one row could be measured."""
+        return self.mean is not None
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many rows could not be measured, by reason."""
+        return dict(Counter(row.width.reason for row in self.rows if not row.width.measurable))
+
+
+def measure_image(
+    image: NDArray[np.uint8],
+    crack: NDArray[Any],
+    *,
+    threshold: float = 0.5,
+    least_length_px: float = 10.0,
+    spur_px: float = 8.0,
+    gamma: float = GAMMA,
+) -> list[Crack]:
+    """Centre lines, lengths and widths of the cracks in an image, in pixels.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it: nothing sharpened,
+            equalised or stretched.
+        crack: bool [H, W], a mask; uint8 [H, W], a mask of 0 and 1 or of 0 and 255, or a
+            probability of 0 to 255;
+            or float [H, W], a probability of 0 to 1.
+        threshold: probability that each crack reaches somewhere; it is followed down to half of it.
+        least_length_px: shorter cracks are left out.
+        spur_px: side branches shorter than this or the crack's own width are ragged edge.
+        gamma: see `width.WidthPrior`.
+
+    Returns:
+        The longest first.
+
+    Raises:
+        ValueError: image and `crack` differ in height or width.
+    """
+    if image.shape[:2] != crack.shape:
+        raise ValueError(f"the image is {image.shape[:2]} and the mask {crack.shape}")
+    gray = (
+        image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    )
+    probability = _probability(crack)
+    mask = _followed(probability, threshold)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, None, None, None, 8)
+    depth_px = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
+    skeleton = thin(mask)
+    rows, columns = np.nonzero(skeleton)
+    groups = labels[rows, columns]
+    parts = []
+    for label in range(1, count):
+        chosen = groups == label
+        if not chosen.any():
+            continue
+        widest_px = 2 * float(depth_px[rows[chosen], columns[chosen]].max())
+        lines = follow(rows[chosen], columns[chosen], max(spur_px, widest_px))
+        if sum(line.length_px for line in lines) >= least_length_px:
+            parts.append((label, lines))
+    placed = [
+        (number, row)
+        for number, (_, lines) in enumerate(parts)
+        for row in _stations(lines, gray.shape, depth_px)
+    ]
+    measured = _measured(gray, [row for _, row in placed], gamma)
+    by_part: dict[int, list[WidthRow]] = {}
+    for (number, _), row in zip(placed, measured, strict=True):
+        by_part.setdefault(number, []).append(row)
+    found = [
+        _crack(lines, stats[label], probability[labels == label], by_part.get(number, []))
+        for number, (label, lines) in enumerate(parts)
+    ]
+    return sorted(found, key=lambda each: -each.length_px)
+
+
+def _probability(crack: NDArray[Any]) -> NDArray[np.float32]:
+    if crack.dtype == np.bool_:
+        return crack.astype(np.float32)
+    values = np.asarray(crack, np.float32)
+    # A mask of 0 and 1 is one, too; a probability that is never above 1 of 255 finds nothing.
+    if crack.dtype == np.uint8 and crack.max(initial=0) > 1:
+        values = np.asarray(values / 255, np.float32)
+    return values
+
+
+def _followed(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """Hysteresis: what reaches half the threshold and is connected to what reaches all of it."""
+    weak = (probability >= threshold / 2).astype(np.uint8)
+    _, labels = cv2.connectedComponents(weak, None, 8)
+    kept = np.unique(labels[probability >= threshold])
+    chosen = np.isin(labels, kept[kept > 0])
+    return chosen.astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Station:
+    """A place on a line that a profile is to cross."""
+
+    xy: tuple[float, float]
+    normal: tuple[float, float]
+    along_px: float
+    line: int
+    mask_width_px: float
+    refused: str = ""
+
+
+def _stations(
+    lines: list[CentreLine], hw: tuple[int, ...], depth_px: NDArray[np.float32]
+) -> list[_Station]:
+    """Places along the lines, one for every `ROWS_PX`; none where lines meet."""
+    meetings = Counter(tuple(end) for line in lines for end in (line.xy[0], line.xy[-1]))
+    stations = []
+    for number, line in enumerate(lines):
+        steps = np.hypot(*np.diff(line.xy, axis=0).T)
+        along = np.concatenate([[0.0], np.cumsum(steps)])
+        if along[-1] < _LEAST_ROWS_PX:
+            continue
+        count = max(1, int(along[-1] / ROWS_PX))
+        at = (np.arange(count) + 0.5) * along[-1] / count
+        xs, ys = (np.interp(at, along, line.xy[:, axis]) for axis in (0, 1))
+        tangents = _tangents(line.xy, along, at)
+        for place, x, y, (dx, dy) in zip(at, xs, ys, tangents, strict=True):
+            row, column = min(int(y), hw[0] - 1), min(int(x), hw[1] - 1)
+            half_px = float(depth_px[row, column])
+            refused = ""
+            for end, distance in ((line.xy[0], place), (line.xy[-1], along[-1] - place)):
+                if meetings[tuple(end)] > 2 and distance < half_px + _NEAR_JUNCTION_PX:
+                    refused = "cracks meet there"
+            if min(x, y, hw[1] - x, hw[0] - y) < _BORDER_PX:
+                refused = "it lies at the image's border"
+            stations.append(
+                _Station(
+                    (float(x), float(y)), (float(-dy), float(dx)), float(place), number,
+                    2 * half_px, refused,
+                )
+            )  # fmt: skip
+    return stations
+
+
+def _tangents(xy: Points, along: Points, at: Points) -> Points:
+    """Unit vectors along a line, each over about two rows."""
+    ends = [
+        np.stack(
+            [np.interp(np.clip(at + step, 0, along[-1]), along, xy[:, axis]) for axis in (0, 1)]
+        )
+        for step in (-ROWS_PX, ROWS_PX)
+    ]
+    across = (ends[1] - ends[0]).T
+    lengths = np.hypot(*across.T)[:, None]
+    return np.asarray(across / np.maximum(lengths, 1e-9), np.float64)
+
+
+def _measured(gray: NDArray[np.uint8], stations: list[_Station], gamma: float) -> list[WidthRow]:
+    profiles = [None if station.refused else _profile(gray, station) for station in stations]
+    plain = [np.zeros(0) if profile is None else profile for profile in profiles]
+    prior = WidthPrior(gamma=gamma)
+    widths = estimate_widths(plain, prior)
+    learned = _learned(widths, prior)
+    if learned != prior:
+        widths = estimate_widths(plain, learned)
+    rows = []
+    for station, width in zip(stations, widths, strict=True):
+        if station.refused:
+            width = Width(None, None, None, False, station.refused)
+        rows.append(WidthRow(station.xy, station.normal, station.along_px, station.line, width))
+    return rows
+
+
+def _profile(gray: NDArray[np.uint8], station: _Station) -> NDArray[np.float64]:
+    """Grey values across the crack, averaged along `ROWS_PX` of it."""
+    half = int(min(_LONGEST_HALF_PX, _REACH_PX + 1.5 * station.mask_width_px))
+    x, y = station.xy
+    nx, ny = station.normal
+    across = np.arange(-half, half + 1)
+    along = np.arange(ROWS_PX) - (ROWS_PX - 1) / 2
+    # The middle of the first pixel is (0.5, 0.5) for lines and (0, 0) for OpenCV.
+    xs = x - 0.5 + across[None] * nx + along[:, None] * ny
+    ys = y - 0.5 + across[None] * ny - along[:, None] * nx
+    height, width = gray.shape
+    inside = ((xs >= 0) & (xs <= width - 1) & (ys >= 0) & (ys <= height - 1)).all(axis=0)
+    # As much on one side as on the other.
+    reach = half
+    for step in range(half + 1):
+        if not (inside[half - step] and inside[half + step]):
+            reach = step - 1
+            break
+    if reach < 4:
+        return np.zeros(0)
+    kept = slice(half - reach, half + reach + 1)
+    sampled = cv2.remap(
+        gray, xs[:, kept].astype(np.float32), ys[:, kept].astype(np.float32), cv2.INTER_CUBIC
+    )
+    return np.asarray(np.clip(sampled.mean(axis=0, dtype=np.float64), 0, None), np.float64)
+
+
+def _learned(widths: list[Width], prior: WidthPrior) -> WidthPrior:
+    """What the image's own wide cracks say of the light from within and of the blur."""
+    telling = [
+        (width.reflectance, width.blur)
+        for width in widths
+        if width.measurable
+        and width.width_px is not None
+        and width.reflectance is not None
+        and width.blur is not None
+        and width.width_px > _SHOWS_ALL * max(width.blur[0], 1.0)
+    ]
+    if len(telling) < _ENOUGH_ROWS:
+        return prior
+    parts = []
+    for which in (0, 1):
+        means = np.array([pair[which][0] for pair in telling])
+        spread = np.array([pair[which][1] for pair in telling])
+        scatter = float(np.sqrt(means.var() + np.median(spread) ** 2))
+        parts.append((float(np.median(means)), scatter))
+    return WidthPrior(parts[0], parts[1], prior.gamma)
+
+
+def _crack(
+    lines: list[CentreLine],
+    stats: NDArray[np.int32],
+    probability: NDArray[np.float32],
+    rows: list[WidthRow],
+) -> Crack:
+    left, top, width, height, area = (int(value) for value in stats)
+    points = np.concatenate([line.xy for line in lines])
+    return Crack(
+        tuple(lines),
+        float(sum(line.length_px for line in lines)),
+        area,
+        (left, top, left + width, top + height),
+        _orientation_deg(points),
+        float(probability.mean()),
+        tuple(rows),
+        *_statistics([row.width for row in rows if row.width.measurable]),
+    )
+
+
+def _orientation_deg(points: Points) -> float:
+    """Direction in which the points spread most."""
+    centred = points - points.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    x, y = vectors[:, -1]
+    return float(math.degrees(math.atan2(y, x)) % 180)
+
+
+def _statistics(
+    widths: list[Width],
+) -> tuple[Statistic | None, Statistic | None, Statistic | None, Statistic | None]:
+    """Mean, median, 95th percentile and largest."""
+    if not widths:
+        return None, None, None, None
+    values = np.array([width.width_px for width in widths], np.float64)
+    noise, depth, blur = (
+        np.array([getattr(width, f"{term}_px") for width in widths], np.float64)
+        for term in ("noise", "depth", "blur")
+    )
+    model = _MODEL_PX + _MODEL_SHARE * float(values.mean())
+    common = math.hypot(float(depth.mean()), float(blur.mean()), model)
+    # Of so many rows the mean and the median are known better than each; the ends hardly are.
+    single = float(np.sqrt((noise**2).mean()))
+    of_mean = math.hypot(single / math.sqrt(len(values)), common)
+    of_median = math.hypot(1.2533 * single / math.sqrt(len(values)), common)
+    widest = widths[int(np.argmax(values))]
+    high = float(np.percentile(values, 95))
+    near = min(widths, key=lambda width: abs((width.width_px or 0.0) - high))
+    return (
+        _about(float(values.mean()), of_mean),
+        _about(float(np.median(values)), of_median),
+        _of_row(near, high),
+        _of_row(widest, float(values.max())),
+    )
+
+
+def _about(value_px: float, deviation_px: float) -> Statistic:
+    return Statistic(
+        value_px, max(0.0, value_px - 1.96 * deviation_px), value_px + 1.96 * deviation_px
+    )
+
+
+def _of_row(width: Width, value_px: float) -> Statistic:
+    shift = value_px - (width.width_px or value_px)
+    return Statistic(
+        value_px,
+        max(0.0, (width.low_px or value_px) + shift),
+        (width.high_px or value_px) + shift,
+    )

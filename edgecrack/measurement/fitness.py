@@ -1,0 +1,146 @@
+"""Whether an image is fit to measure widths in, fit to detect cracks in, or neither.
+
+The blur is read from the image's own edges: blurred on purpose by two known amounts, a step loses
+the more of its steepness the sharper it was (S. Zhuo and T. Sim, "Defocus map estimation from a
+single image", Pattern Recognition 44, 2011, doi 10.1016/j.patcog.2011.03.009, with two known blurs
+in place of one, against noise). Knows arrays only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["measure", "detect", "unfit"]
+# Of the two blurs on purpose, in pixels.
+_WEAK_PX, _STRONG_PX = 1.0, 2.0
+# Variance that taking differences two pixels apart adds by itself.
+_OF_SCHARR = 1 / 3
+_STEEPER_SHARE = 0.3  # of the edges, which tell the blur best
+_LEAST_EDGES = 60
+_LEAST_STEEPNESS = 2.0  # grey values a pixel; below it an edge is noise
+_DIRECTIONS = 4
+# The estimate of widths knows blurs up to this.
+MOST_BLUR_PX = 2.3
+_HOPELESS_BLUR_PX = 6.0
+_MOTION_RATIO, _MOTION_PX = 1.7, 2.0
+_CLIPPED, _MOST_CLIPPED = 0.05, 0.5
+_DARK, _BLACK = 25.0, 8.0
+_FLAT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """What an image is fit for, and why.
+
+    Attributes:
+        verdict: "measure", "detect" (cracks are found, widths are not to be trusted) or "unfit".
+        reason: as a clause; "" where it is fit to measure.
+        blur_px: sigma of the point spread by the image's sharper edges; None without edges.
+        motion_ratio: blur across the most blurred edges over that across the least blurred, 1 or
+            more; None without edges in several directions.
+        overexposed_share: of pixels at 255, 0 to 1.
+        mean_level: mean grey value.
+    """
+
+    verdict: Verdict
+    reason: str
+    blur_px: float | None
+    motion_ratio: float | None
+    overexposed_share: float
+    mean_level: float
+
+
+def assess(image: NDArray[np.uint8]) -> Fitness:
+    """What an image is fit for.
+
+        >>> assess(np.zeros((64, 64), np.uint8)).reason
+        'it is nearly black'
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it.
+    """
+    gray = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    over, mean = float((gray >= 255).mean()), float(gray.mean())
+    blur_px, ratio, worst_px = _blur(np.asarray(gray, np.float32))
+    moved = ratio is not None and ratio > _MOTION_RATIO and worst_px > _MOTION_PX
+    verdict, reason = _verdict(float(gray.std()), over, mean, blur_px, ratio if moved else None)
+    return Fitness(verdict, reason, blur_px, ratio, over, mean)
+
+
+def _verdict(
+    spread: float, over: float, mean: float, blur_px: float | None, moved: float | None
+) -> tuple[Verdict, str]:
+    if mean < _BLACK:
+        return "unfit", "it is nearly black"
+    if over > _MOST_CLIPPED:
+        return "unfit", f"{over:.0%} of it is overexposed"
+    if spread < _FLAT:
+        return "unfit", "it shows nothing"
+    if blur_px is not None and blur_px > _HOPELESS_BLUR_PX:
+        return "unfit", f"it is blurred by {blur_px:.1f} px"
+    if over > _CLIPPED:
+        return "detect", f"{over:.0%} of it is overexposed"
+    if mean < _DARK:
+        return "detect", "it is dark"
+    if blur_px is None:
+        return "detect", "it has no edges that show how sharp it is"
+    if moved is not None:
+        return "detect", f"it is blurred {moved:.1f} times as much in one direction, by motion"
+    if blur_px > MOST_BLUR_PX:
+        return "detect", f"it is blurred by {blur_px:.1f} px"
+    return "measure", ""
+
+
+def _blur(gray: NDArray[np.float32]) -> tuple[float | None, float | None, float]:
+    """Sigma in pixels, how much larger it is in one direction than in another, and the largest."""
+    if min(gray.shape) < 24:
+        return None, None, 0.0
+    weak, strong = (_gradient(gray, sigma) for sigma in (_WEAK_PX, _STRONG_PX))
+    steepness = np.hypot(*weak)
+    edges = _is_ridge(steepness, weak) & (steepness >= _LEAST_STEEPNESS)
+    edges[:8] = edges[-8:] = edges[:, :8] = edges[:, -8:] = False
+    if np.count_nonzero(edges) < _LEAST_EDGES:
+        return None, None, 0.0
+    steep = steepness[edges]
+    # A step of blur s is as steep as 1 / sqrt(s^2 + sigma^2) after a blur by sigma.
+    lost = steep / np.maximum(np.hypot(*strong)[edges], 1e-6)
+    squared = np.clip(lost, 1.0001, None) ** 2
+    variances = (_STRONG_PX**2 - squared * _WEAK_PX**2) / (squared - 1) - _OF_SCHARR
+    sigmas = np.sqrt(np.maximum(variances, 0.0))
+    sharper = steep >= np.quantile(steep, 1 - _STEEPER_SHARE)
+    angles = np.arctan2(weak[1][edges], weak[0][edges]) % np.pi
+    sector = (angles / np.pi * _DIRECTIONS + 0.5).astype(int) % _DIRECTIONS
+    each = [_across(sigmas[sector == one], steep[sector == one]) for one in range(_DIRECTIONS)]
+    known = [one for one in each if one is not None]
+    blur_px = float(np.quantile(sigmas[sharper], 0.3))
+    if len(known) < 2:
+        return blur_px, None, 0.0
+    return blur_px, max(1.0, max(known) / max(min(known), 0.4)), max(known)
+
+
+def _across(sigmas: NDArray[Any], steep: NDArray[Any]) -> float | None:
+    """Blur across the steeper edges of one direction; None where there are few."""
+    if len(steep) < _LEAST_EDGES / 2:
+        return None
+    return float(np.median(sigmas[steep >= np.quantile(steep, 1 - _STEEPER_SHARE)]))
+
+
+def _gradient(gray: NDArray[np.float32], sigma_px: float) -> tuple[Any, Any]:
+    smooth = cv2.GaussianBlur(gray, (0, 0), sigma_px)
+    return cv2.Scharr(smooth, cv2.CV_32F, 1, 0) / 32, cv2.Scharr(smooth, cv2.CV_32F, 0, 1) / 32
+
+
+def _is_ridge(steepness: NDArray[np.float32], gradient: tuple[Any, Any]) -> NDArray[np.bool_]:
+    """Where an edge is steepest: no less than one pixel further in both directions across it."""
+    unit = [each / np.maximum(steepness, 1e-6) for each in gradient]
+    rows, columns = np.indices(steepness.shape, np.float32)
+    beside = [
+        cv2.remap(steepness, columns + sign * unit[0], rows + sign * unit[1], cv2.INTER_LINEAR)
+        for sign in (-1, 1)
+    ]
+    return np.asarray((steepness >= beside[0]) & (steepness >= beside[1]))

@@ -1,0 +1,474 @@
+"""How wide a crack is, from the grey values across it, and how sure that is.
+
+A crack is a dark bar behind the blur of lens and sensor. What of the surface's light comes out of
+it, the blur and the illumination are not known; they are averaged over, each as far as the profile
+itself leaves it open. Grey values are taken as coded: light to the power 1 / gamma, so that the bar
+is blurred in light and the noise is even in grey values. Knows arrays only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
+FEWEST_PX = 9
+MIN_WIDTH_PX = 0.3
+# A narrower interval than this, as high / low, is a measurement; a wider one says how wide at most.
+_WIDEST_RATIO = 14.0
+# Whose width may be as little as this has been seen at most.
+_FAINT_PX = 0.35
+_LEAST_CONTRAST = 3.5
+_HALVES = (4, 5, 6, 8, 10, 12, 15, 20, 25, 32)
+_BLURS_PX = (0.55, 0.75, 1.0, 1.3, 1.7, 2.25)
+_REFLECTANCES = (0.02, 0.07, 0.12, 0.17, 0.22, 0.3, 0.42, 0.6)
+# Of clean cracks; dusty and wet ones may send back more.
+_LIKELY_REFLECTANCE = (0.04, 0.26)
+# A dip that no clean crack would give has to stand out the more.
+_SHALLOW_CONTRAST = 12.0
+# Noise, as a share of the brightest value, from which on dark spots look like narrow cracks.
+_UNEVEN = 0.1
+_PLAIN_ON_UNEVEN_PX = 2.5
+_OFFSETS_PX = (-0.8, -0.4, 0.0, 0.4, 0.8)
+_WIDTH_POWER = -1.0  # of the prior's density
+# Grey values that neighbour each other on a surface are not independent.
+_CORRELATION = 0.25
+_USUAL = 30  # values that this counts as much as
+# How far from a profile's middle the crack may be expected, as a standard deviation.
+_AWAY_PX = 2.0
+_TOGETHER = 32  # profiles whose weights fit into memory at once
+_ERF = np.vectorize(math.erf, otypes=[np.float64])
+
+Profile = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """The width of a crack where a profile crosses it.
+
+    Attributes:
+        width_px: median of what it may be, in pixels; None where it cannot be measured.
+        low_px: lower end of the 95 % interval; None where it cannot be measured.
+        high_px: upper end; where the crack is too narrow to be measured, it is below this; else
+            None where it cannot be measured.
+        measurable: whether there is a width.
+        reason: why there is none, as a clause; "" where there is one.
+        noise_px: standard deviation of the width by noise alone, which averages along a crack.
+        depth_px: by what is not known of the light from within the crack.
+        blur_px: by what is not known of the blur.
+        centre_px: where its middle lies, from the profile's first value.
+        contrast: how far the dip as a whole stands out, in standard deviations of the noise.
+        reflectance: mean and standard deviation of the share of the surface's light that comes out
+            of the crack, by this profile.
+        blur: mean and standard deviation of the blur in pixels, by this profile.
+    """
+
+    width_px: float | None
+    low_px: float | None
+    high_px: float | None
+    measurable: bool
+    reason: str = ""
+    noise_px: float | None = None
+    depth_px: float | None = None
+    blur_px: float | None = None
+    centre_px: float | None = None
+    contrast: float | None = None
+    reflectance: tuple[float, float] | None = None
+    blur: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WidthPrior:
+    """What is known before a profile is seen.
+
+    Attributes:
+        reflectance: mean and standard deviation of the share of the surface's light that comes out
+            of the crack; None takes 0.05 to 0.25 as likely, and more as possible.
+        blur_px: mean and standard deviation of the blur (sigma of the point spread); None takes 0.5
+            to 2.5.
+        gamma: light is the grey value to this power; 1 for grey values proportional to light.
+    """
+
+    reflectance: tuple[float, float] | None = None
+    blur_px: tuple[float, float] | None = None
+    gamma: float = GAMMA
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """Templates of one length, each with what is left when level and slope are fitted to it.
+
+    Attributes:
+        first: float32 [K, n], the templates, of unit length.
+        second: float32 [K, n], what a slope adds to each, of unit length and orthogonal to it.
+        shape: numbers of widths, offsets, blurs and reflectances.
+    """
+
+    first: NDArray[np.float32]
+    second: NDArray[np.float32]
+    widths_px: Profile
+    offsets_px: Profile
+    blurs_px: Profile
+    reflectances: Profile
+
+    def up_to(self, widest_px: float) -> _Bank:
+        """The templates of narrower cracks alone."""
+        kept = int(np.searchsorted(self.widths_px, widest_px)) + 1
+        size = kept * len(self.offsets_px) * len(self.blurs_px) * len(self.reflectances)
+        return replace(
+            self,
+            first=self.first[:size],
+            second=self.second[:size],
+            widths_px=self.widths_px[:kept],
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (
+            len(self.widths_px), len(self.offsets_px), len(self.blurs_px), len(self.reflectances)
+        )  # fmt: skip
+
+
+def estimate_width(profile: NDArray[Any], prior: WidthPrior | None = None) -> Width:
+    """The width of the crack that a profile crosses near its middle.
+
+        >>> x = np.arange(31)
+        >>> surface, inside = 200.0, 90.0
+        >>> width = estimate_width(np.where(abs(x - 15) <= 2, inside, surface))
+        >>> width.measurable, 4 < width.width_px < 6
+        (True, True)
+
+    Args:
+        profile: uint8 or float [n], grey values one pixel apart across one crack, 9 or more; not
+            negative, on any scale.
+        prior: what is known of the picture; None knows nothing.
+    """
+    return estimate_widths([profile], prior)[0]
+
+
+def estimate_widths(
+    profiles: Sequence[NDArray[Any]], prior: WidthPrior | None = None
+) -> list[Width]:
+    """`estimate_width` of many profiles, several times as fast as one by one."""
+    prior = prior or WidthPrior()
+    widths: list[Width | None] = [None] * len(profiles)
+    alike: dict[tuple[int, float], list[tuple[int, _Cut]]] = {}
+    for number, profile in enumerate(profiles):
+        values = np.asarray(profile, np.float64)
+        if refused := _refusal(values, is_bytes=np.asarray(profile).dtype == np.uint8):
+            widths[number] = _unmeasured(refused)
+            continue
+        cut = _centred(values, prior.gamma)
+        if len(cut.values) < FEWEST_PX:
+            widths[number] = _unmeasured("the crack lies at the profile's end")
+            continue
+        alike.setdefault((len(cut.values), cut.widest_px), []).append((number, cut))
+    for (_, widest_px), group in alike.items():
+        for first in range(0, len(group), _TOGETHER):
+            part = group[first : first + _TOGETHER]
+            found = _posterior(np.stack([cut.values for _, cut in part]), prior, widest_px)
+            for row, (number, cut) in enumerate(part):
+                widths[number] = _summary(found, row, cut)
+    return [width for width in widths if width is not None]
+
+
+def _refusal(values: Profile, *, is_bytes: bool) -> str:
+    if values.ndim != 1 or len(values) < FEWEST_PX:
+        return f"the profile has {values.size} values, and {FEWEST_PX} are needed"
+    if not np.isfinite(values).all():
+        return "the profile holds values that are no numbers"
+    if values.min() < 0:
+        return "the profile holds values below 0"
+    if np.ptp(values) <= (2.0 if is_bytes else 1e-9 * max(1.0, float(values.max()))):
+        return "the profile is flat"
+    top = 255.0 if is_bytes else float(values.max())
+    clipped = np.count_nonzero(values >= top)
+    if (is_bytes or clipped > 3) and clipped > len(values) / 6:
+        return "the surface beside the crack is overexposed"
+    if np.count_nonzero(values == 0) > len(values) / 2:
+        return "the profile is underexposed"
+    return ""
+
+
+def _unmeasured(
+    reason: str,
+    *,
+    high_px: float | None = None,
+    centre_px: float | None = None,
+    contrast: float | None = None,
+) -> Width:
+    return Width(None, None, high_px, False, reason, centre_px=centre_px, contrast=contrast)
+
+
+def _mean_and_spread(values: Profile, weights: Profile) -> tuple[float, float]:
+    mean = float((values * weights).sum())
+    return mean, math.sqrt(max(float((weights * (values - mean) ** 2).sum()), 0.0))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The part of a profile in whose middle the crack lies.
+
+    Attributes:
+        values: float64 [n], n odd.
+        centre_px: where their middle lies in the profile.
+        factor: pixels of the profile that a value stands for; more than 1 where the crack is wide.
+        widest_px: in values, how wide the crack may be.
+    """
+
+    values: Profile
+    centre_px: float
+    factor: int
+    widest_px: float
+
+
+def _centred(values: Profile, gamma: float) -> _Cut:
+    factor = 1
+    while True:
+        coarse = _shrunk(values, factor)
+        if len(coarse) < FEWEST_PX:
+            return _Cut(coarse, 0.0, factor, 0.0)
+        middle, width_px = _dip(coarse, gamma)
+        if width_px < 12 or len(coarse) < 4 * FEWEST_PX:
+            break
+        factor *= 2
+    # Far from a narrow crack there is only more of the surface, and its unevenness.
+    half = min(middle, len(coarse) - 1 - middle, max(6, round(1.5 * width_px + 10)))
+    half = max((each for each in _HALVES if each <= half), default=0)
+    cut = coarse[middle - half : middle + half + 1]
+    return _Cut(cut, middle * factor + (factor - 1) / 2, factor, max(6.0, 3 * width_px))
+
+
+def _shrunk(values: Profile, factor: int) -> Profile:
+    if factor == 1:
+        return values
+    count = len(values) // factor
+    return np.asarray(values[: count * factor].reshape(count, factor).mean(axis=1), np.float64)
+
+
+@lru_cache(maxsize=32)
+def _dip_bank(count: int, gamma: float) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
+    """Templates at every pixel of the middle two thirds, to find the crack in a profile."""
+    at = np.arange(count, dtype=np.float64)
+    reach = count / 3
+    centres = [each for each in range(count) if abs(each - (count - 1) / 2) <= reach]
+    widths = np.geomspace(1, max(2.0, count / 2), 8)
+    grid = [(centre, width) for centre in centres for width in widths]
+    bars = np.stack([_bar(at - centre, width, 1.2) for centre, width in grid])
+    shapes = (1 - 0.85 * bars) ** (1 / gamma)
+    first, second = _orthonormal(shapes, at - (count - 1) / 2)
+    return first, second, np.array(grid)
+
+
+def _dip(values: Profile, gamma: float) -> tuple[int, float]:
+    """Pixel of the crack's middle and about how wide it is."""
+    first, second, grid = _dip_bank(len(values), gamma)
+    y = values.astype(np.float32)
+    left = np.maximum(float(y @ y) - (first @ y) ** 2 - (second @ y) ** 2, 1e-12)
+    likely = -(len(y) - 5) / 2 * np.log(left)
+    away = grid[:, 0] - (len(y) - 1) / 2
+    centre, width = grid[int(np.argmax(likely - 0.5 * (away / max(_AWAY_PX, len(y) / 12)) ** 2))]
+    return int(centre), float(width)
+
+
+def _bar(x: Profile, width_px: Any, blur_px: Any) -> Profile:
+    """A bar of height 1 behind a Gaussian blur."""
+    scale = np.sqrt(2) * blur_px
+    upper, lower = (x + width_px / 2) / scale, (x - width_px / 2) / scale
+    return np.asarray((_ERF(upper) - _ERF(lower)) / 2, np.float64)
+
+
+def _orthonormal(shapes: Profile, x: Profile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Level and slope of each template as two orthogonal vectors of unit length."""
+    first = shapes / np.linalg.norm(shapes, axis=1, keepdims=True)
+    sloped = shapes * x
+    sloped = sloped - first * (sloped * first).sum(axis=1, keepdims=True)
+    second = sloped / np.linalg.norm(sloped, axis=1, keepdims=True)
+    return first.astype(np.float32), second.astype(np.float32)
+
+
+@lru_cache(maxsize=len(_HALVES) * 2)
+def _bank(half: int, gamma: float) -> _Bank:
+    x = np.arange(-half, half + 1, dtype=np.float64)
+    widths = _widths(2 * half - 3)
+    offsets, blurs = np.array(_OFFSETS_PX), np.array(_BLURS_PX)
+    reflectances = np.array(_REFLECTANCES)
+    w, c, s = np.meshgrid(widths, offsets, blurs, indexing="ij")
+    bars = _bar(x - c[..., None], w[..., None], s[..., None])  # [W, C, S, n]
+    light = 1 - (1 - reflectances[:, None]) * bars[:, :, :, None, :]
+    shapes = (light ** (1 / gamma)).reshape(-1, len(x))
+    first, second = _orthonormal(shapes, x)
+    return _Bank(first, second, widths, offsets, blurs, reflectances)
+
+
+def _widths(widest_px: float) -> Profile:
+    """Ever wider steps, up to those that a blur of the least kind hides."""
+    widths = [MIN_WIDTH_PX]
+    while widths[-1] < widest_px:
+        widths.append(widths[-1] + min(0.14 * widths[-1], 0.3))
+    return np.array(widths)
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """What profiles say.
+
+    Attributes:
+        bank: the templates.
+        weights: float [m, W, C, S, R], each profile's sum to 1.
+        contrast: float [m].
+        is_dark: bool [m], whether a dark bar explains a profile at all.
+    """
+
+    bank: _Bank
+    weights: NDArray[np.float32]
+    contrast: Profile
+    noise: Profile = field(repr=False)
+
+
+def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) -> _Posterior:
+    """Of profiles [m, n] with their cracks in the middle, none of which is wider."""
+    count = values.shape[1]
+    bank = _bank(count // 2, prior.gamma).up_to(widest_px)
+    level = values.max(axis=1, keepdims=True)
+    y = (values / level).astype(np.float32)
+    total = (y**2).sum(axis=1, keepdims=True)
+    along = y @ bank.first.T
+    left = np.maximum(total - along**2 - (y @ bank.second.T) ** 2, 0.0)  # [m, K]
+    free = count - 5
+    rounding = (0.35 / np.maximum(level, 64.0)) ** 2 if level.max() > 2 else 1e-6
+    least = np.maximum(left.min(axis=1, keepdims=True), free * rounding)
+    correlation = _correlation(y, bank, np.argmin(left, axis=1))[:, None]
+    share = (1 - correlation) / (1 + correlation)  # of the values that are independent
+    degrees = np.maximum((count - 2) * share, 2.0)
+    log_weight = -degrees / 2 * np.log((left + free * rounding) / least)
+    log_weight = log_weight + _log_prior(count // 2, prior)[: len(bank.first)]
+    log_weight -= log_weight.max(axis=1, keepdims=True)
+    weights = np.exp(log_weight)
+    weights /= weights.sum(axis=1, keepdims=True)
+    noise = np.sqrt(least[:, 0] / free)
+    contrast = np.sqrt(np.maximum(_without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
+    return _Posterior(bank, weights.reshape(-1, *bank.shape), contrast, noise)
+
+
+def _correlation(y: NDArray[np.float32], bank: _Bank, best: NDArray[np.intp]) -> Profile:
+    """How alike neighbouring values are in what the best template leaves of each profile.
+
+    A few values tell little of it, so what is usual counts, too.
+    """
+    first, second = bank.first[best], bank.second[best]
+    left = y - first * (y * first).sum(axis=1, keepdims=True)
+    left -= second * (y * second).sum(axis=1, keepdims=True)
+    together = (left[:, 1:] * left[:, :-1]).sum(axis=1, dtype=np.float64)
+    alike = together / np.maximum((left**2).sum(axis=1, dtype=np.float64), 1e-12)
+    count = y.shape[1]
+    # Fitting five figures makes neighbours less alike than they are.
+    alike = alike + 2 / count
+    return np.asarray(np.clip((count * alike + _USUAL * _CORRELATION) / (count + _USUAL), 0.0, 0.8))
+
+
+def _without_bar(y: NDArray[np.float32]) -> Profile:
+    """What is left of profiles [m, n] when level and slope alone are fitted: float [m]."""
+    x = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
+    plain = y - y.mean(axis=1, keepdims=True)
+    slope = (plain @ x)[:, None] * x / (x @ x)
+    return np.asarray(((plain - slope) ** 2).sum(axis=1), np.float64)
+
+
+@lru_cache(maxsize=32)
+def _log_prior(half: int, prior: WidthPrior) -> NDArray[np.float32]:
+    """Of each template, float [K]; what stands on a grid counts for the room around it."""
+    bank = _bank(half, prior.gamma)
+    widths = _WIDTH_POWER * np.log(bank.widths_px) + np.log(np.gradient(bank.widths_px))
+    offsets = -0.5 * (bank.offsets_px / 1.0) ** 2
+    if prior.blur_px is None:
+        blurs = np.log(np.gradient(np.log(bank.blurs_px)))
+    else:
+        mean, spread = prior.blur_px
+        spread = max(spread, 0.1 * mean)
+        blurs = -0.5 * ((bank.blurs_px - mean) / spread) ** 2
+    if prior.reflectance is None:
+        low, high = _LIKELY_REFLECTANCE
+        likely = (bank.reflectances > low) & (bank.reflectances < high)
+        reflectances = np.log(np.gradient(bank.reflectances) * np.where(likely, 1.0, 0.08))
+    else:
+        mean, spread = prior.reflectance
+        spread = max(spread, 0.03)
+        reflectances = (
+            np.log(np.gradient(bank.reflectances))
+            - 0.5 * ((bank.reflectances - mean) / spread) ** 2
+        )
+    parts = np.meshgrid(widths, offsets, blurs, reflectances, indexing="ij")
+    return np.asarray(sum(parts), np.float32).ravel()
+
+
+def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
+    bank, weights = found.bank, found.weights[row].astype(np.float64)
+    contrast = float(found.contrast[row])
+    if contrast < _LEAST_CONTRAST:
+        return _unmeasured("the crack does not stand out from the noise", contrast=contrast)
+    by_reflectance = weights.sum(axis=(0, 1, 2))
+    shallow = float(by_reflectance[bank.reflectances > _LIKELY_REFLECTANCE[1]].sum())
+    if shallow > 0.5 and contrast < _SHALLOW_CONTRAST:
+        return _unmeasured("it is as faint as the surface's own unevenness", contrast=contrast)
+    marginal = weights.sum(axis=(1, 2, 3))
+    low, median, high = _quantiles(bank.widths_px, marginal, (0.025, 0.5, 0.975))
+    offset = float((weights.sum(axis=(0, 2, 3)) * bank.offsets_px).sum())
+    factor = cut.factor
+    known = {"centre_px": cut.centre_px + factor * offset, "contrast": contrast}
+    low, median, high = (factor * each for each in (low, median, high))
+    if high > 0.97 * factor * bank.widths_px[-1]:
+        return _unmeasured("the crack reaches the profile's end", **known)
+    if found.noise[row] > _UNEVEN and low < factor * _PLAIN_ON_UNEVEN_PX:
+        return _unmeasured("the surface is too uneven for so narrow a crack", **known)
+    if high / low > _WIDEST_RATIO or (low < _FAINT_PX and high > 8 * _FAINT_PX):
+        return _unmeasured(f"it is below {high:.1f} px", high_px=high, **known)
+    noise, depth, blur = (factor * each for each in _terms(weights, bank.widths_px))
+    return Width(
+        median,
+        low,
+        high,
+        True,
+        noise_px=noise,
+        depth_px=depth,
+        blur_px=blur,
+        centre_px=known["centre_px"],
+        contrast=contrast,
+        reflectance=_mean_and_spread(bank.reflectances, by_reflectance),
+        blur=_mean_and_spread(factor * bank.blurs_px, weights.sum(axis=(0, 1, 3))),
+    )
+
+
+def _quantiles(
+    widths_px: Profile, weights: Profile, shares: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Of a distribution that is even around each width of the grid."""
+    between = (widths_px[1:] + widths_px[:-1]) / 2
+    edges = np.concatenate([[widths_px[0] - 0.02], between, [2 * widths_px[-1] - between[-1]]])
+    below = np.append(0.0, np.cumsum(weights))
+    return tuple(float(np.interp(share, below, edges)) for share in shares)
+
+
+def _terms(weights: NDArray[np.float64], widths_px: Profile) -> tuple[float, float, float]:
+    """Standard deviations by noise, by the light from within and by the blur."""
+    joint = weights.sum(axis=1)  # [W, S, R]
+    given = joint.sum(axis=0)  # [S, R]
+    safe = np.maximum(given, 1e-300)
+    means = np.tensordot(widths_px, joint, 1) / safe
+    squares = np.tensordot(widths_px**2, joint, 1) / safe
+    within = float((given * np.maximum(squares - means**2, 0)).sum())
+    return math.sqrt(within), _spread(means, given, 0), _spread(means, given, 1)
+
+
+def _spread(means: NDArray[np.float64], given: NDArray[np.float64], averaged: int) -> float:
+    """Standard deviation over one axis of the means, the other averaged over."""
+    shares = given.sum(axis=averaged)
+    along = (means * given).sum(axis=averaged) / np.maximum(shares, 1e-300)
+    mean = float((along * shares).sum())
+    return math.sqrt(max(float((shares * (along - mean) ** 2).sum()), 0.0))
