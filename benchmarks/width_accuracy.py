@@ -25,6 +25,7 @@ from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
 from benchmarks.rough_cracks import (  # noqa: E402
     Image,
+    Scene,
     draw_imaging,
     straight_rows,
     textures,
@@ -75,7 +76,8 @@ def half_depth_px(profile: NDArray[np.float64]) -> float:
         while 0 < at < len(profile) - 1 and profile[at + step] < level:
             at += step
         here, there = profile[at], profile[min(max(at + step, 0), len(profile) - 1)]
-        ends.append(at + step * (level - here) / max(there - here, 1e-6))
+        share = (level - here) / (there - here) if there > here else 0.0
+        ends.append(at + step * min(max(share, 0.0), 1.0))
     return float(ends[1] - ends[0])
 
 
@@ -152,19 +154,22 @@ def whole_images(surfaces: list[Image], count: int, seed: int) -> list[dict[str,
                 if not cracks:
                     rows.append(None)
                     continue
-                rows.append(_whole(scene.length_px, scene.mean_width_px, cracks, result))
+                rows.append(_whole(scene, cracks, result))
             table.append({"width_px": width_px, **_summary(rows)})
             print(table[-1], flush=True)
     return table
 
 
-def _whole(length_px: float, width_px: float, cracks: list[Any], result: Any) -> dict[str, float]:
+def _whole(scene: Scene, cracks: list[Any], result: Any) -> dict[str, float]:
+    length_px, width_px = scene.length_px, scene.mean_width_px
+    by_truth = measure_image(scene.image, scene.inside > 0.3)
     mask = (result.mask > 0).astype(np.uint8)
     main = cracks[0]
     inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     twice = [2 * float(inside[int(y), int(x)]) for line in main.lines for x, y in line.xy.tolist()]
     row = {
-        "length": 100 * (sum(crack.length_px for crack in cracks) / length_px - 1),
+        "length": 100 * (main.length_px / length_px - 1),
+        "truth_length": 100 * (sum(crack.length_px for crack in by_truth) / length_px - 1),
         "distance_transform": float(np.mean(twice)) - width_px,
         "probability": float(result.probability.sum()) / 255 / length_px - width_px,
     }
@@ -186,6 +191,7 @@ def _summary(rows: list[dict[str, float] | None]) -> dict[str, Any]:
         "error": round(float(np.abs(each["error"]).mean()), 2),
         "covered": round(100 * float(each["covered"].mean()), 1),
         "length_error_percent": round(float(np.median(np.abs(each["length"]))), 1),
+        "truth_length_error_percent": round(float(np.median(np.abs(each["truth_length"]))), 1),
         "distance_transform_bias": round(float(each["distance_transform"].mean()), 2),
         "probability_bias": round(float(each["probability"].mean()), 2),
     }

@@ -15,10 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.measurement.thinning import thin
+
 # Half of the 8 neighbours, as (row, column); the others are found from the other side.
 _FORWARD = ((0, 1), (1, -1), (1, 0), (1, 1))
 _SMOOTHED_POINTS = 5
 _TOLERANCE_PX = 0.5
+_SPUR_PX = 8.0
+# Of crack pixels in a picture; beyond, following them would take longer than finding them.
+_FEWEST_FOLLOWED, _SHARE_FOLLOWED = 20_000, 0.1
+_MOST_MEETINGS = 300
 
 _Path = NDArray[np.intp]
 
@@ -89,6 +95,36 @@ def follow(
     ends = Counter(end for path in paths for end in _ends(path))
     paths.sort(key=lambda path: (int(path[0]), int(path[1])))  # no step is on two paths
     return [_line(path, rows, columns, order, is_ring=ends[int(path[0])] == 2) for path in paths]
+
+
+def lines_of(mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
+    """The centre lines of a mask with as few points as half a pixel allows, the longest first.
+
+        >>> mask = np.zeros((9, 20), np.uint8)
+        >>> mask[3:6, 2:18] = 255
+        >>> [line.tolist() for line in lines_of(mask)]
+        [[[3.5, 4.5], [16.5, 4.5]]]
+
+    Args:
+        mask: uint8 [H, W]; non-zero is crack.
+
+    Returns:
+        float64 [N, 2] each, x and y in pixels; the middle of the first pixel is (0.5, 0.5). None
+        of a mask that is noise and not cracks: a tenth of a picture, or a web of junctions.
+    """
+    left, top, width, height = cv2.boundingRect(mask)
+    budget = max(_FEWEST_FOLLOWED, int(_SHARE_FOLLOWED * mask.size))
+    if width == 0 or cv2.countNonZero(mask) > budget:
+        return ()
+    skeleton = thin(mask[top : top + height, left : left + width])
+    ones = np.ones((3, 3), np.uint8)
+    around = cv2.filter2D(skeleton.astype(np.uint8), -1, ones, borderType=cv2.BORDER_CONSTANT)
+    if np.count_nonzero(skeleton & (around > 3)) > _MOST_MEETINGS:
+        return ()
+    rows, columns = np.nonzero(skeleton)
+    lines = follow(rows, columns, _SPUR_PX)
+    lines.sort(key=lambda line: -line.length_px)
+    return tuple(line.simplified() + np.array([left, top]) for line in lines)
 
 
 def _steps(

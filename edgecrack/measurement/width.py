@@ -38,8 +38,8 @@ _PLAIN_ON_UNEVEN_PX = 2.5
 _OFFSETS_PX = (-0.8, -0.4, 0.0, 0.4, 0.8)
 _WIDTH_POWER = -1.0  # of the prior's density
 # Grey values that neighbour each other on a surface are not independent.
-_CORRELATION = 0.25
-_USUAL = 30  # values that this counts as much as
+_CORRELATION = 0.35
+_USUAL = 40  # values that this counts as much as
 # How far from a profile's middle the crack may be expected, as a standard deviation.
 _AWAY_PX = 2.0
 _TOGETHER = 32  # profiles whose weights fit into memory at once

@@ -6,6 +6,7 @@ shared between threads without copies, so whoever receives one must not write in
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from edgecrack.images.encodings import Encodings
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.images.photo_facts import PhotoFacts
+from edgecrack.measurement.centre_lines import lines_of
 from edgecrack.measurement.regions import Region
 
 TimeSource = Literal["driver", "sender", "arrival", "recording", "unknown"]
@@ -120,6 +122,23 @@ class Position:
         return asdict(self)
 
 
+class CentreLines:
+    """Centre lines made on first use, from any thread."""
+
+    __slots__ = ("_lines", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: tuple[NDArray[np.float64], ...] | None = None
+
+    def of(self, mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
+        """Of a mask, always the same one."""
+        with self._lock:
+            if self._lines is None:
+                self._lines = lines_of(mask)
+            return self._lines
+
+
 @dataclass(frozen=True, slots=True)
 class FrameResult:
     """What was found in one frame; each sink of `run_pipeline` is given these.
@@ -147,6 +166,7 @@ class FrameResult:
         position: where the robot was, if known.
         encodings: the frame and mask as bytes, made once for all outputs.
         ignored: what of the frame was ignored on purpose; None for nothing.
+        lines: the centre lines, made once for all outputs.
     """
 
     frame: Frame
@@ -161,6 +181,7 @@ class FrameResult:
     position: Position | None = None
     encodings: Encodings = field(default_factory=Encodings, repr=False, compare=False)
     ignored: IgnoredPixels | None = field(default=None, repr=False)
+    lines: CentreLines = field(default_factory=CentreLines, repr=False, compare=False)
 
     @property
     def ignored_ratio(self) -> float:
@@ -176,6 +197,10 @@ class FrameResult:
     def crack_ratio(self) -> float:
         """Share of the frame's pixels that are crack, 0 to 1."""
         return self.crack_pixels / self.mask.size
+
+    def centre_lines(self) -> tuple[NDArray[np.float64], ...]:
+        """Along the middle of the cracks in `mask`; see `measurement.centre_lines.lines_of`."""
+        return self.lines.of(self.mask)
 
     def jpeg(self) -> bytes:
         """The frame, without drawings, as JPEG."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgecrack.measurement import centre_lines
 from edgecrack.measurement.centre_lines import CentreLine, follow
 from edgecrack.measurement.thinning import thin
 
@@ -175,3 +176,20 @@ def test_simplified_lines_have_two_points(seed: int, density: float) -> None:
         assert np.isfinite(simple).all()
         if line.length_px >= 1:
             assert np.ptp(simple, axis=0).max() > 0
+
+
+def test_lines_of_a_mask_are_in_the_mask_s_own_pixels() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[30:33, 20:70] = 255
+    mask[5:8, 40:52] = 255
+    longest, shorter = centre_lines.lines_of(mask)
+    assert longest[:, 1].tolist() == [31.5, 31.5]
+    assert sorted(longest[:, 0].tolist()) == [21.5, 68.5]
+    assert shorter[:, 1].tolist() == [6.5, 6.5]
+    assert centre_lines.lines_of(np.zeros_like(mask)) == ()
+
+
+@pytest.mark.parametrize("hw", [(48, 64), (120, 160), (480, 640)])
+def test_noise_has_no_centre_lines(hw: tuple[int, int]) -> None:
+    noise = (np.random.default_rng(0).random(hw) > 0.5).astype(np.uint8) * 255
+    assert len(centre_lines.lines_of(noise)) == 0

@@ -21,6 +21,7 @@ from edgecrack.runtime.frame import Frame, FrameResult, describe_position
 TINT = (40, 60, 255)
 OUTLINE = (0, 170, 255)
 BOX = (255, 220, 0)
+LINE = (0, 255, 255)
 TINT_OPACITY = 0.45
 MAX_BOXES = 24
 # What is ignored is darkened and hatched, as maps and plans show what lies outside.
@@ -29,15 +30,16 @@ IGNORED_BRIGHTNESS = 0.5
 _HATCH_STEP_PX = 14
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_CAPTION_PX = 160
+_FRACTION_BITS = 4
 _LEAST_MISSED = 1e-6  # below that is rounding
 
 
 def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     """Draw what was found into a copy of the frame.
 
-    Crack pixels are tinted and outlined so that the crack itself stays visible; the
-    largest regions get a thin box; what is ignored is darkened and hatched; a caption says which
-    frame it is and how much was found.
+    Crack pixels are tinted and outlined so that the crack itself stays visible, its middle is a
+    thin line; the largest regions get a thin box; what is ignored is darkened and hatched; a
+    caption says which frame it is and how much was found.
 
     Returns:
         uint8 [H, W, 3] BGR, of the frame's size.
@@ -50,6 +52,7 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     if result.regions:
         tint_cracks(image, result.mask, result.regions, scale)
         draw_boxes(image, result.regions, scale)
+        draw_lines(image, result.centre_lines(), scale)
     if width >= _SMALLEST_CAPTION_PX and height >= _SMALLEST_CAPTION_PX // 2:
         draw_caption(image, caption(result))
     return image
@@ -120,6 +123,14 @@ def draw_boxes(image: NDArray[np.uint8], regions: tuple[Region, ...], scale: int
         corner = (max(left - margin, 0), max(top - margin, 0))
         opposite = (min(right + margin, width) - 1, min(bottom + margin, height) - 1)
         cv2.rectangle(image, corner, opposite, BOX, scale)
+
+
+def draw_lines(
+    image: NDArray[np.uint8], lines: tuple[NDArray[np.float64], ...], scale: int = 1
+) -> None:
+    """Draw centre lines, in place."""
+    points = [np.round((line - 0.5) * 2**_FRACTION_BITS).astype(np.int32) for line in lines]
+    cv2.polylines(image, points, False, LINE, scale, cv2.LINE_AA, _FRACTION_BITS)
 
 
 def caption(result: FrameResult) -> str:

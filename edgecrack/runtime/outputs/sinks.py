@@ -110,7 +110,8 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
     """What `frames.jsonl` says of one frame.
 
     Boxes are [left, top, right, bottom, area] in pixels, right and bottom exclusive, largest
-    area first. `captured_at` is null where nobody knows when the picture was taken.
+    area first. Lines are lists of [x, y] in pixels along the middle of cracks, longest first.
+    `captured_at` is null where nobody knows when the picture was taken.
     """
     frame = result.frame
     uncertainty_ms = frame.time_uncertainty_ms
@@ -133,6 +134,7 @@ def frame_record(result: FrameResult) -> dict[str, Any]:
         "crack_pixels": result.crack_pixels,
         "crack_ratio": round(result.crack_ratio, 6),
         "boxes": [[*region.xyxy, region.area_px] for region in result.regions],
+        "lines": [line.round(1).tolist() for line in result.centre_lines()],
         "latency_ms": round(result.latency_ms, 3),
         "inference_ms": round(result.inference_ms, 3),
         "threshold": round(result.threshold, 4),

@@ -10,6 +10,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecrack.mcap import message_schemas
 from edgecrack.mcap.cdr_writing import CdrWriter
@@ -26,6 +27,7 @@ CLASS_ID = "crack"
 _IDENTITY_XYZW = (0.0, 0.0, 0.0, 1.0)
 _NO_POSE = (0.0, 0.0, 0.0, *_IDENTITY_XYZW, *[0.0] * 36)
 _OUTLINE_RGBA = (1.0, 0.25, 0.1, 1.0)
+_LINE_RGBA = (1.0, 0.9, 0.0, 1.0)
 _CLEAR_RGBA = (0.0, 0.0, 0.0, 0.0)
 _LINE_LIST = 4
 _OUTLINE_PX = 2.0
@@ -47,7 +49,7 @@ def frame_messages(result: FrameResult) -> Messages:
         (message_schemas.IMAGE, compressed_image(time_ns, "jpeg", result.jpeg())),
         (message_schemas.MASK, compressed_image(time_ns, "png", result.mask_png())),
         (message_schemas.FINDINGS, detections(result)),
-        (message_schemas.ANNOTATIONS, outlines(time_ns, result.regions)),
+        (message_schemas.ANNOTATIONS, outlines(time_ns, result.regions, result.centre_lines())),
     ]
     if result.position is not None:
         messages += position_messages(result.position)
@@ -92,21 +94,27 @@ def score(result: FrameResult, region: Region) -> float:
     return float(cv2.mean(result.probability[window], result.mask[window])[0]) / 255
 
 
-def outlines(time_ns: int, regions: tuple[Region, ...]) -> bytes:
-    """A foxglove_msgs/msg/ImageAnnotations: the outlines of all boxes as one list of lines."""
+def outlines(
+    time_ns: int, regions: tuple[Region, ...], lines: tuple[NDArray[np.float64], ...]
+) -> bytes:
+    """A foxglove_msgs/msg/ImageAnnotations: the outlines of all boxes, and all centre lines."""
     boxes = np.array([region.xyxy for region in regions], "<f8").reshape(-1, 4)
     # Corners in a ring, each line from one to the next: columns of left, top, right, bottom.
     corners = [0, 1, 2, 1, 2, 1, 2, 3, 2, 3, 0, 3, 0, 3, 0, 1]
+    # From each point to the next.
+    steps = [np.stack([line[:-1], line[1:]], axis=1).reshape(-1, 2) for line in lines]
+    points = np.concatenate([np.zeros((0, 2)), *steps]).astype("<f8")
     writer = CdrWriter()
     writer.uint32(0)  # circles
-    writer.uint32(1)  # lines; without any, Foxglove would keep those of the frame before
-    writer.time(time_ns)
-    writer.uint8(_LINE_LIST)
-    writer.uint32(8 * len(boxes))
-    writer.float64_bytes(boxes[:, corners].tobytes())
-    writer.float64(*_OUTLINE_RGBA)
-    writer.uint32(0)  # a colour for each line
-    writer.float64(*_CLEAR_RGBA, _OUTLINE_PX)
+    writer.uint32(2)  # lists of lines; without any, Foxglove would keep those of the frame before
+    for ends, colour in ((boxes[:, corners], _OUTLINE_RGBA), (points, _LINE_RGBA)):
+        writer.time(time_ns)
+        writer.uint8(_LINE_LIST)
+        writer.uint32(ends.size // 2)
+        writer.float64_bytes(ends.tobytes())
+        writer.float64(*colour)
+        writer.uint32(0)  # a colour for each line
+        writer.float64(*_CLEAR_RGBA, _OUTLINE_PX)
     writer.uint32(0)  # texts
     return writer.finish()
 

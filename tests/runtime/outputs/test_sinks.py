@@ -82,6 +82,7 @@ def test_a_line_says_all_about_its_frame() -> None:
         "crack_pixels": 84,
         "crack_ratio": round(84 / (64 * 48), 6),
         "boxes": [[4, 10, 18, 16, 84]],
+        "lines": [[[6.5, 13.5], [14.5, 13.5]]],
         "latency_ms": 12.0,
         "inference_ms": 3.0,
         "threshold": 0.5,

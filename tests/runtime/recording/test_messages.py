@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from edgecrack.mcap import message_schemas
 from edgecrack.mcap.cdr_writing import CdrWriter
 from edgecrack.measurement.regions import Region
-from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.frame import CentreLines, FrameResult, Position
 from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
@@ -107,7 +107,7 @@ def test_findings_have_box_class_and_score(tmp_path: Path) -> None:
 def test_annotations_outline_each_box(tmp_path: Path) -> None:
     read = read_with_rosbags(recorded(tmp_path, two_regions()))
     [drawing] = of_topic(read, "/edgecrack/annotations")
-    [lines] = drawing.points
+    lines, _ = drawing.points
     assert lines.type == 4  # pairs of points
     points = [(point.x, point.y) for point in lines.points]
     segments = {frozenset(points[at : at + 2]) for at in range(0, len(points), 2)}
@@ -119,13 +119,25 @@ def test_annotations_outline_each_box(tmp_path: Path) -> None:
     assert (drawing.circles, drawing.texts) == ([], [])
 
 
+def test_annotations_follow_the_middle_of_each_crack(tmp_path: Path) -> None:
+    made = two_regions()
+    read = read_with_rosbags(recorded(tmp_path, made))
+    [drawing] = of_topic(read, "/edgecrack/annotations")
+    _, lines = drawing.points
+    points = np.array([(point.x, point.y) for point in lines.points])
+    steps = [np.stack([line[:-1], line[1:]], axis=1) for line in made.centre_lines()]
+    assert len(points)
+    assert np.array_equal(points.reshape(-1, 2, 2), np.concatenate(steps))
+
+
 def test_a_frame_without_cracks_clears_the_drawing(tmp_path: Path) -> None:
     made = two_regions()
-    empty = replace(made, mask=np.zeros_like(made.mask), regions=(), crack_pixels=0)
+    nothing = {"regions": (), "crack_pixels": 0, "lines": CentreLines()}
+    empty = replace(made, mask=np.zeros_like(made.mask), **nothing)  # type: ignore[arg-type]
     read = read_with_rosbags(recorded(tmp_path, empty))
     assert of_topic(read, "/edgecrack/findings")[0].detections == []
     [drawing] = of_topic(read, "/edgecrack/annotations")
-    assert [len(lines.points) for lines in drawing.points] == [0]
+    assert [len(lines.points) for lines in drawing.points] == [0, 0]
 
 
 def test_position(tmp_path: Path) -> None:
