@@ -21,6 +21,7 @@ from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.run_parts import SUMMARY_SCHEMA_VERSION
 from edgecrack.runtime.outputs.sinks import FRAME_SCHEMA_VERSION, frame_record
 from edgecrack.runtime.outputs.snapshots import Snapshots
+from edgecrack.runtime.outputs.widths import WIDTHS_SCHEMA_VERSION, width_record
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
 from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog
@@ -30,7 +31,7 @@ from tests.runtime.models import IdentityRunner, write_quick_model
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is of the dev extra")
 
-NAMES = ("frame", "event", "summary", "result")
+NAMES = ("frame", "event", "summary", "result", "width")
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -70,7 +71,13 @@ def test_the_versions_are_those_that_are_written() -> None:
     versions = [schema(name)["properties"]["schema_version"]["const"] for name in NAMES]
     assert versions == [
         FRAME_SCHEMA_VERSION, EVENT_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION, RESULT_SCHEMA_VERSION,
+        WIDTHS_SCHEMA_VERSION,
     ]  # fmt: skip
+
+
+def test_lines_of_widths() -> None:
+    results = [result_of(frame(index)) for index in range(3)]
+    assert check("width", map(width_record, results)) == 3
 
 
 def test_lines_of_predict(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def stream(
         ),
     ] = False,
     save: Annotated[
-        str, results("KINDS", "Some of overlay, mask, prob, jsonl; or none.")
+        str, results("KINDS", "Some of overlay, mask, prob, jsonl, widths; or none.")
     ] = "overlay,mask,jsonl",
     json_output: Annotated[
         bool, results("", "Print the summary as JSON, and nothing else.", "--json")

@@ -160,6 +160,7 @@ KINDS = {
     "mask": "masks/*.png",
     "prob": "prob/*.png",
     "jsonl": "frames.jsonl",
+    "widths": "widths.jsonl",
 }
 
 
@@ -167,7 +168,7 @@ def result_patterns(kinds: Sequence[str]) -> list[str]:
     """What outputs of these kinds write, and `summary.json`, as patterns relative to their folder.
 
     Args:
-        kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
+        kinds: of `overlay`, `mask`, `prob`, `jsonl`, `widths`; each once.
 
     Raises:
         ConfigError: a kind is unknown or given twice.
@@ -203,13 +204,14 @@ def sinks_in(
 
     Args:
         folder: where nothing of `result_patterns(kinds)` is in the way.
-        kinds: of `overlay`, `mask`, `prob`, `jsonl`; each once.
+        kinds: of `overlay`, `mask`, `prob`, `jsonl`, `widths`; each once.
         frame_rate_hz: of the overlay video; None gives 10 frames per second.
 
     Raises:
         OutputError: a file cannot be made.
     """
     from edgecrack.runtime.outputs.overlay_video import OverlaySink
+    from edgecrack.runtime.outputs.widths import WidthSink
 
     sinks: list[Sink] = []
     for kind in kinds:
@@ -219,6 +221,8 @@ def sinks_in(
             sinks.append(MaskSink(folder))
         elif kind == "prob":
             sinks.append(ProbabilitySink(folder))
+        elif kind == "widths":
+            sinks.append(WidthSink(folder))
         else:
             sinks.append(JsonlSink(folder))
     return sinks
