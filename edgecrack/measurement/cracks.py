@@ -22,7 +22,8 @@ from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_width
 ROWS_PX = 5.0  # of the crack that one profile averages over
 _LEAST_ROWS_PX = 3.0
 _REACH_PX = 12.0  # of a profile beyond the crack's edge
-_LONGEST_HALF_PX = 64
+# Few lengths, so that profiles are measured together.
+_HALVES_PX = (16, 22, 32, 45, 64)
 _NEAR_JUNCTION_PX = 3.0
 _BORDER_PX = 4
 # A crack wider than this many blurs shows how dark it is inside and how sharp its edges are.
@@ -264,7 +265,8 @@ def _measured(gray: NDArray[np.uint8], stations: list[_Station], gamma: float) -
 
 def _profile(gray: NDArray[np.uint8], station: _Station) -> NDArray[np.float64]:
     """Grey values across the crack, averaged along `ROWS_PX` of it."""
-    half = int(min(_LONGEST_HALF_PX, _REACH_PX + 1.5 * station.mask_width_px))
+    wanted = _REACH_PX + 1.5 * station.mask_width_px
+    half = next((each for each in _HALVES_PX if each >= wanted), _HALVES_PX[-1])
     x, y = station.xy
     nx, ny = station.normal
     across = np.arange(-half, half + 1)

@@ -43,7 +43,6 @@ _USUAL = 40  # values that this counts as much as
 # How far from a profile's middle the crack may be expected, as a standard deviation.
 _AWAY_PX = 2.0
 _TOGETHER = 32  # profiles whose weights fit into memory at once
-_ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 Profile = NDArray[np.float64]
 
@@ -252,18 +251,18 @@ def _shrunk(values: Profile, factor: int) -> Profile:
     return np.asarray(values[: count * factor].reshape(count, factor).mean(axis=1), np.float64)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _dip_bank(count: int, gamma: float) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
     """Templates at every pixel of the middle two thirds, to find the crack in a profile."""
     at = np.arange(count, dtype=np.float64)
     reach = count / 3
     centres = [each for each in range(count) if abs(each - (count - 1) / 2) <= reach]
     widths = np.geomspace(1, max(2.0, count / 2), 8)
-    grid = [(centre, width) for centre in centres for width in widths]
-    bars = np.stack([_bar(at - centre, width, 1.2) for centre, width in grid])
+    grid = np.array([(centre, width) for centre in centres for width in widths])
+    bars = _bar(at - grid[:, :1], grid[:, 1:], 1.2)
     shapes = (1 - 0.85 * bars) ** (1 / gamma)
     first, second = _orthonormal(shapes, at - (count - 1) / 2)
-    return first, second, np.array(grid)
+    return first, second, grid
 
 
 def _dip(values: Profile, gamma: float) -> tuple[int, float]:
@@ -281,7 +280,19 @@ def _bar(x: Profile, width_px: Any, blur_px: Any) -> Profile:
     """A bar of height 1 behind a Gaussian blur."""
     scale = np.sqrt(2) * blur_px
     upper, lower = (x + width_px / 2) / scale, (x - width_px / 2) / scale
-    return np.asarray((_ERF(upper) - _ERF(lower)) / 2, np.float64)
+    return (_erf(upper) - _erf(lower)) / 2
+
+
+def _erf(x: Profile) -> Profile:
+    """The error function within 1.5e-7, for NumPy has none.
+
+    M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions (1964), formula 7.1.26.
+    """
+    t = 1 / (1 + 0.3275911 * abs(x))
+    series = t * (
+        0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)))
+    )
+    return np.asarray(np.sign(x) * (1 - series * np.exp(-x * x)), np.float64)
 
 
 def _orthonormal(shapes: Profile, x: Profile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
