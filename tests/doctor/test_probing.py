@@ -77,7 +77,7 @@ def test_a_colour_marks_the_status_alone() -> None:
 
 def test_the_doctor_itself_loads_no_library_that_it_looks_at() -> None:
     code = (
-        "import sys, edgecrack.commands.examine, edgecrack.doctor.examination\n"
+        "import sys, edgecrack.commands.doctor, edgecrack.doctor.examination\n"
         "import edgecrack.doctor.probing\n"
         "print(*sys.modules)"
     )

@@ -341,7 +341,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("precision", "name", "kind", "words"),
         [
-            ("int8", "robot.engine", ConfigError, "--data"),
+            ("int8", "robot.engine", ConfigError, "`data`"),
             ("fp16", "robot.onnx", ConfigError, "ends in .engine"),
         ],
     )
@@ -381,7 +381,7 @@ class TestRefusals:
 
     def test_a_tile_belongs_to_a_checkpoint(self, tmp_path: Path) -> None:
         need_rtx()
-        with pytest.raises(ConfigError, match="leave out --tile"):
+        with pytest.raises(ConfigError, match="leave out `tile_hw`"):
             build(BUNDLED_MODEL, tmp_path / "robot.engine", config(tile_hw=(64, 64)))
 
     def test_what_the_tensorrt_cannot_do_is_refused_before_calibrating(

@@ -94,7 +94,7 @@ def test_values_near_what_fp16_holds_are_refused_with_how_large_they_are(factor:
         checked_half(model, BRIGHT)
     assert f"reaches {factor:.0f}" in one.value.problem
     assert "65504" in one.value.problem
-    assert "--precision fp32" in one.value.remedy
+    assert "`precision` fp32" in one.value.remedy
     # On a dark tile the same graph shows nothing.
     assert checked_half(model, BRIGHT // 255).largest_activation < 300
 
@@ -111,8 +111,8 @@ def test_a_graph_that_fp16_changes_is_refused_with_both_limits() -> None:
         checked_half(model, tiles(2))
     assert re.search(r"FP16 differs from FP32 by up to 1\d\d/255, 1\d\d\.", caught.value.problem)
     assert "16 and 0.1 are allowed" in caught.value.problem
-    assert caught.value.remedy.startswith("use --precision fp32, or train for longer")
-    assert "--precision fp32" in caught.value.remedy
+    assert caught.value.remedy.startswith("use `precision` fp32, or train for longer")
+    assert "`precision` fp32" in caught.value.remedy
 
 
 def test_rounding_between_nodes_is_measured_though_a_cpu_leaves_it_out() -> None:

@@ -183,7 +183,7 @@ def test_a_constant_that_fp16_cannot_hold_is_refused_by_its_name(factor: float, 
         ExportError, match=f"factor holds {shown}, which FP16 cannot hold"
     ) as caught:
         to_half(scaled(factor))
-    assert "--precision fp32" in caught.value.remedy
+    assert "`precision` fp32" in caught.value.remedy
 
 
 def test_a_constant_that_is_no_number_is_refused() -> None:

@@ -133,8 +133,9 @@ class TestOutline:
         rng = np.random.default_rng(seed)
         outlines = [draw_outline((220, 260), shape(width_px, crosses), rng)]
         branch = draw_branch(outlines[0], (220, 260), shape(max(0.5, 0.5 * width_px), False), rng)
-        outlines += [branch] if branch else []
-        mask = exact_mask(coverage(outlines, (220, 260), scan_lines(outlines)), outlines)
+        # With what lies beside the picture, whose border may cut a bend off.
+        outlines = [each.moved(100.0) for each in [*outlines, *([branch] if branch else [])]]
+        mask = exact_mask(coverage(outlines, (420, 460), scan_lines(outlines)), outlines)
         assert cv2.connectedComponents(mask, connectivity=8)[0] == 2
 
     def test_a_crack_that_crosses_touches_two_borders_and_one_that_ends_has_a_tip(self) -> None:

@@ -89,6 +89,10 @@ def page_picture(result: FrameResult) -> PagePicture:
         "height": probability.shape[0],
         "jpeg_bytes": len(jpeg),
         "map_bytes": len(packed),
+        "lines": [
+            (line * (probability.shape[1] / width)).round(1).tolist()
+            for line in result.centre_lines()
+        ],
     }
     return PagePicture(header, jpeg + packed + _ignored_bits(result.ignored, probability.shape))
 

@@ -119,7 +119,7 @@ def test_who_builds(
 @pytest.mark.parametrize(
     ("here", "installed", "text", "words"),
     [
-        (None, (RTX,), "auto", ["no GPU", "--target sm86", "robot"]),
+        (None, (RTX,), "auto", ["no GPU", "`targets` sm86", "robot"]),
         (
             None,
             (RTX,),

@@ -52,7 +52,7 @@ def test_loopback(host: str, expected: bool) -> None:
 
 
 def test_other_machines_need_a_token() -> None:
-    with pytest.raises(ConfigError, match=r"no token.*--token-file FILE or set EDGECRACK_TOKEN"):
+    with pytest.raises(ConfigError, match=r"no token.*`token_file` FILE or set EDGECRACK_TOKEN"):
         ServeConfig("0.0.0.0", 8080)
     assert ServeConfig("0.0.0.0", 8080, TOKEN).token == TOKEN
     assert ServeConfig("127.0.0.1", 8080).token is None

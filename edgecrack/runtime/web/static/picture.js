@@ -72,7 +72,18 @@ export class Picture {
     if (this.look === "heat") heat(this.map, pixels, heatColours(this.level));
     else if (this.look === "contour") contour(this.map, pixels, width, height, this.level);
     this.overlay.putImageData(picture, 0, 0);
+    // They belong to the robot's own threshold.
+    if (this.look === "contour" && this.level === this.header.level) drawLines(this.overlay, this.header.lines, Math.min(width, height));
   }
+}
+
+// Along the middle of the cracks; points count from the corner of the first pixel, as a canvas does.
+function drawLines(context, lines, side) {
+  context.strokeStyle = "rgb(255, 255, 0)";
+  context.lineWidth = Math.max(1, Math.round(side / 540));
+  context.beginPath();
+  for (const line of lines) line.forEach(([x, y], place) => (place ? context.lineTo(x, y) : context.moveTo(x, y)));
+  context.stroke();
 }
 
 function parseHeader(message) {
