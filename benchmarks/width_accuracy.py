@@ -32,7 +32,7 @@ from benchmarks.rough_cracks import (  # noqa: E402
     winding_crack,
 )
 from edgecrack.measurement.cracks import measure_image  # noqa: E402
-from edgecrack.measurement.width import estimate_widths  # noqa: E402
+from edgecrack.measurement.width import WidthPrior, estimate_widths  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 
 WIDTHS_PX = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
@@ -129,6 +129,16 @@ def _row(
             "bound_interval": round(3.92 * float(np.median(bounds)), 2),
             "covered": round(100 * float(((low <= truth) & (truth <= high)).mean()), 1),
         }
+    # As if grey values were light: what the reflectance then means is another thing.
+    as_light = estimate_widths(profiles, WidthPrior(gamma=1.0))
+    kept = [(each, truth) for each, truth in zip(as_light, truths, strict=True) if each.measurable]
+    if kept:
+        errors = np.array([each.width_px - truth for each, truth in kept if each.width_px])
+        row["as_light_error"] = round(float(np.abs(errors).mean()), 2)
+        row["as_light_covered"] = round(
+            100 * float(np.mean([each.low_px <= truth <= each.high_px for each, truth in kept])),
+            1,
+        )
     for name, other in (("half_depth", half_depth_px), ("darkness", darkness_px)):
         errors = np.array([other(profile) for profile in profiles]) - truths
         row[f"{name}_bias"] = round(float(errors.mean()), 2)

@@ -24,7 +24,7 @@ MIN_WIDTH_PX = 0.3
 _WIDEST_RATIO = 14.0
 # Whose width may be as little as this has been seen at most.
 _FAINT_PX = 0.35
-_LEAST_CONTRAST = 3.5
+_LEAST_CONTRAST = 3.0
 _HALVES = (4, 5, 6, 8, 10, 12, 15, 20, 25, 32)
 _BLURS_PX = (0.55, 0.75, 1.0, 1.3, 1.7, 2.25)
 _REFLECTANCES = (0.02, 0.07, 0.12, 0.17, 0.22, 0.3, 0.42, 0.6)
