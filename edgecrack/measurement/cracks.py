@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError
 from edgecrack.measurement.centre_lines import CentreLine, follow
 from edgecrack.measurement.thinning import thin
 from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_widths
@@ -131,10 +132,10 @@ def measure_image(
         The longest first.
 
     Raises:
-        ValueError: image and `crack` differ in height or width.
+        ConfigError: the image is of another type or shape, `crack` of another size, or no
+            probability.
     """
-    if image.shape[:2] != crack.shape:
-        raise ValueError(f"the image is {image.shape[:2]} and the mask {crack.shape}")
+    _check(image, crack, threshold)
     gray = (
         image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     )
@@ -168,6 +169,30 @@ def measure_image(
         for number, (label, lines) in enumerate(parts)
     ]
     return sorted(found, key=lambda each: -each.length_px)
+
+
+def _check(image: NDArray[Any], crack: NDArray[Any], threshold: float) -> None:
+    is_gray, is_bgr = image.ndim == 2, image.ndim == 3 and image.shape[-1] == 3
+    if image.dtype != np.uint8 or not (is_gray or is_bgr) or not image.size:
+        raise ConfigError(
+            f"an image of {image.dtype} {image.shape} cannot be measured",
+            "give uint8 [height, width] or [height, width, 3]",
+        )
+    if image.shape[:2] != crack.shape:
+        raise ConfigError(
+            f"the image has {image.shape[1]}x{image.shape[0]} px and the mask the shape "
+            f"{crack.shape}",
+            "give the mask of this image",
+        )
+    if crack.dtype not in (np.bool_, np.uint8) and not (
+        np.isfinite(crack).all() and crack.min() >= 0 and crack.max() <= 1
+    ):
+        raise ConfigError(
+            f"a probability of {crack.dtype} is not between 0 and 1 everywhere",
+            "give uint8 for one of 0 to 255",
+        )
+    if not 0 < threshold <= 1:
+        raise ConfigError(f"threshold is {threshold}", "give a number above 0, at most 1")
 
 
 def _probability(crack: NDArray[Any]) -> NDArray[np.float32]:

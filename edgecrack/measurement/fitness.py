@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError
+
 Verdict = Literal["measure", "detect", "unfit"]
 # Of the two blurs on purpose, in pixels.
 _WEAK_PX, _STRONG_PX = 1.0, 2.0
@@ -63,7 +65,20 @@ def assess(image: NDArray[np.uint8]) -> Fitness:
 
     Args:
         image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it.
+
+    Raises:
+        ConfigError: it is of another type or shape.
     """
+    if (
+        image.dtype != np.uint8
+        or image.ndim not in (2, 3)
+        or not image.size
+        or (image.ndim == 3 and image.shape[-1] != 3)
+    ):
+        raise ConfigError(
+            f"an image of {image.dtype} {image.shape} cannot be judged",
+            "give uint8 [height, width] or [height, width, 3]",
+        )
     gray = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
     over, mean = float((gray >= 255).mean()), float(gray.mean())
     blur_px, ratio, worst_px = _blur(np.asarray(gray, np.float32))

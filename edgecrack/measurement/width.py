@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError
+
 GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
 FEWEST_PX = 9
 MIN_WIDTH_PX = 0.3
@@ -91,12 +93,30 @@ class WidthPrior:
             of the crack; None takes 0.05 to 0.25 as likely, and more as possible.
         blur_px: mean and standard deviation of the blur (sigma of the point spread); None takes 0.5
             to 2.5.
-        gamma: light is the grey value to this power; 1 for grey values proportional to light.
+        gamma: light is the grey value to this power, 0.2 to 5; 1 for grey values proportional to
+            light.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     reflectance: tuple[float, float] | None = None
     blur_px: tuple[float, float] | None = None
     gamma: float = GAMMA
+
+    def __post_init__(self) -> None:
+        if not 0.2 <= self.gamma <= 5:
+            raise ConfigError(f"gamma is {self.gamma}", "give 0.2 to 5; 2.2 for usual pictures")
+        if self.reflectance is not None and not (
+            0 <= self.reflectance[0] < 1 and self.reflectance[1] >= 0
+        ):
+            raise ConfigError(
+                f"the reflectance is {self.reflectance}", "give a mean of 0 to 1 and its deviation"
+            )
+        if self.blur_px is not None and not (self.blur_px[0] > 0 and self.blur_px[1] >= 0):
+            raise ConfigError(
+                f"the blur is {self.blur_px}", "give a mean above 0 and its deviation, in pixels"
+            )
 
 
 @dataclass(frozen=True)

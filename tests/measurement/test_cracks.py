@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError
 from edgecrack.measurement import measure_image
 
 Image = NDArray[np.uint8]
@@ -105,14 +107,36 @@ def test_a_mask_on_a_plain_surface_is_a_line_without_widths() -> None:
     assert len(measured) <= len(crack.rows) / 3
 
 
+@pytest.mark.parametrize(
+    ("image", "crack", "problem"),
+    [
+        (np.zeros((9, 9), np.uint16), np.zeros((9, 9), bool), "uint16"),
+        (np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9), bool), r"\(9, 9, 4\)"),
+        (np.zeros((0, 9), np.uint8), np.zeros((0, 9), bool), r"\(0, 9\)"),
+        (np.zeros((9, 9), np.uint8), np.zeros((8, 9), bool), r"9x9 px and the mask the shape"),
+        (np.zeros((9, 9), np.uint8), np.full((9, 9), 2.0), "not between 0 and 1"),
+        (np.zeros((9, 9), np.uint8), np.full((9, 9), np.nan), "not between 0 and 1"),
+    ],
+)
+def test_what_is_no_image_or_no_mask(image: Image, crack: NDArray[Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        measure_image(image, crack)
+
+
+def test_a_threshold_that_is_none() -> None:
+    image = np.zeros((9, 9), np.uint8)
+    with pytest.raises(ConfigError, match="threshold is 0"):
+        measure_image(image, np.zeros((9, 9), bool), threshold=0)
+
+
 def test_bits_and_pieces() -> None:
     image, mask = picture([[(10, 80), (190, 80)]], 4.0)
     assert measure_image(image, np.zeros_like(mask)) == []
     short = np.zeros_like(mask)
     short[50:52, 50:55] = True
     assert measure_image(image, short) == []
-    with pytest.raises(ValueError, match="the image is"):
-        measure_image(image, mask[:-1])
+    for size in ((1, 1), (3, 200), (9, 9)):
+        assert measure_image(np.full(size, 90, np.uint8), np.ones(size, bool)) is not None
     at_border = np.zeros_like(mask)
     at_border[0:2] = True
     (crack,) = measure_image(image, at_border)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError
 from edgecrack.measurement import assess
 
 FINER = 4
@@ -52,6 +53,12 @@ def test_motion_is_told_from_blur() -> None:
     found = assess(np.asarray(cv2.filter2D(scene(0.8, 0.5), -1, kernel), np.uint8))
     assert found.verdict == "detect"
     assert "by motion" in found.reason
+
+
+@pytest.mark.parametrize("shape", [(0, 9), (9,), (9, 9, 4)])
+def test_what_is_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="cannot be judged"):
+        assess(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize(

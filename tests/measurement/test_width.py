@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError
 from edgecrack.measurement.width import WidthPrior, estimate_width, estimate_widths
 
 GAMMA = 2.2
@@ -121,6 +122,26 @@ def test_it_agrees_with_a_slow_reference(width_px: float) -> None:
     prior = WidthPrior(reflectance=(0.15, 0.03), blur_px=(1.2, 0.12))
     found = estimate_width(across, prior)
     assert found.width_px == pytest.approx(expected, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"gamma": 0.0}, "gamma is 0"),
+        ({"gamma": math.nan}, "gamma is nan"),
+        ({"reflectance": (1.2, 0.1)}, "the reflectance is"),
+        ({"blur_px": (0.0, 0.1)}, "the blur is"),
+        ({"blur_px": (1.0, -0.1)}, "the blur is"),
+    ],
+)
+def test_what_is_known_has_to_be_possible(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        WidthPrior(**values)
+
+
+def test_a_blur_beyond_the_bank_still_gives_an_answer() -> None:
+    found = estimate_width(profile(6.0, 3.0, noise=2.0), WidthPrior(blur_px=(3.0, 0.1)))
+    assert found.measurable or found.reason
 
 
 def test_terms_explain_the_interval() -> None:
