@@ -121,8 +121,7 @@ def measure_image(
         image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it: nothing sharpened,
             equalised or stretched.
         crack: bool [H, W], a mask; uint8 [H, W], a mask of 0 and 1 or of 0 and 255, or a
-            probability of 0 to 255;
-            or float [H, W], a probability of 0 to 1.
+            probability of 0 to 255; or float [H, W], a probability of 0 to 1.
         threshold: probability that each crack reaches somewhere; it is followed down to half of it.
         least_length_px: shorter cracks are left out.
         spur_px: side branches shorter than this or the crack's own width are ragged edge.
@@ -142,6 +141,9 @@ def measure_image(
     probability = _probability(crack)
     mask = _followed(probability, threshold)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, None, None, None, 8)
+    confidence = np.bincount(labels.ravel(), probability.ravel()) / np.maximum(
+        stats[:, cv2.CC_STAT_AREA], 1
+    )
     depth_px = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
     skeleton = thin(mask)
     rows, columns = np.nonzero(skeleton)
@@ -165,7 +167,7 @@ def measure_image(
     for (number, _), row in zip(placed, measured, strict=True):
         by_part.setdefault(number, []).append(row)
     found = [
-        _crack(lines, stats[label], probability[labels == label], by_part.get(number, []))
+        _crack(lines, stats[label], float(confidence[label]), by_part.get(number, []))
         for number, (label, lines) in enumerate(parts)
     ]
     return sorted(found, key=lambda each: -each.length_px)
@@ -319,29 +321,28 @@ def _profile(gray: NDArray[np.uint8], station: _Station) -> NDArray[np.float64]:
 def _learned(widths: list[Width], prior: WidthPrior) -> WidthPrior:
     """What the image's own wide cracks say of the light from within and of the blur."""
     telling = [
-        (width.reflectance, width.blur)
+        width
         for width in widths
-        if width.measurable
-        and width.width_px is not None
-        and width.reflectance is not None
-        and width.blur is not None
-        and width.width_px > _SHOWS_ALL * max(width.blur[0], 1.0)
+        if width.width_px is not None
+        and (width.blur is None or width.width_px > _SHOWS_ALL * max(width.blur[0], 1.0))
     ]
-    if len(telling) < _ENOUGH_ROWS:
-        return prior
-    parts = []
-    for which in (0, 1):
-        means = np.array([pair[which][0] for pair in telling])
-        spread = np.array([pair[which][1] for pair in telling])
-        scatter = float(np.sqrt(means.var() + np.median(spread) ** 2))
-        parts.append((float(np.median(means)), scatter))
-    return WidthPrior(parts[0], parts[1], prior.gamma)
+    reflectances = [width.reflectance for width in telling if width.reflectance is not None]
+    blurs = [width.blur for width in telling if width.blur is not None]
+    return WidthPrior(_together(reflectances), _together(blurs), prior.gamma)
+
+
+def _together(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Of several means with their deviations; None where they are too few."""
+    if len(pairs) < _ENOUGH_ROWS:
+        return None
+    means, spreads = np.array(pairs).T
+    return float(np.median(means)), float(np.hypot(means.std(), np.median(spreads)))
 
 
 def _crack(
     lines: list[CentreLine],
     stats: NDArray[np.int32],
-    probability: NDArray[np.float32],
+    confidence: float,
     rows: list[WidthRow],
 ) -> Crack:
     left, top, width, height, area = (int(value) for value in stats)
@@ -352,7 +353,7 @@ def _crack(
         area,
         (left, top, left + width, top + height),
         _orientation_deg(points),
-        float(probability.mean()),
+        confidence,
         tuple(rows),
         *_statistics([row.width for row in rows if row.width.measurable]),
     )

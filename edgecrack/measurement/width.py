@@ -67,7 +67,8 @@ class Width:
         contrast: how far the dip as a whole stands out, in standard deviations of the noise.
         reflectance: mean and standard deviation of the share of the surface's light that comes out
             of the crack, by this profile.
-        blur: mean and standard deviation of the blur in pixels, by this profile.
+        blur: mean and standard deviation of the blur in pixels, by this profile; None where the
+            crack is so wide that the profile was shrunk.
     """
 
     width_px: float | None
@@ -117,6 +118,15 @@ class WidthPrior:
             raise ConfigError(
                 f"the blur is {self.blur_px}", "give a mean above 0 and its deviation, in pixels"
             )
+
+    def of_shrunk(self, factor: int) -> WidthPrior:
+        """What is known of a profile of which each value is the mean over so many pixels."""
+        if factor == 1 or self.blur_px is None:
+            return self
+        mean, spread = self.blur_px
+        # The mean over pixels is a blur of its own.
+        blurred = math.sqrt(mean**2 + (factor**2 - 1) / 12)
+        return replace(self, blur_px=(blurred / factor, spread / factor))
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def estimate_widths(
     """`estimate_width` of many profiles, several times as fast as one by one."""
     prior = prior or WidthPrior()
     widths: list[Width | None] = [None] * len(profiles)
-    alike: dict[tuple[int, float], list[tuple[int, _Cut]]] = {}
+    alike: dict[tuple[int, int, float], list[tuple[int, _Cut]]] = {}
     for number, profile in enumerate(profiles):
         values = np.asarray(profile, np.float64)
         if refused := _refusal(values, is_bytes=np.asarray(profile).dtype == np.uint8):
@@ -187,11 +197,12 @@ def estimate_widths(
         if len(cut.values) < FEWEST_PX:
             widths[number] = _unmeasured("the crack lies at the profile's end")
             continue
-        alike.setdefault((len(cut.values), cut.widest_px), []).append((number, cut))
-    for (_, widest_px), group in alike.items():
+        alike.setdefault((len(cut.values), cut.factor, cut.widest_px), []).append((number, cut))
+    for (_, factor, widest_px), group in alike.items():
+        known = prior.of_shrunk(factor)
         for first in range(0, len(group), _TOGETHER):
             part = group[first : first + _TOGETHER]
-            found = _posterior(np.stack([cut.values for _, cut in part]), prior, widest_px)
+            found = _posterior(np.stack([cut.values for _, cut in part]), known, widest_px)
             for row, (number, cut) in enumerate(part):
                 widths[number] = _summary(found, row, cut)
     return [width for width in widths if width is not None]
@@ -250,7 +261,7 @@ class _Cut:
 def _centred(values: Profile, gamma: float) -> _Cut:
     factor = 1
     while True:
-        coarse = _shrunk(values, factor)
+        coarse = _shrunk(values, factor, gamma)
         if len(coarse) < FEWEST_PX:
             return _Cut(coarse, 0.0, factor, 0.0)
         middle, width_px = _dip(coarse, gamma)
@@ -264,11 +275,13 @@ def _centred(values: Profile, gamma: float) -> _Cut:
     return _Cut(cut, middle * factor + (factor - 1) / 2, factor, max(6.0, 3 * width_px))
 
 
-def _shrunk(values: Profile, factor: int) -> Profile:
+def _shrunk(values: Profile, factor: int, gamma: float) -> Profile:
+    """Means over pixels, of their light: those of grey values would make cracks too wide."""
     if factor == 1:
         return values
     count = len(values) // factor
-    return np.asarray(values[: count * factor].reshape(count, factor).mean(axis=1), np.float64)
+    light = values[: count * factor].reshape(count, factor) ** gamma
+    return np.asarray(light.mean(axis=1) ** (1 / gamma), np.float64)
 
 
 @lru_cache(maxsize=64)
@@ -353,8 +366,8 @@ class _Posterior:
     Attributes:
         bank: the templates.
         weights: float [m, W, C, S, R], each profile's sum to 1.
-        contrast: float [m].
-        is_dark: bool [m], whether a dark bar explains a profile at all.
+        contrast: float [m], see `Width`.
+        noise: float [m], standard deviation as a share of the brightest value.
     """
 
     bank: _Bank
@@ -472,7 +485,8 @@ def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
         centre_px=known["centre_px"],
         contrast=contrast,
         reflectance=_mean_and_spread(bank.reflectances, by_reflectance),
-        blur=_mean_and_spread(factor * bank.blurs_px, weights.sum(axis=(0, 1, 3))),
+        # Shrinking blurs, too.
+        blur=_mean_and_spread(bank.blurs_px, weights.sum(axis=(0, 1, 3))) if factor == 1 else None,
     )
 
 

@@ -85,6 +85,20 @@ def test_where_cracks_meet_nothing_is_measured() -> None:
     assert crack.median.value_px == pytest.approx(4.0, abs=0.4)
 
 
+def test_a_wide_crack_does_not_spoil_what_is_known_of_narrow_ones() -> None:
+    """Very wide ones are measured on shrunk profiles, in which the blur is another."""
+    wide, mask_of_wide = picture([[(10, 40), (190, 40)]], 36.0)
+    narrow, mask_of_narrow = picture([[(10, 120), (190, 120)]], 2.0)
+    image, mask = wide.copy(), mask_of_wide.copy()
+    image[90:], mask[90:] = narrow[90:], mask_of_narrow[90:]
+    cracks = measure_image(image, mask)
+    by_width = sorted(cracks, key=lambda crack: crack.area_px)
+    for crack, width_px in zip(by_width, (2.0, 36.0), strict=True):
+        assert crack.mean is not None
+        assert crack.mean.low_px <= width_px <= crack.mean.high_px
+        assert crack.mean.value_px == pytest.approx(width_px, abs=0.1 * width_px + 0.2)
+
+
 def test_statistics_are_in_order() -> None:
     image, mask = picture([[(10, 80), (190, 80)]], 5.0)
     (crack,) = measure_image(image, mask)
@@ -136,7 +150,8 @@ def test_bits_and_pieces() -> None:
     short[50:52, 50:55] = True
     assert measure_image(image, short) == []
     for size in ((1, 1), (3, 200), (9, 9)):
-        assert measure_image(np.full(size, 90, np.uint8), np.ones(size, bool)) is not None
+        found = measure_image(np.full(size, 90, np.uint8), np.ones(size, bool))
+        assert not any(crack.measurable for crack in found)
     at_border = np.zeros_like(mask)
     at_border[0:2] = True
     (crack,) = measure_image(image, at_border)

@@ -139,6 +139,21 @@ def test_what_is_known_has_to_be_possible(values: dict[str, Any], problem: str) 
         WidthPrior(**values)
 
 
+def test_a_known_blur_is_that_of_the_pixels_also_of_wide_cracks() -> None:
+    """So wide that each value of what is looked at is the mean over several pixels."""
+    across = profile(40.0, 1.5, noise=2.0, count=161)
+    free, told = (
+        estimate_widths([across])[0],
+        estimate_width(across, WidthPrior(blur_px=(1.5, 0.1))),
+    )
+    for found in (free, told):
+        assert found.width_px == pytest.approx(40.0, rel=0.03)
+        assert found.low_px is not None
+        assert found.high_px is not None
+        assert found.low_px <= 40 <= found.high_px
+        assert found.blur is None
+
+
 def test_a_blur_beyond_the_bank_still_gives_an_answer() -> None:
     found = estimate_width(profile(6.0, 3.0, noise=2.0), WidthPrior(blur_px=(3.0, 0.1)))
     assert found.measurable or found.reason

@@ -37,15 +37,13 @@ class WidthSink:
 
     def __init__(self, folder: OutputFolder) -> None:
         self._lines = JsonLines(folder.claim("widths.jsonl"))
-        self._live: Handoff[FrameResult] = Handoff(1, keep_newest=True)
-        self._stored: Handoff[FrameResult] = Handoff(1)
         self._taken: Handoff[FrameResult] | None = None
         self._thread = threading.Thread(target=self._run, name="edgecrack-widths", daemon=True)
 
     @property
     def left_out(self) -> int:
         """Frames of a live source that were replaced by newer ones before they were measured."""
-        return self._live.replaced
+        return 0 if self._taken is None else self._taken.replaced
 
     def write(self, result: FrameResult) -> None:
         """Hand a frame over; waits for the one before where the source is a recording.
@@ -54,7 +52,7 @@ class WidthSink:
             OutputError: an earlier line could not be written.
         """
         if self._taken is None:
-            self._taken = self._live if result.frame.live else self._stored
+            self._taken = Handoff(1, keep_newest=result.frame.live)
             self._thread.start()
         with suppress(Abandoned):
             self._taken.put(result)
