@@ -18,18 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.measurement.bars import HALVES_PX, Bank, Profile, bank_of, bank_of_places
 
 GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
 FEWEST_PX = 9
-MIN_WIDTH_PX = 0.3
 # A narrower interval than this, as high / low, is a measurement; a wider one says how wide at most.
 _WIDEST_RATIO = 14.0
 # Whose width may be as little as this has been seen at most.
 _FAINT_PX = 0.35
 _LEAST_CONTRAST = 3.0
-_HALVES = (4, 5, 6, 8, 10, 12, 15, 20, 25, 32)
-_BLURS_PX = (0.55, 0.75, 1.0, 1.3, 1.7, 2.25)
-_REFLECTANCES = (0.02, 0.07, 0.12, 0.17, 0.22, 0.3, 0.42, 0.6)
 # Of clean cracks; dusty and wet ones may send back more.
 _LIKELY_REFLECTANCE = (0.04, 0.26)
 # A dip that no clean crack would give has to stand out the more.
@@ -37,7 +34,6 @@ _SHALLOW_CONTRAST = 12.0
 # Noise, as a share of the brightest value, from which on dark spots look like narrow cracks.
 _UNEVEN = 0.1
 _PLAIN_ON_UNEVEN_PX = 2.5
-_OFFSETS_PX = (-0.8, -0.4, 0.0, 0.4, 0.8)
 _WIDTH_POWER = -1.0  # of the prior's density
 # Grey values that neighbour each other on a surface are not independent.
 _CORRELATION = 0.35
@@ -45,8 +41,6 @@ _USUAL = 40  # values that this counts as much as
 # How far from a profile's middle the crack may be expected, as a standard deviation.
 _AWAY_PX = 2.0
 _TOGETHER = 32  # profiles whose weights fit into memory at once
-
-Profile = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,41 +121,6 @@ class WidthPrior:
         # The mean over pixels is a blur of its own.
         blurred = math.sqrt(mean**2 + (factor**2 - 1) / 12)
         return replace(self, blur_px=(blurred / factor, spread / factor))
-
-
-@dataclass(frozen=True)
-class _Bank:
-    """Templates of one length, each with what is left when level and slope are fitted to it.
-
-    Attributes:
-        first: float32 [K, n], the templates, of unit length.
-        second: float32 [K, n], what a slope adds to each, of unit length and orthogonal to it.
-        shape: numbers of widths, offsets, blurs and reflectances.
-    """
-
-    first: NDArray[np.float32]
-    second: NDArray[np.float32]
-    widths_px: Profile
-    offsets_px: Profile
-    blurs_px: Profile
-    reflectances: Profile
-
-    def up_to(self, widest_px: float) -> _Bank:
-        """The templates of narrower cracks alone."""
-        kept = int(np.searchsorted(self.widths_px, widest_px)) + 1
-        size = kept * len(self.offsets_px) * len(self.blurs_px) * len(self.reflectances)
-        return replace(
-            self,
-            first=self.first[:size],
-            second=self.second[:size],
-            widths_px=self.widths_px[:kept],
-        )
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return (
-            len(self.widths_px), len(self.offsets_px), len(self.blurs_px), len(self.reflectances)
-        )  # fmt: skip
 
 
 def estimate_width(profile: NDArray[Any], prior: WidthPrior | None = None) -> Width:
@@ -270,7 +229,7 @@ def _centred(values: Profile, gamma: float) -> _Cut:
         factor *= 2
     # Far from a narrow crack there is only more of the surface, and its unevenness.
     half = min(middle, len(coarse) - 1 - middle, max(6, round(1.5 * width_px + 10)))
-    half = max((each for each in _HALVES if each <= half), default=0)
+    half = max((each for each in HALVES_PX if each <= half), default=0)
     cut = coarse[middle - half : middle + half + 1]
     return _Cut(cut, middle * factor + (factor - 1) / 2, factor, max(6.0, 3 * width_px))
 
@@ -284,79 +243,15 @@ def _shrunk(values: Profile, factor: int, gamma: float) -> Profile:
     return np.asarray(light.mean(axis=1) ** (1 / gamma), np.float64)
 
 
-@lru_cache(maxsize=64)
-def _dip_bank(count: int, gamma: float) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
-    """Templates at every pixel of the middle two thirds, to find the crack in a profile."""
-    at = np.arange(count, dtype=np.float64)
-    reach = count / 3
-    centres = [each for each in range(count) if abs(each - (count - 1) / 2) <= reach]
-    widths = np.geomspace(1, max(2.0, count / 2), 8)
-    grid = np.array([(centre, width) for centre in centres for width in widths])
-    bars = _bar(at - grid[:, :1], grid[:, 1:], 1.2)
-    shapes = (1 - 0.85 * bars) ** (1 / gamma)
-    first, second = _orthonormal(shapes, at - (count - 1) / 2)
-    return first, second, grid
-
-
 def _dip(values: Profile, gamma: float) -> tuple[int, float]:
     """Pixel of the crack's middle and about how wide it is."""
-    first, second, grid = _dip_bank(len(values), gamma)
+    first, second, grid = bank_of_places(len(values), gamma)
     y = values.astype(np.float32)
     left = np.maximum(float(y @ y) - (first @ y) ** 2 - (second @ y) ** 2, 1e-12)
     likely = -(len(y) - 5) / 2 * np.log(left)
     away = grid[:, 0] - (len(y) - 1) / 2
     centre, width = grid[int(np.argmax(likely - 0.5 * (away / max(_AWAY_PX, len(y) / 12)) ** 2))]
     return int(centre), float(width)
-
-
-def _bar(x: Profile, width_px: Any, blur_px: Any) -> Profile:
-    """A bar of height 1 behind a Gaussian blur."""
-    scale = np.sqrt(2) * blur_px
-    upper, lower = (x + width_px / 2) / scale, (x - width_px / 2) / scale
-    return (_erf(upper) - _erf(lower)) / 2
-
-
-def _erf(x: Profile) -> Profile:
-    """The error function within 1.5e-7, for NumPy has none.
-
-    M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions (1964), formula 7.1.26.
-    """
-    t = 1 / (1 + 0.3275911 * abs(x))
-    series = t * (
-        0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)))
-    )
-    return np.asarray(np.sign(x) * (1 - series * np.exp(-x * x)), np.float64)
-
-
-def _orthonormal(shapes: Profile, x: Profile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Level and slope of each template as two orthogonal vectors of unit length."""
-    first = shapes / np.linalg.norm(shapes, axis=1, keepdims=True)
-    sloped = shapes * x
-    sloped = sloped - first * (sloped * first).sum(axis=1, keepdims=True)
-    second = sloped / np.linalg.norm(sloped, axis=1, keepdims=True)
-    return first.astype(np.float32), second.astype(np.float32)
-
-
-@lru_cache(maxsize=len(_HALVES) * 2)
-def _bank(half: int, gamma: float) -> _Bank:
-    x = np.arange(-half, half + 1, dtype=np.float64)
-    widths = _widths(2 * half - 3)
-    offsets, blurs = np.array(_OFFSETS_PX), np.array(_BLURS_PX)
-    reflectances = np.array(_REFLECTANCES)
-    w, c, s = np.meshgrid(widths, offsets, blurs, indexing="ij")
-    bars = _bar(x - c[..., None], w[..., None], s[..., None])  # [W, C, S, n]
-    light = 1 - (1 - reflectances[:, None]) * bars[:, :, :, None, :]
-    shapes = (light ** (1 / gamma)).reshape(-1, len(x))
-    first, second = _orthonormal(shapes, x)
-    return _Bank(first, second, widths, offsets, blurs, reflectances)
-
-
-def _widths(widest_px: float) -> Profile:
-    """Ever wider steps, up to those that a blur of the least kind hides."""
-    widths = [MIN_WIDTH_PX]
-    while widths[-1] < widest_px:
-        widths.append(widths[-1] + min(0.14 * widths[-1], 0.3))
-    return np.array(widths)
 
 
 @dataclass(frozen=True)
@@ -370,7 +265,7 @@ class _Posterior:
         noise: float [m], standard deviation as a share of the brightest value.
     """
 
-    bank: _Bank
+    bank: Bank
     weights: NDArray[np.float32]
     contrast: Profile
     noise: Profile = field(repr=False)
@@ -379,7 +274,7 @@ class _Posterior:
 def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) -> _Posterior:
     """Of profiles [m, n] with their cracks in the middle, none of which is wider."""
     count = values.shape[1]
-    bank = _bank(count // 2, prior.gamma).up_to(widest_px)
+    bank = bank_of(count // 2, prior.gamma).up_to(widest_px)
     level = values.max(axis=1, keepdims=True)
     y = (values / level).astype(np.float32)
     total = (y**2).sum(axis=1, keepdims=True)
@@ -401,7 +296,7 @@ def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) 
     return _Posterior(bank, weights.reshape(-1, *bank.shape), contrast, noise)
 
 
-def _correlation(y: NDArray[np.float32], bank: _Bank, best: NDArray[np.intp]) -> Profile:
+def _correlation(y: NDArray[np.float32], bank: Bank, best: NDArray[np.intp]) -> Profile:
     """How alike neighbouring values are in what the best template leaves of each profile.
 
     A few values tell little of it, so what is usual counts, too.
@@ -428,7 +323,7 @@ def _without_bar(y: NDArray[np.float32]) -> Profile:
 @lru_cache(maxsize=32)
 def _log_prior(half: int, prior: WidthPrior) -> NDArray[np.float32]:
     """Of each template, float [K]; what stands on a grid counts for the room around it."""
-    bank = _bank(half, prior.gamma)
+    bank = bank_of(half, prior.gamma)
     widths = _WIDTH_POWER * np.log(bank.widths_px) + np.log(np.gradient(bank.widths_px))
     offsets = -0.5 * (bank.offsets_px / 1.0) ** 2
     if prior.blur_px is None:
