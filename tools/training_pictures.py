@@ -33,7 +33,7 @@ from edgecrack.data.reading import read_image  # noqa: E402
 from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
-from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall, litter, objects  # noqa: E402
 from edgecrack.synthetic.canvas import Canvas, soft  # noqa: E402
 from edgecrack.synthetic.distractors import LYING, MARKINGS, STANDING  # noqa: E402
 from edgecrack.synthetic.lens import to_bytes  # noqa: E402
@@ -58,12 +58,45 @@ _KINDS = ("concrete", "drone", "road", "generated")
 _KIND_SHARES = (0.37, 0.18, 0.15, 0.3)
 _CRACK_COUNTS = (0.35, 0.43, 0.16, 0.06)
 # How many things that are no crack lie below the cracks and above them, and how many stand before
-# them; in busy pictures more.
-_BELOW, _BUSY_BELOW = (0.35, 0.4, 0.17, 0.08), (0.15, 0.35, 0.3, 0.2)
-_ABOVE, _BUSY_ABOVE = (0.45, 0.4, 0.15, 0.0), (0.0, 0.4, 0.4, 0.2)
-_STANDING, _BUSY_STANDING = (1.0, 0.0), (0.55, 0.45)
+# them; more in busy pictures.
+_BELOW, _ABOVE, _STANDING = (0.35, 0.4, 0.17, 0.08), (0.45, 0.4, 0.15, 0.0), (1.0, 0.0)
+_BUSY_BELOW, _BUSY_ABOVE = (0.15, 0.35, 0.3, 0.2), (0.0, 0.4, 0.4, 0.2)
+_BUSY_STANDING = (0.55, 0.45)
 # Long and dark as a crack is: a real crack lies beside it.
 _LIKE_CRACKS = ("straight_joint", "formwork", "ruled_lines", "seam", "wires", "cable", "shadow")
+# Even, dark and long: beside an even crack nothing would tell them apart.
+_LIKE_EVEN_CRACKS = (objects.cable, litter.wires)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What kind of pictures is made.
+
+    Attributes:
+        cracks: shares of pictures with 0, 1, 2 and 3 cracks.
+        below: of pictures with so many things below the cracks.
+        above: above them.
+        standing: before them.
+        blurs_px: range of the camera's blur.
+        even: cracks with smooth and nearly parallel edges, without cables beside them.
+        clean: no cracks, beside joints and shadows neither.
+    """
+
+    cracks: tuple[float, ...] = _CRACK_COUNTS
+    below: tuple[float, ...] = _BELOW
+    above: tuple[float, ...] = _ABOVE
+    standing: tuple[float, ...] = _STANDING
+    blurs_px: tuple[float, float] = (0.4, 1.8)
+    even: bool = False
+    clean: bool = False
+
+
+STYLES = {
+    "usual": Style(),
+    "busy": Style(below=_BUSY_BELOW, above=_BUSY_ABOVE, standing=_BUSY_STANDING),
+    "even": Style(cracks=(0.0, 0.7, 0.25, 0.05), above=(0.7, 0.3), blurs_px=(0.5, 2.4), even=True),
+    "clean": Style(cracks=(1.0,), below=(0.0, 0.5, 0.3, 0.2), above=(0.4, 0.4, 0.2), clean=True),
+}
 
 
 @dataclass(frozen=True)
@@ -245,8 +278,23 @@ def drawn_painter(
     return painters[int(rng.choice(len(painters), p=weights / weights.sum()))]
 
 
+def drawn_even_crack(rng: np.random.Generator, blur_px: float) -> CrackConfig:
+    """A crack whose edges are smooth and nearly parallel, as young ones are."""
+    return CrackConfig(
+        width_px=float(np.exp(rng.uniform(np.log(1.0), np.log(30.0)))),
+        contrast=float(rng.uniform(0.3, 0.9)),
+        blur_px=blur_px,
+        ragged=float(rng.uniform(0.0, 0.12)),
+        swell=float(rng.uniform(0.0, 0.15)),
+        jaggedness=float(rng.uniform(0.0, 0.35)),
+        fading=float(rng.uniform(0.0, 0.4)),
+        crosses=True,
+        branch=bool(rng.random() < 0.2),
+    )
+
+
 def drawn_crack(rng: np.random.Generator, blur_px: float, smooth: bool) -> CrackConfig:
-    """A crack of any width, as even as the surface allows it to be seen."""
+    """A crack of any width, as faint as the surface allows it to be seen."""
     width_px = float(np.exp(rng.uniform(np.log(0.7), np.log(80.0))))
     # A faint line on a rough surface is no label that anybody would draw.
     faintest = (0.12 if smooth else 0.3) if width_px < 12 else 0.35
@@ -276,41 +324,49 @@ def dirtied(image: Bytes, mask: Bytes, rng: np.random.Generator) -> Bytes:
     return to_bytes(image.astype(np.float32) * factor[..., None])
 
 
-def compose(
-    sources: Sources, number: int, seed: int, busy: bool = False
-) -> tuple[Bytes, Bytes, str]:
+def compose(sources: Sources, number: int, seed: int, style: Style) -> tuple[Bytes, Bytes, str]:
     """One picture, its mask and the kind of its surface."""
     rng = np.random.default_rng((seed, number))
+
+    def drawn(shares: tuple[float, ...]) -> range:
+        return range(int(rng.choice(len(shares), p=shares)))
+
     kind = str(rng.choice(_KINDS, p=_KIND_SHARES))
     image, mask, surface = background(sources, kind, rng)
-    blur_px = float(rng.uniform(0.4, 1.8))
-    cracks = int(rng.choice(4, p=_CRACK_COUNTS))
-    for _ in range(int(rng.choice(4, p=_BUSY_BELOW if busy else _BELOW))):
+    blur_px = float(rng.uniform(*style.blurs_px))
+    cracks = drawn(style.cracks)
+    for _ in drawn(style.below):
         painter = drawn_painter(MARKINGS, surface, rng)
         image, mask = paint(image, mask, painter, rng, blur_px)
-        if painter.__name__ in _LIKE_CRACKS:
-            cracks = max(cracks, 1)
+        if painter.__name__ in _LIKE_CRACKS and not style.clean:
+            cracks = range(max(len(cracks), 1))
     smooth = float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.CV_32F).std()) < 14
-    for _ in range(cracks):
-        made = render_crack(image, drawn_crack(rng, blur_px, smooth), rng)
+    for _ in cracks:
+        crack = drawn_even_crack(rng, blur_px) if style.even else drawn_crack(rng, blur_px, smooth)
+        made = render_crack(image, crack, rng)
         image, mask = made.image, np.maximum(mask, made.mask)
     if mask.any() and rng.random() < 0.25:
         image = dirtied(image, mask, rng)
-    for _ in range(int(rng.choice(4, p=_BUSY_ABOVE if busy else _ABOVE))):
+    lying = {
+        painter: shares
+        for painter, shares in LYING.items()
+        if not (style.even and painter in _LIKE_EVEN_CRACKS)
+    }
+    for _ in drawn(style.above):
         own = (cast_shadows, dark_shapes)[int(rng.integers(0, 2))]
-        painter = own if rng.random() < 0.35 else drawn_painter(LYING, surface, rng)
+        painter = own if rng.random() < 0.35 else drawn_painter(lying, surface, rng)
         image, mask = paint(image, mask, painter, rng, blur_px)
-    for _ in range(int(rng.choice(2, p=_BUSY_STANDING if busy else _STANDING))):
+    for _ in drawn(style.standing):
         image, mask = paint(image, mask, drawn_painter(STANDING, surface, rng), rng, blur_px)
     return image, mask, kind
 
 
 def pictures(
-    sources: Sources, count: int, seed: int, busy: bool
+    sources: Sources, count: int, seed: int, style: Style
 ) -> Iterator[tuple[str, Bytes, Bytes]]:
     """All pictures with their names."""
     for number in range(count):
-        image, mask, kind = compose(sources, number, seed, busy)
+        image, mask, kind = compose(sources, number, seed, style)
         yield f"{kind}-{number:05d}", image, mask
 
 
@@ -321,12 +377,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--busy", action="store_true", help="more of what is no crack, upright too")
+    parser.add_argument(
+        "--style",
+        choices=sorted(STYLES),
+        default="usual",
+        help="busy: more of what is no crack, upright too; even: cracks with smooth, nearly "
+        "parallel edges; clean: things that are no crack alone",
+    )
     given = parser.parse_args()
     cv2.setNumThreads(1)
     for name in ("images", "masks"):
         make_folder(given.out / name)
-    for name, image, mask in pictures(Sources(given.data), given.count, given.seed, given.busy):
+    for name, image, mask in pictures(
+        Sources(given.data), given.count, given.seed, STYLES[given.style]
+    ):
         write_png(given.out / "images" / f"{name}.png", image, durable=False)
         write_png(given.out / "masks" / f"{name}.png", mask, durable=False)
     print(f"{given.count} pictures in {given.out}")

@@ -23,18 +23,16 @@ from edgecrack.measurement.bars import HALVES_PX, Bank, Profile, bank_of, bank_o
 GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
 FEWEST_PX = 9
 # A narrower interval than this, as high / low, is a measurement; a wider one says how wide at most.
-_WIDEST_RATIO = 14.0
-# Whose width may be as little as this has been seen at most.
-_FAINT_PX = 0.35
-_LEAST_CONTRAST = 3.0
+_WIDEST_RATIO = 20.0
+_LEAST_CONTRAST = 2.5
 # Of clean cracks; dusty and wet ones may send back more.
 _LIKELY_REFLECTANCE = (0.04, 0.26)
 # A dip that no clean crack would give has to stand out the more.
 _SHALLOW_CONTRAST = 12.0
-# Noise, as a share of the brightest value, from which on dark spots look like narrow cracks.
-_UNEVEN = 0.1
-_PLAIN_ON_UNEVEN_PX = 2.5
-_WIDTH_POWER = -1.0  # of the prior's density
+# Noise, as a share of the brightest value, from which on dark grains look like cracks. A limit that
+# does not depend on the width lets no crack through because noise made it look wider.
+_UNEVEN = 0.055
+_WIDTH_POWER = -2.0  # of the prior's density: there are more narrow cracks than wide ones
 # Grey values that neighbour each other on a surface are not independent.
 _CORRELATION = 0.35
 _USUAL = 40  # values that this counts as much as
@@ -364,9 +362,9 @@ def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
     low, median, high = (factor * each for each in (low, median, high))
     if high > 0.97 * factor * bank.widths_px[-1]:
         return _unmeasured("the crack reaches the profile's end", **known)
-    if found.noise[row] > _UNEVEN and low < factor * _PLAIN_ON_UNEVEN_PX:
-        return _unmeasured("the surface is too uneven for so narrow a crack", **known)
-    if high / low > _WIDEST_RATIO or (low < _FAINT_PX and high > 8 * _FAINT_PX):
+    if found.noise[row] > _UNEVEN:
+        return _unmeasured("the surface is too uneven", **known)
+    if high / low > _WIDEST_RATIO:
         return _unmeasured(f"it is below {high:.1f} px", high_px=high, **known)
     noise, depth, blur = (factor * each for each in _terms(weights, bank.widths_px))
     return Width(
