@@ -27,7 +27,6 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "safetensors>=0.4.3,<1",
         "matplotlib>=3.8,<4",
         "scipy>=1.13,<2",
-        "pyyaml>=6,<7",
     ),
     "export": (
         "torch>=2.6,<3",
@@ -40,6 +39,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "rtx": ("tensorrt-rtx>=1.4,<2", "cuda-bindings>=12.6,<14"),
     "record": ("mcap>=1.6,<2",),
     "heic": ("pillow-heif>=0.22,<2",),
+    "measure": ("matplotlib>=3.8,<4",),
     "maps": ("rasterio>=1.4,<2", "pyogrio>=0.10,<1"),
     "serve": (
         "starlette>=1,<2",

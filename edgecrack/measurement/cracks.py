@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.measurement.budget import width_figures
 from edgecrack.measurement.centre_lines import CentreLine, follow
 from edgecrack.measurement.thinning import thin
 from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_widths
@@ -30,8 +31,6 @@ _BORDER_PX = 4
 # A crack wider than this many blurs shows how dark it is inside and how sharp its edges are.
 _SHOWS_ALL = 3.0
 _ENOUGH_ROWS = 5
-# What the model of a bar leaves out: resampling, the camera's tone curve, sharpening.
-_MODEL_PX, _MODEL_SHARE = 0.05, 0.01
 
 Points = NDArray[np.float64]
 
@@ -370,41 +369,11 @@ def _orientation_deg(points: Points) -> float:
 def _statistics(
     widths: list[Width],
 ) -> tuple[Statistic | None, Statistic | None, Statistic | None, Statistic | None]:
-    """Mean, median, 95th percentile and largest."""
-    if not widths:
+    """Mean, median, 95th percentile and largest, in pixels."""
+    figures = width_figures(widths)
+    if figures is None:
         return None, None, None, None
-    values = np.array([width.width_px for width in widths], np.float64)
-    noise, depth, blur = (
-        np.array([getattr(width, f"{term}_px") for width in widths], np.float64)
-        for term in ("noise", "depth", "blur")
+    mean, median, high, largest = (
+        Statistic(figure.value, figure.low, figure.high) for figure in figures
     )
-    model = _MODEL_PX + _MODEL_SHARE * float(values.mean())
-    common = math.hypot(float(depth.mean()), float(blur.mean()), model)
-    # Of so many rows the mean and the median are known better than each; the ends hardly are.
-    single = float(np.sqrt((noise**2).mean()))
-    of_mean = math.hypot(single / math.sqrt(len(values)), common)
-    of_median = math.hypot(1.2533 * single / math.sqrt(len(values)), common)
-    widest = widths[int(np.argmax(values))]
-    high = float(np.percentile(values, 95))
-    near = min(widths, key=lambda width: abs((width.width_px or 0.0) - high))
-    return (
-        _about(float(values.mean()), of_mean),
-        _about(float(np.median(values)), of_median),
-        _of_row(near, high),
-        _of_row(widest, float(values.max())),
-    )
-
-
-def _about(value_px: float, deviation_px: float) -> Statistic:
-    return Statistic(
-        value_px, max(0.0, value_px - 1.96 * deviation_px), value_px + 1.96 * deviation_px
-    )
-
-
-def _of_row(width: Width, value_px: float) -> Statistic:
-    shift = value_px - (width.width_px or value_px)
-    return Statistic(
-        value_px,
-        max(0.0, (width.low_px or value_px) + shift),
-        (width.high_px or value_px) + shift,
-    )
+    return mean, median, high, largest

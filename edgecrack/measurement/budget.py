@@ -1,0 +1,134 @@
+"""What a crack's width comes to along it, and what its uncertainty is made of.
+
+After the Guide to the Expression of Uncertainty in Measurement (JCGM 100:2008): each source of
+uncertainty is a standard deviation of its own, and they add up as squares. Noise differs from row
+to row and averages; the light from within the crack, the blur, what the model leaves out and all
+that the scale comes from are one error in all rows, and do not. Knows arrays only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.measurement.width import Width
+
+# Of a normal distribution 95 % lie within so many standard deviations.
+WITHIN_95 = 1.96
+# What the model of a bar leaves out: resampling, the camera's tone curve, sharpening.
+_MODEL_PX, _MODEL_SHARE = 0.05, 0.01
+# A median is so much less sure than a mean.
+_OF_MEDIAN = math.sqrt(math.pi / 2)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a crack with its 95 % interval, in pixels or millimetres.
+
+    Attributes:
+        value: best estimate.
+        low: lower end of the interval, 0 or more.
+        high: upper end.
+        terms: standard uncertainties by source, in the unit of the value.
+    """
+
+    value: float
+    low: float
+    high: float
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def deviation(self) -> float:
+        """Combined standard uncertainty."""
+        return math.sqrt(sum(term**2 for term in self.terms.values()))
+
+
+class WidthFigures(NamedTuple):
+    """What the rows of a crack come to."""
+
+    mean: Figure
+    median: Figure
+    percentile_95: Figure
+    largest: Figure
+
+
+def width_figures(
+    widths: Sequence[Width],
+    mm_per_px: NDArray[np.float64] | None = None,
+    scale_terms: Mapping[str, NDArray[np.float64]] | None = None,
+) -> WidthFigures | None:
+    """Mean, median, 95th percentile and largest of a crack's rows.
+
+    Args:
+        widths: of all rows; those that could not be measured count for nothing.
+        mm_per_px: float [N], the scale across the crack in each row; None for figures in pixels.
+        scale_terms: by source, the scale's relative standard uncertainty in each row, float [N].
+
+    Returns:
+        None where no row could be measured.
+    """
+    chosen = [number for number, width in enumerate(widths) if width.width_px is not None]
+    if not chosen:
+        return None
+    factors = np.ones(len(widths)) if mm_per_px is None else np.asarray(mm_per_px, np.float64)
+    factor = factors[chosen]
+    values, noise, depth, blur = (
+        factor * np.array([getattr(widths[number], f"{name}_px") for number in chosen], np.float64)
+        for name in ("width", "noise", "depth", "blur")
+    )
+    scale = {
+        name: float((values * np.asarray(term)[chosen]).mean())
+        for name, term in (scale_terms or {}).items()
+    }
+    common = {
+        "depth": float(depth.mean()),
+        "blur": float(blur.mean()),
+        "model": _MODEL_PX * float(factor.mean()) + _MODEL_SHARE * float(values.mean()),
+        **scale,
+    }
+    # Of so many rows the mean and the median are known better than each; the ends hardly are.
+    single = math.sqrt(float((noise**2).mean()) / len(values))
+    mean = _about(float(values.mean()), {"noise": single, **common})
+    median = _about(float(np.median(values)), {"noise": _OF_MEDIAN * single, **common})
+    high = float(np.percentile(values, 95))
+    near, widest = int(np.argmin(abs(values - high))), int(np.argmax(values))
+    percentile, largest = (
+        _of_row(
+            value,
+            widths[chosen[row]],
+            float(factor[row]),
+            {name: float(term[chosen[row]]) for name, term in (scale_terms or {}).items()},
+        )
+        for value, row in ((high, near), (float(values.max()), widest))
+    )
+    return WidthFigures(mean, median, percentile, largest)
+
+
+def _about(value: float, terms: dict[str, float]) -> Figure:
+    spread = WITHIN_95 * math.sqrt(sum(term**2 for term in terms.values()))
+    return Figure(value, max(0.0, value - spread), value + spread, terms)
+
+
+def _of_row(value: float, width: Width, factor: float, scale_terms: Mapping[str, float]) -> Figure:
+    """By one row's own interval, which need not be even to both sides."""
+    middle, low, high, noise, depth, blur = (
+        factor * (each or 0.0)
+        for each in (
+            width.width_px, width.low_px, width.high_px,
+            width.noise_px, width.depth_px, width.blur_px,
+        )
+    )  # fmt: skip
+    scale = {name: value * term for name, term in scale_terms.items()}
+    spread = WITHIN_95 * math.sqrt(sum(term**2 for term in scale.values()))
+    terms = {"noise": noise, "depth": depth, "blur": blur, **scale}
+    return Figure(
+        value,
+        max(0.0, value - math.hypot(middle - low, spread)),
+        value + math.hypot(high - middle, spread),
+        terms,
+    )

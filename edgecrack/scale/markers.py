@@ -1,0 +1,272 @@
+"""The scale by square markers of known size in view: ArUco and AprilTag, found by OpenCV."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.quantity import Quantity, parse_quantity
+from edgecrack.scale.scale import JoinedScale, ModelledScale, Points, Scale, WallMap
+
+_FAMILIES = {
+    "aruco": ("4X4_1000", "5X5_1000", "6X6_1000", "7X7_1000", "ARUCO_ORIGINAL"),
+    "aruco-4x4": ("4X4_1000",),
+    "aruco-5x5": ("5X5_1000",),
+    "aruco-6x6": ("6X6_1000",),
+    "aruco-7x7": ("7X7_1000",),
+    "apriltag": ("APRILTAG_36h11", "APRILTAG_25h9", "APRILTAG_16h5"),
+    "apriltag-36h11": ("APRILTAG_36h11",),
+    "apriltag-25h9": ("APRILTAG_25h9",),
+    "apriltag-16h5": ("APRILTAG_16h5",),
+}
+_EXAMPLE = (
+    "give the kind and the side of the black square, such as aruco:50mm or apriltag:50+-0.2mm"
+)
+# Of a corner, in pixels, as OpenCV refines it.
+_CORNER_PX = 0.15
+_LEAST_SIDE_PX = 20.0
+# Shortest over longest side as the camera sees it: a square seen at 65 degrees.
+_LEAST_SQUARENESS = 0.42
+_DISAGREE = 4.0  # standard uncertainties, and
+_LEAST_DISAGREEMENT = 0.03
+# Printers and rulers, where the user does not say how sure the side is.
+_SIDE_SHARE = 0.005
+_SIZE = "marker size"
+
+
+@dataclass(frozen=True)
+class MarkerKind:
+    """What kind of marker is in view.
+
+    Attributes:
+        family: of `_FAMILIES`.
+        side_mm: of the black square.
+    """
+
+    family: str
+    side_mm: Quantity
+
+
+@dataclass(frozen=True, eq=False)
+class Marker:
+    """A marker in an image.
+
+    Attributes:
+        dictionary: OpenCV's name of its kind.
+        number: that it shows.
+        corners: float64 [4, 2], from its upper left clockwise; the middle of the image's first
+            pixel is (0.5, 0.5).
+    """
+
+    dictionary: str
+    number: int
+    corners: Points
+
+    @property
+    def side_px(self) -> float:
+        """Mean length of its sides."""
+        return float(np.hypot(*(self.corners - np.roll(self.corners, 1, axis=0)).T).mean())
+
+
+def parse_marker(text: str) -> MarkerKind:
+    """Read what `--marker` says.
+
+        >>> parse_marker("aruco:50mm")
+        MarkerKind(family='aruco', side_mm=Quantity(value=50.0, deviation=0.25))
+
+    Raises:
+        ConfigError: it is not that.
+    """
+    family, colon, size = text.partition(":")
+    family = family.strip().lower()
+    if family not in _FAMILIES or not colon:
+        raise ConfigError(f"the marker is {text!r}", f"{_EXAMPLE}; kinds: {', '.join(_FAMILIES)}")
+    side = parse_quantity(_in_mm(size), "the marker's side", ("mm",), most=10_000)
+    if side.deviation is None:
+        side = Quantity(side.value, _SIDE_SHARE * side.value)
+    return MarkerKind(family, side)
+
+
+def _in_mm(size: str) -> str:
+    """Centimetres and inches as millimetres."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*(cm|in|inch)\s*", size)
+    if match is None:
+        return size
+    try:
+        return f"{float(match[1]) * (10 if match[2] == 'cm' else 25.4)}mm"
+    except ValueError:
+        return size
+
+
+def find_markers(image: NDArray[np.uint8], family: str) -> list[Marker]:
+    """All markers of a family in an image.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3] in BGR order.
+        family: of `_FAMILIES`; of several dictionaries, the one of which there are most.
+
+    Raises:
+        ConfigError: this OpenCV cannot find markers.
+    """
+    if not hasattr(cv2, "aruco") or not hasattr(cv2.aruco, "ArucoDetector"):
+        raise ConfigError(
+            f"OpenCV {cv2.__version__} here cannot find markers",
+            "install opencv-python-headless 4.7 or later, or give the scale in another way",
+        )
+    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    best: list[Marker] = []
+    for name in _FAMILIES[family]:
+        dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, f"DICT_{name}"))
+        settings = cv2.aruco.DetectorParameters()
+        settings.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+        corners, numbers, _ = cv2.aruco.ArucoDetector(dictionary, settings).detectMarkers(gray)
+        if numbers is None or len(numbers) <= len(best):
+            continue
+        best = [
+            Marker(name, int(number), np.asarray(corner, np.float64).reshape(4, 2) + 0.5)
+            for corner, number in zip(corners, np.ravel(numbers), strict=True)
+        ]
+    return sorted(best, key=lambda marker: -marker.side_px)
+
+
+def marker_scale(
+    image: NDArray[np.uint8], kind: MarkerKind, camera: CameraFile | None = None
+) -> Scale:
+    """The scale of the plane in which markers lie.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3] in BGR order.
+        kind: what to look for.
+        camera: takes the lens's distortion out, at the size of the image; None where it is not
+            known, and then places far from the marker are less sure than is said.
+
+    Raises:
+        ConfigError: there is none, it is too small or seen too obliquely, or two contradict each
+            other.
+    """
+    found = find_markers(image, kind.family)
+    if not found:
+        raise ConfigError(
+            f"no {kind.family} marker is to be seen",
+            "put one flat on the wall, in focus, 20 px or more wide, with its white border",
+        )
+    problems = [_problem(marker, camera) for marker in found]
+    usable = [marker for marker, problem in zip(found, problems, strict=True) if not problem]
+    if not usable:
+        raise ConfigError(problems[0], "move closer, or look at the wall more squarely")
+    scales = [_scale_of(marker, kind.side_mm, camera) for marker in usable]
+    _check_agreement(usable, scales)
+    return scales[0] if len(scales) == 1 else JoinedScale(scales, frozenset({_SIZE}))
+
+
+def _problem(marker: Marker, camera: CameraFile | None) -> str:
+    if marker.side_px < _LEAST_SIDE_PX:
+        return f"marker {marker.number} is only {marker.side_px:.0f} px wide"
+    squareness = _squareness(_flat(marker.corners, camera))
+    if squareness < _LEAST_SQUARENESS:
+        angle = math.degrees(math.acos(squareness))
+        return f"marker {marker.number} is seen too obliquely, at {angle:.0f} degrees"
+    return ""
+
+
+def _squareness(corners: Points) -> float:
+    """How much shorter the square is in one direction than in the other."""
+    first, second = (
+        corners[1] - corners[0] + corners[2] - corners[3],
+        (corners[3] - corners[0] + corners[2] - corners[1]),
+    )
+    singular = np.linalg.svd(np.stack([first, second]), compute_uv=False)
+    return float(singular[1] / max(singular[0], 1e-12))
+
+
+def _flat(points: Points, camera: CameraFile | None) -> Points:
+    """Without the lens's distortion; pixels where nothing is known of it."""
+    return points if camera is None else camera.rays(points)
+
+
+def _scale_of(marker: Marker, side_mm: Quantity, camera: CameraFile | None) -> ModelledScale:
+    """By one marker: its four corners say how its plane is seen."""
+    names = [f"corner {index // 2} {'xy'[index % 2]}" for index in range(8)]
+    quantities = {_SIZE: side_mm} | {name: Quantity(0.0, _CORNER_PX) for name in names}
+
+    def wall(values: Mapping[str, float]) -> list[WallMap]:
+        moved = marker.corners + np.array([values[name] for name in names]).reshape(4, 2)
+        half = values[_SIZE] / 2
+        square = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
+        seen = _flat(moved, camera)
+        # About the origin and of size 1, or the system is badly conditioned.
+        middle, size = seen.mean(axis=0), float(np.ptp(seen)) or 1.0
+        normal = ((seen - middle) / size).astype(np.float32)
+        matrix = cv2.getPerspectiveTransform(normal, square.astype(np.float32))
+
+        def to_wall(points: Points) -> Points:
+            flat = (_flat(points, camera) - middle) / size
+            lifted = np.concatenate([flat, np.ones((len(flat), 1))], axis=1) @ matrix.T
+            return np.asarray(lifted[:, :2] / lifted[:, 2:], np.float64)
+
+        return [to_wall]
+
+    facts: dict[str, Any] = {
+        "dictionary": marker.dictionary,
+        "number": marker.number,
+        "corners": marker.corners.round(2).tolist(),
+        "undistorted": camera is not None,
+    }
+    return _MarkerScale("marker", quantities, wall, facts=facts)
+
+
+class _MarkerScale(ModelledScale):
+    """One term for the eight coordinates of the corners, which nobody wants to read apart."""
+
+    def local(self, points_px: Any, directions: Any) -> Any:
+        from edgecrack.scale.scale import LocalScale
+
+        found = super().local(points_px, directions)
+        corners = [term for name, term in found.terms.items() if name.startswith("corner")]
+        terms = {name: term for name, term in found.terms.items() if name not in self._corners}
+        terms["marker corners"] = np.sqrt(np.square(corners).sum(axis=0))
+        return LocalScale(found.mm_per_px, terms, found.is_stated)
+
+    @property
+    def _corners(self) -> set[str]:
+        return {name for name in self.quantities if name.startswith("corner")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Scale`."""
+        found = super().to_dict()
+        found["quantities"] = {_SIZE: found["quantities"][_SIZE]}
+        return found
+
+
+def _check_agreement(markers: list[Marker], scales: list[ModelledScale]) -> None:
+    """Refuse markers of one size of which one says another scale than the surest.
+
+    Each is compared where it lies itself: there the other one is extrapolated, and knows how far.
+    """
+    for marker, scale in zip(markers[1:], scales[1:], strict=True):
+        at = [marker.corners.mean(axis=0)] * 2
+        along = [[1.0, 0.0], [0.0, 1.0]]
+        here, other = scale.local(at, along), scales[0].local(at, along)
+        apart = np.abs(np.log(here.mm_per_px / other.mm_per_px))
+        own = [
+            np.sqrt(np.square([t for n, t in one.terms.items() if n != _SIZE]).sum(axis=0))
+            for one in (here, other)
+        ]
+        allowed = np.maximum(_DISAGREE * np.hypot(*own), _LEAST_DISAGREEMENT)
+        if (apart > allowed).any():
+            worst = float(np.exp(apart.max()) - 1)
+            raise ConfigError(
+                f"markers {markers[0].number} and {marker.number} contradict each other by "
+                f"{worst:.0%}",
+                "put all markers flat on the same wall, all of the size given, or cover all but "
+                "one",
+            )

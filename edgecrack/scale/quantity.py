@@ -1,0 +1,98 @@
+"""A measured value with its uncertainty, as a person writes it: `0.12+-0.005`.
+
+What stands behind `+-` is where the value lies with a probability of 95 %, as in what edgecrack
+itself reports: twice the standard uncertainty (GUM, JCGM 100:2008, 6.3.3).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from edgecrack.errors import ConfigError
+
+COVERAGE = 2.0
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_WRITTEN = re.compile(
+    rf"\s*(?P<value>{_NUMBER})\s*(?P<first_unit>[^\d\s+±-][^+±-]*?)?\s*"
+    rf"(?:(?:\+/?-|±)\s*(?P<spread>{_NUMBER})\s*(?P<unit>\S.*?)?)?\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A value and how sure it is.
+
+    Attributes:
+        value: best estimate.
+        deviation: standard uncertainty, half of what stands behind `+-`; None where it was not
+            stated, which is not the same as 0.
+    """
+
+    value: float
+    deviation: float | None = None
+
+    @property
+    def spread(self) -> float | None:
+        """What stands behind `+-`: with a probability of 95 % the value lies so near."""
+        return None if self.deviation is None else COVERAGE * self.deviation
+
+    def __str__(self) -> str:
+        return f"{self.value:g}" + ("" if self.spread is None else f"+-{self.spread:g}")
+
+
+def parse_quantity(
+    text: str,
+    name: str,
+    units: tuple[str, ...] = ("",),
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+    may_be_least: bool = False,
+) -> Quantity:
+    """Read a value with its uncertainty.
+
+        >>> parse_quantity("1.5+-0.02", "the distance", ("m", ""))
+        Quantity(value=1.5, deviation=0.01)
+
+    Args:
+        text: the value, and behind `+-`, `+/-` or `±` where it lies with a probability of 95 %; as
+            a number, or as a share of the value with `%`.
+        name: of what it is, as it stands in an error.
+        units: that may be written behind the value; the first is the one to recommend.
+        least: the value is more than this.
+        most: and at most this.
+        may_be_least: the value may be `least`, too.
+
+    Raises:
+        ConfigError: it is not that, of another unit, or out of range.
+    """
+    example = f"give a number such as 1.5{units[0]} or 1.5+-0.02{units[0]}"
+    match = _WRITTEN.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{name} is {text!r}", example)
+    value, unit = float(match["value"]), (match["unit"] or "").strip()
+    first_unit = (match["first_unit"] or "").strip()
+    is_share = unit == "%"
+    for written in (first_unit, "" if is_share else unit):
+        if written and written not in units:
+            wanted = ", ".join(repr(each) for each in units if each) or "none"
+            raise ConfigError(f"{name} has the unit {written!r}", f"units that fit: {wanted}")
+    if "" not in units and not first_unit and (is_share or not unit):
+        raise ConfigError(f"{name} is {text!r}, without a unit", example)
+    if not math.isfinite(value) or not (least < value <= most or (may_be_least and value == least)):
+        upper = "" if math.isinf(most) else f", up to {most:g}"
+        lower = f"{least:g} or more" if may_be_least else f"more than {least:g}"
+        raise ConfigError(f"{name} is {value:g}", f"give {lower}{upper}")
+    if match["spread"] is None:
+        return Quantity(value)
+    spread = float(match["spread"]) * (abs(value) / 100 if is_share else 1.0)
+    if not math.isfinite(spread) or spread < 0:
+        raise ConfigError(f"the uncertainty of {name} is {spread:g}", "give 0 or more")
+    if least == 0.0 and not may_be_least and spread >= value:
+        raise ConfigError(
+            f"the uncertainty of {name}, {spread:g}, is not smaller than its value, {value:g}",
+            "measure it better: with this nothing could be said in millimetres",
+        )
+    return Quantity(value, spread / COVERAGE)
