@@ -31,6 +31,8 @@ from edgecrack.commands.exit_codes import (
     refuse_renamed,
 )
 from edgecrack.commands.export import export
+from edgecrack.commands.measure import measure
+from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
 from edgecrack.commands.stream import stream
@@ -93,6 +95,8 @@ app.command()(recover)
 
 
 app.command()(predict)
+app.command()(measure)
+app.command()(plan)
 app.command()(doctor)
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Profile = NDArray[np.float64]
 MIN_WIDTH_PX = 0.3
 HALVES_PX = (4, 5, 6, 8, 10, 12, 15, 20, 25, 32)
-_BLURS_PX = (0.55, 0.75, 1.0, 1.3, 1.7, 2.25)
-_REFLECTANCES = (0.02, 0.07, 0.12, 0.17, 0.22, 0.3, 0.42, 0.6)
+BLURS_PX = (0.55, 0.75, 1.0, 1.3, 1.7, 2.25)
+REFLECTANCES = (0.02, 0.07, 0.12, 0.17, 0.22, 0.3, 0.42, 0.6)
 _OFFSETS_PX = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
 
@@ -78,7 +78,7 @@ def bank_of_places(
     centres = [each for each in range(count) if abs(each - (count - 1) / 2) <= reach]
     widths = np.geomspace(1, max(2.0, count / 2), 8)
     grid = np.array([(centre, width) for centre in centres for width in widths])
-    bars = _bar(at - grid[:, :1], grid[:, 1:], 1.2)
+    bars = dark_bar(at - grid[:, :1], grid[:, 1:], 1.2)
     shapes = (1 - 0.85 * bars) ** (1 / gamma)
     first, second = _orthonormal(shapes, at - (count - 1) / 2)
     return first, second, grid
@@ -94,10 +94,10 @@ def bank_of(half_px: int, gamma: float) -> Bank:
     """
     x = np.arange(-half_px, half_px + 1, dtype=np.float64)
     widths = _widths(2 * half_px - 3)
-    offsets, blurs = np.array(_OFFSETS_PX), np.array(_BLURS_PX)
-    reflectances = np.array(_REFLECTANCES)
+    offsets, blurs = np.array(_OFFSETS_PX), np.array(BLURS_PX)
+    reflectances = np.array(REFLECTANCES)
     w, c, s = np.meshgrid(widths, offsets, blurs, indexing="ij")
-    bars = _bar(x - c[..., None], w[..., None], s[..., None])  # [W, C, S, n]
+    bars = dark_bar(x - c[..., None], w[..., None], s[..., None])  # [W, C, S, n]
     light = 1 - (1 - reflectances[:, None]) * bars[:, :, :, None, :]
     shapes = (light ** (1 / gamma)).reshape(-1, len(x))
     first, second = _orthonormal(shapes, x)
@@ -112,7 +112,7 @@ def _widths(widest_px: float) -> Profile:
     return np.array(widths)
 
 
-def _bar(x: Profile, width_px: Any, blur_px: Any) -> Profile:
+def dark_bar(x: Profile, width_px: Any, blur_px: Any) -> Profile:
     """A bar of height 1 behind a Gaussian blur."""
     scale = np.sqrt(2) * blur_px
     upper, lower = (x + width_px / 2) / scale, (x - width_px / 2) / scale

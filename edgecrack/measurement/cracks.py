@@ -19,7 +19,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import width_figures
 from edgecrack.measurement.centre_lines import CentreLine, follow
 from edgecrack.measurement.thinning import thin
-from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_widths
+from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_together
 
 ROWS_PX = 5.0  # of the crack that one profile averages over
 _LEAST_ROWS_PX = 3.0
@@ -28,9 +28,6 @@ _REACH_PX = 12.0  # of a profile beyond the crack's edge
 _HALVES_PX = (16, 22, 32, 45, 64)
 _NEAR_JUNCTION_PX = 3.0
 _BORDER_PX = 4
-# A crack wider than this many blurs shows how dark it is inside and how sharp its edges are.
-_SHOWS_ALL = 3.0
-_ENOUGH_ROWS = 5
 
 Points = NDArray[np.float64]
 
@@ -276,11 +273,7 @@ def _tangents(xy: Points, along: Points, at: Points) -> Points:
 def _measured(gray: NDArray[np.uint8], stations: list[_Station], gamma: float) -> list[WidthRow]:
     profiles = [None if station.refused else _profile(gray, station) for station in stations]
     plain = [np.zeros(0) if profile is None else profile for profile in profiles]
-    prior = WidthPrior(gamma=gamma)
-    widths = estimate_widths(plain, prior)
-    learned = _learned(widths, prior)
-    if learned != prior:
-        widths = estimate_widths(plain, learned)
+    widths = estimate_together(plain, WidthPrior(gamma=gamma))
     rows = []
     for station, width in zip(stations, widths, strict=True):
         if station.refused:
@@ -315,27 +308,6 @@ def _profile(gray: NDArray[np.uint8], station: _Station) -> NDArray[np.float64]:
         gray, xs[:, kept].astype(np.float32), ys[:, kept].astype(np.float32), cv2.INTER_CUBIC
     )
     return np.asarray(np.clip(sampled.mean(axis=0, dtype=np.float64), 0, None), np.float64)
-
-
-def _learned(widths: list[Width], prior: WidthPrior) -> WidthPrior:
-    """What the image's own wide cracks say of the light from within and of the blur."""
-    telling = [
-        width
-        for width in widths
-        if width.width_px is not None
-        and (width.blur is None or width.width_px > _SHOWS_ALL * max(width.blur[0], 1.0))
-    ]
-    reflectances = [width.reflectance for width in telling if width.reflectance is not None]
-    blurs = [width.blur for width in telling if width.blur is not None]
-    return WidthPrior(_together(reflectances), _together(blurs), prior.gamma)
-
-
-def _together(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
-    """Of several means with their deviations; None where they are too few."""
-    if len(pairs) < _ENOUGH_ROWS:
-        return None
-    means, spreads = np.array(pairs).T
-    return float(np.median(means)), float(np.hypot(means.std(), np.median(spreads)))
 
 
 def _crack(

@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.measurement.bars import HALVES_PX, Bank, Profile, bank_of, bank_of_places
+from edgecrack.measurement.bars import (
+    BLURS_PX,
+    HALVES_PX,
+    REFLECTANCES,
+    Bank,
+    Profile,
+    bank_of,
+    bank_of_places,
+)
 
 GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
 FEWEST_PX = 9
@@ -38,6 +46,14 @@ _CORRELATION = 0.35
 _USUAL = 40  # values that this counts as much as
 # How far from a profile's middle the crack may be expected, as a standard deviation.
 _AWAY_PX = 2.0
+# Profiles that tell the blur and the light from within together, how far each is trusted, and how
+# many: neighbours are not independent of each other, and the model of a bar is not exact.
+_ENOUGH_ROWS = 5
+_TRUSTED_SHARE = 0.15
+_MOST_ROWS = 40
+_UNLIKELY = 1e-6
+# By how much the light from within differs along a crack, as a standard deviation.
+_UNEVEN_REFLECTANCE = 0.03
 _TOGETHER = 32  # profiles whose weights fit into memory at once
 
 
@@ -142,8 +158,60 @@ def estimate_widths(
     profiles: Sequence[NDArray[Any]], prior: WidthPrior | None = None
 ) -> list[Width]:
     """`estimate_width` of many profiles, several times as fast as one by one."""
+    return _estimated(profiles, prior or WidthPrior())[0]
+
+
+def estimate_together(
+    profiles: Sequence[NDArray[Any]], prior: WidthPrior | None = None
+) -> list[Width]:
+    """`estimate_widths` of profiles of one picture, which tell each other's blur and light.
+
+    The blur is the same in all, and the light from within nearly. One profile leaves both open;
+    many leave less of it open, and the widths become surer.
+
+    Args:
+        profiles: see `estimate_width`.
+        prior: see `estimate_width`.
+    """
     prior = prior or WidthPrior()
+    widths, telling = _estimated(profiles, prior)
+    learned = _learned(widths, telling, prior)
+    return widths if learned == prior else _estimated(profiles, learned)[0]
+
+
+def _learned(widths: list[Width], telling: list[Profile], prior: WidthPrior) -> WidthPrior:
+    """What all profiles together say of the blur and of the light from within.
+
+    Args:
+        widths: of each profile.
+        telling: float [S, R], of some profiles, how likely each blur and reflectance makes them.
+        prior: what was known before.
+    """
+    blur, reflectance = prior.blur_px, prior.reflectance
+    if len(telling) >= _ENOUGH_ROWS:
+        trusted = _TRUSTED_SHARE * min(len(telling), _MOST_ROWS)
+        together = np.exp(_shared_log_prior(prior) + trusted * np.mean(telling, axis=0))
+        together /= together.sum()
+        blur = blur or _mean_and_spread(np.array(BLURS_PX), together.sum(axis=1))
+        mean, spread = _mean_and_spread(np.array(REFLECTANCES), together.sum(axis=0))
+        reflectance = reflectance or (mean, math.hypot(spread, _UNEVEN_REFLECTANCE))
+    elif reflectance is None:
+        # Of cracks so wide that their profiles were shrunk the blur says nothing.
+        wide = [each.reflectance for each in widths if each.reflectance and each.blur is None]
+        if len(wide) >= _ENOUGH_ROWS:
+            means, spreads = np.array(wide).T
+            spread = math.hypot(float(means.std()), float(np.median(spreads)))
+            reflectance = (float(np.median(means)), spread)
+    return replace(prior, blur_px=blur, reflectance=reflectance)
+
+
+def _estimated(
+    profiles: Sequence[NDArray[Any]], prior: WidthPrior
+) -> tuple[list[Width], list[Profile]]:
+    """Widths, and of profiles that were not shrunk how likely each blur and reflectance is."""
     widths: list[Width | None] = [None] * len(profiles)
+    telling = []
+    shared = _shared_log_prior(prior)
     alike: dict[tuple[int, int, float], list[tuple[int, _Cut]]] = {}
     for number, profile in enumerate(profiles):
         values = np.asarray(profile, np.float64)
@@ -161,8 +229,11 @@ def estimate_widths(
             part = group[first : first + _TOGETHER]
             found = _posterior(np.stack([cut.values for _, cut in part]), known, widest_px)
             for row, (number, cut) in enumerate(part):
-                widths[number] = _summary(found, row, cut)
-    return [width for width in widths if width is not None]
+                width = widths[number] = _summary(found, row, cut)
+                if width.measurable and factor == 1:
+                    joint = found.weights[row].sum(axis=(0, 1), dtype=np.float64)
+                    telling.append(np.log(joint + _UNLIKELY) - shared)
+    return [width for width in widths if width is not None], telling
 
 
 def _refusal(values: Profile, *, is_bytes: bool) -> str:
@@ -324,25 +395,37 @@ def _log_prior(half: int, prior: WidthPrior) -> NDArray[np.float32]:
     bank = bank_of(half, prior.gamma)
     widths = _WIDTH_POWER * np.log(bank.widths_px) + np.log(np.gradient(bank.widths_px))
     offsets = -0.5 * (bank.offsets_px / 1.0) ** 2
-    if prior.blur_px is None:
-        blurs = np.log(np.gradient(np.log(bank.blurs_px)))
-    else:
-        mean, spread = prior.blur_px
-        spread = max(spread, 0.1 * mean)
-        blurs = -0.5 * ((bank.blurs_px - mean) / spread) ** 2
-    if prior.reflectance is None:
-        low, high = _LIKELY_REFLECTANCE
-        likely = (bank.reflectances > low) & (bank.reflectances < high)
-        reflectances = np.log(np.gradient(bank.reflectances) * np.where(likely, 1.0, 0.08))
-    else:
-        mean, spread = prior.reflectance
-        spread = max(spread, 0.03)
-        reflectances = (
-            np.log(np.gradient(bank.reflectances))
-            - 0.5 * ((bank.reflectances - mean) / spread) ** 2
-        )
+    blurs, reflectances = _log_prior_of_blurs(prior), _log_prior_of_reflectances(prior)
     parts = np.meshgrid(widths, offsets, blurs, reflectances, indexing="ij")
     return np.asarray(sum(parts), np.float32).ravel()
+
+
+def _shared_log_prior(prior: WidthPrior) -> Profile:
+    """Of each blur and reflectance, float [S, R]."""
+    blurs, reflectances = _log_prior_of_blurs(prior), _log_prior_of_reflectances(prior)
+    joint = blurs[:, None] + reflectances[None]
+    return np.asarray(joint - np.log(np.exp(joint).sum()), np.float64)
+
+
+def _log_prior_of_blurs(prior: WidthPrior) -> Profile:
+    blurs_px = np.array(BLURS_PX)
+    if prior.blur_px is None:
+        return np.asarray(np.log(np.gradient(np.log(blurs_px))))
+    mean, spread = prior.blur_px
+    spread = max(spread, 0.1 * mean)
+    return np.asarray(-0.5 * ((blurs_px - mean) / spread) ** 2)
+
+
+def _log_prior_of_reflectances(prior: WidthPrior) -> Profile:
+    reflectances = np.array(REFLECTANCES)
+    even = np.log(np.gradient(reflectances))
+    if prior.reflectance is None:
+        low, high = _LIKELY_REFLECTANCE
+        likely = (reflectances > low) & (reflectances < high)
+        return np.asarray(even + np.log(np.where(likely, 1.0, 0.08)))
+    mean, spread = prior.reflectance
+    spread = max(spread, 0.03)
+    return np.asarray(even - 0.5 * ((reflectances - mean) / spread) ** 2)
 
 
 def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:

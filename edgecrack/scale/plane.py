@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -17,6 +17,7 @@ MOST_TILT_DEG = 75.0
 USUAL_TILT = Quantity(0.0, 2.5)
 _MM_PER_M = 1000.0
 _DIRECTIONS_DEG = tuple(range(0, 360, 45))
+_KEPT_RAYS = 2
 
 
 def plane_scale(
@@ -55,10 +56,12 @@ def plane_scale(
         "focal length": Quantity(1.0, camera.focal_deviation),
     }
 
+    rays = _remembered(camera.rays)
+
     def wall(values: Mapping[str, float]) -> list[WallMap]:
         return [
             _wall(
-                camera,
+                rays,
                 values["distance"],
                 math.radians(values["tilt"]),
                 math.radians(direction),
@@ -80,8 +83,31 @@ def _normal(tilt: float, towards: float) -> Points:
     return np.array([-lean * math.cos(towards), -lean * math.sin(towards), math.cos(tilt)])
 
 
+def _remembered(rays_of: Callable[[Points], Points]) -> Callable[[Points], Points]:
+    """The same function, which asks for the same places once.
+
+    All quantities are moved over the same two ends of each step, and undistorting takes longest.
+    """
+    known: dict[bytes, Points] = {}
+
+    def asked(points: Points) -> Points:
+        key = points.tobytes()
+        found = known.get(key)
+        if found is None:
+            if len(known) >= _KEPT_RAYS:
+                known.clear()
+            found = known[key] = rays_of(points)
+        return found
+
+    return asked
+
+
 def _wall(
-    camera: CameraFile, distance_m: float, tilt: float, towards: float, focal: float
+    rays_of: Callable[[Points], Points],
+    distance_m: float,
+    tilt: float,
+    towards: float,
+    focal: float,
 ) -> WallMap:
     normal = _normal(tilt, towards)
     # Two axes on the wall, at right angles to each other.
@@ -90,7 +116,7 @@ def _wall(
     axes = np.stack([first, np.cross(normal, first)], axis=1)
 
     def to_wall(points: Points) -> Points:
-        rays = camera.rays(points) / focal
+        rays = rays_of(points) / focal
         directions = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
         # A ray that is nearly along the wall meets it far away, or behind the camera.
         along = np.maximum(directions @ normal, 1e-3)

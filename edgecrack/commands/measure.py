@@ -1,0 +1,299 @@
+"""`edgecrack measure`: how long and wide the cracks in photos are, in millimetres.
+
+Parses, calls and prints; every import that costs time stands inside the command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgecrack.commands.shared_options import (
+    IgnoreOption,
+    ModelOption,
+    ScalesOption,
+    ThreadsOption,
+    ThresholdOption,
+    heading,
+    results,
+    scales_of,
+)
+from edgecrack.errors import ConfigError, UnreadableInputsError
+from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.terminal.flags import flags_in
+from edgecrack.terminal.wording import counted
+
+if TYPE_CHECKING:
+    from edgecrack.photo_measurement.batch import MeasuredPhoto
+    from edgecrack.photo_measurement.table import Units
+    from edgecrack.scale.choice import ScaleConfig
+
+_input, _scale = heading("Input"), heading("Scale")
+_SHOWN_PROBLEMS = 5
+
+MmPerPixelOption = Annotated[
+    str | None,
+    _scale("MM", "Millimetres that a pixel shows, with what they are sure to: 0.12+-0.005 (95 %)."),
+]
+CameraFileOption = Annotated[
+    Path | None,
+    _scale("FILE", "A calibrated camera, as calibrate-camera or ROS writes it.", "--camera"),
+]
+DistanceOption = Annotated[
+    str | None, _scale("METRES", "From the camera to the wall: 1.5+-0.02 (95 %).", "--distance-m")
+]
+TiltOption = Annotated[
+    str | None,
+    _scale(
+        "DEGREES",
+        "Angle between the view and the wall's perpendicular: 20+-2; default: 0+-5.",
+        "--tilt-deg",
+    ),
+]
+TowardsOption = Annotated[
+    float | None,
+    _scale(
+        "DEGREES",
+        "Where in the image the wall recedes: 0 right, 90 down, 180 left, 270 up; without it, all "
+        "are as likely, and millimetres less sure.",
+        "--tilt-towards-deg",
+    ),
+]
+MarkerOption = Annotated[
+    str | None,
+    _scale(
+        "KIND:SIDE", "A marker in view and the side of its black square: aruco:50mm, apriltag:50mm."
+    ),
+]
+
+
+def measure(
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="Images; folders, with all below them; patterns; @list.txt; http:// addresses.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        results(
+            "FOLDER",
+            "Where the results go; beside it, as FOLDER-2, where it holds those of an earlier run.",
+            "--out",
+            "-o",
+        ),
+    ],
+    mm_per_pixel: MmPerPixelOption = None,
+    camera: CameraFileOption = None,
+    distance_m: DistanceOption = None,
+    tilt_deg: TiltOption = None,
+    tilt_towards_deg: TowardsOption = None,
+    marker: MarkerOption = None,
+    severity: Annotated[
+        str | None,
+        results("TABLE", "Classes by width: `list` shows the tables; a file holds your own."),
+    ] = None,
+    units: Annotated[
+        str, results("NAME", "Of the table, drawings and plots: metric or imperial.")
+    ] = "metric",
+    decimal_comma: Annotated[
+        bool, results("", "0,38 in cracks.csv, for spreadsheets that want it.")
+    ] = False,
+    plots: Annotated[
+        bool, results("", "Whether the width along each crack is plotted.", "--plots/--no-plots")
+    ] = True,
+    overwrite: Annotated[
+        bool, results("", "Remove the results of the earlier run in the folder.")
+    ] = False,
+    max_megapixels: Annotated[
+        float, _input("COUNT", "Larger pictures are not read; some 8 bytes of memory a pixel.")
+    ] = DEFAULT_MEGAPIXELS,
+    location: Annotated[
+        bool,
+        _input("", "Whether results say where a photo was taken.", "--location/--no-location"),
+    ] = True,
+    model: ModelOption = None,
+    threshold: ThresholdOption = None,
+    scales: ScalesOption = None,
+    ignore: IgnoreOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Measure the cracks in photos: how long, how wide, and how sure that is.
+
+    Without a scale the results are in pixels. With one, cracks.json, cracks.csv, the drawings and
+    plots are in millimetres, with 95 % intervals. Millimetres that were not checked on site with a
+    sheet of known cracks (edgecrack target) say so.
+    """
+    if severity == "list":
+        _list_tables()
+        return
+    from edgecrack.photo_measurement.batch import MeasureConfig, measure_photos
+    from edgecrack.runtime.detector import open_detector
+    from edgecrack.runtime.outputs.output_place import existing_of
+    from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
+    from edgecrack.runtime.sources.options import SourceOptions
+
+    unit = units_of(units)
+    config = MeasureConfig(
+        out,
+        scale_config(mm_per_pixel, camera, distance_m, tilt_deg, tilt_towards_deg, marker),
+        None if severity is None else table_named(severity),
+        unit,
+        decimal_comma,
+        _can_plot() if plots else False,
+        None if ignore is None else read_ignore_mask(ignore),
+        SourceOptions(max_megapixels=max_megapixels, keeps_location=location),
+        existing_of(overwrite=overwrite),
+    )
+    with open_detector(
+        model, threshold=threshold, scales=scales_of(scales), threads=threads
+    ) as detector:
+        batch = measure_photos(detector, photos, config, lambda photo: _say(photo, unit))
+    if batch.note:
+        typer.echo(flags_in(batch.note))
+    _warn(batch.photos, config.table is not None)
+    typer.echo(f"{counted(len(batch.photos), 'photo')}, results in {batch.folder}")
+    if batch.problems:
+        first = "; ".join(f"{source}: {why}" for source, why in batch.problems[:_SHOWN_PROBLEMS])
+        more = len(batch.problems) - _SHOWN_PROBLEMS
+        raise UnreadableInputsError(
+            f"{counted(len(batch.problems), 'photo')} could not be measured as asked: {first}"
+            + (f" and {more} more" if more > 0 else ""),
+            f"see `scale_problem` in {batch.folder / 'cracks.json'}",
+        )
+
+
+def scale_config(
+    mm_per_pixel: str | None,
+    camera: Path | None,
+    distance_m: str | None,
+    tilt_deg: str | None,
+    towards_deg: float | None,
+    marker: str | None,
+) -> ScaleConfig:
+    """What the options about the scale say together.
+
+    Raises:
+        ConfigError: one is wrong, or they contradict each other.
+    """
+    from edgecrack.scale.camera_file import read_camera
+    from edgecrack.scale.choice import ScaleConfig
+    from edgecrack.scale.markers import parse_marker
+    from edgecrack.scale.quantity import parse_quantity
+
+    def quantity(text: str | None, name: str, units: tuple[str, ...], **limits: Any) -> Any:
+        return None if text is None else parse_quantity(text, name, units, **limits)
+
+    return ScaleConfig(
+        quantity(mm_per_pixel, "the scale", ("", "mm", "mm/px"), most=1000.0),
+        None if camera is None else read_camera(camera),
+        quantity(distance_m, "the distance", ("", "m"), most=10_000.0),
+        quantity(tilt_deg, "the tilt", ("", "deg"), least=-90.0, most=90.0),
+        towards_deg,
+        None if marker is None else parse_marker(marker),
+    )
+
+
+def units_of(text: str) -> Units:
+    """What `--units` says.
+
+    Raises:
+        ConfigError: it is neither of both.
+    """
+    if text == "metric":
+        return "metric"
+    if text == "imperial":
+        return "imperial"
+    raise ConfigError(f"units are {text!r}", "give metric or imperial")
+
+
+def table_named(word: str) -> Any:
+    """A severity table by its id, or out of a user's file.
+
+    Raises:
+        ConfigError: there is no such table, or the file is none.
+    """
+    from edgecrack.measurement.severity import severity_table, table_from
+
+    path = Path(word)
+    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
+        return severity_table(word)
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the severity table {path}: {error.strerror}", "check the path"
+        ) from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is neither JSON nor YAML", "see docs/measurement.md for an example"
+        ) from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no table", "see docs/measurement.md for an example")
+    return table_from(document, str(path))
+
+
+def _list_tables() -> None:
+    from edgecrack.measurement.severity import severity_tables
+
+    for table in severity_tables():
+        limits = ", ".join(f"{limit:g}" for limit in table.limits_mm)
+        typer.echo(f"{table.id:24} {limits} mm    {table.document}, {table.clause}")
+
+
+def _can_plot() -> bool:
+    """Whether matplotlib is there; says where it is not, for measuring goes on without."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is not None:
+        return True
+    from edgecrack.extras import origin
+
+    typer.echo(
+        f"edgecrack: no plots: matplotlib is not installed; run: {origin().install('measure')}",
+        err=True,
+    )
+    return False
+
+
+def _say(photo: MeasuredPhoto, units: Units) -> None:
+    from edgecrack.photo_measurement.wording import length_text, width_text
+
+    text = f"{photo.name}: {counted(len(photo.cracks), 'crack')}"
+    if photo.cracks:
+        longest = photo.cracks[0]
+        text += f", longest {length_text(longest, units)}, {width_text(longest, units)} wide"
+    if photo.note:
+        text += f" ({photo.note})"
+    typer.echo(text)
+
+
+def _warn(photos: tuple[MeasuredPhoto, ...], wants_classes: bool) -> None:
+    """What a person must know of all results."""
+    unscaled = sum(photo.scale is None for photo in photos)
+    if unscaled:
+        of = "no photo has" if unscaled == len(photos) else f"{unscaled} photos have no"
+        typer.echo(
+            f"edgecrack: {of} a scale: results are in pixels"
+            + (", and nothing is classified" if wants_classes else "")
+            if unscaled == len(photos)
+            else f"edgecrack: {of} scale: their results are in pixels",
+            err=True,
+        )
+    stated = [
+        crack.in_mm.is_stated
+        for photo in photos
+        for crack in photo.cracks
+        if crack.in_mm is not None
+    ]
+    if stated and not all(stated):
+        typer.echo(
+            "edgecrack: the scale's uncertainty was not stated, so intervals hold that of the "
+            "width alone; give it as in 0.12+-0.005",
+            err=True,
+        )

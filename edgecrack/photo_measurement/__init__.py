@@ -1,0 +1,1 @@
+"""Cracks in still photos, measured: `cracks.json`, a table, pictures and plots."""

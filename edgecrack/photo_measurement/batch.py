@@ -1,0 +1,434 @@
+"""Photos whose cracks are measured, one or thousands.
+
+    out/cracks.json         all cracks and photos; edgecrack/schemas/cracks.schema.json
+    out/cracks.csv          a row for each crack
+    out/NAME.jpg            the photo as it was given, whatever its kind
+    out/NAME.measured.jpg   the photo with its cracks drawn and numbered
+    out/NAME.crack-3.png    the width along crack 3
+    out/manifest.json       SHA-256 of each of these; written last
+
+Whether each photo has a scale is known before anything is written. Knows files and results; must
+not know the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack import __version__
+from edgecrack.errors import (
+    ConfigError,
+    EdgecrackError,
+    MissingDependencyError,
+    OutputError,
+    SourceError,
+)
+from edgecrack.files import write_atomic
+from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
+from edgecrack.measurement.cracks import measure_image
+from edgecrack.measurement.fitness import assess
+from edgecrack.measurement.limits import smallest_measurable_px
+from edgecrack.measurement.severity import SeverityTable
+from edgecrack.orthomosaic.map_grid import MapGrid
+from edgecrack.orthomosaic.raster import is_georeferenced, reading
+from edgecrack.orthomosaic.windows import Box
+from edgecrack.photo_measurement.drawing import draw_measured
+from edgecrack.photo_measurement.plots import plot_widths
+from edgecrack.photo_measurement.records import (
+    CRACKS_SCHEMA_VERSION,
+    MeasuredCrack,
+    crack_record,
+    fitness_record,
+    measured_crack,
+    only,
+    scale_record,
+    smallest_record,
+)
+from edgecrack.photo_measurement.table import Units, table_of
+from edgecrack.prediction.download import downloaded
+from edgecrack.prediction.inputs import ImageInput, find_images
+from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.output_place import Existing, take_place
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
+from edgecrack.runtime.sources.folder import bytes_of, read_photo
+from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.scale.choice import ScaleConfig
+from edgecrack.scale.scale import Scale
+from edgecrack.terminal.native_logs import silence_native_logs
+
+CRACKS_NAME, TABLE_NAME, MANIFEST_NAME = "cracks.json", "cracks.csv", "manifest.json"
+_DRAWN, _PLOT = ".measured.jpg", ".crack-{}.png"
+_PATTERNS = (CRACKS_NAME, TABLE_NAME, MANIFEST_NAME, f"**/*{_DRAWN}", "**/*.crack-*.png")
+_DRAWN_QUALITY = 92
+# A net of cracks on a road would make hundreds.
+_MOST_PLOTS = 30
+_AROUND_PX = 9  # of a crack, where the surface is not taken for clean
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """How photos are measured, and what is written.
+
+    Attributes:
+        out: folder of the results; made if it does not exist.
+        scale: how the scale is found.
+        table: by which severity is told; None tells none.
+        units: of the table, the drawings and the plots; `cracks.json` is always metric.
+        decimal_comma: in the table.
+        plots: whether the width along each crack is plotted; needs matplotlib.
+        ignore: where nothing is to be inspected; None inspects everything.
+        options: the largest picture, and whether a photo's place is kept.
+        existing: what becomes of an earlier run's results in `out`: "beside" or "overwrite".
+    """
+
+    out: Path
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    table: SeverityTable | None = None
+    units: Units = "metric"
+    decimal_comma: bool = False
+    plots: bool = True
+    ignore: IgnoreMask | None = None
+    options: SourceOptions = field(default_factory=SourceOptions)
+    existing: Existing = "beside"
+
+
+@dataclass(frozen=True)
+class MeasuredPhoto:
+    """What was measured in a photo.
+
+    Attributes:
+        name: of its results, relative to the folder.
+        source: its path or address, without credentials.
+        cracks: the longest first.
+        scale: None without.
+        verdict: what it is fit for.
+        note: why there are no millimetres or widths, as a clause; empty where there are.
+        number: of the photo, from 1.
+        of: how many there are.
+    """
+
+    name: str
+    source: str
+    cracks: tuple[MeasuredCrack, ...]
+    scale: Scale | None
+    verdict: str
+    note: str
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
+class MeasuredBatch:
+    """What a run did.
+
+    Attributes:
+        folder: where the results are.
+        photos: that were measured.
+        problems: source and what is wrong, of photos that could not be read or have no scale
+            although one was given.
+        note: where the results went, if elsewhere than asked for; else empty.
+    """
+
+    folder: Path
+    photos: tuple[MeasuredPhoto, ...]
+    problems: tuple[tuple[str, str], ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A photo that was read, with its scale."""
+
+    frame: Frame
+    data: bytes
+    suffix: str
+    scale: Scale | None
+    problem: EdgecrackError | None
+
+
+def measure_photos(
+    detector: CrackDetector,
+    words: Sequence[str | Path],
+    config: MeasureConfig,
+    on_photo: Callable[[MeasuredPhoto], None] = lambda photo: None,
+) -> MeasuredBatch:
+    """Find and measure the cracks of photos, and write the results.
+
+    Args:
+        detector: an open model.
+        words: image files, folders, patterns, lists and addresses, as `predict` takes them.
+        config: how, and what to write.
+        on_photo: told of each photo when its files are written.
+
+    Raises:
+        SourceError: a word means no photo, or not one of them could be read.
+        ConfigError: a word is no photo, or the scale that was given fits none of them.
+        MissingDependencyError: plots are asked for and matplotlib is not installed.
+        OutputError: a result cannot be written.
+    """
+    silence_native_logs()
+    inputs, refused = find_images([str(word) for word in words], config.out)
+    problems = [(str(one.path), one.problem) for one in refused]
+    usable = _with_scale(inputs, config, problems)
+    place = take_place(config.out, (*_PATTERNS, *_copies(usable)), config.existing)
+    run = _Run(detector, config, place.folder)
+    photos = []
+    try:
+        place.folder.clear()
+        for number, one in enumerate(usable, 1):
+            photo = run.one(one, number, len(usable))
+            photos.append(photo)
+            on_photo(photo)
+        run.finish()
+    finally:
+        place.folder.unlock()
+    return MeasuredBatch(place.folder.path, tuple(photos), tuple(problems), place.note)
+
+
+def _with_scale(
+    inputs: Sequence[ImageInput], config: MeasureConfig, problems: list[tuple[str, str]]
+) -> list[ImageInput]:
+    """The photos that can be read; those without the scale that was given go to the problems, too.
+
+    Raises:
+        EdgecrackError: what is wrong with the first, where it is wrong with all.
+    """
+    usable: list[ImageInput] = []
+    first: EdgecrackError | None = None
+    scaled = 0
+    for one in inputs:
+        try:
+            photo = _read(one, config)
+        except UnreadableImageError as error:
+            problem = SourceError(f"{one.source} {error}", error.remedy or "replace the file")
+            problems.append((one.source, str(error)))
+            first = first or problem
+            continue
+        usable.append(one)
+        if photo.problem is None:
+            scaled += 1
+        else:
+            problems.append((one.source, photo.problem.problem))
+            first = first or _named(one, photo.problem)
+    if first is not None and not scaled:
+        raise first
+    return usable
+
+
+def _named(one: ImageInput, error: EdgecrackError) -> EdgecrackError:
+    return ConfigError(f"{one.source}: {error.problem}", error.remedy)
+
+
+def _copies(inputs: Sequence[ImageInput]) -> list[str]:
+    return [one.name + _suffix(one) for one in inputs]
+
+
+def _suffix(one: ImageInput) -> str:
+    written = one.path.suffix if one.path is not None else Path(one.address or "").suffix
+    return written.lower() if written and len(written) < 6 else ".image"
+
+
+def _read(one: ImageInput, config: MeasureConfig) -> _Photo:
+    """A photo with its scale, or with what is wrong with that.
+
+    Raises:
+        UnreadableImageError: the photo cannot be read.
+    """
+    if one.path is not None:
+        data = bytes_of(one.path)
+        mapped: Path | bytes = one.path
+    else:
+        data = mapped = downloaded(one.address or "", config.options.timeout_ms)
+    grid = None
+    if is_georeferenced(mapped):
+        frame, grid = _map(one, mapped, config)
+    else:
+        frame = read_photo(
+            data, index=0, name=one.name.rpartition("/")[2], source=one.source,
+            options=config.options, path=one.path,
+        )  # fmt: skip
+    scale, problem = None, None
+    try:
+        scale = config.scale.of_image(frame.image, frame.photo, grid)
+    except ConfigError as error:
+        problem = error
+    return _Photo(frame, data, _suffix(one), scale, problem)
+
+
+def _map(one: ImageInput, picture: Path | bytes, config: MeasureConfig) -> tuple[Frame, MapGrid]:
+    """A georeferenced picture that is small enough to be one photo."""
+    try:
+        with reading(picture) as orthomosaic:
+            height, width = orthomosaic.hw
+            if height * width > config.options.max_megapixels * 1e6:
+                raise RefusedImageError(
+                    f"is a map of {width}x{height} pixels, which is too large to be measured whole",
+                    "cut out the part to be measured, or raise `max_megapixels`",
+                )
+            pixels = np.ma.getdata(orthomosaic.read(Box(0, 0, width, height)))
+    except MissingDependencyError as error:
+        raise RefusedImageError(f"is a map: {error.problem}", error.remedy) from error
+    if pixels.dtype != np.uint8:
+        raise RefusedImageError(
+            "is a map of 16 bits", "export it with 8 bits, as the camera coded light"
+        )
+    image = np.ascontiguousarray(pixels, np.uint8)
+    if image.ndim == 2:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    frame = Frame(
+        image=image, index=0, capture_time_ns=None, source=one.source,
+        name=one.name.rpartition("/")[2], path=one.path,
+    )  # fmt: skip
+    return frame, orthomosaic.grid
+
+
+class _Run:
+    """One run over photos, made for one call of `measure_photos`."""
+
+    def __init__(
+        self, detector: CrackDetector, config: MeasureConfig, folder: OutputFolder
+    ) -> None:
+        self._detector, self._config, self._folder = detector, config, folder
+        self._cracks: list[dict[str, Any]] = []
+        self._photos: list[dict[str, Any]] = []
+        self._hashes: dict[str, str] = {}
+
+    def one(self, one: ImageInput, number: int, of: int) -> MeasuredPhoto:
+        """Measure a photo and write what belongs to it alone."""
+        photo = _read(one, self._config)
+        image, scale = photo.frame.image, photo.scale
+        probability = self._probability(photo.frame)
+        threshold = self._detector.threshold
+        fitness = assess(image)
+        cracks = tuple(
+            measured_crack(len(self._cracks) + index, crack, scale, self._config.table)
+            for index, crack in enumerate(measure_image(image, probability, threshold=threshold), 1)
+        )
+        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+        away = _away(probability, threshold)
+        smallest = smallest_measurable_px(gray, away, blur_px=fitness.blur_px)
+        names = {"photo": one.name + photo.suffix, "drawing": one.name + _DRAWN}
+        self._write(names["photo"], photo.data)
+        drawn = draw_measured(image, cracks, scale, fitness, self._config.units)
+        self._write(names["drawing"], _jpeg(drawn))
+        plots = self._plots(one.name, cracks, scale)
+        note = photo.problem.problem if photo.problem is not None else ""
+        taken = None if photo.frame.photo is None else photo.frame.photo.to_dict()
+        self._photos.append(
+            {
+                "name": one.name,
+                "source": one.source,
+                "width_px": image.shape[1],
+                "height_px": image.shape[0],
+                "files": {**names, "plots": plots},
+                "scale": scale_record(scale, photo.frame.hw),
+                "scale_problem": note,
+                "fitness": fitness_record(fitness),
+                "smallest": smallest_record(smallest, scale, photo.frame.hw),
+                "taken": taken,
+            }
+        )
+        self._cracks += [crack_record(crack, one.name) for crack in cracks]
+        return MeasuredPhoto(
+            one.name, one.source, cracks, scale, fitness.verdict, note or fitness.reason, number, of
+        )
+
+    def finish(self) -> None:
+        """Write what belongs to the run as a whole."""
+        document = {
+            "schema_version": CRACKS_SCHEMA_VERSION,
+            "photos": self._photos,
+            "cracks": self._cracks,
+            "scale": only([photo["scale"] for photo in self._photos]),
+            "fitness": only([photo["fitness"] for photo in self._photos]),
+            "severity_table": self._table(),
+            "model": self._model(),
+        }
+        self._write(CRACKS_NAME, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        table = table_of(self._cracks, self._config.units, decimal_comma=self._config.decimal_comma)
+        self._write(TABLE_NAME, "\ufeff" + table)
+        manifest = {
+            "schema_version": CRACKS_SCHEMA_VERSION,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "program": f"edgecrack {__version__}",
+            "sha256": self._hashes,
+        }
+        self._write(MANIFEST_NAME, json.dumps(manifest, indent=1) + "\n")
+
+    def _probability(self, frame: Frame) -> NDArray[np.uint8]:
+        ignore = self._config.ignore
+        ignored = None if ignore is None else ignore.of(frame)
+        return self._detector.ignoring(ignored).probability_of(frame.image)
+
+    def _plots(
+        self, name: str, cracks: Sequence[MeasuredCrack], scale: Scale | None
+    ) -> dict[str, str]:
+        if not self._config.plots:
+            return {}
+        plots = {}
+        for found in [found for found in cracks if found.width is not None][:_MOST_PLOTS]:
+            plots[str(found.number)] = name + _PLOT.format(found.number)
+            picture = plot_widths(found, scale, self._config.units)
+            self._write(plots[str(found.number)], picture)
+        return plots
+
+    def _table(self) -> dict[str, Any] | None:
+        table = self._config.table
+        if table is None:
+            return None
+        return {
+            name: getattr(table, name)
+            for name in ("id", "document", "edition", "clause", "purpose", "measure")
+        }
+
+    def _model(self) -> dict[str, Any]:
+        return {
+            "name": self._detector.model_name,
+            "sha256": getattr(self._detector.runner.spec, "sha256", None),
+            "threshold": round(self._detector.threshold, 6),
+            "scales": list(self._detector.scales),
+            "program": f"edgecrack {__version__}",
+        }
+
+    def _write(self, name: str, content: bytes | str) -> None:
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        path = self._folder.path / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot make the folder {path.parent}: {error.strerror}", "give another `out`"
+            ) from error
+        write_atomic(self._folder.claim(name), data)
+        self._hashes[name] = hashlib.sha256(data).hexdigest()
+
+
+def _away(probability: NDArray[np.uint8], threshold: float) -> NDArray[np.bool_]:
+    """Where the surface is clean."""
+    marked = (probability >= max(1, round(255 * threshold / 2))).astype(np.uint8)
+    near = cv2.dilate(marked, np.ones((2 * _AROUND_PX + 1,) * 2, np.uint8))
+    return np.asarray(near == 0)
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    with suppress(cv2.error):
+        stored, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _DRAWN_QUALITY])
+        if stored:
+            return data.tobytes()
+    raise OutputError(
+        f"a drawing of {image.shape[1]}x{image.shape[0]} pixels does not fit into a JPEG",
+        "give smaller photos",
+    )

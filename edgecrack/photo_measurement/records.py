@@ -1,0 +1,192 @@
+"""What `cracks.json` says; its form is edgecrack/schemas/cracks.schema.json.
+
+Lengths and widths stand in pixels always, and in millimetres where there is a scale; a figure that
+is not known is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecrack.measurement.budget import Figure, WidthFigures, width_figures
+from edgecrack.measurement.cracks import Crack
+from edgecrack.measurement.fitness import Fitness
+from edgecrack.measurement.severity import SeverityTable, classify
+from edgecrack.scale.applied import CrackInMm, in_millimetres, middle_scale
+from edgecrack.scale.scale import Scale
+
+CRACKS_SCHEMA_VERSION = 1
+# Narrower cracks are found in part only (docs/model-card.md, recall by width).
+FOUND_PX = 1.0
+_DIGITS_PX, _DIGITS_MM, _DIGITS_POINT = 3, 4, 1
+_FIGURES = {"mean": "mean", "median": "median", "p95": "percentile_95", "max": "largest"}
+
+
+@dataclass(frozen=True)
+class MeasuredCrack:
+    """A crack with its figures.
+
+    Attributes:
+        number: of the run, from 1.
+        crack: as it was measured.
+        width_px: over its rows; None without any that could be measured.
+        in_mm: None without a scale.
+        severity: its class and that of each other; None where no table was chosen.
+    """
+
+    number: int
+    crack: Crack
+    width_px: WidthFigures | None
+    in_mm: CrackInMm | None
+    severity: dict[str, Any] | None
+
+    @property
+    def width(self) -> WidthFigures | None:
+        """In millimetres where there is a scale, else in pixels."""
+        return self.width_px if self.in_mm is None else self.in_mm.width_mm
+
+    @property
+    def reason(self) -> str:
+        """Why there is no width; empty where there is one."""
+        if self.width_px is not None:
+            return ""
+        refused = self.crack.refused
+        return max(refused, key=lambda reason: refused[reason]) if refused else "it is too short"
+
+
+def measured_crack(
+    number: int, crack: Crack, scale: Scale | None, table: SeverityTable | None
+) -> MeasuredCrack:
+    """A crack with its figures and class."""
+    in_mm = None if scale is None else in_millimetres(crack, scale)
+    width_px = width_figures([row.width for row in crack.rows])
+    return MeasuredCrack(number, crack, width_px, in_mm, _severity(in_mm, table))
+
+
+def _severity(found: CrackInMm | None, table: SeverityTable | None) -> dict[str, Any] | None:
+    if table is None or found is None or found.width_mm is None:
+        return None
+    figure: Figure = getattr(found.width_mm, table.measure)
+    result = classify(table, figure.value, figure.deviation)
+    return {
+        "table": table.id,
+        "measure": table.measure,
+        "name": result.name,
+        "probability": round(result.probability, 3),
+        "probabilities": {name: round(share, 3) for name, share in result.probabilities.items()},
+    }
+
+
+def crack_record(found: MeasuredCrack, photo: str) -> dict[str, Any]:
+    """What is written of a crack."""
+    crack, in_mm = found.crack, found.in_mm
+    lines = sorted(crack.lines, key=lambda line: -line.length_px)
+    points = [np.round(line.simplified(), _DIGITS_POINT).tolist() for line in lines]
+    return {
+        "id": found.number,
+        "photo": photo,
+        "points": points[0],
+        "lines": points,
+        "box": list(crack.xyxy),
+        "length_px": _rounded(crack.length_px, _DIGITS_PX),
+        "length_mm": None if in_mm is None else _rounded(in_mm.length_mm.value, _DIGITS_MM),
+        "length_low_mm": _end(in_mm, "low"),
+        "length_high_mm": _end(in_mm, "high"),
+        "area_px": crack.area_px,
+        "orientation_deg": _rounded(crack.orientation_deg, 1),
+        "confidence": _rounded(crack.confidence, 3),
+        "width": {
+            **_width(found.width_px, "px", _DIGITS_PX),
+            **_width(None if in_mm is None else in_mm.width_mm, "mm", _DIGITS_MM),
+        },
+        "measurable": found.width_px is not None,
+        "reason": found.reason,
+        "rows": len(crack.rows),
+        "refused": crack.refused,
+        "class": found.severity,
+        "budget": _budget(found),
+    }
+
+
+def _end(in_mm: CrackInMm | None, end: str) -> float | None:
+    if in_mm is None or not in_mm.is_stated:
+        return None
+    return _rounded(float(getattr(in_mm.length_mm, end)), _DIGITS_MM)
+
+
+def _width(figures: WidthFigures | None, unit: str, digits: int) -> dict[str, float | None]:
+    """Of each figure its value and interval; `low` and `high` are those of the mean."""
+    record: dict[str, float | None] = {}
+    for name, field in _FIGURES.items():
+        figure: Figure | None = None if figures is None else getattr(figures, field)
+        record[f"{name}_{unit}"] = None if figure is None else _rounded(figure.value, digits)
+        prefix = "" if name == "mean" else f"{name}_"
+        for end in ("low", "high"):
+            value = None if figure is None else _rounded(getattr(figure, end), digits)
+            record[f"{prefix}{end}_{unit}"] = value
+    return record
+
+
+def _budget(found: MeasuredCrack) -> dict[str, Any] | None:
+    """Standard uncertainties of the mean width by what they come from."""
+    figures = found.width
+    if figures is None:
+        return None
+    unit, digits = ("px", _DIGITS_PX) if found.in_mm is None else ("mm", _DIGITS_MM)
+    return {
+        "unit": unit,
+        "terms": {name: _rounded(term, digits + 1) for name, term in figures.mean.terms.items()},
+        "combined": _rounded(figures.mean.deviation, digits + 1),
+        "scale_stated": None if found.in_mm is None else found.in_mm.is_stated,
+    }
+
+
+def scale_record(scale: Scale | None, hw: tuple[int, int]) -> dict[str, Any] | None:
+    """What is written of a photo's scale: in its middle, and what it was made from."""
+    if scale is None:
+        return None
+    local = middle_scale(scale, hw[1], hw[0])
+    across, down = local.mm_per_px.tolist()
+    spread = float((2 * local.relative * local.mm_per_px).max())
+    return {
+        **scale.to_dict(),
+        "mm_per_px": _rounded((across * down) ** 0.5, 6),
+        "mm_per_px_x": _rounded(across, 6),
+        "mm_per_px_y": _rounded(down, 6),
+        "spread_95_mm_per_px": _rounded(spread, 6) if local.is_stated else None,
+    }
+
+
+def fitness_record(fitness: Fitness) -> dict[str, Any]:
+    """What is written of what a photo is fit for."""
+    return {
+        key: _rounded(value, 3) if isinstance(value, float) else value
+        for key, value in asdict(fitness).items()
+    }
+
+
+def smallest_record(
+    measured_px: float | None, scale: Scale | None, hw: tuple[int, int]
+) -> dict[str, float | None]:
+    """The smallest widths that can be found and measured in a photo."""
+    record: dict[str, float | None] = {"found_px": FOUND_PX, "measured_px": measured_px}
+    coarsest = None
+    if scale is not None:
+        coarsest = float(middle_scale(scale, hw[1], hw[0]).mm_per_px.max())
+    for name, value in (("found", FOUND_PX), ("measured", measured_px)):
+        known = coarsest is not None and value is not None
+        record[f"{name}_mm"] = _rounded((coarsest or 0.0) * (value or 0.0), 3) if known else None
+    return record
+
+
+def only(values: Sequence[Any]) -> Any:
+    """The one of several photos' values that all share; None where they differ."""
+    return values[0] if values and all(value == values[0] for value in values) else None
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(float(value), digits)

@@ -1,0 +1,113 @@
+"""Which way the user gave the scale, and what it comes to for an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.images.photo_facts import PhotoFacts
+from edgecrack.orthomosaic.map_grid import MapGrid
+from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.ground import ground_scale
+from edgecrack.scale.markers import MarkerKind, marker_scale
+from edgecrack.scale.photo import photo_scale
+from edgecrack.scale.plane import USUAL_TILT, plane_scale
+from edgecrack.scale.quantity import Quantity
+from edgecrack.scale.scale import Scale, uniform_scale
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """How the scale of images is found. With nothing given, by what the image's own file says.
+
+    Attributes:
+        mm_per_pixel: a figure for all images.
+        camera: a calibrated camera, with a distance or a marker.
+        distance_m: from the camera to the wall.
+        tilt_deg: of the wall against the view; None for a camera that was held straight.
+        towards_deg: where in the image the wall recedes; None where nobody knows.
+        marker: a marker of known size in view.
+
+    Raises:
+        ConfigError: two ways are given, or one is not whole.
+    """
+
+    mm_per_pixel: Quantity | None = None
+    camera: CameraFile | None = None
+    distance_m: Quantity | None = None
+    tilt_deg: Quantity | None = None
+    towards_deg: float | None = None
+    marker: MarkerKind | None = None
+
+    def __post_init__(self) -> None:
+        ways = {
+            "`mm_per_pixel`": self.mm_per_pixel,
+            "`distance_m`": self.distance_m,
+            "`marker`": self.marker,
+        }
+        given = [name for name, way in ways.items() if way is not None]
+        if len(given) > 1:
+            raise ConfigError(f"the scale is given by {' and by '.join(given)}", "give one of them")
+        if self.mm_per_pixel is not None and self.camera is not None:
+            raise ConfigError(
+                "the scale is given by `mm_per_pixel` and by `camera`",
+                "give one of them: a camera goes with `distance_m` or `marker`",
+            )
+        if self.distance_m is not None and self.camera is None:
+            raise ConfigError(
+                f"the distance is {self.distance_m} m, but the camera is not known",
+                "give its file with `camera`; `edgecrack calibrate-camera` makes it",
+            )
+        if self.camera is not None and self.distance_m is None and self.marker is None:
+            raise ConfigError(
+                "a camera alone gives no scale", "give `distance_m`, or `marker` for one in view"
+            )
+        if self.distance_m is None and (self.tilt_deg or self.towards_deg is not None):
+            raise ConfigError("a tilt goes with `distance_m`, which is not given", "give it, too")
+        if self.towards_deg is not None and self.tilt_deg is None:
+            raise ConfigError(
+                f"the wall recedes towards {self.towards_deg:g} degrees, but its tilt is not given",
+                "give `tilt_deg`, too",
+            )
+        if self.camera is not None:
+            self.camera.check_focus()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the user gave a scale, so that an image without one is a failure."""
+        return any(way is not None for way in (self.mm_per_pixel, self.distance_m, self.marker))
+
+    def of_image(
+        self,
+        image: NDArray[np.uint8],
+        photo: PhotoFacts | None = None,
+        grid: MapGrid | None = None,
+    ) -> Scale | None:
+        """The scale of an image; None where there is none.
+
+        Args:
+            image: uint8 [H, W] or [H, W, 3] in BGR order, upright, of its own size.
+            photo: what its file says of how it was taken.
+            grid: where its pixels lie on a map.
+
+        Raises:
+            ConfigError: the way that the user gave does not lead to the scale of this image.
+        """
+        height, width = image.shape[:2]
+        if self.mm_per_pixel is not None:
+            return uniform_scale(self.mm_per_pixel)
+        camera = None
+        if self.camera is not None:
+            self.camera.check_photo(photo)
+            camera = self.camera.of_size(width, height)
+        if self.marker is not None:
+            return marker_scale(image, self.marker, camera)
+        if self.distance_m is not None and camera is not None:
+            tilt = USUAL_TILT if self.tilt_deg is None else self.tilt_deg
+            return plane_scale(camera, self.distance_m, tilt, self.towards_deg)
+        if grid is not None:
+            return ground_scale(grid)
+        return photo_scale(photo, width, height)
