@@ -28,6 +28,7 @@ _REACH_PX = 12.0  # of a profile beyond the crack's edge
 _HALVES_PX = (16, 22, 32, 45, 64)
 _NEAR_JUNCTION_PX = 3.0
 _BORDER_PX = 4
+_AT_BORDER = "it lies at the image's border"
 
 Points = NDArray[np.float64]
 
@@ -247,7 +248,7 @@ def _stations(
                 if meetings[tuple(end)] > 2 and distance < half_px + _NEAR_JUNCTION_PX:
                     refused = "cracks meet there"
             if min(x, y, hw[1] - x, hw[0] - y) < _BORDER_PX:
-                refused = "it lies at the image's border"
+                refused = _AT_BORDER
             stations.append(
                 _Station(
                     (float(x), float(y)), (float(-dy), float(dx)), float(place), number,
@@ -275,9 +276,10 @@ def _measured(gray: NDArray[np.uint8], stations: list[_Station], gamma: float) -
     plain = [np.zeros(0) if profile is None else profile for profile in profiles]
     widths = estimate_together(plain, WidthPrior(gamma=gamma))
     rows = []
-    for station, width in zip(stations, widths, strict=True):
-        if station.refused:
-            width = Width(None, None, None, False, station.refused)
+    for station, profile, width in zip(stations, profiles, widths, strict=True):
+        cut_off = profile is not None and not len(profile)
+        if refused := station.refused or (_AT_BORDER if cut_off else ""):
+            width = Width(None, None, None, False, refused)
         rows.append(WidthRow(station.xy, station.normal, station.along_px, station.line, width))
     return rows
 

@@ -37,9 +37,10 @@ _LEAST_CONTRAST = 2.5
 _LIKELY_REFLECTANCE = (0.04, 0.26)
 # A dip that no clean crack would give has to stand out the more.
 _SHALLOW_CONTRAST = 12.0
-# Noise, as a share of the brightest value, from which on dark grains look like cracks. A limit that
-# does not depend on the width lets no crack through because noise made it look wider.
-_UNEVEN = 0.055
+# Unevenness of the surface beside a crack, as a share of the brightest value, from which on dark
+# grains look like cracks. A limit that does not depend on the width lets no crack through because
+# noise made it look wider; only what is so wide that its profile was shrunk bears more.
+_UNEVEN, _UNEVEN_BESIDE_WIDE = 0.06, 0.12
 _WIDTH_POWER = -2.0  # of the prior's density: there are more narrow cracks than wide ones
 # Grey values that neighbour each other on a surface are not independent.
 _CORRELATION = 0.35
@@ -331,13 +332,14 @@ class _Posterior:
         bank: the templates.
         weights: float [m, W, C, S, R], each profile's sum to 1.
         contrast: float [m], see `Width`.
-        noise: float [m], standard deviation as a share of the brightest value.
+        unevenness: float [m], standard deviation of the surface beside the crack, as a share of
+            the brightest value.
     """
 
     bank: Bank
     weights: NDArray[np.float32]
     contrast: Profile
-    noise: Profile = field(repr=False)
+    unevenness: Profile = field(repr=False)
 
 
 def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) -> _Posterior:
@@ -362,7 +364,16 @@ def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) 
     weights /= weights.sum(axis=1, keepdims=True)
     noise = np.sqrt(least[:, 0] / free)
     contrast = np.sqrt(np.maximum(_without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
-    return _Posterior(bank, weights.reshape(-1, *bank.shape), contrast, noise)
+    # A wide crack's own texture and bright rims are no unevenness of the surface.
+    unevenness = np.minimum(noise, _beside(y))
+    return _Posterior(bank, weights.reshape(-1, *bank.shape), contrast, unevenness)
+
+
+def _beside(y: NDArray[np.float32]) -> Profile:
+    """Standard deviation about a line through each outer third of profiles [m, n]: float [m]."""
+    count = max(3, y.shape[1] // 3)
+    left = [_without_bar(part) for part in (y[:, :count], y[:, -count:])]
+    return np.asarray(np.sqrt(np.sum(left, axis=0) / (2 * count - 4)), np.float64)
 
 
 def _correlation(y: NDArray[np.float32], bank: Bank, best: NDArray[np.intp]) -> Profile:
@@ -445,7 +456,7 @@ def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
     low, median, high = (factor * each for each in (low, median, high))
     if high > 0.97 * factor * bank.widths_px[-1]:
         return _unmeasured("the crack reaches the profile's end", **known)
-    if found.noise[row] > _UNEVEN:
+    if found.unevenness[row] > (_UNEVEN if cut.factor == 1 else _UNEVEN_BESIDE_WIDE):
         return _unmeasured("the surface is too uneven", **known)
     if high / low > _WIDEST_RATIO:
         return _unmeasured(f"it is below {high:.1f} px", high_px=high, **known)

@@ -57,6 +57,14 @@ class MeasuredCrack:
         refused = self.crack.refused
         return max(refused, key=lambda reason: refused[reason]) if refused else "it is too short"
 
+    @property
+    def note(self) -> str:
+        """What speaks against taking the figures for those of the whole crack; empty else."""
+        measured = sum(row.width.measurable for row in self.crack.rows)
+        if not measured or 2 * measured >= len(self.crack.rows):
+            return ""
+        return f"only {measured} of {len(self.crack.rows)} places could be measured"
+
 
 def measured_crack(
     number: int, crack: Crack, scale: Scale | None, table: SeverityTable | None
@@ -105,6 +113,7 @@ def crack_record(found: MeasuredCrack, photo: str) -> dict[str, Any]:
         },
         "measurable": found.width_px is not None,
         "reason": found.reason,
+        "note": found.note,
         "rows": len(crack.rows),
         "refused": crack.refused,
         "class": found.severity,

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.images.photo_facts import PhotoFacts
-from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.scale.camera_file import CameraFile
-from edgecrack.scale.ground import ground_scale
+from edgecrack.scale.ground import GroundGrid, ground_scale
 from edgecrack.scale.markers import MarkerKind, marker_scale
 from edgecrack.scale.photo import photo_scale
 from edgecrack.scale.plane import USUAL_TILT, plane_scale
@@ -84,7 +83,7 @@ class ScaleConfig:
         self,
         image: NDArray[np.uint8],
         photo: PhotoFacts | None = None,
-        grid: MapGrid | None = None,
+        grid: GroundGrid | None = None,
     ) -> Scale | None:
         """The scale of an image; None where there is none.
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
-from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.scale.quantity import Quantity
 from edgecrack.scale.scale import ModelledScale, Points, WallMap
 
 _MM_PER_M = 1000.0
 
 
-def ground_scale(grid: MapGrid) -> ModelledScale | None:
+class GroundGrid(Protocol):
+    """What is asked of a picture's place on a map, such as `orthomosaic.map_grid.MapGrid`."""
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        ...
+
+    def length_m(self, xy: Points) -> float | None:
+        """Length on the ground of a line in pixels, float64 [N, 2]; None where it is not known."""
+        ...
+
+
+def ground_scale(grid: GroundGrid) -> ModelledScale | None:
     """The scale in the middle of a georeferenced picture; None where the map's unit is unknown.
 
     How well the picture was put together, nobody says, so its uncertainty is not stated.

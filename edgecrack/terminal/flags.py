@@ -11,6 +11,7 @@ import re
 # Fields whose flags have other names.
 _OTHERS = {
     "batch_size": "--batch",
+    "frames_per_second": "--fps",
     "flavour": "--tensorrt",
     "patch_px": "--patch",
     "plan": "--set plan",
@@ -19,13 +20,19 @@ _OTHERS = {
     "stride_px": "--stride",
     "targets": "--target",
     "tile_hw": "--tile",
+    "towards_deg": "--tilt-towards-deg",
+    "wanted_width_mm": "--width-mm",
+    "width_px": "--resolution",
+    "height_px": "--resolution",
 }
 # Fields whose flags have their names.
 _ALIKE = """
-    capture_delay_ms continue data device epochs height init learning_rate loop machines
-    max_age_ms max_drop max_flagged max_frames max_megapixels method no_location out overwrite
-    pixel_format pooling position precision protocol record record_reserve resume save serve split
-    target_fps teacher threshold_from token_file topic track wait warmup_steps width
+    along board bytes_per_frame camera camera_file capture_delay_ms continue data device distance_m
+    epochs exposure_ms focal_mm focal_px fov_deg height init learning_rate loop machines marker
+    max_age_ms max_drop max_flagged max_frames max_megapixels method mm_per_pixel no_location out
+    overwrite pixel_format pooling position precision protocol record record_reserve resume save
+    sensor_mm serve severity speed_m_s split target_fps teacher threshold_from tilt_deg
+    tilt_towards_deg token_file topic track units wait wanted_overlap warmup_steps width
 """.split()  # noqa: SIM905
 FLAGS = {name: "--" + name.replace("_", "-") for name in _ALIKE} | _OTHERS
 _NAME = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)`")
