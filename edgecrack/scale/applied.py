@@ -18,6 +18,9 @@ from edgecrack.measurement.budget import WITHIN_95, Figure, WidthFigures, width_
 from edgecrack.measurement.cracks import Crack
 from edgecrack.scale.scale import LocalScale, Points, Scale
 
+# Smoothed lines are as long as the crack within this, and end within so many pixels of its ends, as
+# standard uncertainties (docs/measurement.md).
+_LINE_SHARE, _ENDS_PX = 0.007, 1.5
 # Of a line that the scale is looked up once for; shorter than anything over which it changes.
 _PIECE_PX = 10.0
 
@@ -27,8 +30,7 @@ class CrackInMm:
     """What a crack comes to in millimetres.
 
     Attributes:
-        length_mm: of all its lines. Its interval holds what the scale leaves open, not how the
-            lines were drawn; it is empty where nothing is stated of the scale.
+        length_mm: of all its lines; the interval does not hold what the mask missed of the crack.
         width_mm: over the rows that could be measured; None without. The terms of `mean` are the
             budget of its uncertainty.
         is_stated: whether the uncertainty of all that goes into the scale is known; where it is
@@ -133,8 +135,10 @@ def _in_mm(crack: Crack, places: _Places, local: LocalScale) -> CrackInMm:
     count = len(places.lengths_px)
     along, across = _part(local, slice(None, count)), _part(local, slice(count, None))
     lengths = places.lengths_px * along.mm_per_px
+    total = float(lengths.sum())
     terms = {name: float((lengths * term).sum()) for name, term in along.terms.items()}
-    length = _figure(float(lengths.sum()), terms)
+    terms["line"] = math.hypot(_LINE_SHARE * total, _ENDS_PX * float(along.mm_per_px.mean()))
+    length = _figure(total, terms)
     widths = [row.width for row in crack.rows]
     return CrackInMm(length, width_figures(widths, across.mm_per_px, across.terms), local.is_stated)
 

@@ -27,7 +27,7 @@ _ASPECT_TOLERANCE = 0.01
 _FOCAL_TOLERANCE = 0.01
 _REMEDY = "make it with `edgecrack calibrate-camera`, or give ROS's camera_info YAML"
 _LARGEST_BYTES = 1 << 20
-_STEPS = 20
+_STEPS, _EXACT = 20, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,10 @@ class CameraFile:
         for _ in range(_STEPS):
             lifted = np.concatenate([rays, np.ones((len(rays), 1, 1))], axis=2)
             again, _ = cv2.projectPoints(lifted, np.zeros(3), np.zeros(3), self.matrix, lens)
-            rays = rays + (seen - again) / focal_px
+            step = (seen - again) / focal_px
+            rays = rays + step
+            if float(np.abs(step).max()) < _EXACT:
+                break
         return np.asarray(rays, np.float64).reshape(-1, 2)
 
 

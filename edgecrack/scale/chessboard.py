@@ -23,6 +23,8 @@ WANTED_PHOTOS = 10
 _MOST_RMS_PX = 3.0
 _GOOD_RMS_PX = 1.0
 _LEAST_DEVIATION = 0.001
+# A board that is seen straight on says nothing of the focal length.
+_TILT_DEG, _LEAST_TILTED = 10.0, 3
 _WANTED_COVERAGE = 0.5
 # Relative; a focal length that is less sure says little of distances.
 _MOST_DEVIATION = 0.05
@@ -151,16 +153,21 @@ def calibrate(
         )
     height, width = photos[0][1].shape[:2]
     corners = [points for _, points in seen]
-    rms, matrix, lens, deviation = _solved(corners, board, (width, height))
+    rms, matrix, lens, deviation, normals = _solved(corners, board, (width, height))
+    focal = float(matrix[0, 0])
+    if _tilted(normals) < _LEAST_TILTED or not _is_plausible(focal, max(width, height)):
+        raise ConfigError(
+            "these photos do not tell the focal length: the board is at too few angles",
+            "take some with the board tilted by 20 to 45 degrees to all sides",
+        )
     if not rms <= _MOST_RMS_PX:
         raise ConfigError(
             f"the corners lie {rms:.1f} px from where a lens would show them",
             "use a flat, stiff board and sharp photos of one zoom, and check its numbers of "
             "inner corners",
         )
-    focal = float(matrix[0, 0])
     relative = max(deviation / focal, _halves(corners, board, (width, height)), _LEAST_DEVIATION)
-    if relative > _MOST_DEVIATION:
+    if not relative <= _MOST_DEVIATION:
         raise ConfigError(
             f"the focal length is sure to {2 * relative:.0%} only",
             "take more photos with the board tilted by 20 to 45 degrees to all sides",
@@ -207,12 +214,28 @@ def _advice(photos: Sequence[tuple[str, Image]], missing: list[str], board: Boar
     return f"give {FEWEST_PHOTOS} or more sharp photos that show all of it with its white border"
 
 
+def _tilted(normals: NDArray[np.float64]) -> int:
+    """In how many photos the board was at an angle."""
+    angles = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
+    return int(np.count_nonzero(angles > _TILT_DEG))
+
+
+def _is_plausible(focal_px: float, side_px: int) -> bool:
+    """Whether there are lenses of such a focal length: fields of view of 127 to 3 degrees."""
+    return 0.25 * side_px < focal_px < 20 * side_px
+
+
 def _solved(
     corners: Sequence[Points], board: Board, size: tuple[int, int]
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
-    """Root mean square error, matrix, distortion, and the focal length's deviation in pixels."""
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]:
+    """What fits best.
+
+    Returns:
+        Root mean square error, matrix, distortion, the focal length's deviation in pixels, and the
+        board's normals, float [N, 3].
+    """
     try:
-        rms, matrix, lens, _, _, deviations, _, _ = cv2.calibrateCameraExtended(
+        rms, matrix, lens, turns, _, deviations, _, _ = cv2.calibrateCameraExtended(
             [board.corners_mm] * len(corners), list(corners), size,
             np.eye(3), np.zeros(5), flags=cv2.CALIB_FIX_K3,
         )  # fmt: skip
@@ -225,6 +248,7 @@ def _solved(
         np.asarray(matrix, np.float64),
         np.asarray(lens, np.float64),
         float(np.ravel(deviations)[0]),
+        np.array([np.asarray(cv2.Rodrigues(turn)[0])[:, 2] for turn in turns], np.float64),
     )
 
 

@@ -10,12 +10,19 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_quantity
-from edgecrack.scale.scale import JoinedScale, ModelledScale, Points, Scale, WallMap
+from edgecrack.scale.scale import (
+    JoinedScale,
+    LocalScale,
+    ModelledScale,
+    Points,
+    Scale,
+    WallMap,
+)
 
 _FAMILIES = {
     "aruco": ("4X4_1000", "5X5_1000", "6X6_1000", "7X7_1000", "ARUCO_ORIGINAL"),
@@ -41,6 +48,9 @@ _LEAST_DISAGREEMENT = 0.03
 # Printers and rulers, where the user does not say how sure the side is.
 _SIDE_SHARE = 0.005
 _SIZE = "marker size"
+# How much the scale of an uncalibrated lens differs between the middle and the corners of an image,
+# as a standard deviation: barrel distortion of k1 = -0.05 to -0.2 at usual fields of view.
+_LENS_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,7 @@ def marker_scale(
         image: uint8 [H, W] or [H, W, 3] in BGR order.
         kind: what to look for.
         camera: takes the lens's distortion out, at the size of the image; None where it is not
-            known, and then places far from the marker are less sure than is said.
+            known, and then places far from the marker are less sure.
 
     Raises:
         ConfigError: there is none, it is too small or seen too obliquely, or two contradict each
@@ -163,7 +173,7 @@ def marker_scale(
     usable = [marker for marker, problem in zip(found, problems, strict=True) if not problem]
     if not usable:
         raise ConfigError(problems[0], "move closer, or look at the wall more squarely")
-    scales = [_scale_of(marker, kind.side_mm, camera) for marker in usable]
+    scales = [_scale_of(marker, kind.side_mm, camera, image.shape[:2]) for marker in usable]
     _check_agreement(usable, scales)
     return scales[0] if len(scales) == 1 else JoinedScale(scales, frozenset({_SIZE}))
 
@@ -193,7 +203,9 @@ def _flat(points: Points, camera: CameraFile | None) -> Points:
     return points if camera is None else camera.rays(points)
 
 
-def _scale_of(marker: Marker, side_mm: Quantity, camera: CameraFile | None) -> ModelledScale:
+def _scale_of(
+    marker: Marker, side_mm: Quantity, camera: CameraFile | None, hw: tuple[int, ...]
+) -> ModelledScale:
     """By one marker: its four corners say how its plane is seen."""
     names = [f"corner {index // 2} {'xy'[index % 2]}" for index in range(8)]
     quantities = {_SIZE: side_mm} | {name: Quantity(0.0, _CORNER_PX) for name in names}
@@ -221,19 +233,46 @@ def _scale_of(marker: Marker, side_mm: Quantity, camera: CameraFile | None) -> M
         "corners": marker.corners.round(2).tolist(),
         "undistorted": camera is not None,
     }
-    return _MarkerScale("marker", quantities, wall, facts=facts)
+    lens = None if camera is not None else _UnknownLens(marker.corners.mean(axis=0), hw)
+    return _MarkerScale("marker", quantities, wall, facts=facts, lens=lens)
 
 
+@dataclass(frozen=True, eq=False)
+class _UnknownLens:
+    """What a lens of which nothing is known may do to places elsewhere than the marker's.
+
+    Attributes:
+        marker_px: middle of the marker.
+        hw: height and width of the image.
+    """
+
+    marker_px: Points
+    hw: tuple[int, ...]
+
+    def deviation(self, points_px: Points) -> NDArray[np.float64]:
+        """Relative standard uncertainty of the scale at places, float [N]."""
+        middle, half = np.array(self.hw[::-1]) / 2, math.hypot(*self.hw) / 2
+        outward = [
+            np.square((np.atleast_2d(each) - middle) / half).sum(axis=1)
+            for each in (points_px, self.marker_px)
+        ]
+        return np.asarray(_LENS_SHARE * np.abs(outward[0] - outward[1]), np.float64)
+
+
+@dataclass(frozen=True)
 class _MarkerScale(ModelledScale):
     """One term for the eight coordinates of the corners, which nobody wants to read apart."""
 
-    def local(self, points_px: Any, directions: Any) -> Any:
-        from edgecrack.scale.scale import LocalScale
+    lens: _UnknownLens | None = None
 
+    def local(self, points_px: ArrayLike, directions: ArrayLike) -> LocalScale:
+        """See `Scale`."""
         found = super().local(points_px, directions)
         corners = [term for name, term in found.terms.items() if name.startswith("corner")]
         terms = {name: term for name, term in found.terms.items() if name not in self._corners}
         terms["marker corners"] = np.sqrt(np.square(corners).sum(axis=0))
+        if self.lens is not None:
+            terms["unknown lens"] = self.lens.deviation(np.asarray(points_px, np.float64))
         return LocalScale(found.mm_per_px, terms, found.is_stated)
 
     @property

@@ -16,7 +16,7 @@ COVERAGE = 2.0
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _WRITTEN = re.compile(
     rf"\s*(?P<value>{_NUMBER})\s*(?P<first_unit>[^\d\s+±-][^+±-]*?)?\s*"
-    rf"(?:(?:\+/?-|±)\s*(?P<spread>{_NUMBER})\s*(?P<unit>\S.*?)?)?\s*"
+    rf"(?:(?:\+/?-|±)\s*(?P<spread>{_NUMBER})\s*(?P<unit>%|[^\d\s+±-][^+±-]*?)?)?\s*"
 )
 
 
