@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Profile = NDArray[np.float64]
 MIN_WIDTH_PX = 0.3
 HALVES_PX = (4, 5, 6, 8, 10, 12, 15, 20, 25, 32)
-BLURS_PX = (0.55, 0.75, 1.0, 1.3, 1.7, 2.25)
+BLURS_PX = (0.55, 0.65, 0.75, 0.87, 1.0, 1.15, 1.3, 1.5, 1.7, 1.95, 2.25)
 REFLECTANCES = (0.02, 0.07, 0.12, 0.17, 0.22, 0.3, 0.42, 0.6)
 _OFFSETS_PX = (-0.8, -0.4, 0.0, 0.4, 0.8)
 

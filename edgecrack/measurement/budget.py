@@ -88,7 +88,7 @@ def width_figures(
     common = {
         "depth": float(depth.mean()),
         "blur": float(blur.mean()),
-        "model": _MODEL_PX * float(factor.mean()) + _MODEL_SHARE * float(values.mean()),
+        "model": _model(float(values.mean()), float(factor.mean())),
         **scale,
     }
     # Of so many rows the mean and the median are known better than each; the ends hardly are.
@@ -109,6 +109,10 @@ def width_figures(
     return WidthFigures(mean, median, percentile, largest)
 
 
+def _model(value: float, factor: float) -> float:
+    return _MODEL_PX * factor + _MODEL_SHARE * value
+
+
 def _about(value: float, terms: dict[str, float]) -> Figure:
     spread = WITHIN_95 * math.sqrt(sum(term**2 for term in terms.values()))
     return Figure(value, max(0.0, value - spread), value + spread, terms)
@@ -124,8 +128,9 @@ def _of_row(value: float, width: Width, factor: float, scale_terms: Mapping[str,
         )
     )  # fmt: skip
     scale = {name: value * term for name, term in scale_terms.items()}
-    spread = WITHIN_95 * math.sqrt(sum(term**2 for term in scale.values()))
-    terms = {"noise": noise, "depth": depth, "blur": blur, **scale}
+    common = {"model": _model(value, factor), **scale}
+    spread = WITHIN_95 * math.sqrt(sum(term**2 for term in common.values()))
+    terms = {"noise": noise, "depth": depth, "blur": blur, **common}
     return Figure(
         value,
         max(0.0, value - math.hypot(middle - low, spread)),

@@ -159,7 +159,7 @@ def measure_image(
         for number, (_, lines) in enumerate(parts)
         for row in _stations(lines, gray.shape, depth_px)
     ]
-    measured = _measured(gray, [row for _, row in placed], gamma)
+    measured = _measured(gray, placed, gamma)
     by_part: dict[int, list[WidthRow]] = {}
     for (number, _), row in zip(placed, measured, strict=True):
         by_part.setdefault(number, []).append(row)
@@ -271,10 +271,14 @@ def _tangents(xy: Points, along: Points, at: Points) -> Points:
     return np.asarray(across / np.maximum(lengths, 1e-9), np.float64)
 
 
-def _measured(gray: NDArray[np.uint8], stations: list[_Station], gamma: float) -> list[WidthRow]:
+def _measured(
+    gray: NDArray[np.uint8], placed: list[tuple[int, _Station]], gamma: float
+) -> list[WidthRow]:
+    """Rows at places, each with the number of its crack."""
+    stations = [station for _, station in placed]
     profiles = [None if station.refused else _profile(gray, station) for station in stations]
     plain = [np.zeros(0) if profile is None else profile for profile in profiles]
-    widths = estimate_together(plain, WidthPrior(gamma=gamma))
+    widths = estimate_together(plain, [crack for crack, _ in placed], WidthPrior(gamma=gamma))
     rows = []
     for station, profile, width in zip(stations, profiles, widths, strict=True):
         cut_off = profile is not None and not len(profile)

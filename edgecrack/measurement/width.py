@@ -163,21 +163,39 @@ def estimate_widths(
 
 
 def estimate_together(
-    profiles: Sequence[NDArray[Any]], prior: WidthPrior | None = None
+    profiles: Sequence[NDArray[Any]],
+    cracks: Sequence[int],
+    prior: WidthPrior | None = None,
 ) -> list[Width]:
     """`estimate_widths` of profiles of one picture, which tell each other's blur and light.
 
-    The blur is the same in all, and the light from within nearly. One profile leaves both open;
-    many leave less of it open, and the widths become surer.
+    Along a crack the blur is the same in all profiles, and the light from within nearly. One
+    profile leaves both open; many leave less of it open, and the widths become surer. A crack with
+    few profiles takes what those of the whole picture say.
 
     Args:
         profiles: see `estimate_width`.
+        cracks: number of the crack that each crosses.
         prior: see `estimate_width`.
     """
     prior = prior or WidthPrior()
     widths, telling = _estimated(profiles, prior)
-    learned = _learned(widths, telling, prior)
-    return widths if learned == prior else _estimated(profiles, learned)[0]
+    of_all = _learned(widths, list(telling.values()), prior)
+    members: dict[int, list[int]] = {}
+    for number, crack in enumerate(cracks):
+        members.setdefault(crack, []).append(number)
+    alike: dict[WidthPrior, list[int]] = {}
+    for rows in members.values():
+        own = [telling[row] for row in rows if row in telling]
+        found = [widths[row] for row in rows]
+        enough = sum(width.measurable for width in found) >= _ENOUGH_ROWS
+        alike.setdefault(_learned(found, own, prior) if enough else of_all, []).extend(rows)
+    for learned, rows in alike.items():
+        if learned != prior:
+            again, _ = _estimated([profiles[row] for row in rows], learned)
+            for row, width in zip(rows, again, strict=True):
+                widths[row] = width
+    return widths
 
 
 def _learned(widths: list[Width], telling: list[Profile], prior: WidthPrior) -> WidthPrior:
@@ -208,10 +226,10 @@ def _learned(widths: list[Width], telling: list[Profile], prior: WidthPrior) -> 
 
 def _estimated(
     profiles: Sequence[NDArray[Any]], prior: WidthPrior
-) -> tuple[list[Width], list[Profile]]:
+) -> tuple[list[Width], dict[int, Profile]]:
     """Widths, and of profiles that were not shrunk how likely each blur and reflectance is."""
     widths: list[Width | None] = [None] * len(profiles)
-    telling = []
+    telling = {}
     shared = _shared_log_prior(prior)
     alike: dict[tuple[int, int, float], list[tuple[int, _Cut]]] = {}
     for number, profile in enumerate(profiles):
@@ -233,7 +251,7 @@ def _estimated(
                 width = widths[number] = _summary(found, row, cut)
                 if width.measurable and factor == 1:
                     joint = found.weights[row].sum(axis=(0, 1), dtype=np.float64)
-                    telling.append(np.log(joint + _UNLIKELY) - shared)
+                    telling[number] = np.log(joint + _UNLIKELY) - shared
     return [width for width in widths if width is not None], telling
 
 
@@ -423,7 +441,7 @@ def _log_prior_of_blurs(prior: WidthPrior) -> Profile:
     if prior.blur_px is None:
         return np.asarray(np.log(np.gradient(np.log(blurs_px))))
     mean, spread = prior.blur_px
-    spread = max(spread, 0.1 * mean)
+    spread = max(spread, 0.07 * mean)
     return np.asarray(-0.5 * ((blurs_px - mean) / spread) ** 2)
 
 

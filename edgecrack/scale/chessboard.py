@@ -88,7 +88,7 @@ def find_board(image: Image, board: Board) -> Points | None:
     found, corners = cv2.findChessboardCornersSB(
         gray, size, flags=cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
     )
-    return np.asarray(corners, np.float32) if found else None
+    return np.asarray(corners, np.float32).reshape(-1, 1, 2) if found else None
 
 
 @dataclass(frozen=True)
