@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
 from benchmarks.rough_cracks import GAMMA, JPEG_QUALITY, Image, textures  # noqa: E402
+from edgecrack.errors import ConfigError  # noqa: E402
 from edgecrack.measurement.cracks import measure_image  # noqa: E402
 from edgecrack.scale.applied import in_millimetres  # noqa: E402
 from edgecrack.scale.camera_file import CameraFile  # noqa: E402
@@ -264,7 +265,10 @@ def ways() -> dict[str, tuple[Way, tuple[float, ...], bool]]:
 
 def measured(rng: np.random.Generator, view: View, way: Way) -> dict[str, float] | None:
     """Of the crack in a view: relative errors, lengths of intervals, and whether these hold."""
-    scale = way(rng, view).of_image(view.image)
+    try:
+        scale = way(rng, view).of_image(view.image)
+    except ConfigError:  # the marker is out of view, or too oblique
+        return None
     cracks = measure_image(view.image, view.inside > 0.3)
     if scale is None or not cracks:
         return None

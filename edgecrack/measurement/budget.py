@@ -20,8 +20,8 @@ from edgecrack.measurement.width import Width
 
 # Of a normal distribution 95 % lie within so many standard deviations.
 WITHIN_95 = 1.96
-# What the model of a bar leaves out: resampling, the camera's tone curve, sharpening.
-_MODEL_PX, _MODEL_SHARE = 0.05, 0.01
+# What the model of a bar leaves out: resampling, steps between templates, tone curve, sharpening.
+_MODEL_PX, _MODEL_SHARE = 0.08, 0.01
 # A median is so much less sure than a mean.
 _OF_MEDIAN = math.sqrt(math.pi / 2)
 

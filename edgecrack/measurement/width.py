@@ -41,6 +41,8 @@ _SHALLOW_CONTRAST = 12.0
 # grains look like cracks. A limit that does not depend on the width lets no crack through because
 # noise made it look wider; only what is so wide that its profile was shrunk bears more.
 _UNEVEN, _UNEVEN_BESIDE_WIDE = 0.06, 0.12
+# Pictures that were made smaller, or by a computer, may be sharper.
+_LEAST_USUAL_BLUR_PX = 0.5
 _WIDTH_POWER = -2.0  # of the prior's density: there are more narrow cracks than wide ones
 # Grey values that neighbour each other on a surface are not independent.
 _CORRELATION = 0.35
@@ -439,7 +441,8 @@ def _shared_log_prior(prior: WidthPrior) -> Profile:
 def _log_prior_of_blurs(prior: WidthPrior) -> Profile:
     blurs_px = np.array(BLURS_PX)
     if prior.blur_px is None:
-        return np.asarray(np.log(np.gradient(np.log(blurs_px))))
+        likely = np.where(blurs_px < _LEAST_USUAL_BLUR_PX, 0.1, 1.0)
+        return np.asarray(np.log(np.gradient(np.log(blurs_px)) * likely))
     mean, spread = prior.blur_px
     spread = max(spread, 0.07 * mean)
     return np.asarray(-0.5 * ((blurs_px - mean) / spread) ** 2)

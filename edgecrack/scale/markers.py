@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.measurement.width import GAMMA
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_quantity
 from edgecrack.scale.scale import (
@@ -38,8 +39,11 @@ _FAMILIES = {
 _EXAMPLE = (
     "give the kind and the side of the black square, such as aruco:50mm or apriltag:50+-0.2mm"
 )
-# Of a corner, in pixels, as OpenCV refines it.
+# Of a corner, in pixels, and how far it may be from where OpenCV finds it.
 _CORNER_PX = 0.15
+_MOST_MOVED_PX = 3.0
+# Of the markers on the check sheet (edgecrack target), which have a size of their own.
+SHEET_FAMILY, SHEET_NUMBERS, SHEET_SIDE_MM = "4X4", range(44, 50), 30.0
 _LEAST_SIDE_PX = 20.0
 # Shortest over longest side as the camera sees it: a square seen at 65 degrees.
 _LEAST_SQUARENESS = 0.42
@@ -145,7 +149,74 @@ def find_markers(image: NDArray[np.uint8], family: str) -> list[Marker]:
             Marker(name, int(number), np.asarray(corner, np.float64).reshape(4, 2) + 0.5)
             for corner, number in zip(corners, np.ravel(numbers), strict=True)
         ]
-    return sorted(best, key=lambda marker: -marker.side_px)
+    light = np.asarray((np.asarray(gray, np.float64) / 255) ** GAMMA, np.float32)
+    exact = [replace(marker, corners=_refined(light, marker.corners)) for marker in best]
+    return sorted(exact, key=lambda marker: -marker.side_px)
+
+
+def _refined(light: NDArray[np.float32], corners: Points) -> Points:
+    """Corners where the four sides meet, each a line through the places of half the light.
+
+    Blurred corners are round, and in grey values, which are not light, the black square looks
+    smaller than it is by up to two pixels.
+
+    Args:
+        light: float32 [H, W], linear.
+        corners: float64 [4, 2], within a pixel or two.
+
+    Returns:
+        As they were, where a side is not clear.
+    """
+    lines = []
+    for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        along = second - first
+        length = float(np.hypot(*along))
+        outward = np.array([along[1], -along[0]]) / max(length, 1e-9)
+        # Not near the corners, and no further out than the white border, nor in than the black.
+        places = first + np.linspace(0.15, 0.85, max(8, int(length / 2)))[:, None] * along
+        reach = min(max(length / 9, 2.0), 8.0)
+        steps = np.arange(-reach, reach + 0.25, 0.25)
+        at = places[:, None] + steps[None, :, None] * outward - 0.5
+        profiles = cv2.remap(
+            light, at[..., 0].astype(np.float32), at[..., 1].astype(np.float32),
+            cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        crossings = _half_light(np.asarray(profiles, np.float64), steps)
+        known = np.isfinite(crossings)
+        if np.count_nonzero(known) < max(4, len(places) // 2):
+            return corners
+        edge = places[known] + crossings[known, None] * outward
+        lines.append(cv2.fitLine(edge.astype(np.float32), cv2.DIST_HUBER, 0, 0.01, 0.01).ravel())
+    refined = np.array([_meet(lines[side - 1], lines[side]) for side in range(4)])
+    moved = np.hypot(*(refined - corners).T)
+    return (
+        refined if np.isfinite(refined).all() and float(moved.max()) < _MOST_MOVED_PX else corners
+    )
+
+
+def _half_light(profiles: Points, steps: Points) -> Points:
+    """Where each profile [N, n] rises through the middle of its dark and its bright end; or nan."""
+    quarter = max(1, profiles.shape[1] // 4)
+    dark, bright = (
+        np.median(part, axis=1) for part in (profiles[:, :quarter], profiles[:, -quarter:])
+    )
+    above = profiles > ((dark + bright) / 2)[:, None]
+    rising = ~above[:, :-1] & above[:, 1:]
+    single = (rising.sum(axis=1) == 1) & (bright > 1.5 * dark + 0.01)
+    at = rising.argmax(axis=1)
+    rows = np.arange(len(profiles))
+    low, high = profiles[rows, at], profiles[rows, at + 1]
+    share = ((dark + bright) / 2 - low) / np.maximum(high - low, 1e-9)
+    return np.where(single, steps[at] + share * (steps[1] - steps[0]), np.nan)
+
+
+def _meet(first: Any, second: Any) -> Points:
+    """Where two lines, each a direction and a point, cross."""
+    matrix = np.stack([first[:2], -second[:2]], axis=1).astype(np.float64)
+    if abs(np.linalg.det(matrix)) < 1e-6:
+        return np.full(2, np.nan)
+    share = np.linalg.solve(matrix, (second[2:] - first[2:]).astype(np.float64))[0]
+    return np.asarray(first[2:] + share * first[:2], np.float64)
 
 
 def marker_scale(
@@ -163,7 +234,11 @@ def marker_scale(
         ConfigError: there is none, it is too small or seen too obliquely, or two contradict each
             other.
     """
-    found = find_markers(image, kind.family)
+    found = [
+        marker
+        for marker in find_markers(image, kind.family)
+        if not (_is_of_sheet(marker) and abs(kind.side_mm.value - SHEET_SIDE_MM) > 1)
+    ]
     if not found:
         raise ConfigError(
             f"no {kind.family} marker is to be seen",
@@ -176,6 +251,10 @@ def marker_scale(
     scales = [_scale_of(marker, kind.side_mm, camera, image.shape[:2]) for marker in usable]
     _check_agreement(usable, scales)
     return scales[0] if len(scales) == 1 else JoinedScale(scales, frozenset({_SIZE}))
+
+
+def _is_of_sheet(marker: Marker) -> bool:
+    return marker.dictionary.startswith(SHEET_FAMILY) and marker.number in SHEET_NUMBERS
 
 
 def _problem(marker: Marker, camera: CameraFile | None) -> str:

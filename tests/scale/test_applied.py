@@ -23,7 +23,8 @@ def drawn(width_px: float, ends: list[tuple[float, float]]) -> Crack:
     large = 8
     light = np.full((SIZE[1] * large, SIZE[0] * large), 1.0, np.float32)
     points = (np.array(ends) * large).round().astype(np.int32)
-    cv2.polylines(light, [points], False, 0.1, round(width_px * large))
+    # OpenCV's lines are a pixel wider than their thickness says.
+    cv2.polylines(light, [points], False, 0.1, round(width_px * large) - 1)
     small = cv2.GaussianBlur(cv2.resize(light, SIZE, interpolation=cv2.INTER_AREA), (0, 0), 0.9)
     gray = 200 * np.maximum(small, 0) ** (1 / 2.2)
     gray += np.random.default_rng(1).normal(0, 1.5, gray.shape)
