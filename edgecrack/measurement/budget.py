@@ -20,8 +20,8 @@ from edgecrack.measurement.width import Width
 
 # Of a normal distribution 95 % lie within so many standard deviations.
 WITHIN_95 = 1.96
-# What the model of a bar leaves out: resampling, steps between templates, tone curve, sharpening.
-_MODEL_PX, _MODEL_SHARE = 0.08, 0.01
+# What the model of a bar leaves out: resampling, the camera's tone curve, sharpening.
+_MODEL_PX, _MODEL_SHARE = 0.05, 0.01
 # A median is so much less sure than a mean.
 _OF_MEDIAN = math.sqrt(math.pi / 2)
 
@@ -77,9 +77,9 @@ def width_figures(
         return None
     factors = np.ones(len(widths)) if mm_per_px is None else np.asarray(mm_per_px, np.float64)
     factor = factors[chosen]
-    values, noise, depth, blur = (
+    values, noise, depth, blur, step = (
         factor * np.array([getattr(widths[number], f"{name}_px") for number in chosen], np.float64)
-        for name in ("width", "noise", "depth", "blur")
+        for name in ("width", "noise", "depth", "blur", "step")
     )
     scale = {
         name: float((values * np.asarray(term)[chosen]).mean())
@@ -88,7 +88,7 @@ def width_figures(
     common = {
         "depth": float(depth.mean()),
         "blur": float(blur.mean()),
-        "model": _model(float(values.mean()), float(factor.mean())),
+        "model": _model(float(values.mean()), float(factor.mean()), float(step.mean())),
         **scale,
     }
     # Of so many rows the mean and the median are known better than each; the ends hardly are.
@@ -109,8 +109,8 @@ def width_figures(
     return WidthFigures(mean, median, percentile, largest)
 
 
-def _model(value: float, factor: float) -> float:
-    return _MODEL_PX * factor + _MODEL_SHARE * value
+def _model(value: float, factor: float, step: float) -> float:
+    return math.hypot(_MODEL_PX * factor + _MODEL_SHARE * value, step)
 
 
 def _about(value: float, terms: dict[str, float]) -> Figure:
@@ -120,15 +120,15 @@ def _about(value: float, terms: dict[str, float]) -> Figure:
 
 def _of_row(value: float, width: Width, factor: float, scale_terms: Mapping[str, float]) -> Figure:
     """By one row's own interval, which need not be even to both sides."""
-    middle, low, high, noise, depth, blur = (
+    middle, low, high, noise, depth, blur, step = (
         factor * (each or 0.0)
         for each in (
             width.width_px, width.low_px, width.high_px,
-            width.noise_px, width.depth_px, width.blur_px,
+            width.noise_px, width.depth_px, width.blur_px, width.step_px,
         )
     )  # fmt: skip
     scale = {name: value * term for name, term in scale_terms.items()}
-    common = {"model": _model(value, factor), **scale}
+    common = {"model": _model(value, factor, step), **scale}
     spread = WITHIN_95 * math.sqrt(sum(term**2 for term in common.values()))
     terms = {"noise": noise, "depth": depth, "blur": blur, **common}
     return Figure(

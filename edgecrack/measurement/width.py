@@ -74,6 +74,8 @@ class Width:
         noise_px: standard deviation of the width by noise alone, which averages along a crack.
         depth_px: by what is not known of the light from within the crack.
         blur_px: by what is not known of the blur.
+        step_px: by the steps between the widths that are compared, where noise is so low that one
+            of them alone is likely.
         centre_px: where its middle lies, from the profile's first value.
         contrast: how far the dip as a whole stands out, in standard deviations of the noise.
         reflectance: mean and standard deviation of the share of the surface's light that comes out
@@ -90,6 +92,7 @@ class Width:
     noise_px: float | None = None
     depth_px: float | None = None
     blur_px: float | None = None
+    step_px: float | None = None
     centre_px: float | None = None
     contrast: float | None = None
     reflectance: tuple[float, float] | None = None
@@ -490,6 +493,7 @@ def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
         noise_px=noise,
         depth_px=depth,
         blur_px=blur,
+        step_px=factor * _step(bank.widths_px, marginal),
         centre_px=known["centre_px"],
         contrast=contrast,
         reflectance=_mean_and_spread(bank.reflectances, by_reflectance),
@@ -506,6 +510,12 @@ def _quantiles(
     edges = np.concatenate([[widths_px[0] - 0.02], between, [2 * widths_px[-1] - between[-1]]])
     below = np.append(0.0, np.cumsum(weights))
     return tuple(float(np.interp(share, below, edges)) for share in shares)
+
+
+def _step(widths_px: Profile, weights: Profile) -> float:
+    """Standard deviation by rounding to the most likely width, as far as that stands alone."""
+    best = int(np.argmax(weights))
+    return float(np.gradient(widths_px)[best] / math.sqrt(12) * weights[best] ** 2)
 
 
 def _terms(weights: NDArray[np.float64], widths_px: Profile) -> tuple[float, float, float]:
