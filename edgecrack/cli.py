@@ -21,6 +21,7 @@ import typer
 from edgecrack import __version__
 from edgecrack.commands.build_engine import build_engine
 from edgecrack.commands.calibrate import calibrate
+from edgecrack.commands.calibrate_camera import calibrate_camera
 from edgecrack.commands.doctor import doctor
 from edgecrack.commands.evaluate import evaluate
 from edgecrack.commands.exit_codes import (
@@ -36,6 +37,7 @@ from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
 from edgecrack.commands.stream import stream
+from edgecrack.commands.target import target
 from edgecrack.commands.train import train
 from edgecrack.commands.yardstick import yardstick
 
@@ -97,7 +99,9 @@ app.command()(recover)
 app.command()(predict)
 app.command()(measure)
 app.command()(plan)
+app.command("calibrate-camera")(calibrate_camera)
 app.command()(doctor)
+app.command()(target)
 
 
 def main() -> None:

@@ -21,12 +21,11 @@ HALF_MEASURED_PX = 1.0
 MEASURED_PX = 2.0
 # Half the 95 % interval of a width at one place, 2 px at a signal of 8 (same table: 3.0 px).
 PLACE_UNCERTAINTY_PX = 1.5
-# Half the 95 % interval that `measure_image` states for the mean of a whole crack (about 45 places)
-# from such a width on: medians of 24 cracks each of 2 px, of 3 and 4 px, and of 8 px at a signal of
+# Half the 95 % interval that `measure_image` states for the mean of a whole crack (about 30 places)
+# from such a width on: medians of 14 cracks each of 2 to 12 px were 0.38 to 0.57 px at a signal of
 # 8, rendered by benchmarks/rough_cracks.py (tests/test_planning.py renders some again). The errors
-# are smaller, 0.12 to 0.21 px on average, but what is not known of blur and depth does not average
-# out.
-MEAN_UNCERTAINTY_PX = ((2.0, 0.95), (3.0, 0.65), (8.0, 0.4))
+# are smaller, 0.07 to 0.15 px on average.
+MEAN_UNCERTAINTY_PX = ((2.0, 0.55),)
 # Sigma of the blur by lens and sensor: the middle of the 0.7 to 2 px that the tables average over.
 LENS_BLUR_PX = 1.35
 # More is refused: for measuring, and for anything (edgecrack/measurement/fitness.py).

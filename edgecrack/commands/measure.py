@@ -26,11 +26,11 @@ from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
-    from edgecrack.photo_measurement.batch import MeasuredPhoto
+    from edgecrack.photo_measurement.batch import MeasuredBatch, MeasuredPhoto
     from edgecrack.photo_measurement.table import Units
     from edgecrack.scale.choice import ScaleConfig
 
-_input, _scale = heading("Input"), heading("Scale")
+_input, _scale, _site = map(heading, ("Input", "Scale", "Check on site"))
 _SHOWN_PROBLEMS = 5
 
 MmPerPixelOption = Annotated[
@@ -92,6 +92,17 @@ def measure(
     tilt_deg: TiltOption = None,
     tilt_towards_deg: TowardsOption = None,
     marker: MarkerOption = None,
+    gauge: Annotated[
+        list[str] | None,
+        _site(
+            "WIDTH=READ",
+            "What a crack gauge reads of a crack on the printed sheet: 0.4=0.38+-0.01; repeatable.",
+        ),
+    ] = None,
+    bar: Annotated[
+        str | None,
+        _site("MM", "Length of the printed sheet's bar by a ruler: 100.2+-0.3.", "--bar"),
+    ] = None,
     severity: Annotated[
         str | None,
         results("TABLE", "Classes by width: `list` shows the tables; a file holds your own."),
@@ -131,6 +142,7 @@ def measure(
         _list_tables()
         return
     from edgecrack.photo_measurement.batch import MeasureConfig, measure_photos
+    from edgecrack.photo_measurement.site import parse_readings
     from edgecrack.runtime.detector import open_detector
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
@@ -140,6 +152,7 @@ def measure(
     config = MeasureConfig(
         out,
         scale_config(mm_per_pixel, camera, distance_m, tilt_deg, tilt_towards_deg, marker),
+        parse_readings(gauge or [], bar),
         None if severity is None else table_named(severity),
         unit,
         decimal_comma,
@@ -154,7 +167,7 @@ def measure(
         batch = measure_photos(detector, photos, config, lambda photo: _say(photo, unit))
     if batch.note:
         typer.echo(flags_in(batch.note))
-    _warn(batch.photos, config.table is not None)
+    _warn(batch, config.table is not None)
     typer.echo(f"{counted(len(batch.photos), 'photo')}, results in {batch.folder}")
     if batch.problems:
         first = "; ".join(f"{source}: {why}" for source, why in batch.problems[:_SHOWN_PROBLEMS])
@@ -271,18 +284,21 @@ def _say(photo: MeasuredPhoto, units: Units) -> None:
     if photo.note:
         text += f" ({photo.note})"
     typer.echo(text)
+    for sentence in photo.site:
+        typer.echo(f"  check sheet: {sentence}")
 
 
-def _warn(photos: tuple[MeasuredPhoto, ...], wants_classes: bool) -> None:
+def _warn(batch: MeasuredBatch, wants_classes: bool) -> None:
     """What a person must know of all results."""
+    photos = batch.photos
     unscaled = sum(photo.scale is None for photo in photos)
+    if unscaled == len(photos):
+        also = ", and nothing is classified" if wants_classes else ""
+        typer.echo(f"edgecrack: no photo has a scale: results are in pixels{also}", err=True)
+        return
     if unscaled:
-        of = "no photo has" if unscaled == len(photos) else f"{unscaled} photos have no"
         typer.echo(
-            f"edgecrack: {of} a scale: results are in pixels"
-            + (", and nothing is classified" if wants_classes else "")
-            if unscaled == len(photos)
-            else f"edgecrack: {of} scale: their results are in pixels",
+            f"edgecrack: {counted(unscaled, 'photo')} without a scale: their results are in pixels",
             err=True,
         )
     stated = [
@@ -297,3 +313,10 @@ def _warn(photos: tuple[MeasuredPhoto, ...], wants_classes: bool) -> None:
             "width alone; give it as in 0.12+-0.005",
             err=True,
         )
+    if batch.site == "passed":
+        typer.echo("millimetres checked on site: passed")
+    else:
+        word = {"failed": "the check on site failed; see `site_check` in cracks.json"}.get(
+            batch.site, "millimetres not checked on site; `edgecrack target` makes a check sheet"
+        )
+        typer.echo(f"edgecrack: {word}", err=True)

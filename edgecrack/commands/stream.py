@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from edgecrack.runtime.recording.config import RecordingConfig
     from edgecrack.runtime.web.config import ServeConfig
 
-_input, _live, _page, _recording = map(
-    heading, ("Input", "Faults and overload", "Live page", "Recording")
+_input, _scale, _live, _page, _recording = map(
+    heading, ("Input", "Scale", "Faults and overload", "Live page", "Recording")
 )
 
 
@@ -84,6 +84,39 @@ def stream(
             "ADDRESS",
             "Where the robot is: udp://127.0.0.1:PORT (JSON lines), or recording, the topics of "
             "the *.mcap that is replayed.",
+        ),
+    ] = None,
+    mm_per_pixel: Annotated[
+        str | None,
+        _scale(
+            "MM",
+            "Millimetres that a pixel shows, and how sure that is at 95 %: 0.12+-0.005. Widths and "
+            "lengths are then in millimetres.",
+        ),
+    ] = None,
+    camera_file: Annotated[
+        str | None,
+        _scale(
+            "FILE",
+            "In its place, a calibrated camera, as calibrate-camera and ROS write it; recording: "
+            "the CameraInfo of the *.mcap that is replayed. Takes the range that comes with "
+            "--position, or --distance-m.",
+        ),
+    ] = None,
+    distance_m: Annotated[
+        str | None, _scale("METRES", "From that camera to the wall, always: 1.5+-0.02.")
+    ] = None,
+    tilt_deg: Annotated[
+        str | None,
+        _scale(
+            "DEGREES",
+            "Between the view and the wall's perpendicular: 20+-2; default: 0, give or take 5.",
+        ),
+    ] = None,
+    tilt_towards_deg: Annotated[
+        float | None,
+        _scale(
+            "DEGREES", "Where in the picture the wall recedes: 0 right, 90 down, 180 left, 270 up."
         ),
     ] = None,
     max_frames: Annotated[int | None, _input("COUNT", "Stop after so many frames.")] = None,
@@ -156,7 +189,10 @@ def stream(
         ),
     ] = False,
     save: Annotated[
-        str, results("KINDS", "Some of overlay, mask, prob, jsonl, widths; or none.")
+        str,
+        results(
+            "KINDS", "Some of overlay, mask, prob, jsonl, widths; or none. A scale adds widths."
+        ),
     ] = "overlay,mask,jsonl",
     json_output: Annotated[
         bool, results("", "Print the summary as JSON, and nothing else.", "--json")
@@ -177,6 +213,7 @@ def stream(
     Cameras and streams that drop out are opened again. Ctrl-C or SIGTERM ends it cleanly: what
     was found until then is complete and readable.
     """
+    from edgecrack.runtime.measuring.stream_scale import stream_scale
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.sources.options import Flip, SourceOptions
     from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
@@ -224,6 +261,7 @@ def stream(
         ),
         serve=_serve_config(serve, token_file),
         position=position,
+        scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
         log_format=cast(LogFormat, log_format),
     )
     run_stream(config, as_json=json_output)

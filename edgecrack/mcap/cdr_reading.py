@@ -8,6 +8,7 @@ unpacked first. Knows bytes; must not know files or pixels.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import NamedTuple
 
@@ -20,8 +21,11 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 POSE = "geometry_msgs/msg/PoseStamped"
 POSE_WITH_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
 FIX = "sensor_msgs/msg/NavSatFix"
+RANGE = "sensor_msgs/msg/Range"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 _ENCAPSULATION_BYTES = 4
+_MOST_COEFFICIENTS = 64
 
 
 class MalformedMessageError(ValueError):
@@ -66,6 +70,47 @@ class FixMessage(NamedTuple):
     altitude_m: float
 
 
+class RangeMessage(NamedTuple):
+    """`sensor_msgs/msg/Range`.
+
+    Attributes:
+        stamp_ns: 0 where none was set.
+        range_m: None where the sensor read nothing: what is not finite or out of its limits.
+        deviation_m: standard uncertainty; None where the message has no variance, as none has
+            before ROS 2 Iron, or an unknown one.
+    """
+
+    stamp_ns: int
+    range_m: float | None
+    deviation_m: float | None
+
+
+class CameraInfoMessage(NamedTuple):
+    """`sensor_msgs/msg/CameraInfo`, for pictures of the camera's full size.
+
+    Attributes:
+        stamp_ns: 0 where none was set.
+        width: pixels, of the camera's whole picture.
+        height: pixels.
+        distortion_model: such as "plumb_bob".
+        distortion: its coefficients.
+        matrix: K, row by row; all 0 where the camera is not calibrated.
+        projection: P, three rows of four: of rectified pictures.
+        binning: columns and rows of the camera that one pixel stands for; 0 means 1.
+        region: left, top, width and height of what was read out; all 0 for the whole picture.
+    """
+
+    stamp_ns: int
+    width: int
+    height: int
+    distortion_model: str
+    distortion: tuple[float, ...]
+    matrix: tuple[float, ...]
+    projection: tuple[float, ...]
+    binning: tuple[int, int]
+    region: tuple[int, int, int, int]
+
+
 def read_image(data: memoryview) -> ImageMessage:
     """Parse an Image.
 
@@ -108,6 +153,42 @@ def read_fix(data: memoryview) -> FixMessage:
     return FixMessage(stamp_ns, status, latitude, longitude, altitude)
 
 
+def read_range(data: memoryview) -> RangeMessage:
+    """Parse a Range; errors as in `read_image`."""
+    reader = _Reader(data)
+    stamp_ns = reader.header()
+    reader.uint8()  # ultrasound or infrared
+    reader.floats(1)  # field of view
+    least, most, found = reader.floats(3)
+    variance = reader.floats(1)[0] if reader.has_more(4) else 0.0
+    # Equal limits are those of a sensor that only says near or far, or were never set.
+    within = least <= found <= most or not least < most
+    is_read = math.isfinite(found) and found > 0 and within
+    is_known = math.isfinite(variance) and variance > 0
+    return RangeMessage(
+        stamp_ns, found if is_read else None, math.sqrt(variance) if is_known else None
+    )
+
+
+def read_camera_info(data: memoryview) -> CameraInfoMessage:
+    """Parse a CameraInfo; errors as in `read_image`."""
+    reader = _Reader(data)
+    stamp_ns, height, width = reader.header(), reader.uint32(), reader.uint32()
+    model = reader.string()
+    count = reader.uint32()
+    if count > _MOST_COEFFICIENTS:
+        raise MalformedMessageError(f"it has {count} distortion coefficients")
+    distortion = reader.doubles(count)
+    matrix, _, projection = reader.doubles(9), reader.doubles(9), reader.doubles(12)
+    binning = reader.uint32(), reader.uint32()
+    left, top = reader.uint32(), reader.uint32()
+    rows, columns = reader.uint32(), reader.uint32()
+    return CameraInfoMessage(
+        stamp_ns, width, height, model, distortion, matrix, projection, binning,
+        (left, top, columns, rows),
+    )  # fmt: skip
+
+
 class _Reader:
     """Takes values one after another; each is aligned to its own size."""
 
@@ -145,7 +226,13 @@ class _Reader:
         return int(self._take("I", 4)[0])
 
     def doubles(self, count: int) -> tuple[float, ...]:
-        return self._take(f"{count}d", 8)
+        return self._take(f"{count}d", 8) if count else ()
+
+    def floats(self, count: int) -> tuple[float, ...]:
+        return self._take(f"{count}f", 4)
+
+    def has_more(self, count: int) -> bool:
+        return len(self._data) - self._place >= count
 
     def string(self) -> str:
         # The length counts the zero at the end.

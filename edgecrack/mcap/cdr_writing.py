@@ -46,6 +46,11 @@ class CdrWriter:
         self._align(8)
         self._data += struct.pack(f"<{len(values)}d", *values)
 
+    def float32(self, *values: float) -> None:
+        """Successive float32."""
+        self._align(4)
+        self._data += struct.pack(f"<{len(values)}f", *values)
+
     def string(self, text: str) -> None:
         """A string; what is no character becomes "?", and a NUL, which would end it, too."""
         data = text.replace("\0", "?").encode("utf-8", "replace")

@@ -1,7 +1,8 @@
 """The topics of a recording and the ROS 2 definitions of their messages.
 
-Definitions are those of ROS 2 Humble, vision_msgs 4 and foxglove_msgs, without comments. A
-reader decodes by the definition in the file, so it needs none of these packages.
+Definitions are those of ROS 2 Humble, vision_msgs 4 and foxglove_msgs, without comments; Range has
+the variance that it has since Iron, at its end, which earlier ones pass over. A reader decodes by
+the definition in the file, so it needs none of these packages.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ EVENTS = "/edgecrack/events"
 POSE = "/edgecrack/pose"
 FIX = "/edgecrack/fix"
 DISTANCE = "/edgecrack/odometry_distance"
+RANGE = "/edgecrack/range"
+WIDTHS = "/edgecrack/widths"
 
 # Each topic and the type of its messages, in the order of their channels, which count from 1.
 TOPICS = {
@@ -29,6 +32,10 @@ TOPICS = {
     POSE: "geometry_msgs/msg/PoseStamped",
     FIX: "sensor_msgs/msg/NavSatFix",
     DISTANCE: "std_msgs/msg/Float64",
+    RANGE: "sensor_msgs/msg/Range",
+    # A line of widths.jsonl. As a JSON channel it could not be replayed by ROS 2, whose recordings
+    # hold CDR alone.
+    WIDTHS: "std_msgs/msg/String",
 }
 
 _SEPARATOR = "=" * 80
@@ -38,6 +45,7 @@ _DEFINITIONS = {
     "builtin_interfaces/Time": "int32 sec\nuint32 nanosec\n",
     "std_msgs/Header": "builtin_interfaces/Time stamp\nstring frame_id\n",
     "std_msgs/Float64": "float64 data\n",
+    "std_msgs/String": "string data\n",
     "geometry_msgs/Point": "float64 x\nfloat64 y\nfloat64 z\n",
     "geometry_msgs/Quaternion": "float64 x\nfloat64 y\nfloat64 z\nfloat64 w\n",
     "geometry_msgs/Pose": ("geometry_msgs/Point position\ngeometry_msgs/Quaternion orientation\n"),
@@ -68,6 +76,17 @@ uint8 COVARIANCE_TYPE_APPROXIMATED=1
 uint8 COVARIANCE_TYPE_DIAGONAL_KNOWN=2
 uint8 COVARIANCE_TYPE_KNOWN=3
 uint8 position_covariance_type
+""",
+    "sensor_msgs/Range": """\
+std_msgs/Header header
+uint8 ULTRASOUND=0
+uint8 INFRARED=1
+uint8 radiation_type
+float32 field_of_view
+float32 min_range
+float32 max_range
+float32 range
+float32 variance
 """,
     "vision_msgs/ObjectHypothesis": "string class_id\nfloat64 score\n",
     "vision_msgs/ObjectHypothesisWithPose": (

@@ -57,6 +57,8 @@ _MOST_ROWS = 40
 _UNLIKELY = 1e-6
 # By how much the light from within differs along a crack, as a standard deviation.
 _UNEVEN_REFLECTANCE = 0.03
+# And from crack to crack.
+_BETWEEN_CRACKS = 0.05
 _TOGETHER = 32  # profiles whose weights fit into memory at once
 
 
@@ -186,6 +188,7 @@ def estimate_together(
     prior = prior or WidthPrior()
     widths, telling = _estimated(profiles, prior)
     of_all = _learned(widths, list(telling.values()), prior)
+    elsewhere = _of_another_crack(of_all, prior)
     members: dict[int, list[int]] = {}
     for number, crack in enumerate(cracks):
         members.setdefault(crack, []).append(number)
@@ -194,7 +197,8 @@ def estimate_together(
         own = [telling[row] for row in rows if row in telling]
         found = [widths[row] for row in rows]
         enough = sum(width.measurable for width in found) >= _ENOUGH_ROWS
-        alike.setdefault(_learned(found, own, prior) if enough else of_all, []).extend(rows)
+        learned = _learned(found, own, prior, elsewhere) if enough else elsewhere
+        alike.setdefault(learned, []).extend(rows)
     for learned, rows in alike.items():
         if learned != prior:
             again, _ = _estimated([profiles[row] for row in rows], learned)
@@ -203,18 +207,33 @@ def estimate_together(
     return widths
 
 
-def _learned(widths: list[Width], telling: list[Profile], prior: WidthPrior) -> WidthPrior:
-    """What all profiles together say of the blur and of the light from within.
+def _of_another_crack(of_all: WidthPrior, prior: WidthPrior) -> WidthPrior:
+    """What all cracks of a picture together say of one of them: it may be cleaner or dirtier."""
+    if of_all.reflectance is None or prior.reflectance is not None:
+        return of_all
+    mean, spread = of_all.reflectance
+    return replace(of_all, reflectance=(mean, math.hypot(spread, _BETWEEN_CRACKS)))
+
+
+def _learned(
+    widths: list[Width],
+    telling: list[Profile],
+    prior: WidthPrior,
+    base: WidthPrior | None = None,
+) -> WidthPrior:
+    """What profiles together say of the blur and of the light from within.
 
     Args:
         widths: of each profile.
         telling: float [S, R], of some profiles, how likely each blur and reflectance makes them.
-        prior: what was known before.
+        prior: what is known for certain.
+        base: what else is known before these profiles are seen; None for no more.
     """
+    base = base or prior
     blur, reflectance = prior.blur_px, prior.reflectance
     if len(telling) >= _ENOUGH_ROWS:
         trusted = _TRUSTED_SHARE * min(len(telling), _MOST_ROWS)
-        together = np.exp(_shared_log_prior(prior) + trusted * np.mean(telling, axis=0))
+        together = np.exp(_shared_log_prior(base) + trusted * np.mean(telling, axis=0))
         together /= together.sum()
         blur = blur or _mean_and_spread(np.array(BLURS_PX), together.sum(axis=1))
         mean, spread = _mean_and_spread(np.array(REFLECTANCES), together.sum(axis=0))
@@ -226,6 +245,8 @@ def _learned(widths: list[Width], telling: list[Profile], prior: WidthPrior) -> 
             means, spreads = np.array(wide).T
             spread = math.hypot(float(means.std()), float(np.median(spreads)))
             reflectance = (float(np.median(means)), spread)
+    if len(telling) < _ENOUGH_ROWS:
+        blur, reflectance = blur or base.blur_px, reflectance or base.reflectance
     return replace(prior, blur_px=blur, reflectance=reflectance)
 
 

@@ -55,6 +55,12 @@ from edgecrack.photo_measurement.records import (
     scale_record,
     smallest_record,
 )
+from edgecrack.photo_measurement.site import (
+    Readings,
+    check_photo,
+    sheet_mask,
+    site_record,
+)
 from edgecrack.photo_measurement.table import Units, table_of
 from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import ImageInput, find_images
@@ -65,6 +71,7 @@ from edgecrack.runtime.outputs.output_place import Existing, take_place
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig
 from edgecrack.scale.scale import Scale
 from edgecrack.terminal.native_logs import silence_native_logs
@@ -85,6 +92,7 @@ class MeasureConfig:
     Attributes:
         out: folder of the results; made if it does not exist.
         scale: how the scale is found.
+        readings: of the check sheet, where one is in view.
         table: by which severity is told; None tells none.
         units: of the table, the drawings and the plots; `cracks.json` is always metric.
         decimal_comma: in the table.
@@ -96,6 +104,7 @@ class MeasureConfig:
 
     out: Path
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    readings: Readings = field(default_factory=Readings)
     table: SeverityTable | None = None
     units: Units = "metric"
     decimal_comma: bool = False
@@ -115,6 +124,7 @@ class MeasuredPhoto:
         cracks: the longest first.
         scale: None without.
         verdict: what it is fit for.
+        site: what the check sheet in it says, as sentences; empty where none is in view.
         note: why there are no millimetres or widths, as a clause; empty where there are.
         number: of the photo, from 1.
         of: how many there are.
@@ -125,6 +135,7 @@ class MeasuredPhoto:
     cracks: tuple[MeasuredCrack, ...]
     scale: Scale | None
     verdict: str
+    site: tuple[str, ...]
     note: str
     number: int
     of: int
@@ -139,12 +150,14 @@ class MeasuredBatch:
         photos: that were measured.
         problems: source and what is wrong, of photos that could not be read or have no scale
             although one was given.
+        site: whether the check on site passed: `site.PASSED`, `FAILED` or `NOT_CHECKED`.
         note: where the results went, if elsewhere than asked for; else empty.
     """
 
     folder: Path
     photos: tuple[MeasuredPhoto, ...]
     problems: tuple[tuple[str, str], ...]
+    site: str
     note: str
 
 
@@ -192,10 +205,10 @@ def measure_photos(
             photo = run.one(one, number, len(usable))
             photos.append(photo)
             on_photo(photo)
-        run.finish()
+        site = run.finish()
     finally:
         place.folder.unlock()
-    return MeasuredBatch(place.folder.path, tuple(photos), tuple(problems), place.note)
+    return MeasuredBatch(place.folder.path, tuple(photos), tuple(problems), site, place.note)
 
 
 def _with_scale(
@@ -310,7 +323,12 @@ class _Run:
         """Measure a photo and write what belongs to it alone."""
         photo = _read(one, self._config)
         image, scale = photo.frame.image, photo.scale
-        probability = self._probability(photo.frame)
+        camera = self._camera(photo.frame.hw)
+        sheet = sheet_mask(image, camera)
+        site = None
+        if sheet is not None:
+            site = check_photo(image, scale, self._config.readings, camera)
+        probability = self._probability(photo.frame, sheet)
         threshold = self._detector.threshold
         fitness = assess(image)
         cracks = tuple(
@@ -338,22 +356,26 @@ class _Run:
                 "scale_problem": note,
                 "fitness": fitness_record(fitness),
                 "smallest": smallest_record(smallest, scale, photo.frame.hw),
+                "site_check": site,
                 "taken": taken,
             }
         )
         self._cracks += [crack_record(crack, one.name) for crack in cracks]
         return MeasuredPhoto(
-            one.name, one.source, cracks, scale, fitness.verdict, note or fitness.reason, number, of
-        )
+            one.name, one.source, cracks, scale, fitness.verdict,
+            () if site is None else tuple(site["sentences"]), note or fitness.reason, number, of,
+        )  # fmt: skip
 
-    def finish(self) -> None:
-        """Write what belongs to the run as a whole."""
+    def finish(self) -> str:
+        """Write what belongs to the run as a whole; whether the check on site passed."""
+        site = site_record(self._photos)
         document = {
             "schema_version": CRACKS_SCHEMA_VERSION,
             "photos": self._photos,
             "cracks": self._cracks,
             "scale": only([photo["scale"] for photo in self._photos]),
             "fitness": only([photo["fitness"] for photo in self._photos]),
+            "site_check": site,
             "severity_table": self._table(),
             "model": self._model(),
         }
@@ -367,11 +389,22 @@ class _Run:
             "sha256": self._hashes,
         }
         self._write(MANIFEST_NAME, json.dumps(manifest, indent=1) + "\n")
+        return str(site["status"])
 
-    def _probability(self, frame: Frame) -> NDArray[np.uint8]:
+    def _camera(self, hw: tuple[int, int]) -> CameraFile | None:
+        camera = self._config.scale.camera
+        if camera is None:
+            return None
+        try:
+            return camera.of_size(hw[1], hw[0])
+        except ConfigError:  # and so the photo has no scale
+            return None
+
+    def _probability(self, frame: Frame, sheet: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
         ignore = self._config.ignore
         ignored = None if ignore is None else ignore.of(frame)
-        return self._detector.ignoring(ignored).probability_of(frame.image)
+        found = self._detector.ignoring(ignored).probability_of(frame.image)
+        return found if sheet is None else np.where(sheet, np.uint8(0), found)
 
     def _plots(
         self, name: str, cracks: Sequence[MeasuredCrack], scale: Scale | None

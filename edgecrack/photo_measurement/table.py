@@ -21,12 +21,17 @@ _LENGTHS = (
 
 
 def table_of(
-    records: Iterable[Mapping[str, Any]], units: Units = "metric", *, decimal_comma: bool = False
+    records: Iterable[Mapping[str, Any]],
+    units: Units = "metric",
+    site_check: str = "",
+    *,
+    decimal_comma: bool = False,
 ) -> str:
     """The table of the cracks.
 
     Args:
         records: as `records.crack_record` makes them.
+        site_check: whether the check on site passed, for all rows.
         units: "imperial" gives inches in place of millimetres.
         decimal_comma: 0,38 in place of 0.38.
     """
@@ -35,7 +40,7 @@ def table_of(
         "id", "photo",
         *(f"{name}_px" for name in _LENGTHS), *(f"{name}_{unit}" for name in _LENGTHS),
         "measurable", "reason", "class", "class_probability", "orientation_deg", "confidence",
-        "rows", "x", "y",
+        "rows", "x", "y", "site_check",
     ]  # fmt: skip
     text = io.StringIO()
     writer = csv.DictWriter(
@@ -43,7 +48,7 @@ def table_of(
     )
     writer.writeheader()
     for record in records:
-        row = _row(record, unit)
+        row = {**_row(record, unit), "site_check": site_check}
         writer.writerow({name: _written(row[name], decimal_comma) for name in columns})
     return text.getvalue()
 

@@ -26,6 +26,7 @@ from edgecrack.ros.conversions import (
     overlay_to_compressed,
 )
 from edgecrack.ros.inspection_worker import NewestImageWorker
+from edgecrack.ros.width_measuring import WIDTH_PARAMETERS, open_widths
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.outputs.overlay import draw_overlay
@@ -38,7 +39,8 @@ try:
     from rclpy.executors import ExternalShutdownException
     from rclpy.node import Node
     from rclpy.qos import QoSProfile, ReliabilityPolicy
-    from sensor_msgs.msg import CompressedImage, Image
+    from sensor_msgs.msg import CompressedImage, Image, Range
+    from std_msgs.msg import String
     from visualization_msgs.msg import ImageMarker
 except ModuleNotFoundError as error:
     missing = MissingDependencyError(
@@ -67,6 +69,7 @@ PARAMETERS: dict[str, Any] = {
     "ignore": "",  # file of what is not to be inspected
     "min_area": MIN_AREA_PX,
     "max_age_ms": 1000.0,  # results older than this are not published; 0 publishes all
+    **WIDTH_PARAMETERS,
 }
 
 
@@ -88,6 +91,7 @@ class CrackNode(Node):  # type: ignore[misc]
         model = Path(given["model"]).expanduser() if given["model"] else None
         ignore = read_ignore_mask(Path(given["ignore"]).expanduser()) if given["ignore"] else None
         scales = parse_scales(given["scales"]) if given["scales"] else None
+        self.widths = open_widths(self, given, String, Range)
         self.worker = NewestImageWorker(
             open_detector(model, threshold=given["threshold"] or None, scales=scales),
             compressed_image_to_bgr if given["compressed"] else image_to_bgr,
@@ -101,7 +105,8 @@ class CrackNode(Node):  # type: ignore[misc]
         # One image waits at most, and none is sent again: a late one is worth less than the next.
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(kind, given["image_topic"], self.worker.put, newest)
-        self.create_timer(0.5, self.worker.check)  # an error of the thread ends the node
+        for thread in (self.worker, self.widths):
+            self.create_timer(0.5, thread.check)  # an error of the thread ends the node
 
     def _publish(self, result: FrameResult, header: Any) -> None:
         self._mask.publish(mask_to_image(result.mask, header, Image))
@@ -111,6 +116,7 @@ class CrackNode(Node):  # type: ignore[misc]
         if self._overlay.get_subscription_count():
             picture = draw_overlay(result)
             self._overlay.publish(overlay_to_compressed(picture, header, CompressedImage))
+        self.widths.put(result)
 
 
 def main() -> int:
@@ -128,6 +134,7 @@ def main() -> int:
     finally:
         if node is not None:
             node.worker.close()
+            node.widths.close()
             node.destroy_node()
         rclpy.try_shutdown()
     return 0

@@ -106,6 +106,8 @@ class Position:
         longitude_deg: WGS 84, -180 to 180.
         altitude_m: above the ellipsoid.
         distance_m: length of the path driven since the first sample.
+        range_m: from the camera to what it looks at, as a range finder beside it measures it.
+        range_deviation_m: its standard uncertainty, where the sensor says it.
     """
 
     time_ns: int
@@ -116,6 +118,8 @@ class Position:
     longitude_deg: float | None = None
     altitude_m: float | None = None
     distance_m: float | None = None
+    range_m: float | None = None
+    range_deviation_m: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None where something is not known."""

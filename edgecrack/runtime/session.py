@@ -7,15 +7,19 @@ robot without the extras for page and recording streams all the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgecrack import __version__
+from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.runtime.detector import CrackDetector, open_detector
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.measuring.newest_widths import NewestWidths
 from edgecrack.runtime.outputs.findings import FindingTracker
 from edgecrack.runtime.outputs.output_place import take_place
 from edgecrack.runtime.outputs.run_parts import RunPart, plan_part, why_not_to_go_on
@@ -27,7 +31,7 @@ from edgecrack.runtime.outputs.snapshots import (
     Snapshots,
     event_finding_tracker,
 )
-from edgecrack.runtime.pipeline.controls import Recorder, StreamControls
+from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.base import PositionSource
@@ -35,9 +39,14 @@ from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
+from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:
+    from edgecrack.runtime.measuring.frame_scale import FrameScale
+    from edgecrack.runtime.outputs.widths import WidthListener
+    from edgecrack.runtime.recording.recorder import McapRecorder
     from edgecrack.runtime.stream_config import StreamConfig
+    from edgecrack.scale.camera_file import CameraFile
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def open_session(
     Raises:
         EdgecrackError: a part cannot be opened.
     """
-    kinds = () if config.save == ("none",) else config.save
+    kinds = config.outputs
     ignore = None if config.ignore is None else read_ignore_mask(config.ignore)
     with ExitStack() as stack:
         detector = stack.enter_context(
@@ -98,6 +107,7 @@ def open_session(
             )
         )
         positions = _open_positions(config, events, stack)
+        camera = _open_camera(config)
         source = stack.enter_context(
             open_live_source(config.source, config.source_options, config.policy, events, stop=stop)
         )
@@ -111,12 +121,11 @@ def open_session(
         snapshots = Snapshots(part.folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots, FindingsSink(tracker)]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
-        sinks += recording
         controls = StreamControls(detector.threshold, events, recorder)
-        page = None
+        page, widths = None, NewestWidths() if "widths" in kinds else None
         if config.serve is not None:
             page, latest = _open_page(
-                config, stack, stats, events, controls, tracker, snapshots, about, part
+                config, stack, stats, events, controls, tracker, snapshots, about, part, widths
             )
             sinks.insert(0, latest)
         # Nothing is written or removed before all else is open.
@@ -125,7 +134,15 @@ def open_session(
         part.begin(_nothing_yet(config, detector, source, part, stats))
         if "jsonl" in kinds:
             stack.callback(EventsFile(part.folder, events).close)
-        sinks += sinks_in(part.folder, kinds, source.frame_rate_hz)
+        sinks += sinks_in(
+            part.folder,
+            kinds,
+            source.frame_rate_hz,
+            scale=_frame_scale(config, camera, source, events),
+            width_listeners=_width_listeners(stats, widths, recorder),
+        )
+        # Last, for what is measured at the end is recorded, too.
+        sinks += recording
         yield Session(
             source,
             detector,
@@ -213,9 +230,64 @@ def _open_positions(
         return None
     from edgecrack.runtime.position.open import open_positions
 
-    positions = open_positions(config.position, config.source, events)
+    needs_range = config.scale is not None and config.scale.needs_range
+    positions = open_positions(config.position, config.source, events, needs_range=needs_range)
     stack.callback(positions.close)
     return positions
+
+
+def _open_camera(config: StreamConfig) -> CameraFile | None:
+    """The camera by which millimetres are told; None without one."""
+    if config.scale is None or config.scale.camera is None:
+        return None
+    from edgecrack.runtime.measuring.stream_scale import RecordedCamera
+
+    camera = config.scale.camera
+    if not isinstance(camera, RecordedCamera):
+        return camera
+    from edgecrack.mcap.locating import recording_at
+
+    recording = recording_at(Path(config.source).expanduser())
+    if recording is None:
+        raise ConfigError(
+            f"the camera is to come from the recording, but the source is {redact(config.source)}",
+            "replay an .mcap file, or give a file with `camera_file`",
+        )
+    from edgecrack.runtime.measuring.recorded_camera import recorded_camera
+
+    return recorded_camera(recording, camera.topic, config.source_options.topic)
+
+
+def _frame_scale(
+    config: StreamConfig, camera: CameraFile | None, source: Source, events: EventLog
+) -> FrameScale | None:
+    if config.scale is None:
+        return None
+    from edgecrack.runtime.measuring.frame_scale import FrameScale
+
+    return FrameScale(
+        config.scale,
+        camera,
+        flip=config.source_options.flip,
+        focus_moves=lambda: source.status.focus_moves,
+        events=events,
+    )
+
+
+def _width_listeners(
+    stats: StreamStats, widths: NewestWidths | None, recorder: McapRecorder | None
+) -> list[WidthListener]:
+    """Who hears of measured frames besides the file."""
+
+    def count(result: FrameResult, record: Mapping[str, Any]) -> None:
+        stats.add_measured(is_fit=record["fitness"]["verdict"] == "measure")
+
+    listeners: list[WidthListener] = [count]
+    if widths is not None:
+        listeners.append(widths.take)
+    if recorder is not None:
+        listeners.append(recorder.take_widths)
+    return listeners
 
 
 def _open_recorder(
@@ -224,7 +296,7 @@ def _open_recorder(
     stats: StreamStats,
     about: dict[str, str],
     stack: ExitStack,
-) -> tuple[Recorder | None, list[Sink]]:
+) -> tuple[McapRecorder | None, list[Sink]]:
     if config.record is None:
         return None, []
     from edgecrack.runtime.recording.recorder import McapRecorder
@@ -250,6 +322,7 @@ def _open_page(
     snapshots: Snapshots,
     about: dict[str, str],
     part: RunPart,
+    widths: NewestWidths | None,
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
@@ -269,6 +342,7 @@ def _open_page(
         latest=latest,
         about=about,
         snapshot=snapshots.take,
+        widths=None if widths is None else widths.brief,
     )
     server = stack.enter_context(LiveServer(config.serve, context))
     return server.url, latest

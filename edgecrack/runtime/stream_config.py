@@ -16,6 +16,7 @@ from edgecrack.runtime.telemetry.logs import LOG_FORMATS, LogFormat
 from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:
+    from edgecrack.runtime.measuring.stream_scale import StreamScale
     from edgecrack.runtime.recording.config import RecordingConfig
     from edgecrack.runtime.web.config import ServeConfig
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # the session adds.
 _NOT_OF_THE_RUN = (
     "source", "source_options", "out", "existing", "model", "threshold", "scales", "max_frames",
-    "threads", "policy", "record", "serve", "log_format",
+    "threads", "policy", "record", "serve", "log_format", "scale",
 )  # fmt: skip
 
 
@@ -36,7 +37,8 @@ class StreamConfig:
         out: folder of the results.
         existing: what becomes of an earlier run's results there, as `take_place` takes it.
         model: model file; None takes the bundled one.
-        save: of "overlay", "mask", "prob" and "jsonl"; ("none",) writes only the summary.
+        save: of "overlay", "mask", "prob", "jsonl" and "widths"; ("none",) writes only the
+            summary.
         max_frames: stop after so many; None goes on to the end.
         threshold: decision threshold; None takes the model's.
         min_area_px: groups of fewer crack pixels are dropped.
@@ -51,6 +53,8 @@ class StreamConfig:
         record: recording, or None.
         serve: live page, or None.
         position: where positions come from, as `open_positions` takes it, or None.
+        scale: how many millimetres a pixel shows; None measures in pixels. Given, it adds "widths"
+            to what is saved.
         log_format: of the log on standard error.
     """
 
@@ -73,6 +77,7 @@ class StreamConfig:
     record: RecordingConfig | None = None
     serve: ServeConfig | None = None
     position: str | None = None
+    scale: StreamScale | None = None
     log_format: LogFormat = "text"
 
     def __post_init__(self) -> None:
@@ -105,10 +110,30 @@ class StreamConfig:
             raise ConfigError(
                 f"`target_fps` is {self.target_fps:g}", "give a number above 0, at most 1000"
             )
+        self._check_scale()
         if self.log_format not in LOG_FORMATS:
             raise ConfigError(
                 f"the log format is {self.log_format!r}", f"give {' or '.join(LOG_FORMATS)}"
             )
+
+    def _check_scale(self) -> None:
+        scale, options = self.scale, self.source_options
+        if scale is None:
+            return
+        if scale.needs_range and self.position is None:
+            raise ConfigError(
+                "a camera alone gives no scale: neither the distance nor where it comes from is "
+                "known",
+                "give `distance_m`, or `position` with ranges",
+            )
+        if options.width is not None and options.height is not None:
+            scale.check_size(options.width, options.height)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The kinds of result that are written: `save`, and widths where there is a scale."""
+        kinds = () if self.save == ("none",) else self.save
+        return kinds if self.scale is None or "widths" in kinds else (*kinds, "widths")
 
     def settings(self) -> dict[str, str]:
         """What all parts of a run have in common, by name, without passwords."""
@@ -119,5 +144,7 @@ class StreamConfig:
             for each in fields(self)
             if each.name not in _NOT_OF_THE_RUN
         }
-        given = {**options, **own}
+        # Only where there is one, so that runs from before there were scales can go on.
+        scale = {} if self.scale is None else {"scale": self.scale}
+        given = {**options, **own, **scale}
         return {"source": redact(self.source), **{key: str(given[key]) for key in given}}

@@ -123,7 +123,8 @@ def _places(crack: Crack) -> _Places:
     )
     rows = np.array([row.xy for row in crack.rows], np.float64).reshape(-1, 2)
     normals = np.array([row.normal for row in crack.rows], np.float64).reshape(-1, 2)
-    return _Places(np.concatenate([middles, rows]), np.concatenate([tangents, normals]), lengths_px)
+    directions = np.concatenate([tangents, _unit(normals)])
+    return _Places(np.concatenate([middles, rows]), directions, lengths_px)
 
 
 def _part(local: LocalScale, chosen: slice) -> LocalScale:
@@ -150,10 +151,13 @@ def _pieces(xy: Points) -> tuple[Points, Points, NDArray[np.float64]]:
     at = np.linspace(0.0, float(along[-1]), count + 1)
     ends = np.stack([np.interp(at, along, xy[:, axis]) for axis in (0, 1)], axis=1)
     chords = np.diff(ends, axis=0)
-    lengths = np.hypot(*chords.T)[:, None]
-    # A line that turns back on itself within a piece has no direction there; any will do.
-    tangents = np.where(lengths > 1e-9, chords / np.maximum(lengths, 1e-9), [1.0, 0.0])
-    return (ends[:-1] + ends[1:]) / 2, tangents, np.diff(at)
+    return (ends[:-1] + ends[1:]) / 2, _unit(chords), np.diff(at)
+
+
+def _unit(vectors: Points) -> Points:
+    """Where a line turns back on itself there is no direction, along or across; any will do."""
+    lengths = np.hypot(*vectors.T)[:, None]
+    return np.where(lengths > 1e-6, vectors / np.maximum(lengths, 1e-6), [1.0, 0.0])
 
 
 def _figure(value: float, terms: Mapping[str, float]) -> Figure:

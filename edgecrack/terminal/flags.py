@@ -21,6 +21,7 @@ _OTHERS = {
     "targets": "--target",
     "tile_hw": "--tile",
     "towards_deg": "--tilt-towards-deg",
+    "bar_mm": "--bar",
     "wanted_width_mm": "--width-mm",
     "width_px": "--resolution",
     "height_px": "--resolution",

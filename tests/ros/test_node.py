@@ -6,6 +6,7 @@ has no other test of this project.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+from edgecrack.scale.camera_file import CameraFile, write_camera
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed here; .ci/run does it")
 
@@ -66,12 +69,19 @@ class Viewer:
         self.masks: list[Any] = []
         self.markers: list[Any] = []
         self.overlays: list[Any] = []
+        self.widths: list[Any] = []
         for kind, topic, messages in (
             (Image, "mask", self.masks),
             (ImageMarker, "markers", self.markers),
             (CompressedImage, "overlay/compressed", self.overlays),
         ):
             self.node.create_subscription(kind, f"/edgecrack/{topic}", messages.append, 10)
+
+    def hear_widths(self) -> None:
+        """Subscribe to what a node publishes that measures."""
+        from std_msgs.msg import String
+
+        self.node.create_subscription(String, "/edgecrack/widths", self.widths.append, 10)
 
     def wait_until(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
         ends_s = time.monotonic() + patience_s
@@ -223,6 +233,59 @@ def test_what_is_ignored_is_in_no_mask(
     with running_node(environment, ignore=ignore, threshold=0.01), camera(environment):
         assert viewer.wait_until(lambda: any(any(mask.data) for mask in viewer.masks))
     assert not any(pixels_of(mask)[:, 160:].any() for mask in viewer.masks)
+
+
+def test_widths_in_millimetres_by_a_figure(viewer: Viewer, environment: dict[str, str]) -> None:
+    viewer.hear_widths()
+    with running_node(environment, mm_per_pixel="'0.12+-0.005'"), camera(environment):
+        assert viewer.wait_until(lambda: len(viewer.widths) >= 2 and bool(viewer.masks))
+    for message in viewer.widths:
+        record = json.loads(message.data)
+        assert record["scale"]["mm_per_px"] == 0.12
+        assert record["capture_time_ns"] > 0
+        for crack in record["cracks"]:
+            assert abs(crack["length_mm"]["value_mm"] - 0.12 * crack["length_px"]) < 0.01
+
+
+def test_the_range_finder_s_distance_counts(
+    viewer: Viewer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    from sensor_msgs.msg import Range
+
+    path = tmp_path / "camera.yaml"
+    matrix = np.array([[400.0, 0, 159.5], [0, 400.0, 119.5], [0, 0, 1]])
+    write_camera(path, CameraFile(matrix, np.zeros(0), HW[::-1], "bench", 0.002))
+    viewer.hear_widths()
+    publisher = viewer.node.create_publisher(Range, "/laser", 10)
+
+    def has_scale() -> bool:
+        # The camera of this test stamps whole seconds and the number of the picture.
+        message = Range(min_range=0.01, max_range=9.0, range=0.5)
+        message.header.stamp.sec = int(time.time())
+        publisher.publish(message)
+        scales = [json.loads(one.data)["scale"] for one in viewer.widths]
+        return any(scale["mm_per_px"] is not None for scale in scales)
+
+    with (
+        running_node(environment, camera_file=path, range_topic="/laser"),
+        camera(environment),
+    ):
+        assert viewer.wait_until(has_scale)
+    (scale, *_) = [
+        scale
+        for one in viewer.widths
+        if (scale := json.loads(one.data)["scale"])["mm_per_px"] is not None
+    ]
+    assert scale["distance_m"] == 0.5
+    assert abs(scale["mm_per_px"] - 1.25) < 0.01
+
+
+def test_without_a_scale_nothing_is_measured(viewer: Viewer, environment: dict[str, str]) -> None:
+    with running_node(environment), camera(environment):
+        assert viewer.wait_until(lambda: len(viewer.masks) >= 3)
+        names = [name for name, _ in viewer.node.get_topic_names_and_types()]
+    assert "/edgecrack/mask" in names
+    assert viewer.node.count_publishers("/edgecrack/widths") == 0
 
 
 def test_images_that_cannot_be_read_are_said_in_the_log(

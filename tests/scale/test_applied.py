@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -129,3 +130,14 @@ def test_several_cracks_at_once_are_each_as_alone(level: Crack) -> None:
         assert alone.width_mm is not None
         assert one.width_mm.mean.terms == pytest.approx(alone.width_mm.mean.terms)
     assert all_in_millimetres([], scale) == []
+
+
+def test_a_row_without_a_direction_harms_no_other(level: Crack) -> None:
+    """Where a line turns back on itself within a row, across it is nowhere."""
+    lost = replace(level, rows=(*level.rows, replace(level.rows[0], normal=(0.0, 0.0))))
+    scale = plane_scale(camera(), Quantity(1.0, 0.005))
+    found, plain = in_millimetres(lost, scale), in_millimetres(level, scale)
+    assert found.width_mm is not None
+    assert plain.width_mm is not None
+    assert all(math.isfinite(term) for term in found.width_mm.mean.terms.values())
+    assert found.width_mm.mean.value == pytest.approx(plain.width_mm.mean.value, rel=0.05)

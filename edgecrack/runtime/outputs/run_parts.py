@@ -22,7 +22,7 @@ from typing import Any
 from edgecrack.files import write_atomic
 from edgecrack.runtime.outputs.output_folder import SUMMARY_NAME, OutputFolder
 from edgecrack.runtime.outputs.output_place import ResultsPlace
-from edgecrack.runtime.telemetry.stats import StreamSummary
+from edgecrack.runtime.telemetry.stats import StreamSummary, share
 
 # Raised when a field of `summary.json` is taken away, renamed or given another meaning; a new field
 # leaves it as it is.
@@ -33,7 +33,7 @@ FRAMES_NAME = "frames.jsonl"
 _ADDED = (
     "frames_read", "frames", "frames_with_cracks", "crack_pixels_total", "drops", "skipped",
     "stale", "findings", "reconnects", "stalls", "open_failures", "corrupt_frames", "unreadable",
-    "size_changes",
+    "size_changes", "measured", "fit_to_measure",
     "elapsed_s",
 )  # fmt: skip
 # Said once for the run: what is the same in all its parts, and how the last one was at its end.
@@ -113,6 +113,7 @@ class RunPart:
         """
         parts = [*self.earlier, self._entry(summary)]
         together = {key: _sum(part.get(key) for part in parts) for key in _ADDED}
+        together["fit_ratio"] = share(together["fit_to_measure"], together["measured"])
         if self.earlier:
             timed = [part for part in parts if "elapsed_s" in part]
             frames = _sum(part["frames"] for part in timed)

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgecrack.errors import ConfigError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import SUMMARY_NAME, OutputFolder
+
+if TYPE_CHECKING:
+    from edgecrack.runtime.measuring.frame_scale import FrameScale
+    from edgecrack.runtime.outputs.widths import WidthListener
 
 # Raised when a field of `frame_record` is taken away, renamed or given another meaning; a new
 # field leaves it as it is. docs/migration.md tells what changed.
@@ -198,7 +202,12 @@ def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = No
 
 
 def sinks_in(
-    folder: OutputFolder, kinds: Sequence[str], frame_rate_hz: float | None = None
+    folder: OutputFolder,
+    kinds: Sequence[str],
+    frame_rate_hz: float | None = None,
+    *,
+    scale: FrameScale | None = None,
+    width_listeners: Sequence[WidthListener] = (),
 ) -> list[Sink]:
     """Open the sinks for `kinds`.
 
@@ -206,6 +215,8 @@ def sinks_in(
         folder: where nothing of `result_patterns(kinds)` is in the way.
         kinds: of `overlay`, `mask`, `prob`, `jsonl`, `widths`; each once.
         frame_rate_hz: of the overlay video; None gives 10 frames per second.
+        scale: finds the scale of frames for `widths`; None measures in pixels.
+        width_listeners: hear of each measured frame.
 
     Raises:
         OutputError: a file cannot be made.
@@ -222,7 +233,7 @@ def sinks_in(
         elif kind == "prob":
             sinks.append(ProbabilitySink(folder))
         elif kind == "widths":
-            sinks.append(WidthSink(folder))
+            sinks.append(WidthSink(folder, scale, width_listeners))
         else:
             sinks.append(JsonlSink(folder))
     return sinks

@@ -1,4 +1,4 @@
-"""Where the robot was at a moment, between the samples of odometry and GNSS around it.
+"""Where the robot was at a moment, between the samples of odometry, GNSS and range around it.
 
 Thread-safe: one thread adds samples, others locate frames. Knows samples and times; must not
 know where samples come from.
@@ -22,6 +22,7 @@ ODOMETRY_DEAD_BAND_M = 0.01
 GNSS_DEAD_BAND_M = 2.0
 LARGEST_M = 1e7
 ALTITUDES_M = (-12_000.0, 100_000.0)
+SHORTEST_RANGE_M, LONGEST_RANGE_M = 0.001, 10_000.0
 _TIMES_NS = (0, 2**63 - 1)
 
 
@@ -48,7 +49,7 @@ class PositionTrack:
     odometry it is roughly that of the GNSS, past wandering of less than 2 m.
 
     Args:
-        max_gap_ms: largest gap to a sample of odometry.
+        max_gap_ms: largest gap to a sample of odometry or range.
         max_gnss_gap_ms: largest gap to a fix; receivers give one to ten a second.
         capacity: samples kept of each kind; the oldest go.
 
@@ -73,6 +74,7 @@ class PositionTrack:
         self._max_gap_ns, self._max_gnss_gap_ns = int(max_gap_ms * 1e6), int(max_gnss_gap_ms * 1e6)
         self._poses = Series(7, capacity, _straight_m, ODOMETRY_DEAD_BAND_M)
         self._fixes = Series(3, capacity, earth_distance_m, GNSS_DEAD_BAND_M)
+        self._ranges = Series(3, capacity, _straight_m, ODOMETRY_DEAD_BAND_M)
 
     def add(
         self,
@@ -81,6 +83,8 @@ class PositionTrack:
         xyz_m: tuple[float, float, float] | None = None,
         quaternion_xyzw: tuple[float, float, float, float] | None = None,
         fix: tuple[float, float, float | None] | None = None,
+        range_m: float | None = None,
+        range_deviation_m: float | None = None,
     ) -> bool:
         """Take a sample: all of it, or nothing.
 
@@ -90,6 +94,8 @@ class PositionTrack:
             quaternion_xyzw: orientation in that frame, of any length but 0; goes with `xyz_m`.
             fix: latitude (-90 to 90) and longitude (-180 to 180) in degrees, and altitude above
                 the ellipsoid in metres, if known.
+            range_m: from the camera to what it looks at, 1 mm to 10 km.
+            range_deviation_m: standard uncertainty of the range, if known; goes with `range_m`.
 
         Returns:
             False where it came more than two seconds after newer ones, and so was left out.
@@ -100,17 +106,20 @@ class PositionTrack:
         _check("the time in ns", time_ns, *_TIMES_NS)
         pose_row = None if xyz_m is None else _pose_row(xyz_m, quaternion_xyzw)
         fix_row = None if fix is None else _fix_row(fix)
+        range_row = None if range_m is None else _range_row(range_m, range_deviation_m)
         is_taken = True
         with self._lock:
             if pose_row is not None:
                 is_taken &= self._poses.add(time_ns, pose_row)
             if fix_row is not None:
                 is_taken &= self._fixes.add(time_ns, fix_row)
+            if range_row is not None:
+                is_taken &= self._ranges.add(time_ns, range_row)
         return is_taken
 
     def __len__(self) -> int:
         with self._lock:
-            return len(self._poses) + len(self._fixes)
+            return len(self._poses) + len(self._fixes) + len(self._ranges)
 
     def locate(self, time_ns: int) -> Position | None:
         """Where the robot was; None if no sample is near enough. Never waits for samples.
@@ -121,8 +130,9 @@ class PositionTrack:
         with self._lock:
             pose = _around(self._poses, time_ns, self._max_gap_ns)
             fix = _around(self._fixes, time_ns, self._max_gnss_gap_ns)
+            reach = _around(self._ranges, time_ns, self._max_gap_ns)
             has_odometry = len(self._poses) > 0
-        found = [around for around in (pose, fix) if around is not None]
+        found = [around for around in (pose, fix, reach) if around is not None]
         if not found:
             return None
         driven = pose if has_odometry else fix
@@ -136,6 +146,8 @@ class PositionTrack:
             longitude_deg=longitude,
             altitude_m=_altitude(fix),
             distance_m=_distance(driven),
+            range_m=None if reach is None else reach.mix(0),
+            range_deviation_m=_range_deviation(reach),
         )
 
 
@@ -193,6 +205,12 @@ def _altitude(fix: _Around | None) -> float | None:
     return _mix(first, second, fix.share)
 
 
+def _range_deviation(reach: _Around | None) -> float | None:
+    """Between two samples no less: a sensor's error is much the same in both."""
+    deviation = math.nan if reach is None else reach.mix(1)
+    return None if math.isnan(deviation) else deviation
+
+
 def _straight_m(first: Row, second: Row) -> float:
     return math.dist(first, second)
 
@@ -217,6 +235,14 @@ def _fix_row(fix: tuple[float, float, float | None]) -> Row:
         return latitude, longitude, math.nan
     _check("altitude", altitude, *ALTITUDES_M)
     return latitude, longitude, altitude
+
+
+def _range_row(range_m: float, deviation_m: float | None) -> Row:
+    _check("range", range_m, SHORTEST_RANGE_M, LONGEST_RANGE_M)
+    if deviation_m is None:
+        return range_m, math.nan, 0.0
+    _check("the range's uncertainty", deviation_m, 0.0, range_m)
+    return range_m, deviation_m, 0.0
 
 
 def _check(name: str, value: float, lowest: float, highest: float) -> None:

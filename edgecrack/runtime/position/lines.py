@@ -2,11 +2,13 @@
 
     {"t": 1735689600.25, "x": 1.5, "y": 0.2, "z": 0.0, "qx": 0, "qy": 0, "qz": 0, "qw": 1}
     {"t_ns": 1735689600250000000, "lat": 52.520008, "lon": 13.404954, "alt": 34.0}
+    {"t": 1735689600.25, "range": 1.482, "range_u": 0.004}
 
 `t` is Unix time in seconds, `t_ns` the same in nanoseconds; without either, the line counts from
 its arrival. A line has a pose (x and y, and z where it is not 0), a fix (lat and lon, perhaps
-alt), or both; the orientation is given with all four numbers or not at all. Other keys are left
-out. Knows text only.
+alt), a range (metres from the camera to what it looks at, perhaps with `range_u`, its standard
+uncertainty in metres), or several of these; the orientation is given with all four numbers or not
+at all. Other keys are left out. Knows text only.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ class PositionLine(NamedTuple):
         xyz_m: position in the odometry's frame.
         quaternion_xyzw: orientation in it.
         fix: latitude and longitude in degrees, altitude in metres or None.
+        range_m: from the camera to what it looks at.
+        range_deviation_m: standard uncertainty of the range.
     """
 
     time_ns: int | None
     xyz_m: tuple[float, float, float] | None
     quaternion_xyzw: tuple[float, float, float, float] | None
     fix: tuple[float, float, float | None] | None
+    range_m: float | None = None
+    range_deviation_m: float | None = None
 
 
 def parse_line(line: bytes) -> PositionLine:
@@ -48,9 +54,9 @@ def parse_line(line: bytes) -> PositionLine:
         raise ValueError("a line that is not JSON") from error
     if not isinstance(values, dict):
         raise ValueError("a line that is not a JSON object")
-    found = PositionLine(_time(values), _xyz(values), _turn(values), _fix(values))
-    if found.xyz_m is None and found.fix is None:
-        raise ValueError("a line with neither x and y nor lat and lon")
+    found = PositionLine(_time(values), _xyz(values), _turn(values), _fix(values), *_range(values))
+    if found.xyz_m is None and found.fix is None and found.range_m is None:
+        raise ValueError("a line with neither x and y nor lat and lon nor a range")
     return found
 
 
@@ -94,6 +100,13 @@ def _fix(values: dict[str, Any]) -> tuple[float, float, float | None] | None:
     if latitude is None or longitude is None:
         raise ValueError("only one of lat and lon")
     return latitude, longitude, _number(values, "alt")
+
+
+def _range(values: dict[str, Any]) -> tuple[float | None, float | None]:
+    range_m, deviation_m = _number(values, "range"), _number(values, "range_u")
+    if range_m is None and deviation_m is not None:
+        raise ValueError("range_u without range")
+    return range_m, deviation_m
 
 
 def _number(values: dict[str, Any], name: str) -> float | None:

@@ -12,7 +12,9 @@ from edgecrack.terminal.redaction import redact
 _KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
 
 
-def open_positions(address: str, source_address: str, events: EventLog) -> PositionSource:
+def open_positions(
+    address: str, source_address: str, events: EventLog, *, needs_range: bool = False
+) -> PositionSource:
     """Open a source of positions.
 
     Args:
@@ -21,6 +23,7 @@ def open_positions(address: str, source_address: str, events: EventLog) -> Posit
             `recording:/odom,/fix` to say which topics.
         source_address: the source of images.
         events: hears of what happens to them.
+        needs_range: a recording without ranges is refused.
 
     Raises:
         ConfigError: the address is of no known kind, not of this machine, or asks for a recording
@@ -51,7 +54,7 @@ def open_positions(address: str, source_address: str, events: EventLog) -> Posit
         )
     from edgecrack.runtime.position.replay import recorded_positions
 
-    return recorded_positions(recording, topics or None)
+    return recorded_positions(recording, topics or None, needs_range=needs_range)
 
 
 def _path(address: str) -> Path:

@@ -21,9 +21,11 @@ from edgecrack.mcap.cdr_reading import (
     ODOMETRY,
     POSE,
     POSE_WITH_COVARIANCE,
+    RANGE,
     MalformedMessageError,
     read_fix,
     read_pose,
+    read_range,
 )
 from edgecrack.mcap.message_index import Channel
 from edgecrack.mcap.opened_file import McapFile
@@ -56,8 +58,10 @@ class RecordedPositions(Closeable):
         """Nothing is held open."""
 
 
-def recorded_positions(path: Path, topics: Sequence[str] | None = None) -> RecordedPositions:
-    """Read the poses and fixes of an MCAP recording.
+def recorded_positions(
+    path: Path, topics: Sequence[str] | None = None, *, needs_range: bool = False
+) -> RecordedPositions:
+    """Read the poses, fixes and ranges of an MCAP recording.
 
     Samples closer than 20 ms to the one before are left out: a robot moves little in that time,
     and a shift's odometry fits in memory. A sample's time is its message's stamp or, where that
@@ -66,7 +70,10 @@ def recorded_positions(path: Path, topics: Sequence[str] | None = None) -> Recor
     Args:
         path: the recording.
         topics: one with poses (Odometry, PoseStamped, PoseWithCovarianceStamped), one with
-            NavSatFix, or both. None takes those that edgecrack recorded, otherwise the only ones.
+            NavSatFix, one with Range, or several of these. None takes those that edgecrack
+            recorded, otherwise the only ones; of several Range topics, as a robot with sonars
+            has, none.
+        needs_range: without a Range topic there is nothing to be had.
 
     Raises:
         SourceError: it cannot be read, has no such topic, or several where one is to be taken.
@@ -74,7 +81,7 @@ def recorded_positions(path: Path, topics: Sequence[str] | None = None) -> Recor
     """
     file = McapFile(path)
     try:
-        chosen = _choose(file, topics)
+        chosen = _choose(file, topics, needs_range)
         samples = _Samples()
         types = {channel.id: file.schema_of(channel).name for channel in chosen}
         for message in file.messages(types):
@@ -102,6 +109,7 @@ class _Samples:
         self.refused = 0
         self._pose_times, self._poses = array("q"), array("d")
         self._fix_times, self._fixes = array("q"), array("d")
+        self._range_times, self._ranges = array("q"), array("d")
 
     def take(self, data: memoryview, type_name: str, log_time_ns: int) -> None:
         try:
@@ -112,6 +120,12 @@ class _Samples:
                 if fix.status >= 0 and all(map(math.isfinite, place)):
                     time_ns = fix.stamp_ns or log_time_ns
                     _keep(self._fix_times, self._fixes, time_ns, (*place, fix.altitude_m))
+            elif type_name == RANGE:
+                found = read_range(data)
+                if found.range_m is not None:  # too near or too far is no damage either
+                    deviation = math.nan if found.deviation_m is None else found.deviation_m
+                    time_ns = found.stamp_ns or log_time_ns
+                    _keep(self._range_times, self._ranges, time_ns, (found.range_m, deviation))
             else:
                 pose = read_pose(data, type_name)
                 row = (*pose.xyz_m, *pose.quaternion_xyzw)
@@ -120,7 +134,7 @@ class _Samples:
             self.refused += 1
 
     def track(self) -> PositionTrack:
-        capacity = max(2, len(self._pose_times), len(self._fix_times))
+        capacity = max(2, len(self._pose_times), len(self._fix_times), len(self._range_times))
         track = PositionTrack(capacity=capacity)
         poses = np.frombuffer(self._poses).reshape(-1, 7) if self._poses else np.empty((0, 7))
         for index in _order(self._pose_times):
@@ -138,6 +152,14 @@ class _Samples:
                 track.add(self._fix_times[index], fix=(latitude, longitude, height))
             except ValueError:
                 self.refused += 1
+        ranges = np.frombuffer(self._ranges).reshape(-1, 2) if self._ranges else np.empty((0, 2))
+        for index in _order(self._range_times):
+            range_m, deviation = ranges[index].tolist()
+            known = None if math.isnan(deviation) else deviation
+            try:
+                track.add(self._range_times[index], range_m=range_m, range_deviation_m=known)
+            except ValueError:
+                self.refused += 1
         return track
 
 
@@ -153,14 +175,15 @@ def _order(times: array[int]) -> list[int]:
     return order
 
 
-def _choose(file: McapFile, topics: Sequence[str] | None) -> list[Channel]:
+def _choose(file: McapFile, topics: Sequence[str] | None, needs_range: bool) -> list[Channel]:
     poses, fixes = channels_of(file, POSE_TYPES), channels_of(file, (FIX,))
-    known = {**poses, **fixes}
+    ranges = channels_of(file, (RANGE,))
+    known = {**poses, **fixes, **ranges}
     if not known:
         raise SourceError(
             f"{file.path} holds no positions",
-            "give a recording with nav_msgs/msg/Odometry, geometry_msgs/msg/PoseStamped or "
-            "sensor_msgs/msg/NavSatFix, or leave `position` out",
+            "give a recording with nav_msgs/msg/Odometry, geometry_msgs/msg/PoseStamped, "
+            "sensor_msgs/msg/NavSatFix or sensor_msgs/msg/Range, or leave `position` out",
         )
     for topic in topics or ():
         if topic not in known:
@@ -168,15 +191,25 @@ def _choose(file: McapFile, topics: Sequence[str] | None) -> list[Channel]:
                 f"{file.path} has no positions on {topic}", f"choose of {', '.join(sorted(known))}"
             )
     chosen: list[Channel] = []
-    for kind in (poses, fixes):
+    for kind in (poses, fixes, ranges):
         if topics:
             names = [topic for topic in kind if topic in topics]
         else:
             names = [topic for topic in kind if topic.startswith(OWN_PREFIX)] or list(kind)
+        if kind is ranges and len(names) > 1 and not topics and not needs_range and chosen:
+            continue  # a robot has many, and which one looks where the camera does, nobody says
         if len(names) > 1:
             raise SourceError(
                 f"{file.path} holds the same kind of position on {', '.join(names)}",
                 f"choose one with `position` recording:{names[0]}",
             )
         chosen += [channel for name in names for channel in kind[name]]
+    if needs_range and not any(channel.topic in ranges for channel in chosen):
+        held = f"it has them on {', '.join(ranges)}" if ranges else "it holds none"
+        raise SourceError(
+            f"{file.path} gives no ranges for the scale: {held}",
+            f"name the topic with `position`, such as recording:{next(iter(ranges))}"
+            if ranges
+            else "give `distance_m`",
+        )
     return chosen

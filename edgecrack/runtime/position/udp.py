@@ -127,7 +127,12 @@ class UdpPositions(Closeable):
         found = parse_line(line)
         time_ns = arrival_ns if found.time_ns is None else found.time_ns
         is_taken = self._track.add(
-            time_ns, xyz_m=found.xyz_m, quaternion_xyzw=found.quaternion_xyzw, fix=found.fix
+            time_ns,
+            xyz_m=found.xyz_m,
+            quaternion_xyzw=found.quaternion_xyzw,
+            fix=found.fix,
+            range_m=found.range_m,
+            range_deviation_m=found.range_deviation_m,
         )
         if not is_taken:
             raise ValueError("a sample more than two seconds older than the one before")

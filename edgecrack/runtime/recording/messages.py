@@ -6,7 +6,10 @@ over all of a frame is as wide as the frame. Knows no file.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ from edgecrack.mcap import message_schemas
 from edgecrack.mcap.cdr_writing import CdrWriter
 from edgecrack.measurement.regions import Region
 from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.position.interpolate import LONGEST_RANGE_M
 from edgecrack.runtime.telemetry.events import Event
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 
@@ -32,6 +36,7 @@ _CLEAR_RGBA = (0.0, 0.0, 0.0, 0.0)
 _LINE_LIST = 4
 _OUTLINE_PX = 2.0
 _SERVICE_GPS = 1
+_INFRARED = 1
 _LOG_LEVELS = {"detail": 10, "info": 20, "warning": 30, "error": 40}
 _OK, _WARN = 0, 1
 
@@ -120,7 +125,7 @@ def outlines(
 
 
 def position_messages(position: Position) -> Messages:
-    """What is known of a position: pose, fix, distance; as (topic, bytes)."""
+    """What is known of a position: pose, fix, distance, range; as (topic, bytes)."""
     messages: Messages = []
     if position.xyz_m is not None:
         writer = CdrWriter()
@@ -140,7 +145,21 @@ def position_messages(position: Position) -> Messages:
         writer = CdrWriter()
         writer.float64(position.distance_m)
         messages.append((message_schemas.DISTANCE, writer.finish()))
+    if position.range_m is not None:
+        variance = (position.range_deviation_m or 0.0) ** 2  # 0 is unknown
+        writer = CdrWriter()
+        writer.header(position.time_ns, CAMERA)
+        writer.uint8(_INFRARED)
+        writer.float32(0.0, 0.0, LONGEST_RANGE_M, position.range_m, variance)
+        messages.append((message_schemas.RANGE, writer.finish()))
     return messages
+
+
+def widths(record: Mapping[str, Any]) -> bytes:
+    """A std_msgs/msg/String with a record of measured widths as JSON."""
+    writer = CdrWriter()
+    writer.string(json.dumps(record, allow_nan=False))
+    return writer.finish()
 
 
 def diagnostics(time_ns: int, source: str, stats: StatsSnapshot, dropped: int, stale: int) -> bytes:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -153,6 +154,13 @@ class McapRecorder:
         at_once = result.frame.live or self._backlog.lasts
         if not self._put(_Order(run, result), 0.0 if at_once else LONGEST_WAIT_S):
             self._backlog.add()
+
+    def take_widths(self, result: FrameResult, record: Mapping[str, Any]) -> None:
+        """Record what was measured in a frame; never waits."""
+        with self._lock:
+            if not self._active:
+                return
+        self._session.hear_widths(result.frame.stamp_ns, record)
 
     def start(self) -> None:
         """Record from the next result on, into a new part; nothing where it records already."""

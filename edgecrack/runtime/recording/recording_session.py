@@ -1,7 +1,7 @@
 """What the recorder's thread does with results: messages, parts, flushes, room on the disk.
 
-Used by one thread; only `hear` and `progress` are for others. Raises what goes wrong with the
-disk; who calls decides what that means for the stream.
+Used by one thread; only `hear`, `hear_widths` and `progress` are for others. Raises what goes wrong
+with the disk; who calls decides what that means for the stream.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from edgecrack.errors import EdgecrackError, OutputError
 from edgecrack.mcap import message_schemas
@@ -81,12 +82,18 @@ class RecordingSession:
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
         self._finished_bytes = 0
         self._heard: deque[Event] = deque(maxlen=_MOST_EVENTS)
+        self._measured: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
         self.progress = Progress()
 
     def hear(self, event: Event) -> None:
         """Take an event for the part in progress; from any thread."""
         if self._part is not None:
             self._heard.append(event)
+
+    def hear_widths(self, time_ns: int, record: Mapping[str, Any]) -> None:
+        """Take what was measured in a frame for the part in progress; from any thread."""
+        if self._part is not None:
+            self._measured.append((time_ns, record))
 
     def take(self, result: FrameResult) -> None:
         """Record one result, in a new part if it is time for one; nothing if it is too old.
@@ -106,7 +113,7 @@ class RecordingSession:
             return
         for topic, data in found:
             part.add(topic, result.frame.stamp_ns, data)
-        self._add_events(part)
+        self._add_heard(part)
         if part.pending >= CHUNK_BYTES:
             self._write_out(part)
 
@@ -123,7 +130,7 @@ class RecordingSession:
             return
         self._flush_due_s = now_s + self._config.flush_s
         part.check_place()
-        self._add_events(part)
+        self._add_heard(part)
         if now_s >= self._stats_due_s:
             self._stats_due_s = now_s + _STATS_S
             self._add_stats(part)
@@ -146,7 +153,7 @@ class RecordingSession:
         part = self._part
         if part is None:
             return
-        self._add_events(part)
+        self._add_heard(part)
         self._write_out(part)
         self._close(part)
 
@@ -219,10 +226,13 @@ class RecordingSession:
         if shortage := self._room.shortage(needed):
             raise OutputError(shortage, "free some space and start the recording again")
 
-    def _add_events(self, part: PartWriter) -> None:
+    def _add_heard(self, part: PartWriter) -> None:
         while self._heard:
             event = self._heard.popleft()
             part.add(message_schemas.EVENTS, event.time_ns, messages.log(event))
+        while self._measured:
+            time_ns, record = self._measured.popleft()
+            part.add(message_schemas.WIDTHS, time_ns, messages.widths(record))
 
     def _add_stats(self, part: PartWriter) -> None:
         if self._stats is None:

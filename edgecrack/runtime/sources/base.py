@@ -44,6 +44,8 @@ class SourceStatus:
         is_cut_short: whether a recording knows that it is damaged or ends early.
         health: of a source that is opened again when it fails; None for others.
         note: what a person is to be told of how the source is read; None for nothing.
+        focus_moves: whether the camera focuses by itself, by its driver; None where that is not
+            known.
     """
 
     drops: int = 0
@@ -54,6 +56,7 @@ class SourceStatus:
     is_cut_short: bool = False
     health: SourceHealth | None = None
     note: str | None = None
+    focus_moves: bool | None = None
 
 
 class Source(Protocol):

@@ -35,6 +35,7 @@ _FALLBACK_RATE_HZ = 30.0
 # OpenCV hands the driver's stamp out in whole milliseconds.
 _DRIVER_UNCERTAINTY_MS = 1.0
 _OLDEST_STAMP_NS = 2_000_000_000
+_FOCUS_AGAIN_FRAMES = 32  # somebody may switch autofocus while the camera runs
 
 
 class CameraSource(SourceBase):
@@ -64,6 +65,7 @@ class CameraSource(SourceBase):
         self._closed = False
         self._delivered = 0
         self.corrupt_frames = 0
+        self._focus_moves: bool | None = None
         self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
         # Reading one frame now tells a camera that delivers from one that only opens.
         try:
@@ -97,7 +99,7 @@ class CameraSource(SourceBase):
     @property
     def status(self) -> SourceStatus:
         """What it knows of how it goes."""
-        return SourceStatus(passed_over=self.passed_over)
+        return SourceStatus(passed_over=self.passed_over, focus_moves=self._focus_moves)
 
     def read(self) -> Frame:
         """The newest frame; waits for one where there is none.
@@ -153,6 +155,8 @@ class CameraSource(SourceBase):
 
     def _frame(self, image: Image, time_ns: int, monotonic_ns: int) -> Frame:
         stamp_s = self.media_s
+        if self._delivered % _FOCUS_AGAIN_FRAMES == 0:
+            self._focus_moves = _focus_moves(self._capture)
         # Most drivers stamp by the monotonic clock; one that does not is recognised by its times.
         age_ns = -1 if stamp_s is None else monotonic_ns - round(stamp_s * 1e9)
         is_stamped = -1_000_000 <= age_ns <= _OLDEST_STAMP_NS and stamp_s is not None
@@ -170,6 +174,12 @@ class CameraSource(SourceBase):
             time_source="driver" if is_stamped else "arrival",
             time_uncertainty_ms=_DRIVER_UNCERTAINTY_MS if is_stamped else interval_ms,
         )
+
+
+def _focus_moves(capture: cv2.VideoCapture) -> bool | None:
+    """Whether autofocus is on, by the driver; None where it has no such control."""
+    value = float(capture.get(cv2.CAP_PROP_AUTOFOCUS))
+    return None if value < 0 else value > 0
 
 
 def is_camera(address: str) -> bool:

@@ -100,7 +100,10 @@ class ReconnectingSource(SourceBase):
     @property
     def status(self) -> SourceStatus:
         """What it knows of how it goes."""
-        return SourceStatus(drops=self.drops, health=self.health)
+        with self._lock:
+            source = None if self._connection is None else self._connection.source
+        moves = None if source is None else source.status.focus_moves
+        return SourceStatus(drops=self.drops, health=self.health, focus_moves=moves)
 
     def read(self) -> Frame | None:
         """The next frame; waits while the source is lost. None once it was closed.

@@ -77,6 +77,9 @@ class StatsSnapshot:
         open_failures: attempts to open the source that failed.
         corrupt_frames: frames that arrived damaged and were left out.
         size_changes: times that the frames' size changed.
+        measured: frames in which cracks were measured.
+        fit_to_measure: of these, frames that were fit for it.
+        fit_ratio: their share, 0 to 1; None where none was measured.
     """
 
     frames: int
@@ -104,6 +107,9 @@ class StatsSnapshot:
     open_failures: int = 0
     corrupt_frames: int = 0
     size_changes: int = 0
+    measured: int = 0
+    fit_to_measure: int = 0
+    fit_ratio: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, rounded to what is worth reading."""
@@ -137,6 +143,7 @@ class StreamStats:
         self._crack_pixels = 0
         self._crack_pixels_total = 0
         self._frames_with_cracks = 0
+        self._measured = self._fit_to_measure = 0
 
     def add(self, result: FrameResult) -> None:
         """Count one processed frame."""
@@ -156,6 +163,12 @@ class StreamStats:
         """Count one result that was too old to be published."""
         with self._lock:
             self._stale += 1
+
+    def add_measured(self, *, is_fit: bool) -> None:
+        """Count one frame that was measured, and whether it was fit for that."""
+        with self._lock:
+            self._measured += 1
+            self._fit_to_measure += is_fit
 
     def set_counts(self, *, drops: int, skipped: int = 0, findings: int = 0) -> None:
         """Set the numbers since the start of frames dropped and skipped, and of findings."""
@@ -199,7 +212,15 @@ class StreamStats:
                 corrupt_frames=self._health.corrupt_frames,
                 size_changes=self._health.size_changes,
                 elapsed_s=elapsed_s,
+                measured=self._measured,
+                fit_to_measure=self._fit_to_measure,
+                fit_ratio=share(self._fit_to_measure, self._measured),
             )
+
+
+def share(part: int, whole: int) -> float | None:
+    """A share of a number, 0 to 1; None of nothing."""
+    return round(part / whole, 4) if whole else None
 
 
 def _percentile(values: deque[float], percent: float) -> float:

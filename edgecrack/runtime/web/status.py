@@ -55,6 +55,8 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
         "events": {"count": sum(context.events.counts().values())},
         "viewers": {"count": viewers, "limit": max_viewers},
         "saves_snapshots": context.snapshot is not None,
+        "measures": context.widths is not None,
+        "widths": None if context.widths is None else context.widths(),
     }
 
 
@@ -117,6 +119,8 @@ class LiveContext:
         about: what to show of the run, e.g. source, model, version; no credentials.
         snapshot: writes the newest result as a picture and gives its path, or None where there
             is no result yet. None where nothing is written: the page then only shows it.
+        widths: a few words of the newest measured frame, or None before the first. None where
+            nothing is measured.
     """
 
     stats: Callable[[], StatsSnapshot]
@@ -127,3 +131,4 @@ class LiveContext:
     latest: LatestResult
     about: Mapping[str, str] = field(default_factory=dict)
     snapshot: Callable[[], Path | None] | None = None
+    widths: Callable[[], dict[str, Any] | None] | None = None

@@ -14,6 +14,7 @@ import pytest
 
 from edgecrack.errors import OutputError
 from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.outputs import widths
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.widths import WidthSink
@@ -63,10 +64,10 @@ def test_of_a_camera_the_newest_is_measured_and_nothing_waits(
     at_work, go_on = threading.Event(), threading.Event()
     real = widths.width_record
 
-    def slow(result: FrameResult) -> dict[str, Any]:
+    def slow(result: FrameResult, scale: FrameScale | None) -> dict[str, Any]:
         at_work.set()
         assert go_on.wait(PATIENCE_S)
-        return real(result)
+        return real(result, scale)
 
     monkeypatch.setattr(widths, "width_record", slow)
     sink = WidthSink(OutputFolder(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.position.base import PositionSource
 from edgecrack.runtime.position.open import open_positions
 from edgecrack.runtime.position.replay import recorded_positions
+from edgecrack.runtime.recording.config import RecordingConfig
+from edgecrack.runtime.recording.recorder import McapRecorder
 from edgecrack.runtime.sources.mcap_recording import open_recording
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.telemetry.events import EventLog
-from tests.runtime.fakes import BrightDetector, ListSink
+from tests.runtime.fakes import BrightDetector, ListSink, frame, result_of
 from tests.runtime.sources import bags
 from tests.runtime.sources.bags import PERIOD_NS, START_NS, STORE, Entry, images
 
 MS = 10**6
 ODOMETRY, FIX = "nav_msgs/msg/Odometry", "sensor_msgs/msg/NavSatFix"
+RANGE = "sensor_msgs/msg/Range"
 
 
 def odometry(count: int, topic: str = "/odom") -> list[Entry]:
@@ -45,6 +49,15 @@ def fixes(count: int, topic: str = "/fix") -> list[Entry]:
             bags.fix(50.0, 10.0 + index * 1e-4, 100.0 + index, START_NS + index * 1000 * MS),
         )
         for index in range(count)
+    ]
+
+
+def ranges(count: int, topic: str = "/laser") -> list[Entry]:
+    """From 1 m, a centimetre more every 40 ms."""
+    times = [START_NS + index * 40 * MS for index in range(count)]
+    return [
+        (topic, time, RANGE, bags.range_of(1 + 0.01 * index, time))
+        for index, time in enumerate(times)
     ]
 
 
@@ -213,3 +226,66 @@ def test_the_recording_s_positions_need_a_recording(source: str) -> None:
 def test_no_topic_is_not_a_choice_of_topics(address: str) -> None:
     with pytest.raises(ConfigError, match="names no topic; give recording:/odom"):
         open_positions(address, "run.mcap", EventLog())
+
+
+def test_ranges_are_read_with_poses(tmp_path: Path) -> None:
+    path = bags.write_bag(tmp_path, by_time(images(2), odometry(20), ranges(5)))
+    positions = open_positions("recording", str(path), EventLog(), needs_range=True)
+    found = at(positions, START_NS + 60 * MS)
+    assert found.range_m == pytest.approx(1.015, abs=1e-6)
+    assert found.range_deviation_m is None  # Humble's Range has no variance
+    assert found.xyz_m is not None
+    assert at(positions, START_NS + 650 * MS).range_m == pytest.approx(1.04)
+    assert at(positions, START_NS + 680 * MS).range_m is None  # the last is too long ago
+    assert at(positions, START_NS + 680 * MS).xyz_m is not None
+
+
+def test_what_a_range_finder_did_not_read_is_no_range(tmp_path: Path) -> None:
+    inf, nan = math.inf, math.nan
+    read = [0.05, 1.0, 41.0, inf, -inf, nan, -1.0]
+    entries = [
+        ("/laser", START_NS + index * 2000 * MS, RANGE, bags.range_of(value, 0, (0.1, 40.0)))
+        for index, value in enumerate(read)
+    ]
+    positions = recorded_positions(bags.write_bag(tmp_path, entries))
+    found = [positions.locate(entry[1]) for entry in entries]
+    assert [each is not None for each in found] == [value == 1.0 for value in read]
+
+
+@pytest.mark.parametrize("limits_m", [(0.0, 0.0), (0.5, 0.5)])
+def test_limits_that_nobody_set_are_none(tmp_path: Path, limits_m: tuple[float, float]) -> None:
+    entries = [("/laser", START_NS, RANGE, bags.range_of(1.5, START_NS, limits_m))]
+    assert at(recorded_positions(bags.write_bag(tmp_path, entries)), START_NS).range_m == 1.5
+
+
+def test_of_a_robot_s_many_range_finders_none_is_taken_unless_named(tmp_path: Path) -> None:
+    sonars = [ranges(3, f"/sonar_{number}") for number in range(3)]
+    path = bags.write_bag(tmp_path, by_time(images(2), odometry(3), *sonars))
+    plain = at(open_positions("recording", str(path), EventLog()), START_NS)
+    assert (plain.xyz_m, plain.range_m) == ((0.0, 2.0, 0.0), None)
+    with pytest.raises(SourceError, match=r"the same kind .*/sonar_0, .*recording:/sonar_0"):
+        open_positions("recording", str(path), EventLog(), needs_range=True)
+    named = open_positions("recording:/odom,/sonar_1", str(path), EventLog(), needs_range=True)
+    assert at(named, START_NS).range_m == 1.0
+    with pytest.raises(SourceError, match=r"gives no ranges for the scale: it has them on"):
+        open_positions("recording:/odom", str(path), EventLog(), needs_range=True)
+
+
+def test_a_recording_without_ranges_gives_no_scale(tmp_path: Path) -> None:
+    path = bags.write_bag(tmp_path, by_time(images(1), odometry(3)))
+    with pytest.raises(SourceError, match=r"it holds none; give `distance_m`"):
+        open_positions("recording", str(path), EventLog(), needs_range=True)
+
+
+def test_a_range_with_its_variance_comes_back_from_our_own_recording(tmp_path: Path) -> None:
+    """And the topics of a recording from before there were ranges are read as they were."""
+    config = RecordingConfig(tmp_path / "run.mcap", reserve_bytes=0)
+    recorder = McapRecorder(config, events=EventLog(), stats=None, about={})
+    for index in range(3):
+        where = Position(START_NS + index * 40 * MS, range_m=1.5, range_deviation_m=0.25)
+        taken = replace(frame(index), capture_time_ns=where.time_ns)
+        recorder.write(replace(result_of(taken), position=where))
+    recorder.close()
+    path = tmp_path / "run_0001.mcap"
+    found = at(open_positions("recording", str(path), EventLog(), needs_range=True), START_NS)
+    assert (found.range_m, found.range_deviation_m) == (1.5, 0.25)

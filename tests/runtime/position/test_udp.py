@@ -79,6 +79,21 @@ def test_poses_and_fixes_are_located_by_their_time(sender: Sender) -> None:
     assert (sender.positions.accepted, sender.positions.rejected) == (3, 0)
 
 
+def test_ranges_come_alone_or_with_a_pose(sender: Sender) -> None:
+    sender.send({"t": T0, "range": 1.5, "range_u": 0.01})
+    sender.send({"t": T0 + 0.1, "x": 1, "y": 2, "range": 1.7, "range_u": 0.03})
+    found = sender.positions.locate(T0 * 10**9 + 5 * 10**7)
+    assert found is not None
+    assert found.range_m == pytest.approx(1.6)
+    assert found.range_deviation_m == pytest.approx(0.02)
+    assert (sender.positions.accepted, sender.positions.rejected) == (2, 0)
+    sender.send({"t": T0 + 0.2, "range": 2.0})
+    last = sender.positions.locate(T0 * 10**9 + 2 * 10**8)
+    assert last is not None
+    assert last.range_m == pytest.approx(2.0)
+    assert last.range_deviation_m is None
+
+
 def test_without_a_time_the_arrival_counts(sender: Sender) -> None:
     before = time.time_ns()
     sender.send({"x": 1, "y": 2})
@@ -109,6 +124,16 @@ BAD = [
     b'{"x": 1, "y": 2, "qx": 0}',
     b'{"x": 1, "y": 2, "qx": 0, "qy": 0, "qz": 0, "qw": 0}',
     b'{"lat": 91, "lon": 0}',
+    b'{"range": 0}',
+    b'{"range": -1.5}',
+    b'{"range": NaN}',
+    b'{"range": Infinity}',
+    b'{"range": "1.5"}',
+    b'{"range": 1e5}',
+    b'{"range": 1.5, "range_u": -0.1}',
+    b'{"range": 1.5, "range_u": 2}',
+    b'{"range_u": 0.1}',
+    b'{"x": 1, "y": 2, "range": -1}',
     b'{"lat": 50, "lon": 200}',
     b'{"x": 1, "y": 2, "lat": 50, "lon": 200}',
     b'{"lat": 50, "lon": 20, "alt": 1e9}',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from edgecrack.runtime.recording.recorder import McapRecorder
 from edgecrack.runtime.telemetry.events import Event, EventLog, Level
 from edgecrack.runtime.telemetry.stats import StreamStats
 from tests.runtime.recording.reading import Read, read_with_rosbags, result
+from tests.waiting import wait_until
 
 CAPTURE_NS = 1_700_000_000_123_456_789
 SOMEWHERE = Position(
@@ -36,7 +38,10 @@ SOMEWHERE = Position(
     longitude_deg=11.575,
     altitude_m=519.0,
     distance_m=42.5,
+    range_m=1.5,
+    range_deviation_m=0.25,
 )
+MEASURED = {"frame": 0, "cracks": [{"length_px": 12.5}], "scale": None}
 
 
 def two_regions() -> FrameResult:
@@ -64,6 +69,9 @@ def recorded(folder: Path, *results: FrameResult) -> Path:
     for one in results:
         stats.add(one)
         recorder.write(one)
+    wait_until(lambda: recorder.status().parts > 0 or not results)
+    for one in results:
+        recorder.take_widths(one, MEASURED)
     recorder.close()
     return folder / "run_0001.mcap"
 
@@ -255,15 +263,16 @@ def test_times_before_1901_become_the_earliest() -> None:
 
 
 def test_ros_decodes_with_its_own_definitions(tmp_path: Path) -> None:
-    """By the definitions of ROS 2 Humble, each message is what the file's own make it."""
-    humble = get_typestore(Stores.ROS2_HUMBLE)
+    """By the definitions of ROS 2, each message is what the file's own make it."""
+    humble, iron = get_typestore(Stores.ROS2_HUMBLE), get_typestore(Stores.ROS2_IRON)
     types = message_schemas.TOPICS
     checked = set()
     for one in read_with_rosbags(recorded(tmp_path, two_regions())):
         if types[one.topic] in humble.types:
-            stock = humble.deserialize_cdr(one.data, types[one.topic])
+            store = iron if one.topic == message_schemas.RANGE else humble  # it has a variance
+            stock = store.deserialize_cdr(one.data, types[one.topic])
             assert plain(stock) == plain(one.message)
-            assert humble.serialize_cdr(stock, types[one.topic]).tobytes() == one.data
+            assert store.serialize_cdr(stock, types[one.topic]).tobytes() == one.data
             checked.add(one.topic)
     assert checked == set(types) - {message_schemas.FINDINGS, message_schemas.ANNOTATIONS}
 
@@ -279,6 +288,16 @@ def test_the_mcap_project_decodes_the_same(tmp_path: Path) -> None:
     by_rosbags = {one.topic: plain(one.message) for one in read_with_rosbags(path)}
     assert decoded.keys() == by_rosbags.keys() == message_schemas.TOPICS.keys()
     assert decoded == by_rosbags
+
+
+def test_a_range_and_widths_are_recorded(tmp_path: Path) -> None:
+    read = read_with_rosbags(recorded(tmp_path, two_regions()))
+    [range_] = of_topic(read, message_schemas.RANGE)
+    assert (range_.range, range_.variance, stamp_ns(range_.header)) == (1.5, 0.0625, CAPTURE_NS)
+    assert range_.min_range <= range_.range <= range_.max_range
+    [widths] = [one for one in read if one.topic == message_schemas.WIDTHS]
+    assert json.loads(widths.message.data) == MEASURED
+    assert widths.time_ns == CAPTURE_NS
 
 
 def test_text_of_any_kind_can_be_recorded() -> None:

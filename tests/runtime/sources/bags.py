@@ -85,6 +85,36 @@ def fix(
     return kind(header(time_ns, "gnss"), state, latitude, longitude, altitude, np.zeros(9), 0)
 
 
+def range_of(range_m: float, time_ns: int = 0, limits_m: tuple[float, float] = (0.1, 40.0)) -> Any:
+    kind = STORE.types["sensor_msgs/msg/Range"]
+    return kind(header(time_ns, "laser"), 1, 0.01, *limits_m, range_m)
+
+
+def camera_info(
+    focal_px: float, size: tuple[int, int] = (64, 48), time_ns: int = 0, **changes: Any
+) -> Any:
+    """A CameraInfo without distortion; `changes` replaces d, k, p or distortion_model."""
+    width, height = size
+    middle = (width - 1) / 2, (height - 1) / 2
+    k = np.array([focal_px, 0, middle[0], 0, focal_px, middle[1], 0, 0, 1.0])
+    p = np.insert(k, [3, 6, 9], 0.0)
+    fields: dict[str, Any] = {
+        "distortion_model": "plumb_bob",
+        "d": np.zeros(5),
+        "k": k,
+        "p": p,
+        "binning": 0,
+    }
+    fields |= {"roi": (0, 0, 0, 0), **changes}
+    left, top, columns, rows = fields["roi"]
+    roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](top, left, rows, columns, False)
+    kind = STORE.types["sensor_msgs/msg/CameraInfo"]
+    return kind(
+        header(time_ns), height, width, fields["distortion_model"], fields["d"], fields["k"],
+        np.eye(3).ravel(), fields["p"], fields["binning"], fields["binning"], roi,
+    )  # fmt: skip
+
+
 def cdr_of(message: Any) -> bytes:
     return bytes(STORE.serialize_cdr(message, message.__msgtype__))
 

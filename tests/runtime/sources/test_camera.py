@@ -26,6 +26,7 @@ class FakeCapture:
     damaged_every = 0
     stamp_ms: Callable[[], float] = staticmethod(lambda: 0.0)  # this driver gives none
     fails = False
+    autofocus = -1.0  # this driver has no such control
 
     def __init__(self, index: int, backend: int) -> None:
         type(self).opened.append(index)
@@ -52,6 +53,8 @@ class FakeCapture:
     def get(self, key: int) -> float:
         if key == cv2.CAP_PROP_POS_MSEC:
             return self._stamp_ms
+        if key == cv2.CAP_PROP_AUTOFOCUS:
+            return type(self).autofocus
         return float(self._given.get(key, 0))
 
     def grab(self) -> bool:
@@ -218,3 +221,17 @@ def test_a_stamp_of_another_clock_is_not_believed(
     assert taken is not None
     assert (taken.time_source, taken.capture_time_ns) == ("arrival", taken.read_time_ns)
     assert taken.time_uncertainty_ms == pytest.approx(1000 / 30)
+
+
+@pytest.mark.parametrize(("control", "moves"), [(-1.0, None), (0.0, False), (1.0, True)])
+@pytest.mark.usefixtures("devices")
+def test_whether_it_focuses_by_itself_is_told_while_it_runs(
+    control: float, moves: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeCapture, "autofocus", control)
+    with open_source("/dev/video2") as source:
+        assert source.status.focus_moves is moves
+        monkeypatch.setattr(FakeCapture, "autofocus", 1.0)
+        for _ in range(40):
+            source.read()
+        assert source.status.focus_moves is True

@@ -27,7 +27,16 @@ def test_before_the_first_frame_all_is_zero() -> None:
     assert shown.pop("elapsed_s") == 2
     assert (shown.pop("shedding"), shown.pop("source_state")) == ("nothing", "connecting")
     assert shown.pop("inspected_ratio") == 1
+    assert shown.pop("fit_ratio") is None
     assert set(shown.values()) == {0}
+
+
+def test_the_share_of_measured_frames_that_were_fit_for_it() -> None:
+    stats = StreamStats()
+    for is_fit in (True, False, True):
+        stats.add_measured(is_fit=is_fit)
+    shown = stats.snapshot()
+    assert (shown.measured, shown.fit_to_measure, shown.fit_ratio) == (3, 2, 0.6667)
 
 
 def test_recent_rate_forgets_and_overall_rate_does_not() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -49,7 +50,14 @@ class FakeRecorder:
 class Rig:
     """The parts, and a server on a free port of the loopback."""
 
-    def __init__(self, folder: Path | None = None, max_age_ms: float | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        max_age_ms: float | None = None,
+        *,
+        measures: bool = False,
+    ) -> None:
+        self.widths: dict[str, Any] | None = None
         self.events = EventLog()
         self.recorder = FakeRecorder()
         self.controls = StreamControls(0.5, self.events, self.recorder)
@@ -67,6 +75,7 @@ class Rig:
             latest=self.latest,
             about={"source": "test camera", "model": "bright.onnx", "version": "0.0"},
             snapshot=None if folder is None else self.snapshot,
+            widths=(lambda: self.widths) if measures else None,
         )
 
     def server(

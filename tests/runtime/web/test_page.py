@@ -442,3 +442,77 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(rig: Rig, page: Page)
         page.tab.keyboard.press("Tab")
         focused = "getComputedStyle(document.activeElement).outlineStyle"
         assert page.tab.evaluate(focused) != "none"
+
+
+def brief(**changes: Any) -> dict[str, Any]:
+    """What a stream that measures says of its newest frame."""
+    cracks = [
+        {"length": "99 mm", "width": "0.38 mm [0.31, 0.45]"},
+        {"length": "1.02 m", "width": "0.21 mm [0.12, 0.30]"},
+        {"length": "34 mm", "width": "not measurable"},
+        {"length": "12 mm", "width": "0.30 mm [0.10, 0.52]"},
+    ]
+    said = {
+        "frame": 1, "verdict": "measure", "reason": "", "no_scale": "", "too_fast": False,
+        "too_far": False, "count": 9, "cracks": cracks, "age_ms": 300,
+    }  # fmt: skip
+    return {**said, **changes}
+
+
+def test_widths_are_shown_where_a_stream_measures(tmp_path: Path, browser: Any) -> None:
+    rig = Rig(tmp_path, measures=True)
+    with Page(browser) as page, rig.server() as server:
+        rig.show_bar(0)
+        page.open(server)
+        page.says("#measured-fit", "nothing measured yet")
+        rig.widths = brief()
+        page.says("#measured-title", "Widths, 9 cracks")
+        page.says("#measured-fit", "fit to measure")
+        page.says("#measured-cracks", "0.38 mm [0.31, 0.45]")
+        page.says("#measured-cracks", "1.02 m long")
+        page.says("#measured-cracks", "and 6 shorter")
+        playwright.expect(page.tab.locator("#measured-note")).to_be_hidden()
+        playwright.expect(page.tab.locator("#too")).to_be_hidden()
+        rig.widths = brief(
+            verdict="detect", reason="it is blurred 2.1 times as much in one direction, by motion",
+            no_scale="no range was measured near the frame", too_fast=True, too_far=True, count=0,
+            cracks=[], age_ms=4200,
+        )  # fmt: skip
+        page.says("#measured-fit", "not fit to measure")
+        page.says("#measured-note", "It is blurred 2.1 times as much in one direction, by motion; ")
+        page.says("#measured-note", "no millimetres: no range was measured near the frame.")
+        page.says("#measured-cracks", "no crack in view")
+        page.says("#measured-title", "Widths, 0 cracks, 4.2 s ago")
+        page.says("#too", "TOO FAST · TOO FAR")
+        assert "0.3 mm is narrower than a pixel" in str(page.tab.get_attribute("#too", "title"))
+
+
+def test_without_measuring_nothing_is_said_of_widths(rig: Rig, page: Page) -> None:
+    with rig.server() as server:
+        rig.show_bar(0)
+        page.open(server)
+        page.says("#fps", "")
+        page.says("#state", "LIVE")
+        playwright.expect(page.tab.locator("#measured")).to_be_hidden()
+        playwright.expect(page.tab.locator("#too")).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", [{"width": 1366, "height": 640}, PHONE])
+def test_widths_leave_room_for_all_else(tmp_path: Path, browser: Any, size: dict[str, int]) -> None:
+    rig = Rig(tmp_path, measures=True)
+    rig.widths = brief(reason="it is dark", verdict="detect", no_scale="the autofocus is on")
+    with Page(browser, size) as page, rig.server() as server:
+        rig.show_bar(0)
+        page.open(server)
+        page.says("#measured-cracks", "and 6 shorter")
+        overlap = page.tab.evaluate(
+            """() => {
+              const boxes = [...document.querySelectorAll(".side > section, .findings")]
+                .map((each) => each.getBoundingClientRect());
+              return boxes.some((one, index) => boxes.slice(index + 1).some((other) =>
+                one.left < other.right - 1 && other.left < one.right - 1 &&
+                one.top < other.bottom - 1 && other.top < one.bottom - 1));
+            }"""
+        )
+        assert not overlap
+        assert page.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -53,6 +53,7 @@ function onStatus(now) {
   }
   showStats(now.stats, now.machine);
   showSwitches(now);
+  showWidths(now.measures, now.widths);
   findings.update(now.findings);
   updateEvents(now.events.count);
   renew();
@@ -103,6 +104,57 @@ function renew() {
   put("alert", problem ? `Recording stopped: ${problem}` : "");
   byId("recording").hidden = offline || !status?.recording?.active;
   byId("shedding").hidden = offline || !status || status.stats.shedding === "nothing";
+}
+
+// ---- widths
+
+const SHOWN_CRACKS = 3;
+
+// Of the newest measured frame; it lags behind the picture where measuring takes longer.
+function showWidths(measures, widths) {
+  document.documentElement.dataset.measures = measures ? "yes" : "no";
+  byId("measured").hidden = !measures;
+  const slow = [widths?.too_fast && "TOO FAST", widths?.too_far && "TOO FAR"].filter(Boolean);
+  byId("too").hidden = !slow.length;
+  put("too", slow.join(" · "));
+  byId("too").title = [
+    widths?.too_fast ? "The picture is blurred by motion: go slower, or expose shorter." : "",
+    widths?.too_far ? "A crack of 0.3 mm is narrower than a pixel: go closer." : "",
+  ].join(" ").trim();
+  if (!measures) return;
+  if (!widths) {
+    put("measured-fit", "nothing measured yet");
+    return;
+  }
+  const fit = widths.verdict === "measure";
+  byId("measured-fit").dataset.tone = fit ? "good" : "warn";
+  put("measured-fit", fit ? "fit to measure" : "not fit to measure");
+  const ago = widths.age_ms > 1500 ? `, ${age(widths.age_ms)} ago` : "";
+  put("measured-title", `Widths, ${widths.count} ${widths.count === 1 ? "crack" : "cracks"}${ago}`);
+  const items = widths.cracks.slice(0, SHOWN_CRACKS).map((crack) => {
+    const item = document.createElement("li");
+    const width = document.createElement("b");
+    width.textContent = crack.width;
+    const length = document.createElement("span");
+    length.textContent = `${crack.length} long`;
+    item.append(width, length);
+    return item;
+  });
+  const more = widths.count - items.length;
+  if (more > 0) items.push(line(`and ${more} shorter`));
+  if (!widths.count) items.push(line("no crack in view"));
+  byId("measured-cracks").replaceChildren(...items);
+  const notes = [widths.reason, widths.no_scale && `no millimetres: ${widths.no_scale}`];
+  const note = notes.filter(Boolean).join("; ");
+  byId("measured-note").hidden = !note;
+  put("measured-note", note && sentence(note));
+}
+
+function line(text) {
+  const item = document.createElement("li");
+  item.className = "none";
+  item.textContent = text;
+  return item;
 }
 
 // ---- figures

@@ -1,0 +1,33 @@
+"""`edgecrack target`: the check sheet, to be printed and put into the footage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecrack.commands.shared_options import heading
+
+_results = heading("Results")
+
+
+def target(
+    output: Annotated[
+        Path, _results("FILE", "Where to: *.pdf, to be printed, or *.png.", "--out", "-o")
+    ],
+    dpi: Annotated[int, _results("COUNT", "Pixels to the inch of a *.png.")] = 300,
+) -> None:
+    """Write a check sheet: a page with cracks of known width, to be put on the wall.
+
+    Taken into view before a run and after it, it checks camera, distance and software together.
+    """
+    from edgecrack.files import make_folder
+    from edgecrack.site_check.printing import write_sheet
+    from edgecrack.site_check.sheet import BAR_MM
+
+    make_folder(output.parent)
+    write_sheet(output, dpi)
+    typer.echo(
+        f"wrote {output}: print it at 100 % on matt A4 paper and measure its bar, {BAR_MM:g} mm"
+    )

@@ -1,0 +1,109 @@
+"""What the check sheet in some of the photos says of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.quantity import Quantity, parse_quantity
+from edgecrack.scale.scale import Scale
+from edgecrack.site_check.placing import find_sheet
+from edgecrack.site_check.reading import read_sheet
+from edgecrack.site_check.sheet import PAGE_MM
+
+NOT_CHECKED = "not checked on site"
+PASSED, FAILED = "passed", "failed"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the user read of the printed sheet.
+
+    Attributes:
+        gauge: of cracks, by the width that stands beside them.
+        bar_mm: of the bar; None where it was not measured.
+    """
+
+    gauge: Mapping[float, Quantity] = field(default_factory=dict)
+    bar_mm: Quantity | None = None
+
+
+def parse_readings(gauge: Sequence[str], bar: str | None) -> Readings:
+    """Read what `--gauge` and `--bar` say: `0.4=0.38+-0.01` and `100.2+-0.2mm`.
+
+    Raises:
+        ConfigError: it is not that.
+    """
+    found: dict[float, Quantity] = {}
+    for text in gauge:
+        stated, equals, read = text.partition("=")
+        try:
+            width_mm = float(stated)
+        except ValueError:
+            width_mm = float("nan")
+        if not equals or not np.isfinite(width_mm):
+            raise ConfigError(
+                f"the gauge reading is {text!r}",
+                "give the width that stands on the sheet and what you read: 0.4=0.38+-0.01",
+            )
+        found[width_mm] = parse_quantity(read, "the gauge reading", ("", "mm"), most=20.0)
+    length = None if bar is None else parse_quantity(bar, "the bar", ("", "mm"), most=1000.0)
+    return Readings(found, length)
+
+
+def check_photo(
+    image: NDArray[np.uint8], scale: Scale | None, readings: Readings, camera: CameraFile | None
+) -> dict[str, Any] | None:
+    """What a sheet in a photo says; None without a scale or a sheet in view.
+
+    Raises:
+        ConfigError: a reading makes no sense.
+    """
+    if scale is None:
+        return None
+    check = read_sheet(image, scale, readings.gauge, bar_mm=readings.bar_mm, camera=camera)
+    if check is None:
+        return None
+    return {**check.to_dict(), "sentences": check.sentences()}
+
+
+def sheet_mask(
+    image: NDArray[np.uint8], camera: CameraFile | None = None
+) -> NDArray[np.bool_] | None:
+    """Where a check sheet covers the wall, bool [H, W]; None where none is in view.
+
+    Its cracks are none of the structure's.
+    """
+    placement = find_sheet(image, camera)
+    if placement is None:
+        return None
+    width, height = PAGE_MM
+    corners = np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
+    sides = [
+        np.linspace(first, second, 20, endpoint=False)
+        for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True)
+    ]
+    outline = np.clip(placement.to_image(np.concatenate(sides)), -10_000, 20_000)
+    covered = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(covered, [np.round(outline).astype(np.int32)], 1)
+    return np.asarray(covered > 0)
+
+
+def site_record(photos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is written of a run: passed where there were checks and all passed."""
+    checks = [
+        {"photo": photo["name"], "passed": photo["site_check"]["passed"]}
+        for photo in photos
+        if photo["site_check"] is not None
+    ]
+    if not checks:
+        return {"status": NOT_CHECKED, "photos": []}
+    passed = all(check["passed"] for check in checks)
+    return {"status": PASSED if passed else FAILED, "photos": checks}

@@ -1,0 +1,159 @@
+"""What is told of one measured frame: a line of `widths.jsonl`, and the same to all others.
+
+See edgecrack/schemas/width.schema.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from edgecrack.measurement.budget import Figure
+from edgecrack.measurement.cracks import Crack, Statistic, measure_image
+from edgecrack.measurement.fitness import assess
+from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
+from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale
+from edgecrack.scale.quantity import COVERAGE
+
+# Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it
+# is. docs/migration.md tells what changed.
+WIDTHS_SCHEMA_VERSION = 1
+# Of a crack of this width, which codes of practice ask about first, the estimate needs at least
+# one pixel to give half of the places along it a number (docs/measurement.md).
+ASKED_MM, LEAST_PX = 0.3, 1.0
+_DIGITS, _DIGITS_MM, _DIGITS_SCALE = 3, 4, 6
+_FIGURES = ("mean", "median", "percentile_95", "largest")
+_BY_MOTION = "by motion"
+_NAMED = 6
+
+
+def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[str, Any]:
+    """Measure a frame and say what was found.
+
+    Args:
+        result: what the network found.
+        scale: finds its scale; None leaves all in pixels.
+    """
+    frame = result.frame
+    cracks = measure_image(frame.image, result.probability, threshold=result.threshold)
+    found = None if scale is None else scale.of(result)
+    in_mm: Iterator[CrackInMm | None] = iter(())
+    if found is not None and found.scale is not None:
+        in_mm = iter(all_in_millimetres(cracks, found.scale))
+    return {
+        "schema_version": WIDTHS_SCHEMA_VERSION,
+        "frame": frame.index,
+        "name": frame.name,
+        "capture_time_ns": frame.capture_time_ns,
+        "fitness": {key: _rounded(value) for key, value in asdict(assess(frame.image)).items()},
+        "scale": None if found is None else _scale_record(found, frame.hw),
+        "cracks": [_crack_record(crack, next(in_mm, None)) for crack in cracks],
+    }
+
+
+def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A few words of a record for a page: the widest cracks alone, as text.
+
+    Args:
+        record: as `width_record` gives it.
+    """
+    scale, fitness, cracks = record["scale"], record["fitness"], record["cracks"]
+    mm_per_px = None if scale is None else scale["mm_per_px"]
+    return {
+        "frame": record["frame"],
+        "verdict": fitness["verdict"],
+        "reason": fitness["reason"],
+        "no_scale": "" if scale is None else scale["reason"],
+        "too_fast": _BY_MOTION in fitness["reason"],
+        "too_far": mm_per_px is not None and ASKED_MM / mm_per_px < LEAST_PX,
+        "count": len(cracks),
+        "cracks": [
+            {"length": length_text(crack), "width": width_text(crack)} for crack in cracks[:_NAMED]
+        ],
+    }
+
+
+def length_text(crack: Mapping[str, Any]) -> str:
+    """How long a crack of a record is: "182 mm", or "1450 px" without a scale."""
+    in_mm = crack["length_mm"]
+    if in_mm is None:
+        return f"{crack['length_px']:.0f} px"
+    value = in_mm["value_mm"]
+    return f"{value / 1000:.2f} m" if value >= 1000 else f"{value:.0f} mm"
+
+
+def width_text(crack: Mapping[str, Any]) -> str:
+    """How wide a crack of a record is on average: "0.38 mm [0.31, 0.45]"."""
+    mean_mm = None if crack["width_mm"] is None else crack["width_mm"]["mean"]
+    if mean_mm is not None:
+        value, low, high = (mean_mm[f"{name}_mm"] for name in ("value", "low", "high"))
+        return f"{value:.2f} mm [{low:.2f}, {high:.2f}]"
+    mean = crack["width"]["mean"]
+    if mean is None:
+        return "not measurable"
+    value, low, high = (mean[f"{name}_px"] for name in ("value", "low", "high"))
+    return f"{value:.1f} px [{low:.1f}, {high:.1f}]"
+
+
+def _scale_record(found: FoundScale, hw: tuple[int, int]) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "source": found.source,
+        "mm_per_px": None,
+        "spread_95_mm_per_px": None,
+        "distance_m": None,
+        "reason": found.reason,
+    }
+    if found.scale is None:
+        return record
+    local = middle_scale(found.scale, hw[1], hw[0])
+    across, down = local.mm_per_px.tolist()
+    record["mm_per_px"] = round((across * down) ** 0.5, _DIGITS_SCALE)
+    if local.is_stated:
+        spread = float((COVERAGE * local.relative * local.mm_per_px).max())
+        record["spread_95_mm_per_px"] = round(spread, _DIGITS_SCALE)
+    if found.distance_m is not None:
+        record["distance_m"] = round(found.distance_m.value, _DIGITS_MM)
+    return record
+
+
+def _crack_record(crack: Crack, in_mm: CrackInMm | None) -> dict[str, Any]:
+    figures = None if in_mm is None else in_mm.width_mm
+    return {
+        "box": list(crack.xyxy),
+        "length_px": _rounded(crack.length_px),
+        "length_mm": None if in_mm is None else _length_record(in_mm),
+        "area_px": crack.area_px,
+        "orientation_deg": _rounded(crack.orientation_deg),
+        "confidence": _rounded(crack.confidence),
+        "lines": [line.simplified().round(1).tolist() for line in crack.lines],
+        "width": {name: _statistic(getattr(crack, name)) for name in _FIGURES},
+        "width_mm": None
+        if figures is None
+        else {name: _figure(getattr(figures, name)) for name in _FIGURES},
+        "budget": None
+        if figures is None
+        else {name: round(term, _DIGITS_MM + 1) for name, term in figures.mean.terms.items()},
+        "rows": len(crack.rows),
+        "refused": crack.refused,
+    }
+
+
+def _length_record(in_mm: CrackInMm) -> dict[str, float | None]:
+    record: dict[str, float | None] = {**_figure(in_mm.length_mm)}
+    # Without the scale's share an interval would look surer than it is.
+    return record if in_mm.is_stated else {**record, "low_mm": None, "high_mm": None}
+
+
+def _figure(figure: Figure) -> dict[str, float]:
+    ends = {"value": figure.value, "low": figure.low, "high": figure.high}
+    return {f"{name}_mm": round(value, _DIGITS_MM) for name, value in ends.items()}
+
+
+def _statistic(found: Statistic | None) -> dict[str, Any] | None:
+    return None if found is None else {key: _rounded(value) for key, value in asdict(found).items()}
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, _DIGITS) if isinstance(value, float) else value

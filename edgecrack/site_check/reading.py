@@ -1,0 +1,264 @@
+"""Reading the check sheet in a picture, by the way that cracks are measured."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.measurement.budget import Figure, width_figures
+from edgecrack.measurement.cracks import ROWS_PX, WidthRow, measure_image
+from edgecrack.measurement.width import GAMMA
+from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.quantity import Quantity
+from edgecrack.scale.scale import Scale
+from edgecrack.site_check.placing import Placement, find_sheet
+from edgecrack.site_check.sheet import BAR_MM, WIDTHS_MM, Points, SheetCrack
+from edgecrack.site_check.verdict import CrackReading, ScaleCheck, SiteCheck
+
+# What a printer adds to a line or takes from it, as a standard uncertainty: within 95 %, half a dot
+# at 600 dpi.
+PRINT_MM = 0.01
+# Of the size of a print at 100 %, as of other markers that people print.
+PRINT_SHARE = 0.005
+# A bar of another length is no bar of this sheet, or was read in inches.
+_BAR_SHARE = 0.2
+_BAR_READ_MM = 0.25  # standard uncertainty of a ruler's reading, where the user states none
+_READ_SHARE = 0.02  # of a width, where the user states none
+_WITHOUT_END_MM = 2.0
+_WIDENED_PX = 3.0
+_AROUND_PX = 80
+_LEAST_LENGTH_MM = 20.0
+_LEAST_SHARE = 0.5
+# The estimate of widths knows none below 0.3 px; what comes near to it may be narrower.
+_LEAST_PX = 0.4
+_CENTRE_PX = 0.1  # standard uncertainty of a marker's middle
+_PIECES = 8
+# What two markers say of the sheet's other end may be far off; OpenCV draws no further or thicker.
+_FAR_PX, _THICKEST_PX = 1e6, 1000
+_TOO_NARROW = "too narrow for this scale"
+
+
+def read_sheet(
+    image: NDArray[np.uint8],
+    scale: Scale,
+    readings: Mapping[float, Quantity] | None = None,
+    *,
+    bar_mm: Quantity | None = None,
+    camera: CameraFile | None = None,
+    gamma: float = GAMMA,
+) -> SiteCheck | None:
+    """Read the cracks of a check sheet that is in view.
+
+        check = read_sheet(frame, uniform_scale(Quantity(0.2, 0.001)), {0.4: Quantity(0.38, 0.01)})
+        if check is not None:
+            print(*check.sentences(), sep="; ")
+
+    The markers say where the cracks are; how wide they are is measured as all cracks are, and
+    converted by the scale given.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it.
+        scale: of the image, which is to be checked.
+        readings: what a crack gauge says of cracks of the print, by the width that stands beside
+            them.
+        bar_mm: length of the sheet's bar by a ruler. Needed where the scale comes from the sheet
+            itself, for then another size of the print would not be noticed.
+        camera: takes the lens's distortion out.
+        gamma: by which the image's light is coded; see `width.WidthPrior`.
+
+    Returns:
+        None where fewer than two markers of a sheet are seen.
+
+    Raises:
+        ConfigError: the image is of another type or shape, or of another shape than the camera's; a
+            reading is of a crack that the sheet has not, or makes no sense; the bar's length is not
+            that of a bar; or two sheets are in view.
+    """
+    _check_image(image)
+    gauged = _checked(readings or {})
+    size = _print_size(bar_mm)
+    lens = None if camera is None else camera.of_size(image.shape[1], image.shape[0])
+    placement = find_sheet(image, lens)
+    if placement is None:
+        return None
+    rows = _rows(image, placement, gamma)
+    cracks = [
+        _reading(crack, rows[number], scale, size, gauged.get(crack.stated_mm))
+        for number, crack in enumerate(placement.sheet.cracks)
+    ]
+    return SiteCheck(
+        placement.sheet.version,
+        tuple(sorted(marker.number for marker in placement.markers)),
+        tuple(cracks),
+        _scale_check(placement, scale, size, is_bar_measured=bar_mm is not None),
+        scale.source,
+    )
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    is_gray, is_bgr = image.ndim == 2, image.ndim == 3 and image.shape[-1] == 3
+    if image.dtype != np.uint8 or not (is_gray or is_bgr) or not image.size:
+        raise ConfigError(
+            f"an image of {image.dtype} {image.shape} cannot be read",
+            "give uint8 [height, width] or [height, width, 3]",
+        )
+
+
+def _checked(readings: Mapping[float, Quantity]) -> dict[float, Quantity]:
+    checked = {}
+    for stated, reading in readings.items():
+        width = min(WIDTHS_MM, key=lambda each: abs(each - stated))
+        if not abs(width - stated) < 1e-6:
+            raise ConfigError(
+                f"there is a reading of a crack of {stated:g} mm, which the sheet has not",
+                f"widths: {', '.join(f'{each:g}' for each in WIDTHS_MM)}",
+            )
+        if not 0.5 * width <= reading.value <= 2 * width:
+            raise ConfigError(
+                f"the crack of {width:g} mm was read as {reading.value:g} mm",
+                "give millimetres, and print again where it is so far off",
+            )
+        deviation = reading.deviation
+        checked[width] = Quantity(
+            reading.value, _READ_SHARE * reading.value if deviation is None else deviation
+        )
+    return checked
+
+
+def _print_size(bar_mm: Quantity | None) -> Quantity:
+    """Size of the print over what it should be, with its relative standard uncertainty."""
+    if bar_mm is None:
+        return Quantity(1.0, PRINT_SHARE)
+    if not abs(bar_mm.value / BAR_MM - 1) <= _BAR_SHARE:
+        raise ConfigError(
+            f"the sheet's bar has {bar_mm.value:g} mm instead of {BAR_MM:g}",
+            "give its length in millimetres, and print the sheet again at 100 %",
+        )
+    deviation = _BAR_READ_MM if bar_mm.deviation is None else bar_mm.deviation
+    return Quantity(bar_mm.value / BAR_MM, deviation / bar_mm.value)
+
+
+def _rows(image: NDArray[np.uint8], placement: Placement, gamma: float) -> list[list[WidthRow]]:
+    """By crack, the widths along it, in pixels of the image."""
+    mask, (left, top) = _mask(image.shape[:2], placement)
+    rows: list[list[WidthRow]] = [[] for _ in placement.sheet.cracks]
+    if not mask.any():
+        return rows
+    part = image[top : top + mask.shape[0], left : left + mask.shape[1]]
+    for crack in measure_image(part, mask > 0, gamma=gamma):
+        x, y = crack.lines[0].xy[len(crack.lines[0].xy) // 2]
+        number = int(mask[min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)]) - 1
+        if number >= 0:
+            rows[number] += [_shifted(row, left, top) for row in crack.rows]
+    return rows
+
+
+def _mask(hw: tuple[int, ...], placement: Placement) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Where the cracks run, uint8, 1 + the number of the crack; and its place in the image."""
+    lines = [
+        placement.to_image(crack.inner_middle(_WITHOUT_END_MM)) for crack in placement.sheet.cracks
+    ]
+    every = np.concatenate(lines)
+    first = np.clip(np.floor(every.min(axis=0)) - _AROUND_PX, 0, hw[::-1]).astype(int)
+    last = np.clip(np.ceil(every.max(axis=0)) + _AROUND_PX, 0, hw[::-1]).astype(int)
+    mask = np.zeros(tuple(np.maximum(last - first, 0)[::-1]), np.uint8)
+    if not mask.size:
+        return mask, (0, 0)
+    for number, (crack, line) in enumerate(zip(placement.sheet.cracks, lines, strict=True)):
+        thick = round(crack.stated_mm * _px_per_mm(crack, line) + _WIDENED_PX)
+        # The middle of the first pixel is (0.5, 0.5) for lines and (0, 0) for OpenCV.
+        inside = np.clip(line - first - 0.5, -_FAR_PX, _FAR_PX)
+        points = np.round(inside * 16).astype(np.int32)
+        thick = min(max(3, thick), _THICKEST_PX)
+        cv2.polylines(mask, [points], False, number + 1, thick, cv2.LINE_8, 4)
+    return mask, (int(first[0]), int(first[1]))
+
+
+def _px_per_mm(crack: SheetCrack, line: Points) -> float:
+    middle = crack.inner_middle(_WITHOUT_END_MM)
+    return float(
+        np.hypot(*np.diff(line, axis=0).T).sum() / np.hypot(*np.diff(middle, axis=0).T).sum()
+    )
+
+
+def _shifted(row: WidthRow, left: int, top: int) -> WidthRow:
+    x, y = row.xy
+    return WidthRow((x + left, y + top), row.normal, row.along_px, row.line, row.width)
+
+
+def _reading(
+    crack: SheetCrack,
+    rows: Sequence[WidthRow],
+    scale: Scale,
+    size: Quantity,
+    gauged: Quantity | None,
+) -> CrackReading:
+    spread = math.hypot(PRINT_MM, crack.stated_mm * (size.deviation or 0.0))
+    true = gauged or Quantity(crack.stated_mm * size.value, spread)
+    figure, reason = _read(rows, scale)
+    return CrackReading(crack.stated_mm, true, gauged is not None, figure, reason)
+
+
+def _read(rows: Sequence[WidthRow], scale: Scale) -> tuple[Figure | None, str]:
+    """The mean width in millimetres, or why there is none."""
+    if not rows:
+        return None, "it is out of view"
+    local = scale.local([row.xy for row in rows], [row.normal for row in rows])
+    measured = np.array([row.width.measurable for row in rows])
+    length_mm = ROWS_PX * float(local.mm_per_px.sum())
+    if length_mm < _LEAST_LENGTH_MM:
+        return None, f"only {length_mm:.0f} mm of it are in view"
+    if measured.mean() < _LEAST_SHARE or measured @ local.mm_per_px * ROWS_PX < _LEAST_LENGTH_MM:
+        return None, _refusal(rows, local.mm_per_px)
+    figures = width_figures([row.width for row in rows], local.mm_per_px, local.terms)
+    least_mm = _LEAST_PX * float(local.mm_per_px.mean())
+    if figures is None or figures.mean.value < least_mm:
+        return None, f"it is below {least_mm:.2f} mm, {_TOO_NARROW}"
+    return figures.mean, ""
+
+
+def _refusal(rows: Sequence[WidthRow], mm_per_px: NDArray[np.float64]) -> str:
+    narrow = [
+        scale * row.width.high_px
+        for row, scale in zip(rows, mm_per_px, strict=True)
+        if not row.width.measurable and row.width.high_px is not None
+    ]
+    others = Counter(
+        row.width.reason for row in rows if not row.width.measurable and row.width.high_px is None
+    )
+    reason, count = others.most_common(1)[0] if others else ("", 0)
+    if len(narrow) >= count:
+        return f"it is below {float(np.median(narrow)):.2f} mm, {_TOO_NARROW}"
+    return reason
+
+
+def _scale_check(
+    placement: Placement, scale: Scale, size: Quantity, *, is_bar_measured: bool
+) -> ScaleCheck:
+    """Along the lines between the middles of markers."""
+    centres_px, centres_mm = placement.centres()
+    pairs = np.array(list(itertools.combinations(range(len(centres_px)), 2)))
+    starts, ends = centres_px[pairs[:, 0]], centres_px[pairs[:, 1]]
+    steps = (ends - starts) / _PIECES
+    lengths_px = np.hypot(*steps.T)
+    places = (np.arange(_PIECES) + 0.5)[:, None, None]
+    points = (starts + places * steps).reshape(-1, 2)
+    directions = np.tile(steps / lengths_px[:, None], (_PIECES, 1))
+    local = scale.local(points, directions)
+    pieces_mm = local.mm_per_px * np.tile(lengths_px, _PIECES)
+    given_mm = float(pieces_mm.sum())
+    true_mm = size.value * float(
+        np.hypot(*(centres_mm[pairs[:, 1]] - centres_mm[pairs[:, 0]]).T).sum()
+    )
+    # A term is one error at all places.
+    terms = [float((term * pieces_mm).sum()) / given_mm for term in local.terms.values()]
+    places_px = math.sqrt(2) * _CENTRE_PX / float(_PIECES * lengths_px.mean())
+    deviation = math.hypot(size.deviation or 0.0, places_px, *terms)
+    return ScaleCheck(Quantity(given_mm / true_mm - 1, deviation), local.is_stated, is_bar_measured)
