@@ -107,8 +107,9 @@ def _rays() -> Plane:
     points = np.stack(np.meshgrid(*at), axis=-1)
     coarse = CAMERA.rays(points.reshape(-1, 2)).reshape(points.shape).astype(np.float32)
     across, down = (((np.arange(side * FINER) + 0.5) / FINER + 2) for side in (WIDTH, HEIGHT))
-    x, y = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
-    return np.asarray(cv2.remap(coarse, x, y, cv2.INTER_CUBIC), np.float64)
+    x, y = np.meshgrid(across, down)
+    maps = x.astype(np.float32), y.astype(np.float32)
+    return np.asarray(cv2.remap(coarse, maps[0], maps[1], cv2.INTER_CUBIC), np.float64)
 
 
 def axes_of(tilt_deg: float, towards_deg: float) -> tuple[Plane, Plane, Plane]:

@@ -388,7 +388,9 @@ class TestHelp:
         assert max(map(len, outcome.out.splitlines())) <= 80
         group: Any = typer.main.get_command(cli.app)
         parameters = group.commands[command].params
-        assert len(parameters) >= ({"doctor": 1, "recover": 2, "yardstick": 0}.get(command, 4))
+        assert len(parameters) >= (
+            {"doctor": 1, "recover": 2, "target": 2, "yardstick": 0}.get(command, 4)
+        )
         for parameter in parameters:
             assert parameter.param_type_name == "argument" or parameter.help, parameter.name
             for option in (*parameter.opts, *parameter.secondary_opts):

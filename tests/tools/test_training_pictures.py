@@ -10,7 +10,7 @@ import pytest
 
 from edgecrack.data.reserved import content_hash, reserved_hashes
 from edgecrack.synthetic.canvas import Canvas
-from tools.training_pictures import SIDE_PX, Sources, _clean_windows, compose, paint
+from tools.training_pictures import SIDE_PX, STYLES, Sources, _clean_windows, compose, paint
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def sources(data_folder: Path) -> Sources:
 
 
 def test_pictures_are_those_of_their_number_and_seed(sources: Sources) -> None:
-    first, again, other = (compose(sources, number, 5) for number in (3, 3, 4))
+    first, again, other = (compose(sources, number, 5, STYLES["usual"]) for number in (3, 3, 4))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[0] != other[0]).any()
@@ -34,7 +34,7 @@ def test_pictures_are_those_of_their_number_and_seed(sources: Sources) -> None:
 def test_masks_are_of_the_picture_s_size_and_mostly_dark(sources: Sources) -> None:
     darker = []
     for number in range(8):
-        image, mask, _ = compose(sources, number, 1)
+        image, mask, _ = compose(sources, number, 1, STYLES["usual"])
         assert image.shape == (SIDE_PX, SIDE_PX, 3)
         assert mask.shape == (SIDE_PX, SIDE_PX)
         assert set(np.unique(mask)) <= {0, 255}
@@ -80,3 +80,14 @@ def test_windows_hold_no_crack() -> None:
     for window in windows:
         assert min(window.shape[:2]) >= 160
         assert not (window == 255).all(axis=(0, 2)).any()
+
+
+def test_clean_pictures_show_no_painted_crack(sources: Sources) -> None:
+    """Generated brick may have cracks of its own; on every other surface the mask is empty."""
+    for number in range(8):
+        _, mask, kind = compose(sources, number, 2, STYLES["clean"])
+        assert kind == "generated" or not mask.any()
+
+
+def test_even_pictures_always_have_a_crack(sources: Sources) -> None:
+    assert all(compose(sources, number, 2, STYLES["even"])[1].any() for number in range(4))
