@@ -146,10 +146,14 @@ def render(
     cell = max(1, round(distance_m * 1000 / 1000 / FINER / MM_PER_CELL))
     seen = cv2.blur((light * (1 - (1 - reflectance) * inside)).astype(np.float32), (cell, cell))
     shares = cv2.blur(inside, (cell, cell))
+    # Beyond the wall there is no crack.
     lit, share = (
-        cv2.remap(each, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        for each in (seen, shares)
-    )
+        cv2.remap(
+            each, maps[0], maps[1], cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=beyond,
+        )
+        for each, beyond in ((seen, 1.0), (shares, 0.0))
+    )  # fmt: skip
     blur_px = float(rng.uniform(0.7, 1.6))
     lit = _reduced(cv2.GaussianBlur(lit, (0, 0), blur_px * FINER))
     level = float(rng.uniform(110, 180))
@@ -328,7 +332,9 @@ def main() -> None:
             }
         )
         print(table[-1], flush=True)
-    write_result("scale_accuracy", {"seed": options.seed, "ways": table}, "numpy", "opencv")
+    write_result(
+        "scale_accuracy", {"seed": options.seed, "ways": table}, "numpy", "opencv-python-headless"
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ PLACE_UNCERTAINTY_PX = 1.5
 # from such a width on: medians of 14 cracks each of 2 to 12 px were 0.38 to 0.57 px at a signal of
 # 8, rendered by benchmarks/rough_cracks.py (tests/test_planning.py renders some again). The errors
 # are smaller, 0.07 to 0.15 px on average.
-MEAN_UNCERTAINTY_PX = ((2.0, 0.55),)
+MEAN_UNCERTAINTY_PX = ((2.0, 0.5),)
 # Sigma of the blur by lens and sensor: the middle of the 0.7 to 2 px that the tables average over.
 LENS_BLUR_PX = 1.35
 # More is refused: for measuring, and for anything (edgecrack/measurement/fitness.py).

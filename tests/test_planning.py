@@ -39,7 +39,7 @@ class TestByHand:
         assert (found.lowest_frames_per_second, found.m2_per_hour) == (0, 0)
         assert (found.found_mm, found.half_measured_mm, found.measured_mm) == (0.5, 0.5, 1.0)
         assert found.place_uncertainty_mm == pytest.approx(0.75)
-        assert found.mean_uncertainty_mm == pytest.approx(0.475)
+        assert found.mean_uncertainty_mm == pytest.approx(0.25)
 
     def test_a_camera_that_moves(self) -> None:
         found = moving()
@@ -86,14 +86,14 @@ class TestByHand:
 
     @pytest.mark.parametrize(
         ("mm_per_pixel", "width_mm"),
-        [(0.1, 0.2), (0.105, 0.21), (0.15, 0.3), (0.18, 0.36)],
+        [(0.1, 0.2), (0.105, 0.21), (0.15, 0.3), (0.2, 0.4)],
     )
     def test_from_which_width_on_a_mean_is_sure(self, mm_per_pixel: float, width_mm: float) -> None:
         assert seen(distance_m=2 * mm_per_pixel).certain_mm == pytest.approx(width_mm)
 
     def test_a_mean_is_never_sure_where_a_pixel_is_too_large(self) -> None:
-        assert seen(distance_m=0.37).certain_mm is None
-        assert seen().certain_within_m == pytest.approx(2 * 0.1 / 0.55)
+        assert seen(distance_m=0.402).certain_mm is None
+        assert seen().certain_within_m == pytest.approx(2 * 0.1 / 0.5)
 
     def test_how_near_a_wanted_width_is_measured(self) -> None:
         assert seen().wanted_within_m is None
@@ -325,7 +325,7 @@ def test_the_limit_of_blur_is_that_of_measuring() -> None:
     assert planning.MOST_BLUR_PX == MOST_BLUR_PX
 
 
-@pytest.mark.parametrize(("width_px", "uncertainty_px"), [(2.0, 0.55), (4.0, 0.55), (8.0, 0.55)])
+@pytest.mark.parametrize(("width_px", "uncertainty_px"), [(2.0, 0.5), (4.0, 0.5), (8.0, 0.5)])
 def test_the_uncertainty_of_a_mean_is_what_measuring_states(
     width_px: float, uncertainty_px: float
 ) -> None:

@@ -15,7 +15,7 @@ from edgecrack.scale.markers import MarkerKind, marker_scale
 from edgecrack.scale.photo import photo_scale
 from edgecrack.scale.plane import USUAL_TILT, plane_scale
 from edgecrack.scale.quantity import Quantity
-from edgecrack.scale.scale import Scale, uniform_scale
+from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ScaleConfig:
         """
         height, width = image.shape[:2]
         if self.mm_per_pixel is not None:
-            return uniform_scale(self.mm_per_pixel)
+            return uniform_scale(self.mm_per_pixel, lens=UnknownLens((height, width)))
         camera = None
         if self.camera is not None:
             self.camera.check_photo(photo)

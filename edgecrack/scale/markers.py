@@ -22,6 +22,7 @@ from edgecrack.scale.scale import (
     ModelledScale,
     Points,
     Scale,
+    UnknownLens,
     WallMap,
 )
 
@@ -52,9 +53,6 @@ _LEAST_DISAGREEMENT = 0.03
 # Printers and rulers, where the user does not say how sure the side is.
 _SIDE_SHARE = 0.005
 _SIZE = "marker size"
-# How much the scale of an uncalibrated lens differs between the middle and the corners of an image,
-# as a standard deviation: barrel distortion of k1 = -0.05 to -0.2 at usual fields of view.
-_LENS_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -312,37 +310,14 @@ def _scale_of(
         "corners": marker.corners.round(2).tolist(),
         "undistorted": camera is not None,
     }
-    lens = None if camera is not None else _UnknownLens(marker.corners.mean(axis=0), hw)
+    x, y = marker.corners.mean(axis=0).tolist()
+    lens = None if camera is not None else UnknownLens((hw[0], hw[1]), (x, y))
     return _MarkerScale("marker", quantities, wall, facts=facts, lens=lens)
-
-
-@dataclass(frozen=True, eq=False)
-class _UnknownLens:
-    """What a lens of which nothing is known may do to places elsewhere than the marker's.
-
-    Attributes:
-        marker_px: middle of the marker.
-        hw: height and width of the image.
-    """
-
-    marker_px: Points
-    hw: tuple[int, ...]
-
-    def deviation(self, points_px: Points) -> NDArray[np.float64]:
-        """Relative standard uncertainty of the scale at places, float [N]."""
-        middle, half = np.array(self.hw[::-1]) / 2, math.hypot(*self.hw) / 2
-        outward = [
-            np.square((np.atleast_2d(each) - middle) / half).sum(axis=1)
-            for each in (points_px, self.marker_px)
-        ]
-        return np.asarray(_LENS_SHARE * np.abs(outward[0] - outward[1]), np.float64)
 
 
 @dataclass(frozen=True)
 class _MarkerScale(ModelledScale):
     """One term for the eight coordinates of the corners, which nobody wants to read apart."""
-
-    lens: _UnknownLens | None = None
 
     def local(self, points_px: ArrayLike, directions: ArrayLike) -> LocalScale:
         """See `Scale`."""
@@ -350,8 +325,6 @@ class _MarkerScale(ModelledScale):
         corners = [term for name, term in found.terms.items() if name.startswith("corner")]
         terms = {name: term for name, term in found.terms.items() if name not in self._corners}
         terms["marker corners"] = np.sqrt(np.square(corners).sum(axis=0))
-        if self.lens is not None:
-            terms["unknown lens"] = self.lens.deviation(np.asarray(points_px, np.float64))
         return LocalScale(found.mm_per_px, terms, found.is_stated)
 
     @property

@@ -18,7 +18,7 @@ from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.plane import plane_scale
 from edgecrack.scale.quantity import Quantity
-from edgecrack.scale.scale import Scale, uniform_scale
+from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
 
 NO_RANGE = "no range was measured near the frame"
 AUTOFOCUS = "the camera's autofocus is on, so its calibration does not hold"
@@ -82,7 +82,9 @@ class FrameScale:
         if self._config.mm_per_pixel is not None or self._camera is None:
             if self._config.mm_per_pixel is None:
                 raise ValueError("no camera was opened")
-            return FoundScale(uniform_scale(self._config.mm_per_pixel), "given")
+            return FoundScale(
+                uniform_scale(self._config.mm_per_pixel, lens=UnknownLens(result.frame.hw)), "given"
+            )
         distance = self._config.distance_m
         source = "camera and distance" if distance is not None else "camera and range"
         if self._camera.fixed_focus is False:
