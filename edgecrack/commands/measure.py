@@ -69,6 +69,17 @@ MarkerOption = Annotated[
 ]
 
 
+def _list_tables(wanted: bool) -> None:
+    if not wanted:
+        return
+    from edgecrack.measurement.severity import severity_tables
+
+    for table in severity_tables():
+        limits = ", ".join(f"{limit:g}" for limit in table.limits_mm)
+        typer.echo(f"{table.id:24} {limits} mm    {table.document}, {table.clause}")
+    raise typer.Exit
+
+
 def measure(
     photos: Annotated[
         list[str],
@@ -105,8 +116,18 @@ def measure(
     ] = None,
     severity: Annotated[
         str | None,
-        results("TABLE", "Classes by width: `list` shows the tables; a file holds your own."),
+        results("TABLE", "Classes by width, such as en-1992:xc3; a JSON or YAML file is your own."),
     ] = None,
+    severity_tables: Annotated[
+        bool,
+        typer.Option(
+            "--severity-tables",
+            callback=_list_tables,
+            is_eager=True,
+            help="Show the tables and end.",
+            rich_help_panel="Results",
+        ),
+    ] = False,
     units: Annotated[
         str, results("NAME", "Of the table, drawings and plots: metric or imperial.")
     ] = "metric",
@@ -138,9 +159,6 @@ def measure(
     plots are in millimetres, with 95 % intervals. Millimetres that were not checked on site with a
     sheet of known cracks (edgecrack target) say so.
     """
-    if severity == "list":
-        _list_tables()
-        return
     from edgecrack.photo_measurement.batch import MeasureConfig, measure_photos
     from edgecrack.photo_measurement.site import parse_readings
     from edgecrack.runtime.detector import open_detector
@@ -249,14 +267,6 @@ def table_named(word: str) -> Any:
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no table", "see docs/measurement.md for an example")
     return table_from(document, str(path))
-
-
-def _list_tables() -> None:
-    from edgecrack.measurement.severity import severity_tables
-
-    for table in severity_tables():
-        limits = ", ".join(f"{limit:g}" for limit in table.limits_mm)
-        typer.echo(f"{table.id:24} {limits} mm    {table.document}, {table.clause}")
 
 
 def _can_plot() -> bool:

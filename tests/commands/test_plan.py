@@ -72,7 +72,7 @@ measured in nearly all places from           1.02 mm
   that width at one place (95 %), +-        0.767 mm
   its mean along a crack (95 %), +-         0.256 mm
 mean sure to +-0.1 mm (k = 2) from                no
-  for all measured widths, up to                  no
+  for all measured widths, up to        0.338 m away
 1 mm is measured up to                  0.977 m away
 surface in an hour, one pass                1,800 m2
 recording in an hour                         10.1 GB
