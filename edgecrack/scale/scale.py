@@ -22,8 +22,8 @@ Points = NDArray[np.float64]
 # Places in an image, float [N, 2], to places on the wall in mm, float [N, 2].
 WallMap = Callable[[Points], Points]
 # How much the scale of an uncalibrated lens differs between the middle and the corners of an image,
-# as a standard deviation: distortion of k1 = -0.15 to 0.05 at usual fields of view.
-_LENS_SHARE = 0.05
+# as a standard deviation: distortion of k1 = -0.2 to 0.05 at usual fields of view.
+_LENS_SHARE = 0.12
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,13 @@ class UnknownLens:
     Attributes:
         hw: height and width of the image in pixels.
         known_at_px: where the scale was measured, x and y; None is the middle of the image.
+        share: how much the scale differs between the middle and the corners, as a standard
+            deviation.
     """
 
     hw: tuple[int, int]
     known_at_px: tuple[float, float] | None = None
+    share: float = _LENS_SHARE
 
     def deviation(self, points_px: Points) -> NDArray[np.float64]:
         """Relative standard uncertainty of the scale at places, float [N]."""
@@ -91,7 +94,7 @@ class UnknownLens:
             np.square((np.atleast_2d(each) - middle) / half_diagonal).sum(axis=1)
             for each in (points_px, known_at)
         ]
-        return np.asarray(_LENS_SHARE * np.abs(outward[0] - outward[1]), np.float64)
+        return np.asarray(self.share * np.abs(outward[0] - outward[1]), np.float64)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def test_with_a_figure_the_same_in_millimetres() -> None:
         assert figure["low_mm"] < figure["value_mm"] < figure["high_mm"]
     mean = crack["width_mm"]["mean"]
     assert mean["low_mm"] <= 0.4 <= mean["high_mm"]
-    assert set(crack["budget"]) == {"noise", "depth", "blur", "model", "mm per pixel"}
+    assert set(crack["budget"]) == {
+        "noise", "depth", "blur", "model", "mm per pixel", "unknown lens"
+    }  # fmt: skip
     combined = sum(term**2 for term in crack["budget"].values()) ** 0.5
     assert mean["high_mm"] - mean["value_mm"] == pytest.approx(1.96 * combined, abs=2e-3)
     assert width_text(crack) == (
