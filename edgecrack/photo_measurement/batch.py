@@ -58,7 +58,6 @@ from edgecrack.photo_measurement.records import (
 from edgecrack.photo_measurement.site import (
     Readings,
     check_photo,
-    sheet_mask,
     site_record,
 )
 from edgecrack.photo_measurement.table import Units, table_of
@@ -74,6 +73,7 @@ from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig
 from edgecrack.scale.scale import Scale
+from edgecrack.site_check.placing import sheet_mask
 from edgecrack.terminal.native_logs import silence_native_logs
 
 CRACKS_NAME, TABLE_NAME, MANIFEST_NAME = "cracks.json", "cracks.csv", "manifest.json"

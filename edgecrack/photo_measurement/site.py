@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +13,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_quantity
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.placing import find_sheet
 from edgecrack.site_check.reading import read_sheet
-from edgecrack.site_check.sheet import PAGE_MM
 
 NOT_CHECKED = "not checked on site"
 PASSED, FAILED = "passed", "failed"
@@ -72,28 +69,6 @@ def check_photo(
     if check is None:
         return None
     return {**check.to_dict(), "sentences": check.sentences()}
-
-
-def sheet_mask(
-    image: NDArray[np.uint8], camera: CameraFile | None = None
-) -> NDArray[np.bool_] | None:
-    """Where a check sheet covers the wall, bool [H, W]; None where none is in view.
-
-    Its cracks are none of the structure's.
-    """
-    placement = find_sheet(image, camera)
-    if placement is None:
-        return None
-    width, height = PAGE_MM
-    corners = np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
-    sides = [
-        np.linspace(first, second, 20, endpoint=False)
-        for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True)
-    ]
-    outline = np.clip(placement.to_image(np.concatenate(sides)), -10_000, 20_000)
-    covered = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(covered, [np.round(outline).astype(np.int32)], 1)
-    return np.asarray(covered > 0)
 
 
 def site_record(photos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -280,7 +280,11 @@ def _width_listeners(
     """Who hears of measured frames besides the file."""
 
     def count(result: FrameResult, record: Mapping[str, Any]) -> None:
-        stats.add_measured(is_fit=record["fitness"]["verdict"] == "measure")
+        site = record["site_check"]
+        stats.add_measured(
+            is_fit=record["fitness"]["verdict"] == "measure",
+            site_passed=None if site is None else site["passed"],
+        )
 
     listeners: list[WidthListener] = [count]
     if widths is not None:

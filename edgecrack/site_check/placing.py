@@ -14,6 +14,7 @@ from edgecrack.scale.markers import Marker, find_markers
 from edgecrack.site_check.sheet import (
     MARKER_FAMILY,
     MARKER_NUMBERS,
+    PAGE_MM,
     Points,
     Sheet,
     check_sheet,
@@ -87,6 +88,35 @@ def find_sheet(image: NDArray[np.uint8], camera: CameraFile | None = None) -> Pl
             )
         return _placed(check_sheet(version), markers, camera)
     return None
+
+
+def sheet_mask(
+    image: NDArray[np.uint8], camera: CameraFile | None = None
+) -> NDArray[np.bool_] | None:
+    """Where a check sheet covers the wall, bool [H, W]; None where none is in view.
+
+    Its cracks are none of the structure's.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3] in BGR order.
+        camera: takes the lens's distortion out, at the size of the image.
+
+    Raises:
+        ConfigError: there are two sheets in view.
+    """
+    placement = find_sheet(image, camera)
+    if placement is None:
+        return None
+    width, height = PAGE_MM
+    corners = np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
+    sides = [
+        np.linspace(first, second, 20, endpoint=False)
+        for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True)
+    ]
+    outline = np.clip(placement.to_image(np.concatenate(sides)), -10_000, 20_000)
+    covered = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(covered, [np.round(outline).astype(np.int32)], 1)
+    return np.asarray(covered > 0)
 
 
 def _placed(

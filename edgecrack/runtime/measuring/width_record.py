@@ -9,6 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import Figure
 from edgecrack.measurement.cracks import Crack, Statistic, measure_image
 from edgecrack.measurement.fitness import assess
@@ -16,6 +20,8 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
 from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale
 from edgecrack.scale.quantity import COVERAGE
+from edgecrack.site_check.placing import sheet_mask
+from edgecrack.site_check.reading import read_sheet
 
 # Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it
 # is. docs/migration.md tells what changed.
@@ -37,8 +43,12 @@ def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[s
         scale: finds its scale; None leaves all in pixels.
     """
     frame = result.frame
-    cracks = measure_image(frame.image, result.probability, threshold=result.threshold)
     found = None if scale is None else scale.of(result)
+    site, sheet = (None, None) if found is None else _site_check(frame.image, found)
+    probability = result.probability if sheet is None else np.where(sheet, 0, result.probability)
+    cracks = measure_image(
+        frame.image, probability.astype(np.uint8, copy=False), threshold=result.threshold
+    )
     in_mm: Iterator[CrackInMm | None] = iter(())
     if found is not None and found.scale is not None:
         in_mm = iter(all_in_millimetres(cracks, found.scale))
@@ -49,8 +59,26 @@ def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[s
         "capture_time_ns": frame.capture_time_ns,
         "fitness": {key: _rounded(value) for key, value in asdict(assess(frame.image)).items()},
         "scale": None if found is None else _scale_record(found, frame.hw),
+        "site_check": site,
         "cracks": [_crack_record(crack, next(in_mm, None)) for crack in cracks],
     }
+
+
+def _site_check(
+    image: NDArray[np.uint8], found: FoundScale
+) -> tuple[dict[str, Any] | None, NDArray[np.bool_] | None]:
+    """What a check sheet in view says, and where it lies, for its cracks are not the wall's."""
+    if found.scale is None:
+        return None, None
+    try:
+        sheet = sheet_mask(image)
+        check = None if sheet is None else read_sheet(image, found.scale)
+    except ConfigError as error:  # such as two sheets in view
+        return {"passed": False, "problems": [error.problem], "sentences": [error.problem]}, None
+    if check is None:
+        return None, sheet
+    told = {"passed": check.passed, "problems": [*check.problems], "sentences": check.sentences()}
+    return told, sheet
 
 
 def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +93,7 @@ def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
         "frame": record["frame"],
         "verdict": fitness["verdict"],
         "reason": fitness["reason"],
+        "site": None if record["site_check"] is None else record["site_check"]["sentences"][0],
         "no_scale": "" if scale is None else scale["reason"],
         "too_fast": _BY_MOTION in fitness["reason"],
         "too_far": mm_per_px is not None and ASKED_MM / mm_per_px < LEAST_PX,

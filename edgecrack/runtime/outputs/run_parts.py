@@ -33,7 +33,7 @@ FRAMES_NAME = "frames.jsonl"
 _ADDED = (
     "frames_read", "frames", "frames_with_cracks", "crack_pixels_total", "drops", "skipped",
     "stale", "findings", "reconnects", "stalls", "open_failures", "corrupt_frames", "unreadable",
-    "size_changes", "measured", "fit_to_measure",
+    "size_changes", "measured", "fit_to_measure", "site_checks", "site_checks_passed",
     "elapsed_s",
 )  # fmt: skip
 # Said once for the run: what is the same in all its parts, and how the last one was at its end.

@@ -80,6 +80,8 @@ class StatsSnapshot:
         measured: frames in which cracks were measured.
         fit_to_measure: of these, frames that were fit for it.
         fit_ratio: their share, 0 to 1; None where none was measured.
+        site_checks: measured frames with a check sheet in view.
+        site_checks_passed: of these, frames that passed.
     """
 
     frames: int
@@ -110,6 +112,8 @@ class StatsSnapshot:
     measured: int = 0
     fit_to_measure: int = 0
     fit_ratio: float | None = None
+    site_checks: int = 0
+    site_checks_passed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, rounded to what is worth reading."""
@@ -144,6 +148,7 @@ class StreamStats:
         self._crack_pixels_total = 0
         self._frames_with_cracks = 0
         self._measured = self._fit_to_measure = 0
+        self._site_checks = self._site_checks_passed = 0
 
     def add(self, result: FrameResult) -> None:
         """Count one processed frame."""
@@ -164,11 +169,18 @@ class StreamStats:
         with self._lock:
             self._stale += 1
 
-    def add_measured(self, *, is_fit: bool) -> None:
-        """Count one frame that was measured, and whether it was fit for that."""
+    def add_measured(self, *, is_fit: bool, site_passed: bool | None = None) -> None:
+        """Count one frame that was measured.
+
+        Args:
+            is_fit: it was fit for that.
+            site_passed: what the check sheet in view said; None without one.
+        """
         with self._lock:
             self._measured += 1
             self._fit_to_measure += is_fit
+            self._site_checks += site_passed is not None
+            self._site_checks_passed += site_passed is True
 
     def set_counts(self, *, drops: int, skipped: int = 0, findings: int = 0) -> None:
         """Set the numbers since the start of frames dropped and skipped, and of findings."""
@@ -215,6 +227,8 @@ class StreamStats:
                 measured=self._measured,
                 fit_to_measure=self._fit_to_measure,
                 fit_ratio=share(self._fit_to_measure, self._measured),
+                site_checks=self._site_checks,
+                site_checks_passed=self._site_checks_passed,
             )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from edgecrack.runtime.measuring.frame_scale import NO_RANGE, FrameScale
@@ -18,6 +21,7 @@ from edgecrack.runtime.measuring.width_record import (
     width_text,
 )
 from edgecrack.scale.quantity import Quantity
+from tests.runtime.fakes import frame
 from tests.runtime.measuring.cameras import FOCAL_PX, camera, ranged, wall
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is of the dev extra")
@@ -142,3 +146,19 @@ def test_the_newest_record_is_kept_for_the_page() -> None:
     last = newest.brief()
     assert last is not None
     assert last["age_ms"] >= 0
+
+
+def test_a_check_sheet_in_view_is_read_and_its_cracks_are_left_out() -> None:
+    pytest.importorskip("matplotlib", reason="the sheet is drawn by the measure extra")
+    from edgecrack.site_check.rendering import render_sheet, view_of_sheet
+
+    gray = render_sheet(view_of_sheet(0.4), np.random.default_rng(1))
+    image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
+    # A network that takes all that is dark for crack.
+    seen = replace(wall(), frame=frame(image=image), probability=np.asarray(255 - gray, np.uint8))
+    found = checked(width_record(seen, FrameScale(StreamScale(Quantity(0.4, 0.002)))))
+    assert found["site_check"]["passed"], found["site_check"]["sentences"]
+    assert found["cracks"] == []
+    wrong = checked(width_record(seen, FrameScale(StreamScale(Quantity(0.44, 0.002)))))
+    assert not wrong["site_check"]["passed"]
+    assert checked(width_record(seen))["site_check"] is None

@@ -144,7 +144,7 @@ function showWidths(measures, widths) {
   if (more > 0) items.push(line(`and ${more} shorter`));
   if (!widths.count) items.push(line("no crack in view"));
   byId("measured-cracks").replaceChildren(...items);
-  const notes = [widths.reason, widths.no_scale && `no millimetres: ${widths.no_scale}`];
+  const notes = [widths.reason, widths.no_scale && `no millimetres: ${widths.no_scale}`, widths.site];
   const note = notes.filter(Boolean).join("; ");
   byId("measured-note").hidden = !note;
   put("measured-note", note && sentence(note));
