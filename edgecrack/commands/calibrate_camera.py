@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from edgecrack.commands.shared_options import OutputOption, heading
+from edgecrack.errors import ConfigError
 from edgecrack.terminal.wording import counted
 
 _board = heading("Board and camera")
@@ -49,17 +50,19 @@ def calibrate_camera(
     The file is in ROS's camera_info form and goes with `measure --camera` and
     `stream --camera-file`. It holds for the focus and zoom at which the photos were taken.
     """
-    from edgecrack.photo_measurement.reading import read_photos
+    from edgecrack.photo_measurement.reading import one_focal_mm, read_photos
     from edgecrack.scale.camera_file import write_camera
     from edgecrack.scale.chessboard import calibrate, parse_board
 
+    if out.suffix.lower() not in (".yaml", ".yml"):
+        raise ConfigError(f"the camera's file is {out}", "give a name that ends in .yaml")
     shape = parse_board(board)
     read = read_photos(photos)
     found = calibrate(
         [(photo.name, photo.image) for photo in read],
         shape,
         name=name,
-        focal_mm=next((p.photo.focal_mm for p in read if p.photo and p.photo.focal_mm), None),
+        focal_mm=one_focal_mm(read),
         fixed_focus=fixed_focus,
         on_photo=lambda title, seen: typer.echo(f"{title}: {'board' if seen else 'no board'}"),
     )
@@ -73,5 +76,11 @@ def calibrate_camera(
         f"focal length {camera.matrix[0, 0]:.1f} px +- {2 * (camera.focal_deviation or 0):.1%} "
         f"(95 %), {camera.image_size[0]}x{camera.image_size[1]} pixels: {out}"
     )
+    if fixed_focus is None:
+        typer.echo(
+            "edgecrack: warning: whether the camera focuses by itself was not said; give "
+            "--fixed-focus or --autofocus",
+            err=True,
+        )
     for warning in found.warnings:
         typer.echo(f"edgecrack: warning: {warning}", err=True)

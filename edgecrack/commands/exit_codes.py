@@ -36,7 +36,7 @@ _RENAMED = {
     ("train", "--accelerator"): "--device",
 }
 _ADDRESS_OPTIONS = ("--source", "--position", "--serve")
-_TAKE_ADDRESSES = ("predict",)
+_TAKE_ADDRESSES = ("predict", "measure", "calibrate-camera")
 _OUTPUT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 

@@ -166,6 +166,8 @@ def measure(
     from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
     from edgecrack.runtime.sources.options import SourceOptions
 
+    if str(out) in ("", "."):
+        raise ConfigError("the folder of results is the current one", "give a name with `out`")
     unit = units_of(units)
     config = MeasureConfig(
         out,
@@ -219,9 +221,9 @@ def scale_config(
         return None if text is None else parse_quantity(text, name, units, **limits)
 
     return ScaleConfig(
-        quantity(mm_per_pixel, "the scale", ("", "mm", "mm/px"), most=1000.0),
+        quantity(mm_per_pixel, "the scale", ("", "mm", "mm/px"), least=1e-4, most=50.0),
         None if camera is None else read_camera(camera),
-        quantity(distance_m, "the distance", ("", "m"), most=10_000.0),
+        quantity(distance_m, "the distance in metres", ("", "m"), most=200.0),
         quantity(tilt_deg, "the tilt", ("", "deg"), least=-90.0, most=90.0),
         towards_deg,
         None if marker is None else parse_marker(marker),
@@ -271,17 +273,17 @@ def table_named(word: str) -> Any:
 
 def _can_plot() -> bool:
     """Whether matplotlib is there; says where it is not, for measuring goes on without."""
-    from importlib.util import find_spec
+    try:
+        import matplotlib.figure  # noqa: F401
+    except Exception:  # a broken installation raises what it likes
+        from edgecrack.extras import origin
 
-    if find_spec("matplotlib") is not None:
-        return True
-    from edgecrack.extras import origin
-
-    typer.echo(
-        f"edgecrack: no plots: matplotlib is not installed; run: {origin().install('measure')}",
-        err=True,
-    )
-    return False
+        typer.echo(
+            f"edgecrack: no plots: matplotlib is not installed; run: {origin().install('measure')}",
+            err=True,
+        )
+        return False
+    return True
 
 
 def _say(photo: MeasuredPhoto, units: Units) -> None:

@@ -19,6 +19,7 @@ _MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
 _TAKEN, _FRACTION, _OFFSET = 0x9003, 0x9291, 0x9011
 _FOCAL_MM, _FOCAL_35_MM, _EXPOSURE_S, _DISTANCE_M = 0x920A, 0xA405, 0x829A, 0x9206
 _FOCAL_PLANE_X, _FOCAL_PLANE_UNIT = 0xA20E, 0xA210
+_ZOOM, _WIDTH_PX, _HEIGHT_PX = 0xA404, 0xA002, 0xA003
 _UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 # drone-dji:GimbalPitchDegree="-12.30", or as an element of that name.
 _DJI = re.compile(rb"(?<!/)drone-dji:(?P<name>\w+)(?:\s*=\s*\"(?P<one>[^\"]*)\"|>(?P<two>[^<]*)<)")
@@ -38,12 +39,14 @@ class PhotoFacts:
         focal_mm: of the lens.
         focal_35_mm: the same for a sensor of 36 mm by 24 mm.
         pixels_per_mm: of the sensor, across.
+        digital_zoom: by how much the camera enlarged a part of its picture; 1 or None for none.
+        taken_size_px: the longer and the shorter side as the camera took the picture.
         exposure_s: how long the shutter was open.
         distance_m: to what is in focus, by the camera.
         latitude_deg: WGS 84, -90 to 90.
         longitude_deg: WGS 84, -180 to 180.
         altitude_m: above sea level.
-        range_m: to the target, by the drone's laser.
+        range_m: to the target, by the drone's laser, where that says that it is a measurement.
         calibrated_focal_px: of the lens by the drone's calibration, in pixels.
         dewarp: the drone's calibration of the lens, as it is written; empty where it has none.
         gimbal_pitch_deg: -90 looks straight down.
@@ -59,6 +62,8 @@ class PhotoFacts:
     focal_mm: float | None = None
     focal_35_mm: float | None = None
     pixels_per_mm: float | None = None
+    digital_zoom: float | None = None
+    taken_size_px: tuple[int, int] | None = None
     exposure_s: float | None = None
     distance_m: float | None = None
     latitude_deg: float | None = None
@@ -122,12 +127,21 @@ def _exif_facts(data: bytes) -> dict[str, Any]:
         "focal_mm": _number(tags.get(_FOCAL_MM), least=0.0),
         "focal_35_mm": _number(tags.get(_FOCAL_35_MM), least=0.0),
         "pixels_per_mm": _number(density / unit_mm) if density and unit_mm else None,
+        "digital_zoom": _number(tags.get(_ZOOM), least=1e-6),
+        "taken_size_px": _size(tags),
         "exposure_s": _number(tags.get(_EXPOSURE_S), least=0.0),
         "distance_m": _number(tags.get(_DISTANCE_M), least=0.0),
         "latitude_deg": _angle(place.get(2), place.get(1), "S", 90.0),
         "longitude_deg": _angle(place.get(4), place.get(3), "W", 180.0),
         "altitude_m": _altitude(place),
     }
+
+
+def _size(tags: dict[int, Any]) -> tuple[int, int] | None:
+    sides = [_number(tags.get(tag), least=1, most=1e6) for tag in (_WIDTH_PX, _HEIGHT_PX)]
+    if sides[0] is None or sides[1] is None:
+        return None
+    return int(max(sides[0], sides[1])), int(min(sides[0], sides[1]))
 
 
 def _moment(tags: dict[int, Any], place: dict[int, Any]) -> tuple[str | None, int | None]:
@@ -212,7 +226,9 @@ def _dji_facts(data: bytes) -> dict[str, Any]:
         for match in _DJI.finditer(data, begin, begin + _XMP_BYTES)
     }
     found = {
-        "range_m": _number(words.get("LRFTargetDistance"), least=0.0),
+        "range_m": None
+        if words.get("LRFStatus", "Normal") != "Normal"
+        else _number(words.get("LRFTargetDistance"), least=0.0),
         "calibrated_focal_px": _number(words.get("CalibratedFocalLength"), least=0.0),
         "dewarp": words.get("DewarpData") or None,
         "gimbal_pitch_deg": _number(words.get("GimbalPitchDegree"), least=-360.0, most=360.0),

@@ -60,18 +60,30 @@ class Bank:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where in a profile a crack may lie, and how wide it may be.
+
+    Attributes:
+        grid: float64 [K, 2], pixel and width.
+        first: float32 [K, n], a black crack at each, of unit length.
+        second: float32 [K, n], what a slope adds to each, of unit length and orthogonal to it.
+        dips: float32 [K, n], a dip of any depth at each, without level and slope, of unit length.
+    """
+
+    grid: Profile
+    first: NDArray[np.float32]
+    second: NDArray[np.float32]
+    dips: NDArray[np.float32]
+
+
 @lru_cache(maxsize=64)
-def bank_of_places(
-    count: int, gamma: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Profile]:
-    """Templates at every pixel of the middle two thirds, to find the crack in a profile.
+def bank_of_places(count: int, gamma: float) -> Places:
+    """Cracks at every pixel of the middle two thirds of a profile, to find the one that is there.
 
     Args:
         count: values of the profile.
         gamma: light is the grey value to this power.
-
-    Returns:
-        Level and slope of each template, float32 [K, n], and its pixel and width, float64 [K, 2].
     """
     at = np.arange(count, dtype=np.float64)
     reach = count / 3
@@ -79,9 +91,12 @@ def bank_of_places(
     widths = np.geomspace(1, max(2.0, count / 2), 8)
     grid = np.array([(centre, width) for centre in centres for width in widths])
     bars = dark_bar(at - grid[:, :1], grid[:, 1:], 1.2)
-    shapes = (1 - 0.85 * bars) ** (1 / gamma)
-    first, second = _orthonormal(shapes, at - (count - 1) / 2)
-    return first, second, grid
+    first, second = _orthonormal((1 - 0.85 * bars) ** (1 / gamma), at - at.mean())
+    plain = np.stack([np.ones(count), at - at.mean()])
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    left = (bars @ plain.T) @ plain - bars
+    left /= np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-9)
+    return Places(grid, first, second, left.astype(np.float32))
 
 
 @lru_cache(maxsize=len(HALVES_PX) * 2)

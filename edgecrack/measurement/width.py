@@ -9,6 +9,7 @@ is blurred in light and the noise is even in grey values. Knows arrays only.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -37,6 +38,19 @@ _LEAST_CONTRAST = 2.5
 _LIKELY_REFLECTANCE = (0.04, 0.26)
 # A dip that no clean crack would give has to stand out the more.
 _SHALLOW_CONTRAST = 12.0
+# What no template fits by so many times the surface's unevenness, or this share of its brightness,
+# is something else.
+_NO_CRACK, _LEAST_UNEVEN = 6.0, 0.01
+# Probability of the widest blur from which on a profile is refused.
+_SURELY_BLURRED = 0.5
+_SURELY_SHALLOW = 0.5  # and of the brightest inside
+# A dip of any depth is taken where a black crack leaves so many times as much of the profile.
+_MUCH_WORSE = 2.5
+_TOO_BLURRED = "it is too blurred"
+_TOO_BRIGHT = "it is too bright inside for a crack"
+_NO_LIKENESS = "it does not look like a crack"
+_UNLIKE = frozenset({_TOO_BLURRED, _TOO_BRIGHT, _NO_LIKENESS})
+_UNLIKE_SHARE = 0.3  # of a crack's places, from which on it has no width
 # Unevenness of the surface beside a crack, as a share of the brightest value, from which on dark
 # grains look like cracks. A limit that does not depend on the width lets no crack through because
 # noise made it look wider; only what is so wide that its profile was shrunk bears more.
@@ -204,15 +218,20 @@ def estimate_together(
             again, _ = _estimated([profiles[row] for row in rows], learned)
             for row, width in zip(rows, again, strict=True):
                 widths[row] = width
+    for rows in members.values():
+        _refuse_unlike(widths, rows)
     return widths
 
 
-def _of_another_crack(of_all: WidthPrior, prior: WidthPrior) -> WidthPrior:
-    """What all cracks of a picture together say of one of them: it may be cleaner or dirtier."""
-    if of_all.reflectance is None or prior.reflectance is not None:
-        return of_all
-    mean, spread = of_all.reflectance
-    return replace(of_all, reflectance=(mean, math.hypot(spread, _BETWEEN_CRACKS)))
+def _refuse_unlike(widths: list[Width], rows: list[int]) -> None:
+    """Where many places of a crack are unlike one, so are the others, whatever they look like."""
+    unlike = Counter(widths[row].reason for row in rows if widths[row].reason in _UNLIKE)
+    measured = [row for row in rows if widths[row].measurable]
+    if unlike.total() > _UNLIKE_SHARE * (unlike.total() + len(measured)):
+        reason = unlike.most_common(1)[0][0]
+        for row in measured:
+            contrast, centre_px = widths[row].contrast, widths[row].centre_px
+            widths[row] = _unmeasured(reason, contrast=contrast, centre_px=centre_px)
 
 
 def _learned(
@@ -358,14 +377,27 @@ def _shrunk(values: Profile, factor: int, gamma: float) -> Profile:
 
 
 def _dip(values: Profile, gamma: float) -> tuple[int, float]:
-    """Pixel of the crack's middle and about how wide it is."""
-    first, second, grid = bank_of_places(len(values), gamma)
+    """Pixel of the crack's middle and about how wide it is.
+
+    A black crack, for that is what most are and grains are not; but a dip of any depth where none
+    comes near to the profile, as blur and motion make.
+    """
+    places = bank_of_places(len(values), gamma)
     y = values.astype(np.float32)
-    left = np.maximum(float(y @ y) - (first @ y) ** 2 - (second @ y) ** 2, 1e-12)
-    likely = -(len(y) - 5) / 2 * np.log(left)
-    away = grid[:, 0] - (len(y) - 1) / 2
-    centre, width = grid[int(np.argmax(likely - 0.5 * (away / max(_AWAY_PX, len(y) / 12)) ** 2))]
+    black = float(y @ y) - (places.first @ y) ** 2 - (places.second @ y) ** 2
+    darker = np.maximum(places.dips @ y, 0.0)  # a bright line is no crack
+    any_depth = float(_without_bar(y[None])[0]) - darker**2
+    best = [int(np.argmax(_how_likely(each, places.grid, len(y)))) for each in (black, any_depth)]
+    is_shallow = float(black[best[0]]) > _MUCH_WORSE * max(float(any_depth[best[1]]), 1e-9)
+    centre, width = places.grid[best[is_shallow]]
     return int(centre), float(width)
+
+
+def _how_likely(left: NDArray[np.float32], grid: Profile, count: int) -> Profile:
+    """Log probability of each place by what it leaves, near the middle before further away."""
+    likely = -(count - 5) / 2 * np.log(np.maximum(left, 1e-12))
+    away = grid[:, 0] - (count - 1) / 2
+    return np.asarray(likely - 0.5 * (away / max(_AWAY_PX, count / 12)) ** 2, np.float64)
 
 
 @dataclass(frozen=True)
@@ -378,12 +410,14 @@ class _Posterior:
         contrast: float [m], see `Width`.
         unevenness: float [m], standard deviation of the surface beside the crack, as a share of
             the brightest value.
+        misfit: float [m], what the best template leaves over what the surface is uneven by.
     """
 
     bank: Bank
     weights: NDArray[np.float32]
     contrast: Profile
     unevenness: Profile = field(repr=False)
+    misfit: Profile = field(repr=False)
 
 
 def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) -> _Posterior:
@@ -409,8 +443,10 @@ def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) 
     noise = np.sqrt(least[:, 0] / free)
     contrast = np.sqrt(np.maximum(_without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
     # A wide crack's own texture and bright rims are no unevenness of the surface.
-    unevenness = np.minimum(noise, _beside(y))
-    return _Posterior(bank, weights.reshape(-1, *bank.shape), contrast, unevenness)
+    beside = _beside(y)
+    misfit = noise / np.maximum(beside, _LEAST_UNEVEN)
+    weighed = weights.reshape(-1, *bank.shape)
+    return _Posterior(bank, weighed, contrast, np.minimum(noise, beside), misfit)
 
 
 def _beside(y: NDArray[np.float32]) -> Profile:
@@ -490,9 +526,16 @@ def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
     if contrast < _LEAST_CONTRAST:
         return _unmeasured("the crack does not stand out from the noise", contrast=contrast)
     by_reflectance = weights.sum(axis=(0, 1, 2))
+    if float(by_reflectance[-1]) > _SURELY_SHALLOW:
+        return _unmeasured(_TOO_BRIGHT, contrast=contrast)
     shallow = float(by_reflectance[bank.reflectances > _LIKELY_REFLECTANCE[1]].sum())
     if shallow > 0.5 and contrast < _SHALLOW_CONTRAST:
         return _unmeasured("it is as faint as the surface's own unevenness", contrast=contrast)
+    if found.misfit[row] > _NO_CRACK:
+        return _unmeasured(_NO_LIKENESS, contrast=contrast)
+    if float(weights[:, :, -1].sum()) > _SURELY_BLURRED:
+        # The widest blur stands for all that are wider still.
+        return _unmeasured(_TOO_BLURRED, contrast=contrast)
     marginal = weights.sum(axis=(1, 2, 3))
     low, median, high = _quantiles(bank.widths_px, marginal, (0.025, 0.5, 0.975))
     offset = float((weights.sum(axis=(0, 2, 3)) * bank.offsets_px).sum())

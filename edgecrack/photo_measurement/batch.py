@@ -36,6 +36,7 @@ from edgecrack.errors import (
 )
 from edgecrack.files import write_atomic
 from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
+from edgecrack.images.kinds import opened
 from edgecrack.measurement.cracks import measure_image
 from edgecrack.measurement.fitness import assess
 from edgecrack.measurement.limits import smallest_measurable_px
@@ -202,7 +203,17 @@ def measure_photos(
     try:
         place.folder.clear()
         for number, one in enumerate(usable, 1):
-            photo = run.one(one, number, len(usable))
+            try:
+                photo = run.one(one, number, len(usable))
+            except (UnreadableImageError, ConfigError) as error:  # of this photo alone
+                problem = error.problem if isinstance(error, ConfigError) else str(error)
+                problems.append((one.source, problem))
+                continue
+            except (MemoryError, cv2.error) as error:
+                if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+                    raise
+                problems.append((one.source, "does not fit into memory"))
+                continue
             photos.append(photo)
             on_photo(photo)
         site = run.finish()
@@ -275,10 +286,27 @@ def _read(one: ImageInput, config: MeasureConfig) -> _Photo:
         )  # fmt: skip
     scale, problem = None, None
     try:
+        _check_coding(data)
         scale = config.scale.of_image(frame.image, frame.photo, grid)
     except ConfigError as error:
         problem = error
     return _Photo(frame, data, _suffix(one), scale, problem)
+
+
+def _check_coding(data: bytes) -> None:
+    """Refuse millimetres where light was not coded as cameras code it in 8 bits.
+
+    Raises:
+        ConfigError: a pixel has more than 8 bits.
+    """
+    mode = ""
+    with suppress(Exception), opened(data) as image:  # what cannot be opened is said elsewhere
+        mode = image.mode
+    if mode.startswith(("I", "F")):
+        raise ConfigError(
+            "the photo has more than 8 bits a pixel, and how they code light is not known",
+            "export it with 8 bits as the camera shows it",
+        )
 
 
 def _map(one: ImageInput, picture: Path | bytes, config: MeasureConfig) -> tuple[Frame, MapGrid]:
@@ -332,7 +360,13 @@ class _Run:
         threshold = self._detector.threshold
         fitness = assess(image)
         cracks = tuple(
-            measured_crack(len(self._cracks) + index, crack, scale, self._config.table)
+            measured_crack(
+                len(self._cracks) + index,
+                crack,
+                scale,
+                # Widths of a photo that is not fit to measure are of no class.
+                self._config.table if fitness.verdict == "measure" else None,
+            )
             for index, crack in enumerate(measure_image(image, probability, threshold=threshold), 1)
         )
         gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -380,7 +414,13 @@ class _Run:
             "model": self._model(),
         }
         self._write(CRACKS_NAME, json.dumps(document, indent=1, allow_nan=False) + "\n")
-        table = table_of(self._cracks, self._config.units, decimal_comma=self._config.decimal_comma)
+        table = table_of(
+            self._cracks,
+            {photo["name"]: photo for photo in self._photos},
+            self._config.units,
+            str(site["status"]),
+            decimal_comma=self._config.decimal_comma,
+        )
         self._write(TABLE_NAME, "\ufeff" + table)
         manifest = {
             "schema_version": CRACKS_SCHEMA_VERSION,
@@ -437,7 +477,12 @@ class _Run:
         }
 
     def _write(self, name: str, content: bytes | str) -> None:
-        data = content.encode("utf-8") if isinstance(content, str) else content
+        # Names of files need not be text in any encoding.
+        data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        if name in self._hashes:
+            raise ConfigError(
+                f"two results would be called {name}", "rename the photo, or measure it by itself"
+            )
         path = self._folder.path / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

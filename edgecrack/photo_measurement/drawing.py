@@ -23,7 +23,8 @@ _MOST_LABELS = 40
 _MOST_TEXTS = 12
 # Lengths that a scale bar may stand for, as mantissas.
 _ROUND = (1.0, 2.0, 5.0)
-_SHORTEST_SIDE_PX = 480
+# A small photo is drawn larger, up to this.
+_SHORTEST_SIDE_PX, _LONGEST_SIDE_PX = 480, 4000
 Image = NDArray[np.uint8]
 
 
@@ -50,6 +51,7 @@ def draw_measured(
         uint8 [H, W, 3], of the photo's size or a whole multiple of it.
     """
     factor = max(1, round(_SHORTEST_SIDE_PX / min(image.shape[:2])))
+    factor = max(1, min(factor, _LONGEST_SIDE_PX // max(image.shape[:2])))
     shown = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     canvas = np.ascontiguousarray(shown, np.uint8)
     thick = max(1, round(min(canvas.shape[:2]) / 900))

@@ -75,7 +75,7 @@ def _factors(rows: Any, scale: Scale | None, units: Units) -> tuple[Any, float, 
         return np.ones(len(rows)), 1.0, "px"
     normals = np.array([row.normal for row in rows])
     at = [row.xy for row in rows]
-    across = scale.local(at, normals).mm_per_px
+    across = scale.local(at, normals, across=True).mm_per_px
     tangents = np.stack([normals[:, 1], -normals[:, 0]], axis=1)
     along = float(scale.local(at, tangents).mm_per_px.mean())
     if units == "imperial":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecrack.errors import SourceError
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import find_images
@@ -13,6 +13,7 @@ from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
 
+_SAME_FOCAL = 0.01
 _NO_RESULTS = Path("calibration")  # a folder of results that is no input; none is written here
 
 
@@ -49,3 +50,24 @@ def read_photos(words: Sequence[str]) -> list[Frame]:
                 f"{one.source} {error}", error.remedy or "leave it out, or replace the file"
             ) from error
     return frames
+
+
+def one_focal_mm(frames: Sequence[Frame]) -> float | None:
+    """The focal length at which photos were taken, by their EXIF data; None where none says.
+
+    Raises:
+        ConfigError: two say another.
+    """
+    said = [
+        (frame.source, frame.photo.focal_mm)
+        for frame in frames
+        if frame.photo is not None and frame.photo.focal_mm is not None
+    ]
+    for source, focal_mm in said[1:]:
+        if abs(focal_mm / said[0][1] - 1) > _SAME_FOCAL:
+            raise ConfigError(
+                f"{said[0][0]} was taken at a focal length of {said[0][1]:g} mm and {source} at "
+                f"{focal_mm:g} mm",
+                "give photos of one zoom",
+            )
+    return said[0][1] if said else None

@@ -13,7 +13,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_quantity
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.reading import read_sheet
+from edgecrack.site_check.reading import checked_readings, print_size, read_sheet
 
 NOT_CHECKED = "not checked on site"
 PASSED, FAILED = "passed", "failed"
@@ -52,7 +52,8 @@ def parse_readings(gauge: Sequence[str], bar: str | None) -> Readings:
             )
         found[width_mm] = parse_quantity(read, "the gauge reading", ("", "mm"), most=20.0)
     length = None if bar is None else parse_quantity(bar, "the bar", ("", "mm"), most=1000.0)
-    return Readings(found, length)
+    print_size(length)
+    return Readings(checked_readings(found), length)
 
 
 def check_photo(

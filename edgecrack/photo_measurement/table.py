@@ -22,6 +22,7 @@ _LENGTHS = (
 
 def table_of(
     records: Iterable[Mapping[str, Any]],
+    photos: Mapping[str, Mapping[str, Any]],
     units: Units = "metric",
     site_check: str = "",
     *,
@@ -31,6 +32,7 @@ def table_of(
 
     Args:
         records: as `records.crack_record` makes them.
+        photos: records of the photos by their name.
         site_check: whether the check on site passed, for all rows.
         units: "imperial" gives inches in place of millimetres.
         decimal_comma: 0,38 in place of 0.38.
@@ -40,7 +42,8 @@ def table_of(
         "id", "photo",
         *(f"{name}_px" for name in _LENGTHS), *(f"{name}_{unit}" for name in _LENGTHS),
         "measurable", "reason", "class", "class_probability", "orientation_deg", "confidence",
-        "rows", "x", "y", "site_check",
+        "rows", "x", "y", "note", "fitness", "fitness_reason", "scale", "scale_stated",
+        "site_check",
     ]  # fmt: skip
     text = io.StringIO()
     writer = csv.DictWriter(
@@ -48,9 +51,25 @@ def table_of(
     )
     writer.writeheader()
     for record in records:
-        row = {**_row(record, unit), "site_check": site_check}
+        row = {
+            **_row(record, unit),
+            **_of_photo(record, photos[record["photo"]]),
+            "site_check": site_check,
+        }
         writer.writerow({name: _written(row[name], decimal_comma) for name in columns})
     return text.getvalue()
+
+
+def _of_photo(record: Mapping[str, Any], photo: Mapping[str, Any]) -> dict[str, Any]:
+    """What speaks for and against a row's figures."""
+    scale, budget = photo["scale"], record["budget"] or {}
+    return {
+        "note": record["note"],
+        "fitness": photo["fitness"]["verdict"],
+        "fitness_reason": photo["fitness"]["reason"],
+        "scale": "none" if scale is None else scale["source"],
+        "scale_stated": budget.get("scale_stated"),
+    }
 
 
 def _row(record: Mapping[str, Any], unit: str) -> dict[str, Any]:

@@ -74,16 +74,30 @@ def all_in_millimetres(cracks: Sequence[Crack], scale: Scale) -> list[CrackInMm]
     """
     if not cracks:
         return []
-    places = [_places(crack) for crack in cracks]
-    found = scale.local(
-        np.concatenate([each.points for each in places]),
-        np.concatenate([each.directions for each in places]),
+    pieces = [_pieces_of(crack) for crack in cracks]
+    along = scale.local(
+        np.concatenate([each.middles for each in pieces]),
+        np.concatenate([each.tangents for each in pieces]),
     )
-    ends = np.cumsum([len(each.points) for each in places])
-    return [
-        _in_mm(crack, each, _part(found, slice(int(end) - len(each.points), int(end))))
-        for crack, each, end in zip(cracks, places, ends, strict=True)
-    ]
+    rows = [_rows_of(crack) for crack in cracks]
+    across = scale.local(
+        np.concatenate([xy for xy, _ in rows]),
+        np.concatenate([normals for _, normals in rows]),
+        across=True,
+    )
+    found, piece, row = [], 0, 0
+    for crack, own in zip(cracks, pieces, strict=True):
+        next_piece, next_row = piece + len(own.middles), row + len(crack.rows)
+        found.append(
+            _in_mm(
+                crack,
+                own.lengths_px,
+                _part(along, slice(piece, next_piece)),
+                _part(across, slice(row, next_row)),
+            )
+        )
+        piece, row = next_piece, next_row
+    return found
 
 
 def middle_scale(scale: Scale, width_px: int, height_px: int) -> LocalScale:
@@ -102,29 +116,30 @@ def middle_scale(scale: Scale, width_px: int, height_px: int) -> LocalScale:
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Where the scale counts for a crack: pieces of its lines, then its rows.
+class _Pieces:
+    """Short pieces of a crack's lines.
 
     Attributes:
-        points: float64 [N + rows, 2].
-        directions: float64 [N + rows, 2], along the pieces and across the rows.
-        lengths_px: float64 [N], of the pieces.
+        middles: float64 [N, 2].
+        tangents: float64 [N, 2].
+        lengths_px: float64 [N].
     """
 
-    points: Points
-    directions: Points
+    middles: Points
+    tangents: Points
     lengths_px: NDArray[np.float64]
 
 
-def _places(crack: Crack) -> _Places:
+def _pieces_of(crack: Crack) -> _Pieces:
     pieces = [_pieces(line.xy) for line in crack.lines]
-    middles, tangents, lengths_px = (
-        np.concatenate([piece[part] for piece in pieces]) for part in range(3)
-    )
+    return _Pieces(*(np.concatenate([piece[part] for piece in pieces]) for part in range(3)))
+
+
+def _rows_of(crack: Crack) -> tuple[Points, Points]:
+    """Places and directions across, float64 [rows, 2] each."""
     rows = np.array([row.xy for row in crack.rows], np.float64).reshape(-1, 2)
     normals = np.array([row.normal for row in crack.rows], np.float64).reshape(-1, 2)
-    directions = np.concatenate([tangents, _unit(normals)])
-    return _Places(np.concatenate([middles, rows]), directions, lengths_px)
+    return rows, _unit(normals)
 
 
 def _part(local: LocalScale, chosen: slice) -> LocalScale:
@@ -132,16 +147,16 @@ def _part(local: LocalScale, chosen: slice) -> LocalScale:
     return LocalScale(local.mm_per_px[chosen], terms, local.is_stated)
 
 
-def _in_mm(crack: Crack, places: _Places, local: LocalScale) -> CrackInMm:
-    count = len(places.lengths_px)
-    along, across = _part(local, slice(None, count)), _part(local, slice(count, None))
-    lengths = places.lengths_px * along.mm_per_px
+def _in_mm(
+    crack: Crack, lengths_px: NDArray[np.float64], along: LocalScale, across: LocalScale
+) -> CrackInMm:
+    lengths = lengths_px * along.mm_per_px
     total = float(lengths.sum())
     terms = {name: float((lengths * term).sum()) for name, term in along.terms.items()}
     terms["line"] = math.hypot(_LINE_SHARE * total, _ENDS_PX * float(along.mm_per_px.mean()))
     length = _figure(total, terms)
     widths = [row.width for row in crack.rows]
-    return CrackInMm(length, width_figures(widths, across.mm_per_px, across.terms), local.is_stated)
+    return CrackInMm(length, width_figures(widths, across.mm_per_px, across.terms), along.is_stated)
 
 
 def _pieces(xy: Points) -> tuple[Points, Points, NDArray[np.float64]]:

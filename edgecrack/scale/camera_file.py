@@ -28,6 +28,8 @@ _FOCAL_TOLERANCE = 0.01
 _REMEDY = "make it with `edgecrack calibrate-camera`, or give ROS's camera_info YAML"
 _LARGEST_BYTES = 1 << 20
 _STEPS, _EXACT = 20, 1e-9
+# Pixels are nearly square; strong lenses have coefficients of a few at most.
+_MOST_ASPECT, _MOST_DISTORTION, _FARTHEST = 1.2, 1000.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +69,13 @@ class CameraFile:
             return self
         factors = width_px / self.image_size[0], height_px / self.image_size[1]
         if abs(factors[0] / factors[1] - 1) > _ASPECT_TOLERANCE:
+            turned = (height_px, width_px) == self.image_size
             raise ConfigError(
                 f"the camera was calibrated at {self.image_size[0]}x{self.image_size[1]} pixels "
                 f"and the picture has {width_px}x{height_px}, another shape",
-                "calibrate it at this resolution",
+                "take photos held as those of the board were"
+                if turned
+                else "calibrate it at this resolution",
             )
         scaled = self.matrix.copy()
         for axis, factor in enumerate(factors):
@@ -85,7 +90,14 @@ class CameraFile:
         Raises:
             ConfigError: its focal length is another.
         """
-        if photo is None or photo.focal_mm is None or self.focal_mm is None:
+        if photo is None:
+            return
+        if photo.digital_zoom is not None and abs(photo.digital_zoom - 1) > _FOCAL_TOLERANCE:
+            raise ConfigError(
+                f"the photo was enlarged in the camera by {photo.digital_zoom:g} (digital zoom)",
+                "take it without, or give the scale in another way",
+            )
+        if photo.focal_mm is None or self.focal_mm is None:
             return
         if abs(photo.focal_mm / self.focal_mm - 1) > _FOCAL_TOLERANCE:
             raise ConfigError(
@@ -178,6 +190,12 @@ def _camera(document: Any) -> CameraFile:
     focal_px, centre = (matrix[0, 0], matrix[1, 1]), (matrix[0, 2], matrix[1, 2])
     if not all(focal > 0 for focal in focal_px):
         raise ValueError(f"its focal lengths are {focal_px[0]:g} and {focal_px[1]:g} px")
+    if not 1 / _MOST_ASPECT < focal_px[0] / focal_px[1] < _MOST_ASPECT:
+        raise ValueError(f"its focal lengths are {focal_px[0]:g} and {focal_px[1]:g} px")
+    if not 0.1 * max(size) < focal_px[0] < 100 * max(size):
+        raise ValueError(f"a focal length of {focal_px[0]:g} px is none for {size[0]}x{size[1]} px")
+    if distortion.size and float(np.abs(distortion).max()) > _MOST_DISTORTION:
+        raise ValueError(f"a distortion of {float(np.abs(distortion).max()):g} is no lens's")
     if not all(-side < at < 2 * side for at, side in zip(centre, size, strict=True)):
         raise ValueError(f"its principal point is {centre[0]:g}, {centre[1]:g}")
     own = document.get("edgecrack") or {}
@@ -188,7 +206,7 @@ def _camera(document: Any) -> CameraFile:
     fixed = own.get("fixed_focus")
     if fixed is not None and not isinstance(fixed, bool):
         raise ValueError(f"fixed_focus is {fixed!r}, neither true nor false")
-    return CameraFile(
+    camera = CameraFile(
         matrix,
         distortion.ravel(),
         size,
@@ -198,6 +216,24 @@ def _camera(document: Any) -> CameraFile:
         fixed,
         {key: own[key] for key in ("photos", "board", "rms_px", "date") if key in own},
     )
+    _check_lens(camera)
+    return camera
+
+
+def _check_lens(camera: CameraFile) -> None:
+    """That a place further out is seen further out, up to the corners.
+
+    Raises:
+        ValueError: it is not, so the coefficients are of no lens.
+    """
+    width, height = camera.image_size
+    centre = camera.matrix[:2, 2] + 0.5
+    for corner in ((0.0, 0.0), (width, 0.0), (0.0, height), (width, height)):
+        outward = centre + np.linspace(0.05, 1.0, 20)[:, None] * (np.array(corner) - centre)
+        with np.errstate(all="ignore"):
+            away = np.hypot(*camera.rays(outward).T)
+        if not np.isfinite(away).all() or (np.diff(away) <= 0).any() or away[-1] > _FARTHEST:
+            raise ValueError("its distortion coefficients are of no lens")
 
 
 def _whole(document: dict[str, Any], name: str) -> int:

@@ -71,6 +71,10 @@ class ScaleConfig:
                 f"the wall recedes towards {self.towards_deg:g} degrees, but its tilt is not given",
                 "give `tilt_deg`, too",
             )
+        if self.towards_deg is not None and not 0 <= self.towards_deg <= 360:
+            raise ConfigError(
+                f"the wall recedes towards {self.towards_deg:g} degrees", "give 0 to 360"
+            )
         if self.camera is not None:
             self.camera.check_focus()
 

@@ -150,11 +150,12 @@ def find_markers(image: NDArray[np.uint8], family: str) -> list[Marker]:
             for corner, number in zip(corners, np.ravel(numbers), strict=True)
         ]
     light = np.asarray((np.asarray(gray, np.float64) / 255) ** GAMMA, np.float32)
-    exact = [replace(marker, corners=_refined(light, marker.corners)) for marker in best]
-    return sorted(exact, key=lambda marker: -marker.side_px)
+    exact = [(marker, _refined(light, marker.corners)) for marker in best]
+    clear = [replace(marker, corners=found) for marker, found in exact if found is not None]
+    return sorted(clear, key=lambda marker: -marker.side_px)
 
 
-def _refined(light: NDArray[np.float32], corners: Points) -> Points:
+def _refined(light: NDArray[np.float32], corners: Points) -> Points | None:
     """Corners where the four sides meet, each a line through the places of half the light.
 
     Blurred corners are round, and in grey values, which are not light, the black square looks
@@ -165,7 +166,7 @@ def _refined(light: NDArray[np.float32], corners: Points) -> Points:
         corners: float64 [4, 2], within a pixel or two.
 
     Returns:
-        As they were, where a side is not clear.
+        None where a side is not clear: then it is no marker, or one with another border.
     """
     lines = []
     for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True):
@@ -184,7 +185,7 @@ def _refined(light: NDArray[np.float32], corners: Points) -> Points:
         crossings = _half_light(np.asarray(profiles, np.float64), steps)
         known = np.isfinite(crossings)
         if np.count_nonzero(known) < max(4, len(places) // 2):
-            return corners
+            return None
         edge = places[known] + crossings[known, None] * outward
         lines.append(cv2.fitLine(edge.astype(np.float32), cv2.DIST_HUBER, 0, 0.01, 0.01).ravel())
     refined = np.array([_meet(lines[side - 1], lines[side]) for side in range(4)])
@@ -250,11 +251,23 @@ def marker_scale(
         raise ConfigError(problems[0], "move closer, or look at the wall more squarely")
     scales = [_scale_of(marker, kind.side_mm, camera, image.shape[:2]) for marker in usable]
     _check_agreement(usable, scales)
-    return scales[0] if len(scales) == 1 else JoinedScale(scales, frozenset({_SIZE}))
+    return (
+        scales[0] if len(scales) == 1 else JoinedScale(scales, frozenset({_SIZE, "unknown lens"}))
+    )
 
 
 def _is_of_sheet(marker: Marker) -> bool:
     return marker.dictionary.startswith(SHEET_FAMILY) and marker.number in SHEET_NUMBERS
+
+
+def is_by_sheet(scale: Scale) -> bool:
+    """Whether a scale comes from markers of the check sheet itself."""
+    parts = scale.parts if isinstance(scale, JoinedScale) else [scale]
+    facts = [part.facts for part in parts if isinstance(part, _MarkerScale)]
+    return any(
+        str(each.get("dictionary")).startswith(SHEET_FAMILY) and each.get("number") in SHEET_NUMBERS
+        for each in facts
+    )
 
 
 def _problem(marker: Marker, camera: CameraFile | None) -> str:
@@ -321,9 +334,11 @@ def _scale_of(
 class _MarkerScale(ModelledScale):
     """One term for the eight coordinates of the corners, which nobody wants to read apart."""
 
-    def local(self, points_px: ArrayLike, directions: ArrayLike) -> LocalScale:
+    def local(
+        self, points_px: ArrayLike, directions: ArrayLike, *, across: bool = False
+    ) -> LocalScale:
         """See `Scale`."""
-        found = super().local(points_px, directions)
+        found = super().local(points_px, directions, across=across)
         corners = [term for name, term in found.terms.items() if name.startswith("corner")]
         terms = {name: term for name, term in found.terms.items() if name not in self._corners}
         terms["marker corners"] = np.sqrt(np.square(corners).sum(axis=0))

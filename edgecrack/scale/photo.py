@@ -13,7 +13,7 @@ from edgecrack.scale.scale import ModelledScale
 # DJI states +-(0.2 m + 0.15 %) for the range finders of H20T, H30T and M3E/M3T-class drones.
 _RANGE_M, _RANGE_SHARE = 0.2, 0.0015
 _FOCAL_DEVIATION = 0.005
-_LEAST_RANGE_M = 0.5
+_LEAST_RANGE_M, _MOST_RANGE_M = 0.5, 200.0
 
 
 def photo_scale(photo: PhotoFacts | None, width_px: int, height_px: int) -> ModelledScale | None:
@@ -26,7 +26,15 @@ def photo_scale(photo: PhotoFacts | None, width_px: int, height_px: int) -> Mode
     """
     if photo is None or photo.range_m is None or photo.calibrated_focal_px is None:
         return None
-    if photo.range_m < _LEAST_RANGE_M or photo.calibrated_focal_px < 100:
+    side_px = max(width_px, height_px)
+    if not _LEAST_RANGE_M <= photo.range_m <= _MOST_RANGE_M:
+        return None
+    if not 0.25 * side_px < photo.calibrated_focal_px < 60 * side_px:
+        return None
+    # A resized, cropped or enlarged picture has another focal length in pixels.
+    size = photo.taken_size_px
+    is_whole = size is None or size == (side_px, min(width_px, height_px))
+    if not is_whole or (photo.digital_zoom or 1.0) != 1.0:
         return None
     focal = photo.calibrated_focal_px
     matrix = np.array(

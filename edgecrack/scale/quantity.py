@@ -70,6 +70,8 @@ def parse_quantity(
     """
     example = f"give a number such as 1.5{units[0]} or 1.5+-0.02{units[0]}"
     match = _WRITTEN.fullmatch(text)
+    if re.search(r"\d,\d", text):
+        raise ConfigError(f"{name} is {text!r}, with a comma", "write a point, as in 0.12")
     if match is None:
         raise ConfigError(f"{name} is {text!r}", example)
     value, unit = float(match["value"]), (match["unit"] or "").strip()

@@ -56,12 +56,17 @@ class Scale(Protocol):
         """Where it comes from, as a noun for a person."""
         ...
 
-    def local(self, points_px: ArrayLike, directions: ArrayLike) -> LocalScale:
+    def local(
+        self, points_px: ArrayLike, directions: ArrayLike, *, across: bool = False
+    ) -> LocalScale:
         """The scale at places, each in a direction.
 
         Args:
             points_px: float [N, 2], x and y; the middle of the first pixel is (0.5, 0.5).
             directions: float [N, 2], unit vectors.
+            across: the directions are those across a crack in the image, and the scale is that of
+                its width on the wall. At an angle, what is at right angles in the image is not on
+                the wall.
         """
         ...
 
@@ -118,12 +123,14 @@ class ModelledScale:
     facts: Mapping[str, Any] = field(default_factory=dict)
     lens: UnknownLens | None = None
 
-    def local(self, points_px: ArrayLike, directions: ArrayLike) -> LocalScale:
+    def local(
+        self, points_px: ArrayLike, directions: ArrayLike, *, across: bool = False
+    ) -> LocalScale:
         """See `Scale`."""
         points = np.atleast_2d(np.asarray(points_px, np.float64))
         along = np.broadcast_to(np.atleast_2d(np.asarray(directions, np.float64)), points.shape)
         values = {name: quantity.value for name, quantity in self.quantities.items()}
-        each = self._each(values, points, along)
+        each = self._each(values, points, along, across)
         scale = each.mean(axis=0)
         terms = {}
         if len(each) > 1:
@@ -132,7 +139,7 @@ class ModelledScale:
             if not quantity.deviation:
                 continue
             moved = [
-                self._each({**values, name: quantity.value + step}, points, along) - each
+                self._each({**values, name: quantity.value + step}, points, along, across) - each
                 for step in (-quantity.deviation, quantity.deviation)
             ]
             # The larger of both sides: a tilt of 0 lengthens what is seen one way and the other.
@@ -144,13 +151,19 @@ class ModelledScale:
         return LocalScale(scale, terms, is_stated)
 
     def _each(
-        self, values: Mapping[str, float], points: Points, along: Points
+        self, values: Mapping[str, float], points: Points, along: Points, across: bool
     ) -> NDArray[np.float64]:
         """By each of the maps, float [maps, N]."""
         found = []
         for wall in self.wall(values):
-            ends = [wall(points + step * along) for step in (-0.5, 0.5)]
-            found.append(np.hypot(*(ends[1] - ends[0]).T))
+            first = _step(wall, points, along)
+            if not across:
+                found.append(np.hypot(*first.T))
+                continue
+            # A strip of the crack keeps its area: its width there is that over its length.
+            second = _step(wall, points, np.stack([-along[:, 1], along[:, 0]], axis=1))
+            area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
+            found.append(area / np.maximum(np.hypot(*second.T), 1e-12))
         return np.asarray(found, np.float64)
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,9 +196,11 @@ class JoinedScale:
         """See `Scale`."""
         return self.parts[0].source
 
-    def local(self, points_px: ArrayLike, directions: ArrayLike) -> LocalScale:
+    def local(
+        self, points_px: ArrayLike, directions: ArrayLike, *, across: bool = False
+    ) -> LocalScale:
         """See `Scale`."""
-        each = [part.local(points_px, directions) for part in self.parts]
+        each = [part.local(points_px, directions, across=across) for part in self.parts]
         own = np.array([np.square(self._own(one)).sum(axis=0) for one in each])
         weights = 1 / np.maximum(own, 1e-12)
         weights /= weights.sum(axis=0)
@@ -207,6 +222,11 @@ class JoinedScale:
     def to_dict(self) -> dict[str, Any]:
         """See `Scale`."""
         return {"source": self.source, "parts": [part.to_dict() for part in self.parts]}
+
+
+def _step(wall: WallMap, points: Points, along: Points) -> Points:
+    """What a pixel in a direction comes to on the wall, float [N, 2]."""
+    return np.asarray(wall(points + 0.5 * along) - wall(points - 0.5 * along), np.float64)
 
 
 def uniform_scale(

@@ -16,6 +16,7 @@ from edgecrack.measurement.budget import Figure, width_figures
 from edgecrack.measurement.cracks import ROWS_PX, WidthRow, measure_image
 from edgecrack.measurement.width import GAMMA
 from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.markers import is_by_sheet
 from edgecrack.scale.quantity import Quantity
 from edgecrack.scale.scale import Scale
 from edgecrack.site_check.placing import Placement, find_sheet
@@ -82,8 +83,8 @@ def read_sheet(
             that of a bar; or two sheets are in view.
     """
     _check_image(image)
-    gauged = _checked(readings or {})
-    size = _print_size(bar_mm)
+    gauged = checked_readings(readings or {})
+    size = print_size(bar_mm)
     lens = None if camera is None else camera.of_size(image.shape[1], image.shape[0])
     placement = find_sheet(image, lens)
     if placement is None:
@@ -99,6 +100,7 @@ def read_sheet(
         tuple(cracks),
         _scale_check(placement, scale, size, is_bar_measured=bar_mm is not None),
         scale.source,
+        is_by_sheet(scale) and bar_mm is None,
     )
 
 
@@ -111,7 +113,12 @@ def _check_image(image: NDArray[np.uint8]) -> None:
         )
 
 
-def _checked(readings: Mapping[float, Quantity]) -> dict[float, Quantity]:
+def checked_readings(readings: Mapping[float, Quantity]) -> dict[float, Quantity]:
+    """Readings of a crack gauge, each with an uncertainty.
+
+    Raises:
+        ConfigError: one is of a crack that the sheet has not, or makes no sense.
+    """
     checked = {}
     for stated, reading in readings.items():
         width = min(WIDTHS_MM, key=lambda each: abs(each - stated))
@@ -132,8 +139,12 @@ def _checked(readings: Mapping[float, Quantity]) -> dict[float, Quantity]:
     return checked
 
 
-def _print_size(bar_mm: Quantity | None) -> Quantity:
-    """Size of the print over what it should be, with its relative standard uncertainty."""
+def print_size(bar_mm: Quantity | None) -> Quantity:
+    """Size of the print over what it should be, with its relative standard uncertainty.
+
+    Raises:
+        ConfigError: the bar's length is not that of a bar.
+    """
     if bar_mm is None:
         return Quantity(1.0, PRINT_SHARE)
     if not abs(bar_mm.value / BAR_MM - 1) <= _BAR_SHARE:
@@ -210,7 +221,7 @@ def _read(rows: Sequence[WidthRow], scale: Scale) -> tuple[Figure | None, str]:
     """The mean width in millimetres, or why there is none."""
     if not rows:
         return None, "it is out of view"
-    local = scale.local([row.xy for row in rows], [row.normal for row in rows])
+    local = scale.local([row.xy for row in rows], [row.normal for row in rows], across=True)
     measured = np.array([row.width.measurable for row in rows])
     length_mm = ROWS_PX * float(local.mm_per_px.sum())
     if length_mm < _LEAST_LENGTH_MM:

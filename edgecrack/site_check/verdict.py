@@ -143,6 +143,7 @@ class SiteCheck:
         cracks: all cracks of the sheet, the narrowest first.
         scale: the given scale against the sheet's own.
         scale_source: where the given scale comes from.
+        is_by_itself: the scale comes from the sheet's own markers, and nobody measured its bar.
     """
 
     version: int
@@ -150,6 +151,7 @@ class SiteCheck:
     cracks: tuple[CrackReading, ...]
     scale: ScaleCheck
     scale_source: str
+    is_by_itself: bool = False
 
     @property
     def read(self) -> tuple[CrackReading, ...]:
@@ -165,6 +167,11 @@ class SiteCheck:
     def problems(self) -> tuple[str, ...]:
         """Why the check failed, a clause each; none where it passed."""
         found = []
+        if self.is_by_itself:
+            found.append(
+                "the scale comes from the sheet's own markers: measure its bar, or another size of "
+                "the print would not be noticed"
+            )
         if not self.scale.agrees:
             found.append(self.scale.sentence())
         read = self.read

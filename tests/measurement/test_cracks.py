@@ -158,3 +158,22 @@ def test_bits_and_pieces() -> None:
     (crack,) = measure_image(image, at_border)
     assert not crack.measurable
     assert set(crack.refused) == {"it lies at the image's border"}
+
+
+@pytest.mark.parametrize("sigma_px", [3.5, 5.0])
+def test_a_crack_out_of_focus_has_no_width(sigma_px: float) -> None:
+    """Its depth and width can no longer be told, and a number would look right."""
+    image, mask = picture([[(10, 80), (190, 80)]], 6.0)
+    blurred = cv2.GaussianBlur(image, (0, 0), sigma_px)
+    noisy = blurred + np.random.default_rng(2).normal(0, 2, image.shape)
+    (crack,) = measure_image(np.clip(noisy, 0, 255).astype(np.uint8), mask)
+    assert not crack.measurable
+    assert "it is too blurred" in crack.refused
+
+
+def test_a_crack_smeared_by_motion_has_no_width() -> None:
+    image, mask = picture([[(10, 80), (190, 80)]], 6.0)
+    smeared = cv2.blur(image, (1, 15))
+    noisy = smeared + np.random.default_rng(2).normal(0, 2, image.shape)
+    (crack,) = measure_image(np.clip(noisy, 0, 255).astype(np.uint8), mask)
+    assert not crack.measurable

@@ -90,6 +90,10 @@ class FrameScale:
         if self._camera.fixed_focus is False:
             reason = f"the camera {self._camera.name} focuses or zooms by itself"
             return FoundScale(None, source, reason)
+        try:
+            self._camera.check_photo(result.frame.photo)
+        except ConfigError as error:
+            return FoundScale(None, source, error.problem)
         if self._focus_moves():
             return FoundScale(None, source, AUTOFOCUS)
         if distance is not None:

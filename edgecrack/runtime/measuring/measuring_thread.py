@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from edgecrack.errors import OutputError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Abandoned, Handoff
 
@@ -28,6 +29,7 @@ class MeasuringThread:
     def __init__(self, measure: Callable[[FrameResult], None]) -> None:
         self._measure = measure
         self._taken: Handoff[FrameResult] | None = None
+        self._is_live = False
         self._thread = threading.Thread(target=self._run, name="edgecrack-widths", daemon=True)
 
     @property
@@ -42,16 +44,26 @@ class MeasuringThread:
             BaseException: the error that ended the thread.
         """
         if self._taken is None:
+            self._is_live = result.frame.live
             self._taken = Handoff(1, keep_newest=result.frame.live)
             self._thread.start()
         with suppress(Abandoned):
             self._taken.put(result)
 
     def finish(self) -> None:
-        """Measure what waits, and end."""
-        if self._taken is not None:
-            self._taken.finish()
-            self._thread.join(_PATIENCE_S)
+        """Measure what waits, and end; a recording's frames are all measured, however long.
+
+        Raises:
+            OutputError: a live source's last frame took too long, and is missing.
+        """
+        if self._taken is None:
+            return
+        self._taken.finish()
+        self._thread.join(_PATIENCE_S if self._is_live else None)
+        if self._thread.is_alive():
+            raise OutputError(
+                f"the last frame was not measured within {_PATIENCE_S:g} s", "measure it by itself"
+            )
 
     def check(self) -> None:
         """Raise the error that ended the thread, if one did."""

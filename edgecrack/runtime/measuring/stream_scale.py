@@ -10,8 +10,8 @@ from edgecrack.scale.camera_file import CameraFile, read_camera
 from edgecrack.scale.plane import USUAL_TILT, plane_scale
 from edgecrack.scale.quantity import Quantity, parse_quantity
 
-LONGEST_DISTANCE_M = 10_000.0
-_LARGEST_MM_PER_PIXEL = 1_000.0
+LONGEST_DISTANCE_M = 200.0
+_LARGEST_MM_PER_PIXEL = 50.0
 _RECORDING = "recording"
 
 

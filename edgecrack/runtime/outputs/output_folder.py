@@ -51,8 +51,8 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.root = self.path = path
         self._ledger = _Ledger(path / LEDGER_NAME)
-        self._made = [each for each in (path, *path.parents) if not os.path.lexists(each)]
         try:
+            self._made = [each for each in (path, *path.parents) if not os.path.lexists(each)]
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(error.filename or path, error) from error
