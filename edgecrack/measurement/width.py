@@ -234,6 +234,14 @@ def _refuse_unlike(widths: list[Width], rows: list[int]) -> None:
             widths[row] = _unmeasured(reason, contrast=contrast, centre_px=centre_px)
 
 
+def _of_another_crack(of_all: WidthPrior, prior: WidthPrior) -> WidthPrior:
+    """What all cracks of a picture together say of one of them: it may be cleaner or dirtier."""
+    if of_all.reflectance is None or prior.reflectance is not None:
+        return of_all
+    mean, spread = of_all.reflectance
+    return replace(of_all, reflectance=(mean, math.hypot(spread, _BETWEEN_CRACKS)))
+
+
 def _learned(
     widths: list[Width],
     telling: list[Profile],
