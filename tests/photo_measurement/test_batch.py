@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError, EdgecrackError, OutputError, SourceError
 from edgecrack.measurement.severity import severity_table
 from edgecrack.photo_measurement.batch import MeasureConfig, MeasuredBatch, measure_photos
+from edgecrack.photo_measurement.site import parse_readings
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig
@@ -276,3 +277,65 @@ def test_a_map_brings_its_ground_sampling(tmp_path: Path) -> None:
     assert found["scale"]["source"] == "the map's ground sampling"
     assert found["scale"]["mm_per_px"] == pytest.approx(0.5, rel=2e-3)
     assert found["scale"]["spread_95_mm_per_px"] is None
+
+
+def test_two_results_of_one_name_are_told_and_the_others_stay(tmp_path: Path) -> None:
+    photos = [write(tmp_path / "a.jpg", wall(1)), write(tmp_path / "a.measured.jpg", wall(2))]
+    batch = run(photos, tmp_path / "out")
+    assert [problem for _, problem in batch.problems] == [
+        "two results would be called a.measured.jpg"
+    ]
+    found = document(tmp_path / "out")
+    assert [photo["name"] for photo in found["photos"]] == ["a"]
+
+
+def test_the_table_says_what_speaks_against_its_figures(tmp_path: Path) -> None:
+    photo = write(tmp_path / "pier.png", wall())
+    run([photo], tmp_path / "out", scale=ScaleConfig(mm_per_pixel=Quantity(0.1)))
+    text = (tmp_path / "out" / "cracks.csv").read_text(encoding="utf-8-sig")
+    (row,) = csv.DictReader(text.splitlines())
+    assert row["fitness"] == document(tmp_path / "out")["photos"][0]["fitness"]["verdict"]
+    assert (row["scale"], row["scale_stated"]) == ("given", "no")
+    assert row["site_check"] == "not checked on site"
+
+
+def test_a_photo_that_is_not_fit_is_of_no_class(tmp_path: Path) -> None:
+    dark = np.asarray(wall() // 9, np.uint8)
+    photo = write(tmp_path / "dark.png", dark)
+    scale = ScaleConfig(mm_per_pixel=Quantity(0.1, 0.001))
+    run([photo], tmp_path / "out", scale=scale, table=severity_table("en-1992:xc3"))
+    found = document(tmp_path / "out")
+    assert found["fitness"]["verdict"] != "measure"
+    assert all(crack["class"] is None for crack in found["cracks"])
+
+
+def test_more_than_eight_bits_give_no_millimetres(tmp_path: Path) -> None:
+    photo = tmp_path / "deep.png"
+    deep = wall()[..., 0].astype(np.uint16) * 257
+    assert cv2.imwrite(str(photo), deep)
+    with pytest.raises(ConfigError, match="more than 8 bits a pixel"):
+        run([photo], tmp_path / "out", scale=ScaleConfig(mm_per_pixel=Quantity(0.1)))
+
+
+def test_a_thin_strip_of_a_photo(tmp_path: Path) -> None:
+    photo = write(tmp_path / "strip.png", np.full((3, 900, 3), 150, np.uint8))
+    run([photo], tmp_path / "out", BlindRunner)
+    assert document(tmp_path / "out")["photos"][0]["height_px"] == 3
+
+
+@pytest.mark.parametrize(
+    ("gauge", "bar", "said"),
+    [
+        (["0.37=0.4"], None, "which the sheet has not"),
+        (["0.4"], None, "the gauge reading is '0.4'"),
+        (["x=0.4"], None, "the gauge reading is 'x=0.4'"),
+        (["0.4=9"], None, "was read as 9 mm"),
+        ([], "3.9", "bar has 3.9 mm"),
+    ],
+)
+def test_readings_are_checked_before_any_photo(
+    gauge: list[str], bar: str | None, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_readings(gauge, bar)
+    assert said in str(caught.value)

@@ -143,3 +143,15 @@ def test_a_focus_that_moves_is_refused() -> None:
     CameraFile(MATRIX, LENS, (1280, 960)).check_focus()
     with pytest.raises(ConfigError, match="focuses or zooms by itself"):
         CameraFile(MATRIX, LENS, (1280, 960), fixed_focus=False).check_focus()
+
+
+def test_a_digital_zoom_is_noticed() -> None:
+    camera = CameraFile(MATRIX, LENS, (1280, 960))
+    camera.check_photo(PhotoFacts(digital_zoom=1.0))
+    with pytest.raises(ConfigError, match="enlarged in the camera by 3"):
+        camera.check_photo(PhotoFacts(digital_zoom=3.0))
+
+
+def test_a_photo_held_upright_is_told_so() -> None:
+    with pytest.raises(ConfigError, match="held as those of the board were"):
+        CameraFile(MATRIX, LENS, (1280, 960)).of_size(960, 1280)

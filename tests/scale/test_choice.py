@@ -64,3 +64,16 @@ def test_a_photo_at_another_zoom_is_refused() -> None:
     assert config.of_image(IMAGE) is not None
     with pytest.raises(ConfigError, match="35 mm"):
         config.of_image(IMAGE, PhotoFacts(focal_mm=35.0))
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        PhotoFacts(range_m=1e7, calibrated_focal_px=3600.0),
+        PhotoFacts(range_m=5.0, calibrated_focal_px=1e9),
+        PhotoFacts(range_m=5.0, calibrated_focal_px=3600.0, taken_size_px=(1280, 960)),
+        PhotoFacts(range_m=5.0, calibrated_focal_px=3600.0, digital_zoom=2.0),
+    ],
+)
+def test_a_drones_words_that_cannot_be_are_passed_over(photo: PhotoFacts) -> None:
+    assert ScaleConfig().of_image(IMAGE, photo) is None

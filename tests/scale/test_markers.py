@@ -148,3 +148,26 @@ def test_what_is_no_marker(text: str, said: str) -> None:
 def test_other_units_of_the_side() -> None:
     assert parse_marker("aruco:5cm").side_mm.value == 50
     assert parse_marker("apriltag:2in").side_mm.value == pytest.approx(50.8)
+
+
+def test_one_lens_is_one_error_in_all_markers() -> None:
+    one, two = gray(), gray()
+    put(one, sheet(1), upright(300, 300, 150))
+    put(two, sheet(1), upright(300, 300, 150))
+    put(two, sheet(2), upright(480, 300, 150))
+    corner = [[940.0, 700.0]]
+    alone, both = (
+        marker_scale(image, KIND).local(corner, [[1.0, 0.0]]).terms["unknown lens"][0]
+        for image in (one, two)
+    )
+    assert both > 0.8 * alone
+
+
+def test_markers_of_the_check_sheet_are_not_the_users() -> None:
+    image = gray()
+    put(image, sheet(45), upright(100, 300, 150))
+    with pytest.raises(ConfigError, match="no aruco marker"):
+        marker_scale(image, KIND)
+    put(image, sheet(1), upright(500, 300, 150))
+    found = marker_scale(image, KIND).local([[575.0, 375.0]], [[1.0, 0.0]])
+    assert found.mm_per_px == pytest.approx([0.5], rel=0.01)

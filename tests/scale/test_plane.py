@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.choice import ScaleConfig
 from edgecrack.scale.plane import plane_scale
 from edgecrack.scale.quantity import Quantity
 
@@ -110,3 +111,30 @@ def test_a_distance_of_which_nothing_is_stated_is_said_to_be_so() -> None:
 def test_too_much_of_a_tilt_is_refused(tilt: float, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         plane_scale(camera(), Quantity(1.0, 0.0), Quantity(tilt, 0.0))
+
+
+def test_the_width_of_a_slanting_crack_on_a_tilted_wall() -> None:
+    """What is at right angles to a crack in the image is not on the wall."""
+    tilt = math.radians(45)
+    scale = plane_scale(camera(), Quantity(1.0, 0.0), Quantity(45.0, 0.0), 0.0)
+    # Near the middle a pixel shows d / (f cos tilt) across and d / f down. A crack of 1 mm at 45
+    # degrees on the wall runs less steeply in the image; both ends are found by projecting it.
+    across, down = 1000 / 900 / math.cos(tilt), 1000 / 910
+    along_wall = np.array([1.0, 1.0]) / math.sqrt(2)
+    along_image = along_wall / [across, down]
+    length = float(np.hypot(*along_image))
+    tangent = along_image / length
+    normal = np.array([-tangent[1], tangent[0]])
+    # A strip of 1 mm by 1 mm covers this many square pixels, and is `length` pixels long.
+    width_px = 1 / (across * down) / length
+    found = scale.local([[640.5, 350.5]], [normal], across=True).mm_per_px[0]
+    assert found * width_px == pytest.approx(1.0, rel=0.01)
+    assert scale.local([[640.5, 350.5]], [normal]).mm_per_px[0] * width_px > 1.05
+
+
+@pytest.mark.parametrize("towards", [-1.0, 361.0, math.nan, math.inf])
+def test_a_direction_is_one_of_a_circle(towards: float) -> None:
+    with pytest.raises(ConfigError, match="recedes towards"):
+        ScaleConfig(
+            camera=camera(), distance_m=Quantity(1.0), tilt_deg=Quantity(5.0), towards_deg=towards
+        )

@@ -74,3 +74,8 @@ def test_what_is_shown_is_read_again(value: float, share: float) -> None:
     again = parse_quantity(str(found), "it")
     assert math.isclose(again.value, found.value, rel_tol=1e-4)
     assert math.isclose(again.spread or 0, found.spread or 0, rel_tol=1e-4)
+
+
+def test_a_decimal_comma_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'0,12', with a comma; write a point"):
+        parse_quantity("0,12", "the scale")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.scale import Quantity, uniform_scale
 from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.markers import marker_scale, parse_marker
 from edgecrack.scale.plane import plane_scale
 from edgecrack.site_check import SiteCheck, read_sheet
 from edgecrack.site_check.rendering import Imaging, View, render_sheet, view_of_sheet
@@ -206,3 +207,13 @@ def test_a_lens_that_distorts() -> None:
     check = found(read_sheet(seen, scale, camera=camera))
     assert check.passed, check.sentences()
     assert check.scale.deviation.value == pytest.approx(0, abs=0.003)
+
+
+def test_a_sheet_does_not_vouch_for_itself() -> None:
+    """With the scale from its own markers another size of the print could not be seen."""
+    _, image = rendered(0.3)
+    scale = marker_scale(image, parse_marker("aruco:30mm"))
+    alone = found(read_sheet(image, scale))
+    assert not alone.passed
+    assert "measure its bar" in alone.problems[0]
+    assert found(read_sheet(image, scale, bar_mm=Quantity(100.0, 0.25))).passed
