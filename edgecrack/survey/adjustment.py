@@ -1,0 +1,189 @@
+"""Homographies of many frames of one plane that agree best with all matches between them.
+
+Least squares over the group of homographies (R. Szeliski and H. Shum, "Creating full view panoramic
+image mosaics", SIGGRAPH 1997), distances measured in the frames' own pixels, large ones counted
+less. A few hundred frames are solved at once; numpy is enough for that. Knows arrays only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.survey.plane_geometry import Matrix, Points, normal
+
+_ROUNDS = 12
+_ENOUGH_PX = 0.005
+_OUTLYING = 2.0  # standard deviations from which on a distance counts less
+_MEDIAN = 1.1774  # of the length of a vector of two normal values with deviation 1
+_SIZE = 8  # of a homography
+# Basis of the homographies near the one that changes nothing, but for those that only multiply.
+_BASIS = np.zeros((_SIZE, 3, 3))
+for _k, (_i, _j) in enumerate(((0, 2), (1, 2), (0, 1), (1, 0), (2, 0), (2, 1))):
+    _BASIS[_k, _i, _j] = 1
+_BASIS[6] = np.diag([1.0, -1.0, 0.0])
+_BASIS[7] = np.diag([1.0, 1.0, -2.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Tie:
+    """Points that two frames both show.
+
+    Attributes:
+        first: number of one frame.
+        second: number of the other.
+        first_xy: float64 [N, 2], in pixels of the first.
+        second_xy: float64 [N, 2], the same in the second.
+        sigma_px: standard deviation of a point's place.
+        brighter: how many times as bright the second frame is there; None where it is not known.
+    """
+
+    first: int
+    second: int
+    first_xy: Points
+    second_xy: Points
+    sigma_px: float
+    brighter: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Adjusted:
+    """Frames that agree with each other.
+
+    Attributes:
+        homographies: by frame, float64 [3, 3], from its pixels to the plane's.
+        covariances: by frame that was free, float64 [8, 8], of the small change that
+            `place_covariance` knows.
+        sigma_px: standard deviation of the points' distances, in pixels of the frames.
+    """
+
+    homographies: dict[int, Matrix]
+    covariances: dict[int, NDArray[np.float64]]
+    sigma_px: float
+
+
+def adjust(
+    homographies: Mapping[int, Matrix], ties: Sequence[Tie], free: Sequence[int], unit_px: float
+) -> Adjusted:
+    """Move free frames so that points which two frames show meet.
+
+    Args:
+        homographies: by frame, float [3, 3], from its pixels to the plane's: where to begin.
+        ties: between these frames; those between frames that are not free count for nothing.
+        free: the frames that may move; at least one other has to be in `homographies`.
+        unit_px: about half a frame's width.
+
+    Returns:
+        All frames, those that were not free as they were given.
+    """
+    unit = np.diag([1 / unit_px, 1 / unit_px, 1.0])
+    back = np.diag([unit_px, unit_px, 1.0])
+    # In units in which a frame's coordinates are about 1, so that all parameters are alike.
+    now = {frame: unit @ each @ back for frame, each in homographies.items()}
+    at = {frame: place for place, frame in enumerate(free)}
+    used = [tie for tie in ties if tie.first in at or tie.second in at]
+    matrix = np.eye(_SIZE * len(free))
+    away = np.zeros(0)
+    for _ in range(_ROUNDS if used and free else 0):
+        matrix, right, away = _normal_equations(now, used, at, unit_px)
+        change = np.linalg.solve(matrix + 1e-9 * np.eye(len(matrix)), -right).reshape(-1, _SIZE)
+        for frame, place in at.items():
+            now[frame] = now[frame] @ _exponential(change[place])
+        if np.abs(change).max(initial=0.0) * unit_px < _ENOUGH_PX:
+            break
+    sigma_px = float(np.median(away)) / _MEDIAN if len(away) else 0.0
+    covariances = _covariances(matrix, at, used, away) if used else {}
+    placed = {frame: normal(back @ each @ unit) for frame, each in now.items()}
+    return Adjusted(placed, covariances, sigma_px)
+
+
+def place_covariance(
+    homography: Matrix, covariance: NDArray[np.float64], points: Points, unit_px: float
+) -> NDArray[np.float64]:
+    """How sure the places on the plane are at which a frame's points lie.
+
+    Args:
+        homography: float [3, 3], of the frame.
+        covariance: float [8, 8], as `adjust` gave it.
+        points: float [N, 2], in the frame's pixels.
+        unit_px: as it was given to `adjust`.
+
+    Returns:
+        float64 [N, 2, 2], in square pixels of the plane.
+    """
+    scale = np.diag([1 / unit_px, 1 / unit_px, 1.0])
+    matrix = scale @ homography @ np.linalg.inv(scale)
+    _, slopes = _slopes(matrix, points / unit_px, _BASIS)
+    slopes = slopes * unit_px
+    return np.asarray(np.einsum("nik,kl,njl->nij", slopes, covariance, slopes), np.float64)
+
+
+def _normal_equations(
+    now: Mapping[int, Matrix], ties: Sequence[Tie], at: Mapping[int, int], unit_px: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The matrix, the right side, and each point's distance in pixels."""
+    size = _SIZE * len(at)
+    matrix, right = np.zeros((size, size)), np.zeros(size)
+    distances = []
+    for tie in ties:
+        both = np.linalg.inv(now[tie.second]) @ now[tie.first]
+        mapped, first = _slopes(both, tie.first_xy / unit_px, _BASIS)
+        _, second = _slopes(np.eye(3), mapped, -_BASIS)
+        away = mapped - tie.second_xy / unit_px
+        distance_px = np.hypot(*away.T) * unit_px
+        distances.append(distance_px)
+        sigma = tie.sigma_px / unit_px
+        weight = np.minimum(1, _OUTLYING * tie.sigma_px / np.maximum(distance_px, 1e-9)) / sigma**2
+        slopes = {tie.first: first, tie.second: second}
+        for one in slopes.keys() & at.keys():
+            rows = slice(_SIZE * at[one], _SIZE * (at[one] + 1))
+            right[rows] += np.einsum("nik,ni,n->k", slopes[one], away, weight)
+            for other in slopes.keys() & at.keys():
+                columns = slice(_SIZE * at[other], _SIZE * (at[other] + 1))
+                matrix[rows, columns] += np.einsum(
+                    "nik,nil,n->kl", slopes[one], slopes[other], weight
+                )
+    return matrix, right, np.concatenate(distances)
+
+
+def _slopes(
+    matrix: Matrix, points: Points, basis: NDArray[np.float64]
+) -> tuple[Points, NDArray[np.float64]]:
+    """Points moved by a homography, and how they move with each small change before it.
+
+    Returns:
+        float [N, 2] and float [N, 2, 8].
+    """
+    ones = np.concatenate([points, np.ones((len(points), 1))], axis=1)
+    x, y, w = (ones @ matrix.T).T
+    mapped = np.stack([x / w, y / w], axis=1)
+    changes = np.einsum("ij,kjl,nl->nik", matrix, basis, ones)
+    slopes = (changes[:, :2] - mapped[:, :, None] * changes[:, 2:]) / w[:, None, None]
+    return mapped, slopes
+
+
+def _exponential(change: NDArray[np.float64]) -> Matrix:
+    """The homography of a small change."""
+    small = np.einsum("k,kij->ij", change, _BASIS)
+    squared = small @ small
+    return np.asarray(np.eye(3) + small + squared / 2 + squared @ small / 6, np.float64)
+
+
+def _covariances(
+    matrix: NDArray[np.float64],
+    at: Mapping[int, int],
+    ties: Sequence[Tie],
+    away: NDArray[np.float64],
+) -> dict[int, NDArray[np.float64]]:
+    """Of each free frame; scaled by how far apart points really lie."""
+    sigma = np.concatenate([np.full(len(tie.first_xy), tie.sigma_px) for tie in ties])
+    excess = max(0.2, float(np.median(away / sigma)) / _MEDIAN) ** 2
+    whole = np.linalg.inv(matrix + 1e-9 * np.eye(len(matrix))) * excess
+    blocks = {}
+    for frame, place in at.items():
+        own = slice(_SIZE * place, _SIZE * (place + 1))
+        blocks[frame] = np.asarray(whole[own, own], np.float64)
+    return blocks

@@ -1,0 +1,335 @@
+"""Which sightings of a run's frames show the same crack.
+
+Frame by frame, each sighting is laid on what its sheet has so far. It shows the same crack where at
+least half of the shorter of the two, as far as both are in view, lies within the tolerance and runs
+in the same direction. Two cracks are one where sightings in several frames run along both, or where
+the end of one points at the end of the other across a short gap. Knows arrays only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.survey.curves import Curve, curve_of, joined, length_of, near
+from edgecrack.survey.plane_geometry import Points, inverse, moved
+from edgecrack.survey.sheets import Placement
+
+ANGLE_DEG = 25.0
+# Of sightings of so few points the direction is not known better.
+_SHORT_POINTS, _SHORT_ANGLE_DEG = 10, 50.0
+LEAST_TOLERANCE_PX = 3.0
+_SIGMAS = 2.0
+_SHARED = 0.5
+_MARGIN_PX = 4.0
+_LEAST_POINTS = 3  # that have to meet
+# From so many views on a point lasts that was found in such a share of them.
+_JUDGED_VIEWS, _LASTING_SHARE = 5, 0.3
+# Frames in which a sighting runs along two cracks, from which on these are one.
+_LEAST_VOTES = 2
+# Gaps, and how far one crack goes on beside where the other ends: as a share of a frame's shorter
+# side; and of the shorter crack's length.
+_GAP, _ASIDE, _GAP_SHARE = 0.1, 0.04, 0.5
+# Over which the direction of an end is taken, as shares of the same side.
+_END_REACHES = (0.04, 0.1, 0.2)
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """One connected crack in one frame.
+
+    Attributes:
+        frame: its number.
+        lines: float64 [N, 2] each, along its middle, in the frame's pixels.
+    """
+
+    frame: int
+    lines: tuple[Points, ...]
+
+
+@dataclass(eq=False)
+class Track:
+    """A crack on a sheet, by the sightings of it.
+
+    Attributes:
+        curve: where it runs, in the sheet's pixels.
+        views: int [N], how many frames showed each point's place.
+        hits: int [N], in how many of them a crack was found there.
+        members: places of its sightings in the list that was given.
+    """
+
+    curve: Curve
+    views: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    members: list[int] = field(default_factory=list)
+
+    @property
+    def lasting(self) -> NDArray[np.bool_]:
+        """Points that are found again, bool [N]; all as long as few frames showed them."""
+        is_new = self.views < _JUDGED_VIEWS
+        return np.asarray(is_new | (self.hits >= _LASTING_SHARE * self.views))
+
+    def grow(self, curve: Curve) -> None:
+        """Points that were not there before, seen once."""
+        ones = np.ones(len(curve.xy), np.int64)
+        self.curve = joined([self.curve, curve])
+        self.views, self.hits = (np.concatenate([each, ones]) for each in (self.views, self.hits))
+
+
+def tolerance_px(sigma_px: float) -> float:
+    """How far apart two curves of one crack may be, by the registration's standard deviation."""
+    return max(LEAST_TOLERANCE_PX, _SIGMAS * sigma_px)
+
+
+def associate(
+    sightings: Sequence[Sighting],
+    placements: Mapping[int, Placement],
+    frames: Iterable[int],
+    sigma_px: float,
+) -> list[Track]:
+    """The cracks of one sheet.
+
+    Args:
+        sightings: in frames of this sheet.
+        placements: by frame.
+        frames: numbers of the frames that were looked at, those without a crack included.
+        sigma_px: with which a place in two frames meets.
+
+    Returns:
+        By the first sighting of each.
+    """
+    by_frame: dict[int, list[tuple[int, Curve]]] = {frame: [] for frame in sorted(frames)}
+    for number, sighting in enumerate(sightings):
+        placement = placements[sighting.frame]
+        curve = curve_of(moved(line, placement.homography) for line in sighting.lines)
+        # At a frame's border half of a crack's width is cut off, and its middle is elsewhere.
+        curve = curve.chosen(in_view(curve.xy, placement))
+        if len(curve.xy):
+            by_frame[sighting.frame].append((number, curve))
+    work = _Association(tolerance_px(sigma_px))
+    for frame, seen in by_frame.items():
+        work.add(placements[frame], seen)
+    return work.tracks()
+
+
+@dataclass(eq=False)
+class _Part:
+    """What of a track a frame shows.
+
+    Attributes:
+        at: places of the points among the track's.
+        curve: the points.
+        inside: bool [N], in view for certain; the others lie just outside.
+        found: bool [N], where a sighting of this frame runs; filled in on the way.
+    """
+
+    at: NDArray[np.intp]
+    curve: Curve
+    inside: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+
+
+class _Association:
+    """What has been seen of one sheet so far."""
+
+    def __init__(self, within_px: float) -> None:
+        self._within_px = within_px
+        self._tracks: list[Track] = []
+        self._votes: Counter[tuple[int, int]] = Counter()
+
+    def add(self, placement: Placement, seen: Sequence[tuple[int, Curve]]) -> None:
+        """Lay a frame's sightings on what is there."""
+        parts = {
+            number: part
+            for number, track in enumerate(self._tracks)
+            if len((part := self._part(track, placement)).at)
+        }
+        votes: set[tuple[int, int]] = set()
+        for number, curve in seen:
+            owners, missing = self._owners(curve, parts)
+            if not owners:
+                ones = np.ones(len(curve.xy), np.int64)
+                self._tracks.append(Track(curve, ones, ones.copy(), [number]))
+                continue
+            first = self._tracks[owners[0]]
+            first.members.append(number)
+            first.grow(curve.chosen(missing))
+            votes |= {tuple(sorted((owners[0], each))) for each in owners[1:]}  # type: ignore[misc]
+        self._votes.update(votes)
+        for number, part in parts.items():
+            self._tracks[number].views[part.at[part.inside]] += 1
+            self._tracks[number].hits[part.at[part.inside & part.found]] += 1
+
+    def tracks(self) -> list[Track]:
+        """The cracks, with those put together that are one."""
+        one_crack = []
+        for (one, other), votes in self._votes.items():
+            fewest = min(len(self._tracks[one].members), len(self._tracks[other].members))
+            if votes >= min(_LEAST_VOTES, fewest):
+                one_crack.append((one, other))
+        result = []
+        for group in grouped(len(self._tracks), one_crack):
+            own = [self._tracks[each] for each in group]
+            result.append(
+                Track(
+                    joined([each.curve for each in own]),
+                    np.concatenate([each.views for each in own]),
+                    np.concatenate([each.hits for each in own]),
+                    sorted(number for each in own for number in each.members),
+                )
+            )
+        return result
+
+    def _part(self, track: Track, placement: Placement) -> _Part:
+        around = in_view(track.curve.xy, placement, -3 * self._within_px)
+        at = np.flatnonzero(around)
+        curve = track.curve.chosen(around)
+        inside = in_view(curve.xy, placement, _MARGIN_PX)
+        return _Part(at, curve, inside, np.zeros(len(at), bool))
+
+    def _owners(
+        self, curve: Curve, parts: Mapping[int, _Part]
+    ) -> tuple[list[int], NDArray[np.bool_]]:
+        """The tracks that a sighting shows, most of it first, and which points none of them has."""
+        owners, missing = [], np.ones(len(curve.xy), bool)
+        angle_deg = ANGLE_DEG if len(curve.xy) > _SHORT_POINTS else _SHORT_ANGLE_DEG
+        for number, part in parts.items():
+            met = near(curve, part.curve, self._within_px, angle_deg)
+            part.found |= np.asarray(met.any(axis=0))
+            lasting = self._tracks[number].lasting[part.at]
+            covered = np.asarray(met[:, lasting].any(axis=1))
+            if covered.sum() < min(_LEAST_POINTS, len(curve.xy)):
+                continue
+            visible = lasting & part.inside
+            shorter = covered if len(curve.xy) <= visible.sum() else met[:, visible].any(axis=0)
+            if shorter.size and float(shorter.mean()) >= _SHARED:
+                owners.append((-int(covered.sum()), number))
+                missing &= ~np.asarray(met.any(axis=1))
+        return [number for _, number in sorted(owners)], missing
+
+
+def in_view(
+    points: Points, placement: Placement, margin_px: float = _MARGIN_PX
+) -> NDArray[np.bool_]:
+    """Which places of a sheet a frame shows, bool [N]."""
+    back = inverse(placement.homography)
+    depth = points @ back[2, :2] + back[2, 2]
+    places = moved(points, back)
+    height, width = placement.hw
+    inside = (places >= margin_px) & (places <= (width - margin_px, height - margin_px))
+    return np.asarray(inside.all(axis=1) & (depth > 0))
+
+
+@dataclass(frozen=True, eq=False)
+class _End:
+    """A free end of a crack.
+
+    Attributes:
+        crack: place of the crack in the list.
+        xy: float64 [2].
+        out: float64 [3, 2], unit vectors outwards, over a short and longer reaches.
+        side_px: a frame's shorter side there, in pixels of the sheet.
+    """
+
+    crack: int
+    xy: Points
+    out: Points
+    side_px: float
+
+
+def bridged(
+    lines: Sequence[Sequence[Points]], side_px: Callable[[int, Points], float]
+) -> list[tuple[int, int, Points]]:
+    """Cracks of which one goes on where another ends.
+
+    Args:
+        lines: of each crack, float [N, 2] each.
+        side_px: tells a frame's shorter side in the same pixels, at a place of a crack in the list.
+
+    Returns:
+        Pairs of places in the list, the lower one first, with the gap's ends, float64 [2, 2]; one
+        of the two ends is in no pair before.
+    """
+    ends = [end for crack, each in enumerate(lines) for end in _ends(crack, each, side_px)]
+    lengths = [length_of(each) for each in lines]
+    found = []
+    for place, one in enumerate(ends):
+        for other_place in range(place + 1, len(ends)):
+            other = ends[other_place]
+            shorter = min(lengths[one.crack], lengths[other.crack])
+            most = min(_GAP * one.side_px, _GAP_SHARE * shorter)
+            distance = float(np.hypot(*(other.xy - one.xy)))
+            if one.crack != other.crack and distance <= most and _goes_on(one, other):
+                found.append((distance, place, other_place))
+    used: set[int] = set()
+    pairs = []
+    for _, *places in sorted(found):
+        if not set(places) <= used:
+            used |= set(places)
+            one, other = sorted((ends[place] for place in places), key=lambda end: end.crack)
+            pairs.append((one.crack, other.crack, np.stack([one.xy, other.xy])))
+    return pairs
+
+
+def _goes_on(one: _End, other: _End) -> bool:
+    """Whether two ends point at each other, or past each other close by."""
+    least = np.cos(np.radians(ANGLE_DEG))
+    gap = other.xy - one.xy
+    distance = float(np.hypot(*gap))
+    for out in one.out:
+        for away in other.out:
+            if -out @ away < least:
+                continue
+            middle = (out - away) / max(float(np.hypot(*(out - away))), 1e-9)
+            ahead = float(gap @ middle)
+            aside = float(np.sqrt(max(distance**2 - ahead**2, 0.0)))
+            if ahead >= least * distance or aside <= _ASIDE * one.side_px:
+                return True
+    return False
+
+
+def _ends(
+    crack: int, lines: Sequence[Points], side_px: Callable[[int, Points], float]
+) -> Iterable[_End]:
+    met = Counter(tuple(np.round(end, 1)) for line in lines for end in (line[0], line[-1]))
+    for line in lines:
+        for course in (line, line[::-1]):
+            if met[tuple(np.round(course[0], 1))] > 1 or length_of([line]) <= 0:
+                continue
+            steps = np.hypot(*np.diff(course, axis=0).T)
+            way, side = np.concatenate([[0.0], np.cumsum(steps)]), side_px(crack, course[0])
+            reaches = np.array(_END_REACHES) * side
+            inner = np.stack([np.interp(reaches, way, course[:, axis]) for axis in (0, 1)], axis=1)
+            out = course[0] - inner
+            out /= np.maximum(np.hypot(*out.T), 1e-9)[:, None]
+            yield _End(crack, course[0], out, side)
+
+
+def grouped(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Things put together in pairs.
+
+        >>> grouped(4, [(2, 3), (0, 2)])
+        [[0, 2, 3], [1]]
+
+    Args:
+        count: of the things, which are 0, 1, ...
+        pairs: that belong together.
+    """
+    parents = list(range(count))
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            number = parents[number]
+        return number
+
+    for pair in pairs:
+        lower, upper = sorted(map(root, pair))
+        parents[upper] = lower
+    groups: dict[int, list[int]] = {}
+    for number in range(count):
+        groups.setdefault(root(number), []).append(number)
+    return list(groups.values())

@@ -1,0 +1,366 @@
+"""The inventory of a run: each crack once, with an id that stays.
+
+From the cracks of each frame (`measurement.cracks`) and from where the frames lie (`sheets.py`).
+What two sheets show may be the same, as long as nothing tells; counts are then ranges. Knows arrays
+and records only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.measurement.cracks import Crack
+from edgecrack.measurement.fitness import Verdict
+from edgecrack.survey.association import (
+    ANGLE_DEG,
+    Sighting,
+    Track,
+    associate,
+    bridged,
+    grouped,
+    in_view,
+    tolerance_px,
+)
+from edgecrack.survey.curves import Curve, curve_of, length_of, middle_lines, near
+from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
+from edgecrack.survey.sheets import Placement, Sheet, Sheets
+from edgecrack.survey.widths import CombinedWidth, SeenRow, combined_width
+
+LEAST_FRAMES = 3
+# Of the fit frames that show a crack's place, so many have to show the crack.
+_LEAST_SHARE = 0.5
+# Shorter ones, as a share of a frame's shorter side, are pits as often as cracks.
+_LEAST_LENGTH = 0.2
+_FRAMES_ASKED = 8  # for the scale of a place
+# Lines that fewer of a crack's frames show are left out of its course.
+_COURSE_SHARE, _COURSE_LEAST = 0.1, 2
+_SHARED = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class FrameCracks:
+    """What was found in one frame.
+
+    Attributes:
+        frame: its number, as the tracker counted.
+        cracks: as `measure_image` gave them.
+        verdict: what the frame is fit for, as `assess` gave it.
+        mm_per_px: by crack and row, the scale across the crack; None without one.
+        scale_terms: by source, the scale's relative standard uncertainty.
+    """
+
+    frame: int
+    cracks: Sequence[Crack] = field(repr=False)
+    verdict: Verdict = "measure"
+    mm_per_px: Sequence[NDArray[np.float64]] | None = field(default=None, repr=False)
+    scale_terms: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number that is known to lie in a range; both ends are in it."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyCrack:
+    """One crack of a run.
+
+    Attributes:
+        id: stays when more frames come; of cracks that turn out to be one, the lowest.
+        sheet: number of its sheet.
+        lines: float64 [N, 2] each, along its middle, in the sheet's pixels, the longest first.
+        bridges: float64 [2, 2] each, gaps across which it goes on.
+        length_px: of its lines and the gaps.
+        confirmed: seen in at least three fit frames and in half of those that show its place, and
+            at least a fifth as long as a frame's shorter side.
+        sightings: of each time it was seen the frame's number and the crack's place among those
+            found in it.
+        views: how many fit frames show its place.
+        confidence: mean probability of its pixels over the frames, 0 to 1.
+        width: None where it could not be measured.
+    """
+
+    id: int
+    sheet: int
+    lines: tuple[Points, ...] = field(repr=False)
+    bridges: tuple[Points, ...] = field(repr=False)
+    length_px: float
+    confirmed: bool
+    sightings: tuple[tuple[int, int], ...] = field(repr=False)
+    views: int
+    confidence: float
+    width: CombinedWidth | None = field(repr=False)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Numbers of the fit frames that show it, in order."""
+        return tuple(sorted({frame for frame, _ in self.sightings}))
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All cracks of a run.
+
+    Attributes:
+        cracks: by id.
+        confirmed: how many confirmed ones there are: a range where sheets are not linked, or
+            where a sheet has drifted so far that it may show a crack twice.
+        unconfirmed: how many others were seen.
+        unfit_frames: numbers of the frames whose cracks count for nothing.
+    """
+
+    cracks: tuple[SurveyCrack, ...]
+    confirmed: Count
+    unconfirmed: int
+    unfit_frames: tuple[int, ...] = field(default=(), repr=False)
+
+
+class InventoryKeeper:
+    """Makes inventories of a run and keeps the ids from one to the next.
+
+        keeper = InventoryKeeper()
+        inventory = keeper.update(builder.finish(), found_in_frames)
+
+    Args:
+        ids: of sightings, from `ids` of an earlier keeper of the same run.
+        next_id: from `next_id` of the same.
+    """
+
+    def __init__(self, ids: Mapping[tuple[int, int], int] | None = None, next_id: int = 1) -> None:
+        self._ids = dict(ids or {})
+        self._next = max(next_id, 1 + max(self._ids.values(), default=0))
+
+    @property
+    def ids(self) -> dict[tuple[int, int], int]:
+        """By a sighting's frame and its place among the cracks found there, the crack's id."""
+        return dict(self._ids)
+
+    @property
+    def next_id(self) -> int:
+        """What the next new crack will be called; an id is never given twice."""
+        return self._next
+
+    def update(self, sheets: Sheets, found: Iterable[FrameCracks]) -> Inventory:
+        """The inventory of all frames so far.
+
+        Args:
+            sheets: of the run so far.
+            found: what was found in frames so far, each frame once; frames that are on no sheet
+                count for nothing.
+        """
+        placed = sorted(
+            (each for each in found if each.frame in sheets.placements), key=lambda each: each.frame
+        )
+        fit = [each for each in placed if each.verdict != "unfit"]
+        cracks = []
+        for sheet in sheets.sheets:
+            own = [each for each in fit if sheets.placements[each.frame].sheet == sheet.number]
+            cracks += _of_sheet(sheet, sheets.placements, own)
+        named = self._named(cracks)
+        confirmed = [each for each in named if each.confirmed]
+        return Inventory(
+            tuple(named),
+            _count(confirmed, sheets),
+            len(named) - len(confirmed),
+            tuple(each.frame for each in placed if each.verdict == "unfit"),
+        )
+
+    def _named(self, found: Sequence[SurveyCrack]) -> list[SurveyCrack]:
+        """Cracks with ids: the lowest of those of which most sightings are in it."""
+        heirs: dict[int, Counter[int]] = {}
+        for place, each in enumerate(found):
+            for member in each.sightings:
+                if member in self._ids:
+                    heirs.setdefault(self._ids[member], Counter())[place] += 1
+        ids: dict[int, int] = {}
+        for old in sorted(heirs):
+            place = min(heirs[old], key=lambda each: (-heirs[old][each], each))
+            ids.setdefault(place, old)
+        first = sorted(
+            (place for place in range(len(found)) if place not in ids),
+            key=lambda place: found[place].sightings,
+        )
+        for place in first:
+            ids[place] = self._next
+            self._next += 1
+        for place, each in enumerate(found):
+            self._ids.update(dict.fromkeys(each.sightings, ids[place]))
+        named = [replace(each, id=ids[place]) for place, each in enumerate(found)]
+        return sorted(named, key=lambda each: each.id)
+
+
+def _of_sheet(
+    sheet: Sheet, placements: Mapping[int, Placement], found: Sequence[FrameCracks]
+) -> list[SurveyCrack]:
+    """The cracks of one sheet, from its fit frames."""
+    keys = [(each.frame, number) for each in found for number in range(len(each.cracks))]
+    sightings = [
+        Sighting(each.frame, tuple(line.xy for line in crack.lines))
+        for each in found
+        for crack in each.cracks
+    ]
+    frames = [each.frame for each in found]
+    tracks = associate(sightings, placements, frames, sheet.sigma_px)
+    courses = [_course(track, sightings, placements, sheet) for track in tracks]
+    kept = [number for number, lines in enumerate(courses) if lines]
+    tracks, courses = [tracks[number] for number in kept], [courses[number] for number in kept]
+
+    def side_px(place: int, xy: Points) -> float:
+        own = {sightings[number].frame for number in tracks[place].members}
+        return _side_px(xy, [placements[frame] for frame in sorted(own)])
+
+    bridges = bridged(courses, side_px)
+    by_frame = {each.frame: each for each in found}
+    result = []
+    for group in grouped(len(tracks), [(one, other) for one, other, _ in bridges]):
+        members = sorted(keys[number] for place in group for number in tracks[place].members)
+        lines = tuple(line for place in group for line in courses[place])
+        gaps = tuple(gap for one, _, gap in bridges if one in group)
+        crack = _described(sheet, lines, gaps, members, placements, by_frame)
+        result.append(crack)
+    return result
+
+
+def _side_px(xy: Points, placements: Sequence[Placement]) -> float:
+    """A frame's shorter side at a place, in pixels of the sheet, by some frames that show it."""
+    place = xy[None]
+    some = [each for each in placements if in_view(place, each, 0.0)[0]] or list(placements)
+    sides = [
+        min(each.hw) / local_scale(inverse(each.homography), place)[0]
+        for each in some[:: 1 + len(some) // _FRAMES_ASKED]
+    ]
+    return float(np.median(sides))
+
+
+def _course(
+    track: Track,
+    sightings: Sequence[Sighting],
+    placements: Mapping[int, Placement],
+    sheet: Sheet,
+) -> tuple[Points, ...]:
+    """Lines through the middle of all sightings of a crack."""
+    drawings = [
+        [moved(line, placements[sighting.frame].homography) for line in sighting.lines]
+        for sighting in (sightings[number] for number in track.members)
+    ]
+    lasting = track.curve.chosen(track.lasting)
+    drawn = sum(length_of(each) for each in drawings)
+    at_once = drawn / max(track.curve.length_px, 1.0)
+    least = max(_COURSE_LEAST, math.ceil(_COURSE_SHARE * at_once))
+    fill_px = tolerance_px(sheet.sigma_px)
+    for fewest in (min(least, len(drawings)), 1):
+        if lines := middle_lines(drawings, lasting, fewest, fill_px):
+            return lines
+    return ()
+
+
+def _described(
+    sheet: Sheet,
+    lines: tuple[Points, ...],
+    bridges: tuple[Points, ...],
+    members: Sequence[tuple[int, int]],
+    placements: Mapping[int, Placement],
+    by_frame: Mapping[int, FrameCracks],
+) -> SurveyCrack:
+    curve = curve_of(lines)
+    views = sum(_shows(curve, placements[frame]) for frame in by_frame)
+    confidences = [by_frame[frame].cracks[number].confidence for frame, number in members]
+    rows = [
+        row
+        for frame, number in members
+        if by_frame[frame].verdict == "measure"
+        for row in _rows(by_frame[frame], number, placements[frame])
+    ]
+    frames = {frame for frame, _ in members}
+    length_px = length_of([*lines, *bridges])
+    middle = lines[0][len(lines[0]) // 2]
+    least_px = _LEAST_LENGTH * _side_px(middle, [placements[frame] for frame in sorted(frames)])
+    is_seen = len(frames) >= max(LEAST_FRAMES, _LEAST_SHARE * views) and length_px >= least_px
+    return SurveyCrack(
+        0,
+        sheet.number,
+        tuple(sorted(lines, key=lambda line: -length_of([line]))),
+        bridges,
+        length_px,
+        is_seen,
+        tuple(members),
+        max(views, len(frames)),
+        float(np.mean(confidences)),
+        combined_width(lines, rows),
+    )
+
+
+def _shows(curve: Curve, placement: Placement) -> bool:
+    """Whether a frame shows most of a crack's place."""
+    return bool(len(curve.xy)) and float(in_view(curve.xy, placement).mean()) >= _SHARED
+
+
+def _rows(found: FrameCracks, number: int, placement: Placement) -> list[SeenRow]:
+    rows = found.cracks[number].rows
+    if not rows:
+        return []
+    places = np.array([row.xy for row in rows], np.float64)
+    in_sheet = moved(places, placement.homography)
+    fineness = local_scale(inverse(placement.homography), in_sheet)
+    mm = None if found.mm_per_px is None else found.mm_per_px[number]
+    return [
+        SeenRow(
+            found.frame,
+            (float(in_sheet[at, 0]), float(in_sheet[at, 1])),
+            row.width,
+            float(fineness[at]),
+            None if mm is None else float(mm[at]),
+            found.scale_terms,
+        )
+        for at, row in enumerate(rows)
+    ]
+
+
+def _count(confirmed: Sequence[SurveyCrack], sheets: Sheets) -> Count:
+    """At most each is a crack; at least those of the one sheet that has most of them."""
+    fewest = [
+        _apart_for_certain([each for each in confirmed if each.sheet == sheet.number], sheet)
+        for sheet in sheets.sheets
+    ]
+    return Count(max(fewest, default=0), len(confirmed))
+
+
+def _apart_for_certain(cracks: Sequence[SurveyCrack], sheet: Sheet) -> int:
+    """How many cracks of a sheet cannot be one another.
+
+    They are two where one frame shows both, or where they are further apart than the sheet may have
+    drifted. Of those that hang together by maybes, as many are counted as are two each.
+    """
+    curves = [curve_of(each.lines) for each in cracks]
+    frames = [set(each.frames) for each in cracks]
+    pairs = {
+        (one, other)
+        for one, other in combinations(range(len(curves)), 2)
+        if not frames[one] & frames[other]
+        and _may_be_one(curves[one], curves[other], sheet.drift_px)
+    }
+    count = 0
+    for group in grouped(len(curves), pairs):
+        maybes = Counter(each for pair in pairs for each in pair)
+        different: list[int] = []
+        for crack in sorted(group, key=lambda each: (maybes[each], each)):
+            if not any((min(crack, each), max(crack, each)) in pairs for each in different):
+                different.append(crack)
+        count += len(different)
+    return count
+
+
+def _may_be_one(one: Curve, other: Curve, drift_px: float) -> bool:
+    shorter, longer = sorted((one, other), key=lambda each: len(each.xy))
+    met = np.asarray(near(shorter, longer, drift_px, ANGLE_DEG).any(axis=1))
+    return bool(met.size) and float(met.mean()) >= _SHARED

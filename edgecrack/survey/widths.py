@@ -1,0 +1,185 @@
+"""One width of a crack from many frames.
+
+Rows of the finest frames that are fit to measure are put together by where they cross the crack.
+Each counts by 1 / u^2 of its noise; what is the same in all frames of a camera (the light from
+within the crack, the blur, the model, the scale) is not averaged, and neither is the half of the
+noise that is the surface's own. Knows arrays only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgecrack.measurement.budget import WITHIN_95, WidthFigures, width_figures
+from edgecrack.measurement.width import Width
+from edgecrack.survey.plane_geometry import Points
+
+_STATION_PX = 10.0  # along the crack, in pixels of the sheet
+_FINEST = 8  # frames that a place is measured in at most
+# Frames less fine than this, by the finest of a place, are left out.
+_FINE_SHARE = 0.7
+# Of the noise's variance: the surface beside the crack is the same in every frame.
+_SURFACE_SHARE = 0.5
+_LEAST_NOISE_PX = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class SeenRow:
+    """The width of a crack where one profile of one frame crosses it.
+
+    Attributes:
+        frame: its number.
+        xy: the place in the sheet's pixels.
+        width: what was measured, in the frame's pixels.
+        fineness: how many of the frame's pixels one pixel of the sheet is there.
+        mm_per_px: of the frame's pixels across the crack; None without a scale.
+        scale_terms: the scale's relative standard uncertainties, by source.
+    """
+
+    frame: int
+    xy: tuple[float, float]
+    width: Width
+    fineness: float
+    mm_per_px: float | None = None
+    scale_terms: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class CombinedWidth:
+    """The width of a crack from all its frames.
+
+    Attributes:
+        px: in pixels of the sheet.
+        mm: None where not every place has a scale.
+        places: along the crack at which it was measured.
+        frames: numbers of the frames that counted.
+    """
+
+    px: WidthFigures
+    mm: WidthFigures | None
+    places: int
+    frames: tuple[int, ...]
+
+
+def combined_width(lines: Sequence[Points], rows: Sequence[SeenRow]) -> CombinedWidth | None:
+    """The width of a crack.
+
+    Args:
+        lines: float [N, 2] each, along its middle, in the sheet's pixels.
+        rows: of all frames that are fit to measure; those without a width count for nothing.
+
+    Returns:
+        None where no row has a width.
+    """
+    measured = [row for row in rows if row.width.width_px is not None]
+    if not measured or not lines:
+        return None
+    groups: dict[tuple[int, int], list[SeenRow]] = {}
+    for row, place in zip(measured, _stations(lines, measured), strict=True):
+        groups.setdefault(place, []).append(row)
+    chosen = [_finest(group) for _, group in sorted(groups.items())]
+    px = width_figures([_one_width([_in_sheet(row) for row in group]) for group in chosen])
+    if px is None:
+        return None
+    mm = None
+    if all(row.mm_per_px is not None for group in chosen for row in group):
+        mm = _in_mm(chosen)
+    frames = tuple(sorted({row.frame for group in chosen for row in group}))
+    return CombinedWidth(px, mm, len(chosen), frames)
+
+
+def _in_mm(chosen: Sequence[Sequence[SeenRow]]) -> WidthFigures | None:
+    """As in pixels, with the terms of the scale, which are one error in all frames."""
+    scaled = [
+        _one_width([_times(row.width, row.mm_per_px or 0.0) for row in group]) for group in chosen
+    ]
+    names = sorted({name for group in chosen for row in group for name in row.scale_terms or {}})
+    terms = {
+        name: np.array(
+            [np.mean([(row.scale_terms or {}).get(name, 0.0) for row in group]) for group in chosen]
+        )
+        for name in names
+    }
+    return width_figures(scaled, None, terms)
+
+
+def _stations(lines: Sequence[Points], rows: Sequence[SeenRow]) -> list[tuple[int, int]]:
+    """Of each row, the line that it crosses and which stretch of it."""
+    points, labels = [], []
+    for number, line in enumerate(lines):
+        steps = np.hypot(*np.diff(line, axis=0).T)
+        way = np.concatenate([[0.0], np.cumsum(steps)])
+        at = np.arange(0.0, max(way[-1], 1.0), _STATION_PX / 2)
+        points.append(np.stack([np.interp(at, way, line[:, axis]) for axis in (0, 1)], axis=1))
+        labels += [(number, int(each / _STATION_PX)) for each in at]
+    everything = np.concatenate(points)
+    return [labels[int(np.argmin(((everything - row.xy) ** 2).sum(axis=1)))] for row in rows]
+
+
+def _finest(group: Sequence[SeenRow]) -> list[SeenRow]:
+    """Of one place, the rows of the finest frames, of each frame the surest."""
+    by_frame: dict[int, SeenRow] = {}
+    for row in group:
+        other = by_frame.get(row.frame)
+        if other is None or _noise(row.width) < _noise(other.width):
+            by_frame[row.frame] = row
+    finest = max(row.fineness for row in by_frame.values())
+    fine = [row for row in by_frame.values() if row.fineness >= _FINE_SHARE * finest]
+    return sorted(fine, key=lambda row: (-row.fineness, row.frame))[:_FINEST]
+
+
+def _noise(width: Width) -> float:
+    return max(_LEAST_NOISE_PX, width.noise_px or 0.0)
+
+
+def _in_sheet(row: SeenRow) -> Width:
+    return _times(row.width, 1 / row.fineness)
+
+
+def _times(width: Width, factor: float) -> Width:
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else value * factor
+
+    return replace(
+        width,
+        width_px=scaled(width.width_px),
+        low_px=scaled(width.low_px),
+        high_px=scaled(width.high_px),
+        noise_px=scaled(width.noise_px),
+        depth_px=scaled(width.depth_px),
+        blur_px=scaled(width.blur_px),
+        step_px=scaled(width.step_px),
+    )
+
+
+def _one_width(widths: Sequence[Width]) -> Width:
+    """Of one place from several frames, with what of the noise is left."""
+    noise = np.array([_noise(each) for each in widths])
+    weights = noise**-2 / (noise**-2).sum()
+
+    def mean(name: str) -> float:
+        return float(weights @ np.array([getattr(each, name) or 0.0 for each in widths]))
+
+    value, before = mean("width_px"), float(weights @ noise)
+    alone = float(np.sqrt((weights**2 * noise**2).sum()))
+    left = float(np.sqrt(_SURFACE_SHARE * before**2 + (1 - _SURFACE_SHARE) * alone**2))
+    low, high = mean("low_px"), mean("high_px")
+    gained = WITHIN_95 * np.sqrt(max(0.0, before**2 - left**2))
+    return Width(
+        value,
+        max(0.0, value - _less(value - low, gained)),
+        value + _less(high - value, gained),
+        True,
+        noise_px=left,
+        depth_px=mean("depth_px"),
+        blur_px=mean("blur_px"),
+        step_px=mean("step_px"),
+    )
+
+
+def _less(reach: float, gained: float) -> float:
+    """One side of an interval without the share of the noise that averaged out."""
+    return float(np.sqrt(max(reach**2 - gained**2, (0.3 * reach) ** 2)))
