@@ -50,7 +50,7 @@ def calibrate_camera(
     The file is in ROS's camera_info form and goes with `measure --camera` and
     `stream --camera-file`. It holds for the focus and zoom at which the photos were taken.
     """
-    from edgecrack.photo_measurement.reading import one_focal_mm, read_photos
+    from edgecrack.photo_measurement.photo_reading import one_focal_mm, read_photos
     from edgecrack.scale.camera_file import write_camera
     from edgecrack.scale.chessboard import calibrate, parse_board
 

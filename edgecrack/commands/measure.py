@@ -26,8 +26,8 @@ from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
-    from edgecrack.photo_measurement.batch import MeasuredBatch, MeasuredPhoto
-    from edgecrack.photo_measurement.table import Units
+    from edgecrack.photo_measurement.crack_table import Units
+    from edgecrack.photo_measurement.measuring_run import MeasuredBatch, MeasuredPhoto
     from edgecrack.scale.choice import ScaleConfig
 
 _input, _scale, _site = map(heading, ("Input", "Scale", "Check on site"))
@@ -159,7 +159,7 @@ def measure(
     plots are in millimetres, with 95 % intervals. Millimetres that were not checked on site with a
     sheet of known cracks (edgecrack target) say so.
     """
-    from edgecrack.photo_measurement.batch import MeasureConfig, measure_photos
+    from edgecrack.photo_measurement.measuring_run import MeasureConfig, measure_photos
     from edgecrack.photo_measurement.site import parse_readings
     from edgecrack.runtime.detector import open_detector
     from edgecrack.runtime.outputs.output_place import existing_of
@@ -287,7 +287,7 @@ def _can_plot() -> bool:
 
 
 def _say(photo: MeasuredPhoto, units: Units) -> None:
-    from edgecrack.photo_measurement.wording import length_text, width_text
+    from edgecrack.photo_measurement.figure_text import length_text, width_text
 
     text = f"{photo.name}: {counted(len(photo.cracks), 'crack')}"
     if photo.cracks:

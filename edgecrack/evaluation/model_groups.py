@@ -61,7 +61,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Quantity:
+class ScoredQuantity:
     """One number of an evaluation.
 
     Attributes:
@@ -107,18 +107,18 @@ def _flagged(key: str) -> Callable[[ScoredModel], float]:
 
 _TOLERANT = CHOOSING_TOLERANCE
 _FLAGGED = ("flagged", "flagged_published")
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity("ods", "ODS", "best", _best("f1", _TOLERANT)),
-    Quantity("ois", "OIS", "best", lambda model: model.evaluation.ois(_TOLERANT)),
-    Quantity("precision", "precision", "best", _best("precision", _TOLERANT)),
-    Quantity("recall", "recall", "best", _best("recall", _TOLERANT)),
-    Quantity("average_precision", "AP", "best", _average_precision),
-    Quantity("ods_euclidean", "ODS, 2.0 px radius", "best", _best("f1", "euclidean")),
-    Quantity("strict_f1", "strict F1", "best", _best("f1", "strict")),
-    Quantity(
+QUANTITIES: tuple[ScoredQuantity, ...] = (
+    ScoredQuantity("ods", "ODS", "best", _best("f1", _TOLERANT)),
+    ScoredQuantity("ois", "OIS", "best", lambda model: model.evaluation.ois(_TOLERANT)),
+    ScoredQuantity("precision", "precision", "best", _best("precision", _TOLERANT)),
+    ScoredQuantity("recall", "recall", "best", _best("recall", _TOLERANT)),
+    ScoredQuantity("average_precision", "AP", "best", _average_precision),
+    ScoredQuantity("ods_euclidean", "ODS, 2.0 px radius", "best", _best("f1", "euclidean")),
+    ScoredQuantity("strict_f1", "strict F1", "best", _best("f1", "strict")),
+    ScoredQuantity(
         "strict_iou", "strict IoU", "best", lambda model: iou(model.evaluation.counts("strict"))
     ),
-    Quantity(
+    ScoredQuantity(
         "operating_threshold",
         "threshold",
         "operating",
@@ -126,15 +126,15 @@ QUANTITIES: tuple[Quantity, ...] = (
         percent=False,
         digits=2,
     ),
-    Quantity("operating_f1", "F1", "operating", _used("f1", _TOLERANT)),
-    Quantity("operating_precision", "precision", "operating", _used("precision", _TOLERANT)),
-    Quantity("operating_recall", "recall", "operating", _used("recall", _TOLERANT)),
-    Quantity("operating_strict_f1", "strict F1", "operating", _used("f1", "strict")),
-    Quantity("operating_strict_iou", "strict IoU", "operating", _used_iou),
-    Quantity(
+    ScoredQuantity("operating_f1", "F1", "operating", _used("f1", _TOLERANT)),
+    ScoredQuantity("operating_precision", "precision", "operating", _used("precision", _TOLERANT)),
+    ScoredQuantity("operating_recall", "recall", "operating", _used("recall", _TOLERANT)),
+    ScoredQuantity("operating_strict_f1", "strict F1", "operating", _used("f1", "strict")),
+    ScoredQuantity("operating_strict_iou", "strict IoU", "operating", _used_iou),
+    ScoredQuantity(
         _FLAGGED[0], "flagged, unlabelled images", "operating", _flagged(_FLAGGED[0]), digits=2
     ),
-    Quantity(_FLAGGED[1], "of that published", "operating", _flagged(_FLAGGED[1]), digits=2),
+    ScoredQuantity(_FLAGGED[1], "of that published", "operating", _flagged(_FLAGGED[1]), digits=2),
 )
 ODS, OIS = QUANTITIES[:2]
 

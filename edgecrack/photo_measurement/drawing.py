@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.measurement.fitness import Fitness
-from edgecrack.photo_measurement.records import MeasuredCrack
-from edgecrack.photo_measurement.table import MM_PER_INCH, Units
-from edgecrack.photo_measurement.wording import width_text
+from edgecrack.photo_measurement.crack_records import MeasuredCrack
+from edgecrack.photo_measurement.crack_table import MM_PER_INCH, Units
+from edgecrack.photo_measurement.figure_text import width_text
 from edgecrack.scale.applied import middle_scale
 from edgecrack.scale.scale import Scale
 

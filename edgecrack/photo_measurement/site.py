@@ -13,7 +13,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_quantity
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.reading import checked_readings, print_size, read_sheet
+from edgecrack.site_check.sheet_reading import checked_readings, print_size, read_sheet
 
 NOT_CHECKED = "not checked on site"
 PASSED, FAILED = "passed", "failed"

@@ -92,7 +92,7 @@ def find_board(image: Image, board: Board) -> Points | None:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CameraCalibration:
     """A calibrated camera, and how it was.
 
     Attributes:
@@ -120,7 +120,7 @@ def calibrate(
     focal_mm: float | None = None,
     fixed_focus: bool | None = None,
     on_photo: Callable[[str, bool], None] = lambda name, found: None,
-) -> Calibration:
+) -> CameraCalibration:
     """Calibrate a camera.
 
     Args:
@@ -183,7 +183,7 @@ def calibrate(
         matrix, lens.ravel(), (width, height), name, relative, focal_mm, fixed_focus, facts
     )
     warnings = tuple(_warnings(len(seen), rms, coverage, relative))
-    return Calibration(
+    return CameraCalibration(
         camera, tuple(title for title, _ in seen), tuple(missing), rms, coverage, warnings
     )
 

@@ -15,8 +15,8 @@ from edgecrack.site_check.sheet import (
     MARKER_FAMILY,
     MARKER_NUMBERS,
     PAGE_MM,
+    CheckSheet,
     Points,
-    Sheet,
     check_sheet,
 )
 
@@ -26,7 +26,7 @@ _NOT_THE_SHEET = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
+class SheetPlacement:
     """A check sheet in an image.
 
     Attributes:
@@ -38,7 +38,7 @@ class Placement:
         residual_px: how far the corners lie from where the sheet has them, root mean square.
     """
 
-    sheet: Sheet
+    sheet: CheckSheet
     markers: tuple[Marker, ...]
     camera: CameraFile | None
     matrix: NDArray[np.float64]
@@ -61,7 +61,7 @@ class Placement:
         )
 
 
-def find_sheet(image: NDArray[np.uint8], camera: CameraFile | None = None) -> Placement | None:
+def find_sheet(image: NDArray[np.uint8], camera: CameraFile | None = None) -> SheetPlacement | None:
     """Find a check sheet.
 
     Args:
@@ -120,8 +120,8 @@ def sheet_mask(
 
 
 def _placed(
-    sheet: Sheet, markers: tuple[Marker, ...], camera: CameraFile | None
-) -> Placement | None:
+    sheet: CheckSheet, markers: tuple[Marker, ...], camera: CameraFile | None
+) -> SheetPlacement | None:
     corners_mm = _corners_mm(sheet)
     sheet_mm = np.concatenate([corners_mm[marker.number] for marker in markers])
     image_px = np.concatenate([marker.corners for marker in markers])
@@ -134,10 +134,10 @@ def _placed(
     residual_px = float(np.sqrt(np.square(away).sum(axis=1).mean()))
     if not residual_px < _NOT_THE_SHEET * min(marker.side_px for marker in markers):
         return None
-    return Placement(sheet, markers, camera, placement, residual_px)
+    return SheetPlacement(sheet, markers, camera, placement, residual_px)
 
 
-def _corners_mm(sheet: Sheet) -> dict[int, Points]:
+def _corners_mm(sheet: CheckSheet) -> dict[int, Points]:
     return {marker.number: marker.corners for marker in sheet.markers}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.files import write_atomic
-from edgecrack.site_check.sheet import PAGE_MM, Points, Sheet, SheetText, check_sheet
+from edgecrack.site_check.sheet import PAGE_MM, CheckSheet, Points, SheetText, check_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def _without_scaling(pdf: bytes) -> bytes:
     )
 
 
-def page_shapes(sheet: Sheet) -> list[Shape]:
+def page_shapes(sheet: CheckSheet) -> list[Shape]:
     """All that is black on the sheet, in millimetres.
 
     Raises:

@@ -141,7 +141,7 @@ class SheetText:
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class CheckSheet:
     """All that is on a check sheet.
 
     Attributes:
@@ -166,7 +166,7 @@ def rectangle(x_mm: float, y_mm: float, width_mm: float, height_mm: float) -> Po
 
 
 @lru_cache
-def check_sheet(version: int = VERSION) -> Sheet:
+def check_sheet(version: int = VERSION) -> CheckSheet:
     """The check sheet.
 
         >>> sheet = check_sheet()
@@ -191,7 +191,7 @@ def check_sheet(version: int = VERSION) -> Sheet:
     )
     cracks, labels = _cracks()
     bar = rectangle(_BAR_LEFT_MM, 154.0, BAR_MM, 3.0)
-    return Sheet(
+    return CheckSheet(
         version, markers, cracks, (bar, *_ticks()), (*labels, *_numbers(), *_sentences(version))
     )
 

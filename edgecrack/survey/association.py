@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.survey.curves import Curve, curve_of, joined, length_of, near
+from edgecrack.survey.crack_curves import CrackCurve, curve_of, joined, length_of, near
 from edgecrack.survey.plane_geometry import Points, inverse, moved
 from edgecrack.survey.sheets import Placement
 
@@ -62,7 +62,7 @@ class Track:
         members: places of its sightings in the list that was given.
     """
 
-    curve: Curve
+    curve: CrackCurve
     views: NDArray[np.int64]
     hits: NDArray[np.int64]
     members: list[int] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Track:
         is_new = self.views < _JUDGED_VIEWS
         return np.asarray(is_new | (self.hits >= _LASTING_SHARE * self.views))
 
-    def grow(self, curve: Curve) -> None:
+    def grow(self, curve: CrackCurve) -> None:
         """Points that were not there before, seen once."""
         ones = np.ones(len(curve.xy), np.int64)
         self.curve = joined([self.curve, curve])
@@ -102,7 +102,7 @@ def associate(
     Returns:
         By the first sighting of each.
     """
-    by_frame: dict[int, list[tuple[int, Curve]]] = {frame: [] for frame in sorted(frames)}
+    by_frame: dict[int, list[tuple[int, CrackCurve]]] = {frame: [] for frame in sorted(frames)}
     for number, sighting in enumerate(sightings):
         placement = placements[sighting.frame]
         curve = curve_of(moved(line, placement.homography) for line in sighting.lines)
@@ -128,7 +128,7 @@ class _Part:
     """
 
     at: NDArray[np.intp]
-    curve: Curve
+    curve: CrackCurve
     inside: NDArray[np.bool_]
     found: NDArray[np.bool_]
 
@@ -141,7 +141,7 @@ class _Association:
         self._tracks: list[Track] = []
         self._votes: Counter[tuple[int, int]] = Counter()
 
-    def add(self, placement: Placement, seen: Sequence[tuple[int, Curve]]) -> None:
+    def add(self, placement: Placement, seen: Sequence[tuple[int, CrackCurve]]) -> None:
         """Lay a frame's sightings on what is there."""
         parts = {
             number: part
@@ -192,7 +192,7 @@ class _Association:
         return _Part(at, curve, inside, np.zeros(len(at), bool))
 
     def _owners(
-        self, curve: Curve, parts: Mapping[int, _Part]
+        self, curve: CrackCurve, parts: Mapping[int, _Part]
     ) -> tuple[list[int], NDArray[np.bool_]]:
         """The tracks that a sighting shows, most of it first, and which points none of them has."""
         owners, missing = [], np.ones(len(curve.xy), bool)

@@ -28,10 +28,10 @@ from edgecrack.survey.association import (
     in_view,
     tolerance_px,
 )
-from edgecrack.survey.curves import Curve, curve_of, length_of, middle_lines, near
+from edgecrack.survey.combined_widths import CombinedWidth, SeenRow, combined_width
+from edgecrack.survey.crack_curves import CrackCurve, curve_of, length_of, middle_lines, near
 from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
-from edgecrack.survey.widths import CombinedWidth, SeenRow, combined_width
 
 LEAST_FRAMES = 3
 # Of the fit frames that show a crack's place, so many have to show the crack.
@@ -300,7 +300,7 @@ def _described(
     )
 
 
-def _shows(curve: Curve, placement: Placement) -> bool:
+def _shows(curve: CrackCurve, placement: Placement) -> bool:
     """Whether a frame shows most of a crack's place."""
     return bool(len(curve.xy)) and float(in_view(curve.xy, placement).mean()) >= _SHARED
 
@@ -360,7 +360,7 @@ def _apart_for_certain(cracks: Sequence[SurveyCrack], sheet: Sheet) -> int:
     return count
 
 
-def _may_be_one(one: Curve, other: Curve, drift_px: float) -> bool:
+def _may_be_one(one: CrackCurve, other: CrackCurve, drift_px: float) -> bool:
     shorter, longer = sorted((one, other), key=lambda each: len(each.xy))
     met = np.asarray(near(shorter, longer, drift_px, ANGLE_DEG).any(axis=1))
     return bool(met.size) and float(met.mean()) >= _SHARED

@@ -1,4 +1,4 @@
-"""Calibration from rendered photos of a board whose camera is known."""
+"""CameraCalibration from rendered photos of a board whose camera is known."""
 
 from __future__ import annotations
 

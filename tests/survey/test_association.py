@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecrack.survey.association import bridged, grouped, tolerance_px
-from edgecrack.survey.curves import Curve, curve_of, middle_lines, near
+from edgecrack.survey.crack_curves import CrackCurve, curve_of, middle_lines, near
 from edgecrack.survey.plane_geometry import Points
 
 SIDE_PX = 200.0
@@ -62,7 +62,7 @@ def test_near_is_close_and_along(offset: float, turn_deg: float, share: float) -
 
 
 def test_nothing_is_near_nothing() -> None:
-    empty = Curve(np.zeros((0, 2)), np.zeros((0, 2)))
+    empty = CrackCurve(np.zeros((0, 2)), np.zeros((0, 2)))
     assert near(empty, empty, 3.0, 25.0).shape == (0, 0)
     assert curve_of([_line((5, 5), (5, 5))]).length_px == 0
 

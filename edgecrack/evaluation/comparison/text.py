@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgecrack.evaluation.model_groups import ODS, QUANTITIES, Quantity, Spread
+from edgecrack.evaluation.model_groups import ODS, QUANTITIES, ScoredQuantity, Spread
 
 if TYPE_CHECKING:
     from edgecrack.evaluation.comparison.base import Compared
@@ -20,22 +20,22 @@ INTERVAL_NOTE = (
 )
 
 
-def spread_text(quantity: Quantity, spread: Spread) -> str:
+def spread_text(quantity: ScoredQuantity, spread: Spread) -> str:
     """Mean and deviation, as readers see the quantity."""
     mean = _number(quantity, spread.mean)
     return mean if spread.deviation is None else f"{mean} ± {_number(quantity, spread.deviation)}"
 
 
-def range_text(quantity: Quantity, spread: Spread) -> str:
+def range_text(quantity: ScoredQuantity, spread: Spread) -> str:
     """The least and the greatest, as readers see the quantity."""
     return f"{_number(quantity, spread.lowest)}..{_number(quantity, spread.highest)}"
 
 
-def _number(quantity: Quantity, value: float) -> str:
+def _number(quantity: ScoredQuantity, value: float) -> str:
     return f"{100 * value if quantity.percent else value:.{quantity.digits}f}"
 
 
-def shown_quantities(compared: Compared, at: str) -> list[Quantity]:
+def shown_quantities(compared: Compared, at: str) -> list[ScoredQuantity]:
     """The columns of a table, in order."""
     known = compared.summaries[0]
     return [quantity for quantity in QUANTITIES if quantity.at == at and quantity.key in known]

@@ -21,7 +21,7 @@ from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
 from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale
 from edgecrack.scale.quantity import COVERAGE
 from edgecrack.site_check.placing import sheet_mask
-from edgecrack.site_check.reading import read_sheet
+from edgecrack.site_check.sheet_reading import read_sheet
 
 # Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it
 # is. docs/migration.md tells what changed.

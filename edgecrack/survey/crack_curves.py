@@ -26,7 +26,7 @@ _LARGEST_PX = 40_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class CrackCurve:
     """Points along one or more lines, `STEP_PX` apart.
 
     Attributes:
@@ -42,12 +42,12 @@ class Curve:
         """Of all lines."""
         return len(self.xy) * STEP_PX
 
-    def chosen(self, which: NDArray[np.bool_]) -> Curve:
+    def chosen(self, which: NDArray[np.bool_]) -> CrackCurve:
         """Some of the points."""
-        return Curve(self.xy[which], self.along[which])
+        return CrackCurve(self.xy[which], self.along[which])
 
 
-def curve_of(lines: Iterable[Points]) -> Curve:
+def curve_of(lines: Iterable[Points]) -> CrackCurve:
     """Points at even steps along lines.
 
     Args:
@@ -66,19 +66,21 @@ def curve_of(lines: Iterable[Points]) -> Curve:
         across = _at(line, way, np.minimum(at + reach, way[-1]))
         across -= _at(line, way, np.maximum(at - reach, 0))
         tangents.append(across / np.maximum(np.hypot(*across.T), 1e-9)[:, None])
-    return Curve(np.concatenate(places), np.concatenate(tangents))
+    return CrackCurve(np.concatenate(places), np.concatenate(tangents))
 
 
-def joined(curves: Sequence[Curve]) -> Curve:
+def joined(curves: Sequence[CrackCurve]) -> CrackCurve:
     """Several curves as one."""
     empty = np.zeros((0, 2))
-    return Curve(
+    return CrackCurve(
         np.concatenate([empty, *(each.xy for each in curves)]),
         np.concatenate([empty, *(each.along for each in curves)]),
     )
 
 
-def near(curve: Curve, other: Curve, within_px: float, angle_deg: float) -> NDArray[np.bool_]:
+def near(
+    curve: CrackCurve, other: CrackCurve, within_px: float, angle_deg: float
+) -> NDArray[np.bool_]:
     """Which points of one curve lie on which of another: near, and in the same direction.
 
     Returns:
@@ -103,7 +105,7 @@ def near(curve: Curve, other: Curve, within_px: float, angle_deg: float) -> NDAr
 
 
 def middle_lines(
-    drawings: Sequence[Iterable[Points]], near_to: Curve, least: int, fill_px: float
+    drawings: Sequence[Iterable[Points]], near_to: CrackCurve, least: int, fill_px: float
 ) -> tuple[Points, ...]:
     """One set of lines through the middle of several drawings of a crack.
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgecrack.extras import require
-from edgecrack.photo_measurement.records import MeasuredCrack
-from edgecrack.photo_measurement.table import MM_PER_INCH, Units
+from edgecrack.photo_measurement.crack_records import MeasuredCrack
+from edgecrack.photo_measurement.crack_table import MM_PER_INCH, Units
 from edgecrack.scale.scale import Scale
 
 _PURPOSE = "a plot of widths"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgecrack.measurement.budget import Figure
-from edgecrack.photo_measurement.records import MeasuredCrack
-from edgecrack.photo_measurement.table import MM_PER_INCH, Units
+from edgecrack.photo_measurement.crack_records import MeasuredCrack
+from edgecrack.photo_measurement.crack_table import MM_PER_INCH, Units
 
 
 def width_text(found: MeasuredCrack, units: Units = "metric") -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecrack.measurement.width import Width
-from edgecrack.survey.widths import SeenRow, combined_width
+from edgecrack.survey.combined_widths import SeenRow, combined_width
 
 LINE = (np.array([[0.0, 0.0], [200.0, 0.0]]),)
 

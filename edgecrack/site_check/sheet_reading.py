@@ -19,7 +19,7 @@ from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.markers import is_by_sheet
 from edgecrack.scale.quantity import Quantity
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.placing import Placement, find_sheet
+from edgecrack.site_check.placing import SheetPlacement, find_sheet
 from edgecrack.site_check.sheet import BAR_MM, WIDTHS_MM, Points, SheetCrack
 from edgecrack.site_check.verdict import CrackReading, ScaleCheck, SiteCheck
 
@@ -156,7 +156,9 @@ def print_size(bar_mm: Quantity | None) -> Quantity:
     return Quantity(bar_mm.value / BAR_MM, deviation / bar_mm.value)
 
 
-def _rows(image: NDArray[np.uint8], placement: Placement, gamma: float) -> list[list[WidthRow]]:
+def _rows(
+    image: NDArray[np.uint8], placement: SheetPlacement, gamma: float
+) -> list[list[WidthRow]]:
     """By crack, the widths along it, in pixels of the image."""
     mask, (left, top) = _mask(image.shape[:2], placement)
     rows: list[list[WidthRow]] = [[] for _ in placement.sheet.cracks]
@@ -171,7 +173,9 @@ def _rows(image: NDArray[np.uint8], placement: Placement, gamma: float) -> list[
     return rows
 
 
-def _mask(hw: tuple[int, ...], placement: Placement) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def _mask(
+    hw: tuple[int, ...], placement: SheetPlacement
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Where the cracks run, uint8, 1 + the number of the crack; and its place in the image."""
     lines = [
         placement.to_image(crack.inner_middle(_WITHOUT_END_MM)) for crack in placement.sheet.cracks
@@ -251,7 +255,7 @@ def _refusal(rows: Sequence[WidthRow], mm_per_px: NDArray[np.float64]) -> str:
 
 
 def _scale_check(
-    placement: Placement, scale: Scale, size: Quantity, *, is_bar_measured: bool
+    placement: SheetPlacement, scale: Scale, size: Quantity, *, is_bar_measured: bool
 ) -> ScaleCheck:
     """Along the lines between the middles of markers."""
     centres_px, centres_mm = placement.centres()

@@ -39,14 +39,12 @@ from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
 from edgecrack.images.kinds import opened
 from edgecrack.measurement.cracks import measure_image
 from edgecrack.measurement.fitness import assess
-from edgecrack.measurement.limits import smallest_measurable_px
 from edgecrack.measurement.severity import SeverityTable
+from edgecrack.measurement.smallest_width import smallest_measurable_px
 from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
 from edgecrack.orthomosaic.windows import Box
-from edgecrack.photo_measurement.drawing import draw_measured
-from edgecrack.photo_measurement.plots import plot_widths
-from edgecrack.photo_measurement.records import (
+from edgecrack.photo_measurement.crack_records import (
     CRACKS_SCHEMA_VERSION,
     MeasuredCrack,
     crack_record,
@@ -56,12 +54,14 @@ from edgecrack.photo_measurement.records import (
     scale_record,
     smallest_record,
 )
+from edgecrack.photo_measurement.crack_table import Units, table_of
+from edgecrack.photo_measurement.drawing import draw_measured
 from edgecrack.photo_measurement.site import (
     Readings,
     check_photo,
     site_record,
 )
-from edgecrack.photo_measurement.table import Units, table_of
+from edgecrack.photo_measurement.width_plots import plot_widths
 from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import ImageInput, find_images
 from edgecrack.runtime.detector import CrackDetector
