@@ -16,12 +16,13 @@ from edgecrack.doctor.system_packages import find_hidden
 NUMPY, OPENCV, PYAV, ONNX_RUNTIME = "NumPy", "OpenCV", "PyAV", "ONNX Runtime"
 MODEL = "bundled model"
 EXTRAS = {
-    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml"),
+    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy"),
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
     "quantize": ("onnx",),
     "record": ("mcap", "lz4", "zstandard"),
     "heic": ("pillow_heif",),
     "maps": ("rasterio", "pyogrio"),
+    "measure": ("matplotlib",),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
 }
 _JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"
@@ -32,6 +33,7 @@ _PURPOSE = {
     "record": "edgecrack stream --record and for replaying *.mcap",
     "heic": "reading HEIC photos",
     "maps": "edgecrack predict on orthomosaics",
+    "measure": "plots of edgecrack measure and the sheet of edgecrack target",
     "serve": "edgecrack stream --serve, the live page and metrics",
 }
 # These add to a stream, so a robot may want them, and does without them as well.
