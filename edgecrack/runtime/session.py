@@ -140,6 +140,7 @@ def open_session(
             source.frame_rate_hz,
             scale=_frame_scale(config, camera, source, events),
             width_listeners=_width_listeners(stats, widths, recorder),
+            newest_widths=None if widths is None else widths.figures,
         )
         # Last, for what is measured at the end is recorded, too.
         sinks += recording

@@ -214,3 +214,22 @@ def test_a_scale_changes_nothing_else(tmp_path: Path, dark: Path) -> None:
                 del crack[name]
         del line["scale"]
     assert lines[0] == lines[1]
+
+
+def test_frames_carry_the_figures_of_the_newest_measured_frame(tmp_path: Path, dark: Path) -> None:
+    config = StreamConfig(
+        str(photos(tmp_path / "photos", 6)), tmp_path / "out", save=("jsonl", "widths"),
+        model=dark, scale=stream_scale("0.1+-0.002"),
+    )  # fmt: skip
+    records = {record["frame"]: record for record in measured(config)}
+    text = (tmp_path / "out" / "frames.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    known = [line for line in lines if line["widths"] is not None]
+    assert known
+    for line in known:
+        widths = line["widths"]
+        assert widths["frame"] <= line["frame"]
+        (crack,), (full,) = widths["cracks"], records[widths["frame"]]["cracks"]
+        assert crack["length_mm"] == full["length_mm"]["value_mm"]
+        assert crack["width_mm"] == full["width_mm"]["mean"]
+        assert widths["mm_per_px"] == 0.1

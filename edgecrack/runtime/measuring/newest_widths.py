@@ -38,3 +38,29 @@ class NewestWidths:
 
         age_ms = None if taken_ns is None else max(0, time.monotonic_ns() - taken_ns) // 1_000_000
         return {**brief_record(record), "age_ms": age_ms}
+
+    def figures(self) -> dict[str, Any] | None:
+        """What `frames.jsonl` says of it: the frame that was measured, and its cracks' figures.
+
+        None before the first.
+        """
+        with self._lock:
+            record = self._record
+        if record is None:
+            return None
+        scale = record["scale"]
+        return {
+            "frame": record["frame"],
+            "verdict": record["fitness"]["verdict"],
+            "mm_per_px": None if scale is None else scale["mm_per_px"],
+            "cracks": [
+                {
+                    "box": crack["box"],
+                    "length_px": crack["length_px"],
+                    "length_mm": crack["length_mm"] and crack["length_mm"]["value_mm"],
+                    "width_px": crack["width"]["mean"],
+                    "width_mm": crack["width_mm"] and crack["width_mm"]["mean"],
+                }
+                for crack in record["cracks"]
+            ],
+        }

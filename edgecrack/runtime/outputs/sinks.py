@@ -6,7 +6,7 @@ stream's writer thread; they must not know sources or models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -94,16 +94,25 @@ class ProbabilitySink:
 
 
 class JsonlSink:
-    """`frames.jsonl`: one JSON object per line and frame."""
+    """`frames.jsonl`: one JSON object per line and frame.
+
+    Args:
+        folder: of the results.
+        widths: figures of the newest measured frame; None where nothing is measured.
+    """
 
     name = "jsonl"
 
-    def __init__(self, folder: OutputFolder) -> None:
+    def __init__(
+        self, folder: OutputFolder, widths: Callable[[], Mapping[str, Any] | None] | None = None
+    ) -> None:
         self._lines = JsonLines(folder.claim("frames.jsonl"))
+        self._widths = widths
 
     def write(self, result: FrameResult) -> None:
         """Append one line; after a failure the file ends with the last whole one."""
-        self._lines.append(frame_record(result))
+        widths = None if self._widths is None else self._widths()
+        self._lines.append({**frame_record(result), "widths": widths})
 
     def close(self) -> None:
         """Close the file."""
@@ -208,6 +217,7 @@ def sinks_in(
     *,
     scale: FrameScale | None = None,
     width_listeners: Sequence[WidthListener] = (),
+    newest_widths: Callable[[], Mapping[str, Any] | None] | None = None,
 ) -> list[Sink]:
     """Open the sinks for `kinds`.
 
@@ -217,6 +227,7 @@ def sinks_in(
         frame_rate_hz: of the overlay video; None gives 10 frames per second.
         scale: finds the scale of frames for `widths`; None measures in pixels.
         width_listeners: hear of each measured frame.
+        newest_widths: figures of the newest measured frame, for `frames.jsonl`.
 
     Raises:
         OutputError: a file cannot be made.
@@ -235,5 +246,5 @@ def sinks_in(
         elif kind == "widths":
             sinks.append(WidthSink(folder, scale, width_listeners))
         else:
-            sinks.append(JsonlSink(folder))
+            sinks.append(JsonlSink(folder, newest_widths))
     return sinks
