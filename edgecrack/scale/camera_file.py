@@ -170,6 +170,8 @@ def read_camera(path: Path | str) -> CameraFile:
         return _camera(document)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        if isinstance(error, TypeError) or "could not convert" in why:
+            why = "a field holds something else than numbers"
         raise ConfigError(f"{path} is not a camera file: {why}", _REMEDY) from error
 
 

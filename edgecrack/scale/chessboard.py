@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile
-from edgecrack.scale.quantity import parse_quantity
+from edgecrack.scale.quantity import parse_length_mm
 
 FEWEST_PHOTOS = 5
 WANTED_PHOTOS = 10
@@ -72,7 +72,7 @@ def parse_board(text: str) -> Board:
     columns, rows = int(match[1]), int(match[2])
     if min(columns, rows) < 3 or max(columns, rows) > 60:
         raise ConfigError(f"the board has {columns}x{rows} inner corners", "give 3x3 to 60x60")
-    square = parse_quantity(match[3], "the side of a square", ("mm",), most=10_000)
+    square = parse_length_mm(match[3], "the side of a square", most=10_000)
     return Board(columns, rows, square.value)
 
 

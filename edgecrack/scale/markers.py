@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.width import GAMMA
 from edgecrack.scale.camera_file import CameraFile
-from edgecrack.scale.quantity import Quantity, parse_quantity
+from edgecrack.scale.quantity import Quantity, parse_length_mm
 from edgecrack.scale.scale import (
     JoinedScale,
     LocalScale,
@@ -104,21 +103,10 @@ def parse_marker(text: str) -> MarkerKind:
     family = family.strip().lower()
     if family not in _FAMILIES or not colon:
         raise ConfigError(f"the marker is {text!r}", f"{_EXAMPLE}; kinds: {', '.join(_FAMILIES)}")
-    side = parse_quantity(_in_mm(size), "the marker's side", ("mm",), most=10_000)
+    side = parse_length_mm(size, "the marker's side", most=10_000)
     if side.deviation is None:
         side = Quantity(side.value, _SIDE_SHARE * side.value)
     return MarkerKind(family, side)
-
-
-def _in_mm(size: str) -> str:
-    """Centimetres and inches as millimetres."""
-    match = re.fullmatch(r"\s*([\d.]+)\s*(cm|in|inch)\s*", size)
-    if match is None:
-        return size
-    try:
-        return f"{float(match[1]) * (10 if match[2] == 'cm' else 25.4)}mm"
-    except ValueError:
-        return size
 
 
 def find_markers(image: NDArray[np.uint8], family: str) -> list[Marker]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from edgecrack.errors import ConfigError
 
 COVERAGE = 2.0
+# The longer names first, for each is looked for within a text.
+_MM_PER_UNIT = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "in": 25.4, '"': 25.4}
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _WRITTEN = re.compile(
     rf"\s*(?P<value>{_NUMBER})\s*(?P<first_unit>[^\d\s+±-][^+±-]*?)?\s*"
@@ -98,3 +100,24 @@ def parse_quantity(
             "measure it better: with this nothing could be said in millimetres",
         )
     return Quantity(value, spread / COVERAGE)
+
+
+def parse_length_mm(text: str, name: str, *, most: float = math.inf) -> Quantity:
+    """Read a length in mm, cm or inches.
+
+        >>> parse_length_mm("2.5cm", "the side")
+        Quantity(value=25.0, deviation=None)
+
+    Args:
+        text: as in `parse_quantity`, with a unit.
+        name: of what it is, as it stands in an error.
+        most: millimetres.
+
+    Raises:
+        ConfigError: it is not that, without a unit, or out of range.
+    """
+    unit = next((each for each in _MM_PER_UNIT if each in text), "mm")
+    factor = _MM_PER_UNIT[unit]
+    found = parse_quantity(text.replace(unit, "mm"), name, ("mm",), most=most / factor)
+    deviation = None if found.deviation is None else factor * found.deviation
+    return Quantity(factor * found.value, deviation)

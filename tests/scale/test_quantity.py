@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError
-from edgecrack.scale.quantity import parse_quantity
+from edgecrack.scale.quantity import parse_length_mm, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,20 @@ def test_what_is_shown_is_read_again(value: float, share: float) -> None:
 def test_a_decimal_comma_is_named() -> None:
     with pytest.raises(ConfigError, match=r"'0,12', with a comma; write a point"):
         parse_quantity("0,12", "the scale")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "deviation"),
+    [
+        ("25mm", 25.0, None),
+        ("2.5cm", 25.0, None),
+        ("2.5+-0.02cm", 25.0, 0.1),
+        ("1in", 25.4, None),
+        ('2"', 50.8, None),
+        ("1inch+-1%", 25.4, 0.127),
+    ],
+)
+def test_lengths_in_other_units(text: str, value: float, deviation: float | None) -> None:
+    found = parse_length_mm(text, "the side")
+    assert found.value == pytest.approx(value)
+    assert found.deviation == (None if deviation is None else pytest.approx(deviation))
