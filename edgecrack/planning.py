@@ -48,14 +48,14 @@ _SAME = 1 + 1e-9  # what is at a limit is not beyond it
 _RANGES = {
     "width_px": (15, 100_000, "pixels, 16 to 100,000"),
     "height_px": (15, 100_000, "pixels, 16 to 100,000"),
-    "distance_m": (0, 10_000, "metres above 0, such as 1.5"),
-    "focal_px": (0, 1e6, "pixels above 0, such as 1400"),
-    "fov_deg": (0, 179, "degrees above 0, at most 179"),
-    "focal_mm": (0, 10_000, "millimetres above 0, such as 16"),
-    "sensor_mm": (0, 1000, "the sensor's width in millimetres, such as 13.2"),
+    "distance_m": (1e-4, 10_000, "metres above 0, such as 1.5"),
+    "focal_px": (0.5, 1e6, "pixels above 0, such as 1400"),
+    "fov_deg": (0.01, 179, "degrees above 0, at most 179"),
+    "focal_mm": (1e-3, 10_000, "millimetres above 0, such as 16"),
+    "sensor_mm": (1e-3, 1000, "the sensor's width in millimetres, such as 13.2"),
     "exposure_ms": (0, 60_000, "milliseconds above 0, such as 2"),
     "frames_per_second": (0, 100_000, "frames in a second, above 0"),
-    "wanted_width_mm": (0, 1000, "millimetres above 0, such as 0.3"),
+    "wanted_width_mm": (1e-4, 1000, "millimetres above 0, such as 0.3"),
     "bytes_per_frame": (0, 1e12, "bytes above 0"),
 }
 _CAMERA = "give `focal_px`, or `fov_deg`, or `focal_mm` with `sensor_mm`"
