@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecrack.commands.shared_options import (
+    DistanceOption,
+    FolderOption,
     IgnoreOption,
+    LocationOption,
+    MegapixelsOption,
+    MmPerPixelOption,
     ModelOption,
+    OverwriteOption,
     ScalesOption,
     ThreadsOption,
     ThresholdOption,
+    TiltOption,
+    TowardsOption,
     heading,
     results,
     scales_of,
@@ -30,36 +38,12 @@ if TYPE_CHECKING:
     from edgecrack.photo_measurement.measuring_run import MeasuredBatch, MeasuredPhoto
     from edgecrack.scale.choice import ScaleConfig
 
-_input, _scale, _site = map(heading, ("Input", "Scale", "Check on site"))
+_scale, _site = map(heading, ("Scale", "Check on site"))
 _SHOWN_PROBLEMS = 5
 
-MmPerPixelOption = Annotated[
-    str | None,
-    _scale("MM", "Millimetres that a pixel shows, with what they are sure to: 0.12+-0.005 (95 %)."),
-]
 CameraFileOption = Annotated[
     Path | None,
     _scale("FILE", "A calibrated camera, as calibrate-camera or ROS writes it.", "--camera"),
-]
-DistanceOption = Annotated[
-    str | None, _scale("METRES", "From the camera to the wall: 1.5+-0.02 (95 %).", "--distance-m")
-]
-TiltOption = Annotated[
-    str | None,
-    _scale(
-        "DEGREES",
-        "Angle between the view and the wall's perpendicular: 20+-2; default: 0+-5.",
-        "--tilt-deg",
-    ),
-]
-TowardsOption = Annotated[
-    float | None,
-    _scale(
-        "DEGREES",
-        "Where in the image the wall recedes: 0 right, 90 down, 180 left, 270 up; without it, all "
-        "are as likely, and millimetres less sure.",
-        "--tilt-towards-deg",
-    ),
 ]
 MarkerOption = Annotated[
     str | None,
@@ -88,15 +72,7 @@ def measure(
             help="Images; folders, with all below them; patterns; @list.txt; http:// addresses.",
         ),
     ],
-    out: Annotated[
-        Path,
-        results(
-            "FOLDER",
-            "Where the results go; beside it, as FOLDER-2, where it holds those of an earlier run.",
-            "--out",
-            "-o",
-        ),
-    ],
+    out: FolderOption,
     mm_per_pixel: MmPerPixelOption = None,
     camera: CameraFileOption = None,
     distance_m: DistanceOption = None,
@@ -137,16 +113,9 @@ def measure(
     plots: Annotated[
         bool, results("", "Whether the width along each crack is plotted.", "--plots/--no-plots")
     ] = True,
-    overwrite: Annotated[
-        bool, results("", "Remove the results of the earlier run in the folder.")
-    ] = False,
-    max_megapixels: Annotated[
-        float, _input("COUNT", "Larger pictures are not read; some 8 bytes of memory a pixel.")
-    ] = DEFAULT_MEGAPIXELS,
-    location: Annotated[
-        bool,
-        _input("", "Whether results say where a photo was taken.", "--location/--no-location"),
-    ] = True,
+    overwrite: OverwriteOption = False,
+    max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
+    location: LocationOption = True,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     scales: ScalesOption = None,
@@ -215,16 +184,13 @@ def scale_config(
     from edgecrack.scale.camera_file import read_camera
     from edgecrack.scale.choice import ScaleConfig
     from edgecrack.scale.markers import parse_marker
-    from edgecrack.scale.quantity import parse_quantity
-
-    def quantity(text: str | None, name: str, units: tuple[str, ...], **limits: Any) -> Any:
-        return None if text is None else parse_quantity(text, name, units, **limits)
+    from edgecrack.scale.written import read_distance_m, read_mm_per_pixel, read_tilt_deg
 
     return ScaleConfig(
-        quantity(mm_per_pixel, "the scale", ("", "mm", "mm/px"), least=1e-4, most=50.0),
+        read_mm_per_pixel(mm_per_pixel),
         None if camera is None else read_camera(camera),
-        quantity(distance_m, "the distance in metres", ("", "m"), most=200.0),
-        quantity(tilt_deg, "the tilt", ("", "deg"), least=-90.0, most=90.0),
+        read_distance_m(distance_m),
+        read_tilt_deg(tilt_deg),
         towards_deg,
         None if marker is None else parse_marker(marker),
     )

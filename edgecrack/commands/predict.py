@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from edgecrack.commands.shared_options import (
+    FolderOption,
     IgnoreOption,
+    LocationOption,
+    MegapixelsOption,
     MinAreaOption,
     ModelOption,
     OverlapOption,
+    OverwriteOption,
     ScalesOption,
     ThreadsOption,
     ThresholdOption,
     choices,
-    heading,
     results,
     scales_of,
 )
@@ -34,7 +36,6 @@ from edgecrack.terminal.wording import counted
 if TYPE_CHECKING:
     from edgecrack.prediction.batch import Prediction, WindowProgress
 
-_input = heading("Input")
 _SHOWN_PROBLEMS = 5
 
 
@@ -47,31 +48,16 @@ def predict(
             "@list.txt, a path on each line; http:// addresses.",
         ),
     ],
-    out: Annotated[
-        Path,
-        results(
-            "FOLDER",
-            "Where the results go; beside it, as FOLDER-2, where it holds those of an earlier run.",
-            "--out",
-            "-o",
-        ),
-    ],
+    out: FolderOption,
     save: Annotated[
         str, results("KINDS", "Some of prob, mask, overlay; each becomes NAME.KIND.png.")
     ] = "prob,mask,overlay",
     resume: Annotated[
         bool, results("", "Go on with the earlier run in the folder; nothing is done twice.")
     ] = False,
-    overwrite: Annotated[
-        bool, results("", "Remove the results of the earlier run in the folder.")
-    ] = False,
-    max_megapixels: Annotated[
-        float, _input("COUNT", "Larger pictures are not read; some 8 bytes of memory a pixel.")
-    ] = DEFAULT_MEGAPIXELS,
-    location: Annotated[
-        bool,
-        _input("", "Whether results say where a photo was taken.", "--location/--no-location"),
-    ] = True,
+    overwrite: OverwriteOption = False,
+    max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
+    location: LocationOption = True,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = MIN_AREA_PX,

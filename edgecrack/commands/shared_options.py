@@ -93,6 +93,58 @@ IgnoreOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
 
+_input, _scale = map(heading, ("Input", "Scale"))
+MmPerPixelOption = Annotated[
+    str | None,
+    _scale(
+        "MM",
+        "Millimetres that a pixel shows, with what they are sure to: 0.12+-0.005 (95 %).",
+        "--mm-per-pixel",
+    ),
+]
+DistanceOption = Annotated[
+    str | None, _scale("METRES", "From the camera to the wall: 1.5+-0.02 (95 %).", "--distance-m")
+]
+TiltOption = Annotated[
+    str | None,
+    _scale(
+        "DEGREES",
+        "Angle between the view and the wall's perpendicular: 20+-2; default: 0+-5.",
+        "--tilt-deg",
+    ),
+]
+TowardsOption = Annotated[
+    float | None,
+    _scale(
+        "DEGREES",
+        "Where in the image the wall recedes: 0 right, 90 down, 180 left, 270 up; without it, all "
+        "are as likely, and millimetres less sure.",
+        "--tilt-towards-deg",
+    ),
+]
+FolderOption = Annotated[
+    Path,
+    results(
+        "FOLDER",
+        "Where the results go; beside it, as FOLDER-2, where it holds those of an earlier run.",
+        "--out",
+        "-o",
+    ),
+]
+OverwriteOption = Annotated[
+    bool, results("", "Remove the results of the earlier run in the folder.", "--overwrite")
+]
+MegapixelsOption = Annotated[
+    float,
+    _input(
+        "COUNT",
+        "Larger pictures are not read; some 8 bytes of memory a pixel.",
+        "--max-megapixels",
+    ),
+]
+LocationOption = Annotated[
+    bool, _input("", "Whether results say where a photo was taken.", "--location/--no-location")
+]
 OutputOption = Annotated[Path, results("FILE", "Where to.", "--out", "-o")]
 MethodOption = Annotated[
     str, _accuracy("NAME", "How INT8 ranges are chosen: entropy, percentile, minmax or mse.")

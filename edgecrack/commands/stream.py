@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from edgecrack.commands.shared_options import (
+    DistanceOption,
     IgnoreOption,
     MinAreaOption,
+    MmPerPixelOption,
     ModelOption,
     OverlapOption,
     ScalesOption,
     ThreadsOption,
     ThresholdOption,
+    TiltOption,
+    TowardsOption,
     choices,
     heading,
     results,
@@ -86,14 +90,7 @@ def stream(
             "the *.mcap that is replayed.",
         ),
     ] = None,
-    mm_per_pixel: Annotated[
-        str | None,
-        _scale(
-            "MM",
-            "Millimetres that a pixel shows, and how sure that is at 95 %: 0.12+-0.005. Widths and "
-            "lengths are then in millimetres.",
-        ),
-    ] = None,
+    mm_per_pixel: MmPerPixelOption = None,
     camera_file: Annotated[
         str | None,
         _scale(
@@ -103,22 +100,9 @@ def stream(
             "--position, or --distance-m.",
         ),
     ] = None,
-    distance_m: Annotated[
-        str | None, _scale("METRES", "From that camera to the wall, always: 1.5+-0.02.")
-    ] = None,
-    tilt_deg: Annotated[
-        str | None,
-        _scale(
-            "DEGREES",
-            "Between the view and the wall's perpendicular: 20+-2; default: 0, give or take 5.",
-        ),
-    ] = None,
-    tilt_towards_deg: Annotated[
-        float | None,
-        _scale(
-            "DEGREES", "Where in the picture the wall recedes: 0 right, 90 down, 180 left, 270 up."
-        ),
-    ] = None,
+    distance_m: DistanceOption = None,
+    tilt_deg: TiltOption = None,
+    tilt_towards_deg: TowardsOption = None,
     max_frames: Annotated[int | None, _input("COUNT", "Stop after so many frames.")] = None,
     wait: Annotated[
         bool, _live("", "Also wait for a source that is not there yet.", "--wait")

@@ -16,6 +16,7 @@ from edgecrack.scale.photo import photo_scale
 from edgecrack.scale.plane import USUAL_TILT, plane_scale
 from edgecrack.scale.quantity import Quantity
 from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
+from edgecrack.scale.written import check_towards
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,9 @@ class ScaleConfig:
             )
         if self.distance_m is None and (self.tilt_deg or self.towards_deg is not None):
             raise ConfigError("a tilt goes with `distance_m`, which is not given", "give it, too")
-        if self.towards_deg is not None and self.tilt_deg is None:
-            raise ConfigError(
-                f"the wall recedes towards {self.towards_deg:g} degrees, but its tilt is not given",
-                "give `tilt_deg`, too",
-            )
-        if self.towards_deg is not None and not 0 <= self.towards_deg <= 360:
-            raise ConfigError(
-                f"the wall recedes towards {self.towards_deg:g} degrees", "give 0 to 360"
-            )
+        check_towards(self.towards_deg, self.tilt_deg)
         if self.camera is not None:
             self.camera.check_focus()
-
-    @property
-    def is_given(self) -> bool:
-        """Whether the user gave a scale, so that an image without one is a failure."""
-        return any(way is not None for way in (self.mm_per_pixel, self.distance_m, self.marker))
 
     def of_image(
         self,

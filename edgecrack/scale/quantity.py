@@ -94,7 +94,7 @@ def parse_quantity(
     spread = float(match["spread"]) * (abs(value) / 100 if is_share else 1.0)
     if not math.isfinite(spread) or spread < 0:
         raise ConfigError(f"the uncertainty of {name} is {spread:g}", "give 0 or more")
-    if least == 0.0 and not may_be_least and spread >= value:
+    if least >= 0 and not may_be_least and spread >= value:
         raise ConfigError(
             f"the uncertainty of {name}, {spread:g}, is not smaller than its value, {value:g}",
             "measure it better: with this nothing could be said in millimetres",

@@ -39,7 +39,6 @@ def test_what_contradicts_itself_is_refused(given: dict[str, Any], said: str) ->
 def test_without_anything_there_are_no_millimetres() -> None:
     assert ScaleConfig().of_image(IMAGE) is None
     assert ScaleConfig().of_image(IMAGE, PhotoFacts(focal_mm=24.0, distance_m=3.0)) is None
-    assert not ScaleConfig().is_given
 
 
 def test_a_drones_laser_is_taken_where_nothing_else_is_given() -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile, read_camera
 from edgecrack.scale.plane import USUAL_TILT, plane_scale
-from edgecrack.scale.quantity import Quantity, parse_quantity
+from edgecrack.scale.quantity import Quantity
+from edgecrack.scale.written import (
+    check_towards,
+    read_distance_m,
+    read_mm_per_pixel,
+    read_tilt_deg,
+)
 
-LONGEST_DISTANCE_M = 200.0
-_LARGEST_MM_PER_PIXEL = 50.0
 _RECORDING = "recording"
 
 
@@ -57,15 +61,7 @@ class StreamScale:
             )
         if self.camera is None:
             self._check_without_camera()
-        if self.towards_deg is not None and self.tilt_deg is None:
-            raise ConfigError(
-                f"the wall recedes towards {self.towards_deg:g} degrees, but its tilt is not given",
-                "give `tilt_deg`, too",
-            )
-        if self.towards_deg is not None and not 0 <= self.towards_deg <= 360:
-            raise ConfigError(
-                f"`tilt_towards_deg` is {self.towards_deg:g}", "give 0 to 360 degrees"
-            )
+        check_towards(self.towards_deg, self.tilt_deg)
         if isinstance(self.camera, CameraFile):
             # Whether the wall fills the picture at this tilt does not depend on the distance.
             plane_scale(self.camera, Quantity(1.0), self.tilt, self.towards_deg)
@@ -144,18 +140,12 @@ def stream_scale(
     if all(each is None for each in given):
         return None
     return StreamScale(
-        _quantity(mm_per_pixel, "`mm_per_pixel`", ("", "mm", "mm/px"), _LARGEST_MM_PER_PIXEL),
+        read_mm_per_pixel(mm_per_pixel),
         None if camera_file is None else _camera(camera_file),
-        _quantity(distance_m, "`distance_m`", ("", "m"), LONGEST_DISTANCE_M),
-        _quantity(tilt_deg, "`tilt_deg`", ("", "deg"), 90.0, least=-90.0),
+        read_distance_m(distance_m),
+        read_tilt_deg(tilt_deg),
         tilt_towards_deg,
     )
-
-
-def _quantity(
-    text: str | None, name: str, units: tuple[str, ...], most: float, least: float = 0.0
-) -> Quantity | None:
-    return None if text is None else parse_quantity(text, name, units, least=least, most=most)
 
 
 def _camera(text: str) -> CameraFile | RecordedCamera:
