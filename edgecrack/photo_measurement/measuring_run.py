@@ -74,7 +74,7 @@ from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.placing import sheet_mask
+from edgecrack.site_check.placing import find_sheet
 from edgecrack.terminal.native_logs import silence_native_logs
 
 CRACKS_NAME, TABLE_NAME, MANIFEST_NAME = "cracks.json", "cracks.csv", "manifest.json"
@@ -351,12 +351,12 @@ class _Run:
         """Measure a photo and write what belongs to it alone."""
         photo = _read(one, self._config)
         image, scale = photo.frame.image, photo.scale
-        camera = self._camera(photo.frame.hw)
-        sheet = sheet_mask(image, camera)
-        site = None
+        sheet = find_sheet(image, self._camera(photo.frame.hw))
+        site, covered = None, None
         if sheet is not None:
-            site = check_photo(image, scale, self._config.readings, camera)
-        probability = self._probability(photo.frame, sheet)
+            site = check_photo(image, sheet, scale, self._config.readings)
+            covered = sheet.mask(photo.frame.hw)
+        probability = self._probability(photo.frame, covered)
         threshold = self._detector.threshold
         fitness = assess(image)
         cracks = tuple(

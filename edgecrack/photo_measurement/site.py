@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_quantity
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.sheet_reading import checked_readings, print_size, read_sheet
+from edgecrack.site_check.placing import SheetPlacement
+from edgecrack.site_check.sheet_reading import checked_readings, print_size, read_placed
 
 NOT_CHECKED = "not checked on site"
 PASSED, FAILED = "passed", "failed"
@@ -57,18 +57,12 @@ def parse_readings(gauge: Sequence[str], bar: str | None) -> Readings:
 
 
 def check_photo(
-    image: NDArray[np.uint8], scale: Scale | None, readings: Readings, camera: CameraFile | None
+    image: NDArray[np.uint8], sheet: SheetPlacement, scale: Scale | None, readings: Readings
 ) -> dict[str, Any] | None:
-    """What a sheet in a photo says; None without a scale or a sheet in view.
-
-    Raises:
-        ConfigError: a reading makes no sense.
-    """
+    """What a sheet in a photo says; None without a scale."""
     if scale is None:
         return None
-    check = read_sheet(image, scale, readings.gauge, bar_mm=readings.bar_mm, camera=camera)
-    if check is None:
-        return None
+    check = read_placed(image, sheet, scale, readings.gauge, bar_mm=readings.bar_mm)
     return {**check.to_dict(), "sentences": check.sentences()}
 
 

@@ -48,6 +48,23 @@ class SheetPlacement:
         """From millimetres of the sheet, float64 [N, 2], to pixels, float64 [N, 2]."""
         return _seen(self.matrix, points_mm, self.camera)
 
+    def mask(self, hw: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Where it covers the wall, bool [H, W]: its cracks are none of the structure's.
+
+        Args:
+            hw: height and width of the image.
+        """
+        width, height = PAGE_MM
+        corners = np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
+        sides = [
+            np.linspace(first, second, 20, endpoint=False)
+            for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True)
+        ]
+        outline = np.clip(self.to_image(np.concatenate(sides)), -10_000, 20_000)
+        covered = np.zeros(hw[:2], np.uint8)
+        cv2.fillPoly(covered, [np.round(outline).astype(np.int32)], 1)
+        return np.asarray(covered > 0)
+
     def centres(self) -> tuple[Points, Points]:
         """Middles of the markers in pixels and in millimetres of the sheet, float64 [N, 2] each.
 
@@ -88,35 +105,6 @@ def find_sheet(image: NDArray[np.uint8], camera: CameraFile | None = None) -> Sh
             )
         return _placed(check_sheet(version), markers, camera)
     return None
-
-
-def sheet_mask(
-    image: NDArray[np.uint8], camera: CameraFile | None = None
-) -> NDArray[np.bool_] | None:
-    """Where a check sheet covers the wall, bool [H, W]; None where none is in view.
-
-    Its cracks are none of the structure's.
-
-    Args:
-        image: uint8 [H, W] or [H, W, 3] in BGR order.
-        camera: takes the lens's distortion out, at the size of the image.
-
-    Raises:
-        ConfigError: there are two sheets in view.
-    """
-    placement = find_sheet(image, camera)
-    if placement is None:
-        return None
-    width, height = PAGE_MM
-    corners = np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
-    sides = [
-        np.linspace(first, second, 20, endpoint=False)
-        for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True)
-    ]
-    outline = np.clip(placement.to_image(np.concatenate(sides)), -10_000, 20_000)
-    covered = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(covered, [np.round(outline).astype(np.int32)], 1)
-    return np.asarray(covered > 0)
 
 
 def _placed(

@@ -83,12 +83,39 @@ def read_sheet(
             that of a bar; or two sheets are in view.
     """
     _check_image(image)
-    gauged = checked_readings(readings or {})
-    size = print_size(bar_mm)
+    checked_readings(readings or {})
+    print_size(bar_mm)
     lens = None if camera is None else camera.of_size(image.shape[1], image.shape[0])
     placement = find_sheet(image, lens)
     if placement is None:
         return None
+    return read_placed(image, placement, scale, readings, bar_mm=bar_mm, gamma=gamma)
+
+
+def read_placed(
+    image: NDArray[np.uint8],
+    placement: SheetPlacement,
+    scale: Scale,
+    readings: Mapping[float, Quantity] | None = None,
+    *,
+    bar_mm: Quantity | None = None,
+    gamma: float = GAMMA,
+) -> SiteCheck:
+    """`read_sheet` of a sheet that was found in the image already.
+
+    Args:
+        image: as `read_sheet` takes it.
+        placement: where `placing.find_sheet` found it.
+        scale: as `read_sheet` takes it.
+        readings: as `read_sheet` takes them.
+        bar_mm: as `read_sheet` takes it.
+        gamma: as `read_sheet` takes it.
+
+    Raises:
+        ConfigError: a reading makes no sense.
+    """
+    gauged = checked_readings(readings or {})
+    size = print_size(bar_mm)
     rows = _rows(image, placement, gamma)
     cracks = [
         _reading(crack, rows[number], scale, size, gauged.get(crack.stated_mm))

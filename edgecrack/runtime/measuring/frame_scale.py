@@ -34,12 +34,14 @@ class FoundScale:
         source: where it comes from, or would come from.
         reason: why there is none, as a clause; "" where there is one.
         distance_m: that it was made with; None where it needs none.
+        camera: at the size of the frame; None where it is not known.
     """
 
     scale: Scale | None
     source: str
     reason: str = ""
     distance_m: Quantity | None = None
+    camera: CameraFile | None = None
 
 
 class FrameScale:
@@ -67,7 +69,7 @@ class FrameScale:
         self._focus_moves = focus_moves
         self._events = events or EventLog()
         self._said_s: dict[str, float] = {}
-        self._known: tuple[tuple[int, int], Scale] | None = None
+        self._known: tuple[tuple[int, int], FoundScale] | None = None
         self._lock = threading.Lock()
 
     def of(self, result: FrameResult) -> FoundScale:
@@ -111,7 +113,7 @@ class FrameScale:
     ) -> FoundScale:
         height, width = result.frame.hw
         if keeps and self._known is not None and self._known[0] == (width, height):
-            return FoundScale(self._known[1], source, distance_m=distance_m)
+            return self._known[1]
         if self._camera is None:
             raise ValueError("no camera was opened")
         config = self._config
@@ -120,9 +122,10 @@ class FrameScale:
             scale = plane_scale(camera, distance_m, config.tilt, config.towards_deg, source)
         except ConfigError as error:
             return FoundScale(None, source, error.problem)
+        found = FoundScale(scale, source, distance_m=distance_m, camera=camera)
         if keeps:
-            self._known = ((width, height), scale)
-        return FoundScale(scale, source, distance_m=distance_m)
+            self._known = ((width, height), found)
+        return found
 
     def _say(self, reason: str) -> None:
         now_s = time.monotonic()

@@ -20,8 +20,8 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
 from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale
 from edgecrack.scale.quantity import COVERAGE
-from edgecrack.site_check.placing import sheet_mask
-from edgecrack.site_check.sheet_reading import read_sheet
+from edgecrack.site_check.placing import find_sheet
+from edgecrack.site_check.sheet_reading import read_placed
 
 # Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it
 # is. docs/migration.md tells what changed.
@@ -71,14 +71,14 @@ def _site_check(
     if found.scale is None:
         return None, None
     try:
-        sheet = sheet_mask(image)
-        check = None if sheet is None else read_sheet(image, found.scale)
+        sheet = find_sheet(image, found.camera)
     except ConfigError as error:  # such as two sheets in view
         return {"passed": False, "problems": [error.problem], "sentences": [error.problem]}, None
-    if check is None:
-        return None, sheet
+    if sheet is None:
+        return None, None
+    check = read_placed(image, sheet, found.scale)
     told = {"passed": check.passed, "problems": [*check.problems], "sentences": check.sentences()}
-    return told, sheet
+    return told, sheet.mask(image.shape)
 
 
 def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
