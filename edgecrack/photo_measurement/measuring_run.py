@@ -30,20 +30,15 @@ from edgecrack import __version__
 from edgecrack.errors import (
     ConfigError,
     EdgecrackError,
-    MissingDependencyError,
     OutputError,
     SourceError,
 )
 from edgecrack.files import write_atomic
-from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
-from edgecrack.images.kinds import opened
+from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.measurement.cracks import measure_image
 from edgecrack.measurement.fitness import assess
 from edgecrack.measurement.severity import SeverityTable
 from edgecrack.measurement.smallest_width import smallest_measurable_px
-from edgecrack.orthomosaic.map_grid import MapGrid
-from edgecrack.orthomosaic.raster import is_georeferenced, reading
-from edgecrack.orthomosaic.windows import Box
 from edgecrack.photo_measurement.crack_records import (
     CRACKS_SCHEMA_VERSION,
     MeasuredCrack,
@@ -56,20 +51,19 @@ from edgecrack.photo_measurement.crack_records import (
 )
 from edgecrack.photo_measurement.crack_table import Units, table_of
 from edgecrack.photo_measurement.drawing import draw_measured
+from edgecrack.photo_measurement.photo_reading import read_scaled, suffix_of
 from edgecrack.photo_measurement.site import (
     Readings,
     check_photo,
     site_record,
 )
 from edgecrack.photo_measurement.width_plots import plot_widths
-from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import ImageInput, find_images
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import Existing, take_place
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
-from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig
@@ -162,17 +156,6 @@ class MeasuredBatch:
     note: str
 
 
-@dataclass(frozen=True)
-class _Photo:
-    """A photo that was read, with its scale."""
-
-    frame: Frame
-    data: bytes
-    suffix: str
-    scale: Scale | None
-    problem: EdgecrackError | None
-
-
 def measure_photos(
     detector: CrackDetector,
     words: Sequence[str | Path],
@@ -235,7 +218,7 @@ def _with_scale(
     scaled = 0
     for one in inputs:
         try:
-            photo = _read(one, config)
+            photo = read_scaled(one, config.scale, config.options)
         except UnreadableImageError as error:
             problem = SourceError(f"{one.source} {error}", error.remedy or "replace the file")
             problems.append((one.source, str(error)))
@@ -257,83 +240,7 @@ def _named(one: ImageInput, error: EdgecrackError) -> EdgecrackError:
 
 
 def _copies(inputs: Sequence[ImageInput]) -> list[str]:
-    return [one.name + _suffix(one) for one in inputs]
-
-
-def _suffix(one: ImageInput) -> str:
-    written = one.path.suffix if one.path is not None else Path(one.address or "").suffix
-    return written.lower() if written and len(written) < 6 else ".image"
-
-
-def _read(one: ImageInput, config: MeasureConfig) -> _Photo:
-    """A photo with its scale, or with what is wrong with that.
-
-    Raises:
-        UnreadableImageError: the photo cannot be read.
-    """
-    if one.path is not None:
-        data = bytes_of(one.path)
-        mapped: Path | bytes = one.path
-    else:
-        data = mapped = downloaded(one.address or "", config.options.timeout_ms)
-    grid = None
-    if is_georeferenced(mapped):
-        frame, grid = _map(one, mapped, config)
-    else:
-        frame = read_photo(
-            data, index=0, name=one.name.rpartition("/")[2], source=one.source,
-            options=config.options, path=one.path,
-        )  # fmt: skip
-    scale, problem = None, None
-    try:
-        _check_coding(data)
-        scale = config.scale.of_image(frame.image, frame.photo, grid)
-    except ConfigError as error:
-        problem = error
-    return _Photo(frame, data, _suffix(one), scale, problem)
-
-
-def _check_coding(data: bytes) -> None:
-    """Refuse millimetres where light was not coded as cameras code it in 8 bits.
-
-    Raises:
-        ConfigError: a pixel has more than 8 bits.
-    """
-    mode = ""
-    with suppress(Exception), opened(data) as image:  # what cannot be opened is said elsewhere
-        mode = image.mode
-    if mode.startswith(("I", "F")):
-        raise ConfigError(
-            "the photo has more than 8 bits a pixel, and how they code light is not known",
-            "export it with 8 bits as the camera shows it",
-        )
-
-
-def _map(one: ImageInput, picture: Path | bytes, config: MeasureConfig) -> tuple[Frame, MapGrid]:
-    """A georeferenced picture that is small enough to be one photo."""
-    try:
-        with reading(picture) as orthomosaic:
-            height, width = orthomosaic.hw
-            if height * width > config.options.max_megapixels * 1e6:
-                raise RefusedImageError(
-                    f"is a map of {width}x{height} pixels, which is too large to be measured whole",
-                    "cut out the part to be measured, or raise `max_megapixels`",
-                )
-            pixels = np.ma.getdata(orthomosaic.read(Box(0, 0, width, height)))
-    except MissingDependencyError as error:
-        raise RefusedImageError(f"is a map: {error.problem}", error.remedy) from error
-    if pixels.dtype != np.uint8:
-        raise RefusedImageError(
-            "is a map of 16 bits", "export it with 8 bits, as the camera coded light"
-        )
-    image = np.ascontiguousarray(pixels, np.uint8)
-    if image.ndim == 2:
-        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-    frame = Frame(
-        image=image, index=0, capture_time_ns=None, source=one.source,
-        name=one.name.rpartition("/")[2], path=one.path,
-    )  # fmt: skip
-    return frame, orthomosaic.grid
+    return [one.name + suffix_of(one) for one in inputs]
 
 
 class _Run:
@@ -349,7 +256,7 @@ class _Run:
 
     def one(self, one: ImageInput, number: int, of: int) -> MeasuredPhoto:
         """Measure a photo and write what belongs to it alone."""
-        photo = _read(one, self._config)
+        photo = read_scaled(one, self._config.scale, self._config.options)
         image, scale = photo.frame.image, photo.scale
         sheet = find_sheet(image, self._camera(photo.frame.hw))
         site, covered = None, None

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgecrack.errors import ConfigError, SourceError
-from edgecrack.images.decoding import UnreadableImageError
+import cv2
+import numpy as np
+
+from edgecrack.errors import ConfigError, EdgecrackError, MissingDependencyError, SourceError
+from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
+from edgecrack.images.kinds import opened
+from edgecrack.orthomosaic.map_grid import MapGrid
+from edgecrack.orthomosaic.raster import is_georeferenced, reading
+from edgecrack.orthomosaic.windows import Box
 from edgecrack.prediction.download import downloaded
-from edgecrack.prediction.inputs import find_images
+from edgecrack.prediction.inputs import ImageInput, find_images
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions
+from edgecrack.scale.choice import ScaleConfig
+from edgecrack.scale.scale import Scale
 
 _SAME_FOCAL = 0.01
 _NO_RESULTS = Path("calibration")  # a folder of results that is no input; none is written here
+
+
+@dataclass(frozen=True)
+class ScaledPhoto:
+    """A photo that was read, with its scale.
+
+    Attributes:
+        frame: the photo.
+        data: its file's bytes.
+        suffix: of its file.
+        scale: None without.
+        problem: why the scale that was asked for cannot be had; None where there is none.
+    """
+
+    frame: Frame
+    data: bytes
+    suffix: str
+    scale: Scale | None
+    problem: EdgecrackError | None
 
 
 def read_photos(words: Sequence[str]) -> list[Frame]:
@@ -34,11 +64,7 @@ def read_photos(words: Sequence[str]) -> list[Frame]:
     frames = []
     for number, one in enumerate(inputs):
         try:
-            data = (
-                bytes_of(one.path)
-                if one.path is not None
-                else downloaded(one.address or "", options.timeout_ms)
-            )
+            data = _bytes(one, options)
             frames.append(
                 read_photo(
                     data, index=number, name=one.name, source=one.source, options=options,
@@ -71,3 +97,88 @@ def one_focal_mm(frames: Sequence[Frame]) -> float | None:
                 "give photos of one zoom",
             )
     return said[0][1] if said else None
+
+
+def _bytes(one: ImageInput, options: SourceOptions) -> bytes:
+    if one.path is not None:
+        return bytes_of(one.path)
+    return downloaded(one.address or "", options.timeout_ms)
+
+
+def suffix_of(one: ImageInput) -> str:
+    """Of the file that a copy of a photo goes to."""
+    written = one.path.suffix if one.path is not None else Path(one.address or "").suffix
+    return written.lower() if written and len(written) < 6 else ".image"
+
+
+def read_scaled(one: ImageInput, config: ScaleConfig, options: SourceOptions) -> ScaledPhoto:
+    """A photo with its scale, or with what is wrong with that.
+
+    Args:
+        one: the photo.
+        config: how the scale is found.
+        options: the largest picture, and whether a photo's place is kept.
+
+    Raises:
+        UnreadableImageError: the photo cannot be read.
+    """
+    data = _bytes(one, options)
+    mapped = data if one.path is None else one.path
+    grid = None
+    if is_georeferenced(mapped):
+        frame, grid = _map(one, mapped, options)
+    else:
+        frame = read_photo(
+            data, index=0, name=one.name.rpartition("/")[2], source=one.source,
+            options=options, path=one.path,
+        )  # fmt: skip
+    scale, problem = None, None
+    try:
+        _check_coding(data)
+        scale = config.of_image(frame.image, frame.photo, grid)
+    except ConfigError as error:
+        problem = error
+    return ScaledPhoto(frame, data, suffix_of(one), scale, problem)
+
+
+def _check_coding(data: bytes) -> None:
+    """Refuse millimetres where light was not coded as cameras code it in 8 bits.
+
+    Raises:
+        ConfigError: a pixel has more than 8 bits.
+    """
+    mode = ""
+    with suppress(Exception), opened(data) as image:  # what cannot be opened is said elsewhere
+        mode = image.mode
+    if mode.startswith(("I", "F")):
+        raise ConfigError(
+            "the photo has more than 8 bits a pixel, and how they code light is not known",
+            "export it with 8 bits as the camera shows it",
+        )
+
+
+def _map(one: ImageInput, picture: Path | bytes, options: SourceOptions) -> tuple[Frame, MapGrid]:
+    """A georeferenced picture that is small enough to be one photo."""
+    try:
+        with reading(picture) as orthomosaic:
+            height, width = orthomosaic.hw
+            if height * width > options.max_megapixels * 1e6:
+                raise RefusedImageError(
+                    f"is a map of {width}x{height} pixels, which is too large to be measured whole",
+                    "cut out the part to be measured, or raise `max_megapixels`",
+                )
+            pixels = np.ma.getdata(orthomosaic.read(Box(0, 0, width, height)))
+    except MissingDependencyError as error:
+        raise RefusedImageError(f"is a map: {error.problem}", error.remedy) from error
+    if pixels.dtype != np.uint8:
+        raise RefusedImageError(
+            "is a map of 16 bits", "export it with 8 bits, as the camera coded light"
+        )
+    image = np.ascontiguousarray(pixels, np.uint8)
+    if image.ndim == 2:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    frame = Frame(
+        image=image, index=0, capture_time_ns=None, source=one.source,
+        name=one.name.rpartition("/")[2], path=one.path,
+    )  # fmt: skip
+    return frame, orthomosaic.grid

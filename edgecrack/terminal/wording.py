@@ -27,3 +27,19 @@ def all_of(count: int, noun: str, whose: str = "") -> str:
     """
     owner = f" of {whose}" if whose else ""
     return f"the only {noun}{owner} is" if count == 1 else f"all {counted(count, noun)}{owner} are"
+
+
+def interval(value: float, low: float, high: float, unit: str) -> str:
+    """A width with what it may be: as many digits as are worth reading in its unit.
+
+        >>> interval(0.3812, 0.312, 0.4466, "mm")
+        '0.38 mm [0.31, 0.45]'
+
+    Args:
+        value: best estimate.
+        low: lower end.
+        high: upper end.
+        unit: "px", "mm" or "in".
+    """
+    digits = {"px": 1, "mm": 2, "in": 3}[unit]
+    return f"{value:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -22,6 +22,7 @@ from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale
 from edgecrack.scale.quantity import COVERAGE
 from edgecrack.site_check.placing import find_sheet
 from edgecrack.site_check.sheet_reading import read_placed
+from edgecrack.terminal.wording import interval
 
 # Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it
 # is. docs/migration.md tells what changed.
@@ -118,12 +119,12 @@ def width_text(crack: Mapping[str, Any]) -> str:
     mean_mm = None if crack["width_mm"] is None else crack["width_mm"]["mean"]
     if mean_mm is not None:
         value, low, high = (mean_mm[f"{name}_mm"] for name in ("value", "low", "high"))
-        return f"{value:.2f} mm [{low:.2f}, {high:.2f}]"
+        return interval(value, low, high, "mm")
     mean = crack["width"]["mean"]
     if mean is None:
         return "not measurable"
     value, low, high = (mean[f"{name}_px"] for name in ("value", "low", "high"))
-    return f"{value:.1f} px [{low:.1f}, {high:.1f}]"
+    return interval(value, low, high, "px")
 
 
 def _scale_record(found: FoundScale, hw: tuple[int, int]) -> dict[str, Any]:
