@@ -32,7 +32,8 @@ from benchmarks.rough_cracks import (  # noqa: E402
     winding_crack,
 )
 from edgecrack.measurement.cracks import measure_image  # noqa: E402
-from edgecrack.measurement.width import WidthPrior, estimate_widths  # noqa: E402
+from edgecrack.measurement.prior import WidthPrior  # noqa: E402
+from edgecrack.measurement.width import estimate_widths  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 
 WIDTHS_PX = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import width_figures
 from edgecrack.measurement.centre_lines import CentreLine, follow
+from edgecrack.measurement.prior import GAMMA, WidthPrior
 from edgecrack.measurement.thinning import thin
-from edgecrack.measurement.width import GAMMA, Width, WidthPrior, estimate_together
+from edgecrack.measurement.width import Width, estimate_together
 
 ROWS_PX = 5.0  # of the crack that one profile averages over
 _LEAST_ROWS_PX = 3.0
@@ -122,7 +123,7 @@ def measure_image(
         threshold: probability that each crack reaches somewhere; it is followed down to half of it.
         least_length_px: shorter cracks are left out.
         spur_px: side branches shorter than this or the crack's own width are ragged edge.
-        gamma: see `width.WidthPrior`.
+        gamma: see `prior.WidthPrior`.
 
     Returns:
         The longest first.

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.measurement.bars import dark_bar
-from edgecrack.measurement.width import GAMMA, WidthPrior, estimate_widths
+from edgecrack.measurement.prior import GAMMA, WidthPrior
+from edgecrack.measurement.width import estimate_widths
 
 # Widths tried, in pixels, and how many profiles of each.
 _WIDTHS_PX = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -36,7 +37,7 @@ def smallest_measurable_px(
         gray: uint8 [H, W].
         away: bool [H, W], where there is no crack; None is everywhere.
         blur_px: sigma of the point spread, by `fitness.assess`; None takes what is usual.
-        gamma: see `width.WidthPrior`.
+        gamma: see `prior.WidthPrior`.
     """
     surfaces = _surfaces(gray, away)
     if surfaces is None:

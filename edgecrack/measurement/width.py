@@ -12,30 +12,23 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import ConfigError
-from edgecrack.measurement.bars import (
-    BLURS_PX,
-    HALVES_PX,
-    REFLECTANCES,
-    Bank,
-    Profile,
-    bank_of,
-    bank_of_places,
+from edgecrack.measurement.bars import BLURS_PX, REFLECTANCES, Bank, Profile, bank_of
+from edgecrack.measurement.dips import FEWEST_PX, Cut, crack_in, without_bar
+from edgecrack.measurement.prior import (
+    LIKELY_REFLECTANCE,
+    WidthPrior,
+    log_prior,
+    shared_log_prior,
 )
 
-GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
-FEWEST_PX = 9
 # A narrower interval than this, as high / low, is a measurement; a wider one says how wide at most.
 _WIDEST_RATIO = 20.0
 _LEAST_CONTRAST = 2.5
-# Of clean cracks; dusty and wet ones may send back more.
-_LIKELY_REFLECTANCE = (0.04, 0.26)
 # A dip that no clean crack would give has to stand out the more.
 _SHALLOW_CONTRAST = 12.0
 # What no template fits by so many times the surface's unevenness, or this share of its brightness,
@@ -44,8 +37,6 @@ _NO_CRACK, _LEAST_UNEVEN = 6.0, 0.01
 # Probability of the widest blur from which on a profile is refused.
 _SURELY_BLURRED = 0.5
 _SURELY_SHALLOW = 0.5  # and of the brightest inside
-# A dip of any depth is taken where a black crack leaves so many times as much of the profile.
-_MUCH_WORSE = 2.5
 _TOO_BLURRED = "it is too blurred"
 _TOO_BRIGHT = "it is too bright inside for a crack"
 _NO_LIKENESS = "it does not look like a crack"
@@ -55,14 +46,9 @@ _UNLIKE_SHARE = 0.3  # of a crack's places, from which on it has no width
 # grains look like cracks. A limit that does not depend on the width lets no crack through because
 # noise made it look wider; only what is so wide that its profile was shrunk bears more.
 _UNEVEN, _UNEVEN_BESIDE_WIDE = 0.06, 0.12
-# Pictures that were made smaller, or by a computer, may be sharper.
-_LEAST_USUAL_BLUR_PX = 0.5
-_WIDTH_POWER = -2.0  # of the prior's density: there are more narrow cracks than wide ones
 # Grey values that neighbour each other on a surface are not independent.
 _CORRELATION = 0.35
 _USUAL = 40  # values that this counts as much as
-# How far from a profile's middle the crack may be expected, as a standard deviation.
-_AWAY_PX = 2.0
 # Profiles that tell the blur and the light from within together, how far each is trusted, and how
 # many: neighbours are not independent of each other, and the model of a bar is not exact.
 _ENOUGH_ROWS = 5
@@ -113,50 +99,6 @@ class Width:
     contrast: float | None = None
     reflectance: tuple[float, float] | None = None
     blur: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WidthPrior:
-    """What is known before a profile is seen.
-
-    Attributes:
-        reflectance: mean and standard deviation of the share of the surface's light that comes out
-            of the crack; None takes 0.05 to 0.25 as likely, and more as possible.
-        blur_px: mean and standard deviation of the blur (sigma of the point spread); None takes 0.5
-            to 2.5.
-        gamma: light is the grey value to this power, 0.2 to 5; 1 for grey values proportional to
-            light.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    reflectance: tuple[float, float] | None = None
-    blur_px: tuple[float, float] | None = None
-    gamma: float = GAMMA
-
-    def __post_init__(self) -> None:
-        if not 0.2 <= self.gamma <= 5:
-            raise ConfigError(f"gamma is {self.gamma}", "give 0.2 to 5; 2.2 for usual pictures")
-        if self.reflectance is not None and not (
-            0 <= self.reflectance[0] < 1 and self.reflectance[1] >= 0
-        ):
-            raise ConfigError(
-                f"the reflectance is {self.reflectance}", "give a mean of 0 to 1 and its deviation"
-            )
-        if self.blur_px is not None and not (self.blur_px[0] > 0 and self.blur_px[1] >= 0):
-            raise ConfigError(
-                f"the blur is {self.blur_px}", "give a mean above 0 and its deviation, in pixels"
-            )
-
-    def of_shrunk(self, factor: int) -> WidthPrior:
-        """What is known of a profile of which each value is the mean over so many pixels."""
-        if factor == 1 or self.blur_px is None:
-            return self
-        mean, spread = self.blur_px
-        # The mean over pixels is a blur of its own.
-        blurred = math.sqrt(mean**2 + (factor**2 - 1) / 12)
-        return replace(self, blur_px=(blurred / factor, spread / factor))
 
 
 def estimate_width(profile: NDArray[Any], prior: WidthPrior | None = None) -> Width:
@@ -260,7 +202,7 @@ def _learned(
     blur, reflectance = prior.blur_px, prior.reflectance
     if len(telling) >= _ENOUGH_ROWS:
         trusted = _TRUSTED_SHARE * min(len(telling), _MOST_ROWS)
-        together = np.exp(_shared_log_prior(base) + trusted * np.mean(telling, axis=0))
+        together = np.exp(shared_log_prior(base) + trusted * np.mean(telling, axis=0))
         together /= together.sum()
         blur = blur or _mean_and_spread(np.array(BLURS_PX), together.sum(axis=1))
         mean, spread = _mean_and_spread(np.array(REFLECTANCES), together.sum(axis=0))
@@ -283,14 +225,14 @@ def _estimated(
     """Widths, and of profiles that were not shrunk how likely each blur and reflectance is."""
     widths: list[Width | None] = [None] * len(profiles)
     telling = {}
-    shared = _shared_log_prior(prior)
-    alike: dict[tuple[int, int, float], list[tuple[int, _Cut]]] = {}
+    shared = shared_log_prior(prior)
+    alike: dict[tuple[int, int, float], list[tuple[int, Cut]]] = {}
     for number, profile in enumerate(profiles):
         values = np.asarray(profile, np.float64)
         if refused := _refusal(values, is_bytes=np.asarray(profile).dtype == np.uint8):
             widths[number] = _unmeasured(refused)
             continue
-        cut = _centred(values, prior.gamma)
+        cut = crack_in(values, prior.gamma)
         if len(cut.values) < FEWEST_PX:
             widths[number] = _unmeasured("the crack lies at the profile's end")
             continue
@@ -342,73 +284,6 @@ def _mean_and_spread(values: Profile, weights: Profile) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """The part of a profile in whose middle the crack lies.
-
-    Attributes:
-        values: float64 [n], n odd.
-        centre_px: where their middle lies in the profile.
-        factor: pixels of the profile that a value stands for; more than 1 where the crack is wide.
-        widest_px: in values, how wide the crack may be.
-    """
-
-    values: Profile
-    centre_px: float
-    factor: int
-    widest_px: float
-
-
-def _centred(values: Profile, gamma: float) -> _Cut:
-    factor = 1
-    while True:
-        coarse = _shrunk(values, factor, gamma)
-        if len(coarse) < FEWEST_PX:
-            return _Cut(coarse, 0.0, factor, 0.0)
-        middle, width_px = _dip(coarse, gamma)
-        if width_px < 12 or len(coarse) < 4 * FEWEST_PX:
-            break
-        factor *= 2
-    # Far from a narrow crack there is only more of the surface, and its unevenness.
-    half = min(middle, len(coarse) - 1 - middle, max(6, round(1.5 * width_px + 10)))
-    half = max((each for each in HALVES_PX if each <= half), default=0)
-    cut = coarse[middle - half : middle + half + 1]
-    return _Cut(cut, middle * factor + (factor - 1) / 2, factor, max(6.0, 3 * width_px))
-
-
-def _shrunk(values: Profile, factor: int, gamma: float) -> Profile:
-    """Means over pixels, of their light: those of grey values would make cracks too wide."""
-    if factor == 1:
-        return values
-    count = len(values) // factor
-    light = values[: count * factor].reshape(count, factor) ** gamma
-    return np.asarray(light.mean(axis=1) ** (1 / gamma), np.float64)
-
-
-def _dip(values: Profile, gamma: float) -> tuple[int, float]:
-    """Pixel of the crack's middle and about how wide it is.
-
-    A black crack, for that is what most are and grains are not; but a dip of any depth where none
-    comes near to the profile, as blur and motion make.
-    """
-    places = bank_of_places(len(values), gamma)
-    y = values.astype(np.float32)
-    black = float(y @ y) - (places.first @ y) ** 2 - (places.second @ y) ** 2
-    darker = np.maximum(places.dips @ y, 0.0)  # a bright line is no crack
-    any_depth = float(_without_bar(y[None])[0]) - darker**2
-    best = [int(np.argmax(_how_likely(each, places.grid, len(y)))) for each in (black, any_depth)]
-    is_shallow = float(black[best[0]]) > _MUCH_WORSE * max(float(any_depth[best[1]]), 1e-9)
-    centre, width = places.grid[best[is_shallow]]
-    return int(centre), float(width)
-
-
-def _how_likely(left: NDArray[np.float32], grid: Profile, count: int) -> Profile:
-    """Log probability of each place by what it leaves, near the middle before further away."""
-    likely = -(count - 5) / 2 * np.log(np.maximum(left, 1e-12))
-    away = grid[:, 0] - (count - 1) / 2
-    return np.asarray(likely - 0.5 * (away / max(_AWAY_PX, count / 12)) ** 2, np.float64)
-
-
-@dataclass(frozen=True)
 class _Posterior:
     """What profiles say.
 
@@ -444,12 +319,12 @@ def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) 
     share = (1 - correlation) / (1 + correlation)  # of the values that are independent
     degrees = np.maximum((count - 2) * share, 2.0)
     log_weight = -degrees / 2 * np.log((left + free * rounding) / least)
-    log_weight = log_weight + _log_prior(count // 2, prior)[: len(bank.first)]
+    log_weight = log_weight + log_prior(count // 2, prior)[: len(bank.first)]
     log_weight -= log_weight.max(axis=1, keepdims=True)
     weights = np.exp(log_weight)
     weights /= weights.sum(axis=1, keepdims=True)
     noise = np.sqrt(least[:, 0] / free)
-    contrast = np.sqrt(np.maximum(_without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
+    contrast = np.sqrt(np.maximum(without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
     # A wide crack's own texture and bright rims are no unevenness of the surface.
     beside = _beside(y)
     misfit = noise / np.maximum(beside, _LEAST_UNEVEN)
@@ -460,7 +335,7 @@ def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) 
 def _beside(y: NDArray[np.float32]) -> Profile:
     """Standard deviation about a line through each outer third of profiles [m, n]: float [m]."""
     count = max(3, y.shape[1] // 3)
-    left = [_without_bar(part) for part in (y[:, :count], y[:, -count:])]
+    left = [without_bar(part) for part in (y[:, :count], y[:, -count:])]
     return np.asarray(np.sqrt(np.sum(left, axis=0) / (2 * count - 4)), np.float64)
 
 
@@ -480,55 +355,7 @@ def _correlation(y: NDArray[np.float32], bank: Bank, best: NDArray[np.intp]) -> 
     return np.asarray(np.clip((count * alike + _USUAL * _CORRELATION) / (count + _USUAL), 0.0, 0.8))
 
 
-def _without_bar(y: NDArray[np.float32]) -> Profile:
-    """What is left of profiles [m, n] when level and slope alone are fitted: float [m]."""
-    x = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
-    plain = y - y.mean(axis=1, keepdims=True)
-    slope = (plain @ x)[:, None] * x / (x @ x)
-    return np.asarray(((plain - slope) ** 2).sum(axis=1), np.float64)
-
-
-@lru_cache(maxsize=32)
-def _log_prior(half: int, prior: WidthPrior) -> NDArray[np.float32]:
-    """Of each template, float [K]; what stands on a grid counts for the room around it."""
-    bank = bank_of(half, prior.gamma)
-    widths = _WIDTH_POWER * np.log(bank.widths_px) + np.log(np.gradient(bank.widths_px))
-    offsets = -0.5 * (bank.offsets_px / 1.0) ** 2
-    blurs, reflectances = _log_prior_of_blurs(prior), _log_prior_of_reflectances(prior)
-    parts = np.meshgrid(widths, offsets, blurs, reflectances, indexing="ij")
-    return np.asarray(sum(parts), np.float32).ravel()
-
-
-def _shared_log_prior(prior: WidthPrior) -> Profile:
-    """Of each blur and reflectance, float [S, R]."""
-    blurs, reflectances = _log_prior_of_blurs(prior), _log_prior_of_reflectances(prior)
-    joint = blurs[:, None] + reflectances[None]
-    return np.asarray(joint - np.log(np.exp(joint).sum()), np.float64)
-
-
-def _log_prior_of_blurs(prior: WidthPrior) -> Profile:
-    blurs_px = np.array(BLURS_PX)
-    if prior.blur_px is None:
-        likely = np.where(blurs_px < _LEAST_USUAL_BLUR_PX, 0.1, 1.0)
-        return np.asarray(np.log(np.gradient(np.log(blurs_px)) * likely))
-    mean, spread = prior.blur_px
-    spread = max(spread, 0.07 * mean)
-    return np.asarray(-0.5 * ((blurs_px - mean) / spread) ** 2)
-
-
-def _log_prior_of_reflectances(prior: WidthPrior) -> Profile:
-    reflectances = np.array(REFLECTANCES)
-    even = np.log(np.gradient(reflectances))
-    if prior.reflectance is None:
-        low, high = _LIKELY_REFLECTANCE
-        likely = (reflectances > low) & (reflectances < high)
-        return np.asarray(even + np.log(np.where(likely, 1.0, 0.08)))
-    mean, spread = prior.reflectance
-    spread = max(spread, 0.03)
-    return np.asarray(even - 0.5 * ((reflectances - mean) / spread) ** 2)
-
-
-def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
+def _summary(found: _Posterior, row: int, cut: Cut) -> Width:
     bank, weights = found.bank, found.weights[row].astype(np.float64)
     contrast = float(found.contrast[row])
     if contrast < _LEAST_CONTRAST:
@@ -536,7 +363,7 @@ def _summary(found: _Posterior, row: int, cut: _Cut) -> Width:
     by_reflectance = weights.sum(axis=(0, 1, 2))
     if float(by_reflectance[-1]) > _SURELY_SHALLOW:
         return _unmeasured(_TOO_BRIGHT, contrast=contrast)
-    shallow = float(by_reflectance[bank.reflectances > _LIKELY_REFLECTANCE[1]].sum())
+    shallow = float(by_reflectance[bank.reflectances > LIKELY_REFLECTANCE[1]].sum())
     if shallow > 0.5 and contrast < _SHALLOW_CONTRAST:
         return _unmeasured("it is as faint as the surface's own unevenness", contrast=contrast)
     if found.misfit[row] > _NO_CRACK:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import Figure, width_figures
 from edgecrack.measurement.cracks import ROWS_PX, WidthRow, measure_image
-from edgecrack.measurement.width import GAMMA
+from edgecrack.measurement.prior import GAMMA
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.markers import is_by_sheet
 from edgecrack.scale.quantity import Quantity
@@ -72,7 +72,7 @@ def read_sheet(
         bar_mm: length of the sheet's bar by a ruler. Needed where the scale comes from the sheet
             itself, for then another size of the print would not be noticed.
         camera: takes the lens's distortion out.
-        gamma: by which the image's light is coded; see `width.WidthPrior`.
+        gamma: by which the image's light is coded; see `prior.WidthPrior`.
 
     Returns:
         None where fewer than two markers of a sheet are seen.

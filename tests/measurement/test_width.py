@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.measurement.width import WidthPrior, estimate_width, estimate_widths
+from edgecrack.measurement.prior import WidthPrior
+from edgecrack.measurement.width import estimate_width, estimate_widths
 
 GAMMA = 2.2
 
