@@ -51,7 +51,7 @@ from edgecrack.photo_measurement.crack_records import (
 )
 from edgecrack.photo_measurement.crack_table import Units, table_of
 from edgecrack.photo_measurement.drawing import draw_measured
-from edgecrack.photo_measurement.photo_reading import read_scaled, suffix_of
+from edgecrack.photo_measurement.photo_reading import read_file, suffix_of
 from edgecrack.photo_measurement.site import (
     Readings,
     check_photo,
@@ -179,15 +179,16 @@ def measure_photos(
     silence_native_logs()
     inputs, refused = find_images([str(word) for word in words], config.out)
     problems = [(str(one.path), one.problem) for one in refused]
-    usable = _with_scale(inputs, config, problems)
-    place = take_place(config.out, (*_PATTERNS, *_copies(usable)), config.existing)
+    scaled = _with_scale(inputs, config, problems)
+    place = take_place(config.out, (*_PATTERNS, *_copies(scaled)), config.existing)
     run = _Run(detector, config, place.folder)
     photos = []
     try:
         place.folder.clear()
-        for number, one in enumerate(usable, 1):
+        for number, each in enumerate(scaled, 1):
+            one = each.photo
             try:
-                photo = run.one(one, number, len(usable))
+                photo = run.one(each, number, len(scaled))
             except (UnreadableImageError, ConfigError) as error:  # of this photo alone
                 problem = error.problem if isinstance(error, ConfigError) else str(error)
                 problems.append((one.source, problem))
@@ -205,42 +206,52 @@ def measure_photos(
     return MeasuredBatch(place.folder.path, tuple(photos), tuple(problems), site, place.note)
 
 
+@dataclass(frozen=True)
+class _Scaled:
+    """A photo that can be read, and its scale.
+
+    Attributes:
+        photo: which.
+        scale: None without.
+        problem: why there is none although one was asked for; empty else.
+    """
+
+    photo: ImageInput
+    scale: Scale | None
+    problem: str = ""
+
+
 def _with_scale(
     inputs: Sequence[ImageInput], config: MeasureConfig, problems: list[tuple[str, str]]
-) -> list[ImageInput]:
-    """The photos that can be read; those without the scale that was given go to the problems, too.
+) -> list[_Scaled]:
+    """The photos that can be read; what is wrong with the others, or with scales, is noted, too.
 
     Raises:
         EdgecrackError: what is wrong with the first, where it is wrong with all.
     """
-    usable: list[ImageInput] = []
+    found: list[_Scaled] = []
     first: EdgecrackError | None = None
-    scaled = 0
     for one in inputs:
         try:
-            photo = read_scaled(one, config.scale, config.options)
+            photo = read_file(one, config.options)
         except UnreadableImageError as error:
             problem = SourceError(f"{one.source} {error}", error.remedy or "replace the file")
             problems.append((one.source, str(error)))
             first = first or problem
             continue
-        usable.append(one)
-        if photo.problem is None:
-            scaled += 1
-        else:
-            problems.append((one.source, photo.problem.problem))
-            first = first or _named(one, photo.problem)
-    if first is not None and not scaled:
+        try:
+            found.append(_Scaled(one, photo.scale(config.scale)))
+        except ConfigError as error:
+            problems.append((one.source, error.problem))
+            first = first or ConfigError(f"{one.source}: {error.problem}", error.remedy)
+            found.append(_Scaled(one, None, error.problem))
+    if first is not None and all(each.problem for each in found):
         raise first
-    return usable
+    return found
 
 
-def _named(one: ImageInput, error: EdgecrackError) -> EdgecrackError:
-    return ConfigError(f"{one.source}: {error.problem}", error.remedy)
-
-
-def _copies(inputs: Sequence[ImageInput]) -> list[str]:
-    return [one.name + suffix_of(one) for one in inputs]
+def _copies(scaled: Sequence[_Scaled]) -> list[str]:
+    return [each.photo.name + suffix_of(each.photo) for each in scaled]
 
 
 class _Run:
@@ -254,10 +265,11 @@ class _Run:
         self._photos: list[dict[str, Any]] = []
         self._hashes: dict[str, str] = {}
 
-    def one(self, one: ImageInput, number: int, of: int) -> MeasuredPhoto:
+    def one(self, scaled: _Scaled, number: int, of: int) -> MeasuredPhoto:
         """Measure a photo and write what belongs to it alone."""
-        photo = read_scaled(one, self._config.scale, self._config.options)
-        image, scale = photo.frame.image, photo.scale
+        one, scale = scaled.photo, scaled.scale
+        photo = read_file(one, self._config.options)
+        image = photo.frame.image
         sheet = find_sheet(image, self._camera(photo.frame.hw))
         site, covered = None, None
         if sheet is not None:
@@ -279,12 +291,11 @@ class _Run:
         gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
         away = _away(probability, threshold)
         smallest = smallest_measurable_px(gray, away, blur_px=fitness.blur_px)
-        names = {"photo": one.name + photo.suffix, "drawing": one.name + _DRAWN}
+        names = {"photo": one.name + suffix_of(one), "drawing": one.name + _DRAWN}
         self._write(names["photo"], photo.data)
         drawn = draw_measured(image, cracks, scale, fitness, self._config.units)
         self._write(names["drawing"], _jpeg(drawn))
         plots = self._plots(one.name, cracks, scale)
-        note = photo.problem.problem if photo.problem is not None else ""
         taken = None if photo.frame.photo is None else photo.frame.photo.to_dict()
         self._photos.append(
             {
@@ -294,7 +305,7 @@ class _Run:
                 "height_px": image.shape[0],
                 "files": {**names, "plots": plots},
                 "scale": scale_record(scale, photo.frame.hw),
-                "scale_problem": note,
+                "scale_problem": scaled.problem,
                 "fitness": fitness_record(fitness),
                 "smallest": smallest_record(smallest, scale, photo.frame.hw),
                 "site_check": site,
@@ -304,7 +315,8 @@ class _Run:
         self._cracks += [crack_record(crack, one.name) for crack in cracks]
         return MeasuredPhoto(
             one.name, one.source, cracks, scale, fitness.verdict,
-            () if site is None else tuple(site["sentences"]), note or fitness.reason, number, of,
+            () if site is None else tuple(site["sentences"]),
+            scaled.problem or fitness.reason, number, of,
         )  # fmt: skip
 
     def finish(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgecrack.errors import ConfigError, EdgecrackError, MissingDependencyError, SourceError
+from edgecrack.errors import ConfigError, MissingDependencyError, SourceError
 from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
 from edgecrack.images.kinds import opened
 from edgecrack.orthomosaic.map_grid import MapGrid
@@ -29,22 +29,27 @@ _NO_RESULTS = Path("calibration")  # a folder of results that is no input; none 
 
 
 @dataclass(frozen=True)
-class ScaledPhoto:
-    """A photo that was read, with its scale.
+class PhotoFile:
+    """A photo that was read.
 
     Attributes:
         frame: the photo.
         data: its file's bytes.
-        suffix: of its file.
-        scale: None without.
-        problem: why the scale that was asked for cannot be had; None where there is none.
+        grid: where its pixels lie on a map; None where nobody knows.
     """
 
     frame: Frame
     data: bytes
-    suffix: str
-    scale: Scale | None
-    problem: EdgecrackError | None
+    grid: MapGrid | None
+
+    def scale(self, config: ScaleConfig) -> Scale | None:
+        """Its scale; None where none was asked for and its file tells none.
+
+        Raises:
+            ConfigError: it has not the scale that was asked for.
+        """
+        _check_coding(self.data)
+        return config.of_image(self.frame.image, self.frame.photo, self.grid)
 
 
 def read_photos(words: Sequence[str]) -> list[Frame]:
@@ -111,34 +116,26 @@ def suffix_of(one: ImageInput) -> str:
     return written.lower() if written and len(written) < 6 else ".image"
 
 
-def read_scaled(one: ImageInput, config: ScaleConfig, options: SourceOptions) -> ScaledPhoto:
-    """A photo with its scale, or with what is wrong with that.
+def read_file(one: ImageInput, options: SourceOptions) -> PhotoFile:
+    """Read a photo, or a map that is no larger than one.
 
     Args:
         one: the photo.
-        config: how the scale is found.
         options: the largest picture, and whether a photo's place is kept.
 
     Raises:
-        UnreadableImageError: the photo cannot be read.
+        UnreadableImageError: it cannot be read.
     """
     data = _bytes(one, options)
     mapped = data if one.path is None else one.path
-    grid = None
     if is_georeferenced(mapped):
         frame, grid = _map(one, mapped, options)
-    else:
-        frame = read_photo(
-            data, index=0, name=one.name.rpartition("/")[2], source=one.source,
-            options=options, path=one.path,
-        )  # fmt: skip
-    scale, problem = None, None
-    try:
-        _check_coding(data)
-        scale = config.of_image(frame.image, frame.photo, grid)
-    except ConfigError as error:
-        problem = error
-    return ScaledPhoto(frame, data, suffix_of(one), scale, problem)
+        return PhotoFile(frame, data, grid)
+    frame = read_photo(
+        data, index=0, name=one.name.rpartition("/")[2], source=one.source,
+        options=options, path=one.path,
+    )  # fmt: skip
+    return PhotoFile(frame, data, None)
 
 
 def _check_coding(data: bytes) -> None:
