@@ -21,12 +21,17 @@ from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.recording.reading import result
 
 
+def say(line: str) -> None:
+    """Write a line at once: two threads talk, and `print` may mix their words."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
 def tell_of_syncs() -> None:
     real = os.fdatasync
 
     def fdatasync(descriptor: int) -> None:
         real(descriptor)
-        print("synced", flush=True)
+        say("synced")
 
     os.fdatasync = fdatasync  # type: ignore[assignment]
 
@@ -46,7 +51,7 @@ def main(folder: Path, count: int) -> None:
         now_ns = time.time_ns()
         one = made[index % len(made)]
         taken = replace(one.frame, index=index, capture_time_ns=now_ns, live=count == 0)
-        print(index, now_ns, flush=True)
+        say(f"{index} {now_ns}")
         recorder.write(replace(one, frame=taken))
         if count == 0:
             time.sleep(0.02)
