@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def estimate_widths(
     profiles: Sequence[NDArray[Any]], prior: WidthPrior | None = None
 ) -> list[Width]:
     """`estimate_width` of many profiles, several times as fast as one by one."""
-    return _estimated(profiles, prior or WidthPrior())[0]
+    return [_width(each) for each in _look_at(profiles, prior or WidthPrior())]
 
 
 def estimate_together(
@@ -142,24 +142,22 @@ def estimate_together(
         prior: see `estimate_width`.
     """
     prior = prior or WidthPrior()
-    widths, telling = _estimated(profiles, prior)
-    of_all = _learned(widths, list(telling.values()), prior)
-    elsewhere = _of_another_crack(of_all, prior)
+    seen = _look_at(profiles, prior)
+    widths = [_width(each) for each in seen]
+    telling = _telling(seen, widths, prior)
+    elsewhere = _of_another_crack(_learned(widths, list(telling.values()), prior), prior)
     members: dict[int, list[int]] = {}
     for number, crack in enumerate(cracks):
         members.setdefault(crack, []).append(number)
-    alike: dict[WidthPrior, list[int]] = {}
     for rows in members.values():
         own = [telling[row] for row in rows if row in telling]
         found = [widths[row] for row in rows]
         enough = sum(width.measurable for width in found) >= _ENOUGH_ROWS
         learned = _learned(found, own, prior, elsewhere) if enough else elsewhere
-        alike.setdefault(learned, []).extend(rows)
-    for learned, rows in alike.items():
-        if learned != prior:
-            again, _ = _estimated([profiles[row] for row in rows], learned)
-            for row, width in zip(rows, again, strict=True):
-                widths[row] = width
+        for row in rows:
+            each = seen[row]
+            if isinstance(each, _Seen):
+                widths[row] = _summary(_weighed_anew(each, prior, learned))
     for rows in members.values():
         _refuse_unlike(widths, rows)
     return widths
@@ -219,35 +217,56 @@ def _learned(
     return replace(prior, blur_px=blur, reflectance=reflectance)
 
 
-def _estimated(
-    profiles: Sequence[NDArray[Any]], prior: WidthPrior
-) -> tuple[list[Width], dict[int, Profile]]:
-    """Widths, and of profiles that were not shrunk how likely each blur and reflectance is."""
-    widths: list[Width | None] = [None] * len(profiles)
-    telling = {}
+def _telling(
+    seen: Sequence[_Seen | Width], widths: Sequence[Width], prior: WidthPrior
+) -> dict[int, Profile]:
+    """How likely each blur and reflectance makes what was seen, float [S, R], by profile.
+
+    Of those that could be measured and were not shrunk.
+    """
     shared = shared_log_prior(prior)
+    return {
+        number: np.log(each.weights.sum(axis=0, dtype=np.float64) + _UNLIKELY) - shared
+        for number, (each, width) in enumerate(zip(seen, widths, strict=True))
+        if isinstance(each, _Seen) and each.cut.factor == 1 and width.measurable
+    }
+
+
+def _weighed_anew(seen: _Seen, before: WidthPrior, after: WidthPrior) -> _Seen:
+    """What a profile says to who knows more of blur and light; nothing is compared again."""
+    factor = seen.cut.factor
+    known = shared_log_prior(after.of_shrunk(factor)) - shared_log_prior(before.of_shrunk(factor))
+    weights = seen.weights * np.exp(known - known.max()).astype(np.float32)
+    total = float(weights.sum())
+    return replace(seen, weights=weights / total) if total > 0 else seen
+
+
+def _look_at(profiles: Sequence[NDArray[Any]], prior: WidthPrior) -> list[_Seen | Width]:
+    """What each profile says, or why it cannot be measured at all."""
+    seen: list[_Seen | Width | None] = [None] * len(profiles)
     alike: dict[tuple[int, int, float], list[tuple[int, Cut]]] = {}
     for number, profile in enumerate(profiles):
         values = np.asarray(profile, np.float64)
         if refused := _refusal(values, is_bytes=np.asarray(profile).dtype == np.uint8):
-            widths[number] = _unmeasured(refused)
+            seen[number] = _unmeasured(refused)
             continue
         cut = crack_in(values, prior.gamma)
         if len(cut.values) < FEWEST_PX:
-            widths[number] = _unmeasured("the crack lies at the profile's end")
+            seen[number] = _unmeasured("the crack lies at the profile's end")
             continue
         alike.setdefault((len(cut.values), cut.factor, cut.widest_px), []).append((number, cut))
-    for (_, factor, widest_px), group in alike.items():
+    for (_, factor, _), group in alike.items():
         known = prior.of_shrunk(factor)
         for first in range(0, len(group), _TOGETHER):
             part = group[first : first + _TOGETHER]
-            found = _posterior(np.stack([cut.values for _, cut in part]), known, widest_px)
-            for row, (number, cut) in enumerate(part):
-                width = widths[number] = _summary(found, row, cut)
-                if width.measurable and factor == 1:
-                    joint = found.weights[row].sum(axis=(0, 1), dtype=np.float64)
-                    telling[number] = np.log(joint + _UNLIKELY) - shared
-    return [width for width in widths if width is not None], telling
+            found = _compared([cut for _, cut in part], known)
+            for (number, _), each in zip(part, found, strict=True):
+                seen[number] = each
+    return [each for each in seen if each is not None]
+
+
+def _width(seen: _Seen | Width) -> Width:
+    return seen if isinstance(seen, Width) else _summary(seen)
 
 
 def _refusal(values: Profile, *, is_bytes: bool) -> str:
@@ -283,30 +302,35 @@ def _mean_and_spread(values: Profile, weights: Profile) -> tuple[float, float]:
     return mean, math.sqrt(max(float((weights * (values - mean) ** 2).sum()), 0.0))
 
 
-@dataclass(frozen=True)
-class _Posterior:
-    """What profiles say.
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a profile says.
 
     Attributes:
+        cut: the part of it that was compared.
         bank: the templates.
-        weights: float [m, W, C, S, R], each profile's sum to 1.
-        contrast: float [m], see `Width`.
-        unevenness: float [m], standard deviation of the surface beside the crack, as a share of
-            the brightest value.
-        misfit: float [m], what the best template leaves over what the surface is uneven by.
+        weights: float32 [W, S, R], how likely each width, blur and reflectance is; their sum is 1.
+        offset_px: of the crack's middle from that of the part.
+        contrast: see `Width`.
+        unevenness: standard deviation of the surface beside the crack, as a share of the brightest
+            value.
+        misfit: what the best template leaves over what the surface is uneven by.
     """
 
+    cut: Cut
     bank: Bank
     weights: NDArray[np.float32]
-    contrast: Profile
-    unevenness: Profile = field(repr=False)
-    misfit: Profile = field(repr=False)
+    offset_px: float
+    contrast: float
+    unevenness: float
+    misfit: float
 
 
-def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) -> _Posterior:
-    """Of profiles [m, n] with their cracks in the middle, none of which is wider."""
+def _compared(cuts: Sequence[Cut], prior: WidthPrior) -> list[_Seen]:
+    """Profiles of one length, factor and widest crack with all templates."""
+    values = np.stack([cut.values for cut in cuts])
     count = values.shape[1]
-    bank = bank_of(count // 2, prior.gamma).up_to(widest_px)
+    bank = bank_of(count // 2, prior.gamma).up_to(cuts[0].widest_px)
     level = values.max(axis=1, keepdims=True)
     y = (values / level).astype(np.float32)
     total = (y**2).sum(axis=1, keepdims=True)
@@ -323,13 +347,19 @@ def _posterior(values: Profile, prior: WidthPrior, widest_px: float = math.inf) 
     log_weight -= log_weight.max(axis=1, keepdims=True)
     weights = np.exp(log_weight)
     weights /= weights.sum(axis=1, keepdims=True)
+    weights = weights.reshape(-1, *bank.shape)  # [m, W, C, S, R]
     noise = np.sqrt(least[:, 0] / free)
     contrast = np.sqrt(np.maximum(without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
     # A wide crack's own texture and bright rims are no unevenness of the surface.
     beside = _beside(y)
-    misfit = noise / np.maximum(beside, _LEAST_UNEVEN)
-    weighed = weights.reshape(-1, *bank.shape)
-    return _Posterior(bank, weighed, contrast, np.minimum(noise, beside), misfit)
+    unevenness, misfit = np.minimum(noise, beside), noise / np.maximum(beside, _LEAST_UNEVEN)
+    offsets = weights.sum(axis=(1, 3, 4)) @ bank.offsets_px
+    joint = weights.sum(axis=2).astype(np.float32)
+    rows = zip(cuts, joint, offsets, contrast, unevenness, misfit, strict=True)
+    return [
+        _Seen(cut, bank, each, float(offset), float(stands_out), float(uneven), float(unlike))
+        for cut, each, offset, stands_out, uneven, unlike in rows
+    ]
 
 
 def _beside(y: NDArray[np.float32]) -> Profile:
@@ -355,31 +385,29 @@ def _correlation(y: NDArray[np.float32], bank: Bank, best: NDArray[np.intp]) -> 
     return np.asarray(np.clip((count * alike + _USUAL * _CORRELATION) / (count + _USUAL), 0.0, 0.8))
 
 
-def _summary(found: _Posterior, row: int, cut: Cut) -> Width:
-    bank, weights = found.bank, found.weights[row].astype(np.float64)
-    contrast = float(found.contrast[row])
+def _summary(seen: _Seen) -> Width:
+    bank, contrast, weights = seen.bank, seen.contrast, seen.weights.astype(np.float64)
     if contrast < _LEAST_CONTRAST:
         return _unmeasured("the crack does not stand out from the noise", contrast=contrast)
-    by_reflectance = weights.sum(axis=(0, 1, 2))
+    by_reflectance = weights.sum(axis=(0, 1))
     if float(by_reflectance[-1]) > _SURELY_SHALLOW:
         return _unmeasured(_TOO_BRIGHT, contrast=contrast)
     shallow = float(by_reflectance[bank.reflectances > LIKELY_REFLECTANCE[1]].sum())
     if shallow > 0.5 and contrast < _SHALLOW_CONTRAST:
         return _unmeasured("it is as faint as the surface's own unevenness", contrast=contrast)
-    if found.misfit[row] > _NO_CRACK:
+    if seen.misfit > _NO_CRACK:
         return _unmeasured(_NO_LIKENESS, contrast=contrast)
-    if float(weights[:, :, -1].sum()) > _SURELY_BLURRED:
+    if float(weights[:, -1].sum()) > _SURELY_BLURRED:
         # The widest blur stands for all that are wider still.
         return _unmeasured(_TOO_BLURRED, contrast=contrast)
-    marginal = weights.sum(axis=(1, 2, 3))
+    marginal = weights.sum(axis=(1, 2))
     low, median, high = _quantiles(bank.widths_px, marginal, (0.025, 0.5, 0.975))
-    offset = float((weights.sum(axis=(0, 2, 3)) * bank.offsets_px).sum())
-    factor = cut.factor
-    known = {"centre_px": cut.centre_px + factor * offset, "contrast": contrast}
+    factor = seen.cut.factor
+    known = {"centre_px": seen.cut.centre_px + factor * seen.offset_px, "contrast": contrast}
     low, median, high = (factor * each for each in (low, median, high))
     if high > 0.97 * factor * bank.widths_px[-1]:
         return _unmeasured("the crack reaches the profile's end", **known)
-    if found.unevenness[row] > (_UNEVEN if cut.factor == 1 else _UNEVEN_BESIDE_WIDE):
+    if seen.unevenness > (_UNEVEN if factor == 1 else _UNEVEN_BESIDE_WIDE):
         return _unmeasured("the surface is too uneven", **known)
     if high / low > _WIDEST_RATIO:
         return _unmeasured(f"it is below {high:.1f} px", high_px=high, **known)
@@ -397,7 +425,7 @@ def _summary(found: _Posterior, row: int, cut: Cut) -> Width:
         contrast=contrast,
         reflectance=_mean_and_spread(bank.reflectances, by_reflectance),
         # Shrinking blurs, too.
-        blur=_mean_and_spread(bank.blurs_px, weights.sum(axis=(0, 1, 3))) if factor == 1 else None,
+        blur=_mean_and_spread(bank.blurs_px, weights.sum(axis=(0, 2))) if factor == 1 else None,
     )
 
 
@@ -419,11 +447,10 @@ def _step(widths_px: Profile, weights: Profile) -> float:
 
 def _terms(weights: NDArray[np.float64], widths_px: Profile) -> tuple[float, float, float]:
     """Standard deviations by noise, by the light from within and by the blur."""
-    joint = weights.sum(axis=1)  # [W, S, R]
-    given = joint.sum(axis=0)  # [S, R]
+    given = weights.sum(axis=0)  # [S, R]
     safe = np.maximum(given, 1e-300)
-    means = np.tensordot(widths_px, joint, 1) / safe
-    squares = np.tensordot(widths_px**2, joint, 1) / safe
+    means = np.tensordot(widths_px, weights, 1) / safe
+    squares = np.tensordot(widths_px**2, weights, 1) / safe
     within = float((given * np.maximum(squares - means**2, 0)).sum())
     return math.sqrt(within), _spread(means, given, 0), _spread(means, given, 1)
 
