@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +19,11 @@ from edgecrack.errors import ConfigError
 from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import measure_cracks
+from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
-from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, Ignoring
+from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, Ignoring, read_ignore_mask
+from edgecrack.runtime.scales import parse_scales
 from edgecrack.runtime.sources.ros_images import UnsupportedEncodingError
 
 WARN_AGAIN_S = 10.0
@@ -204,3 +207,36 @@ class NewestImageWorker:
         if now_s - self._warned_s.get(kind, -WARN_AGAIN_S) >= WARN_AGAIN_S:
             self._warned_s[kind] = now_s
             self._warn(sentence)
+
+
+def open_worker(
+    given: Mapping[str, Any],
+    to_bgr: Callable[[Any], NDArray[np.uint8]],
+    publish: Callable[[FrameResult, Any], None],
+    **more: Any,
+) -> NewestImageWorker:
+    """A worker by a node's parameters, with the model and the ignore mask that they name.
+
+    Args:
+        given: the parameters, as `node.PARAMETERS` has them.
+        to_bgr: see `NewestImageWorker`.
+        publish: see `NewestImageWorker`.
+        more: see `NewestImageWorker`.
+
+    Raises:
+        EdgecrackError: the model cannot be used, or a parameter is out of range.
+    """
+    model, ignore = (
+        Path(given[name]).expanduser() if given[name] else None for name in ("model", "ignore")
+    )
+    mask = None if ignore is None else read_ignore_mask(ignore)
+    scales = parse_scales(given["scales"]) if given["scales"] else None
+    return NewestImageWorker(
+        open_detector(model, threshold=given["threshold"] or None, scales=scales),
+        to_bgr,
+        publish,
+        min_area_px=given["min_area"],
+        max_age_ms=given["max_age_ms"] or None,
+        ignore=mask,
+        **more,
+    )

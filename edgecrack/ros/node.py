@@ -11,7 +11,6 @@ nothing imports this module.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from edgecrack.constants import MIN_AREA_PX
@@ -25,13 +24,10 @@ from edgecrack.ros.conversions import (
     mask_to_image,
     overlay_to_compressed,
 )
-from edgecrack.ros.inspection_worker import NewestImageWorker
+from edgecrack.ros.inspection_worker import open_worker
 from edgecrack.ros.width_measuring import WIDTH_PARAMETERS, open_widths
-from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.outputs.overlay import draw_overlay
-from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
-from edgecrack.runtime.scales import parse_scales
 
 try:
     import rclpy
@@ -88,19 +84,13 @@ class CrackNode(Node):  # type: ignore[misc]
         self._overlay = self.create_publisher(CompressedImage, "~/overlay/compressed", 1)
         self._markers = self.create_publisher(ImageMarker, "~/markers", 1)
         self._findings = VISION and self.create_publisher(VISION.array, "~/findings", 1)
-        model = Path(given["model"]).expanduser() if given["model"] else None
-        ignore = read_ignore_mask(Path(given["ignore"]).expanduser()) if given["ignore"] else None
-        scales = parse_scales(given["scales"]) if given["scales"] else None
         self.widths = open_widths(self, given, String, Range)
-        self.worker = NewestImageWorker(
-            open_detector(model, threshold=given["threshold"] or None, scales=scales),
+        self.worker = open_worker(
+            given,
             compressed_image_to_bgr if given["compressed"] else image_to_bgr,
             self._publish,
             clock_ns=lambda: int(self.get_clock().now().nanoseconds),
             warn=self.get_logger().warning,
-            min_area_px=given["min_area"],
-            max_age_ms=given["max_age_ms"] or None,
-            ignore=ignore,
         )
         # One image waits at most, and none is sent again: a late one is worth less than the next.
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
