@@ -37,6 +37,7 @@ from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
 from edgecrack.commands.stream import stream
+from edgecrack.commands.survey import survey
 from edgecrack.commands.target import target
 from edgecrack.commands.train import train
 from edgecrack.commands.yardstick import yardstick
@@ -93,6 +94,7 @@ app.command("build-engine")(build_engine)
 
 
 app.command()(stream)
+app.command()(survey)
 app.command()(recover)
 
 

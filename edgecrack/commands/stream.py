@@ -178,6 +178,14 @@ def stream(
             "KINDS", "Some of overlay, mask, prob, jsonl, widths; or none. A scale adds widths."
         ),
     ] = "overlay,mask,jsonl",
+    survey: Annotated[
+        bool,
+        results(
+            "",
+            "Keep undrawn key frames and where each frame lies, for `edgecrack survey FOLDER`.",
+            "--survey",
+        ),
+    ] = False,
     json_output: Annotated[
         bool, results("", "Print the summary as JSON, and nothing else.", "--json")
     ] = False,
@@ -246,6 +254,7 @@ def stream(
         serve=_serve_config(serve, token_file),
         position=position,
         scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
+        survey=survey,
         log_format=cast(LogFormat, log_format),
     )
     run_stream(config, as_json=json_output)

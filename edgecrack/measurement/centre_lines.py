@@ -112,19 +112,36 @@ def lines_of(mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
         float64 [N, 2] each, x and y in pixels; the middle of the first pixel is (0.5, 0.5). None
         of a mask that is noise and not cracks: a tenth of a picture, or a web of junctions.
     """
-    left, top, width, height = cv2.boundingRect(mask)
-    budget = max(_FEWEST_FOLLOWED, int(_SHARE_FOLLOWED * mask.size))
-    if width == 0 or cv2.countNonZero(mask) > budget:
+    found = bounded_skeleton(mask)
+    if found is None:
         return ()
-    skeleton = thin(mask[top : top + height, left : left + width])
-    ones = np.ones((3, 3), np.uint8)
-    around = cv2.filter2D(skeleton.astype(np.uint8), -1, ones, borderType=cv2.BORDER_CONSTANT)
-    if np.count_nonzero(skeleton & (around > 3)) > _MOST_MEETINGS:
-        return ()
+    skeleton, left, top = found
     rows, columns = np.nonzero(skeleton)
     lines = follow(rows, columns, _SPUR_PX)
     lines.sort(key=lambda line: -line.length_px)
     return tuple(line.simplified() + np.array([left, top]) for line in lines)
+
+
+def bounded_skeleton(mask: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], int, int] | None:
+    """The skeleton of a mask within its bounding box, and where that begins.
+
+    Args:
+        mask: uint8 [H, W]; non-zero is crack.
+
+    Returns:
+        bool [h, w], left and top; None of an empty mask and of one that is noise and not cracks:
+        following it would take seconds.
+    """
+    left, top, width, height = cv2.boundingRect(mask)
+    budget = max(_FEWEST_FOLLOWED, int(_SHARE_FOLLOWED * mask.size))
+    if width == 0 or cv2.countNonZero(mask) > budget:
+        return None
+    skeleton = thin(mask[top : top + height, left : left + width])
+    ones = np.ones((3, 3), np.uint8)
+    around = cv2.filter2D(skeleton.astype(np.uint8), -1, ones, borderType=cv2.BORDER_CONSTANT)
+    if np.count_nonzero(skeleton & (around > 3)) > _MOST_MEETINGS:
+        return None
+    return skeleton, left, top
 
 
 def _steps(

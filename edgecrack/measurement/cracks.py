@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import width_figures
-from edgecrack.measurement.centre_lines import CentreLine, follow
+from edgecrack.measurement.centre_lines import CentreLine, bounded_skeleton, follow
 from edgecrack.measurement.prior import GAMMA, WidthPrior
 from edgecrack.measurement.thinning import thin
 from edgecrack.measurement.width import Width, estimate_together
@@ -98,6 +99,20 @@ class Crack:
         """Whether at least one row could be measured."""
         return self.mean is not None
 
+    def with_rows(self, rows: Sequence[WidthRow]) -> Crack:
+        """The same crack with other rows."""
+        mean, median, high, largest = _statistics(
+            [row.width for row in rows if row.width.measurable]
+        )
+        return replace(
+            self,
+            rows=tuple(rows),
+            mean=mean,
+            median=median,
+            percentile_95=high,
+            largest=largest,
+        )
+
     @property
     def refused(self) -> dict[str, int]:
         """How many rows could not be measured, by reason."""
@@ -138,23 +153,13 @@ def measure_image(
     )
     probability = _probability(crack)
     mask = _followed(probability, threshold)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, None, None, None, 8)
+    _, components, stats, _ = cv2.connectedComponentsWithStats(mask, None, None, None, 8)
+    labels = np.asarray(components, np.int32)
     confidence = np.bincount(labels.ravel(), probability.ravel()) / np.maximum(
         stats[:, cv2.CC_STAT_AREA], 1
     )
     depth_px = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
-    skeleton = thin(mask)
-    rows, columns = np.nonzero(skeleton)
-    groups = labels[rows, columns]
-    parts = []
-    for label in range(1, count):
-        chosen = groups == label
-        if not chosen.any():
-            continue
-        widest_px = 2 * float(depth_px[rows[chosen], columns[chosen]].max())
-        lines = follow(rows[chosen], columns[chosen], max(spur_px, widest_px))
-        if sum(line.length_px for line in lines) >= least_length_px:
-            parts.append((label, lines))
+    parts = _traced(thin(mask), labels, depth_px, least_length_px, spur_px)
     placed = [
         (number, row)
         for number, (_, lines) in enumerate(parts)
@@ -169,6 +174,63 @@ def measure_image(
         for number, (label, lines) in enumerate(parts)
     ]
     return sorted(found, key=lambda each: -each.length_px)
+
+
+def trace_cracks(
+    mask: NDArray[np.uint8],
+    probability: NDArray[np.uint8],
+    *,
+    least_length_px: float = 10.0,
+    spur_px: float = 8.0,
+) -> list[Crack]:
+    """The cracks of a mask without their widths: all that every frame of a stream has time for.
+
+    Args:
+        mask: uint8 [H, W]; non-zero is crack.
+        probability: uint8 [H, W], 255 = certain crack.
+        least_length_px: shorter cracks are left out.
+        spur_px: as `measure_image` takes it.
+
+    Returns:
+        The longest first; none of a mask that is noise and not cracks, as `lines_of` says.
+    """
+    found = bounded_skeleton(mask)
+    if found is None:
+        return []
+    skeleton, left, top = found
+    inside = np.s_[top : top + skeleton.shape[0], left : left + skeleton.shape[1]]
+    own = (mask[inside] != 0).astype(np.uint8)
+    count, found_labels, stats, _ = cv2.connectedComponentsWithStats(own, None, None, None, 8)
+    labels = np.asarray(found_labels, np.int32)
+    total = np.bincount(labels.ravel(), probability[inside].ravel(), count)
+    confidence = total / np.maximum(255 * stats[:, cv2.CC_STAT_AREA], 1)
+    depth_px = np.asarray(cv2.distanceTransform(own, cv2.DIST_L2, 5), np.float32)
+    cracks = []
+    for label, lines in _traced(skeleton, labels, depth_px, least_length_px, spur_px):
+        moved = [CentreLine(line.pixels, line.xy + np.array([left, top])) for line in lines]
+        placed = stats[label] + np.array([left, top, 0, 0, 0], np.int32)
+        cracks.append(_crack(moved, placed, float(confidence[label]), []))
+    return sorted(cracks, key=lambda each: -each.length_px)
+
+
+def _traced(
+    skeleton: NDArray[np.bool_],
+    labels: NDArray[np.int32],
+    depth_px: NDArray[np.float32],
+    least_length_px: float,
+    spur_px: float,
+) -> list[tuple[int, list[CentreLine]]]:
+    """The lines of each connected crack, with its label."""
+    rows, columns = np.nonzero(skeleton)
+    groups = labels[rows, columns]
+    parts = []
+    for label in np.unique(groups[groups > 0]).tolist():
+        chosen = groups == label
+        widest_px = 2 * float(depth_px[rows[chosen], columns[chosen]].max())
+        lines = follow(rows[chosen], columns[chosen], max(spur_px, widest_px))
+        if sum(line.length_px for line in lines) >= least_length_px:
+            parts.append((label, lines))
+    return parts
 
 
 def _check(image: NDArray[Any], crack: NDArray[Any], threshold: float) -> None:

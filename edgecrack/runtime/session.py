@@ -20,16 +20,15 @@ from edgecrack.extras import require
 from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.newest_widths import NewestWidths
-from edgecrack.runtime.outputs.findings import FindingTracker
+from edgecrack.runtime.outputs.json_lines import JsonLines
+from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import take_place
 from edgecrack.runtime.outputs.run_parts import RunPart, plan_part, why_not_to_go_on
 from edgecrack.runtime.outputs.sinks import Sink, result_patterns, sinks_in
 from edgecrack.runtime.outputs.snapshots import (
     EVENTS_NAME,
     EventsFile,
-    FindingsSink,
     Snapshots,
-    event_finding_tracker,
 )
 from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
@@ -39,7 +38,12 @@ from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
+from edgecrack.runtime.tracking.crack_tracker import CrackTracker
+from edgecrack.runtime.tracking.findings import Finding
+from edgecrack.runtime.tracking.kept_run import PATTERNS as KEPT_PATTERNS
+from edgecrack.runtime.tracking.kept_run import KeptRun
 from edgecrack.terminal.redaction import redact
+from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.runtime.measuring.frame_scale import FrameScale
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
     from edgecrack.runtime.recording.recorder import McapRecorder
     from edgecrack.runtime.stream_config import StreamConfig
     from edgecrack.scale.camera_file import CameraFile
+
+
+FINDINGS_NAME = "findings.jsonl"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Session:
         controls: threshold, pause and recording.
         events: what happened.
         stats: the counters.
-        tracker: findings so far.
+        tracker: the cracks so far, each once.
         positions: where the robot is, or None.
         page: the live page's address, or None.
         part: the run that this is a part of, and where its results go.
@@ -73,7 +80,7 @@ class Session:
     controls: StreamControls
     events: EventLog
     stats: StreamStats
-    tracker: FindingTracker
+    tracker: CrackTracker
     positions: PositionSource | None
     page: str | None
     part: RunPart
@@ -114,12 +121,18 @@ def open_session(
         if note := source.status.note:
             events.emit("source.note", note)
         check_live_only(config.max_age_ms, config.target_fps, source.live)
-        patterns = [*result_patterns(kinds), *([EVENTS_NAME] if "jsonl" in kinds else [])]
+        patterns = [
+            *result_patterns(kinds),
+            *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
+            *(KEPT_PATTERNS if config.survey else ()),
+        ]
         part = _take_part(config, detector, patterns, events, stack)
-        stats, tracker = StreamStats(), event_finding_tracker(events)
+        stats = StreamStats()
+        tracking = _Tracking(config, events)
+        tracker = tracking.tracker
         about = _about(config, detector, source)
         snapshots = Snapshots(part.folder, events, config.max_age_ms)
-        sinks: list[Sink] = [snapshots, FindingsSink(tracker)]
+        sinks: list[Sink] = [snapshots]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
         controls = StreamControls(detector.threshold, events, recorder)
         page, widths = None, NewestWidths() if "widths" in kinds else None
@@ -134,11 +147,15 @@ def open_session(
         part.begin(_nothing_yet(config, detector, source, part, stats))
         if "jsonl" in kinds:
             stack.callback(EventsFile(part.folder, events).close)
+        scale = _frame_scale(config, camera, source, events)
+        tracking.open_files(part.folder, scale)
+        stack.callback(tracking.close_files)
+        sinks.append(tracker)
         sinks += sinks_in(
             part.folder,
             kinds,
             source.frame_rate_hz,
-            scale=_frame_scale(config, camera, source, events),
+            scale=scale,
             width_listeners=_width_listeners(stats, widths, recorder),
             newest_widths=None if widths is None else widths.figures,
         )
@@ -156,6 +173,45 @@ def open_session(
             page,
             part,
             ignore=ignore,
+        )
+
+
+class _Tracking:
+    """The tracker, and the files that tell of its cracks."""
+
+    def __init__(self, config: StreamConfig, events: EventLog) -> None:
+        self._config, self._events = config, events
+        self._lines: JsonLines | None = None
+        self.tracker = CrackTracker(self._tell)
+
+    def open_files(self, folder: OutputFolder, scale: FrameScale | None) -> None:
+        """Make the files that the settings ask for.
+
+        Raises:
+            OutputError: one cannot be made.
+        """
+        if "jsonl" in self._config.outputs:
+            self._lines = JsonLines(folder.claim(FINDINGS_NAME))
+        if self._config.survey:
+            self.tracker.keep(
+                KeptRun(folder, self._events, scale, on_measured=self.tracker.take_measured)
+            )
+
+    def close_files(self) -> None:
+        """When the tracker has closed all cracks."""
+        if self._lines is not None:
+            self._lines.close()
+
+    def _tell(self, finding: Finding) -> None:
+        record = finding.to_dict()
+        if self._lines is not None:
+            self._lines.append(record)
+        self._events.emit(
+            "finding.closed",
+            f"crack {finding.id}: {finding.crack.length_px:.0f} px long, "
+            f"{finding.status}, in {counted(finding.crack.frames, 'frame')}",
+            "detail",
+            finding=record,
         )
 
 
@@ -323,7 +379,7 @@ def _open_page(
     stats: StreamStats,
     events: EventLog,
     controls: StreamControls,
-    tracker: FindingTracker,
+    tracker: CrackTracker,
     snapshots: Snapshots,
     about: dict[str, str],
     part: RunPart,

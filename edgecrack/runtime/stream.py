@@ -40,8 +40,6 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     Raises:
         EdgecrackError: source, model or output cannot be used; what was written stays.
     """
-    _keep_source_out_of_results(config)
-    leave_cores_to_the_network()
 
     def show(summary: StreamSummary, part: RunPart) -> None:
         if as_json:
@@ -54,8 +52,36 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
             show(summary, part)
         os._exit(0)  # the calling thread is in native code, and Python cannot end it
 
-    summary, part, problem = _Run(config, show_and_leave).run()
+    summary, part, problem = _run(config, show_and_leave)
     show(summary, part)
+    _raise_for(summary, part, problem)
+    return summary
+
+
+def stream_to_folder(config: StreamConfig) -> Path:
+    """Run a stream to its end for whoever goes on with its results, and say nothing on the way.
+
+    Returns:
+        The folder of the results, which may be another one than was asked for.
+
+    Raises:
+        EdgecrackError: as `run_stream`.
+    """
+    summary, part, problem = _run(config, None)
+    _raise_for(summary, part, problem)
+    return part.folder.root
+
+
+def _run(
+    config: StreamConfig, abandon: Callable[[StreamSummary, RunPart], None] | None
+) -> tuple[StreamSummary, RunPart, str | None]:
+    _keep_source_out_of_results(config)
+    leave_cores_to_the_network()
+    return _Run(config, abandon).run()
+
+
+def _raise_for(summary: StreamSummary, part: RunPart, problem: str | None) -> None:
+    """Say what a run that came to its end lacks."""
     if problem is not None:
         raise OutputError(
             f"the recording is not whole: {problem}",
@@ -66,14 +92,13 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
             f"{counted(summary.unreadable, 'picture')} could not be read",
             f"see the events of kind source.unreadable in {part.folder.path} or the log",
         )
-    return summary
 
 
 class _Run:
     """One run, and whom it tells how it goes: the terminal, the log, systemd."""
 
     def __init__(
-        self, config: StreamConfig, abandon: Callable[[StreamSummary, RunPart], None]
+        self, config: StreamConfig, abandon: Callable[[StreamSummary, RunPart], None] | None
     ) -> None:
         self._config, self._abandon = config, abandon
         self._progress = ProgressLine(sys.stderr)
@@ -104,9 +129,10 @@ class _Run:
                     positions=session.positions,
                     events=self._events,
                     stats=session.stats,
-                    findings=lambda: session.tracker.count,
+                    findings=lambda: (session.tracker.count, session.tracker.confirmed),
+                    on_frame=session.tracker.watch,
                     heartbeat=self._systemd.alive,
-                    abandon=lambda summary: self._abandon(summary, session.part),
+                    abandon=self._abandons(session.part),
                 )
                 try:
                     summary = run_pipeline(
@@ -121,6 +147,10 @@ class _Run:
             self._progress.end()
             self._systemd.close()
             quiet()
+
+    def _abandons(self, part: RunPart) -> Callable[[StreamSummary], None] | None:
+        abandon = self._abandon
+        return None if abandon is None else lambda summary: abandon(summary, part)
 
     def _say_ready(self, session: Session) -> None:
         if session.page is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # the session adds.
 _NOT_OF_THE_RUN = (
     "source", "source_options", "out", "existing", "model", "threshold", "scales", "max_frames",
-    "threads", "policy", "record", "serve", "log_format", "scale",
+    "threads", "policy", "record", "serve", "log_format", "scale", "survey",
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class StreamConfig:
         position: where positions come from, as `open_positions` takes it, or None.
         scale: how many millimetres a pixel shows; None measures in pixels. Given, it adds "widths"
             to what is saved.
+        survey: keep what `edgecrack survey` needs.
         log_format: of the log on standard error.
     """
 
@@ -78,6 +79,7 @@ class StreamConfig:
     serve: ServeConfig | None = None
     position: str | None = None
     scale: StreamScale | None = None
+    survey: bool = False
     log_format: LogFormat = "text"
 
     def __post_init__(self) -> None:
@@ -131,9 +133,14 @@ class StreamConfig:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The kinds of result that are written: `save`, and widths where there is a scale."""
+        """The kinds of result that are written: `save`, and widths where there is a scale.
+
+        With `survey`, widths are measured in the frames that it keeps, and in all on request only.
+        """
         kinds = () if self.save == ("none",) else self.save
-        return kinds if self.scale is None or "widths" in kinds else (*kinds, "widths")
+        if self.scale is None or self.survey or "widths" in kinds:
+            return kinds
+        return (*kinds, "widths")
 
     def settings(self) -> dict[str, str]:
         """What all parts of a run have in common, by name, without passwords."""

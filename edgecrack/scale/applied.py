@@ -100,6 +100,17 @@ def all_in_millimetres(cracks: Sequence[Crack], scale: Scale) -> list[CrackInMm]
     return found
 
 
+def row_scale(crack: Crack, scale: Scale) -> LocalScale:
+    """The scale across a crack in each of its rows.
+
+    Args:
+        crack: as `measure_image` gives it.
+        scale: of the same image.
+    """
+    places, normals = _rows_of(crack)
+    return scale.local(places, normals, across=True)
+
+
 def middle_scale(scale: Scale, width_px: int, height_px: int) -> LocalScale:
     """The scale in the middle of an image, along x and along y.
 

@@ -110,10 +110,10 @@ def associate(
         curve = curve.chosen(in_view(curve.xy, placement))
         if len(curve.xy):
             by_frame[sighting.frame].append((number, curve))
-    work = _Association(tolerance_px(sigma_px))
+    work = Association(tolerance_px(sigma_px))
     for frame, seen in by_frame.items():
         work.add(placements[frame], seen)
-    return work.tracks()
+    return [work.together(group) for group in work.groups()]
 
 
 @dataclass(eq=False)
@@ -133,56 +133,81 @@ class _Part:
     found: NDArray[np.bool_]
 
 
-class _Association:
-    """What has been seen of one sheet so far."""
+class Association:
+    """What has been seen of one sheet so far.
+
+    Args:
+        within_px: how far apart two curves of one crack may be.
+
+    Attributes:
+        tracks: by number, in the order in which they were first seen; curves may be moved, and
+            tracks taken out, between two calls.
+    """
 
     def __init__(self, within_px: float) -> None:
         self._within_px = within_px
-        self._tracks: list[Track] = []
+        self.tracks: dict[int, Track] = {}
         self._votes: Counter[tuple[int, int]] = Counter()
+        self._next = 0
 
-    def add(self, placement: Placement, seen: Sequence[tuple[int, CrackCurve]]) -> None:
-        """Lay a frame's sightings on what is there."""
+    def add(self, placement: Placement, seen: Sequence[tuple[int, CrackCurve]]) -> dict[int, int]:
+        """Lay a frame's sightings on what is there.
+
+        Args:
+            placement: where the frame lies.
+            seen: number and curve of each sighting, in the same pixels as the tracks.
+
+        Returns:
+            By sighting, the number of its track.
+        """
         parts = {
             number: part
-            for number, track in enumerate(self._tracks)
+            for number, track in self.tracks.items()
             if len((part := self._part(track, placement)).at)
         }
         votes: set[tuple[int, int]] = set()
+        chosen: dict[int, int] = {}
         for number, curve in seen:
             owners, missing = self._owners(curve, parts)
             if not owners:
                 ones = np.ones(len(curve.xy), np.int64)
-                self._tracks.append(Track(curve, ones, ones.copy(), [number]))
+                self.tracks[self._next] = Track(curve, ones, ones.copy(), [number])
+                chosen[number] = self._next
+                self._next += 1
                 continue
-            first = self._tracks[owners[0]]
+            first = self.tracks[owners[0]]
             first.members.append(number)
             first.grow(curve.chosen(missing))
+            chosen[number] = owners[0]
             votes |= {tuple(sorted((owners[0], each))) for each in owners[1:]}  # type: ignore[misc]
         self._votes.update(votes)
         for number, part in parts.items():
-            self._tracks[number].views[part.at[part.inside]] += 1
-            self._tracks[number].hits[part.at[part.inside & part.found]] += 1
+            self.tracks[number].views[part.at[part.inside]] += 1
+            self.tracks[number].hits[part.at[part.inside & part.found]] += 1
+        return chosen
 
-    def tracks(self) -> list[Track]:
-        """The cracks, with those put together that are one."""
-        one_crack = []
+    def groups(self) -> list[list[int]]:
+        """Numbers of tracks that are one crack each, by the lowest of each."""
+        numbers = sorted(self.tracks)
+        place = {number: at for at, number in enumerate(numbers)}
+        pairs = []
         for (one, other), votes in self._votes.items():
-            fewest = min(len(self._tracks[one].members), len(self._tracks[other].members))
+            if one not in place or other not in place:
+                continue
+            fewest = min(len(self.tracks[each].members) for each in (one, other))
             if votes >= min(_LEAST_VOTES, fewest):
-                one_crack.append((one, other))
-        result = []
-        for group in grouped(len(self._tracks), one_crack):
-            own = [self._tracks[each] for each in group]
-            result.append(
-                Track(
-                    joined([each.curve for each in own]),
-                    np.concatenate([each.views for each in own]),
-                    np.concatenate([each.hits for each in own]),
-                    sorted(number for each in own for number in each.members),
-                )
-            )
-        return result
+                pairs.append((place[one], place[other]))
+        return [[numbers[at] for at in group] for group in grouped(len(numbers), pairs)]
+
+    def together(self, group: Sequence[int]) -> Track:
+        """Tracks that are one crack, as one."""
+        own = [self.tracks[each] for each in group]
+        return Track(
+            joined([each.curve for each in own]),
+            np.concatenate([each.views for each in own]),
+            np.concatenate([each.hits for each in own]),
+            sorted(number for each in own for number in each.members),
+        )
 
     def _part(self, track: Track, placement: Placement) -> _Part:
         around = in_view(track.curve.xy, placement, -3 * self._within_px)
@@ -200,7 +225,7 @@ class _Association:
         for number, part in parts.items():
             met = near(curve, part.curve, self._within_px, angle_deg)
             part.found |= np.asarray(met.any(axis=0))
-            lasting = self._tracks[number].lasting[part.at]
+            lasting = self.tracks[number].lasting[part.at]
             covered = np.asarray(met[:, lasting].any(axis=1))
             if covered.sum() < min(_LEAST_POINTS, len(curve.xy)):
                 continue

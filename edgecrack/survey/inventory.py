@@ -29,15 +29,11 @@ from edgecrack.survey.association import (
     tolerance_px,
 )
 from edgecrack.survey.combined_widths import CombinedWidth, SeenRow, combined_width
+from edgecrack.survey.confirmation import is_confirmed
 from edgecrack.survey.crack_curves import CrackCurve, curve_of, length_of, middle_lines, near
 from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
 
-LEAST_FRAMES = 3
-# Of the fit frames that show a crack's place, so many have to show the crack.
-_LEAST_SHARE = 0.5
-# Shorter ones, as a share of a frame's shorter side, are pits as often as cracks.
-_LEAST_LENGTH = 0.2
 _FRAMES_ASKED = 8  # for the scale of a place
 # Lines that fewer of a crack's frames show are left out of its course.
 _COURSE_SHARE, _COURSE_LEAST = 0.1, 2
@@ -284,15 +280,14 @@ def _described(
     frames = {frame for frame, _ in members}
     length_px = length_of([*lines, *bridges])
     middle = lines[0][len(lines[0]) // 2]
-    least_px = _LEAST_LENGTH * _side_px(middle, [placements[frame] for frame in sorted(frames)])
-    is_seen = len(frames) >= max(LEAST_FRAMES, _LEAST_SHARE * views) and length_px >= least_px
+    side_px = _side_px(middle, [placements[frame] for frame in sorted(frames)])
     return SurveyCrack(
         0,
         sheet.number,
         tuple(sorted(lines, key=lambda line: -length_of([line]))),
         bridges,
         length_px,
-        is_seen,
+        is_confirmed(len(frames), views, length_px, side_px),
         tuple(members),
         max(views, len(frames)),
         float(np.mean(confidences)),

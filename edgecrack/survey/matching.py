@@ -69,12 +69,17 @@ def find_features(gray: NDArray[np.uint8]) -> Features:
     found, descriptors = finder.detectAndCompute(gray, None)
     hw = gray.shape[0], gray.shape[1]
     if descriptors is None or not len(found):
-        return Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), hw, np.zeros(0))
+        return no_features(hw)
     xy = np.array([each.pt for each in found], np.float64)
     smooth = cv2.blur(gray, (9, 9))
     rows, columns = np.clip(np.round(xy[:, ::-1]).astype(int), 0, np.array(hw) - 1).T
     level = smooth[rows, columns].astype(np.float64)
     return Features(xy + 0.5, np.asarray(np.rint(descriptors), np.uint8), hw, level)
+
+
+def no_features(hw: tuple[int, int]) -> Features:
+    """Of a frame that shows nothing, or whose picture is lost."""
+    return Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), hw, np.zeros(0))
 
 
 def match(

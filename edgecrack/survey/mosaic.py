@@ -72,6 +72,7 @@ def make_mosaic(
     sheet: Sheet,
     picture_of: Callable[[int], Image | None],
     longest_px: int = LONGEST_PX,
+    window: tuple[int, int, int, int] | None = None,
 ) -> Mosaic:
     """Lay a sheet's key frames on one picture.
 
@@ -81,17 +82,25 @@ def make_mosaic(
         picture_of: gives a key frame's picture, uint8 [H, W] or [H, W, 3] BGR, by the frame's
             number; None where it is lost.
         longest_px: of the picture's longer side; it is made smaller where the sheet is larger.
+        window: left, top, width and height of a part of the picture at full size, which is then
+            made alone; None for all of it.
     """
     frames = [(frame, sheets.placements[frame]) for frame in sheet.key_frames]
-    outline = np.concatenate([moved(corners(each.hw), each.homography) for _, each in frames])
-    low, high = outline.min(axis=0), outline.max(axis=0)
-    scale = min(1.0, longest_px / float((high - low).max()))
-    width, height = np.maximum(np.ceil((high - low) * scale).astype(int), 1).tolist()
+    low, high = _extent(sheets, sheet)
+    if window is None:
+        scale = min(1.0, longest_px / float((high - low).max()))
+        width, height = np.maximum(np.ceil((high - low) * scale).astype(int), 1).tolist()
+    else:
+        scale, low = 1.0, low + np.array(window[:2])
+        width, height = window[2:]
     from_sheet = np.diag([scale, scale, 1.0])
     from_sheet[:2, 2] = -low * scale
     total = np.zeros((height, width, 3), np.float32)
     weights = np.zeros((height, width), np.float32)
     for frame, placement in frames:
+        outline = moved(corners(placement.hw), from_sheet @ placement.homography)
+        if not _is_in(outline, width, height):
+            continue
         picture = picture_of(frame)
         if picture is not None:
             gain = float(np.clip(sheet.gains.get(frame, 1.0), _LEAST_LEVEL, _MOST_LEVEL))
@@ -100,6 +109,25 @@ def make_mosaic(
     mixed = total / np.maximum(weights, 1e-12)[..., None]
     image = np.where(seen[..., None], np.clip(np.rint(mixed), 0, 255), _PAPER).astype(np.uint8)
     return Mosaic(image, seen, from_sheet)
+
+
+def sheet_size(sheets: Sheets, sheet: Sheet) -> tuple[int, int]:
+    """Width and height of a sheet's map at full size, in pixels of the sheet."""
+    low, high = _extent(sheets, sheet)
+    width, height = np.maximum(np.ceil(high - low).astype(int), 1).tolist()
+    return width, height
+
+
+def _extent(sheets: Sheets, sheet: Sheet) -> tuple[Points, Points]:
+    """Upper left and lower right of what the key frames show, in the sheet's pixels."""
+    frames = [sheets.placements[frame] for frame in sheet.key_frames]
+    outline = np.concatenate([moved(corners(each.hw), each.homography) for each in frames])
+    return outline.min(axis=0), outline.max(axis=0)
+
+
+def _is_in(outline: Points, width: int, height: int) -> bool:
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    return bool(low[0] < width and low[1] < height and (high > 0).all())
 
 
 def draw_cracks(mosaic: Mosaic, cracks: Iterable[DrawnCrack]) -> Image:
@@ -124,7 +152,9 @@ def draw_cracks(mosaic: Mosaic, cracks: Iterable[DrawnCrack]) -> Image:
             cv2.polylines(drawn, [points], False, colour, thick, cv2.LINE_AA, 4)
         if lines:
             longest = max(lines, key=len)
-            places.append((crack.label, longest[len(longest) // 2], colour))
+            middle = longest[len(longest) // 2]
+            if ((middle >= 0) & (middle <= drawn.shape[1::-1])).all():  # else beside this part
+                places.append((crack.label, middle, colour))
     for label, (x, y), colour in places:
         _write(drawn, label, (x, y), colour, letters)
     return drawn

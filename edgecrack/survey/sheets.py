@@ -26,7 +26,7 @@ from edgecrack.survey.layout import (
     reference_of,
     unit_of,
 )
-from edgecrack.survey.matching import find_features, match
+from edgecrack.survey.matching import find_features, match, no_features
 from edgecrack.survey.plane_geometry import (
     Matrix,
     corners,
@@ -136,12 +136,13 @@ class SheetBuilder:
         self._tracks: dict[int, Matrix] = {}
         self._closer = Closer(self._keys)
 
-    def add(self, step: Step, gray: NDArray[np.uint8]) -> bool:
+    def add(self, step: Step, gray: NDArray[np.uint8] | None) -> bool:
         """Take the next frame.
 
         Args:
             step: what the tracker said of it.
-            gray: uint8 [H, W], the frame.
+            gray: uint8 [H, W], the frame; None where it was not kept. Only key frames are looked
+                at: without its picture one has its place from the track alone.
 
         Returns:
             Whether it is a key frame, so that whoever draws the map keeps its picture.
@@ -149,7 +150,7 @@ class SheetBuilder:
         Raises:
             ConfigError: the step is of another frame.
         """
-        if gray.shape != step.hw:
+        if gray is not None and gray.shape != step.hw:
             raise ConfigError(
                 f"the frame has the shape {gray.shape} and the step is of {step.hw}",
                 "give the frame that the tracker was given",
@@ -159,7 +160,7 @@ class SheetBuilder:
             self._begin(self._new_key(step, gray), reason)
             return True
         self._from_key = normal(step.homography @ self._from_key)
-        if overlap(step.hw, self._keys[-1].hw, self._from_key) < _NEW_KEY_OVERLAP:
+        if is_far(step.hw, self._keys[-1].hw, self._from_key):
             self._extend(step, gray)
             return True
         self._note(step)
@@ -183,8 +184,9 @@ class SheetBuilder:
         """Another sheet, of one key frame so far."""
         self._layouts.append(Layout({key: np.eye(3)}, {}, reason, key))
 
-    def _new_key(self, step: Step, gray: NDArray[np.uint8]) -> int:
-        self._keys.append(KeyFrame(step.number, step.hw, find_features(gray)))
+    def _new_key(self, step: Step, gray: NDArray[np.uint8] | None) -> int:
+        features = no_features(step.hw) if gray is None else find_features(gray)
+        self._keys.append(KeyFrame(step.number, step.hw, features))
         self._from_key = np.eye(3)
         self._note(step)
         return len(self._keys) - 1
@@ -192,7 +194,7 @@ class SheetBuilder:
     def _note(self, step: Step) -> None:
         self._frames[step.number] = _Frame(step.hw, len(self._keys) - 1, self._from_key)
 
-    def _extend(self, step: Step, gray: NDArray[np.uint8]) -> None:
+    def _extend(self, step: Step, gray: NDArray[np.uint8] | None) -> None:
         """A key frame more on the sheet, or another sheet where it does not fit on it."""
         layout, last, tracked = self._layouts[-1], len(self._keys) - 1, self._from_key
         key = self._new_key(step, gray)
@@ -283,6 +285,17 @@ class SheetBuilder:
             tuple((self._keys[one].number, self._keys[two].number) for one, two in layout.doubtful),
             gains_of(layout, self._keys),
         )
+
+
+def is_far(hw: tuple[int, int], key_hw: tuple[int, int], from_key: Matrix) -> bool:
+    """Whether a frame shows so little of what the last key frame shows that it is the next one.
+
+    Args:
+        hw: height and width of the frame.
+        key_hw: of the last key frame.
+        from_key: float64 [3, 3], from that one's pixels to the frame's.
+    """
+    return overlap(hw, key_hw, from_key) < _NEW_KEY_OVERLAP
 
 
 def _tracked_tie(key: int, old_hw: tuple[int, int], new_hw: tuple[int, int], way: Matrix) -> Tie:

@@ -31,7 +31,7 @@ _LEAST_INLIERS = 20
 _LEAST_SHARE = 0.4
 # So much of a frame's width and height the inliers have to span.
 _LEAST_SPREAD = 0.3
-_SMALLEST_PX = 32
+SMALLEST_PX = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Step:
     """From one frame to the next.
 
     Attributes:
-        number: of the frame, 0 for the first that was added.
+        number: of the frame; 0 for the first that was added unless it was given.
         time_ns: of the frame, as it was given.
         hw: height and width of the frame.
         state: "first" of all, "tracked" or "lost".
@@ -78,22 +78,26 @@ class FrameTracker:
         self._small = np.zeros((0, 0), np.uint8)
         self._points = np.zeros((0, 2), np.float32)
 
-    def add(self, gray: NDArray[np.uint8], time_ns: int | None = None) -> Step:
+    def add(
+        self, gray: NDArray[np.uint8], time_ns: int | None = None, number: int | None = None
+    ) -> Step:
         """Take the next frame.
 
         Args:
             gray: uint8 [H, W].
             time_ns: when it was captured; kept in the step and not used.
+            number: of the frame, above that of the one before; None counts.
 
         Raises:
             ConfigError: it is of another type or shape, or smaller than 32 px.
         """
-        if gray.dtype != np.uint8 or gray.ndim != 2 or min(gray.shape) < _SMALLEST_PX:
+        if gray.dtype != np.uint8 or gray.ndim != 2 or min(gray.shape) < SMALLEST_PX:
             raise ConfigError(
                 f"a frame of {gray.dtype} {gray.shape} cannot be followed",
-                f"give uint8 [height, width] of at least {_SMALLEST_PX} px",
+                f"give uint8 [height, width] of at least {SMALLEST_PX} px",
             )
         height, width = gray.shape
+        self._count = self._count if number is None else number
         half = cv2.resize(gray, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         small = np.asarray(half, np.uint8)
         step, kept = self._step((height, width), small, time_ns)

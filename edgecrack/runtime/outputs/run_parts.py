@@ -32,8 +32,9 @@ FRAMES_NAME = "frames.jsonl"
 # What a whole run has of each is the sum over its parts.
 _ADDED = (
     "frames_read", "frames", "frames_with_cracks", "crack_pixels_total", "drops", "skipped",
-    "stale", "findings", "reconnects", "stalls", "open_failures", "corrupt_frames", "unreadable",
-    "size_changes", "measured", "fit_to_measure", "site_checks", "site_checks_passed",
+    "stale", "findings", "findings_confirmed", "reconnects", "stalls", "open_failures",
+    "corrupt_frames", "unreadable", "size_changes", "measured", "fit_to_measure", "site_checks",
+    "site_checks_passed",
     "elapsed_s",
 )  # fmt: skip
 # Said once for the run: what is the same in all its parts, and how the last one was at its end.

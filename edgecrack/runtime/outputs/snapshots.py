@@ -1,4 +1,4 @@
-"""Outputs that a live stream has besides files per frame: findings, events, snapshots.
+"""Outputs that a live stream has besides files per frame: events and snapshots.
 
 Each takes results in the writer thread. Knows the folder of results; must not know the page.
 """
@@ -14,47 +14,13 @@ from pathlib import Path
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.outputs.findings import Finding, FindingTracker
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import SNAPSHOTS_NAME, OutputFolder
 from edgecrack.runtime.outputs.overlay import draw_overlay
 from edgecrack.runtime.outputs.sinks import PassiveSink, frame_record
 from edgecrack.runtime.telemetry.events import Event, EventLog
-from edgecrack.terminal.wording import counted
 
 EVENTS_NAME = "events.jsonl"
-
-
-class FindingsSink(PassiveSink):
-    """Feeds the tracker, and says of each finding that closed what it was."""
-
-    name = "findings"
-
-    def __init__(self, tracker: FindingTracker) -> None:
-        self._tracker = tracker
-
-    def write(self, result: FrameResult) -> None:
-        """Take the next result."""
-        self._tracker.update(result)
-
-    def close(self) -> None:
-        """Close the finding that is open."""
-        self._tracker.close()
-
-
-def event_finding_tracker(events: EventLog) -> FindingTracker:
-    """A tracker whose closed findings are events."""
-
-    def tell(finding: Finding) -> None:
-        events.emit(
-            "finding.closed",
-            f"finding {finding.id}: {finding.crack_pixels} crack px at best, in "
-            f"{counted(finding.frames, 'frame')}",
-            "detail",
-            finding=finding.to_dict(),
-        )
-
-    return FindingTracker(on_closed=tell)
 
 
 class EventsFile:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.pipeline.overload import Effort
@@ -85,6 +86,7 @@ class PipelineConfig:
         min_area_px: groups of crack pixels smaller than this are specks and dropped.
         queue_size: frames that may wait between two threads of a recording; memory for speed.
         stop: set it from anywhere to end the run after the frame in flight.
+        on_frame: given each captured frame in the capture thread, also those that are skipped.
         on_progress: called in the calling thread, at most twice a second and once at the end.
         on_summary: given the summary when all outputs are closed, also after a failure; what it
             raises is a failure of the run.
@@ -98,7 +100,7 @@ class PipelineConfig:
         positions: where the robot was; None knows nothing.
         events: hears of overload, stale results, failed outputs and a network that hangs.
         stats: the counters to use, for who reads them while the stream runs; None makes its own.
-        findings: number of findings so far, for the counters.
+        findings: number of cracks so far, and of the confirmed among them, for the counters.
         heartbeat: called in the calling thread between frames and while it waits.
         abandon: ends the process, where `stop` was set and the network does not come back; all
             outputs are closed by then. None waits for the network.
@@ -114,6 +116,7 @@ class PipelineConfig:
     min_area_px: int = MIN_AREA_PX
     queue_size: int = 4
     stop: threading.Event = field(default_factory=threading.Event)
+    on_frame: Callable[[Frame], None] = lambda frame: None
     on_progress: Callable[[StatsSnapshot], None] | None = None
     on_summary: Callable[[StreamSummary], None] | None = None
     max_age_ms: float | None = None
@@ -123,7 +126,7 @@ class PipelineConfig:
     positions: PositionSource | None = None
     events: EventLog = field(default_factory=EventLog)
     stats: StreamStats | None = None
-    findings: Callable[[], int] = lambda: 0
+    findings: Callable[[], tuple[int, int]] = lambda: (0, 0)
     heartbeat: Callable[[], None] = lambda: None
     abandon: Callable[[StreamSummary], None] | None = None
     stall_timeout_s: float = 15.0

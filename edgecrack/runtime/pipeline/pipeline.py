@@ -166,6 +166,7 @@ class PipelineRun:
         """The next frame that is to be inspected; in the capture thread."""
         while (frame := self._next_frame()) is not None:
             self._frames_read += 1
+            self._config.on_frame(frame)
             self._last_read_s = time.monotonic()
             if self._pacer is None or self._pacer.takes(frame.monotonic_ns):
                 return frame

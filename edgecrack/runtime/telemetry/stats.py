@@ -70,7 +70,9 @@ class StatsSnapshot:
         ignored_ratio: share of the last frame's pixels that was ignored on purpose.
         threshold: decision threshold of the last frame.
         paused: a person paused the inspection.
-        findings: groups of successive frames with cracks.
+        findings: cracks, each once as long as it is in view or near it; those too short to be
+            confirmed are not among them.
+        findings_confirmed: of these, seen in enough frames.
         source_state: of `SourceHealth`.
         reconnects: times that a lost source delivered again.
         stalls: times that an open source delivered nothing for too long.
@@ -103,6 +105,7 @@ class StatsSnapshot:
     threshold: float = 0.5
     paused: bool = False
     findings: int = 0
+    findings_confirmed: int = 0
     source_state: SourceState = "connecting"
     reconnects: int = 0
     stalls: int = 0
@@ -138,7 +141,8 @@ class StreamStats:
         self._latencies_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
         self._inferences_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
         self._frames = 0
-        self._drops = self._skipped = self._stale = self._findings = 0
+        self._drops = self._skipped = self._stale = 0
+        self._findings = (0, 0)
         self._shedding = "nothing"
         self._paused = False
         self._inspected_ratio, self._ignored_ratio = 1.0, 0.0
@@ -182,8 +186,16 @@ class StreamStats:
             self._site_checks += site_passed is not None
             self._site_checks_passed += site_passed is True
 
-    def set_counts(self, *, drops: int, skipped: int = 0, findings: int = 0) -> None:
-        """Set the numbers since the start of frames dropped and skipped, and of findings."""
+    def set_counts(
+        self, *, drops: int, skipped: int = 0, findings: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Set the numbers since the start of frames dropped and skipped, and of cracks.
+
+        Args:
+            drops: frames that were dropped.
+            skipped: frames that were skipped on purpose.
+            findings: cracks, and the confirmed among them.
+        """
         with self._lock:
             self._drops, self._skipped, self._findings = drops, skipped, findings
 
@@ -216,7 +228,8 @@ class StreamStats:
                 ignored_ratio=self._ignored_ratio,
                 threshold=self._threshold,
                 paused=self._paused,
-                findings=self._findings,
+                findings=self._findings[0],
+                findings_confirmed=self._findings[1],
                 source_state=self._health.state,
                 reconnects=self._health.reconnects,
                 stalls=self._health.stalls,

@@ -94,19 +94,21 @@ class Api:
         return await self._status()
 
     async def findings(self, request: Request) -> Response:
-        """The last findings, newest first."""
+        """The last cracks, newest first."""
         findings = self._context.findings
         found = [finding.to_dict() for finding in findings.recent()]
-        return JSONResponse({"count": findings.count, "findings": found})
+        return JSONResponse(
+            {"count": findings.count, "confirmed": findings.confirmed, "findings": found}
+        )
 
     async def thumbnail(self, request: Request) -> Response:
-        """The picture of one finding."""
+        """The picture of one crack."""
         number = request.path_params["number"]
         for finding in self._context.findings.recent():
             if finding.id == number:
                 # The page's address for it changes with the picture.
                 headers = {"Cache-Control": "private, max-age=3600"}
-                return Response(finding.thumbnail_jpeg, 200, headers, "image/jpeg")
+                return Response(finding.best.thumbnail_jpeg, 200, headers, "image/jpeg")
         raise HTTPException(404, f"finding {number} is not kept")
 
     async def events(self, request: Request) -> Response:

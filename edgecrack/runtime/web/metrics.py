@@ -29,7 +29,7 @@ _COUNTERS = (
     ("frames_corrupt", "corrupt_frames", "Frames that arrived damaged and were left out."),
     ("frames_with_cracks", "frames_with_cracks", "Frames with at least one crack pixel."),
     ("crack_pixels", "crack_pixels_total", "Crack pixels in all frames."),
-    ("findings", "findings", "Groups of successive frames with cracks."),
+    ("findings", "findings", "Cracks, each once."),
     ("source_reconnects", "reconnects", "Times that a lost source delivered again."),
     ("source_stalls", "stalls", "Times that an open source delivered nothing for too long."),
     ("source_open_failures", "open_failures", "Attempts to open the source that failed."),

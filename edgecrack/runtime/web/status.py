@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 
 import anyio
 
-from edgecrack.runtime.outputs.findings import FindingTracker
 from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
+from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.page_worker import Worker
 
@@ -51,7 +52,11 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
             "stale_after_ms": round(latest.stale_after_ms),
             "ended": latest.ended,
         },
-        "findings": {"count": context.findings.count, "revision": _revision(context.findings)},
+        "findings": {
+            "count": context.findings.count,
+            "confirmed": context.findings.confirmed,
+            "revision": _revision(context.findings),
+        },
         "events": {"count": sum(context.events.counts().values())},
         "viewers": {"count": viewers, "limit": max_viewers},
         "saves_snapshots": context.snapshot is not None,
@@ -60,10 +65,14 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
     }
 
 
-def _revision(findings: FindingTracker) -> str:
-    """Changes when the list looks different; not with each frame that an open finding grows by."""
-    newest = findings.recent(1)
-    return "" if not newest else f"{newest[0].id}.{newest[0].best_frame}.{newest[0].closed:d}"
+def _revision(findings: CrackTracker) -> str:
+    """Changes when the list looks different; not with each frame that an open crack is seen in."""
+    told = (
+        f"{each.id}.{each.best.frame}.{each.crack.closed:d}{each.crack.confirmed:d}"
+        f".{0 if each.measured is None else each.measured.frame}"
+        for each in findings.recent()
+    )
+    return f"{zlib.crc32(' '.join(told).encode()):08x}"
 
 
 class StatusBoard:
@@ -113,7 +122,7 @@ class LiveContext:
         stats: gives the counters as they are now; called from the page's thread.
         events: what happened.
         controls: threshold, pause and recording.
-        findings: the findings with their thumbnails.
+        findings: the cracks with their thumbnails.
         machine: load, memory, temperature, disk.
         latest: the newest result; a sink of the stream.
         about: what to show of the run, e.g. source, model, version; no credentials.
@@ -126,7 +135,7 @@ class LiveContext:
     stats: Callable[[], StatsSnapshot]
     events: EventLog
     controls: StreamControls
-    findings: FindingTracker
+    findings: CrackTracker
     machine: MachineMonitor
     latest: LatestResult
     about: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,5 @@
+"""The survey of a recorded run: each crack once, on a map, with what was seen of the wall."""
+
+from edgecrack.run_survey.surveying import SurveyConfig, Surveyed, survey_run
+
+__all__ = ["SurveyConfig", "Surveyed", "survey_run"]

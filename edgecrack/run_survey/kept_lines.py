@@ -1,0 +1,399 @@
+"""What a run kept for its survey, read again from its folder; see `runtime/tracking/kept_run.py`.
+
+A line that is damaged, or of a frame that came twice, is passed over and counted. The parts of a
+run that was started again follow each other, as frames of one run between which the track is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecrack.errors import SourceError
+from edgecrack.measurement.centre_lines import CentreLine
+from edgecrack.measurement.cracks import Crack, WidthRow
+from edgecrack.measurement.fitness import Verdict
+from edgecrack.measurement.width import Width
+from edgecrack.runtime.frame import Position
+from edgecrack.runtime.tracking.kept_run import (
+    KEPT_SCHEMA_VERSION,
+    ROWS_NAME,
+    SIGHTINGS_NAME,
+    SURVEY_NAME,
+    TRACK_NAME,
+    VIEWS_NAME,
+)
+from edgecrack.survey.plane_geometry import implausible
+from edgecrack.survey.track import Step
+
+_MOST_PX = 100_000
+_PARTS = "part-*"
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFrame:
+    """A captured frame.
+
+    Attributes:
+        name: as the run's other results call it.
+        part: folder of the part that it is of.
+        step: how it moved.
+        picture: of a key frame, where it was kept.
+    """
+
+    name: str
+    part: Path
+    step: Step
+    picture: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class KeptSighting:
+    """What was found in an inspected frame.
+
+    Attributes:
+        is_fit: whether cracks can be seen in it at all.
+        missed_ratio: share of it that the network did not see although it was to, 0 to 1.
+        ignored_ratio: share that was ignored on purpose.
+        cracks: without widths.
+        ids: of each crack its number while the stream ran, 0 for none.
+        position: where the robot was, if known.
+    """
+
+    is_fit: bool
+    missed_ratio: float
+    ignored_ratio: float
+    cracks: tuple[Crack, ...]
+    ids: tuple[int, ...]
+    position: Position | None
+
+
+@dataclass(frozen=True, eq=False)
+class KeptWidths:
+    """What was measured in a frame.
+
+    Attributes:
+        verdict: what it is fit for.
+        boxes: of each crack.
+        rows: of each crack, those that could be measured.
+        mm_per_px: of each crack, of each row; None without a scale.
+        terms: the scale's relative standard uncertainties, by source.
+        is_stated: whether the scale's uncertainty is known; None without a scale.
+    """
+
+    verdict: Verdict
+    boxes: tuple[tuple[int, ...], ...]
+    rows: tuple[tuple[WidthRow, ...], ...]
+    mm_per_px: tuple[np.ndarray[Any, np.dtype[np.float64]] | None, ...]
+    terms: dict[str, float]
+    is_stated: bool | None
+
+
+@dataclass(eq=False)
+class KeptFrames:
+    """A run, by the numbers of its frames, which count on from part to part.
+
+    Attributes:
+        frames: in order.
+        sightings: by frame.
+        widths: by frame.
+        damaged_lines: that could not be used.
+        views: by crack's number, a picture of it.
+        note: what this survey lacks, as a sentence; empty else.
+    """
+
+    frames: dict[int, KeptFrame] = field(default_factory=dict)
+    sightings: dict[int, KeptSighting] = field(default_factory=dict)
+    widths: dict[int, KeptWidths] = field(default_factory=dict)
+    damaged_lines: int = 0
+    views: dict[int, Path] = field(default_factory=dict)
+    note: str = ""
+
+
+def read_kept(folder: Path) -> KeptFrames:
+    """Read what a run kept.
+
+    Args:
+        folder: of the run's results.
+
+    Raises:
+        SourceError: it is no such folder, or kept nothing for a survey.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is not a folder", "give the folder of a run's results")
+    parts = [folder, *sorted(folder.glob(_PARTS), key=_part_number)]
+    parts = [part for part in parts if (part / SURVEY_NAME / TRACK_NAME).is_file()]
+    if not parts:
+        raise SourceError(
+            f"{folder} holds nothing for a survey",
+            "stream with `survey`, or give the video itself",
+        )
+    kept = KeptFrames()
+    for part in parts:
+        _read_part(kept, part)
+    if not kept.frames:
+        raise SourceError(
+            f"no frame can be read from {folder / SURVEY_NAME / TRACK_NAME}",
+            "the run ended before its first frame, or the file is damaged: run it again",
+        )
+    return kept
+
+
+def _part_number(path: Path) -> int:
+    digits = path.name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() and len(digits) < 9 else 0
+
+
+def _read_part(kept: KeptFrames, part: Path) -> None:
+    folder = part / SURVEY_NAME
+    first = max(kept.frames, default=-1) + 1
+    last_id = max((each for s in kept.sightings.values() for each in s.ids), default=0)
+    known: set[int] = set()
+    newest = -1
+    lost = True  # between two parts
+    for line in _lines(kept, folder / TRACK_NAME):
+        frame = _frame(line, first, part)
+        if frame is None or frame.step.number <= newest:
+            kept.damaged_lines += 1
+            lost = True
+            continue
+        if lost and frame.step.homography is not None:
+            frame = _cut_off(frame)
+        lost, newest = False, frame.step.number
+        known.add(newest)
+        kept.frames[frame.step.number] = frame
+    for line in _lines(kept, folder / SIGHTINGS_NAME):
+        number, sighting = _number(line, first), _sighting(line, last_id)
+        if number in known and sighting is not None:
+            kept.sightings[number] = sighting
+        else:
+            kept.damaged_lines += 1
+    for line in _lines(kept, folder / ROWS_NAME):
+        number, widths = _number(line, first), _widths(line)
+        if number in known and widths is not None:
+            kept.widths[number] = widths
+        else:
+            kept.damaged_lines += 1
+    for path in (folder / VIEWS_NAME).glob("*.jpg"):
+        if path.stem.isdigit() and len(path.stem) < 12:
+            kept.views[last_id + int(path.stem)] = path
+
+
+def _cut_off(frame: KeptFrame) -> KeptFrame:
+    """A frame whose way from the one before is not known."""
+    step = frame.step
+    cut = Step(step.number, step.time_ns, step.hw, "lost", "lines of the run are missing")
+    return KeptFrame(frame.name, frame.part, cut, frame.picture)
+
+
+def _lines(kept: KeptFrames, path: Path) -> Iterator[dict[str, Any]]:
+    """The lines that are JSON objects of a form that this program knows."""
+    try:
+        with path.open("rb") as file:
+            for text in file:
+                try:
+                    line = json.loads(text)
+                except (ValueError, RecursionError):
+                    line = None
+                if isinstance(line, dict) and line.get("schema_version") == KEPT_SCHEMA_VERSION:
+                    yield line
+                else:
+                    kept.damaged_lines += 1
+    except OSError:
+        kept.damaged_lines += 1
+
+
+def _number(line: dict[str, Any], first: int) -> int:
+    number = line.get("frame")
+    return first + number if isinstance(number, int) and 0 <= number < 2**40 else -1
+
+
+def _frame(line: dict[str, Any], first: int, part: Path) -> KeptFrame | None:
+    number, hw = _number(line, first), line.get("hw")
+    if number < 0 or hw is None or not _is_size(hw):
+        return None
+    time_ns = line.get("capture_time_ns")
+    size = int(hw[0]), int(hw[1])
+    way = _numbers(line.get("homography"), 9)
+    matrix = None if way is None else np.array(way, np.float64).reshape(3, 3)
+    if matrix is not None and implausible(size, matrix):
+        return None
+    state, reason = line.get("state"), str(line.get("reason", ""))[:500]
+    if state == "tracked" and matrix is None:
+        return None
+    if state != "tracked":
+        matrix = None
+    step = Step(
+        number,
+        time_ns if isinstance(time_ns, int) else None,
+        size,
+        "tracked" if matrix is not None else "lost",
+        reason or "the run began there",
+        matrix,
+    )
+    picture = line.get("picture")
+    path = None
+    if isinstance(picture, str) and ".." not in Path(picture).parts:
+        path = part / SURVEY_NAME / picture
+    return KeptFrame(str(line.get("name", number)), part, step, path)
+
+
+def _is_size(hw: Any) -> bool:
+    return (
+        isinstance(hw, list)
+        and len(hw) == 2
+        and all(isinstance(each, int) and 0 < each <= _MOST_PX for each in hw)
+    )
+
+
+def _numbers(values: Any, count: int) -> list[float] | None:
+    if not isinstance(values, list) or len(values) != count:
+        return None
+    if not all(isinstance(each, (int, float)) and abs(each) < 1e12 for each in values):
+        return None
+    return [float(each) for each in values] if all(map(math.isfinite, values)) else None
+
+
+def _sighting(line: dict[str, Any], last_id: int) -> KeptSighting | None:
+    cracks, ids = [], []
+    for each in line.get("cracks") or []:
+        crack = crack_of(each)
+        if crack is None:
+            return None
+        number = each.get("id")
+        ids.append(last_id + number if isinstance(number, int) and number > 0 else 0)
+        cracks.append(crack)
+    inspected, ignored = (_share(line.get(f"{name}_ratio")) for name in ("inspected", "ignored"))
+    missed = max(0.0, 1.0 - inspected - ignored)
+    position = _position(line.get("position"))
+    return KeptSighting(
+        line.get("fit") is True, missed, ignored, tuple(cracks), tuple(ids), position
+    )
+
+
+def _share(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= 1 else 0.0
+
+
+def crack_of(each: Any) -> Crack | None:
+    """A crack without widths from its lines and box; None where they are none."""
+    if not isinstance(each, dict) or not isinstance(each.get("lines"), list):
+        return None
+    lines = []
+    for points in each["lines"]:
+        pairs = [_numbers(point, 2) for point in points] if isinstance(points, list) else [None]
+        if None in pairs or len(pairs) < 2:
+            return None
+        lines.append(CentreLine(np.zeros(0, np.intp), np.array(pairs, np.float64)))
+    box = _numbers(each.get("box"), 4)
+    if not lines or box is None:
+        return None
+    length = sum(line.length_px for line in lines)
+    left, top, right, bottom = map(int, box)
+    area = each.get("area_px")
+    return Crack(
+        tuple(lines),
+        length,
+        area if isinstance(area, int) else 0,
+        (left, top, right, bottom),
+        0.0,
+        _share(each.get("confidence")),
+        (),
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+def _position(value: Any) -> Position | None:
+    if not isinstance(value, dict):
+        return None
+    names = set(Position.__dataclass_fields__)
+    try:
+        given = {key: each for key, each in value.items() if key in names}
+        for key in ("xyz_m", "quaternion_xyzw"):
+            if given.get(key) is not None:
+                given[key] = tuple(float(each) for each in given[key])
+        return Position(**given)
+    except (TypeError, ValueError):
+        return None
+
+
+def _widths(line: dict[str, Any]) -> KeptWidths | None:
+    verdict = line.get("verdict")
+    if verdict not in ("measure", "detect", "unfit"):
+        return None
+    boxes, rows, scales = [], [], []
+    terms: dict[str, float] = {}
+    stated: bool | None = None
+    for each in line.get("cracks") or []:
+        if not isinstance(each, dict):
+            return None
+        box = _numbers(each.get("box"), 4)
+        found = _rows(each.get("rows"))
+        if box is None or found is None:
+            return None
+        boxes.append(tuple(map(int, box)))
+        rows.append(tuple(row for row, _ in found))
+        mm = [scale for _, scale in found]
+        scales.append(None if None in mm else np.array(mm, np.float64))
+        given = each.get("scale_terms")
+        if isinstance(given, dict):
+            terms.update({str(k): float(v) for k, v in given.items() if _share(v) == v})
+        if isinstance(each.get("scale_stated"), bool):
+            stated = each["scale_stated"]
+    return KeptWidths(verdict, tuple(boxes), tuple(rows), tuple(scales), terms, stated)
+
+
+def _rows(values: Any) -> list[tuple[WidthRow, float | None]] | None:
+    """x, y, width, low, high, noise, depth, blur, step and millimetres per pixel of each row."""
+    if not isinstance(values, list):
+        return None
+    found = []
+    for each in values:
+        if not isinstance(each, list) or len(each) != 10:
+            return None
+        mm, figures = each[-1], _numbers([0.0 if one is None else one for one in each[:9]], 9)
+        if figures is None or not (mm is None or _numbers([mm], 1)):
+            return None
+        x, y, width, low, high, noise, depth, blur, step = figures
+        if not 0 <= low <= width <= high:
+            return None
+        measured = Width(
+            width, low, high, True, noise_px=noise, depth_px=depth, blur_px=blur, step_px=step
+        )
+        found.append((WidthRow((x, y), (0.0, 0.0), 0.0, 0, measured), mm))
+    return found
+
+
+def chosen_frames(kept: KeptFrames, most_per_key: int) -> Sequence[int]:
+    """The inspected frames that a survey looks at: at most so many between two key frames.
+
+    So a robot that stands still costs nothing, and a long run stays within memory. Frames that
+    were measured are always among them.
+
+    Args:
+        kept: the run.
+        most_per_key: between two key frames.
+    """
+    groups: list[list[int]] = [[]]
+    for number, frame in kept.frames.items():
+        if frame.picture is not None or frame.step.homography is None:
+            groups.append([])
+        if number in kept.sightings:
+            groups[-1].append(number)
+    chosen = set(kept.widths) & set(kept.sightings)
+    for group in groups:
+        if len(group) <= most_per_key:
+            chosen.update(group)
+        elif group:
+            at = np.linspace(0, len(group) - 1, most_per_key).round().astype(int)
+            chosen.update(group[each] for each in at.tolist())
+    return sorted(chosen)

@@ -1,0 +1,96 @@
+"""A run that kept nothing for a survey: what can be said of it from its overlay and its lines.
+
+The overlay's frames are followed in place of the captured ones. Cracks are drawn on them, so no
+width can be measured, and a tint is on the map.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgecrack.errors import SourceError
+from edgecrack.run_survey.kept_lines import KeptFrame, KeptFrames, KeptSighting, crack_of
+from edgecrack.runtime.outputs.run_parts import FRAMES_NAME
+from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
+from edgecrack.survey.track import FrameTracker
+
+_OVERLAYS = "overlay*.mp4"
+NOTE = (
+    "the run kept nothing for a survey: this one is made from its overlay, without widths; stream "
+    "with --survey for them"
+)
+
+
+def is_older_run(folder: Path) -> bool:
+    """Whether a folder is of a run that wrote an overlay and lines, and kept nothing else."""
+    kept = (folder / SURVEY_NAME / TRACK_NAME).is_file()
+    return not kept and (folder / FRAMES_NAME).is_file()
+
+
+def read_older_run(folder: Path) -> KeptFrames:
+    """Follow a run's overlay, with the centre lines of its frames.
+
+    Raises:
+        SourceError: there is no overlay, or its lines hold no centre lines.
+    """
+    overlays = sorted(folder.glob(_OVERLAYS))
+    if not overlays:
+        raise SourceError(
+            f"{folder} kept no picture of what was seen, and no survey can be made of it",
+            "stream with --survey, or give the video itself",
+        )
+    kept = KeptFrames(note=NOTE)
+    tracker = FrameTracker()
+    for line, image in zip(_lines(folder / FRAMES_NAME), _frames(overlays), strict=False):
+        number = len(kept.frames)
+        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+        hw = gray.shape[0], gray.shape[1]
+        if hw != (line.get("height"), line.get("width")):
+            raise SourceError(
+                f"the overlay in {folder} has another size than the frames",
+                "stream with --survey, or give the video itself",
+            )
+        step = tracker.add(gray, None, number)
+        name = str(line.get("name", number))
+        kept.frames[number] = KeptFrame(name, folder, step, None)
+        if not isinstance(line.get("lines"), list):
+            raise SourceError(
+                f"{folder / FRAMES_NAME} is from before lines were written",
+                "give the video itself",
+            )
+        cracks = [crack_of({"lines": [each], "box": [0, 0, 0, 0]}) for each in line["lines"]]
+        known = tuple(crack for crack in cracks if crack is not None)
+        kept.sightings[number] = KeptSighting(True, 0.0, 0.0, known, (0,) * len(known), None)
+    if not kept.frames:
+        raise SourceError(f"no frame can be read from {folder}", "stream the video again")
+    return kept
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for text in file:
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(line, dict):
+                yield line
+
+
+def _frames(overlays: list[Path]) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    for path in overlays:
+        video = cv2.VideoCapture(str(path))
+        try:
+            while True:
+                there, image = video.read()
+                if not there:
+                    break
+                yield np.asarray(image, np.uint8)
+        finally:
+            video.release()

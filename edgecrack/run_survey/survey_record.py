@@ -1,0 +1,331 @@
+"""What `cracks.json` of a survey says; its form is edgecrack/schemas/survey.schema.json.
+
+Places are in pixels of the sheet, lengths and widths in its pixels and, where frames had a scale,
+in millimetres; what is not known is null.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecrack.measurement.budget import WITHIN_95, Figure, WidthFigures
+from edgecrack.measurement.severity import SeverityTable, classify
+from edgecrack.run_survey.kept_lines import KeptFrames
+from edgecrack.survey.coverage import SEEN, Coverage
+from edgecrack.survey.inventory import FrameCracks, Inventory, SurveyCrack
+from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
+from edgecrack.survey.sheets import Sheet, Sheets
+
+if TYPE_CHECKING:
+    from edgecrack.run_survey.map_files import MapFiles
+
+SURVEY_SCHEMA_VERSION = 1
+_FIGURES = {"mean": "mean", "median": "median", "p95": "percentile_95", "max": "largest"}
+# A line through the middle of all drawings is as long as the crack within this, as a share, and its
+# ends lie within so many pixels, as standard uncertainties.
+_LINE_SHARE, _ENDS_PX = 0.02, 3.0
+_IN_TABLE = ("mean_mm", "low_mm", "high_mm", "max_mm", "mean_px")
+
+
+@dataclass(frozen=True, eq=False)
+class LengthScale:
+    """How long a pixel of the sheet is at a crack.
+
+    Attributes:
+        mm_per_px: median over the measured frames that show it.
+        relative: standard uncertainty, as a share; that of the scale and how much frames differ.
+        is_stated: whether the scale's own uncertainty is known.
+    """
+
+    mm_per_px: float
+    relative: float
+    is_stated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyFindings:
+    """All that a survey found out.
+
+    Attributes:
+        kept: what the run kept.
+        sheets: the planes.
+        inventory: the cracks.
+        coverages: of each sheet.
+        found: what was found in the frames that were looked at.
+        table: by which severity is told, or None.
+    """
+
+    kept: KeptFrames
+    sheets: Sheets
+    inventory: Inventory
+    coverages: tuple[Coverage, ...]
+    found: tuple[FrameCracks, ...] = field(repr=False)
+    table: SeverityTable | None = None
+
+    def metres_per_px(self, sheet: int) -> float | None:
+        """Of a sheet on the whole; None without a scale."""
+        scale = self._scale_of([each for each in self.found if self._sheet_of(each) == sheet], None)
+        return None if scale is None else scale.mm_per_px / 1000
+
+    def length_scale(self, crack: SurveyCrack) -> LengthScale | None:
+        """At a crack; None where no measured frame that shows it has a scale."""
+        own = set(crack.frames)
+        middle = crack.lines[0][len(crack.lines[0]) // 2][None]
+        return self._scale_of([each for each in self.found if each.frame in own], middle)
+
+    def _sheet_of(self, found: FrameCracks) -> int:
+        placement = self.sheets.placements.get(found.frame)
+        return -1 if placement is None else placement.sheet
+
+    def _scale_of(self, found: Sequence[FrameCracks], at: Points | None) -> LengthScale | None:
+        factors, stated = [], True
+        squares: list[float] = []
+        for each in found:
+            placement = self.sheets.placements[each.frame]
+            values = [mm for mm in each.mm_per_px or () if mm.size]
+            if not values:
+                continue
+            height, width = placement.hw
+            middle = np.array([[width / 2, height / 2]])
+            place = moved(middle, placement.homography) if at is None else at
+            fineness = float(local_scale(inverse(placement.homography), place)[0])
+            factors.append(float(np.median(np.concatenate(values))) * fineness)
+            squares.append(sum(term**2 for term in (each.scale_terms or {}).values()))
+            stated = stated and self.kept.widths[each.frame].is_stated is True
+        if not factors:
+            return None
+        middle_factor = float(np.median(factors))
+        spread = 1.4826 * float(np.median(np.abs(np.array(factors) - middle_factor)))
+        relative = math.hypot(
+            math.sqrt(float(np.mean(squares))), spread / middle_factor / math.sqrt(len(factors))
+        )
+        return LengthScale(middle_factor, relative, stated)
+
+
+def survey_document(
+    findings: SurveyFindings,
+    maps: Sequence[MapFiles],
+    notes: Sequence[str],
+    model: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of `cracks.json`."""
+    inventory = findings.inventory
+    return {
+        "schema_version": SURVEY_SCHEMA_VERSION,
+        "cracks": [_crack(findings, crack) for crack in inventory.cracks],
+        "sheets": [_sheet(findings, sheet, maps) for sheet in findings.sheets.sheets],
+        "count": {
+            "low": inventory.confirmed.low,
+            "high": inventory.confirmed.high,
+            "unconfirmed": inventory.unconfirmed,
+        },
+        "coverage": _coverage_of_all(findings),
+        "notes": list(notes),
+        "model": dict(model),
+    }
+
+
+def _crack(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any]:
+    scale = findings.length_scale(crack)
+    length = None if scale is None else _length(crack, scale)
+    width_mm = None if crack.width is None else crack.width.mm
+    lines = [_simple(line) for line in crack.lines]
+    best = _best(findings, crack)
+    return {
+        "id": crack.id,
+        "status": "confirmed" if crack.confirmed else "unconfirmed",
+        "sheet": crack.sheet,
+        "points": lines[0],
+        "lines": lines,
+        "gaps": [_simple(gap) for gap in crack.bridges],
+        "length_px": round(crack.length_px, 1),
+        "length_mm": None if length is None else _rounded(length.value),
+        "length_low_mm": _end(length, scale, "low"),
+        "length_high_mm": _end(length, scale, "high"),
+        "width": {
+            **_width(None if crack.width is None else crack.width.px, "px"),
+            **_width(width_mm, "mm"),
+            "places": 0 if crack.width is None else crack.width.places,
+            "frames": [] if crack.width is None else list(crack.width.frames),
+        },
+        "budget": None
+        if width_mm is None
+        else {name: _rounded(term) for name, term in width_mm.mean.terms.items()},
+        "class": _severity(width_mm, findings.table),
+        "frames": list(crack.frames),
+        "views": crack.views,
+        "confidence": round(crack.confidence, 3),
+        "best": best,
+        "position": None if best is None else best.pop("position"),
+    }
+
+
+def _length(crack: SurveyCrack, scale: LengthScale) -> Figure:
+    value = crack.length_px * scale.mm_per_px
+    terms = {
+        "scale": value * scale.relative,
+        "line": math.hypot(_LINE_SHARE * value, _ENDS_PX * scale.mm_per_px),
+    }
+    spread = WITHIN_95 * math.sqrt(sum(term**2 for term in terms.values()))
+    return Figure(value, max(0.0, value - spread), value + spread, terms)
+
+
+def _end(length: Figure | None, scale: LengthScale | None, end: str) -> float | None:
+    # Without the scale's share an interval would look surer than it is.
+    if length is None or scale is None or not scale.is_stated:
+        return None
+    return _rounded(float(getattr(length, end)))
+
+
+def _width(figures: WidthFigures | None, unit: str) -> dict[str, float | None]:
+    """Of each figure its value and interval; `low` and `high` are those of the mean."""
+    record: dict[str, float | None] = {}
+    for name, member in _FIGURES.items():
+        figure: Figure | None = None if figures is None else getattr(figures, member)
+        record[f"{name}_{unit}"] = None if figure is None else _rounded(figure.value)
+        prefix = "" if name == "mean" else f"{name}_"
+        for end in ("low", "high"):
+            value = None if figure is None else _rounded(getattr(figure, end))
+            record[f"{prefix}{end}_{unit}"] = value
+    return record
+
+
+def _severity(width_mm: WidthFigures | None, table: SeverityTable | None) -> dict[str, Any] | None:
+    if table is None or width_mm is None:
+        return None
+    figure: Figure = getattr(width_mm, table.measure)
+    result = classify(table, figure.value, figure.deviation)
+    return {
+        "table": table.id,
+        "measure": table.measure,
+        "name": result.name,
+        "probability": round(result.probability, 3),
+        "probabilities": {name: round(share, 3) for name, share in result.probabilities.items()},
+    }
+
+
+def _best(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None:
+    """The frame that shows most of a crack, those with a picture first."""
+    kept = findings.kept
+
+    def worth(sighting: tuple[int, int]) -> tuple[bool, float]:
+        frame, place = sighting
+        has_picture = kept.frames[frame].picture is not None
+        return has_picture, kept.sightings[frame].cracks[place].length_px
+
+    if not crack.sightings:
+        return None
+    most = max(kept.sightings[f].cracks[p].length_px for f, p in crack.sightings)
+    large = [each for each in crack.sightings if worth(each)[1] >= 0.6 * most]
+    frame, place = max(large, key=worth)
+    shown, sighting = kept.frames[frame], kept.sightings[frame]
+    longest = max(sighting.cracks[place].lines, key=lambda line: line.length_px)
+    view = kept.views.get(crack.id)
+    return {
+        "frame": frame,
+        "name": shown.name,
+        "points": longest.xy.round(1).tolist(),
+        "picture": None if shown.picture is None else _relative(shown.picture, shown.part),
+        "view": None if view is None else _relative(view, shown.part),
+        "position": None if sighting.position is None else sighting.position.to_dict(),
+    }
+
+
+def _relative(path: Path, part: Path) -> str:
+    """Relative to the run's folder, for a part of it as well."""
+    root = part.parent if part.name.startswith("part-") else part
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> dict[str, Any]:
+    drawn = next((each for each in maps if each.sheet == sheet.number), None)
+    metres = findings.metres_per_px(sheet.number)
+    coverage = findings.coverages[sheet.number]
+    return {
+        "number": sheet.number,
+        "frames": [sheet.frames[0], sheet.frames[-1]],
+        "frame_count": len(sheet.frames),
+        "key_frames": list(sheet.key_frames),
+        "reference_frame": sheet.reference_frame,
+        "begins": sheet.begins,
+        "registration_px": round(sheet.sigma_px, 3),
+        "drift_px": round(sheet.drift_px, 1),
+        "mm_per_px": None if metres is None else round(1000 * metres, 6),
+        "doubtful": [list(pair) for pair in sheet.doubtful],
+        "coverage": _coverage(coverage, metres),
+        "map": None
+        if drawn is None
+        else {
+            "picture": drawn.picture,
+            "coverage": drawn.coverage,
+            "world_file": drawn.world,
+            "tiles": drawn.tiles,
+            "from_sheet": drawn.from_sheet.round(9).tolist(),
+        },
+    }
+
+
+def _coverage(coverage: Coverage, metres_per_px: float | None) -> dict[str, Any]:
+    square_metres = None if metres_per_px is None else coverage.seen_px * metres_per_px**2
+    return {
+        "seen_px": round(coverage.seen_px),
+        "seen_m2": None if square_metres is None else round(square_metres, 4),
+        "shares": {name: round(coverage.share(name), 4) for name in SEEN},
+    }
+
+
+def _coverage_of_all(findings: SurveyFindings) -> dict[str, Any]:
+    """Over all sheets; places that several of them show count in each."""
+    total = {name: sum(each.area_px[name] for each in findings.coverages) for name in SEEN}
+    seen = sum(total.values())
+    metres = [findings.metres_per_px(each.sheet) for each in findings.coverages]
+    areas = [
+        each.seen_px * value**2
+        for each, value in zip(findings.coverages, metres, strict=True)
+        if value is not None
+    ]
+    return {
+        "seen_px": round(seen),
+        "seen_m2": round(sum(areas), 4) if areas and len(areas) == len(metres) else None,
+        "shares": {name: round(area / seen, 4) if seen else 0.0 for name, area in total.items()},
+    }
+
+
+def crack_table(document: Mapping[str, Any]) -> str:
+    """A row for each crack, as CSV."""
+    text = io.StringIO()
+    names = (
+        "id", "status", "sheet", "length_mm", "length_px", "width_mean_mm", "width_low_mm",
+        "width_high_mm", "width_max_mm", "width_mean_px", "class", "frames", "views", "confidence",
+        "best_frame",
+    )  # fmt: skip
+    writer = csv.DictWriter(text, names, lineterminator="\r\n")
+    writer.writeheader()
+    for crack in document["cracks"]:
+        width = crack["width"]
+        writer.writerow(
+            {
+                **{name: crack[name] for name in names if name in crack and name != "frames"},
+                "class": None if crack["class"] is None else crack["class"]["name"],
+                "frames": len(crack["frames"]),
+                "best_frame": None if crack["best"] is None else crack["best"]["name"],
+                **{f"width_{name}": width[name] for name in _IN_TABLE},
+            }
+        )
+    return text.getvalue()
+
+
+def _simple(line: Points) -> list[list[float]]:
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in line]
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,284 @@
+"""From what a run kept to its survey: sheets, inventory, coverage, map, and the files of them.
+
+out/cracks.json            edgecrack/schemas/survey.schema.json
+out/cracks.csv             a row for each crack
+out/map.png                the largest sheet with its cracks; map-2.png and so on for others
+out/map.pgw                its world file
+out/map_tiles/             where the map is larger than the picture: tiles at full size
+out/coverage.png           the same with what was seen of it, and how well
+out/strip.png              each confirmed crack in its best picture
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack import __version__
+from edgecrack.errors import OutputError
+from edgecrack.files import write_atomic
+from edgecrack.measurement.severity import SeverityTable
+from edgecrack.run_survey.crack_strip import draw_strip
+from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
+from edgecrack.run_survey.map_files import MapFiles, write_map
+from edgecrack.run_survey.older_run import is_older_run, read_older_run
+from edgecrack.run_survey.survey_record import (
+    SurveyFindings,
+    crack_table,
+    survey_document,
+)
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME
+from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
+from edgecrack.survey.coverage import Coverage, FrameLook, coverage_of
+from edgecrack.survey.inventory import FrameCracks, Inventory, InventoryKeeper
+from edgecrack.survey.sheets import SheetBuilder, Sheets
+
+CRACKS_NAME, TABLE_NAME, STRIP_NAME = "cracks.json", "cracks.csv", "strip.png"
+# Inspected frames that are looked at between two key frames.
+_MOST_PER_KEY = 12
+# A frame of which more than this was not looked at counts as not looked at at all.
+_MOST_MISSED = 0.02
+# Sheets of which a map is drawn, and the least of a frame's areas that such a one shows.
+_MOST_MAPS = 12
+
+
+@dataclass(frozen=True)
+class SurveyConfig:
+    """How a run is surveyed.
+
+    Attributes:
+        out: folder of the survey; None takes `survey` in the run's folder.
+        table: by which severity is told; None tells none.
+        unconfirmed: whether the map shows unconfirmed cracks, too.
+    """
+
+    out: Path | None = None
+    table: SeverityTable | None = None
+    unconfirmed: bool = False
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What came of a survey.
+
+    Attributes:
+        folder: of its files.
+        inventory: the cracks.
+        sheets: the planes on which they lie.
+        coverages: of each sheet.
+        maps: the files of each map.
+        notes: what a person should know of it, as sentences.
+        document: the content of `cracks.json`.
+    """
+
+    folder: Path
+    inventory: Inventory
+    sheets: Sheets
+    coverages: tuple[Coverage, ...]
+    maps: tuple[MapFiles, ...]
+    notes: tuple[str, ...]
+    document: dict[str, Any] = field(repr=False)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is of a run's results, and not of photos."""
+    names = (LEDGER_NAME, f"{SURVEY_NAME}/{TRACK_NAME}")
+    try:
+        return any((path / name).is_file() for name in names)
+    except (OSError, ValueError):
+        return False
+
+
+def survey_run(
+    run: Path,
+    config: SurveyConfig | None = None,
+    on_progress: Callable[[str], None] = lambda text: None,
+) -> Surveyed:
+    """Survey a recorded run, and write what is found.
+
+    Args:
+        run: the folder of its results.
+        config: None takes the defaults.
+        on_progress: told what is being done.
+
+    Raises:
+        SourceError: the folder holds nothing for a survey.
+        OutputError: a file cannot be written.
+    """
+    config = config or SurveyConfig()
+    kept = read_older_run(run) if is_older_run(run) else read_kept(run)
+    out = config.out or run / SURVEY_NAME
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {out}: {error.strerror}", "give another `out`"
+        ) from error
+    on_progress(f"laying out {len(kept.frames)} frames")
+    sheets = _sheets(kept, on_progress)
+    on_progress("telling cracks apart")
+    keeper = InventoryKeeper(_live_ids(kept))
+    chosen = chosen_frames(kept, _MOST_PER_KEY)
+    found = [_found(kept, number) for number in chosen]
+    inventory = keeper.update(sheets, found)
+    coverages = tuple(coverage_of(sheets, sheet, _looks(kept)) for sheet in sheets.sheets)
+    findings = SurveyFindings(kept, sheets, inventory, coverages, tuple(found), config.table)
+    on_progress("drawing the map")
+    maps = _maps(out, findings, config)
+    notes = _notes(findings)
+    document = survey_document(findings, maps, notes, _model(run))
+    document["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    document["program"] = f"edgecrack {__version__}"
+    strip = draw_strip(findings)
+    if strip is not None:
+        _write_picture(out / STRIP_NAME, strip)
+    write_atomic(out / TABLE_NAME, "\ufeff" + crack_table(document))
+    # Last, so that one that is there tells of files that are there, too.
+    write_atomic(out / CRACKS_NAME, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return Surveyed(out, inventory, sheets, coverages, maps, notes, document)
+
+
+def _sheets(kept: KeptFrames, on_progress: Callable[[str], None]) -> Sheets:
+    builder = SheetBuilder()
+    for done, frame in enumerate(kept.frames.values(), 1):
+        gray = None if frame.picture is None else _gray(frame.picture, frame.step.hw)
+        builder.add(frame.step, gray)
+        if done % 2000 == 0:
+            on_progress(f"laid out {done} of {len(kept.frames)} frames")
+    return builder.finish()
+
+
+def _gray(path: Path, hw: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """A key frame; None where the file is lost or of another size."""
+    picture = _picture(path, cv2.IMREAD_GRAYSCALE)
+    return picture if picture is not None and picture.shape == hw else None
+
+
+def _picture(path: Path, how: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = cv2.imdecode(data, how) if data.size else None
+    except (OSError, cv2.error):
+        return None
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
+def _live_ids(kept: KeptFrames) -> dict[tuple[int, int], int]:
+    """Of sightings, the numbers that the cracks had while the stream ran."""
+    return {
+        (frame, place): number
+        for frame, sighting in kept.sightings.items()
+        for place, number in enumerate(sighting.ids)
+        if number
+    }
+
+
+def _found(kept: KeptFrames, number: int) -> FrameCracks:
+    """The cracks of a frame, with their widths where they were measured."""
+    sighting, widths = kept.sightings[number], kept.widths.get(number)
+    if not sighting.is_fit:
+        return FrameCracks(number, sighting.cracks, "unfit")
+    if widths is None:
+        return FrameCracks(number, sighting.cracks, "detect")
+    at = {box: place for place, box in enumerate(widths.boxes)}
+    cracks, scales = [], []
+    for crack in sighting.cracks:
+        place = at.get(crack.xyxy)
+        rows = () if place is None else widths.rows[place]
+        mm = None if place is None else widths.mm_per_px[place]
+        cracks.append(crack.with_rows(rows))
+        scales.append(np.zeros(0) if mm is None and not rows else mm)
+    has_scale = bool(scales) and all(each is not None for each in scales)
+    return FrameCracks(
+        number,
+        cracks,
+        widths.verdict,
+        [each for each in scales if each is not None] if has_scale else None,
+        widths.terms if has_scale else None,
+    )
+
+
+def _looks(kept: KeptFrames) -> list[FrameLook]:
+    """What was made of each frame; one that was not measured counts as fit to detect at most."""
+    looks = []
+    for number, sighting in kept.sightings.items():
+        if sighting.missed_ratio > _MOST_MISSED:
+            continue
+        widths = kept.widths.get(number)
+        verdict = "detect" if widths is None else widths.verdict
+        looks.append(FrameLook(number, verdict if sighting.is_fit else "unfit"))
+    return looks
+
+
+def _maps(out: Path, findings: SurveyFindings, config: SurveyConfig) -> tuple[MapFiles, ...]:
+    kept = findings.kept
+
+    def picture_of(frame: int) -> NDArray[np.uint8] | None:
+        path = kept.frames[frame].picture
+        return None if path is None else _picture(path)
+
+    largest = sorted(
+        (each for each in findings.sheets.sheets if len(each.frames) > 1),
+        key=lambda each: -findings.coverages[each.number].seen_px,
+    )
+    chosen = largest[:_MOST_MAPS] or list(findings.sheets.sheets[:1])
+    return tuple(
+        write_map(out, place, findings, sheet, picture_of, shows_all=config.unconfirmed)
+        for place, sheet in enumerate(chosen, 1)
+    )
+
+
+def _notes(findings: SurveyFindings) -> tuple[str, ...]:
+    """What a person should know, each as a sentence."""
+    kept, sheets, count = findings.kept, findings.sheets.sheets, findings.inventory.confirmed
+    notes = []
+    if kept.note:
+        notes.append(kept.note)
+    if kept.damaged_lines:
+        notes.append(f"{kept.damaged_lines} damaged lines of the run were passed over")
+    lost = sum(
+        frame.picture is not None and not frame.picture.is_file() for frame in kept.frames.values()
+    )
+    if lost:
+        notes.append(f"{lost} pictures of key frames are lost, and white on the map")
+    if len(kept.frames) == 1:
+        notes.append("the run has one frame: no crack can be confirmed by others")
+    elif len(sheets) == 1 and len(sheets[0].key_frames) == 1:
+        notes.append("the camera did not move: all frames show the same place")
+    if len(sheets) > 1:
+        counted = f"{count.low} to {count.high}" if count.low != count.high else f"{count.low}"
+        notes.append(
+            f"{len(sheets)} sheets are not linked, so the same crack may be on several: {counted}"
+        )
+    untracked = sum(len(sheet.frames) == 1 for sheet in sheets)
+    if untracked > len(kept.frames) / 2 and len(kept.frames) > 2:
+        notes.append(
+            "most frames could not be followed from the one before: drive more slowly, take more "
+            "frames a second, or light the wall better"
+        )
+    return tuple(notes)
+
+
+def _model(run: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        summary = {}
+    if not isinstance(summary, dict):
+        summary = {}
+    return {name: summary.get(name) for name in ("model", "threshold", "source", "started_at")}
+
+
+def _write_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    stored, data = cv2.imencode(".png", image)
+    if not stored:
+        raise OutputError(f"cannot write {path}: encoding failed", "give another `out`")
+    write_atomic(path, data.tobytes())

@@ -1,0 +1,341 @@
+"""What a run keeps for its survey, in the folder `survey` of its results.
+
+    survey/track.jsonl        a line for each captured frame: how it moved, and whether it is kept
+    survey/sightings.jsonl    a line for each inspected frame: its cracks' centre lines
+    survey/rows.jsonl         widths along the cracks of the frames that were measured
+    survey/key_frames/*.jpg   pictures of the key frames, without drawings
+    survey/views/*.jpg        each crack in the frame that shows it best, without drawings
+
+`run_survey` reads them again. Nothing is kept of a robot that stands still.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgecrack.files import write_atomic
+from edgecrack.images.encodings import encode
+from edgecrack.measurement.budget import Figure, width_figures
+from edgecrack.measurement.cracks import Crack, measure_image
+from edgecrack.measurement.fitness import assess
+from edgecrack.runtime.frame import Frame, FrameResult
+from edgecrack.runtime.measuring.frame_scale import FrameScale
+from edgecrack.runtime.measuring.measuring_thread import MeasuringThread
+from edgecrack.runtime.outputs.json_lines import JsonLines
+from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.tracking.findings import BestView, MeasuredView, window_around
+from edgecrack.scale.applied import CrackInMm, all_in_millimetres, row_scale
+from edgecrack.scale.scale import Scale
+from edgecrack.survey.plane_geometry import Matrix, normal, overlap
+from edgecrack.survey.track import Step
+from edgecrack.terminal.wording import interval
+
+# Raised when a field of the lines is taken away, renamed or given another meaning.
+KEPT_SCHEMA_VERSION = 1
+SURVEY_NAME = "survey"
+TRACK_NAME, SIGHTINGS_NAME, ROWS_NAME = "track.jsonl", "sightings.jsonl", "rows.jsonl"
+KEY_FRAMES_NAME, VIEWS_NAME = "key_frames", "views"
+PATTERNS = tuple(
+    f"{SURVEY_NAME}/{name}"
+    for name in (
+        TRACK_NAME,
+        SIGHTINGS_NAME,
+        ROWS_NAME,
+        f"{KEY_FRAMES_NAME}/*.jpg",
+        f"{VIEWS_NAME}/*.jpg",
+    )
+)
+_QUALITY = 95
+_REMEMBERED = 512  # frames whose results may still come
+# A frame is measured where it shows less than this of what the last measured one shows.
+_MEASURED_OVERLAP = 0.9
+# Pictures are kept no longer where the disk has less left, or when so much is kept.
+_RESERVE_BYTES = 512 * 1024**2
+# How far a line that is kept may be from the one that was found.
+_LINE_PX = 0.5
+DEFAULT_LIMIT_BYTES = 8 * 1024**3
+
+OnMeasured = Callable[[int, list[MeasuredView]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A frame by the key frame before it."""
+
+    key: int
+    from_key: Matrix
+
+
+class KeptRun:
+    """Writes down what a survey needs; one thread, but for the measuring, which has its own.
+
+    Args:
+        folder: of the results.
+        events: hears where pictures are kept no longer.
+        scale: finds the scale of frames; None leaves all in pixels.
+        limit_bytes: of all pictures.
+        on_measured: hears what the cracks of a measured frame came to, in the measuring thread.
+
+    Raises:
+        OutputError: a file cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: OutputFolder,
+        events: EventLog,
+        scale: FrameScale | None = None,
+        *,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        on_measured: OnMeasured | None = None,
+    ) -> None:
+        self._folder, self._events, self._scale = folder, events, scale
+        self._limit_bytes, self._on_measured = limit_bytes, on_measured
+        self._bytes = 0
+        self._is_full = False
+        self._lines = {
+            name: JsonLines(folder.claim(f"{SURVEY_NAME}/{name}"))
+            for name in (TRACK_NAME, SIGHTINGS_NAME, ROWS_NAME)
+        }
+        self._views: dict[int, bytes] = {}
+        self._places: dict[int, _Place] = {}
+        self._newest: _Place | None = None
+        self._measured: _Place | None = None
+        self._thread = MeasuringThread(self._measure)
+
+    def note_step(self, step: Step, frame: Frame, *, is_key: bool) -> None:
+        """Take a captured frame.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if is_key or self._newest is None or step.homography is None:
+            self._newest = _Place(frame.index, np.eye(3))
+        else:
+            way = normal(step.homography @ self._newest.from_key)
+            self._newest = _Place(self._newest.key, way)
+        self._places[frame.index] = self._newest
+        while len(self._places) > _REMEMBERED:
+            del self._places[next(iter(self._places))]
+        picture = self._keep_picture(frame) if is_key else None
+        self._lines[TRACK_NAME].append(
+            {
+                "schema_version": KEPT_SCHEMA_VERSION,
+                "frame": frame.index,
+                "name": frame.name,
+                "capture_time_ns": frame.capture_time_ns,
+                "media_time_ms": frame.media_time_ms,
+                "hw": list(step.hw),
+                "state": step.state,
+                "reason": step.reason,
+                "homography": None if step.homography is None else step.homography.ravel().tolist(),
+                "inliers": step.inliers,
+                "key": is_key,
+                "picture": picture,
+            }
+        )
+
+    def note_result(
+        self, result: FrameResult, cracks: Sequence[Crack], ids: Sequence[int], *, is_fit: bool
+    ) -> None:
+        """Take what was found in a frame.
+
+        Args:
+            result: of the frame.
+            cracks: as `trace_cracks` gave them.
+            ids: of each crack its number while the stream runs, 0 for none.
+            is_fit: whether cracks can be seen in it at all.
+
+        Raises:
+            OutputError: it, or an earlier frame's widths, cannot be written.
+        """
+        frame = result.frame
+        self._lines[SIGHTINGS_NAME].append(
+            {
+                "schema_version": KEPT_SCHEMA_VERSION,
+                "frame": frame.index,
+                "fit": is_fit,
+                "threshold": round(result.threshold, 4),
+                "inspected_ratio": round(result.inspected_ratio, 4),
+                "ignored_ratio": round(result.ignored_ratio, 4),
+                "position": None if result.position is None else result.position.to_dict(),
+                "cracks": [
+                    _sighting(crack, number) for crack, number in zip(cracks, ids, strict=True)
+                ],
+            }
+        )
+        self._thread.check()
+        if is_fit and self._is_new(result):
+            self._thread.put(result)
+
+    def take_view(self, number: int, result: FrameResult, best: BestView) -> None:
+        """Keep the frame that shows a crack best so far."""
+        left, top, right, bottom = window_around(best.xyxy, result.frame.hw)
+        picture = np.ascontiguousarray(result.frame.image[top:bottom, left:right])
+        self._views[number] = encode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+
+    def write_view(self, number: int, *, keep: bool) -> None:
+        """Write a crack's best view, or let it go.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        view = self._views.pop(number, None)
+        if view is not None and keep and self._has_room(len(view)):
+            path = self._folder.claim(f"{SURVEY_NAME}/{VIEWS_NAME}/{number:06d}.jpg")
+            write_atomic(path, view, durable=False)
+
+    def forget_views(self, numbers: Iterable[int]) -> None:
+        """Let go the views of cracks that turned out to be others."""
+        for number in numbers:
+            self._views.pop(number, None)
+
+    def close(self) -> None:
+        """Measure what waits, and close the files.
+
+        Raises:
+            OutputError: something could not be written.
+        """
+        self._thread.finish()
+        for lines in self._lines.values():
+            lines.close()
+        self._thread.check()
+
+    def _keep_picture(self, frame: Frame) -> str | None:
+        """Write a key frame's picture; its name, None where there is no room."""
+        jpeg = frame.jpeg or encode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        if not self._has_room(len(jpeg)):
+            return None
+        name = f"{KEY_FRAMES_NAME}/{frame.index:08d}.jpg"
+        write_atomic(self._folder.claim(f"{SURVEY_NAME}/{name}"), jpeg, durable=False)
+        return name
+
+    def _has_room(self, wanted: int) -> bool:
+        if self._is_full:
+            return False
+        free = shutil.disk_usage(self._folder.root).free
+        if self._bytes + wanted > self._limit_bytes:
+            self._say_full(f"{self._limit_bytes / 1024**3:.3g} GiB of pictures are kept")
+        elif free < _RESERVE_BYTES:
+            self._say_full(f"the disk has {free / 1024**2:.0f} MiB left")
+        else:
+            self._bytes += wanted
+        return not self._is_full
+
+    def _say_full(self, reason: str) -> None:
+        self._is_full = True
+        self._events.emit(
+            "survey.full",
+            f"no more pictures are kept for the survey: {reason}; what is seen from now on is "
+            "counted and not shown on its map",
+            "warning",
+            kept_bytes=self._bytes,
+        )
+
+    def _is_new(self, result: FrameResult) -> bool:
+        """Whether a frame shows enough that the last measured one does not show."""
+        place = self._places.get(result.frame.index)
+        if place is None:
+            return False
+        last, hw = self._measured, result.frame.hw
+        if last is not None and last.key == place.key:
+            way = normal(place.from_key @ np.linalg.inv(last.from_key))
+            if overlap(hw, hw, way) >= _MEASURED_OVERLAP:
+                return False
+        self._measured = place
+        return True
+
+    def _measure(self, result: FrameResult) -> None:
+        frame = result.frame
+        fitness = assess(frame.image)
+        found = None if self._scale is None else self._scale.of(result)
+        scale = None if found is None else found.scale
+        cracks: list[Crack] = []
+        # Lines first, for a mask that is noise has none, and would take seconds to measure.
+        if fitness.verdict == "measure" and result.centre_lines():
+            cracks = measure_image(frame.image, result.mask)
+        in_mm: Sequence[CrackInMm | None] = [None] * len(cracks)
+        if scale is not None:
+            in_mm = all_in_millimetres(cracks, scale)
+        self._lines[ROWS_NAME].append(
+            {
+                "schema_version": KEPT_SCHEMA_VERSION,
+                "frame": frame.index,
+                "verdict": fitness.verdict,
+                "reason": fitness.reason,
+                "scale": None
+                if found is None
+                else {"source": found.source, "reason": found.reason},
+                "cracks": [_rows(crack, scale) for crack in cracks],
+            }
+        )
+        if self._on_measured is not None and cracks:
+            views = [
+                _measured_view(frame.index, crack, mm)
+                for crack, mm in zip(cracks, in_mm, strict=True)
+            ]
+            self._on_measured(frame.index, views)
+
+
+def _sighting(crack: Crack, number: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "box": list(crack.xyxy),
+        "area_px": crack.area_px,
+        "confidence": round(crack.confidence, 3),
+        "lines": [line.simplified(_LINE_PX).round(1).tolist() for line in crack.lines],
+    }
+
+
+def _rows(crack: Crack, scale: Scale | None) -> dict[str, Any]:
+    """The rows that could be measured, with the scale across the crack in each."""
+    local = None if scale is None else row_scale(crack, scale)
+    rows = []
+    for at, row in enumerate(crack.rows):
+        width = row.width
+        if width.width_px is None:
+            continue
+        figures = (
+            *row.xy, width.width_px, width.low_px, width.high_px,
+            width.noise_px, width.depth_px, width.blur_px, width.step_px,
+        )  # fmt: skip
+        mm = None if local is None else round(float(local.mm_per_px[at]), 7)
+        rows.append([*(None if each is None else round(each, 4) for each in figures), mm])
+    terms = {} if local is None else local.terms
+    return {
+        "box": list(crack.xyxy),
+        "rows": rows,
+        "refused": crack.refused,
+        "scale_terms": {name: float(term.mean()) for name, term in terms.items() if term.size},
+        "scale_stated": None if local is None else local.is_stated,
+    }
+
+
+def _measured_view(frame: int, crack: Crack, in_mm: CrackInMm | None) -> MeasuredView:
+    width_px = width_figures([row.width for row in crack.rows])
+    width_mm = None if in_mm is None else in_mm.width_mm
+    mean_px = None if width_px is None else width_px.mean
+    mean_mm = None if width_mm is None else width_mm.mean
+    mean, unit = (mean_px, "px") if mean_mm is None else (mean_mm, "mm")
+    length_mm = None if in_mm is None else in_mm.length_mm.value
+    return MeasuredView(
+        frame,
+        f"{crack.length_px:.0f} px" if length_mm is None else f"{length_mm:.0f} mm",
+        "" if mean is None else interval(mean.value, mean.low, mean.high, unit),
+        _ends(mean_mm),
+        _ends(mean_px),
+        crack.length_px,
+    )
+
+
+def _ends(figure: Figure | None) -> tuple[float, float, float] | None:
+    if figure is None:
+        return None
+    return round(figure.value, 4), round(figure.low, 4), round(figure.high, 4)

@@ -1,0 +1,286 @@
+"""Cracks as they pass the camera: each has a number as long as it stays in view or near it.
+
+By the track alone, without the least squares and the loops of a survey: a crack that comes back
+after it was far away counts once more here, and `inventory.py` puts both together. Knows arrays
+only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgecrack.measurement.cracks import Crack
+from edgecrack.survey.association import Association, Track, in_view, tolerance_px
+from edgecrack.survey.confirmation import is_confirmed
+from edgecrack.survey.crack_curves import CrackCurve, curve_of
+from edgecrack.survey.plane_geometry import Matrix, implausible, inverse, moved, normal
+from edgecrack.survey.sheets import Placement, is_far
+from edgecrack.survey.track import Step
+
+# What following frames adds up to while a crack passes by.
+_SIGMA_PX = 2.5
+# Frames whose results may still come.
+_REMEMBERED = 512
+# A crack is forgotten when all of it is further outside than this share of the frame.
+_OUTSIDE = 0.75
+_SHARED = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class LiveCrack:
+    """One crack so far.
+
+    Attributes:
+        id: from 1; of cracks that turn out to be one, the lowest.
+        closed: it is out of view for good.
+        confirmed: as `is_confirmed` says.
+        first_frame: number of the first fit frame that shows it.
+        last_frame: of the last.
+        frames: fit frames that show it.
+        views: fit frames that show its place.
+        length_px: of what lasts of it, in pixels of a key frame near it.
+        confidence: mean probability of its pixels over the frames, 0 to 1.
+    """
+
+    id: int
+    closed: bool
+    confirmed: bool
+    first_frame: int
+    last_frame: int
+    frames: int
+    views: int
+    length_px: float
+    confidence: float
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What is counted of a crack besides its curve."""
+
+    first_frame: int
+    last_frame: int
+    side_px: float
+    frames: int = 0
+    views: int = 0
+    confidence: float = 0.0
+    sightings: int = 0
+    length_px: float = 0.0
+
+    def absorb(self, other: _Tally) -> None:
+        self.first_frame = min(self.first_frame, other.first_frame)
+        self.last_frame = max(self.last_frame, other.last_frame)
+        self.frames += other.frames
+        self.views = max(self.views, other.views)
+        self.confidence += other.confidence
+        self.sightings += other.sightings
+
+
+@dataclass(eq=False)
+class _Stretch:
+    """Frames that were followed without a loss, in the pixels of the last key frame.
+
+    Attributes:
+        key_hw: height and width of that one.
+        from_key: from its pixels to the newest frame's.
+        placed: by frame, from its pixels to the key frame's.
+        ids: by track, the crack's number.
+    """
+
+    key_hw: tuple[int, int]
+    from_key: Matrix = field(default_factory=lambda: np.eye(3))
+    placed: dict[int, Matrix] = field(default_factory=dict)
+    association: Association = field(default_factory=lambda: Association(tolerance_px(_SIGMA_PX)))
+    ids: dict[int, int] = field(default_factory=dict)
+
+    def rebase(self, hw: tuple[int, int]) -> None:
+        """Go over to the pixels of the newest frame."""
+        way = self.from_key
+        for frame, back in self.placed.items():
+            self.placed[frame] = normal(way @ back)
+        for track in self.association.tracks.values():
+            _move(track, way)
+        self.key_hw, self.from_key = hw, np.eye(3)
+
+
+class LiveCracks:
+    """Numbers the cracks of a run while it goes on; for one thread.
+
+    live, tracker = LiveCracks(), FrameTracker()
+    for number, gray in enumerate(grays):
+        live.move(tracker.add(gray))
+        ids = live.see(number, trace_cracks(mask, probability))
+    for crack in live.finish():
+        print(crack.id, crack.confirmed, crack.length_px)
+    """
+
+    def __init__(self) -> None:
+        self._stretches: list[_Stretch] = []
+        self._tallies: dict[int, _Tally] = {}
+        self._next = 1
+
+    def move(self, step: Step) -> bool:
+        """Take the next captured frame's step.
+
+        Returns:
+            Whether it is a key frame.
+        """
+        if step.homography is None or not self._stretches:
+            return self._begin(step)
+        stretch = self._stretches[-1]
+        stretch.from_key = normal(step.homography @ stretch.from_key)
+        if implausible(stretch.key_hw, stretch.from_key):
+            return self._begin(step)
+        is_key = is_far(step.hw, stretch.key_hw, stretch.from_key)
+        if is_key:
+            stretch.rebase(step.hw)
+        stretch.placed[step.number] = inverse(stretch.from_key)
+        while len(stretch.placed) > _REMEMBERED:
+            del stretch.placed[next(iter(stretch.placed))]
+        return is_key
+
+    def see(
+        self, frame: int, hw: tuple[int, int], cracks: Sequence[Crack]
+    ) -> tuple[list[int], list[LiveCrack]]:
+        """Take what was found in a fit frame; frames come in order.
+
+        Args:
+            frame: its number, as the step had it; one whose step was not taken counts for nothing.
+            hw: its height and width.
+            cracks: as `trace_cracks` gives them.
+
+        Returns:
+            Of each crack its number, 0 for none; and the cracks that are out of view for good.
+        """
+        at = next((n for n, each in enumerate(self._stretches) if frame in each.placed), None)
+        if at is None:
+            return [0] * len(cracks), []
+        closed = [crack for each in self._stretches[:at] for crack in self._closed(each)]
+        self._stretches = self._stretches[at:]
+        stretch = self._stretches[0]
+        placement = Placement(0, stretch.placed[frame], hw)
+        seen = []
+        for number, crack in enumerate(cracks):
+            curve = curve_of(moved(line.xy, placement.homography) for line in crack.lines)
+            curve = curve.chosen(in_view(curve.xy, placement))
+            if len(curve.xy):
+                seen.append((number, curve))
+        tracks = stretch.association.add(placement, seen)
+        self._merge(stretch)
+        ids = [0] * len(cracks)
+        for number, track in tracks.items():
+            ids[number] = self._count(stretch, track, frame, hw, cracks[number])
+        self._note_views(stretch, placement)
+        closed += self._drop_passed(stretch, hw)
+        return ids, closed
+
+    def cracks(self) -> list[LiveCrack]:
+        """Those that are in view or near it, by number."""
+        return [self._crack(number, closed=False) for number in sorted(self._tallies)]
+
+    def finish(self) -> list[LiveCrack]:
+        """Close all, and give them by number."""
+        closed = [crack for each in self._stretches for crack in self._closed(each)]
+        self._stretches = []
+        return sorted(closed, key=lambda crack: crack.id)
+
+    def _begin(self, step: Step) -> bool:
+        self._stretches.append(_Stretch(step.hw, placed={step.number: np.eye(3)}))
+        return True
+
+    def _count(
+        self, stretch: _Stretch, track: int, frame: int, hw: tuple[int, int], crack: Crack
+    ) -> int:
+        """Note a sighting, and give the crack's number."""
+        if track not in stretch.ids:
+            stretch.ids[track] = self._next
+            self._tallies[self._next] = _Tally(frame, frame, float(min(hw)))
+            self._next += 1
+        number = stretch.ids[track]
+        tally = self._tallies[number]
+        if tally.last_frame != frame or not tally.frames:
+            tally.frames += 1
+        tally.last_frame = frame
+        tally.confidence += crack.confidence
+        tally.sightings += 1
+        return number
+
+    def _merge(self, stretch: _Stretch) -> None:
+        """Cracks that turned out to be one have the lowest number."""
+        for group in stretch.association.groups():
+            numbers = sorted({stretch.ids[each] for each in group if each in stretch.ids})
+            for other in numbers[1:]:
+                self._tallies[numbers[0]].absorb(self._tallies.pop(other))
+            if len(numbers) > 1:
+                stretch.ids.update(dict.fromkeys(group, numbers[0]))
+
+    def _note_views(self, stretch: _Stretch, placement: Placement) -> None:
+        for number, tracks in _by_id(stretch).items():
+            inside = [
+                in_view(stretch.association.tracks[each].curve.xy, placement) for each in tracks
+            ]
+            tally = self._tallies[number]
+            tally.length_px = sum(_lasting_px(stretch.association.tracks[each]) for each in tracks)
+            if float(np.concatenate(inside).mean()) >= _SHARED:
+                tally.views += 1
+
+    def _drop_passed(self, stretch: _Stretch, hw: tuple[int, int]) -> list[LiveCrack]:
+        newest = Placement(0, inverse(stretch.from_key), hw)
+        closed = []
+        for number, tracks in _by_id(stretch).items():
+            curves = [stretch.association.tracks[each].curve for each in tracks]
+            margin_px = -_OUTSIDE * min(hw)
+            if any(in_view(each.xy, newest, margin_px).any() for each in curves):
+                continue
+            closed.append(self._crack(number, closed=True))
+            del self._tallies[number]
+            for each in tracks:
+                del stretch.association.tracks[each], stretch.ids[each]
+        return closed
+
+    def _closed(self, stretch: _Stretch) -> list[LiveCrack]:
+        numbers = sorted(set(stretch.ids.values()))
+        cracks = [self._crack(number, closed=True) for number in numbers]
+        for number in numbers:
+            del self._tallies[number]
+        return cracks
+
+    def _crack(self, number: int, *, closed: bool) -> LiveCrack:
+        tally = self._tallies[number]
+        views = max(tally.views, tally.frames)
+        return LiveCrack(
+            number,
+            closed,
+            is_confirmed(tally.frames, views, tally.length_px, tally.side_px),
+            tally.first_frame,
+            tally.last_frame,
+            tally.frames,
+            views,
+            tally.length_px,
+            tally.confidence / max(tally.sightings, 1),
+        )
+
+
+def _by_id(stretch: _Stretch) -> dict[int, list[int]]:
+    tracks: dict[int, list[int]] = {}
+    for track, number in stretch.ids.items():
+        tracks.setdefault(number, []).append(track)
+    return tracks
+
+
+def _lasting_px(track: Track) -> float:
+    return track.curve.chosen(track.lasting).length_px
+
+
+def _move(track: Track, way: Matrix) -> None:
+    """See a curve through a homography, without what would lie behind the camera, in place."""
+    depth = track.curve.xy @ way[2, :2] + way[2, 2]
+    before = depth > 0
+    xy, along = track.curve.xy[before], track.curve.along[before]
+    there = moved(xy, way)
+    turned = moved(xy + along, way) - there
+    turned /= np.maximum(np.hypot(*turned.T), 1e-9)[:, None]
+    track.curve = CrackCurve(there, turned)
+    track.views, track.hits = track.views[before], track.hits[before]
