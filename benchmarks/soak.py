@@ -134,7 +134,8 @@ def main() -> None:
                 controls=session.controls,
                 events=events,
                 stats=session.stats,
-                findings=lambda: session.tracker.count,
+                findings=lambda: (session.book.count, session.book.confirmed),
+                on_frame=session.tracker.watch,
             )
             with visitor(session.page or ""):
                 summary = run_pipeline(

@@ -100,7 +100,8 @@ def stream_seconds(
                 controls=session.controls,
                 events=events,
                 stats=session.stats,
-                findings=lambda: session.tracker.count,
+                findings=lambda: (session.book.count, session.book.confirmed),
+                on_frame=session.tracker.watch,
             )
             watched = viewers(session.page, 1) if session.page else nullcontext()
             with watched:

@@ -15,6 +15,7 @@ import pytest
 
 from edgecrack.prediction.batch import PredictConfig, predict_images
 from edgecrack.prediction.results import RESULT_SCHEMA_VERSION
+from edgecrack.run_survey.survey_record import SURVEY_SCHEMA_VERSION
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.outputs.output_folder import OutputFolder
@@ -26,12 +27,13 @@ from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
 from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog
 from edgecrack.runtime.telemetry.logs import log_to
+from edgecrack.runtime.tracking.findings import FINDING_SCHEMA_VERSION
 from tests.runtime.fakes import frame, picture, result_of
 from tests.runtime.models import IdentityRunner, write_quick_model
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is of the dev extra")
 
-NAMES = ("frame", "event", "summary", "result", "width")
+NAMES = ("frame", "event", "summary", "result", "width", "finding", "survey")
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def test_the_versions_are_those_that_are_written() -> None:
     versions = [schema(name)["properties"]["schema_version"]["const"] for name in NAMES]
     assert versions == [
         FRAME_SCHEMA_VERSION, EVENT_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION, RESULT_SCHEMA_VERSION,
-        WIDTHS_SCHEMA_VERSION,
+        WIDTHS_SCHEMA_VERSION, FINDING_SCHEMA_VERSION, SURVEY_SCHEMA_VERSION,
     ]  # fmt: skip
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.run_survey.survey_findings import SurveyFindings
 from edgecrack.survey.inventory import SurveyCrack
 from edgecrack.survey.plane_geometry import inverse, moved
 from edgecrack.terminal.wording import interval
-
-if TYPE_CHECKING:
-    from edgecrack.run_survey.survey_record import SurveyFindings
 
 Image = NDArray[np.uint8]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic
+from edgecrack.run_survey.survey_findings import SurveyFindings
 from edgecrack.survey.coverage import SEEN, Coverage, Seen
 from edgecrack.survey.mosaic import (
     LONGEST_PX,
@@ -23,9 +23,6 @@ from edgecrack.survey.mosaic import (
     sheet_size,
 )
 from edgecrack.survey.sheets import Sheet
-
-if TYPE_CHECKING:
-    from edgecrack.run_survey.survey_record import SurveyFindings
 
 Image = NDArray[np.uint8]
 

@@ -30,11 +30,8 @@ from edgecrack.run_survey.crack_strip import draw_strip
 from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
 from edgecrack.run_survey.map_files import MapFiles, write_map
 from edgecrack.run_survey.older_run import is_older_run, read_older_run
-from edgecrack.run_survey.survey_record import (
-    SurveyFindings,
-    crack_table,
-    survey_document,
-)
+from edgecrack.run_survey.survey_findings import SurveyFindings
+from edgecrack.run_survey.survey_record import crack_table, survey_document
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
 from edgecrack.survey.coverage import Coverage, FrameLook, coverage_of

@@ -39,6 +39,7 @@ from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
+from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.tracking.findings import Finding
 from edgecrack.runtime.tracking.kept_run import PATTERNS as KEPT_PATTERNS
 from edgecrack.runtime.tracking.kept_run import KeptRun
@@ -67,7 +68,8 @@ class Session:
         controls: threshold, pause and recording.
         events: what happened.
         stats: the counters.
-        tracker: the cracks so far, each once.
+        tracker: follows the captured frames.
+        book: the cracks so far, each once.
         positions: where the robot is, or None.
         page: the live page's address, or None.
         part: the run that this is a part of, and where its results go.
@@ -81,6 +83,7 @@ class Session:
     events: EventLog
     stats: StreamStats
     tracker: CrackTracker
+    book: FindingBook
     positions: PositionSource | None
     page: str | None
     part: RunPart
@@ -138,7 +141,16 @@ def open_session(
         page, widths = None, NewestWidths() if "widths" in kinds else None
         if config.serve is not None:
             page, latest = _open_page(
-                config, stack, stats, events, controls, tracker, snapshots, about, part, widths
+                config,
+                stack,
+                stats,
+                events,
+                controls,
+                tracking.book,
+                snapshots,
+                about,
+                part,
+                widths,
             )
             sinks.insert(0, latest)
         # Nothing is written or removed before all else is open.
@@ -169,6 +181,7 @@ def open_session(
             events,
             stats,
             tracker,
+            tracking.book,
             positions,
             page,
             part,
@@ -182,7 +195,8 @@ class _Tracking:
     def __init__(self, config: StreamConfig, events: EventLog) -> None:
         self._config, self._events = config, events
         self._lines: JsonLines | None = None
-        self.tracker = CrackTracker(self._tell)
+        self.book = FindingBook(self._tell)
+        self.tracker = CrackTracker(self.book, events)
 
     def open_files(self, folder: OutputFolder, scale: FrameScale | None) -> None:
         """Make the files that the settings ask for.
@@ -193,8 +207,8 @@ class _Tracking:
         if "jsonl" in self._config.outputs:
             self._lines = JsonLines(folder.claim(FINDINGS_NAME))
         if self._config.survey:
-            self.tracker.keep(
-                KeptRun(folder, self._events, scale, on_measured=self.tracker.take_measured)
+            self.book.keep(
+                KeptRun(folder, self._events, scale, on_measured=self.book.take_measured)
             )
 
     def close_files(self) -> None:
@@ -379,7 +393,7 @@ def _open_page(
     stats: StreamStats,
     events: EventLog,
     controls: StreamControls,
-    tracker: CrackTracker,
+    book: FindingBook,
     snapshots: Snapshots,
     about: dict[str, str],
     part: RunPart,
@@ -398,7 +412,7 @@ def _open_page(
         stats=stats.snapshot,
         events=events,
         controls=controls,
-        findings=tracker,
+        findings=book,
         machine=MachineMonitor(part.folder.root),
         latest=latest,
         about=about,

@@ -129,7 +129,7 @@ class _Run:
                     positions=session.positions,
                     events=self._events,
                     stats=session.stats,
-                    findings=lambda: (session.tracker.count, session.tracker.confirmed),
+                    findings=lambda: (session.book.count, session.book.confirmed),
                     on_frame=session.tracker.watch,
                     heartbeat=self._systemd.alive,
                     abandon=self._abandons(session.part),

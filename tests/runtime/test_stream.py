@@ -85,7 +85,9 @@ def check_results(folder: Path, frames: int) -> None:
         f"{number:06d}.png" for number in range(frames)
     ]
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    assert names == {"events.jsonl", "frames.jsonl", "masks", "overlay.mp4", "summary.json"}
+    assert names == {
+        "events.jsonl", "findings.jsonl", "frames.jsonl", "masks", "overlay.mp4", "summary.json",
+    }  # fmt: skip
     assert not [path for path in folder.rglob(".*") if path.name != ".edgecrack-files"]
 
 

@@ -23,7 +23,7 @@ from edgecrack.files import write_atomic
 from edgecrack.images.encodings import encode
 from edgecrack.measurement.budget import Figure, width_figures
 from edgecrack.measurement.cracks import Crack, measure_image
-from edgecrack.measurement.fitness import assess
+from edgecrack.measurement.fitness import Verdict, assess
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.measuring_thread import MeasuringThread
@@ -31,7 +31,7 @@ from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.tracking.findings import BestView, MeasuredView, window_around
-from edgecrack.scale.applied import CrackInMm, all_in_millimetres, row_scale
+from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale, row_scale
 from edgecrack.scale.scale import Scale
 from edgecrack.survey.plane_geometry import Matrix, normal, overlap
 from edgecrack.survey.track import Step
@@ -54,8 +54,8 @@ PATTERNS = tuple(
 )
 _QUALITY = 95
 _REMEMBERED = 512  # frames whose results may still come
-# A frame is measured where it shows less than this of what the last measured one shows.
-_MEASURED_OVERLAP = 0.9
+# A frame is measured where so much of it was not in the last measured one.
+_LEAST_NEWS = 0.1
 # Pictures are kept no longer where the disk has less left, or when so much is kept.
 _RESERVE_BYTES = 512 * 1024**2
 # How far a line that is kept may be from the one that was found.
@@ -67,10 +67,27 @@ OnMeasured = Callable[[int, list[MeasuredView]], None]
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """A frame by the key frame before it."""
+    """A frame by the key frame before it.
+
+    Attributes:
+        key: number of that one.
+        from_key: from its pixels to the frame's.
+        before: number of the key frame before that; None where the track was lost between both.
+        from_before: from that one's pixels to those of `key`.
+    """
 
     key: int
     from_key: Matrix
+    before: int | None = None
+    from_before: Matrix | None = None
+
+    def way_from(self, other: _Place) -> Matrix | None:
+        """From another frame's pixels to this one's; None where that is not known."""
+        if other.key == self.key:
+            return normal(self.from_key @ np.linalg.inv(other.from_key))
+        if other.key == self.before and self.from_before is not None:
+            return normal(self.from_key @ self.from_before @ np.linalg.inv(other.from_key))
+        return None
 
 
 class KeptRun:
@@ -109,6 +126,26 @@ class KeptRun:
         self._newest: _Place | None = None
         self._measured: _Place | None = None
         self._thread = MeasuringThread(self._measure)
+        # How much of a frame each measured one showed that the last one did not.
+        self._news: dict[int, float] = {}
+        self._seen: dict[Verdict, float] = {"measure": 0.0, "detect": 0.0, "unfit": 0.0}
+        self._square_metres: float | None = 0.0
+
+    @property
+    def coverage(self) -> dict[str, Any]:
+        """How much was seen so far and how well, frame by frame; a place seen again counts again.
+
+        In areas of a whole frame, and in square metres where every frame had a scale.
+        """
+        total = sum(self._seen.values())
+        metres = self._square_metres
+        return {
+            "frames": round(total, 2),
+            "square_metres": None if metres is None or not total else round(metres, 3),
+            "shares": {
+                name: round(seen / max(total, 1e-9), 4) for name, seen in self._seen.items()
+            },
+        }
 
     def note_step(self, step: Step, frame: Frame, *, is_key: bool) -> None:
         """Take a captured frame.
@@ -116,11 +153,14 @@ class KeptRun:
         Raises:
             OutputError: it cannot be written.
         """
-        if is_key or self._newest is None or step.homography is None:
+        last = self._newest
+        if last is None or step.homography is None:
             self._newest = _Place(frame.index, np.eye(3))
         else:
-            way = normal(step.homography @ self._newest.from_key)
-            self._newest = _Place(self._newest.key, way)
+            way = normal(step.homography @ last.from_key)
+            self._newest = _Place(last.key, way, last.before, last.from_before)
+            if is_key:
+                self._newest = _Place(frame.index, np.eye(3), last.key, way)
         self._places[frame.index] = self._newest
         while len(self._places) > _REMEMBERED:
             del self._places[next(iter(self._places))]
@@ -244,13 +284,27 @@ class KeptRun:
         place = self._places.get(result.frame.index)
         if place is None:
             return False
-        last, hw = self._measured, result.frame.hw
-        if last is not None and last.key == place.key:
-            way = normal(place.from_key @ np.linalg.inv(last.from_key))
-            if overlap(hw, hw, way) >= _MEASURED_OVERLAP:
+        hw, news = result.frame.hw, 1.0
+        way = None if self._measured is None else place.way_from(self._measured)
+        if way is not None:
+            news -= overlap(hw, hw, way)
+            if news <= _LEAST_NEWS:
                 return False
+        self._news[result.frame.index] = news
+        while len(self._news) > _REMEMBERED:
+            del self._news[next(iter(self._news))]
         self._measured = place
         return True
+
+    def _note_seen(self, result: FrameResult, verdict: Verdict, scale: Scale | None) -> None:
+        news = self._news.pop(result.frame.index, 0.0)
+        self._seen[verdict] += news
+        if scale is None:
+            self._square_metres = None
+        elif self._square_metres is not None:
+            height, width = result.frame.hw
+            across, down = middle_scale(scale, width, height).mm_per_px.tolist()
+            self._square_metres += news * height * width * across * down / 1e6
 
     def _measure(self, result: FrameResult) -> None:
         frame = result.frame
@@ -261,6 +315,7 @@ class KeptRun:
         # Lines first, for a mask that is noise has none, and would take seconds to measure.
         if fitness.verdict == "measure" and result.centre_lines():
             cracks = measure_image(frame.image, result.mask)
+        self._note_seen(result, fitness.verdict, scale)
         in_mm: Sequence[CrackInMm | None] = [None] * len(cracks)
         if scale is not None:
             in_mm = all_in_millimetres(cracks, scale)

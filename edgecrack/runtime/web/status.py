@@ -20,7 +20,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
-from edgecrack.runtime.tracking.crack_tracker import CrackTracker
+from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.page_worker import Worker
 
@@ -57,6 +57,7 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
             "confirmed": context.findings.confirmed,
             "revision": _revision(context.findings),
         },
+        "coverage": context.findings.coverage,
         "events": {"count": sum(context.events.counts().values())},
         "viewers": {"count": viewers, "limit": max_viewers},
         "saves_snapshots": context.snapshot is not None,
@@ -65,7 +66,7 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
     }
 
 
-def _revision(findings: CrackTracker) -> str:
+def _revision(findings: FindingBook) -> str:
     """Changes when the list looks different; not with each frame that an open crack is seen in."""
     told = (
         f"{each.id}.{each.best.frame}.{each.crack.closed:d}{each.crack.confirmed:d}"
@@ -135,7 +136,7 @@ class LiveContext:
     stats: Callable[[], StatsSnapshot]
     events: EventLog
     controls: StreamControls
-    findings: CrackTracker
+    findings: FindingBook
     machine: MachineMonitor
     latest: LatestResult
     about: Mapping[str, str] = field(default_factory=dict)

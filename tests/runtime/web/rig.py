@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from edgecrack.files import write_atomic
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.outputs.findings import FindingTracker
 from edgecrack.runtime.pipeline.controls import RecordingStatus, StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
+from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.picture import overlay_jpeg
@@ -62,7 +63,7 @@ class Rig:
         self.recorder = FakeRecorder()
         self.controls = StreamControls(0.5, self.events, self.recorder)
         self.stats = StreamStats()
-        self.tracker = FindingTracker()
+        self.book = FindingBook()
         self.latest = LatestResult(max_age_ms=max_age_ms)
         self.folder = folder
         self.health("live")
@@ -70,7 +71,7 @@ class Rig:
             stats=self.stats.snapshot,
             events=self.events,
             controls=self.controls,
-            findings=self.tracker,
+            findings=self.book,
             machine=MachineMonitor(folder),
             latest=self.latest,
             about={"source": "test camera", "model": "bright.onnx", "version": "0.0"},
@@ -96,13 +97,16 @@ class Rig:
     def show(self, result: FrameResult) -> None:
         """What the pipeline does with a result."""
         self.stats.add(result)
-        self.tracker.update(result)
+        self.book.see(result)
         self.latest.write(result)
 
     def show_bar(self, index: int) -> FrameResult:
         result = live_result(index)
         self.show(result)
         return result
+
+    def show_crack(self, index: int) -> None:
+        self.show(crack_result(index))
 
     def snapshot(self) -> Path | None:
         newest = self.latest.newest()
@@ -111,6 +115,13 @@ class Rig:
         path = self.folder / f"snapshot {newest.number}.jpg"
         write_atomic(path, overlay_jpeg(newest.result))
         return path
+
+
+def crack_result(index: int) -> FrameResult:
+    """A crack of 200 px across a wall without texture, so that each frame stands for itself."""
+    image = np.full((240, 320, 3), 40, np.uint8)
+    image[100:106, 60:260] = 250
+    return result_of(replace(live_result(index).frame, image=image))
 
 
 def live_result(index: int, hw: tuple[int, int] = (240, 320)) -> FrameResult:

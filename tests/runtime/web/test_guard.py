@@ -25,7 +25,7 @@ SWITCHES = ("threshold", "pause", "resume", "recording", "snapshot")
 @pytest.fixture
 def rig() -> Rig:
     rig = Rig()
-    rig.show_bar(0)
+    rig.show_crack(0)
     return rig
 
 

@@ -36,7 +36,7 @@ def test_the_counters_are_those_of_the_stream(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     for index in range(5):
         rig.show_bar(index)
-    rig.stats.set_counts(drops=7, skipped=3, findings=2)
+    rig.stats.set_counts(drops=7, skipped=3, findings=(2, 1))
     rig.stats.add_stale()
     health = SourceHealth("lost", reconnects=4, stalls=5, open_failures=6, corrupt_frames=8)
     rig.stats.set_state(health, "every second frame", True)

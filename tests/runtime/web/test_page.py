@@ -277,8 +277,7 @@ def test_findings_come_and_open(rig: Rig, page: Page) -> None:
         page.open(server)
         page.says("#findings", "No crack has been found yet.")
         for index in range(3):
-            rig.show_bar(index)
-            rig.tracker.close()
+            rig.show_crack(index)
         page.says("#finding-count", "3")
         buttons = page.tab.locator(".finding")
         playwright.expect(buttons).to_have_count(3)
@@ -288,10 +287,11 @@ def test_findings_come_and_open(rig: Rig, page: Page) -> None:
         wait(page, lambda: page.tab.evaluate(loaded))
         buttons.first.focus()
         page.tab.keyboard.press("Enter")
-        page.says("#viewer-title", "Finding 3")
-        page.says("#viewer-facts", "72 px")
+        page.says("#viewer-title", "Crack 3")
+        page.says("#viewer-facts", "not confirmed")
+        page.says("#viewer-facts", "195 px")
         page.tab.keyboard.press("ArrowRight")
-        page.says("#viewer-title", "Finding 2")
+        page.says("#viewer-title", "Crack 2")
         page.tab.click("#viewer-close")
         playwright.expect(page.tab.locator("#viewer")).to_be_hidden()
 
@@ -409,8 +409,7 @@ def test_a_link_with_the_token_signs_in(rig: Rig, page: Page) -> None:
 def test_a_phone_shows_all_without_scrolling_sideways(rig: Rig, browser: Any) -> None:
     with rig.server() as server, Page(browser, PHONE, is_mobile=True, has_touch=True) as page:
         for index in range(12):
-            rig.show_bar(index)
-            rig.tracker.close()
+            rig.show_crack(index)
         page.open(server)
         page.says("#state", "LIVE")
         playwright.expect(page.tab.locator(".finding")).to_have_count(12)

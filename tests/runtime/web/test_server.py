@@ -49,7 +49,7 @@ def test_the_page_and_its_files_need_nothing_from_elsewhere() -> None:
 
 def test_status_says_everything() -> None:
     rig = Rig()
-    rig.show_bar(3)
+    rig.show_crack(3)
     rig.events.emit("source.lost", "gone", "warning")
     with rig.server() as server, client(server) as http:
         status = http.get("api/status").json()
@@ -67,7 +67,7 @@ def test_status_says_everything() -> None:
 
 def test_findings_and_their_thumbnails() -> None:
     rig = Rig()
-    rig.show_bar(7)
+    rig.show_crack(7)
     with rig.server() as server, client(server) as http:
         answer = http.get("api/findings").json()
         assert answer["count"] == 1
@@ -181,7 +181,7 @@ def test_a_defect_is_logged_and_the_page_goes_on(
     def fail(count: int = 0) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(rig.tracker, "recent", fail)
+    monkeypatch.setattr(rig.book, "recent", fail)
     with rig.server() as server, client(server) as http:
         answer = http.get("api/findings")
         assert answer.status_code == 500

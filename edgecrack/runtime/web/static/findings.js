@@ -1,4 +1,4 @@
-// The strip of findings, and the dialog that shows one of them, or a snapshot, large.
+// The strip of cracks, each once, and the dialog that shows one of them, or a snapshot, large.
 
 import { count, get, moment, put } from "./format.js";
 
@@ -10,7 +10,8 @@ export class Findings {
     this.toast = toast;
     this.revision = null;
     this.list = [];
-    this.open = 0; // number of the finding in the dialog
+    this.confirmed = 0;
+    this.open = 0; // number of the crack in the dialog
     byId("viewer-close").addEventListener("click", () => byId("viewer").close());
     byId("viewer-newer").addEventListener("click", () => this.step(-1));
     byId("viewer-older").addEventListener("click", () => this.step(1));
@@ -27,7 +28,9 @@ export class Findings {
     if (revision === this.revision) return;
     this.revision = revision;
     try {
-      this.list = (await get("/api/findings")).findings;
+      const answer = await get("/api/findings");
+      this.list = answer.findings;
+      this.confirmed = answer.confirmed;
     } catch {
       this.revision = null; // the next state tries again
       return;
@@ -38,7 +41,7 @@ export class Findings {
   draw() {
     const strip = byId("findings");
     const newest = this.list[0];
-    put("finding-last", newest ? `last ${first(newest)}` : "none so far");
+    put("finding-last", newest ? `${this.confirmed} confirmed` : "none so far");
     if (!newest) return;
     const kept = new Map([...strip.querySelectorAll("li[data-id]")].map((item) => [Number(item.dataset.id), item]));
     // What is there stays, so that focus and place in the strip stay too.
@@ -61,10 +64,11 @@ export class Findings {
       loaded.onload = () => { if (image.dataset.source === source) image.src = source; };
       loaded.src = source;
     }
-    time.textContent = first(finding);
-    size.textContent = place(finding.position) || `${count(finding.crack_pixels)} px`;
+    time.textContent = `${finding.id} · ${length(finding)}`;
+    size.textContent = finding.measured?.width || place(finding.position) || first(finding);
     button.dataset.open = finding.closed ? "no" : "yes";
-    button.setAttribute("aria-label", `Finding ${finding.id}, ${time.textContent}, ${finding.crack_pixels} pixels of crack`);
+    button.dataset.status = finding.status;
+    button.setAttribute("aria-label", `Crack ${finding.id}, ${finding.status}, ${length(finding)} long, ${size.textContent}`);
     return item;
   }
 
@@ -77,14 +81,16 @@ export class Findings {
       First: first(finding),
       Last: finding.closed
         ? moment(finding.ended_ns, finding.ended_media_ms, finding.last_frame) : "still in view",
-      Frames: count(finding.frames),
-      "Crack in best frame": `${count(finding.crack_pixels)} px`,
-      "Largest region": `${right - finding.box[0]} × ${finding.box[3] - top} px, ${count(finding.box[4])} px of crack`,
+      Status: finding.status === "confirmed" ? "confirmed" : "not confirmed: too short, or seen too seldom",
+      Frames: `${count(finding.frames)} of ${count(finding.views)} that show its place`,
+      Length: length(finding),
+      Width: finding.measured?.width || "not measured",
+      "In best frame": `${right - finding.box[0]} × ${finding.box[3] - top} px, ${count(finding.crack_pixels)} px of crack`,
       "Best frame": `${finding.best_frame} (${finding.frame_hw[1]} × ${finding.frame_hw[0]})`,
       Threshold: finding.threshold.toFixed(2),
       ...positionFacts(finding.position),
     };
-    this.present(`Finding ${id}`, thumbnail(finding), `finding-${id}.jpg`, facts, true);
+    this.present(`Crack ${id}`, thumbnail(finding), `crack-${id}.jpg`, facts, true);
   }
 
   showSnapshot(blob, name, saved) {
@@ -121,6 +127,7 @@ export class Findings {
   }
 }
 
+const length = (finding) => finding.measured?.length || `${count(finding.length_px)} px`;
 const thumbnail = (finding) => `/api/findings/${finding.id}.jpg?frame=${finding.best_frame}`;
 
 function place(position) {

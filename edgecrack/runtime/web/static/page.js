@@ -157,6 +157,17 @@ function line(text) {
   return item;
 }
 
+// ---- coverage
+
+// How much of the wall was seen, in views of one frame where there is no scale, and how well.
+function seenSoFar(coverage) {
+  if (!coverage || !coverage.frames) return "";
+  const size = coverage.square_metres === null
+    ? `${coverage.frames.toFixed(1)} views` : `${coverage.square_metres.toFixed(2)} m²`;
+  const share = (name) => `${Math.round(100 * coverage.shares[name])} %`;
+  return `seen ${size}: ${share("measure")} fit to measure, ${share("detect")} to detect, ${share("unfit")} unfit`;
+}
+
 // ---- figures
 
 const history = { fps: [], latency: [] };
@@ -169,7 +180,8 @@ function showStats(stats, machine) {
   put("latency-95", `p95 ${Math.round(stats.latency_p95_ms)} ms`);
   put("drops", count(stats.drops));
   put("skipped", stats.skipped ? `${count(stats.skipped)} skipped` : all ? `${(100 * stats.drops / all).toFixed(1)} % of frames` : "");
-  put("finding-count", count(stats.findings || status.findings.count));
+  put("finding-count", count(status.findings.count));
+  put("coverage", seenSoFar(status.coverage));
   put("crack-frames", count(stats.frames_with_cracks));
   put("crack-share", stats.frames ? `of ${count(stats.frames)} frames` : "");
   put("temperature", machine.temperature_c === null ? "–" : Math.round(machine.temperature_c));

@@ -1,0 +1,315 @@
+"""From a run's folder to its survey: what is counted and drawn, and what is said where it lacks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgecrack.errors import SourceError
+from edgecrack.measurement.cracks import measure_image
+from edgecrack.measurement.severity import severity_table
+from edgecrack.run_survey import SurveyConfig, survey_run
+from edgecrack.run_survey.kept_lines import chosen_frames, read_kept
+from edgecrack.run_survey.older_run import NOTE
+from edgecrack.runtime.frame import Position
+from edgecrack.runtime.measuring.frame_scale import FrameScale
+from edgecrack.runtime.measuring.stream_scale import StreamScale
+from edgecrack.runtime.outputs.json_lines import JsonLines
+from edgecrack.runtime.outputs.sinks import frame_record
+from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.scale import Quantity
+from tests.run_survey.kept_flight import LONG, keep, painted_wall, views
+from tests.runtime.fakes import write_video
+from tests.survey.small_walls import HW, along, crack_mask
+from tests.test_schemas import check
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def flown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over one long crack, out and back."""
+    folder = tmp_path_factory.mktemp("flown")
+    ways = [*along(0, 440, 60), *along(440, 0, 150)]
+    keep(folder, views(ways, position=lambda n: Position(n, distance_m=0.1 * n)))
+    return folder
+
+
+@pytest.fixture
+def run(flown: Path, tmp_path: Path) -> Path:
+    """The same, to be spoiled."""
+    return Path(shutil.copytree(flown, tmp_path / "run"))
+
+
+def document(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "survey" / "cracks.json").read_text())
+    return found
+
+
+def length_of(line: list[tuple[int, int]]) -> float:
+    return float(np.hypot(*np.diff(np.array(line, float), axis=0).T).sum())
+
+
+def width_of_wall_px() -> float:
+    """Of the same crack in one picture of the whole wall."""
+    wall = painted_wall([LONG])
+    (crack,) = measure_image(wall, crack_mask(wall.shape, [LONG]))
+    assert crack.mean is not None
+    return crack.mean.value_px
+
+
+def test_a_crack_seen_in_many_frames_is_one_on_the_map(run: Path) -> None:
+    found = survey_run(run)
+    assert (found.inventory.confirmed.low, found.inventory.confirmed.high) == (1, 1)
+    written = document(run)
+    assert check("survey", [written]) == 1
+    (crack,) = (each for each in written["cracks"] if each["status"] == "confirmed")
+    assert crack["id"] == 1
+    assert crack["length_px"] == pytest.approx(length_of(LONG), rel=0.03)
+    assert crack["width"]["mean_px"] == pytest.approx(width_of_wall_px(), rel=0.08)
+    assert crack["length_mm"] is None
+    assert crack["position"]["distance_m"] == pytest.approx(0.1 * crack["best"]["frame"])
+    assert written["count"] == {"low": 1, "high": 1, "unconfirmed": found.inventory.unconfirmed}
+    assert len(written["sheets"]) == 1
+
+
+def test_the_files_are_there_and_fit_together(run: Path) -> None:
+    survey_run(run)
+    folder, sheet = run / "survey", document(run)["sheets"][0]
+    drawn = cv2.imread(str(folder / sheet["map"]["picture"]))
+    assert drawn is not None
+    (crack,) = (each for each in document(run)["cracks"] if each["status"] == "confirmed")
+    way = np.array(sheet["map"]["from_sheet"])
+    points = np.array(crack["points"]) @ way[:2, :2].T + way[:2, 2]
+    colours = [drawn[int(y), int(x)] for x, y in points[5:-5]]
+    # Red is drawn along the crack's points.
+    assert np.mean([int(red) - int(blue) > 60 for blue, _, red in colours]) > 0.9
+    best = crack["best"]
+    picture = cv2.imread(str(run / best["picture"]))
+    assert picture is not None
+    assert picture.shape[:2] == HW
+    dark = [picture[int(y), int(x)].mean() for x, y in best["points"][5:-5]]
+    assert np.mean(dark) < picture.mean() - 40
+    assert cv2.imread(str(run / best["view"])) is not None
+    rows = list(csv.DictReader((folder / "cracks.csv").read_text("utf-8-sig").splitlines()))
+    assert [int(row["id"]) for row in rows] == [each["id"] for each in document(run)["cracks"]]
+    assert cv2.imread(str(folder / "strip.png")) is not None
+    assert cv2.imread(str(folder / sheet["map"]["coverage"])) is not None
+
+
+def test_the_world_file_places_the_maps_pixels_on_the_sheet(run: Path) -> None:
+    survey_run(run)
+    sheet = document(run)["sheets"][0]["map"]
+    a, d, b, e, x, y = map(float, (run / "survey" / sheet["world_file"]).read_text().split())
+    way = np.array(sheet["from_sheet"])
+    place = np.array([40.5, 30.5])  # the middle of a pixel of the map
+    on_sheet = np.linalg.inv(way) @ np.array([*place, 1.0])
+    assert (a * 40 + b * 30 + x, d * 40 + e * 30 + y) == pytest.approx(
+        (on_sheet[0], -on_sheet[1]), abs=1e-6
+    )
+
+
+def test_with_a_scale_lengths_and_widths_are_in_millimetres(tmp_path: Path) -> None:
+    scale = FrameScale(StreamScale(mm_per_pixel=Quantity(0.1, 0.002)))
+    book = keep(tmp_path, views(along(0, 440, 60)), scale=scale)
+    survey_run(tmp_path, SurveyConfig(table=severity_table("en-1992:xc3")))
+    (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
+    truth_mm = 0.1 * length_of(LONG)
+    assert crack["length_low_mm"] < truth_mm < crack["length_high_mm"]
+    assert crack["width"]["mean_mm"] == pytest.approx(0.1 * width_of_wall_px(), rel=0.08)
+    assert crack["class"]["name"]
+    assert document(tmp_path)["sheets"][0]["mm_per_px"] == pytest.approx(0.1, rel=0.05)
+    assert document(tmp_path)["coverage"]["seen_m2"] == pytest.approx(740 * 200 * 1e-8, rel=0.15)
+    live = book.recent()[0].measured
+    assert live is not None
+    assert live.width_mm is not None
+    assert live.width_mm[1] < crack["width"]["mean_mm"] < live.width_mm[2]
+
+
+def test_ids_are_those_of_the_stream(tmp_path: Path) -> None:
+    two = [[(60, 60), (250, 66)], [(300, 150), (520, 140)]]
+    book = keep(tmp_path, views(along(0, 440, 60), two))
+    survey_run(tmp_path)
+    confirmed = {
+        each["id"] for each in document(tmp_path)["cracks"] if each["status"] == "confirmed"
+    }
+    assert confirmed == {each.id for each in book.recent()} == {1, 2}
+
+
+def test_a_network_that_sees_few_frames_makes_the_same_map(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 440, 60, step=8)), inspects=lambda index: index % 8 == 3)
+    found = survey_run(tmp_path)
+    assert (found.inventory.confirmed.low, found.inventory.confirmed.high) == (1, 1)
+    (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
+    # What a single frame shows, here at both ends, is in no crack's course.
+    assert 0.85 * length_of(LONG) < crack["length_px"] < 1.02 * length_of(LONG)
+
+
+def test_standing_still_keeps_one_picture_and_few_frames(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(100, 100, 60) * 40))
+    assert len(list((tmp_path / "survey" / "key_frames").iterdir())) == 1
+    assert len(chosen_frames(read_kept(tmp_path), 12)) <= 13
+    found = survey_run(tmp_path)
+    assert found.inventory.confirmed.high == 1
+    assert "the camera did not move: all frames show the same place" in found.notes
+
+
+def test_one_frame(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(100, 100, 60)))
+    found = survey_run(tmp_path)
+    assert found.inventory.confirmed.high == 0
+    assert "the run has one frame: no crack can be confirmed by others" in found.notes
+
+
+def test_no_texture_is_said_and_each_frame_is_a_sheet(tmp_path: Path) -> None:
+    flat = [
+        replace(each, frame=replace(each.frame, image=np.full((*HW, 3), 128 + n % 2, np.uint8)))
+        for n, each in enumerate(views(along(0, 100, 60)))
+    ]
+    keep(tmp_path, flat)
+    found = survey_run(tmp_path)
+    assert any("most frames could not be followed" in note for note in found.notes)
+    assert found.inventory.confirmed.high == 0
+
+
+def test_another_camera_in_the_middle_begins_a_sheet(tmp_path: Path) -> None:
+    ways = along(0, 160, 60)
+    keep(tmp_path, [*views(ways), *views(ways, first=len(ways), hw=(160, 240))])
+    found = survey_run(tmp_path)
+    sizes = [each["begins"] for each in document(tmp_path)["sheets"]]
+    assert len(found.sheets.placements) == 2 * len(ways)
+    if len(sizes) > 1:
+        assert "the frame has 240x160 px and the one before 300x200" in sizes[1]
+        assert any("not linked" in note for note in found.notes)
+
+
+def no_picture(run: Path) -> None:
+    next(iter(sorted((run / "survey" / "key_frames").iterdir()))).unlink()
+
+
+def half_a_picture(run: Path) -> None:
+    path = sorted((run / "survey" / "key_frames").iterdir())[1]
+    path.write_bytes(path.read_bytes()[:600])
+
+
+def no_rows(run: Path) -> None:
+    (run / "survey" / "rows.jsonl").unlink()
+
+
+def torn_line(run: Path) -> None:
+    path = run / "survey" / "sightings.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def rubbish(run: Path) -> None:
+    path = run / "survey" / "track.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[9] = b'{"schema_version": 1, "frame": 1e999, "hw": [-1, "x"]}\n'
+    lines.insert(12, b"\x00\xff not json\n")
+    lines.insert(14, b"[" * 60_000 + b"\n")
+    path.write_bytes(b"".join(lines))
+
+
+def strange_numbers(run: Path) -> None:
+    path = run / "survey" / "sightings.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[3]["cracks"][0]["lines"] = [[[1e300, 2], [None, 4]]]
+    lines[4]["cracks"] = "none"
+    lines[5]["position"] = {"xyz_m": "here", "who": 3}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "note"),
+    [
+        (no_picture, "1 pictures of key frames are lost"),
+        (half_a_picture, ""),
+        (no_rows, "damaged lines"),
+        (torn_line, "1 damaged lines"),
+        (rubbish, "4 damaged lines"),
+        (strange_numbers, "2 damaged lines"),
+    ],
+)
+def test_a_damaged_run_gives_what_can_be_said(run: Path, spoil: Change, note: str) -> None:
+    spoil(run)
+    found = survey_run(run)
+    assert check("survey", [document(run)]) == 1
+    assert note == "" or any(note in each for each in found.notes), found.notes
+    assert found.inventory.confirmed.high >= 1
+
+
+def test_a_run_without_its_tracks_is_refused(run: Path) -> None:
+    (run / "survey" / "track.jsonl").unlink()
+    with pytest.raises(SourceError, match="holds nothing for a survey"):
+        survey_run(run)
+    (run / "survey" / "track.jsonl").write_text("")
+    with pytest.raises(SourceError, match="no frame can be read"):
+        survey_run(run)
+    with pytest.raises(SourceError, match="not a folder"):
+        survey_run(run / "nowhere")
+
+
+def test_parts_of_a_run_follow_each_other(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 220, 60)))
+    second = tmp_path / "part-2"
+    keep(second, views(along(220, 440, 60)))
+    kept = read_kept(tmp_path)
+    assert len(kept.frames) == 2 * len(along(0, 220, 60))
+    ids = [each for sighting in kept.sightings.values() for each in sighting.ids]
+    assert set(ids) == {1, 2}
+    found = survey_run(tmp_path)
+    assert found.inventory.confirmed.high in (1, 2)
+    for crack in document(tmp_path)["cracks"]:
+        assert (tmp_path / crack["best"]["picture"]).is_file()
+
+
+def test_a_run_from_before_surveys_gives_one_without_widths(tmp_path: Path) -> None:
+    results = views(along(0, 300, 60))
+    lines = JsonLines(tmp_path / "frames.jsonl")
+    for result in results:
+        lines.append(frame_record(result))
+    lines.close()
+    write_video(tmp_path / "overlay.mp4", [result.frame.image for result in results])
+    found = survey_run(tmp_path)
+    assert NOTE in found.notes
+    assert found.inventory.confirmed.high == 1
+    assert all(crack["width"]["mean_px"] is None for crack in document(tmp_path)["cracks"])
+    (tmp_path / "overlay.mp4").unlink()
+    (tmp_path / "survey" / "cracks.json").unlink()
+    with pytest.raises(SourceError, match="no survey can be made"):
+        survey_run(tmp_path)
+
+
+def test_pictures_beyond_the_limit_are_not_kept_and_cracks_are_counted(tmp_path: Path) -> None:
+    events = EventLog()
+    keep(tmp_path, views(along(0, 440, 60)), limit_bytes=60_000, events=events)
+    assert sum(f.stat().st_size for f in (tmp_path / "survey").rglob("*.jpg")) <= 60_000
+    assert [event.kind for event in events.recent()].count("survey.full") == 1
+    assert survey_run(tmp_path).inventory.confirmed.high >= 1
+
+
+def test_the_same_run_gives_the_same_survey(run: Path) -> None:
+    survey_run(run)
+    first = document(run)
+    survey_run(run)
+    second = document(run)
+    for each in (first, second):
+        each.pop("created")
+    assert first == second
+
+
+def test_frames_that_nobody_looked_at_are_not_sound(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 440, 60)), inspects=lambda index: index < 8)
+    survey_run(tmp_path)
+    shares = document(tmp_path)["coverage"]["shares"]
+    assert shares["skipped"] > 0.3
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
