@@ -46,6 +46,9 @@ _UNLIKE_SHARE = 0.3  # of a crack's places, from which on it has no width
 # grains look like cracks. A limit that does not depend on the width lets no crack through because
 # noise made it look wider; only what is so wide that its profile was shrunk bears more.
 _UNEVEN, _UNEVEN_BESIDE_WIDE = 0.06, 0.12
+# From this unevenness on, what stands out stands out by its noise more often than the profile alone
+# tells, and intervals are longer: by so much, in logarithms, for each time that it is more uneven.
+_EVEN, _LONGER = 0.03, 0.5
 # Grey values that neighbour each other on a surface are not independent.
 _CORRELATION = 0.35
 _USUAL = 40  # values that this counts as much as
@@ -412,12 +415,15 @@ def _summary(seen: _Seen) -> Width:
     if high / low > _WIDEST_RATIO:
         return _unmeasured(f"it is below {high:.1f} px", high_px=high, **known)
     noise, depth, blur = (factor * each for each in _terms(weights, bank.widths_px))
+    reach = 1.0
+    if factor == 1:
+        reach += _LONGER * max(0.0, seen.unevenness / _EVEN - 1)
     return Width(
         median,
-        low,
-        high,
+        median * (low / median) ** reach,
+        median * (high / median) ** reach,
         True,
-        noise_px=noise,
+        noise_px=reach * noise,
         depth_px=depth,
         blur_px=blur,
         step_px=factor * _step(bank.widths_px, marginal),
