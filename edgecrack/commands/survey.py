@@ -31,7 +31,7 @@ from edgecrack.terminal.wording import counted, interval
 if TYPE_CHECKING:
     from edgecrack.run_survey.surveying import Surveyed
 
-_scale, _source = map(heading, ("Scale", "Of a video or photos"))
+_place, _scale, _source = map(heading, ("Places", "Scale", "Of a video or photos"))
 _SHOWN = 12
 
 
@@ -61,6 +61,18 @@ def survey(
     unconfirmed: Annotated[
         bool, results("", "Draw the unconfirmed cracks on the map, too.", "--unconfirmed")
     ] = False,
+    mount: Annotated[
+        str | None,
+        _place(
+            "NUMBERS",
+            "How the camera sits on the robot: x,y,z in m and roll,pitch,yaw in degrees; at zero "
+            "it looks along the robot's x.",
+        ),
+    ] = None,
+    markers: Annotated[
+        Path | None,
+        _place("FILE", "YAML with markers and their places in m, by which sheets are placed."),
+    ] = None,
     json_output: Annotated[
         bool, results("", "Print cracks.json, and nothing else.", "--json")
     ] = False,
@@ -84,8 +96,11 @@ def survey(
     well, and each crack at its best. A crack is confirmed where at least three frames, and half of
     those that show its place, show it; all others are listed as unconfirmed.
     """
+    from edgecrack.run_survey.positions import parse_mount, read_markers
     from edgecrack.run_survey.surveying import SurveyConfig, is_run, survey_run
 
+    mounted = None if mount is None else parse_mount(mount)
+    known = None if markers is None else read_markers(markers)
     table = None if severity is None else table_named(severity)
     run, survey_out = Path(source), out
     if is_run(run):
@@ -119,7 +134,7 @@ def survey(
         run, survey_out = stream_to_folder(config), None
     found = survey_run(
         run,
-        SurveyConfig(survey_out, table, unconfirmed),
+        SurveyConfig(survey_out, table, unconfirmed, mounted, known),
         lambda text: typer.echo(f"edgecrack: {text}", err=True),
     )
     if json_output:

@@ -20,6 +20,7 @@ FIX = "/edgecrack/fix"
 DISTANCE = "/edgecrack/odometry_distance"
 RANGE = "/edgecrack/range"
 WIDTHS = "/edgecrack/widths"
+CRACKS = "/edgecrack/cracks"
 
 # Each topic and the type of its messages, in the order of their channels, which count from 1.
 TOPICS = {
@@ -36,6 +37,8 @@ TOPICS = {
     # A line of widths.jsonl. As a JSON channel it could not be replayed by ROS 2, whose recordings
     # hold CDR alone.
     WIDTHS: "std_msgs/msg/String",
+    # A line of findings.jsonl.
+    CRACKS: "std_msgs/msg/String",
 }
 
 _SEPARATOR = "=" * 80

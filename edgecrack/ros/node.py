@@ -24,6 +24,7 @@ from edgecrack.ros.conversions import (
     mask_to_image,
     overlay_to_compressed,
 )
+from edgecrack.ros.crack_publishing import open_cracks
 from edgecrack.ros.inspection_worker import open_worker
 from edgecrack.ros.width_measuring import WIDTH_PARAMETERS, open_widths
 from edgecrack.runtime.frame import FrameResult
@@ -85,6 +86,7 @@ class CrackNode(Node):  # type: ignore[misc]
         self._markers = self.create_publisher(ImageMarker, "~/markers", 1)
         self._findings = VISION and self.create_publisher(VISION.array, "~/findings", 1)
         self.widths = open_widths(self, given, String, Range)
+        self.cracks = open_cracks(self, String)
         self.worker = open_worker(
             given,
             compressed_image_to_bgr if given["compressed"] else image_to_bgr,
@@ -107,6 +109,7 @@ class CrackNode(Node):  # type: ignore[misc]
             picture = draw_overlay(result)
             self._overlay.publish(overlay_to_compressed(picture, header, CompressedImage))
         self.widths.put(result)
+        self.cracks.write(result)
 
 
 def main() -> int:
@@ -125,6 +128,7 @@ def main() -> int:
         if node is not None:
             node.worker.close()
             node.widths.close()
+            node.cracks.close()
             node.destroy_node()
         rclpy.try_shutdown()
     return 0

@@ -43,7 +43,7 @@ def read_older_run(folder: Path) -> KeptFrames:
     if not overlays:
         raise SourceError(
             f"{folder} kept no picture of what was seen, and no survey can be made of it",
-            "stream with --survey, or give the video itself",
+            "stream with `survey`, or give the video itself",
         )
     kept = KeptFrames(note=NOTE)
     tracker = FrameTracker()
@@ -54,7 +54,7 @@ def read_older_run(folder: Path) -> KeptFrames:
         if hw != (line.get("height"), line.get("width")):
             raise SourceError(
                 f"the overlay in {folder} has another size than the frames",
-                "stream with --survey, or give the video itself",
+                "stream with `survey`, or give the video itself",
             )
         step = tracker.add(gray, None, number)
         name = str(line.get("name", number))

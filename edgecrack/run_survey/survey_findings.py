@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgecrack.measurement.severity import SeverityTable
 from edgecrack.run_survey.kept_lines import KeptFrames
+from edgecrack.run_survey.positions import PlacedSheet
 from edgecrack.survey.coverage import Coverage
+from edgecrack.survey.crack_curves import middle_of
 from edgecrack.survey.inventory import FrameCracks, Inventory, SurveyCrack
 from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
 from edgecrack.survey.sheets import Sheets
@@ -42,6 +44,7 @@ class SurveyFindings:
         coverages: of each sheet.
         found: what was found in the frames that were looked at.
         table: by which severity is told, or None.
+        places: by sheet, where it is in space; sheets of which nobody knows are left out.
     """
 
     kept: KeptFrames
@@ -50,6 +53,7 @@ class SurveyFindings:
     coverages: tuple[Coverage, ...]
     found: tuple[FrameCracks, ...] = field(repr=False)
     table: SeverityTable | None = None
+    places: Mapping[int, PlacedSheet] = field(default_factory=dict)
 
     def metres_per_px(self, sheet: int) -> float | None:
         """Of a sheet on the whole; None without a scale."""
@@ -59,7 +63,7 @@ class SurveyFindings:
     def length_scale(self, crack: SurveyCrack) -> LengthScale | None:
         """At a crack; None where no measured frame that shows it has a scale."""
         own = set(crack.frames)
-        middle = crack.lines[0][len(crack.lines[0]) // 2][None]
+        middle = middle_of(crack.lines[0])[None]
         return self._scale_of([each for each in self.found if each.frame in own], middle)
 
     def _sheet_of(self, found: FrameCracks) -> int:

@@ -16,8 +16,10 @@ from typing import Any
 from edgecrack.measurement.budget import WITHIN_95, Figure, WidthFigures
 from edgecrack.measurement.severity import SeverityTable, classify
 from edgecrack.run_survey.map_files import MapFiles
+from edgecrack.run_survey.positions import PlacedSheet
 from edgecrack.run_survey.survey_findings import LengthScale, SurveyFindings
 from edgecrack.survey.coverage import SEEN, Coverage
+from edgecrack.survey.crack_curves import middle_of
 from edgecrack.survey.inventory import SurveyCrack
 from edgecrack.survey.plane_geometry import Points
 from edgecrack.survey.sheets import Sheet
@@ -85,7 +87,14 @@ def _crack(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any]:
         "confidence": round(crack.confidence, 3),
         "best": best,
         "position": None if best is None else best.pop("position"),
+        "place": _place(findings, crack),
     }
+
+
+def _place(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None:
+    """Where its middle is in space."""
+    placed = findings.places.get(crack.sheet)
+    return None if placed is None else placed.of(middle_of(crack.lines[0]))
 
 
 def _length(crack: SurveyCrack, scale: LengthScale) -> Figure:
@@ -180,6 +189,7 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
         "drift_px": round(sheet.drift_px, 1),
         "mm_per_px": None if metres is None else round(1000 * metres, 6),
         "doubtful": [list(pair) for pair in sheet.doubtful],
+        "placed": _placed(findings.places.get(sheet.number)),
         "coverage": _coverage(coverage, metres),
         "map": None
         if drawn is None
@@ -190,6 +200,24 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
             "tiles": drawn.tiles,
             "from_sheet": drawn.from_sheet.round(9).tolist(),
         },
+    }
+
+
+def _placed(placed: PlacedSheet | None) -> dict[str, Any] | None:
+    if placed is None:
+        return None
+    place = placed.place
+    return {
+        "by": placed.by,
+        "origin_m": place.origin_m.round(4).tolist(),
+        "axes_m_per_px": place.axes_m.round(9).tolist(),
+        "origin_deg": None if placed.origin_deg is None else list(placed.origin_deg),
+        "spread_m": round(place.spread_m, 4),
+        "used": place.used,
+        "left_out": place.left_out,
+        "of_camera": placed.of_camera,
+        "along_only": place.along_only,
+        "markers": list(placed.markers),
     }
 
 

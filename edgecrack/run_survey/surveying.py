@@ -30,6 +30,7 @@ from edgecrack.run_survey.crack_strip import draw_strip
 from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
 from edgecrack.run_survey.map_files import MapFiles, write_map
 from edgecrack.run_survey.older_run import is_older_run, read_older_run
+from edgecrack.run_survey.positions import KnownMarkers, Mount, PlacedSheet, place_sheet
 from edgecrack.run_survey.survey_findings import SurveyFindings
 from edgecrack.run_survey.survey_record import crack_table, survey_document
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME
@@ -55,11 +56,15 @@ class SurveyConfig:
         out: folder of the survey; None takes `survey` in the run's folder.
         table: by which severity is told; None tells none.
         unconfirmed: whether the map shows unconfirmed cracks, too.
+        mount: how the camera sits on the robot; None takes its place for the robot's.
+        markers: whose places are known.
     """
 
     out: Path | None = None
     table: SeverityTable | None = None
     unconfirmed: bool = False
+    mount: Mount | None = None
+    markers: KnownMarkers | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,10 @@ def survey_run(
     found = [_found(kept, number) for number in chosen]
     inventory = keeper.update(sheets, found)
     coverages = tuple(coverage_of(sheets, sheet, _looks(kept)) for sheet in sheets.sheets)
-    findings = SurveyFindings(kept, sheets, inventory, coverages, tuple(found), config.table)
+    places = _places(kept, sheets, config)
+    findings = SurveyFindings(
+        kept, sheets, inventory, coverages, tuple(found), config.table, places
+    )
     on_progress("drawing the map")
     maps = _maps(out, findings, config)
     notes = _notes(findings)
@@ -151,6 +159,18 @@ def _sheets(kept: KeptFrames, on_progress: Callable[[str], None]) -> Sheets:
         if done % 2000 == 0:
             on_progress(f"laid out {done} of {len(kept.frames)} frames")
     return builder.finish()
+
+
+def _places(kept: KeptFrames, sheets: Sheets, config: SurveyConfig) -> dict[int, PlacedSheet]:
+    def gray_of(number: int) -> NDArray[np.uint8] | None:
+        frame = kept.frames[number]
+        return None if frame.picture is None else _gray(frame.picture, frame.step.hw)
+
+    found = {
+        sheet.number: place_sheet(kept, sheets, sheet, gray_of, config.mount, config.markers)
+        for sheet in sheets.sheets
+    }
+    return {number: placed for number, placed in found.items() if placed is not None}
 
 
 def _gray(path: Path, hw: tuple[int, int]) -> NDArray[np.uint8] | None:
@@ -255,6 +275,11 @@ def _notes(findings: SurveyFindings) -> tuple[str, ...]:
         notes.append(
             f"{len(sheets)} sheets are not linked, so the same crack may be on several: {counted}"
         )
+    for number, placed in findings.places.items():
+        if placed.place.left_out:
+            notes.append(
+                f"sheet {number}: {placed.place.left_out} positions jump, and do not count"
+            )
     untracked = sum(len(sheet.frames) == 1 for sheet in sheets)
     if untracked > len(kept.frames) / 2 and len(kept.frames) > 2:
         notes.append(

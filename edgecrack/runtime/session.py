@@ -7,7 +7,7 @@ robot without the extras for page and recording streams all the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -137,6 +137,8 @@ def open_session(
         snapshots = Snapshots(part.folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
+        if recorder is not None:
+            tracking.listeners.append(recorder.take_finding)
         controls = StreamControls(detector.threshold, events, recorder)
         page, widths = None, NewestWidths() if "widths" in kinds else None
         if config.serve is not None:
@@ -195,6 +197,7 @@ class _Tracking:
     def __init__(self, config: StreamConfig, events: EventLog) -> None:
         self._config, self._events = config, events
         self._lines: JsonLines | None = None
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.book = FindingBook(self._tell)
         self.tracker = CrackTracker(self.book, events)
 
@@ -220,6 +223,8 @@ class _Tracking:
         record = finding.to_dict()
         if self._lines is not None:
             self._lines.append(record)
+        for listener in self.listeners:
+            listener(record)
         self._events.emit(
             "finding.closed",
             f"crack {finding.id}: {finding.crack.length_px:.0f} px long, "

@@ -36,6 +36,7 @@ _FAMILIES = {
     "apriltag-25h9": ("APRILTAG_25h9",),
     "apriltag-16h5": ("APRILTAG_16h5",),
 }
+MARKER_FAMILIES = tuple(_FAMILIES)
 _EXAMPLE = (
     "give the kind and the side of the black square, such as aruco:50mm or apriltag:50+-0.2mm"
 )

@@ -138,6 +138,12 @@ def middle_lines(
     return tuple(line.simplified() + low for line in found if line.length_px > 0)
 
 
+def middle_of(line: Points) -> Points:
+    """The point half along a line, float64 [2]."""
+    way = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    return np.array([np.interp(way[-1] / 2, way, line[:, axis]) for axis in (0, 1)])
+
+
 def length_of(lines: Iterable[Points]) -> float:
     """Of all lines, in pixels."""
     return float(sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in lines))

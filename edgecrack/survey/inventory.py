@@ -30,7 +30,14 @@ from edgecrack.survey.association import (
 )
 from edgecrack.survey.combined_widths import CombinedWidth, SeenRow, combined_width
 from edgecrack.survey.confirmation import is_confirmed
-from edgecrack.survey.crack_curves import CrackCurve, curve_of, length_of, middle_lines, near
+from edgecrack.survey.crack_curves import (
+    CrackCurve,
+    curve_of,
+    length_of,
+    middle_lines,
+    middle_of,
+    near,
+)
 from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
 
@@ -279,7 +286,7 @@ def _described(
     ]
     frames = {frame for frame, _ in members}
     length_px = length_of([*lines, *bridges])
-    middle = lines[0][len(lines[0]) // 2]
+    middle = middle_of(lines[0])
     side_px = _side_px(middle, [placements[frame] for frame in sorted(frames)])
     return SurveyCrack(
         0,

@@ -32,7 +32,7 @@ _ALIKE = """
     epochs exposure_ms focal_mm focal_px fov_deg height init learning_rate loop machines marker
     max_age_ms max_drop max_flagged max_frames max_megapixels method mm_per_pixel no_location out
     overwrite pixel_format pooling position precision protocol record record_reserve resume save
-    sensor_mm serve severity speed_m_s split target_fps teacher threshold_from tilt_deg
+    sensor_mm serve severity speed_m_s split survey target_fps teacher threshold_from tilt_deg
     tilt_towards_deg token_file topic track units wait wanted_overlap warmup_steps width
 """.split()  # noqa: SIM905
 FLAGS = {name: "--" + name.replace("_", "-") for name in _ALIKE} | _OTHERS

@@ -40,8 +40,9 @@ def views(
     first: int = 0,
     hw: tuple[int, int] = HW,
     position: Callable[[int], Position | None] = lambda index: None,
+    wall: Image | None = None,
 ) -> list[FrameResult]:
-    wall = painted_wall(lines)
+    wall = painted_wall(lines) if wall is None else wall
     mask = crack_mask(wall.shape, lines)
     results = []
     for index, way in enumerate(ways, first):

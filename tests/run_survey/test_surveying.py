@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.errors import SourceError
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.measurement.cracks import measure_image
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.run_survey.kept_lines import chosen_frames, read_kept
 from edgecrack.run_survey.older_run import NOTE
+from edgecrack.run_survey.positions import parse_mount, read_markers
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.stream_scale import StreamScale
@@ -313,3 +314,104 @@ def test_frames_that_nobody_looked_at_are_not_sound(tmp_path: Path) -> None:
     shares = document(tmp_path)["coverage"]["shares"]
     assert shares["skipped"] > 0.3
     assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
+
+
+def drawn_wall_m(index: int) -> Position:
+    """Where a robot was that looked at the wall of `along(0, 440, 60)` from a metre away.
+
+    It drives along x, 1 mm a pixel, and looks along its own left.
+    """
+    x_px = 150 + 440 * index / 22
+    return Position(
+        index,
+        xyz_m=(x_px / 1000, 0.0, 0.5),
+        quaternion_xyzw=(0.0, 0.0, 0.0, 1.0),
+        range_m=1.0,
+    )
+
+
+def test_odometry_places_the_cracks_on_the_wall(tmp_path: Path) -> None:
+    ways = along(0, 440, 60)
+    assert len(ways) == 23
+    keep(tmp_path, views(ways, position=drawn_wall_m))
+    mount = parse_mount("0.1,0,0,0,0,90")
+    found = survey_run(tmp_path, SurveyConfig(mount=mount))
+    (sheet,) = document(tmp_path)["sheets"]
+    assert (sheet["placed"]["by"], sheet["placed"]["of_camera"]) == ("odometry", False)
+    (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
+    # The crack's middle is near x = 380 px of the wall; the camera sits 0.1 m further forwards.
+    assert crack["place"]["xyz_m"][0] == pytest.approx(0.1 + 0.38, abs=0.02)
+    assert crack["place"]["xyz_m"][1] == pytest.approx(1.0, abs=0.02)
+    assert crack["place"]["along_only"]
+    assert found.notes == ()
+
+
+def test_gnss_places_it_on_the_earth(tmp_path: Path) -> None:
+    def position(index: int) -> Position:
+        return Position(index, latitude_deg=48.0 + 1e-6 * index, longitude_deg=11.0)
+
+    keep(tmp_path, views(along(0, 440, 60), position=position))
+    survey_run(tmp_path)
+    (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
+    assert crack["place"]["of_camera"]
+    assert crack["place"]["latitude_deg"] == pytest.approx(48.0 + 1e-6 * (380 - 150) / 20, abs=2e-7)
+    assert crack["place"]["longitude_deg"] == pytest.approx(11.0, abs=1e-7)
+
+
+def test_positions_that_jump_are_said_and_do_not_count(tmp_path: Path) -> None:
+    def position(index: int) -> Position:
+        x_m = 0.02 * index + (40.0 if index in (4, 9) else 0.0)
+        return Position(index, xyz_m=(x_m, 0.001 * (index % 3), 0.0))
+
+    keep(tmp_path, views(along(0, 440, 60), position=position))
+    found = survey_run(tmp_path)
+    assert "sheet 0: 2 positions jump, and do not count" in found.notes
+    (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
+    assert crack["place"]["xyz_m"][0] == pytest.approx(0.02 * (380 - 150) / 20, abs=0.03)
+
+
+def test_markers_place_it_exactly(tmp_path: Path) -> None:
+    wall = painted_wall([LONG])
+    dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_1000)
+    places = {3: (110, 200), 5: (380, 200), 8: (620, 220), 9: (300, 92), 11: (530, 92)}
+    for number, (x, y) in places.items():
+        square = cv2.aruco.generateImageMarker(dictionary, number, 48)
+        wall[y - 30 : y + 30, x - 30 : x + 30] = 230
+        wall[y - 24 : y + 24, x - 24 : x + 24] = square
+    keep(tmp_path, views(along(0, 440, 60), wall=wall))
+    known = tmp_path / "markers.yaml"
+    rows = [f"  {n}: [{x / 1000}, 2.0, {1 - y / 1000}]" for n, (x, y) in places.items()]
+    known.write_text("family: aruco-4x4\nmarkers:\n" + "\n".join(rows) + "\n")
+    survey_run(tmp_path, SurveyConfig(markers=read_markers(known)))
+    (sheet,) = document(tmp_path)["sheets"]
+    assert sheet["placed"]["markers"] == [3, 5, 8, 9, 11]
+    (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
+    x, y, z = crack["place"]["xyz_m"]
+    assert y == pytest.approx(2.0, abs=0.002)
+    on_crack = np.interp(1000 * x, *np.array(LONG, float).T)
+    assert 1000 * (1 - z) == pytest.approx(on_crack, abs=3.0)
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "0,0,0,0,0,x", "0,0,0,0,0,nan", "1,2,3,4,5,6,7"])
+def test_a_mount_that_is_not_six_numbers_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="the mount is"):
+        parse_mount(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "names no markers"),
+        ("markers: {7: here}", "places marker 7 at 'here'"),
+        ("markers: {7: [1, 2, .nan]}", "places marker 7"),
+        ("family: qr\nmarkers: {7: [1, 2, 3]}", "of the family 'qr'"),
+        (":\n  - [", "is not YAML"),
+    ],
+)
+def test_markers_that_are_none_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "markers.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_markers(path)
+    with pytest.raises(ConfigError, match="cannot read the markers"):
+        read_markers(tmp_path / "none.yaml")

@@ -155,8 +155,8 @@ def position_messages(position: Position) -> Messages:
     return messages
 
 
-def widths(record: Mapping[str, Any]) -> bytes:
-    """A std_msgs/msg/String with a record of measured widths as JSON."""
+def json_text(record: Mapping[str, Any]) -> bytes:
+    """A std_msgs/msg/String with a record of widths or of a crack as JSON."""
     writer = CdrWriter()
     writer.string(json.dumps(record, allow_nan=False))
     return writer.finish()

@@ -22,6 +22,7 @@ import cv2
 
 from edgecrack.errors import EdgecrackError, first_line
 from edgecrack.files import make_folder, output_error
+from edgecrack.mcap import message_schemas
 from edgecrack.mcap.parts.part_names import PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
@@ -160,7 +161,15 @@ class McapRecorder:
         with self._lock:
             if not self._active:
                 return
-        self._session.hear_widths(result.frame.stamp_ns, record)
+        self._session.hear_record(message_schemas.WIDTHS, result.frame.stamp_ns, record)
+
+    def take_finding(self, record: Mapping[str, Any]) -> None:
+        """Record a crack that is out of view for good; never waits."""
+        with self._lock:
+            if not self._active:
+                return
+        time_ns = record["ended_ns"] or time.time_ns()
+        self._session.hear_record(message_schemas.CRACKS, time_ns, record)
 
     def start(self) -> None:
         """Record from the next result on, into a new part; nothing where it records already."""

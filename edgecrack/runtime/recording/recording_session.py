@@ -1,6 +1,6 @@
 """What the recorder's thread does with results: messages, parts, flushes, room on the disk.
 
-Used by one thread; only `hear`, `hear_widths` and `progress` are for others. Raises what goes wrong
+Used by one thread; only `hear`, `hear_record` and `progress` are for others. Raises what goes wrong
 with the disk; who calls decides what that means for the stream.
 """
 
@@ -82,7 +82,7 @@ class RecordingSession:
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
         self._finished_bytes = 0
         self._heard: deque[Event] = deque(maxlen=_MOST_EVENTS)
-        self._measured: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
+        self._records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
         self.progress = Progress()
 
     def hear(self, event: Event) -> None:
@@ -90,10 +90,10 @@ class RecordingSession:
         if self._part is not None:
             self._heard.append(event)
 
-    def hear_widths(self, time_ns: int, record: Mapping[str, Any]) -> None:
-        """Take what was measured in a frame for the part in progress; from any thread."""
+    def hear_record(self, topic: str, time_ns: int, record: Mapping[str, Any]) -> None:
+        """Take a record for the part in progress, to be written as JSON; from any thread."""
         if self._part is not None:
-            self._measured.append((time_ns, record))
+            self._records.append((topic, time_ns, record))
 
     def take(self, result: FrameResult) -> None:
         """Record one result, in a new part if it is time for one; nothing if it is too old.
@@ -230,9 +230,9 @@ class RecordingSession:
         while self._heard:
             event = self._heard.popleft()
             part.add(message_schemas.EVENTS, event.time_ns, messages.log(event))
-        while self._measured:
-            time_ns, record = self._measured.popleft()
-            part.add(message_schemas.WIDTHS, time_ns, messages.widths(record))
+        while self._records:
+            topic, time_ns, record = self._records.popleft()
+            part.add(topic, time_ns, messages.json_text(record))
 
     def _add_stats(self, part: PartWriter) -> None:
         if self._stats is None:

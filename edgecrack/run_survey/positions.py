@@ -1,0 +1,329 @@
+"""Sheets placed by where the robot was, or by markers whose places were surveyed.
+
+The robot's position is that of its base. With the camera's mount and the robot's orientation it
+becomes that of the camera, and with a range that of the wall in the middle of the frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from edgecrack.errors import ConfigError
+from edgecrack.run_survey.kept_lines import KeptFrames
+from edgecrack.runtime.frame import Position
+from edgecrack.scale.markers import MARKER_FAMILIES, find_markers
+from edgecrack.survey.placing import SheetPlace, fit_place
+from edgecrack.survey.plane_geometry import moved
+from edgecrack.survey.sheets import Sheet, Sheets
+
+_EARTH_RADIUS_M, _EARTH_FLATTENING = 6_378_137.0, 1 / 298.257223563
+_MOST_MARKERS = 10_000
+_MOUNT_EXAMPLE = "give x,y,z in metres and roll,pitch,yaw in degrees, such as 0.3,0,0.8,0,-15,90"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """How the camera sits on the robot: where, and where it looks; at zero along the robot's x.
+
+    Attributes:
+        xyz_m: in the frame of the robot's base, x forwards, y to the left, z up.
+        roll_pitch_yaw_deg: about x, y and z, in that order, as static_transform_publisher has it.
+    """
+
+    xyz_m: tuple[float, float, float]
+    roll_pitch_yaw_deg: tuple[float, float, float]
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """float64 [3, 3], from the camera's axes to the base's."""
+        roll, pitch, yaw = map(math.radians, self.roll_pitch_yaw_deg)
+        return _about("z", yaw) @ _about("y", pitch) @ _about("x", roll)
+
+
+def parse_mount(text: str) -> Mount:
+    """A mount as six numbers with commas between.
+
+    Raises:
+        ConfigError: it is not six numbers.
+    """
+    try:
+        numbers = [float(each) for each in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"the mount is {text!r}", _MOUNT_EXAMPLE)
+    x, y, z, roll, pitch, yaw = numbers
+    return Mount((x, y, z), (roll, pitch, yaw))
+
+
+@dataclass(frozen=True)
+class KnownMarkers:
+    """Markers whose places are known.
+
+    Attributes:
+        family: as `find_markers` takes it.
+        places_m: by the number that a marker shows, its middle.
+    """
+
+    family: str
+    places_m: Mapping[int, tuple[float, float, float]]
+
+
+def read_markers(path: Path) -> KnownMarkers:
+    """Read a file of markers.
+
+        family: apriltag
+        markers:
+          7: [1.20, 0.00, 2.45]
+          9: [4.80, 0.00, 2.40]
+
+    Raises:
+        ConfigError: it is none.
+    """
+    example = "see docs/survey.md for an example"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the markers {path}: {error.strerror}", "check the path"
+        ) from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML", example) from error
+    if not isinstance(document, dict) or not isinstance(document.get("markers"), dict):
+        raise ConfigError(f"{path} names no markers", example)
+    family = document.get("family", "aruco")
+    if family not in MARKER_FAMILIES:
+        raise ConfigError(
+            f"{path} has markers of the family {family!r}", f"give {', '.join(MARKER_FAMILIES)}"
+        )
+    places = {}
+    for number, place in list(document["markers"].items())[:_MOST_MARKERS]:
+        is_place = (
+            isinstance(number, int)
+            and isinstance(place, list)
+            and len(place) == 3
+            and all(isinstance(each, (int, float)) and math.isfinite(each) for each in place)
+        )
+        if not is_place:
+            raise ConfigError(
+                f"{path} places marker {number!r} at {place!r}", "give its x, y and z in metres"
+            )
+        x, y, z = map(float, place)
+        places[number] = (x, y, z)
+    return KnownMarkers(family, places)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedSheet:
+    """A sheet in space.
+
+    Attributes:
+        by: "markers", "odometry" or "gnss".
+        place: of the sheet; metres in the frame of the markers or of the odometry, or east, north
+            and up of `origin_deg`.
+        of_camera: it is the camera's path that was placed, not the wall: how far the wall is away
+            is not known.
+        origin_deg: latitude, longitude and altitude of the origin; None unless by GNSS.
+        markers: numbers of the markers in view.
+    """
+
+    by: str
+    place: SheetPlace
+    of_camera: bool
+    origin_deg: tuple[float, float, float] | None = None
+    markers: tuple[int, ...] = field(default=())
+
+    def of(self, point: NDArray[np.float64]) -> dict[str, Any]:
+        """Where a point of the sheet, float [2], is."""
+        x, y, z = self.place.of(point[None])[0].tolist()
+        found: dict[str, Any] = {
+            "by": self.by,
+            "xyz_m": [round(each, 4) for each in (x, y, z)],
+            "spread_m": round(self.place.spread_m, 4),
+            "of_camera": self.of_camera,
+            "along_only": self.place.along_only,
+        }
+        if self.origin_deg is not None:
+            latitude, longitude, altitude = _from_local((x, y, z), self.origin_deg)
+            found |= {
+                "latitude_deg": round(latitude, 8),
+                "longitude_deg": round(longitude, 8),
+                "altitude_m": round(altitude, 3),
+            }
+        return found
+
+
+def place_sheet(
+    kept: KeptFrames,
+    sheets: Sheets,
+    sheet: Sheet,
+    gray_of: Callable[[int], NDArray[np.uint8] | None],
+    mount: Mount | None = None,
+    markers: KnownMarkers | None = None,
+) -> PlacedSheet | None:
+    """Place a sheet by markers in view where three are known, else by the robot's positions.
+
+    Args:
+        kept: the run.
+        sheets: of it.
+        sheet: one of them.
+        gray_of: gives a key frame's picture by its number, None where it is lost.
+        mount: how the camera sits on the robot; None takes its place for the robot's.
+        markers: whose places are known.
+    """
+    if markers is not None:
+        points, places, numbers = _seen_markers(sheets, sheet, gray_of, markers)
+        place = fit_place(points, places)
+        if place is not None:
+            return PlacedSheet("markers", place, of_camera=False, markers=numbers)
+    known = [
+        (frame, position)
+        for frame in sheet.frames
+        if frame in kept.sightings and (position := kept.sightings[frame].position) is not None
+    ]
+    for by, to_xyz, origin in _ways_to_tell(known):
+        chosen = [(frame, one, xyz) for frame, one in known if (xyz := to_xyz(one)) is not None]
+        middles = np.array([_middle(sheets, frame) for frame, _, _ in chosen]).reshape(-1, 2)
+        at_wall = bool(chosen) and all(
+            one.range_m is not None and one.quaternion_xyzw is not None for _, one, _ in chosen
+        )
+        places = np.array(
+            [_looked_at(one, xyz, mount, at_wall=at_wall) for _, one, xyz in chosen]
+        ).reshape(-1, 3)
+        place = fit_place(middles, places)
+        if place is not None:
+            return PlacedSheet(by, place, not at_wall, origin)
+    return None
+
+
+def _middle(sheets: Sheets, frame: int) -> NDArray[np.float64]:
+    placement = sheets.placements[frame]
+    height, width = placement.hw
+    return np.asarray(moved(np.array([[width / 2, height / 2]]), placement.homography)[0])
+
+
+def _ways_to_tell(
+    known: list[tuple[int, Position]],
+) -> list[tuple[str, Callable[[Position], Any], tuple[float, float, float] | None]]:
+    """Odometry first, for it is the finer one; then GNSS, in metres about its first position."""
+    ways: list[tuple[str, Callable[[Position], Any], tuple[float, float, float] | None]] = [
+        ("odometry", lambda one: one.xyz_m, None)
+    ]
+    for _, one in known:
+        if one.latitude_deg is not None and one.longitude_deg is not None:
+            origin = one.latitude_deg, one.longitude_deg, one.altitude_m or 0.0
+            ways.append(("gnss", partial(_to_local, origin=origin), origin))
+            break
+    return ways
+
+
+def _looked_at(
+    position: Position, xyz: tuple[float, float, float], mount: Mount | None, *, at_wall: bool
+) -> NDArray[np.float64]:
+    """Where the camera was, or the wall in the middle of what it saw."""
+    place = np.array(xyz, np.float64)
+    if position.quaternion_xyzw is None:
+        return place
+    turn = _of_quaternion(position.quaternion_xyzw)
+    camera = np.eye(3) if mount is None else mount.rotation
+    if mount is not None:
+        place = place + turn @ np.array(mount.xyz_m)
+    if at_wall and position.range_m is not None:
+        place = place + turn @ camera @ np.array([position.range_m, 0.0, 0.0])
+    return np.asarray(place, np.float64)
+
+
+def _seen_markers(
+    sheets: Sheets,
+    sheet: Sheet,
+    gray_of: Callable[[int], NDArray[np.uint8] | None],
+    known: KnownMarkers,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, ...]]:
+    """Middles of known markers on the sheet and in space, and their numbers."""
+    points, places, numbers = [], [], set()
+    for frame in sheet.key_frames:
+        gray = gray_of(frame)
+        if gray is None:
+            continue
+        for marker in find_markers(gray, known.family):
+            if marker.number in known.places_m:
+                # The diagonals of a square seen at an angle still meet in its middle.
+                middle = _crossing(np.asarray(marker.corners))
+                points.append(moved(middle[None], sheets.placements[frame].homography)[0])
+                places.append(known.places_m[marker.number])
+                numbers.add(marker.number)
+    return (
+        np.array(points).reshape(-1, 2),
+        np.array(places, np.float64).reshape(-1, 3),
+        tuple(sorted(numbers)),
+    )
+
+
+def _crossing(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    first, second = corners[2] - corners[0], corners[3] - corners[1]
+    matrix = np.stack([first, -second], axis=1)
+    along = np.linalg.solve(matrix, corners[1] - corners[0])[0]
+    return np.asarray(corners[0] + along * first, np.float64)
+
+
+def _about(axis: str, angle: float) -> NDArray[np.float64]:
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return {
+        "x": np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]),
+        "y": np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]),
+        "z": np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]),
+    }[axis]
+
+
+def _of_quaternion(xyzw: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    x, y, z, w = np.array(xyzw) / max(float(np.linalg.norm(xyzw)), 1e-12)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _radii_m(latitude_deg: float) -> tuple[float, float]:
+    """Of the ellipsoid's curvature along the meridian and across it."""
+    squared = _EARTH_FLATTENING * (2 - _EARTH_FLATTENING)
+    slant = 1 - squared * math.sin(math.radians(latitude_deg)) ** 2
+    return _EARTH_RADIUS_M * (1 - squared) / slant**1.5, _EARTH_RADIUS_M / math.sqrt(slant)
+
+
+def _to_local(
+    position: Position, origin: tuple[float, float, float]
+) -> tuple[float, float, float] | None:
+    """East, north and up of an origin nearby, in metres."""
+    if position.latitude_deg is None or position.longitude_deg is None:
+        return None
+    along, across = _radii_m(origin[0])
+    east = math.radians(position.longitude_deg - origin[1]) * across
+    return (
+        east * math.cos(math.radians(origin[0])),
+        math.radians(position.latitude_deg - origin[0]) * along,
+        (position.altitude_m or 0.0) - origin[2],
+    )
+
+
+def _from_local(
+    xyz: tuple[float, float, float], origin: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    along, across = _radii_m(origin[0])
+    east, north, up = xyz
+    return (
+        origin[0] + math.degrees(north / along),
+        origin[1] + math.degrees(east / (across * math.cos(math.radians(origin[0])))),
+        origin[2] + up,
+    )
