@@ -3,9 +3,10 @@
 A wall is made of photos of concrete without crack, with winding cracks painted on; a camera flies
 over it in rows, back and forth, tilting and turning, with blur, noise and a changing exposure. The
 cracks' masks are the true ones, so that what is judged is the track, the sheets and the inventory
-and not the network.
+and not the network; with `--network`, they are what the bundled network finds.
 
-    python benchmarks/virtual_flights.py --data ../shared/data --flights 20
+    python benchmarks/virtual_flights.py --data DATA --flights 20 --write
+    python benchmarks/virtual_flights.py --data DATA --flights 5 --seed 101 --network --write
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,14 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.measurement.centre_lines import CentreLine, follow  # noqa: E402
-from edgecrack.measurement.cracks import Crack  # noqa: E402
+from edgecrack.measurement.cracks import Crack, trace_cracks  # noqa: E402
 from edgecrack.measurement.thinning import thin  # noqa: E402
+from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
+from edgecrack.survey.crack_curves import curve_of  # noqa: E402
 from edgecrack.survey.inventory import FrameCracks, Inventory, InventoryKeeper  # noqa: E402
 from edgecrack.survey.mosaic import DrawnCrack, draw_cracks, make_mosaic  # noqa: E402
 from edgecrack.survey.plane_geometry import Matrix, Points, corners, inverse, moved, normal  # noqa: E402
-from edgecrack.survey.sheets import SheetBuilder, Sheets  # noqa: E402
+from edgecrack.survey.sheets import Sheet, SheetBuilder, Sheets  # noqa: E402
 from edgecrack.survey.track import FrameTracker  # noqa: E402
 
 Image = NDArray[np.uint8]
@@ -46,6 +50,7 @@ _MARGIN_PX = 70
 _STEP_PX, _ROW_SHARE = 38.0, 0.62
 _LEAST_LENGTH_PX = 15.0
 _SPUR_PX = 8.0
+_NEAR_PX = 3
 _ENOUGH = 3  # sightings of a crack under an id that count as a split or a merge
 
 
@@ -228,6 +233,20 @@ def cracks_of(labels: Image) -> tuple[list[Crack], list[int]]:
     return cracks, truths
 
 
+def network_cracks(detector: CrackDetector, view: View) -> tuple[list[Crack], list[int]]:
+    """What the network finds, and which true crack most of each is; 0 for none."""
+    result = detector.detect(np.dstack([view.image] * 3))
+    cracks = trace_cracks(result.mask, result.probability)
+    near = cv2.dilate(view.labels, np.ones((2 * _NEAR_PX + 1,) * 2, np.uint8))
+    truths = []
+    for crack in cracks:
+        xy = np.concatenate([line.xy for line in crack.lines]).astype(int)
+        x, y = np.clip(xy, 0, np.array(view.image.shape[::-1]) - 1).T
+        votes = np.bincount(near[y, x])
+        truths.append(int(votes.argmax()) if 2 * votes[1:].sum() >= len(xy) else 0)
+    return cracks, truths
+
+
 def _plain(lines: list[CentreLine]) -> Crack:
     length = sum(line.length_px for line in lines)
     return Crack(tuple(lines), length, 0, (0, 0, 0, 0), 0.0, 1.0, (), None, None, None, None)
@@ -245,8 +264,13 @@ class Flown:
     seconds: dict[str, float]
 
 
-def fly(rng: np.random.Generator, wall: Wall, frame_hw: tuple[int, int] = FRAME_HW) -> Flown:
-    """Fly over a wall and take the inventory."""
+def fly(
+    rng: np.random.Generator,
+    wall: Wall,
+    frame_hw: tuple[int, int] = FRAME_HW,
+    detector: CrackDetector | None = None,
+) -> Flown:
+    """Fly over a wall and take the inventory, of the true masks or by the network."""
     tracker, builder, keeper = FrameTracker(), SheetBuilder(), InventoryKeeper()
     found, truths, views = [], {}, []
     seconds = {"track": 0.0, "key frames": 0.0, "finish": 0.0, "inventory": 0.0}
@@ -256,7 +280,10 @@ def fly(rng: np.random.Generator, wall: Wall, frame_hw: tuple[int, int] = FRAME_
         seconds["track"] += time.thread_time() - begin
         builder.add(step, view.image)
         seconds["key frames"] += time.thread_time() - begin
-        cracks, own = cracks_of(view.labels)
+        if detector is None:
+            cracks, own = cracks_of(view.labels)
+        else:
+            cracks, own = network_cracks(detector, view)
         found.append(FrameCracks(number, cracks))
         truths.update({(number, at): truth for at, truth in enumerate(own)})
         views.append(view)
@@ -271,14 +298,18 @@ def fly(rng: np.random.Generator, wall: Wall, frame_hw: tuple[int, int] = FRAME_
 
 def judged(flown: Flown) -> dict[str, Any]:
     """The figures of a flight."""
-    seen = np.bincount(list(flown.truths.values()), minlength=flown.wall.count + 1)
+    # Of the wall itself, for the network may have missed a crack.
+    seen = np.bincount(
+        [each for view in flown.views for each in np.unique(view.labels)],
+        minlength=flown.wall.count + 1,
+    )
     truth = int((seen[1:] >= _ENOUGH).sum())
     table = np.zeros((len(flown.inventory.cracks), flown.wall.count + 1), int)
     for place, crack in enumerate(flown.inventory.cracks):
         for sighting in crack.sightings:
             table[place, flown.truths[sighting]] += 1
     confirmed = np.array([crack.confirmed for crack in flown.inventory.cracks], bool)
-    strong = table[confirmed] >= _ENOUGH
+    strong = table[confirmed][:, 1:] >= _ENOUGH
     rows, columns = linear_sum_assignment(-table)
     right = int(table[rows, columns].sum())
     errors, drifts = _registration(flown)
@@ -298,10 +329,45 @@ def judged(flown: Flown) -> dict[str, Any]:
         "drift_px": round(max(drift for drift, _ in drifts), 2),
         "bound_px": round(max(bound for _, bound in drifts), 2),
         "bound_holds": all(drift <= bound for drift, bound in drifts),
+        **_lines_judged(flown),
         "ms_a_frame": {
             name: round(1e3 * each / len(flown.views), 2) for name, each in flown.seconds.items()
         },
     }
+
+
+def _lines_judged(flown: Flown) -> dict[str, float]:
+    """How much of the true cracks' length confirmed ones cover within 3 px, and the other way."""
+    true_lines = [line.xy for crack in cracks_of(flown.wall.labels)[0] for line in crack.lines]
+    drawn = []
+    for sheet in flown.sheets.sheets:
+        to_wall = _to_wall(flown, sheet)
+        drawn += [
+            moved(line, to_wall)
+            for crack in flown.inventory.cracks
+            if crack.confirmed and crack.sheet == sheet.number
+            for line in (*crack.lines, *crack.bridges)
+        ]
+    truth, found = curve_of(true_lines).xy, curve_of(drawn).xy
+    if not len(found):
+        return {"complete": 0.0, "correct": 0.0}
+    away = np.hypot(*(truth[:, None] - found[None]).transpose(2, 0, 1))
+    return {
+        "complete": round(float((away.min(axis=1) <= _NEAR_PX).mean()), 3),
+        "correct": round(float((away.min(axis=0) <= _NEAR_PX).mean()), 3),
+    }
+
+
+def _to_wall(flown: Flown, sheet: Sheet) -> Matrix:
+    """A sheet laid on the wall as well as can be, by the frames' true places."""
+    here, there = [], []
+    for frame in sheet.frames:
+        placement, view = flown.sheets.placements[frame], flown.views[frame]
+        places = _grid(placement.hw)
+        here.append(moved(places, placement.homography))
+        there.append(moved(places, view.to_wall))
+    found, _ = cv2.findHomography(np.concatenate(here), np.concatenate(there), 0)
+    return normal(np.asarray(found, np.float64))
 
 
 def _registration(flown: Flown) -> tuple[NDArray[np.float64], list[tuple[float, float]]]:
@@ -318,7 +384,7 @@ def _registration(flown: Flown) -> tuple[NDArray[np.float64], list[tuple[float, 
             here.append(moved(places, placement.homography))
             there.append(moved(places, view.to_wall))
         on_sheet, on_wall = np.concatenate(here), np.concatenate(there)
-        fitted = normal(np.asarray(cv2.findHomography(on_sheet, on_wall, 0)[0], np.float64))
+        fitted = _to_wall(flown, sheet)
         errors.append(np.hypot(*(moved(on_sheet, fitted) - on_wall).T))
         reference = flown.views[sheet.reference_frame].to_wall
         drift = np.hypot(*(moved(on_wall, inverse(reference)) - on_sheet).T).max()
@@ -354,6 +420,10 @@ def _summary(flights: list[dict[str, Any]]) -> dict[str, Any]:
         "median_idf1": float(np.median([each["idf1"] for each in flights])),
         "median_error_px": float(np.median([each["error_px"] for each in flights])),
         "worst_error_px": max(each["error_px"] for each in flights),
+        "least_complete": min(each["complete"] for each in flights),
+        "median_complete": float(np.median([each["complete"] for each in flights])),
+        "least_correct": min(each["correct"] for each in flights),
+        "median_correct": float(np.median([each["correct"] for each in flights])),
         "bounds_that_hold": sum(each["bound_holds"] for each in flights),
         "median_bound_over_drift": round(
             float(np.median([each["bound_px"] / each["drift_px"] for each in flights])), 2
@@ -372,21 +442,24 @@ def main() -> None:
     parser.add_argument("--flights", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--maps", type=Path, help="a folder for pictures of the maps")
+    parser.add_argument("--network", action="store_true", help="masks by the bundled network")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     photos = sorted((options.data / "concrete_tiles" / "negative").iterdir())
     flights = []
-    for seed in range(options.seed, options.seed + options.flights):
-        rng = np.random.default_rng(seed)
-        flown = fly(rng, make_wall(rng, photos, WALL_HW))
-        flights.append({"seed": seed, **judged(flown)})
-        print(flights[-1], flush=True)
-        if options.maps:
-            draw(flown, options.maps / f"flight_{seed}")
+    with open_detector() if options.network else nullcontext() as detector:
+        for seed in range(options.seed, options.seed + options.flights):
+            rng = np.random.default_rng(seed)
+            flown = fly(rng, make_wall(rng, photos, WALL_HW), detector=detector)
+            flights.append({"seed": seed, **judged(flown)})
+            print(flights[-1], flush=True)
+            if options.maps:
+                draw(flown, options.maps / f"flight_{seed}")
     figures = _summary(flights)
     if options.write:
-        write_result("virtual_flights", figures, "opencv-python-headless", "numpy")
+        name = "virtual_flights_network" if options.network else "virtual_flights"
+        write_result(name, figures, "opencv-python-headless", "numpy", "onnxruntime")
     else:
         print({name: each for name, each in figures.items() if name != "each"})
 
