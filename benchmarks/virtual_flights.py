@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -39,6 +39,7 @@ from edgecrack.survey.mosaic import DrawnCrack, draw_cracks, make_mosaic  # noqa
 from edgecrack.survey.plane_geometry import Matrix, Points, corners, inverse, moved, normal  # noqa: E402
 from edgecrack.survey.sheets import Sheet, SheetBuilder, Sheets  # noqa: E402
 from edgecrack.survey.track import FrameTracker  # noqa: E402
+from edgecrack.synthetic.surfaces import render_surface  # noqa: E402
 
 Image = NDArray[np.uint8]
 
@@ -84,8 +85,26 @@ class View:
     to_wall: Matrix
 
 
-def make_wall(rng: np.random.Generator, photos: list[Path], hw: tuple[int, int]) -> Wall:
-    """Photos side by side, their seams feathered, with three to eight cracks."""
+def make_wall(
+    rng: np.random.Generator, photos: list[Path], hw: tuple[int, int], surface: str = "photos"
+) -> Wall:
+    """A wall with three to eight cracks, of photos side by side or of a rendered surface."""
+    if surface == "photos":
+        plain = _of_photos(rng, photos, hw)
+    else:
+        rendered, _ = render_surface(cast(Any, surface), hw, rng)
+        gray = cv2.cvtColor(np.asarray(rendered, np.float32), cv2.COLOR_BGR2GRAY)
+        plain = np.asarray(gray * (150 / max(float(gray.mean()), 1e-3)), np.float32)
+    labels, count = _cracks(rng, hw)
+    inside = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 0.7)
+    image = plain * (1 - 0.65 * inside)
+    return Wall(np.clip(image, 0, 255).astype(np.uint8), labels, count)
+
+
+def _of_photos(
+    rng: np.random.Generator, photos: list[Path], hw: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Photos side by side, their seams feathered."""
     total, weights = np.zeros(hw, np.float32), np.full(hw, 1e-6, np.float32)
     ramp = np.minimum(np.arange(_CELL) + 1, np.arange(_CELL)[::-1] + 1) / _SEAM
     soft = np.minimum(np.clip(ramp, 0, 1)[:, None], np.clip(ramp, 0, 1)[None]).astype(np.float32)
@@ -100,11 +119,7 @@ def make_wall(rng: np.random.Generator, photos: list[Path], hw: tuple[int, int])
             across = slice(columns.start - left, columns.start - left + shape[1])
             total[rows, columns] += soft[inner, across] * detail[inner, across]
             weights[rows, columns] += soft[inner, across]
-    surface = 150 + total / weights
-    labels, count = _cracks(rng, hw)
-    inside = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 0.7)
-    image = surface * (1 - 0.65 * inside)
-    return Wall(np.clip(image, 0, 255).astype(np.uint8), labels, count)
+    return np.asarray(150 + total / weights, np.float32)
 
 
 def _read(path: Path) -> NDArray[np.float32]:
@@ -442,6 +457,9 @@ def main() -> None:
     parser.add_argument("--flights", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--maps", type=Path, help="a folder for pictures of the maps")
+    parser.add_argument(
+        "--surface", default="photos", choices=("photos", "brick", "asphalt", "concrete")
+    )
     parser.add_argument("--network", action="store_true", help="masks by the bundled network")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
@@ -451,7 +469,7 @@ def main() -> None:
     with open_detector() if options.network else nullcontext() as detector:
         for seed in range(options.seed, options.seed + options.flights):
             rng = np.random.default_rng(seed)
-            flown = fly(rng, make_wall(rng, photos, WALL_HW), detector=detector)
+            flown = fly(rng, make_wall(rng, photos, WALL_HW, options.surface), detector=detector)
             flights.append({"seed": seed, **judged(flown)})
             print(flights[-1], flush=True)
             if options.maps:
@@ -459,6 +477,7 @@ def main() -> None:
     figures = _summary(flights)
     if options.write:
         name = "virtual_flights_network" if options.network else "virtual_flights"
+        name += "" if options.surface == "photos" else f"_{options.surface}"
         write_result(name, figures, "opencv-python-headless", "numpy", "onnxruntime")
     else:
         print({name: each for name, each in figures.items() if name != "each"})

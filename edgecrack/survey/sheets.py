@@ -170,14 +170,18 @@ class SheetBuilder:
         """The sheets of all frames so far; more may be added afterwards."""
         layouts = self._closer.link([self._closer.close(each) for each in self._layouts])
         by_key = {key: number for number, each in enumerate(layouts) for key in each.homographies}
-        placements = {
-            number: self._placement(frame, layouts, by_key)
-            for number, frame in self._frames.items()
-        }
+        placements, apart_px = {}, dict.fromkeys(range(len(layouts)), 0.0)
+        for number, followed in self._frames.items():
+            placement, away_px = self._placement(followed, layouts, by_key)
+            placements[number] = placement
+            apart_px[placement.sheet] = max(apart_px[placement.sheet], away_px)
         members: dict[int, list[int]] = {}
         for frame in sorted(placements):
             members.setdefault(placements[frame].sheet, []).append(frame)
-        sheets = [self._sheet(number, each, members) for number, each in enumerate(layouts)]
+        sheets = [
+            self._sheet(number, each, members, apart_px[number])
+            for number, each in enumerate(layouts)
+        ]
         return Sheets(tuple(sheets), placements)
 
     def _begin(self, key: int, reason: str) -> None:
@@ -258,22 +262,31 @@ class SheetBuilder:
 
     def _placement(
         self, frame: _Frame, layouts: Sequence[Layout], by_key: dict[int, int]
-    ) -> Placement:
-        """By the key frame before it and, the nearer it is, the one after it."""
+    ) -> tuple[Placement, float]:
+        """By the key frame before it and, the nearer it is, the one after it.
+
+        Also how far the two of them are apart on where its corners are: the track's own error.
+        """
         sheet, key = by_key[frame.key], frame.key
         places = layouts[sheet].homographies
         placed = normal(places[key] @ inverse(frame.from_key))
+        away_px = 0.0
         whole = self._tracks.get(key)
         if whole is not None and key + 1 in places:
             back = normal(whole @ inverse(frame.from_key))
             after = normal(places[key + 1] @ back)
             outline = corners(frame.hw)
             share = _share(frame.from_key, whole, frame.hw)
-            mixed = (1 - share) * moved(outline, placed) + share * moved(outline, after)
+            one, other = moved(outline, placed), moved(outline, after)
+            # Between the two key frames, which are right, it is wrong by no more than this.
+            away_px = 2 * min(share, 1 - share) * float(np.hypot(*(one - other).T).max())
+            mixed = (1 - share) * one + share * other
             placed = through_corners(frame.hw, mixed)
-        return Placement(sheet, placed, frame.hw)
+        return Placement(sheet, placed, frame.hw), away_px
 
-    def _sheet(self, number: int, layout: Layout, members: dict[int, list[int]]) -> Sheet:
+    def _sheet(
+        self, number: int, layout: Layout, members: dict[int, list[int]], apart_px: float
+    ) -> Sheet:
         return Sheet(
             number,
             tuple(members[number]),
@@ -281,7 +294,7 @@ class SheetBuilder:
             self._keys[layout.reference].number,
             layout.begins,
             layout.sigma_px,
-            layout.drift_px,
+            float(np.hypot(layout.drift_px, apart_px)),
             tuple((self._keys[one].number, self._keys[two].number) for one, two in layout.doubtful),
             gains_of(layout, self._keys),
         )

@@ -8,14 +8,14 @@ et al., "MAGSAC++", CVPR 2020, as OpenCV has it). Knows arrays only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.survey.plane_geometry import Matrix, Points, implausible, normal
+from edgecrack.survey.plane_geometry import Matrix, Points, implausible, moved, normal
 
 TrackState = Literal["first", "tracked", "lost"]
 
@@ -24,10 +24,17 @@ _MOST_CORNERS, _QUALITY, _BETWEEN_PX = 300, 0.004, 7
 _RENEWED = 0.6
 # Size of the window that is compared, and levels of the pyramid; the larger one costs three times
 # as much, and is tried where the other one loses the track: after a jerk, in the dark.
-_WINDOWS = ((21, 4), (35, 5))
+_SMALL_WINDOW, _LARGE_WINDOW = (21, 4), (35, 5)
+# Where what is seen repeats itself, as bricks do, corners are found again one repetition away. So a
+# motion is believed only where it is like the shift by which the whole pictures agree best (C.
+# Kuglin and D. Hines, "The phase correlation image alignment method", 1975), or, where they agree
+# nowhere clearly, like the last motion: how far the middle may be from there, as a share of the
+# frame's shorter side, and which response is clear.
+_BELIEVED, _CLEAR = 0.06, 0.05
 _FORTH_AND_BACK_PX = 0.7
 _FITTED_PX = 1.0  # at half the size
 _LEAST_INLIERS = 20
+_FEW_INLIERS, _FEWER_INLIERS, _MOST_RMS_PX = 80, 50, 0.6
 _LEAST_SHARE = 0.4
 # So much of a frame's width and height the inliers have to span.
 _LEAST_SPREAD = 0.3
@@ -77,6 +84,9 @@ class FrameTracker:
         self._hw: tuple[int, int] | None = None
         self._small = np.zeros((0, 0), np.uint8)
         self._points = np.zeros((0, 2), np.float32)
+        # At half the size, from the frame before the last one to the last one.
+        self._motion: Matrix | None = None
+        self._hann = np.zeros((0, 0), np.float32)
 
     def add(
         self, gray: NDArray[np.uint8], time_ns: int | None = None, number: int | None = None
@@ -120,11 +130,8 @@ class FrameTracker:
         if len(self._points) < _LEAST_INLIERS:
             reason = f"the frame before shows {len(self._points)} corners"
             return Step(self._count, time_ns, hw, "lost", reason), none
-        for window_px, levels in _WINDOWS:
-            before, after = self._followed(small, window_px, levels)
-            fitted, inside, reason = _fitted(before, after, hw)
-            if fitted is not None:
-                break
+        fitted, before, after, inside, reason = self._found(small, hw)
+        self._motion = fitted
         if fitted is None:
             return Step(self._count, time_ns, hw, "lost", reason), none
         chosen = before[inside].astype(np.float64), after[inside].astype(np.float64)
@@ -135,22 +142,61 @@ class FrameTracker:
         )
         return step, after[inside]
 
+    def _found(
+        self, small: NDArray[np.uint8], hw: tuple[int, int]
+    ) -> tuple[Matrix | None, NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], str]:
+        """The motion at half the size, the corners before and after, which agree, or why none."""
+        begin = self._points.astype(np.float64)
+        shift, is_clear = self._shift(small)
+        last = begin if self._motion is None else moved(begin, self._motion)
+        expected = self._middle(np.eye(3)) + shift
+        if not is_clear and self._motion is not None:
+            expected = self._middle(self._motion)
+        for window, guess in (
+            (_SMALL_WINDOW, begin + shift),
+            (_SMALL_WINDOW, last),
+            (_SMALL_WINDOW, begin),
+            (_LARGE_WINDOW, begin + shift),
+        ):
+            before, after = self._followed(small, window, guess)
+            fitted, inside, reason = _fitted(before, after, hw)
+            if fitted is not None and self._is_near(fitted, expected):
+                return fitted, before, after, inside, ""
+            if fitted is not None:
+                reason = "the picture looks alike in several places"
+        return None, before, after, inside, reason
+
+    def _shift(self, small: NDArray[np.uint8]) -> tuple[NDArray[np.float64], bool]:
+        """By which shift both pictures agree best as a whole, float64 [2], and whether clearly."""
+        if self._hann.shape != small.shape:
+            window = cv2.createHanningWindow(small.shape[::-1], cv2.CV_32F)
+            self._hann = np.asarray(window, np.float32)
+        (x, y), response = cv2.phaseCorrelate(
+            self._small.astype(np.float32), small.astype(np.float32), self._hann
+        )
+        return np.array([x, y], np.float64), response >= _CLEAR
+
+    def _middle(self, motion: Matrix) -> Points:
+        """Where the middle of the frame before is now, float64 [1, 2]."""
+        height, width = self._small.shape
+        return moved(np.array([[width / 2, height / 2]]), motion)
+
+    def _is_near(self, motion: Matrix, expected: Points) -> bool:
+        away = float(np.hypot(*(self._middle(motion) - expected)[0]))
+        return away <= _BELIEVED * min(self._small.shape)
+
     def _followed(
-        self, small: NDArray[np.uint8], window_px: int, levels: int
+        self, small: NDArray[np.uint8], window: tuple[int, int], guess: Points
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Corners of the frame before and where they are now, at half the size."""
-        window, highest, start = (window_px, window_px), levels - 1, self._points
+        side_px, levels = window
+        size, highest, how = (side_px, side_px), levels - 1, cv2.OPTFLOW_USE_INITIAL_FLOW
+        start, begin = self._points, guess.astype(np.float32)
         there, found, _ = cv2.calcOpticalFlowPyrLK(
-            self._small, small, start, start.copy(), winSize=window, maxLevel=highest
+            self._small, small, start, begin, winSize=size, maxLevel=highest, flags=how
         )
         back, returned, _ = cv2.calcOpticalFlowPyrLK(
-            small,
-            self._small,
-            there,
-            start.copy(),
-            winSize=window,
-            maxLevel=highest,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+            small, self._small, there, start.copy(), winSize=size, maxLevel=highest, flags=how
         )
         away = np.abs(back - start).max(axis=1)
         sound = (found[:, 0] == 1) & (returned[:, 0] == 1) & (away < _FORTH_AND_BACK_PX)
@@ -190,9 +236,24 @@ def _fitted(
     if spread.min() < _LEAST_SPREAD:
         return None, none, "the corners that were found again lie in one part of the frame"
     homography = normal(np.asarray(found, np.float64))
+    if count < _FEW_INLIERS:
+        affine = _affine(before[inside], after[inside])
+        if _rms(affine, before[inside], after[inside]) <= _MOST_RMS_PX:
+            homography = affine
+        elif count < _FEWER_INLIERS:
+            return None, none, f"the {count} corners that were found again do not move as one plane"
     if reason := implausible(hw, _at_full_size(homography, hw)):
         return None, none, reason
     return homography, inside, ""
+
+
+def _affine(before: NDArray[np.float32], after: NDArray[np.float32]) -> Matrix:
+    """The affine motion that fits points best: few points tell the perspective badly, and a frame's
+    corners, where none of them lies, would be anywhere.
+    """
+    design = np.c_[before.astype(np.float64), np.ones(len(before))]
+    found, *_ = np.linalg.lstsq(design, after.astype(np.float64), rcond=None)
+    return np.vstack([found.T, [0.0, 0.0, 1.0]])
 
 
 def _at_full_size(homography: Matrix, hw: tuple[int, int]) -> Matrix:
@@ -204,7 +265,7 @@ def _at_full_size(homography: Matrix, hw: tuple[int, int]) -> Matrix:
     return normal(np.asarray(np.linalg.inv(half) @ homography @ half, np.float64))
 
 
-def _rms(homography: Matrix, before: Points, after: Points) -> float:
+def _rms(homography: Matrix, before: NDArray[Any], after: NDArray[Any]) -> float:
     mapped = before @ homography[:, :2].T + homography[:, 2]
     away = mapped[:, :2] / mapped[:, 2:] - after
     return float(np.sqrt((away**2).sum(axis=1).mean()))

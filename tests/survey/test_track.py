@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from edgecrack.errors import ConfigError
 from edgecrack.survey.plane_geometry import corners, inverse, moved
 from edgecrack.survey.track import FrameTracker
-from tests.survey.small_walls import HW, rough_wall, seen, shifted
+from tests.survey.small_walls import HW, Image, rough_wall, seen, shifted
 
 
 def test_the_homography_is_the_camera_s_own() -> None:
@@ -70,3 +71,49 @@ def test_odd_sizes_are_followed_exactly() -> None:
 def test_what_is_no_gray_frame_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="cannot be followed"):
         FrameTracker().add(image)
+
+
+def brick_wall(rng: np.random.Generator) -> Image:
+    """Bricks of 64x32 px, alike but for a little texture."""
+    height, width = 700, 1100
+    rows, columns = np.mgrid[:height, :width]
+    shifted_columns = columns + 32 * ((rows // 32) % 2)
+    mortar = (rows % 32 < 5) | (shifted_columns % 64 < 5)
+    texture = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 1.5) * 12
+    return np.clip(np.where(mortar, 175, 110) + texture, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_repeats_itself_is_never_followed_one_repetition_too_far(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wall = brick_wall(rng)
+    ways = [
+        *((30.0 + 37 * n, 40.0) for n in range(8)),
+        *((289.0, 40.0 + 35 * n) for n in range(1, 7)),
+        *((289.0 - 38 * n, 250.0) for n in range(1, 7)),
+    ]
+    tracker, last = FrameTracker(), None
+    tracked = 0
+    for x, y in ways:
+        step = tracker.add(seen(wall, shifted(x, y)))
+        if step.homography is not None and last is not None:
+            moved_by = moved(np.array([[150.0, 100.0]]), step.homography)[0] - (150, 100)
+            assert moved_by == pytest.approx((last[0] - x, last[1] - y), abs=1.0)
+            tracked += 1
+        last = x, y
+    assert tracked >= 16
+
+
+def test_few_corners_tell_no_perspective() -> None:
+    """A frame's corners stay where they are although all that is followed lies in its middle."""
+    rng = np.random.default_rng(5)
+    wall = np.full((400, 500), 120, np.uint8)
+    for x, y in rng.uniform((170, 120), (330, 220), (30, 2)).astype(int):
+        cv2.rectangle(wall, (x, y), (x + 3, y + 3), int(rng.integers(20, 230)), -1)
+    wall = np.clip(wall + rng.normal(0, 1.5, wall.shape), 0, 255).astype(np.uint8)
+    tracker = FrameTracker()
+    for n in range(6):
+        step = tracker.add(seen(wall, shifted(100 + 4.0 * n, 70)))
+        if n and step.homography is not None:
+            there = moved(corners(HW), step.homography) - corners(HW)
+            assert np.abs(there - (-4, 0)).max() < 4
