@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ from edgecrack.survey.track import Step
 
 _MOST_PX = 100_000
 _PARTS = "part-*"
+
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,22 +98,84 @@ class KeptWidths:
     is_stated: bool | None
 
 
+class Look(NamedTuple):
+    """How an inspected frame was looked at: see `KeptFrames.looks`."""
+
+    is_fit: bool
+    missed_ratio: float
+    verdict: Verdict | None = None
+
+
+class LinesByFrame(Mapping[int, Line]):
+    """Lines of files by frame, each parsed when it is asked for.
+
+    Args:
+        kept: how many parsed ones are kept.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._most = kept
+        self._at: dict[int, tuple[Path, int, Callable[[dict[str, Any]], Line | None]]] = {}
+        self._parsed: dict[int, Line] = {}
+
+    def add(
+        self, frame: int, path: Path, offset: int, parse: Callable[[dict[str, Any]], Line | None]
+    ) -> None:
+        """Note where a frame's line begins; it was parsed before, and so can be again."""
+        self._at[frame] = path, offset, parse
+
+    def put(self, frame: int, line: Line) -> None:
+        """Note what was never in a file."""
+        self._parsed[frame] = line
+
+    def __getitem__(self, frame: int) -> Line:
+        if frame in self._parsed:
+            return self._parsed[frame]
+        path, offset, parse = self._at[frame]
+        with path.open("rb") as file:
+            file.seek(offset)
+            line = parse(json.loads(file.readline()))
+        if line is None:
+            raise KeyError(frame)
+        while len(self._parsed) >= self._most:
+            del self._parsed[next(iter(self._parsed))]
+        self._parsed[frame] = line
+        return line
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._at or self._parsed)
+
+    def __len__(self) -> int:
+        return len(self._at or self._parsed)
+
+    def __contains__(self, frame: object) -> bool:
+        return frame in self._at or frame in self._parsed
+
+
 @dataclass(eq=False)
 class KeptFrames:
     """A run, by the numbers of its frames, which count on from part to part.
+
+    What was found and measured is read from its file when it is asked for, so that a run of hours
+    stays within memory.
 
     Attributes:
         frames: in order.
         sightings: by frame.
         widths: by frame.
+        looks: by inspected frame, whether it is fit, what share was missed, and what it is fit for
+            where that was told.
+        live_ids: by frame and a crack's place in it, its number while the stream ran.
         damaged_lines: that could not be used.
         views: by crack's number, a picture of it.
         note: what this survey lacks, as a sentence; empty else.
     """
 
     frames: dict[int, KeptFrame] = field(default_factory=dict)
-    sightings: dict[int, KeptSighting] = field(default_factory=dict)
-    widths: dict[int, KeptWidths] = field(default_factory=dict)
+    sightings: LinesByFrame[KeptSighting] = field(default_factory=lambda: LinesByFrame(2000))
+    widths: LinesByFrame[KeptWidths] = field(default_factory=lambda: LinesByFrame(200))
+    looks: dict[int, Look] = field(default_factory=dict)
+    live_ids: dict[tuple[int, int], int] = field(default_factory=dict)
     damaged_lines: int = 0
     views: dict[int, Path] = field(default_factory=dict)
     note: str = ""
@@ -153,11 +218,11 @@ def _part_number(path: Path) -> int:
 def _read_part(kept: KeptFrames, part: Path) -> None:
     folder = part / SURVEY_NAME
     first = max(kept.frames, default=-1) + 1
-    last_id = max((each for s in kept.sightings.values() for each in s.ids), default=0)
+    last_id = max(kept.live_ids.values(), default=0)
     known: set[int] = set()
     newest = -1
     lost = True  # between two parts
-    for line in _lines(kept, folder / TRACK_NAME):
+    for line, _ in _lines(kept, folder / TRACK_NAME):
         frame = _frame(line, first, part)
         if frame is None or frame.step.number <= newest:
             kept.damaged_lines += 1
@@ -168,17 +233,22 @@ def _read_part(kept: KeptFrames, part: Path) -> None:
         lost, newest = False, frame.step.number
         known.add(newest)
         kept.frames[frame.step.number] = frame
-    for line in _lines(kept, folder / SIGHTINGS_NAME):
-        number, sighting = _number(line, first), _sighting(line, last_id)
+    parse = partial(_sighting, last_id=last_id)
+    for line, offset in _lines(kept, folder / SIGHTINGS_NAME):
+        number, sighting = _number(line, first), parse(line)
         if number in known and sighting is not None:
-            kept.sightings[number] = sighting
-        else:
+            kept.sightings.add(number, folder / SIGHTINGS_NAME, offset, parse)
+            kept.looks[number] = Look(sighting.is_fit, sighting.missed_ratio)
+            ids = enumerate(sighting.ids)
+            kept.live_ids.update({(number, place): each for place, each in ids if each})
+        elif sighting is None:
             kept.damaged_lines += 1
-    for line in _lines(kept, folder / ROWS_NAME):
+    for line, offset in _lines(kept, folder / ROWS_NAME):
         number, widths = _number(line, first), _widths(line)
-        if number in known and widths is not None:
-            kept.widths[number] = widths
-        else:
+        if number in kept.looks and widths is not None:
+            kept.widths.add(number, folder / ROWS_NAME, offset, _widths)
+            kept.looks[number] = kept.looks[number]._replace(verdict=widths.verdict)
+        elif widths is None:
             kept.damaged_lines += 1
     for path in (folder / VIEWS_NAME).glob("*.jpg"):
         if path.stem.isdigit() and len(path.stem) < 12:
@@ -192,17 +262,19 @@ def _cut_off(frame: KeptFrame) -> KeptFrame:
     return KeptFrame(frame.name, frame.part, cut, frame.picture)
 
 
-def _lines(kept: KeptFrames, path: Path) -> Iterator[dict[str, Any]]:
-    """The lines that are JSON objects of a form that this program knows."""
+def _lines(kept: KeptFrames, path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The lines that are JSON objects of a form that this program knows, and where they begin."""
+    offset = 0
     try:
         with path.open("rb") as file:
             for text in file:
+                begin, offset = offset, offset + len(text)
                 try:
                     line = json.loads(text)
                 except (ValueError, RecursionError):
                     line = None
                 if isinstance(line, dict) and line.get("schema_version") == KEPT_SCHEMA_VERSION:
-                    yield line
+                    yield line, begin
                 else:
                     kept.damaged_lines += 1
     except OSError:

@@ -15,7 +15,13 @@ import cv2
 import numpy as np
 
 from edgecrack.errors import SourceError
-from edgecrack.run_survey.kept_lines import KeptFrame, KeptFrames, KeptSighting, crack_of
+from edgecrack.run_survey.kept_lines import (
+    KeptFrame,
+    KeptFrames,
+    KeptSighting,
+    Look,
+    crack_of,
+)
 from edgecrack.runtime.outputs.run_parts import FRAMES_NAME
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
 from edgecrack.survey.track import FrameTracker
@@ -66,7 +72,8 @@ def read_older_run(folder: Path) -> KeptFrames:
             )
         cracks = [crack_of({"lines": [each], "box": [0, 0, 0, 0]}) for each in line["lines"]]
         known = tuple(crack for crack in cracks if crack is not None)
-        kept.sightings[number] = KeptSighting(True, 0.0, 0.0, known, (0,) * len(known), None)
+        kept.sightings.put(number, KeptSighting(True, 0.0, 0.0, known, (0,) * len(known), None))
+        kept.looks[number] = Look(True, 0.0)
     if not kept.frames:
         raise SourceError(f"no frame can be read from {folder}", "stream the video again")
     return kept

@@ -31,7 +31,7 @@ from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
 from edgecrack.run_survey.map_files import MapFiles, write_map
 from edgecrack.run_survey.older_run import is_older_run, read_older_run
 from edgecrack.run_survey.positions import KnownMarkers, Mount, PlacedSheet, place_sheet
-from edgecrack.run_survey.survey_findings import SurveyFindings
+from edgecrack.run_survey.survey_findings import SurveyFindings, frame_scales
 from edgecrack.run_survey.survey_record import crack_table, survey_document
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
@@ -127,14 +127,16 @@ def survey_run(
     on_progress(f"laying out {len(kept.frames)} frames")
     sheets = _sheets(kept, on_progress)
     on_progress("telling cracks apart")
-    keeper = InventoryKeeper(_live_ids(kept))
-    chosen = chosen_frames(kept, _MOST_PER_KEY)
-    found = [_found(kept, number) for number in chosen]
-    inventory = keeper.update(sheets, found)
+    keeper = InventoryKeeper(kept.live_ids)
+    chosen = set(chosen_frames(kept, _MOST_PER_KEY))
+    inventory = keeper.update_by_sheet(
+        sheets,
+        lambda sheet: [_found(kept, number) for number in sheet.frames if number in chosen],
+    )
     coverages = tuple(coverage_of(sheets, sheet, _looks(kept)) for sheet in sheets.sheets)
     places = _places(kept, sheets, config)
     findings = SurveyFindings(
-        kept, sheets, inventory, coverages, tuple(found), config.table, places
+        kept, sheets, inventory, coverages, frame_scales(kept), config.table, places
     )
     on_progress("drawing the map")
     maps = _maps(out, findings, config)
@@ -188,16 +190,6 @@ def _picture(path: Path, how: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | Non
     return None if picture is None else np.asarray(picture, np.uint8)
 
 
-def _live_ids(kept: KeptFrames) -> dict[tuple[int, int], int]:
-    """Of sightings, the numbers that the cracks had while the stream ran."""
-    return {
-        (frame, place): number
-        for frame, sighting in kept.sightings.items()
-        for place, number in enumerate(sighting.ids)
-        if number
-    }
-
-
 def _found(kept: KeptFrames, number: int) -> FrameCracks:
     """The cracks of a frame, with their widths where they were measured."""
     sighting, widths = kept.sightings[number], kept.widths.get(number)
@@ -226,12 +218,9 @@ def _found(kept: KeptFrames, number: int) -> FrameCracks:
 def _looks(kept: KeptFrames) -> list[FrameLook]:
     """What was made of each frame; one that was not measured counts as fit to detect at most."""
     looks = []
-    for number, sighting in kept.sightings.items():
-        if sighting.missed_ratio > _MOST_MISSED:
-            continue
-        widths = kept.widths.get(number)
-        verdict = "detect" if widths is None else widths.verdict
-        looks.append(FrameLook(number, verdict if sighting.is_fit else "unfit"))
+    for number, look in kept.looks.items():
+        if look.missed_ratio <= _MOST_MISSED:
+            looks.append(FrameLook(number, (look.verdict or "detect") if look.is_fit else "unfit"))
     return looks
 
 

@@ -15,7 +15,15 @@ from itertools import islice, product
 import numpy as np
 
 from edgecrack.survey.adjustment import Tie
-from edgecrack.survey.layout import KeyFrame, Layout, Pair, distances_px, reference_of, settled
+from edgecrack.survey.layout import (
+    MOST_KEYS,
+    KeyFrame,
+    Layout,
+    Pair,
+    distances_px,
+    reference_of,
+    settled,
+)
 from edgecrack.survey.matching import Match, match
 from edgecrack.survey.plane_geometry import (
     Matrix,
@@ -136,6 +144,8 @@ class Closer:
 
     def _joined(self, one: Layout, other: Layout) -> Layout | None:
         """Two layouts on one plane; None where they do not show the same for certain."""
+        if len(one.homographies) + len(other.homographies) > MOST_KEYS:
+            return None
         ties = self._agreeing(one, other)
         if not ties:
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -161,13 +161,26 @@ class InventoryKeeper:
             found: what was found in frames so far, each frame once; frames that are on no sheet
                 count for nothing.
         """
-        placed = sorted(
-            (each for each in found if each.frame in sheets.placements), key=lambda each: each.frame
-        )
-        fit = [each for each in placed if each.verdict != "unfit"]
-        cracks = []
+        by_sheet: dict[int, list[FrameCracks]] = {}
+        for each in found:
+            if each.frame in sheets.placements:
+                by_sheet.setdefault(sheets.placements[each.frame].sheet, []).append(each)
+        return self.update_by_sheet(sheets, lambda sheet: by_sheet.get(sheet.number, []))
+
+    def update_by_sheet(
+        self, sheets: Sheets, found_on: Callable[[Sheet], Iterable[FrameCracks]]
+    ) -> Inventory:
+        """As `update`, for whoever cannot hold what was found on all sheets at once.
+
+        Args:
+            sheets: of the run so far.
+            found_on: what was found in frames of a sheet; asked once for each.
+        """
+        cracks, unfit = [], []
         for sheet in sheets.sheets:
-            own = [each for each in fit if sheets.placements[each.frame].sheet == sheet.number]
+            placed = sorted(found_on(sheet), key=lambda each: each.frame)
+            unfit += [each.frame for each in placed if each.verdict == "unfit"]
+            own = [each for each in placed if each.verdict != "unfit"]
             cracks += _of_sheet(sheet, sheets.placements, own)
         named = self._named(cracks)
         confirmed = [each for each in named if each.confirmed]
@@ -175,7 +188,7 @@ class InventoryKeeper:
             tuple(named),
             _count(confirmed, sheets),
             len(named) - len(confirmed),
-            tuple(each.frame for each in placed if each.verdict == "unfit"),
+            tuple(sorted(unfit)),
         )
 
     def _named(self, found: Sequence[SurveyCrack]) -> list[SurveyCrack]:

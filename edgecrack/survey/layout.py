@@ -25,6 +25,10 @@ from edgecrack.survey.plane_geometry import (
 
 Pair = tuple[int, int]
 
+# Key frames that are laid out at once: their places are solved together, which takes memory by the
+# square of their number and time by its cube.
+MOST_KEYS = 400
+
 # Of a distance in the plane, 95 % lie within so many of the larger standard deviation.
 _WITHIN_95 = 2.45
 # Points of a match share what the lens and an uneven wall do to them: so many count as one.

@@ -18,6 +18,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.survey.adjustment import Tie, adjust
 from edgecrack.survey.closure import MATCHED_SIGMA_PX, Closer
 from edgecrack.survey.layout import (
+    MOST_KEYS,
     KeyFrame,
     Layout,
     based_on,
@@ -43,6 +44,8 @@ _NEW_KEY_OVERLAP = 0.7
 # Key frames before it that a new one is matched with, and how many of the last ones move.
 _MATCHED, _MATCHED_OVERLAP, _WINDOW = 4, 0.25, 6
 _TRACKED_SIGMA_PX = 2.0
+# Key frames that are found again; older ones are no more, so that a long run stays within memory.
+_MOST_FEATURES = 3000
 # How far a match may be from what the track says, as a share of the frame's longer side.
 _MATCHED_SHARE = 0.06
 # Points further apart than this on the whole are not on one plane.
@@ -124,7 +127,7 @@ class SheetBuilder:
         for sheet in builder.finish().sheets:
             print(sheet.number, len(sheet.frames), sheet.drift_px, sheet.begins)
 
-    Keeps the features of key frames and no pictures, about 0.1 MB each.
+    Keeps the features of the last 3,000 key frames, about 0.1 MB each, and no pictures.
     """
 
     def __init__(self) -> None:
@@ -191,6 +194,9 @@ class SheetBuilder:
     def _new_key(self, step: Step, gray: NDArray[np.uint8] | None) -> int:
         features = no_features(step.hw) if gray is None else find_features(gray)
         self._keys.append(KeyFrame(step.number, step.hw, features))
+        if len(self._keys) > _MOST_FEATURES:
+            old = len(self._keys) - _MOST_FEATURES - 1
+            self._keys[old] = replace(self._keys[old], features=no_features(self._keys[old].hw))
         self._from_key = np.eye(3)
         self._note(step)
         return len(self._keys) - 1
@@ -206,6 +212,9 @@ class SheetBuilder:
             self._begin(key, f"the frame does not fit on the sheet before: {bad}")
             return
         self._tracks[last] = tracked
+        if len(layout.homographies) >= MOST_KEYS:
+            self._begin(key, f"the sheet before has {MOST_KEYS} key frames, as many as it can")
+            return
         placed = normal(layout.homographies[last] @ inverse(tracked))
         reference, places = self._fitting(layout.reference, {**layout.homographies, key: placed})
         ties = self._ties(places, tracked)

@@ -248,8 +248,10 @@ def _fitted(
 
 
 def _affine(before: NDArray[np.float32], after: NDArray[np.float32]) -> Matrix:
-    """The affine motion that fits points best: few points tell the perspective badly, and a frame's
-    corners, where none of them lies, would be anywhere.
+    """The affine motion that fits points best.
+
+    Few points tell the perspective badly: a frame's corners, where none of them lies, would be
+    anywhere.
     """
     design = np.c_[before.astype(np.float64), np.ones(len(before))]
     found, *_ = np.linalg.lstsq(design, after.astype(np.float64), rcond=None)
