@@ -213,7 +213,7 @@ class SheetBuilder:
             return
         self._tracks[last] = tracked
         if len(layout.homographies) >= MOST_KEYS:
-            self._begin(key, f"the sheet before has {MOST_KEYS} key frames, as many as it can")
+            self._begin(key, f"the sheet before has {MOST_KEYS} key frames, as many as it can hold")
             return
         placed = normal(layout.homographies[last] @ inverse(tracked))
         reference, places = self._fitting(layout.reference, {**layout.homographies, key: placed})

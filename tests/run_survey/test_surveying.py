@@ -415,3 +415,16 @@ def test_markers_that_are_none_are_refused(tmp_path: Path, text: str, message: s
         read_markers(path)
     with pytest.raises(ConfigError, match="cannot read the markers"):
         read_markers(tmp_path / "none.yaml")
+
+
+def test_a_sheet_that_is_full_is_followed_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sheets", "closure"):
+        monkeypatch.setattr(f"edgecrack.survey.{name}.MOST_KEYS", 3)
+    keep(tmp_path, views(along(0, 440, 60)))
+    found = survey_run(tmp_path)
+    assert len(found.sheets.sheets) > 1
+    assert all(len(sheet.key_frames) <= 3 for sheet in found.sheets.sheets)
+    assert "as many as it can" in document(tmp_path)["sheets"][1]["begins"]
+    assert found.inventory.confirmed.low >= 1
