@@ -40,7 +40,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help stream test test-slow lint format bench clean
+.PHONY: help stream inspect test test-slow lint format bench clean
 
 help: ## List the targets and the variables
 	@echo "edgecrack: make TARGET [VARIABLE=value ...]"
@@ -71,6 +71,11 @@ stream: $(ROBOT)/.installed ## Install for running only (no PyTorch) and stream 
 		folder=$$(printf '%s\n' "$$said" | sed -n 's/^results: //p'); \
 		echo "==> Done. The results are in $$folder:"; \
 		ls "$$folder" | head -n 20 | sed 's/^/      /'
+
+inspect: $(ROBOT)/.reports ## Inspect the demo, and write its map and report
+	@echo "==> Inspecting '$(SOURCE)', at most $(MAX_FRAMES) frames"
+	@$(ROBOT)/bin/edgecrack inspect "$(SOURCE)" --out "$(if $(filter runs/demo,$(OUT)),runs/inspection,$(OUT))" \
+		--max-frames $(MAX_FRAMES)
 
 test: $(TEST)/.installed ## Install everything and run the tests but the slow ones
 	@echo "==> Running the tests"
@@ -109,8 +114,12 @@ $(ROBOT)/.installed: $(MANIFESTS)
 	@$(ROBOT)/bin/python $(PIP_INSTALL) -e .
 	@touch $@
 
+$(ROBOT)/.reports: $(ROBOT)/.installed
+	@$(ROBOT)/bin/python $(PIP_INSTALL) -e '.[report]'
+	@touch $@
+
 $(TEST)/.installed: $(MANIFESTS)
 	$(call make_venv,$(TEST))
 	@echo "==> Installing everything for tests: PyTorch, ONNX, TensorRT for RTX, linters (some minutes)"
-	@$(TEST)/bin/python $(PIP_INSTALL) -e '.[train,export,quantize,rtx,record,serve,heic,maps,dev]'
+	@$(TEST)/bin/python $(PIP_INSTALL) -e '.[train,export,quantize,rtx,record,serve,heic,maps,report,dev]'
 	@touch $@

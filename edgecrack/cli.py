@@ -36,6 +36,7 @@ from edgecrack.commands.measure import measure
 from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
+from edgecrack.commands.report import inspect, report, verify
 from edgecrack.commands.stream import stream
 from edgecrack.commands.survey import survey
 from edgecrack.commands.target import target
@@ -95,6 +96,9 @@ app.command("build-engine")(build_engine)
 
 app.command()(stream)
 app.command()(survey)
+app.command()(report)
+app.command()(inspect)
+app.command()(verify)
 app.command()(recover)
 
 

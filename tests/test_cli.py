@@ -30,8 +30,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
     "train", "evaluate", "export", "calibrate", "build-engine",
-    "stream", "survey", "recover", "predict", "measure", "plan", "calibrate-camera", "target",
-    "doctor", "yardstick"]  # fmt: skip
+    "stream", "survey", "report", "inspect", "verify", "recover", "predict", "measure", "plan",
+    "calibrate-camera", "target", "doctor", "yardstick"]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),
     "evaluate": ("matplotlib",),
@@ -389,7 +389,7 @@ class TestHelp:
         group: Any = typer.main.get_command(cli.app)
         parameters = group.commands[command].params
         assert len(parameters) >= (
-            {"doctor": 1, "recover": 2, "target": 2, "yardstick": 0}.get(command, 4)
+            {"doctor": 1, "recover": 2, "target": 2, "verify": 1, "yardstick": 0}.get(command, 4)
         )
         for parameter in parameters:
             assert parameter.param_type_name == "argument" or parameter.help, parameter.name

@@ -153,7 +153,7 @@ class PlacedSheet:
             "along_only": self.place.along_only,
         }
         if self.origin_deg is not None:
-            latitude, longitude, altitude = _from_local((x, y, z), self.origin_deg)
+            latitude, longitude, altitude = from_local((x, y, z), self.origin_deg)
             found |= {
                 "latitude_deg": round(latitude, 8),
                 "longitude_deg": round(longitude, 8),
@@ -317,9 +317,10 @@ def _to_local(
     )
 
 
-def _from_local(
+def from_local(
     xyz: tuple[float, float, float], origin: tuple[float, float, float]
 ) -> tuple[float, float, float]:
+    """Latitude, longitude and altitude of a place by its metres east, north and up of an origin."""
     along, across = _radii_m(origin[0])
     east, north, up = xyz
     return (

@@ -181,6 +181,7 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
     return {
         "number": sheet.number,
         "frames": [sheet.frames[0], sheet.frames[-1]],
+        "frame_hw": list(findings.sheets.placements[sheet.reference_frame].hw),
         "frame_count": len(sheet.frames),
         "key_frames": list(sheet.key_frames),
         "reference_frame": sheet.reference_frame,
@@ -191,6 +192,7 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
         "doubtful": [list(pair) for pair in sheet.doubtful],
         "placed": _placed(findings.places.get(sheet.number)),
         "coverage": _coverage(coverage, metres),
+        "extent_px": _extent(coverage),
         "map": None
         if drawn is None
         else {
@@ -219,6 +221,14 @@ def _placed(placed: PlacedSheet | None) -> dict[str, Any] | None:
         "along_only": place.along_only,
         "markers": list(placed.markers),
     }
+
+
+def _extent(coverage: Coverage) -> list[float]:
+    """Left, top, right and bottom of what was in view, in the sheet's pixels."""
+    height, width = coverage.best.shape
+    left, top = coverage.origin_xy
+    right, bottom = left + width * coverage.cell_px, top + height * coverage.cell_px
+    return [round(each, 1) for each in (left, top, right, bottom)]
 
 
 def _coverage(coverage: Coverage, metres_per_px: float | None) -> dict[str, Any]:

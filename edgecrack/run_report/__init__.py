@@ -1,0 +1,1 @@
+"""A report of a surveyed run that an inspector can read and sign."""

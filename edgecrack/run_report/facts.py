@@ -1,0 +1,293 @@
+"""What a report says, taken from a survey's files; nothing here knows languages or pages."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecrack.errors import SourceError
+from edgecrack.run_report.structure import Element, Face, Structure
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
+
+SURVEY_VERSION = 1
+CRACKS_NAME = "cracks.json"
+
+
+@dataclass(frozen=True)
+class CrackPlace:
+    """Where a crack is on a structure.
+
+    Attributes:
+        element: None where the structure does not name one.
+        face: of the element.
+        sheet: number of its sheet.
+        from_datum_mm: of its nearest point, from the datum, in millimetres; None without a scale
+            or a datum.
+        to_datum_mm: of its furthest point.
+        angle_deg: of its direction on the whole against the element's axis, or against the
+            sheet's vertical where there is none, 0 to 90.
+    """
+
+    element: Element | None
+    face: Face | None
+    sheet: int
+    from_datum_mm: float | None
+    to_datum_mm: float | None
+    angle_deg: float
+
+
+@dataclass(frozen=True)
+class PlaceTotal:
+    """What one element, face or sheet comes to.
+
+    Attributes:
+        code: of the element; "" for a sheet.
+        name: of element and face; "" for a sheet.
+        sheet: its number; None for an element.
+        cracks: confirmed ones.
+        length_mm: of these; None without a scale.
+        length_px: of these.
+        area_m2: in view; None without a scale.
+        classes: how many of each class.
+    """
+
+    code: str
+    name: str
+    sheet: int | None
+    cracks: int
+    length_mm: float | None
+    length_px: float
+    area_m2: float | None
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def density_m_per_m2(self) -> float | None:
+        """Metres of crack on a square metre."""
+        if self.length_mm is None or not self.area_m2:
+            return None
+        return self.length_mm / 1000 / self.area_m2
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """All that a report is made of.
+
+    Attributes:
+        run: folder of the run.
+        survey: folder of its survey.
+        document: content of the survey's `cracks.json`.
+        summary: of the run's `summary.json`; empty where that is lost.
+        settings: the run was streamed with.
+        structure: None where none was given.
+        places: by crack's id.
+        totals: by element and face, or by sheet.
+        evidence: what is known of how many cracks the model misses; None for nothing.
+    """
+
+    run: Path
+    survey: Path
+    document: dict[str, Any]
+    summary: dict[str, Any]
+    settings: dict[str, str]
+    structure: Structure | None
+    places: dict[int, CrackPlace]
+    totals: tuple[PlaceTotal, ...]
+    evidence: dict[str, Any] | None
+
+    @property
+    def confirmed(self) -> list[dict[str, Any]]:
+        """Confirmed cracks, longest first."""
+        return _by_length(self.document["cracks"], "confirmed")
+
+    @property
+    def unconfirmed(self) -> list[dict[str, Any]]:
+        """The others, longest first."""
+        return _by_length(self.document["cracks"], "unconfirmed")
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether any sheet has millimetres."""
+        return any(sheet["mm_per_px"] is not None for sheet in self.document["sheets"])
+
+
+def _by_length(cracks: list[dict[str, Any]], status: str) -> list[dict[str, Any]]:
+    chosen = [crack for crack in cracks if crack["status"] == status]
+    return sorted(chosen, key=lambda crack: (-crack["length_px"], crack["id"]))
+
+
+def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
+    """Read what a report is made of.
+
+    Args:
+        run: the folder of a run that was surveyed.
+        structure: by which cracks are placed; None leaves them on their sheets.
+
+    Raises:
+        SourceError: there is no survey, it is damaged, or the structure does not fit it.
+    """
+    survey = run / "survey"
+    document = _document(survey / CRACKS_NAME)
+    sheets = document["sheets"]
+    if structure is not None:
+        _check_structure(structure, sheets)
+    places = {
+        crack["id"]: _place(crack, sheets[crack["sheet"]], structure)
+        for crack in document["cracks"]
+    }
+    settings = _settings(run)
+    return RunFacts(
+        run,
+        survey,
+        document,
+        _json(run / "summary.json"),
+        settings,
+        structure,
+        places,
+        _totals(document, places, structure),
+        _evidence(settings.get("model", "")),
+    )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path.parent.parent} has no survey", "run edgecrack survey on it first"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if version != SURVEY_VERSION:
+        raise SourceError(
+            f"{path} has the form {version!r} and not {SURVEY_VERSION}",
+            "run edgecrack survey again with this version",
+        )
+    try:
+        for crack in found["cracks"]:
+            found["sheets"][crack["sheet"]]["mm_per_px"]
+            crack["width"]["mean_px"], crack["lines"][0][0], crack["length_px"], crack["id"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
+    return dict(found)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _settings(run: Path) -> dict[str, str]:
+    """What the run's first part was streamed with."""
+    if not (run / LEDGER_NAME).is_file():
+        return {}
+    for note in OutputFolder(run).notes():
+        settings = note.get("settings")
+        if isinstance(settings, dict):
+            return {str(name): str(value) for name, value in settings.items()}
+    return {}
+
+
+def _check_structure(structure: Structure, sheets: list[dict[str, Any]]) -> None:
+    known = {sheet["number"] for sheet in sheets}
+    seen = {number for sheet in sheets for number in (sheet["placed"] or {}).get("markers", [])}
+    for element in structure.elements:
+        for face in element.faces:
+            missing = [number for number in face.sheets if number not in known]
+            if missing:
+                raise SourceError(
+                    f"the structure puts sheet {missing[0]} on {element.code}, and the survey has "
+                    f"{len(known)}, from 0",
+                    "see `sheets` in the survey's cracks.json",
+                )
+            unseen = [number for number in face.markers if number not in seen]
+            if face.markers and len(unseen) == len(face.markers):
+                raise SourceError(
+                    f"the structure finds {element.code}, {face.name}, by marker {unseen[0]}, "
+                    "which the survey did not see",
+                    "survey with `markers`, or give the face's sheets",
+                )
+
+
+def _place(
+    crack: Mapping[str, Any], sheet: Mapping[str, Any], structure: Structure | None
+) -> CrackPlace:
+    markers = tuple((sheet["placed"] or {}).get("markers", []))
+    found = None if structure is None else structure.of_sheet(sheet["number"], markers)
+    element, face = found if found is not None else (None, None)
+    points = np.concatenate([np.asarray(line, np.float64) for line in crack["lines"]])
+    near, far = None, None
+    if face is not None and face.datum is not None and sheet["mm_per_px"] is not None:
+        left, top, right, bottom = sheet["extent_px"]
+        x, y = points.T
+        away = {"left": x - left, "right": right - x, "top": y - top, "bottom": bottom - y}
+        offsets = away[face.datum.edge] * sheet["mm_per_px"]
+        near, far = float(offsets.min()), float(offsets.max())
+    axis = "vertical" if element is None or element.axis is None else element.axis
+    return CrackPlace(element, face, sheet["number"], near, far, _angle_deg(points, axis))
+
+
+def _angle_deg(points: np.ndarray[Any, np.dtype[np.float64]], axis: str) -> float:
+    """Of the direction in which the points spread most, against an axis."""
+    centred = points - points.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    x, y = np.abs(vectors[:, -1])
+    return math.degrees(math.atan2(x, y) if axis == "vertical" else math.atan2(y, x))
+
+
+def _totals(
+    document: Mapping[str, Any], places: Mapping[int, CrackPlace], structure: Structure | None
+) -> tuple[PlaceTotal, ...]:
+    confirmed = [crack for crack in document["cracks"] if crack["status"] == "confirmed"]
+    groups: dict[tuple[str, str, int | None], list[int]] = {}
+    for sheet in document["sheets"]:
+        markers = tuple((sheet["placed"] or {}).get("markers", []))
+        found = None if structure is None else structure.of_sheet(sheet["number"], markers)
+        key: tuple[str, str, int | None] = ("", "", sheet["number"])
+        if found is not None:
+            key = found[0].code, f"{found[0].name}, {found[1].name}", None
+        groups.setdefault(key, []).append(sheet["number"])
+    totals = []
+    for (code, name, number), sheets in groups.items():
+        own = [crack for crack in confirmed if places[crack["id"]].sheet in sheets]
+        areas = [document["sheets"][each]["coverage"]["seen_m2"] for each in sheets]
+        if not own and number is not None and document["sheets"][number]["frame_count"] < 2:
+            continue  # a frame that could not be followed, and shows no crack
+        lengths = [crack["length_mm"] for crack in own]
+        classes: dict[str, int] = {}
+        for crack in own:
+            if crack["class"] is not None:
+                classes[crack["class"]["name"]] = classes.get(crack["class"]["name"], 0) + 1
+        has_scale = all(area is not None for area in areas)
+        totals.append(
+            PlaceTotal(
+                code,
+                name,
+                number,
+                len(own),
+                sum(lengths) if has_scale and None not in lengths else None,
+                sum(crack["length_px"] for crack in own),
+                sum(areas) if has_scale else None,
+                classes,
+            )
+        )
+    return tuple(totals)
+
+
+def _evidence(model_sha256: str) -> dict[str, Any] | None:
+    """Of the bundled model, what share of cracks the yardstick says it finds, by width."""
+    file = resources.files("edgecrack") / "models" / "edgecrack-bundled.detection.json"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return dict(found) if found["model_sha256"] == model_sha256 else None

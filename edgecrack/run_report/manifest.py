@@ -1,0 +1,97 @@
+"""A list of a report's files with their hashes, and whether they are still what they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edgecrack.errors import SourceError
+from edgecrack.files import write_atomic
+
+MANIFEST_NAME = "manifest.json"
+_VERSION = 1
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of checking a folder.
+
+    Attributes:
+        files: that are as they were.
+        changed: whose content is another.
+        missing: that are not there, or cannot be read.
+    """
+
+    files: tuple[str, ...]
+    changed: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all are as they were."""
+        return not self.changed and not self.missing
+
+
+def write_manifest(folder: Path, files: Iterable[Path]) -> None:
+    """Hash files and list them in `manifest.json`, which is written last.
+
+    Args:
+        folder: of the list; all files lie in it.
+        files: in any order.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
+    hashes = {name: _sha256(folder / name) for name in names}
+    document = {"schema_version": _VERSION, "sha256": hashes}
+    write_atomic(folder / MANIFEST_NAME, json.dumps(document, indent=1) + "\n")
+
+
+def verify(folder: Path) -> Checked:
+    """Compare a folder's files with its list.
+
+    Raises:
+        SourceError: there is no list, or it is none.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{folder} has no {MANIFEST_NAME}", "give the folder of a report or of measured photos"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is damaged", "take it from a copy") from error
+    listed = document.get("sha256") if isinstance(document, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise SourceError(f"{path} lists no files", "take it from a copy")
+    files: list[str] = []
+    changed: list[str] = []
+    missing: list[str] = []
+    for name, expected in sorted(listed.items()):
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            problem = f"{path} lists {name!r}, which is outside of its folder"
+            raise SourceError(problem, "do not trust this list")
+        try:
+            found = _sha256(folder / name)
+        except OSError:
+            missing.append(name)
+            continue
+        (files if found == expected else changed).append(name)
+    return Checked(tuple(files), tuple(changed), tuple(missing))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""From a surveyed run to its report.
+
+RUN/report/report.html       one file, pictures included
+RUN/report/cracks.csv        a row for each crack
+RUN/report/cracks.geojson    only where places on the earth are known
+RUN/report/cracks.coco.json  for training and labelling tools
+RUN/manifest.json            SHA-256 of these, of the survey and of what the run kept
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecrack.errors import ConfigError, OutputError
+from edgecrack.files import write_atomic
+from edgecrack.run_report.facts import RunFacts, read_facts
+from edgecrack.run_report.formats import as_coco, as_csv, as_geojson
+from edgecrack.run_report.manifest import MANIFEST_NAME, write_manifest
+from edgecrack.run_report.page import render_page
+from edgecrack.run_report.structure import Structure
+from edgecrack.run_report.wording import Words
+
+FORMATS = ("html", "csv", "geojson", "coco")
+DEFAULT_FORMATS = ("html", "csv", "coco")
+REPORT_NAME = "report"
+_HIDDEN = (MANIFEST_NAME,)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What a report is to be.
+
+    Attributes:
+        formats: of "html", "csv", "geojson" and "coco".
+        language: of the page.
+        structure: by which cracks are placed; None leaves them on their sheets.
+        decimal_comma: in the table.
+    """
+
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    language: str = "en"
+    structure: Structure | None = None
+    decimal_comma: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [each for each in self.formats if each not in FORMATS]
+        if unknown or not self.formats:
+            raise ConfigError(
+                f"the formats are {','.join(self.formats)!r}", f"give some of {', '.join(FORMATS)}"
+            )
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was written.
+
+    Attributes:
+        folder: of the report.
+        files: of it.
+        facts: what it says.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    facts: RunFacts
+
+
+def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
+    """Write a surveyed run's report, and the manifest of all that it rests on.
+
+    Raises:
+        SourceError: there is no survey, or it does not fit what is asked for.
+        MissingDependencyError: jinja2 is not installed.
+        OutputError: a file cannot be written.
+    """
+    config = config or ReportConfig()
+    words = Words(config.language)
+    facts = read_facts(run, config.structure)
+    made: dict[str, str] = {}
+    for each in config.formats:
+        if each == "html":
+            made["report.html"] = render_page(facts, words)
+        elif each == "csv":
+            made["cracks.csv"] = "\ufeff" + as_csv(facts, decimal_comma=config.decimal_comma)
+        elif each == "geojson":
+            made["cracks.geojson"] = json.dumps(as_geojson(facts), allow_nan=False) + "\n"
+        else:
+            made["cracks.coco.json"] = json.dumps(as_coco(facts), allow_nan=False) + "\n"
+    folder = run / REPORT_NAME
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {folder}: {error.strerror}", "check its permissions"
+        ) from error
+    files = []
+    for name, content in made.items():
+        write_atomic(folder / name, content)
+        files.append(folder / name)
+    write_manifest(run, _all_files(run))
+    return Reported(folder, tuple(files), facts)
+
+
+def _all_files(run: Path) -> Sequence[Path]:
+    """All that the report rests on: it, the survey, and what the run kept."""
+    return [
+        path
+        for path in sorted(run.rglob("*"))
+        if path.is_file()
+        and not path.is_symlink()
+        and path.name not in _HIDDEN
+        and not path.name.startswith(".edgecrack")
+    ]

@@ -1,0 +1,293 @@
+"""A report says what the survey found, nothing more, and can be checked."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from edgecrack.errors import ConfigError, SourceError
+from edgecrack.measurement.severity import severity_table
+from edgecrack.run_report.facts import read_facts
+from edgecrack.run_report.manifest import verify
+from edgecrack.run_report.reporting import ReportConfig, report_run
+from edgecrack.run_report.structure import read_structure
+from edgecrack.run_report.wording import Words, languages
+from edgecrack.run_survey import SurveyConfig, survey_run
+from edgecrack.runtime.frame import Position
+from edgecrack.runtime.measuring.frame_scale import FrameScale
+from edgecrack.runtime.measuring.stream_scale import StreamScale
+from edgecrack.scale import Quantity
+from tests.run_survey.kept_flight import LONG, keep, views
+from tests.survey.small_walls import along
+
+pytest.importorskip("jinja2", reason="jinja2 is of the report extra")
+
+SHORT = [(300, 210), (420, 216)]
+
+
+@pytest.fixture(scope="module")
+def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a scale of 0.1 mm a pixel over a long and a shorter crack."""
+    folder = tmp_path_factory.mktemp("run")
+
+    def position(index: int) -> Position:
+        return Position(index, latitude_deg=48.0 + 1e-6 * index, longitude_deg=11.0)
+
+    scale = FrameScale(StreamScale(mm_per_pixel=Quantity(0.1, 0.002)))
+    keep(folder, views(along(0, 440, 60), [LONG, SHORT], position=position), scale=scale)
+    survey_run(folder, SurveyConfig(table=severity_table("en-1992:xc3")))
+    return folder
+
+
+@pytest.fixture
+def run(surveyed: Path, tmp_path: Path) -> Path:
+    """The same, to be spoiled."""
+    return Path(shutil.copytree(surveyed, tmp_path / "run"))
+
+
+def text_of(page: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<style>.*?</style>", " ", page)))
+
+
+def structure(folder: Path, text: str) -> Path:
+    path = folder / "structure.yaml"
+    path.write_text(text)
+    return path
+
+
+def document(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "survey" / "cracks.json").read_text())
+    return found
+
+
+PIER = """
+structure: Bridge <b>12</b>
+code: B12
+elements:
+  - code: P2
+    name: Pier 2
+    axis: horizontal
+    faces:
+      - {name: east face, sheets: [0], datum: {name: bearing, edge: bottom}}
+"""
+
+
+def test_the_page_says_what_the_survey_found(run: Path) -> None:
+    found = report_run(run, ReportConfig(("html", "csv", "coco", "geojson")))
+    page = (found.folder / "report.html").read_text()
+    text = text_of(page)
+    assert "DRAFT, not reviewed" in text
+    assert re.search(r"Confirmed cracks\s+2", text)
+    for crack in found.facts.confirmed:
+        assert f"Crack {crack['id']}" in text
+        assert f"{crack['length_mm']:.0f} mm" in text
+        assert f"mean {crack['width']['mean_mm']:.2f} mm" in text
+        assert crack["class"]["name"] in text
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/jpeg;base64,") == 2 * 2 + 2
+    assert "What was not seen is not sound" in text
+
+
+@pytest.mark.parametrize("language", languages())
+def test_every_language_has_the_same_words(language: str, run: Path) -> None:
+    assert Words(language).known == Words("en").known
+    for key in Words("en").known:
+        holes = [re.findall(r"\{(\w+)", Words(each)(key)) for each in ("en", language)]
+        assert sorted(holes[0]) == sorted(holes[1]), key
+    page = report_run(run, ReportConfig(("html",), language)).files[0].read_text()
+    assert f'<html lang="{language}">' in page
+
+
+def test_german_figures_have_commas(run: Path) -> None:
+    config = ReportConfig(("html", "csv"), "de", decimal_comma=True)
+    found = report_run(run, config)
+    width = found.facts.confirmed[0]["width"]["mean_mm"]
+    comma = f"{width:.2f}".replace(".", ",")
+    assert f"Mittel {comma} mm" in text_of(found.files[0].read_text())
+    lines = found.files[1].read_text("utf-8-sig").splitlines()
+    rows = list(csv.DictReader(lines, delimiter=";"))
+    assert float(rows[0]["width_mean_mm"].replace(",", ".")) == pytest.approx(width)
+
+
+def test_a_structure_places_cracks_and_is_escaped(run: Path) -> None:
+    placed = read_structure(structure(run, PIER))
+    found = report_run(run, ReportConfig(("html", "csv"), structure=placed))
+    page = found.files[0].read_text()
+    assert "Bridge &lt;b&gt;12&lt;/b&gt;" in page
+    rows = list(csv.DictReader(found.files[1].read_text("utf-8-sig").splitlines()))
+    assert {row["element"] for row in rows} == {"P2"}
+    # The wall in view ends at 260 px; what frames agree on of the crack ends between 140 and 150 px.
+    long = next(row for row in rows if row["id"] == str(found.facts.confirmed[0]["id"]))
+    assert float(long["from_datum_mm"]) == pytest.approx(11.5, abs=0.9)
+    assert float(long["angle_deg"]) < 8
+    assert "above the bearing" in text_of(page)
+    total = found.facts.totals[0]
+    metres = sum(crack["length_mm"] for crack in found.facts.confirmed) / 1000
+    assert total.density_m_per_m2 == pytest.approx(metres / (total.area_m2 or 1))
+
+
+def test_without_a_scale_it_says_pixels(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 440, 60)))
+    survey_run(tmp_path)
+    text = text_of(report_run(tmp_path, ReportConfig(("html",))).files[0].read_text())
+    assert "tell nothing of millimetres" in text
+    assert " mm " not in text.partition("What may have been missed")[0].replace("mm per", "")
+
+
+def test_a_run_without_cracks_does_not_say_sound(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 440, 60), []))
+    survey_run(tmp_path)
+    text = text_of(report_run(tmp_path, ReportConfig(("html", "csv", "coco"))).files[0].read_text())
+    assert "No crack was confirmed. That does not mean that there is none" in text
+
+
+def test_sheets_that_are_not_linked_are_a_range(tmp_path: Path) -> None:
+    keep(tmp_path, [*views(along(0, 100, 60)), *views(along(330, 440, 60), first=6)])
+    survey_run(tmp_path)
+    found = report_run(tmp_path, ReportConfig(("html",)))
+    count = found.facts.document["count"]
+    if count["low"] != count["high"]:
+        text = text_of(found.files[0].read_text())
+        assert f"{count['low']}\u2013{count['high']}" in text
+        assert "not linked" in text
+
+
+def test_lost_pictures_are_said(run: Path) -> None:
+    shutil.rmtree(run / "survey" / "key_frames")
+    shutil.rmtree(run / "survey" / "views")
+    (run / "survey" / "map.png").unlink()
+    text = text_of(report_run(run, ReportConfig(("html",))).files[0].read_text())
+    assert text.count("No picture was kept.") == 3
+
+
+def test_the_manifest_tells_of_each_file_that_changed(run: Path) -> None:
+    report_run(run)
+    assert verify(run).is_whole
+    (run / "report" / "cracks.csv").write_text("changed")
+    (run / "survey" / "map.png").unlink()
+    checked = verify(run)
+    assert checked.changed == ("report/cracks.csv",)
+    assert checked.missing == ("survey/map.png",)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["sha256"]["../secret"] = "0"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SourceError, match="outside of its folder"):
+        verify(run)
+    (run / "manifest.json").write_text("[" * 50_000)
+    with pytest.raises(SourceError, match="is damaged"):
+        verify(run)
+    with pytest.raises(SourceError, match=r"has no manifest\.json"):
+        verify(run / "survey")
+
+
+def test_the_same_survey_gives_the_same_report(run: Path) -> None:
+    first = {path.name: path.read_bytes() for path in report_run(run).files}
+    second = {path.name: path.read_bytes() for path in report_run(run).files}
+    assert first == second
+
+
+def test_geojson_lies_on_the_earth(run: Path) -> None:
+    (path,) = report_run(run, ReportConfig(("geojson",))).files
+    found = json.loads(path.read_text())
+    assert found["type"] == "FeatureCollection"
+    for feature in found["features"]:
+        for line in feature["geometry"]["coordinates"]:
+            places = np.array(line)
+            assert places[:, 0] == pytest.approx(11.0, abs=1e-4)
+            assert places[:, 1] == pytest.approx(48.0, abs=1e-3)
+
+
+def test_geojson_without_a_place_is_refused(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 100, 60)))
+    survey_run(tmp_path)
+    with pytest.raises(SourceError, match="no place on the earth"):
+        report_run(tmp_path, ReportConfig(("geojson",)))
+
+
+def test_coco_is_consistent(run: Path) -> None:
+    (path,) = report_run(run, ReportConfig(("coco",))).files
+    found = json.loads(path.read_text())
+    images = {image["id"]: image for image in found["images"]}
+    assert len(found["annotations"]) == 2
+    for annotation in found["annotations"]:
+        image = images[annotation["image_id"]]
+        assert (run / image["file_name"]).is_file()
+        xy = np.array(annotation["segmentation"][0]).reshape(-1, 2)
+        assert (xy >= -2).all()
+        assert (xy <= (image["width"] + 2, image["height"] + 2)).all()
+        assert annotation["bbox"][2] == pytest.approx(np.ptp(xy[:, 0]), abs=0.2)
+
+
+def test_nothing_in_the_table_is_a_formula(run: Path) -> None:
+    evil = yaml.safe_load(PIER)
+    evil["elements"][0]["code"] = "=HYPERLINK(1)"
+    placed = read_structure(structure(run, yaml.safe_dump(evil)))
+    (path,) = report_run(run, ReportConfig(("csv",), structure=placed)).files
+    rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+    assert {row["element"] for row in rows} == {"'=HYPERLINK(1)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b", "describes no structure"),
+        ("elements: []", "gives no `structure`"),
+        ("structure: x\nelements: [{code: A}, {code: A}]", "the code 'A' twice"),
+        (
+            "structure: x\nelements: [{code: A, faces: [{name: f, sheets: [0]}, "
+            "{name: g, sheets: [0]}]}]",
+            "sheet 0 twice",
+        ),
+        ("structure: x\nelements: [{code: A, axis: up}]", "the axis 'up'"),
+        (
+            "structure: x\nelements: [{code: A, faces: [{name: f, datum: {edge: middle}}]}]",
+            "the datum",
+        ),
+        ("structure: x\nelements: [{code: A, faces: [{name: f, sheets: [-1]}]}]", "the sheets"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_a_structure_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_structure(structure(tmp_path, text))
+
+
+def test_a_structure_of_another_survey_is_refused(run: Path) -> None:
+    wrong = PIER.replace("[0]", "[7]")
+    with pytest.raises(SourceError, match="puts sheet 7 on P2, and the survey has 1"):
+        read_facts(run, read_structure(structure(run, wrong)))
+    marked = PIER.replace("sheets: [0]", "markers: [9]")
+    with pytest.raises(SourceError, match="by marker 9, which the survey did not see"):
+        read_facts(run, read_structure(structure(run, marked)))
+
+
+def test_what_is_no_survey_is_refused(tmp_path: Path, run: Path) -> None:
+    with pytest.raises(SourceError, match="has no survey"):
+        report_run(tmp_path)
+    path = run / "survey" / "cracks.json"
+    whole = document(run)
+    for spoiled, message in (
+        ("{", "is damaged"),
+        (json.dumps({**whole, "schema_version": 9}), "has the form 9"),
+        (json.dumps({**whole, "cracks": [{}]}), "is damaged"),
+        (json.dumps({**whole, "sheets": []}), "is damaged"),
+    ):
+        path.write_text(spoiled)
+        with pytest.raises(SourceError, match=message):
+            report_run(run)
+
+
+def test_languages_and_formats_that_there_are_not(run: Path) -> None:
+    with pytest.raises(ConfigError, match="no words in the language 'xx'; give de or en"):
+        report_run(run, ReportConfig(language="xx"))
+    with pytest.raises(ConfigError, match="the formats are 'pdf,doc'"):
+        ReportConfig(("pdf", "doc"))
