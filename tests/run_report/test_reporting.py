@@ -125,7 +125,7 @@ def test_a_structure_places_cracks_and_is_escaped(run: Path) -> None:
     assert "Bridge &lt;b&gt;12&lt;/b&gt;" in page
     rows = list(csv.DictReader(found.files[1].read_text("utf-8-sig").splitlines()))
     assert {row["element"] for row in rows} == {"P2"}
-    # The wall in view ends at 260 px; what frames agree on of the crack ends between 140 and 150 px.
+    # The wall in view ends at 260 px; what frames agree on of the crack ends at 140 to 150 px.
     long = next(row for row in rows if row["id"] == str(found.facts.confirmed[0]["id"]))
     assert float(long["from_datum_mm"]) == pytest.approx(11.5, abs=0.9)
     assert float(long["angle_deg"]) < 8
