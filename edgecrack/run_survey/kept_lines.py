@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -33,7 +33,9 @@ from edgecrack.runtime.tracking.kept_run import (
 from edgecrack.survey.plane_geometry import implausible
 from edgecrack.survey.track import Step
 
-_MOST_PX = 100_000
+_MOST_PX, _MOST_AREA_PX = 100_000, 300_000_000
+_MOST_MM_PER_PX = 1e4
+_MOST_NUMBER = 1e9
 _PARTS = "part-*"
 
 Line = TypeVar("Line")
@@ -64,6 +66,7 @@ class KeptSighting:
         is_fit: whether cracks can be seen in it at all.
         missed_ratio: share of it that the network did not see although it was to, 0 to 1.
         ignored_ratio: share that was ignored on purpose.
+        ignored: file with where that is, white; None where nothing was, or it was not kept.
         cracks: without widths.
         ids: of each crack its number while the stream ran, 0 for none.
         position: where the robot was, if known.
@@ -75,6 +78,7 @@ class KeptSighting:
     cracks: tuple[Crack, ...]
     ids: tuple[int, ...]
     position: Position | None
+    ignored: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +108,8 @@ class Look(NamedTuple):
     is_fit: bool
     missed_ratio: float
     verdict: Verdict | None = None
+    ignored_ratio: float = 0.0
+    ignored: Path | None = None
 
 
 class LinesByFrame(Mapping[int, Line]):
@@ -233,12 +239,18 @@ def _read_part(kept: KeptFrames, part: Path) -> None:
         lost, newest = False, frame.step.number
         known.add(newest)
         kept.frames[frame.step.number] = frame
-    parse = partial(_sighting, last_id=last_id)
+    parse = partial(_sighting, last_id=last_id, folder=folder)
     for line, offset in _lines(kept, folder / SIGHTINGS_NAME):
         number, sighting = _number(line, first), parse(line)
         if number in known and sighting is not None:
             kept.sightings.add(number, folder / SIGHTINGS_NAME, offset, parse)
-            kept.looks[number] = Look(sighting.is_fit, sighting.missed_ratio)
+            kept.looks[number] = Look(
+                sighting.is_fit,
+                sighting.missed_ratio,
+                None,
+                sighting.ignored_ratio,
+                sighting.ignored,
+            )
             ids = enumerate(sighting.ids)
             kept.live_ids.update({(number, place): each for place, each in ids if each})
         elif sighting is None:
@@ -309,10 +321,7 @@ def _frame(line: dict[str, Any], first: int, part: Path) -> KeptFrame | None:
         reason or "the run began there",
         matrix,
     )
-    picture = line.get("picture")
-    path = None
-    if isinstance(picture, str) and ".." not in Path(picture).parts:
-        path = part / SURVEY_NAME / picture
+    path = _file_in(part / SURVEY_NAME, line.get("picture"))
     return KeptFrame(str(line.get("name", number)), part, step, path)
 
 
@@ -321,20 +330,24 @@ def _is_size(hw: Any) -> bool:
         isinstance(hw, list)
         and len(hw) == 2
         and all(isinstance(each, int) and 0 < each <= _MOST_PX for each in hw)
+        and hw[0] * hw[1] <= _MOST_AREA_PX
     )
 
 
 def _numbers(values: Any, count: int) -> list[float] | None:
     if not isinstance(values, list) or len(values) != count:
         return None
-    if not all(isinstance(each, (int, float)) and abs(each) < 1e12 for each in values):
+    if not all(isinstance(each, (int, float)) and abs(each) < _MOST_NUMBER for each in values):
         return None
     return [float(each) for each in values] if all(map(math.isfinite, values)) else None
 
 
-def _sighting(line: dict[str, Any], last_id: int) -> KeptSighting | None:
+def _sighting(line: dict[str, Any], last_id: int, folder: Path) -> KeptSighting | None:
     cracks, ids = [], []
-    for each in line.get("cracks") or []:
+    listed = line.get("cracks")
+    if not isinstance(listed, list):
+        return None
+    for each in listed:
         crack = crack_of(each)
         if crack is None:
             return None
@@ -345,8 +358,22 @@ def _sighting(line: dict[str, Any], last_id: int) -> KeptSighting | None:
     missed = max(0.0, 1.0 - inspected - ignored)
     position = _position(line.get("position"))
     return KeptSighting(
-        line.get("fit") is True, missed, ignored, tuple(cracks), tuple(ids), position
+        line.get("fit") is True,
+        missed,
+        ignored,
+        tuple(cracks),
+        tuple(ids),
+        position,
+        _file_in(folder, line.get("ignored")),
     )
+
+
+def _file_in(folder: Path, name: Any) -> Path | None:
+    """A file that a line names; None of none, and of a name that leads outside."""
+    if not isinstance(name, str) or not 0 < len(name) < 200 or not name.isprintable():
+        return None
+    pure = PurePosixPath(name)
+    return None if pure.is_absolute() or ".." in pure.parts else folder / name
 
 
 def _share(value: Any) -> float:
@@ -364,7 +391,8 @@ def crack_of(each: Any) -> Crack | None:
             return None
         lines.append(CentreLine(np.zeros(0, np.intp), np.array(pairs, np.float64)))
     box = _numbers(each.get("box"), 4)
-    if not lines or box is None:
+    outside = any(np.abs(line.xy).max() > 2 * _MOST_PX for line in lines)
+    if not lines or box is None or outside:
         return None
     length = sum(line.length_px for line in lines)
     left, top, right, bottom = map(int, box)
@@ -405,7 +433,10 @@ def _widths(line: dict[str, Any]) -> KeptWidths | None:
     boxes, rows, scales = [], [], []
     terms: dict[str, float] = {}
     stated: bool | None = None
-    for each in line.get("cracks") or []:
+    listed = line.get("cracks")
+    if not isinstance(listed, list):
+        return None
+    for each in listed:
         if not isinstance(each, dict):
             return None
         box = _numbers(each.get("box"), 4)
@@ -434,6 +465,8 @@ def _rows(values: Any) -> list[tuple[WidthRow, float | None]] | None:
             return None
         mm, figures = each[-1], _numbers([0.0 if one is None else one for one in each[:9]], 9)
         if figures is None or not (mm is None or _numbers([mm], 1)):
+            return None
+        if mm is not None and not 0 < mm <= _MOST_MM_PER_PX:
             return None
         x, y, width, low, high, noise, depth, blur, step = figures
         if not 0 <= low <= width <= high:

@@ -26,7 +26,7 @@ from edgecrack.survey.plane_geometry import moved
 from edgecrack.survey.sheets import Sheet, Sheets
 
 _EARTH_RADIUS_M, _EARTH_FLATTENING = 6_378_137.0, 1 / 298.257223563
-_MOST_MARKERS = 10_000
+_MOST_MARKERS, _MOST_M = 10_000, 1e7
 _MOUNT_EXAMPLE = "give x,y,z in metres and roll,pitch,yaw in degrees, such as 0.3,0,0.8,0,-15,90"
 
 
@@ -59,7 +59,7 @@ def parse_mount(text: str) -> Mount:
         numbers = [float(each) for each in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+    if len(numbers) != 6 or not all(abs(each) < _MOST_M for each in numbers):
         raise ConfigError(f"the mount is {text!r}", _MOUNT_EXAMPLE)
     x, y, z, roll, pitch, yaw = numbers
     return Mount((x, y, z), (roll, pitch, yaw))
@@ -111,7 +111,7 @@ def read_markers(path: Path) -> KnownMarkers:
             isinstance(number, int)
             and isinstance(place, list)
             and len(place) == 3
-            and all(isinstance(each, (int, float)) and math.isfinite(each) for each in place)
+            and all(isinstance(each, (int, float)) and abs(each) < _MOST_M for each in place)
         )
         if not is_place:
             raise ConfigError(

@@ -12,9 +12,10 @@ out/strip.png              each confirmed crack in its best picture
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,16 @@ def _picture(path: Path, how: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | Non
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
         picture = cv2.imdecode(data, how) if data.size else None
-    except (OSError, cv2.error):
+    except (OSError, ValueError, cv2.error):
         return None
     return None if picture is None else np.asarray(picture, np.uint8)
+
+
+@lru_cache(maxsize=8)
+def ignored_in(path: Path | None, hw: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Where frames of a size are ignored, bool [H, W]; None for nowhere, and of a lost file."""
+    mask = None if path is None else _picture(path, cv2.IMREAD_GRAYSCALE)
+    return None if mask is None or mask.shape != hw else mask > 127
 
 
 def _found(kept: KeptFrames, number: int) -> FrameCracks:
@@ -195,12 +203,16 @@ def _found(kept: KeptFrames, number: int) -> FrameCracks:
     sighting, widths = kept.sightings[number], kept.widths.get(number)
     if not sighting.is_fit:
         return FrameCracks(number, sighting.cracks, "unfit")
+    ignored = ignored_in(sighting.ignored, kept.frames[number].step.hw)
     if widths is None:
-        return FrameCracks(number, sighting.cracks, "detect")
-    at = {box: place for place, box in enumerate(widths.boxes)}
+        return FrameCracks(number, sighting.cracks, "detect", ignored=ignored)
+    # Both list them longest first; of those with one box each is taken once.
+    left = list(range(len(widths.boxes)))
     cracks, scales = [], []
     for crack in sighting.cracks:
-        place = at.get(crack.xyxy)
+        place = next((each for each in left if widths.boxes[each] == crack.xyxy), None)
+        if place is not None:
+            left.remove(place)
         rows = () if place is None else widths.rows[place]
         mm = None if place is None else widths.mm_per_px[place]
         cracks.append(crack.with_rows(rows))
@@ -212,16 +224,21 @@ def _found(kept: KeptFrames, number: int) -> FrameCracks:
         widths.verdict,
         [each for each in scales if each is not None] if has_scale else None,
         widths.terms if has_scale else None,
+        ignored,
     )
 
 
-def _looks(kept: KeptFrames) -> list[FrameLook]:
-    """What was made of each frame; one that was not measured counts as fit to detect at most."""
-    looks = []
+def _looks(kept: KeptFrames) -> Iterator[FrameLook]:
+    """What was made of each frame; one that was not measured counts as fit to detect at most.
+
+    A frame of which a part was ignored and nobody knows which counts as not looked at.
+    """
     for number, look in kept.looks.items():
-        if look.missed_ratio <= _MOST_MISSED:
-            looks.append(FrameLook(number, (look.verdict or "detect") if look.is_fit else "unfit"))
-    return looks
+        ignored = ignored_in(look.ignored, kept.frames[number].step.hw)
+        is_known = ignored is not None or look.ignored_ratio <= _MOST_MISSED
+        if look.missed_ratio <= _MOST_MISSED and is_known:
+            verdict = (look.verdict or "detect") if look.is_fit else "unfit"
+            yield FrameLook(number, verdict, ignored)
 
 
 def _maps(out: Path, findings: SurveyFindings, config: SurveyConfig) -> tuple[MapFiles, ...]:

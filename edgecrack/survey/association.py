@@ -249,6 +249,20 @@ def in_view(
     return np.asarray(inside.all(axis=1) & (depth > 0))
 
 
+def looked_at(
+    points: Points, placement: Placement, ignored: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Which places of a sheet a frame shows where it was not ignored, bool [N]."""
+    shown = in_view(points, placement)
+    if ignored is None or not shown.any():
+        return shown
+    places = moved(points[shown], inverse(placement.homography)).astype(int)
+    height, width = ignored.shape
+    columns, rows = np.clip(places, 0, (width - 1, height - 1)).T
+    shown[shown] = ~ignored[rows, columns]
+    return shown
+
+
 @dataclass(frozen=True, eq=False)
 class _End:
     """A free end of a crack.

@@ -102,9 +102,13 @@ def coverage_of(
     to_cells = np.array(
         [[1 / cell_px, 0, -low[0] / cell_px], [0, 1 / cell_px, -low[1] / cell_px], [0, 0, 1]]
     )
-    given = {look.frame: look for look in looks}
-    for frame, placement in placements.items():
-        _mark(best, placement, given.get(frame, FrameLook(frame, None)), to_cells)
+    left = dict.fromkeys(placements)
+    for look in looks:
+        if look.frame in left:
+            del left[look.frame]
+            _mark(best, placements[look.frame], look, to_cells)
+    for frame in left:
+        _mark(best, placements[frame], FrameLook(frame, None), to_cells)
     area = {
         name: float(np.count_nonzero(best == number)) * cell_px**2
         for number, name in enumerate(SEEN, 1)

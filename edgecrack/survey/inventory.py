@@ -26,6 +26,7 @@ from edgecrack.survey.association import (
     bridged,
     grouped,
     in_view,
+    looked_at,
     tolerance_px,
 )
 from edgecrack.survey.combined_widths import CombinedWidth, SeenRow, combined_width
@@ -57,6 +58,7 @@ class FrameCracks:
         verdict: what the frame is fit for, as `assess` gave it.
         mm_per_px: by crack and row, the scale across the crack; None without one.
         scale_terms: by source, the scale's relative standard uncertainty.
+        ignored: bool [H, W], where nobody looked; None for nowhere.
     """
 
     frame: int
@@ -64,6 +66,7 @@ class FrameCracks:
     verdict: Verdict = "measure"
     mm_per_px: Sequence[NDArray[np.float64]] | None = field(default=None, repr=False)
     scale_terms: Mapping[str, float] | None = None
+    ignored: NDArray[np.bool_] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,9 @@ def _described(
     by_frame: Mapping[int, FrameCracks],
 ) -> SurveyCrack:
     curve = curve_of(lines)
-    views = sum(_shows(curve, placements[frame]) for frame in by_frame)
+    views = sum(
+        _shows(curve, placements[frame], found.ignored) for frame, found in by_frame.items()
+    )
     confidences = [by_frame[frame].cracks[number].confidence for frame, number in members]
     rows = [
         row
@@ -315,9 +320,10 @@ def _described(
     )
 
 
-def _shows(curve: CrackCurve, placement: Placement) -> bool:
-    """Whether a frame shows most of a crack's place."""
-    return bool(len(curve.xy)) and float(in_view(curve.xy, placement).mean()) >= _SHARED
+def _shows(curve: CrackCurve, placement: Placement, ignored: NDArray[np.bool_] | None) -> bool:
+    """Whether most of a crack's place was looked at in a frame."""
+    shown = looked_at(curve.xy, placement, ignored)
+    return bool(shown.size) and float(shown.mean()) >= _SHARED
 
 
 def _rows(found: FrameCracks, number: int, placement: Placement) -> list[SeenRow]:

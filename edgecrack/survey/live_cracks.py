@@ -11,9 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecrack.measurement.cracks import Crack
-from edgecrack.survey.association import Association, Track, in_view, tolerance_px
+from edgecrack.survey.association import (
+    Association,
+    Track,
+    in_view,
+    looked_at,
+    tolerance_px,
+)
 from edgecrack.survey.confirmation import is_confirmed
 from edgecrack.survey.crack_curves import CrackCurve, curve_of
 from edgecrack.survey.plane_geometry import Matrix, implausible, inverse, moved, normal
@@ -142,7 +149,11 @@ class LiveCracks:
         return is_key
 
     def see(
-        self, frame: int, hw: tuple[int, int], cracks: Sequence[Crack]
+        self,
+        frame: int,
+        hw: tuple[int, int],
+        cracks: Sequence[Crack],
+        ignored: NDArray[np.bool_] | None = None,
     ) -> tuple[list[int], list[LiveCrack]]:
         """Take what was found in a fit frame; frames come in order.
 
@@ -150,6 +161,7 @@ class LiveCracks:
             frame: its number, as the step had it; one whose step was not taken counts for nothing.
             hw: its height and width.
             cracks: as `trace_cracks` gives them.
+            ignored: bool [H, W], where nobody looked; None for nowhere.
 
         Returns:
             Of each crack its number, 0 for none; and the cracks that are out of view for good.
@@ -172,7 +184,7 @@ class LiveCracks:
         ids = [0] * len(cracks)
         for number, track in tracks.items():
             ids[number] = self._count(stretch, track, frame, hw, cracks[number])
-        self._note_views(stretch, placement)
+        self._note_views(stretch, placement, ignored)
         closed += self._drop_passed(stretch, hw)
         return ids, closed
 
@@ -216,10 +228,13 @@ class LiveCracks:
             if len(numbers) > 1:
                 stretch.ids.update(dict.fromkeys(group, numbers[0]))
 
-    def _note_views(self, stretch: _Stretch, placement: Placement) -> None:
+    def _note_views(
+        self, stretch: _Stretch, placement: Placement, ignored: NDArray[np.bool_] | None
+    ) -> None:
         for number, tracks in _by_id(stretch).items():
             inside = [
-                in_view(stretch.association.tracks[each].curve.xy, placement) for each in tracks
+                looked_at(stretch.association.tracks[each].curve.xy, placement, ignored)
+                for each in tracks
             ]
             tally = self._tallies[number]
             tally.length_px = sum(_lasting_px(stretch.association.tracks[each]) for each in tracks)

@@ -122,7 +122,8 @@ class FindingBook:
         ids = [0] * len(cracks)
         closed: list[LiveCrack] = []
         if is_fit:
-            ids, closed = self._live.see(result.frame.index, result.frame.hw, cracks)
+            ignored = None if result.ignored is None else result.ignored.mask
+            ids, closed = self._live.see(result.frame.index, result.frame.hw, cracks, ignored)
         for crack in closed:
             self._close_crack(crack)
         if self._kept is not None:

@@ -4,6 +4,7 @@
     survey/sightings.jsonl    a line for each inspected frame: its cracks' centre lines
     survey/rows.jsonl         widths along the cracks of the frames that were measured
     survey/key_frames/*.jpg   pictures of the key frames, without drawings
+    survey/ignored/*.png      where frames were ignored on purpose, white
     survey/views/*.jpg        each crack in the frame that shows it best, without drawings
 
 `run_survey` reads them again. Nothing is kept of a robot that stands still.
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,8 +21,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgecrack.files import write_atomic
+from edgecrack.files import write_atomic, write_png
 from edgecrack.images.encodings import encode
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.budget import Figure, width_figures
 from edgecrack.measurement.cracks import Crack, measure_image
 from edgecrack.measurement.fitness import Verdict, assess
@@ -41,7 +44,7 @@ from edgecrack.terminal.wording import interval
 KEPT_SCHEMA_VERSION = 1
 SURVEY_NAME = "survey"
 TRACK_NAME, SIGHTINGS_NAME, ROWS_NAME = "track.jsonl", "sightings.jsonl", "rows.jsonl"
-KEY_FRAMES_NAME, VIEWS_NAME = "key_frames", "views"
+KEY_FRAMES_NAME, VIEWS_NAME, IGNORED_NAME = "key_frames", "views", "ignored"
 PATTERNS = tuple(
     f"{SURVEY_NAME}/{name}"
     for name in (
@@ -50,6 +53,7 @@ PATTERNS = tuple(
         ROWS_NAME,
         f"{KEY_FRAMES_NAME}/*.jpg",
         f"{VIEWS_NAME}/*.jpg",
+        f"{IGNORED_NAME}/*.png",
     )
 )
 _QUALITY = 95
@@ -122,6 +126,8 @@ class KeptRun:
             for name in (TRACK_NAME, SIGHTINGS_NAME, ROWS_NAME)
         }
         self._views: dict[int, bytes] = {}
+        self._last_ignored: tuple[IgnoredPixels | None, str] = (None, "")
+        self._ignored_names: set[str] = set()
         self._places: dict[int, _Place] = {}
         self._newest: _Place | None = None
         self._measured: _Place | None = None
@@ -205,6 +211,7 @@ class KeptRun:
                 "threshold": round(result.threshold, 4),
                 "inspected_ratio": round(result.inspected_ratio, 4),
                 "ignored_ratio": round(result.ignored_ratio, 4),
+                "ignored": self._ignored(result),
                 "position": None if result.position is None else result.position.to_dict(),
                 "cracks": [
                     _sighting(crack, number) for crack, number in zip(cracks, ids, strict=True)
@@ -212,8 +219,26 @@ class KeptRun:
             }
         )
         self._thread.check()
-        if is_fit and self._is_new(result):
-            self._thread.put(result)
+        if self._is_new(result):
+            if is_fit:
+                self._thread.put(result)
+            else:
+                self._note_seen(result, "unfit", None)
+
+    def _ignored(self, result: FrameResult) -> str | None:
+        """The name of the file with what was ignored of a frame; one for all that are alike."""
+        if result.ignored is None:
+            return None
+        if result.ignored is not self._last_ignored[0]:
+            mask = result.ignored.mask
+            digest = hashlib.sha256(repr(mask.shape).encode() + np.packbits(mask).tobytes())
+            name = f"{IGNORED_NAME}/{digest.hexdigest()[:16]}.png"
+            if name not in self._ignored_names:
+                path = self._folder.claim(f"{SURVEY_NAME}/{name}")
+                write_png(path, np.where(mask, 255, 0).astype(np.uint8), durable=False)
+                self._ignored_names.add(name)
+            self._last_ignored = result.ignored, name
+        return self._last_ignored[1]
 
     def take_view(self, number: int, result: FrameResult, best: BestView) -> None:
         """Keep the frame that shows a crack best so far."""
@@ -297,7 +322,8 @@ class KeptRun:
         return True
 
     def _note_seen(self, result: FrameResult, verdict: Verdict, scale: Scale | None) -> None:
-        news = self._news.pop(result.frame.index, 0.0)
+        inspected = max(0.0, result.inspected_ratio)
+        news = self._news.pop(result.frame.index, 0.0) * inspected
         self._seen[verdict] += news
         if scale is None:
             self._square_metres = None
