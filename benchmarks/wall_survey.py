@@ -44,9 +44,10 @@ VIDEO = "video/wall_robot.mp4"
 
 def streamed(video: Path, folder: Path, max_frames: int | None) -> Path:
     """The folder of a stream's results."""
-    return stream_to_folder(
+    folder, _ = stream_to_folder(
         StreamConfig(str(video), folder, save=("jsonl",), max_frames=max_frames, survey=True)
     )
+    return folder
 
 
 def throttled(video: Path, folder: Path, max_frames: int, every: int) -> Path:

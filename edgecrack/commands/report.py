@@ -113,9 +113,9 @@ def inspect(
 
     config = _config(structure, formats, language, decimal_comma)
     table = None if severity is None else table_named(severity)
-    run = Path(source)
+    run, unreadable = Path(source), None
     if not is_run(run):
-        run = stream_to_folder(
+        run, unreadable = stream_to_folder(
             StreamConfig(
                 source=source,
                 out=out,
@@ -136,6 +136,8 @@ def inspect(
         run, SurveyConfig(table=table), lambda text: typer.echo(f"edgecrack: {text}", err=True)
     )
     _tell(report_run(run, config), json_output)
+    if unreadable is not None:
+        raise unreadable
 
 
 def verify(

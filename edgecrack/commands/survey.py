@@ -102,7 +102,7 @@ def survey(
     mounted = None if mount is None else parse_mount(mount)
     known = None if markers is None else read_markers(markers)
     table = None if severity is None else table_named(severity)
-    run, survey_out = Path(source), out
+    run, survey_out, unreadable = Path(source), out, None
     if is_run(run):
         of_stream = (
             mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg, max_frames, model,
@@ -131,7 +131,8 @@ def survey(
             scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
             survey=True,
         )
-        run, survey_out = stream_to_folder(config), None
+        run, unreadable = stream_to_folder(config)
+        survey_out = None
     found = survey_run(
         run,
         SurveyConfig(survey_out, table, unconfirmed, mounted, known),
@@ -141,6 +142,8 @@ def survey(
         typer.echo((found.folder / "cracks.json").read_text(encoding="utf-8"), nl=False)
     else:
         typer.echo(described(found))
+    if unreadable is not None:
+        raise unreadable
 
 
 def described(found: Surveyed) -> str:
@@ -159,10 +162,15 @@ def described(found: Surveyed) -> str:
     if len(confirmed) > _SHOWN:
         lines.append(f"  and {len(confirmed) - _SHOWN} more")
     shares = found.document["coverage"]["shares"]
-    lines.append(
-        f"of what was in view, {shares['measure']:.0%} was fit to measure, {shares['detect']:.0%} "
-        f"fit to detect, {1 - shares['measure'] - shares['detect']:.0%} was not inspected"
+    words = (
+        ("measure", "fit to measure"),
+        ("detect", "fit to detect"),
+        ("unfit", "unfit"),
+        ("ignored", "ignored on purpose"),
+        ("skipped", "not looked at"),
     )
+    told = [f"{shares[name]:.0%} {word}" for name, word in words if shares[name] >= 0.005]
+    lines.append(f"of what was in view: {', '.join(told) or 'nothing'}")
     lines += found.notes
     lines.append(f"survey: {found.folder}")
     return "\n".join(lines)

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.run_survey.kept_pictures import read_picture
+
 Image = NDArray[np.uint8]
 
 _CARD_PX, _MAP_PX = 560, 1800
@@ -21,16 +23,6 @@ _QUALITY = 82
 _MARGIN, _LEAST_PX = 0.2, 60
 _LINE, _INK = (40, 40, 230), (255, 255, 255)
 _BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-
-
-def read_picture(path: Path) -> Image | None:
-    """A picture; None where it is lost or damaged."""
-    try:
-        data = np.fromfile(path, np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):
-        return None
-    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 def as_address(picture: Image) -> str:

@@ -22,11 +22,13 @@ from edgecrack.run_report.manifest import MANIFEST_NAME, write_manifest
 from edgecrack.run_report.page import render_page
 from edgecrack.run_report.structure import Structure
 from edgecrack.run_report.wording import Words
+from edgecrack.runtime.outputs.output_folder import OutputFolder
 
 FORMATS = ("html", "csv", "geojson", "coco")
 DEFAULT_FORMATS = ("html", "csv", "coco")
 REPORT_NAME = "report"
 _HIDDEN = (MANIFEST_NAME,)
+_NAMES = ("report.html", "cracks.csv", "cracks.geojson", "cracks.coco.json")
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,20 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
             made["cracks.geojson"] = json.dumps(as_geojson(facts), allow_nan=False) + "\n"
         else:
             made["cracks.coco.json"] = json.dumps(as_coco(facts), allow_nan=False) + "\n"
-    folder = run / REPORT_NAME
+    folder = OutputFolder(run / REPORT_NAME)
+    if folder.lock() == "busy":
+        raise OutputError(f"another report is written into {folder.path}", "wait for it")
     try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {folder}: {error.strerror}", "check its permissions"
-        ) from error
-    files = []
-    for name, content in made.items():
-        write_atomic(folder / name, content)
-        files.append(folder / name)
-    write_manifest(run, _all_files(run))
-    return Reported(folder, tuple(files), facts)
+        folder.refuse_foreign(_NAMES)
+        folder.clear()
+        files = []
+        for name, content in made.items():
+            files.append(folder.claim(name))
+            write_atomic(files[-1], content)
+        write_manifest(run, _all_files(run))
+    finally:
+        folder.unlock()
+    return Reported(folder.path, tuple(files), facts)
 
 
 def _all_files(run: Path) -> Sequence[Path]:

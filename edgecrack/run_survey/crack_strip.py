@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.run_survey.kept_pictures import read_picture
 from edgecrack.run_survey.survey_findings import SurveyFindings
 from edgecrack.survey.inventory import SurveyCrack
 from edgecrack.survey.plane_geometry import inverse, moved
@@ -73,7 +74,7 @@ def _shown(findings: SurveyFindings, crack: SurveyCrack) -> Image | None:
     best: tuple[float, int] | None = None
     for frame in findings.sheets.sheets[crack.sheet].key_frames:
         path = findings.kept.frames[frame].picture
-        if path is None or not path.is_file():
+        if path is None:
             continue
         placement = findings.sheets.placements[frame]
         inside = _inside(moved(places, inverse(placement.homography)), placement.hw)
@@ -82,8 +83,7 @@ def _shown(findings: SurveyFindings, crack: SurveyCrack) -> Image | None:
     if best is None:
         return None
     path = findings.kept.frames[best[1]].picture
-    data = np.zeros(0, np.uint8) if path is None else np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    picture = None if path is None else read_picture(path)
     if picture is None:
         return None
     placement = findings.sheets.placements[best[1]]

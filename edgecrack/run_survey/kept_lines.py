@@ -31,12 +31,12 @@ from edgecrack.runtime.tracking.kept_run import (
     VIEWS_NAME,
 )
 from edgecrack.survey.plane_geometry import implausible
-from edgecrack.survey.track import Step
+from edgecrack.survey.track import SMALLEST_PX, Step
 
 _MOST_PX, _MOST_AREA_PX = 100_000, 300_000_000
 _MOST_MM_PER_PX = 1e4
-_MOST_NUMBER = 1e9
-_PARTS = "part-*"
+_MOST_NUMBER, _READ_AHEAD = 1e9, 12
+PARTS = "part-*"
 
 Line = TypeVar("Line")
 
@@ -166,6 +166,7 @@ class KeptFrames:
     stays within memory.
 
     Attributes:
+        root: folder of the run.
         frames: in order.
         sightings: by frame.
         widths: by frame.
@@ -177,6 +178,7 @@ class KeptFrames:
         note: what this survey lacks, as a sentence; empty else.
     """
 
+    root: Path
     frames: dict[int, KeptFrame] = field(default_factory=dict)
     sightings: LinesByFrame[KeptSighting] = field(default_factory=lambda: LinesByFrame(2000))
     widths: LinesByFrame[KeptWidths] = field(default_factory=lambda: LinesByFrame(200))
@@ -198,20 +200,21 @@ def read_kept(folder: Path) -> KeptFrames:
     """
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder", "give the folder of a run's results")
-    parts = [folder, *sorted(folder.glob(_PARTS), key=_part_number)]
+    parts = [folder, *sorted(folder.glob(PARTS), key=_part_number)]
     parts = [part for part in parts if (part / SURVEY_NAME / TRACK_NAME).is_file()]
     if not parts:
         raise SourceError(
             f"{folder} holds nothing for a survey",
             "stream with `survey`, or give the video itself",
         )
-    kept = KeptFrames()
+    kept = KeptFrames(folder)
     for part in parts:
         _read_part(kept, part)
     if not kept.frames:
         raise SourceError(
             f"no frame can be read from {folder / SURVEY_NAME / TRACK_NAME}",
-            "the run ended before its first frame, or the file is damaged: run it again",
+            f"its frames are smaller than {SMALLEST_PX} px, the run ended before its first one, or "
+            "the file is damaged",
         )
     return kept
 
@@ -262,6 +265,12 @@ def _read_part(kept: KeptFrames, part: Path) -> None:
             kept.looks[number] = kept.looks[number]._replace(verdict=widths.verdict)
         elif widths is None:
             kept.damaged_lines += 1
+    # A few frames were read ahead when the run ended; nobody was to look at them.
+    last = max((each for each in kept.looks if each in known), default=newest)
+    ahead = [each for each in known if each > last]
+    if len(ahead) <= _READ_AHEAD:
+        for number in ahead:
+            del kept.frames[number]
     for path in (folder / VIEWS_NAME).glob("*.jpg"):
         if path.stem.isdigit() and len(path.stem) < 12:
             kept.views[last_id + int(path.stem)] = path

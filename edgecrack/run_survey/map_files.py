@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import OutputError
-from edgecrack.files import write_atomic
+from edgecrack.files import write_atomic, write_png
 from edgecrack.run_survey.survey_findings import SurveyFindings
+from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.survey.coverage import SEEN, Coverage, Seen
 from edgecrack.survey.mosaic import (
     LONGEST_PX,
@@ -68,7 +67,7 @@ class MapFiles:
 
 
 def write_map(
-    out: Path,
+    folder: OutputFolder,
     place: int,
     findings: SurveyFindings,
     sheet: Sheet,
@@ -79,7 +78,7 @@ def write_map(
     """Draw a sheet with its cracks.
 
     Args:
-        out: folder of the survey.
+        folder: of the survey.
         place: of the map, from 1; it is in the names of all but the first.
         findings: of the survey.
         sheet: which.
@@ -97,14 +96,15 @@ def write_map(
         if crack.confirmed or shows_all
     ]
     mosaic = make_mosaic(findings.sheets, sheet, picture_of)
-    _write(out / f"map{tail}.png", draw_cracks(mosaic, drawn))
-    _write(out / f"coverage{tail}.png", _tinted(mosaic, findings.coverages[sheet.number]))
+    write_png(folder.claim(f"map{tail}.png"), draw_cracks(mosaic, drawn))
+    tinted = _tinted(mosaic, findings.coverages[sheet.number])
+    write_png(folder.claim(f"coverage{tail}.png"), tinted)
     world = f"map{tail}.pgw"
-    write_atomic(out / world, _world(mosaic, findings.metres_per_px(sheet.number)))
+    write_atomic(folder.claim(world), _world(mosaic, findings.metres_per_px(sheet.number)))
     tiles = None
     if max(sheet_size(findings.sheets, sheet)) > LONGEST_PX:
         tiles = f"map_tiles{tail}"
-        _write_tiles(out / tiles, findings, sheet, picture_of, drawn)
+        _write_tiles(folder, tiles, findings, sheet, picture_of, drawn)
     return MapFiles(
         sheet.number, f"map{tail}.png", f"coverage{tail}.png", world, tiles, mosaic.from_sheet
     )
@@ -120,7 +120,8 @@ def _world(mosaic: Mosaic, metres_per_px: float | None) -> str:
 
 
 def _write_tiles(
-    folder: Path,
+    folder: OutputFolder,
+    name: str,
     findings: SurveyFindings,
     sheet: Sheet,
     picture_of: Callable[[int], Image | None],
@@ -130,19 +131,14 @@ def _write_tiles(
     side = _TILE_PX
     while (-(-width // side)) * (-(-height // side)) > _MOST_TILES:
         side *= 2
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {folder}: {error.strerror}", "give another `out`"
-        ) from error
     for row in range(-(-height // side)):
         for column in range(-(-width // side)):
             window = (column * side, row * side, min(side, width - column * side),
                       min(side, height - row * side))  # fmt: skip
             mosaic = make_mosaic(findings.sheets, sheet, picture_of, window=window)
             if mosaic.seen.any():
-                _write(folder / f"{row:04d}_{column:04d}.png", draw_cracks(mosaic, drawn))
+                tile = folder.claim(f"{name}/{row:04d}_{column:04d}.png")
+                write_png(tile, draw_cracks(mosaic, drawn), durable=False)
 
 
 def _tinted(mosaic: Mosaic, coverage: Coverage) -> Image:
@@ -184,10 +180,3 @@ def _with_legend(picture: Image, coverage: Coverage) -> Image:
         cv2.putText(strip, text, (2 * line, y + line * 2 // 3), cv2.FONT_HERSHEY_SIMPLEX, size,
                     (30, 30, 30), max(1, round(1.4 * size)), cv2.LINE_AA)  # fmt: skip
     return np.concatenate([picture, strip])
-
-
-def _write(path: Path, image: Image) -> None:
-    stored, data = cv2.imencode(".png", image)
-    if not stored:
-        raise OutputError(f"cannot write {path}: encoding failed", "give another `out`")
-    write_atomic(path, data.tobytes())

@@ -15,7 +15,10 @@ import cv2
 import numpy as np
 
 from edgecrack.errors import SourceError
+from edgecrack.files import natural_key
+from edgecrack.measurement.fitness import assess
 from edgecrack.run_survey.kept_lines import (
+    PARTS,
     KeptFrame,
     KeptFrames,
     KeptSighting,
@@ -35,48 +38,63 @@ NOTE = (
 
 def is_older_run(folder: Path) -> bool:
     """Whether a folder is of a run that wrote an overlay and lines, and kept nothing else."""
-    kept = (folder / SURVEY_NAME / TRACK_NAME).is_file()
-    return not kept and (folder / FRAMES_NAME).is_file()
+    parts = (folder, *folder.glob(PARTS))
+    kept = any((part / SURVEY_NAME / TRACK_NAME).is_file() for part in parts)
+    return not kept and any((part / FRAMES_NAME).is_file() for part in parts)
 
 
 def read_older_run(folder: Path) -> KeptFrames:
-    """Follow a run's overlay, with the centre lines of its frames.
+    """Follow a run's overlays, part by part, with the centre lines of its frames.
 
     Raises:
         SourceError: there is no overlay, or its lines hold no centre lines.
     """
-    overlays = sorted(folder.glob(_OVERLAYS))
-    if not overlays:
+    kept = KeptFrames(folder, note=NOTE)
+    parts = [folder, *sorted(folder.glob(PARTS), key=lambda path: natural_key(path.name))]
+    for part in parts:
+        overlays = sorted(part.glob(_OVERLAYS), key=lambda path: natural_key(path.name))
+        if overlays and (part / FRAMES_NAME).is_file():
+            _read_part(kept, part, overlays)
+    if not kept.frames:
         raise SourceError(
             f"{folder} kept no picture of what was seen, and no survey can be made of it",
             "stream with `survey`, or give the video itself",
         )
-    kept = KeptFrames(note=NOTE)
+    return kept
+
+
+def _read_part(kept: KeptFrames, part: Path, overlays: list[Path]) -> None:
     tracker = FrameTracker()
-    for line, image in zip(_lines(folder / FRAMES_NAME), _frames(overlays), strict=False):
+    for line, image in zip(_lines(part / FRAMES_NAME), _frames(overlays), strict=False):
         number = len(kept.frames)
         gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
         hw = gray.shape[0], gray.shape[1]
         if hw != (line.get("height"), line.get("width")):
             raise SourceError(
-                f"the overlay in {folder} has another size than the frames",
+                f"the overlay in {part} has another size than the frames",
                 "stream with `survey`, or give the video itself",
+            )
+        if not isinstance(line.get("lines"), list):
+            raise SourceError(
+                f"{part / FRAMES_NAME} is from before lines were written",
+                "give the video itself",
             )
         step = tracker.add(gray, None, number)
         name = str(line.get("name", number))
-        kept.frames[number] = KeptFrame(name, folder, step, None)
-        if not isinstance(line.get("lines"), list):
-            raise SourceError(
-                f"{folder / FRAMES_NAME} is from before lines were written",
-                "give the video itself",
-            )
+        kept.frames[number] = KeptFrame(name, part, step, None)
         cracks = [crack_of({"lines": [each], "box": [0, 0, 0, 0]}) for each in line["lines"]]
         known = tuple(crack for crack in cracks if crack is not None)
-        kept.sightings.put(number, KeptSighting(True, 0.0, 0.0, known, (0,) * len(known), None))
-        kept.looks[number] = Look(True, 0.0)
-    if not kept.frames:
-        raise SourceError(f"no frame can be read from {folder}", "stream the video again")
-    return kept
+        is_fit = assess(gray).verdict != "unfit"
+        inspected = _share(line.get("inspected_ratio"), 1.0)
+        ignored = _share(line.get("ignored_ratio"), 0.0)
+        missed = max(0.0, 1.0 - inspected - ignored)
+        sighting = KeptSighting(is_fit, missed, ignored, known, (0,) * len(known), None)
+        kept.sightings.put(number, sighting)
+        kept.looks[number] = Look(is_fit, missed, None, ignored)
+
+
+def _share(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= 1 else default
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -162,15 +162,14 @@ def _best(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None
         "frame": frame,
         "name": shown.name,
         "points": longest.xy.round(1).tolist(),
-        "picture": None if shown.picture is None else _relative(shown.picture, shown.part),
-        "view": None if view is None else _relative(view, shown.part),
+        "picture": None if shown.picture is None else _relative(shown.picture, kept.root),
+        "view": None if view is None else _relative(view, kept.root),
         "position": None if sighting.position is None else sighting.position.to_dict(),
     }
 
 
-def _relative(path: Path, part: Path) -> str:
-    """Relative to the run's folder, for a part of it as well."""
-    root = part.parent if part.name.startswith("part-") else part
+def _relative(path: Path, root: Path) -> str:
+    """Relative to the run's folder."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 

@@ -12,35 +12,45 @@ out/strip.png              each confirmed crack in its best picture
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import __version__
 from edgecrack.errors import OutputError
-from edgecrack.files import write_atomic
+from edgecrack.files import write_atomic, write_png
 from edgecrack.measurement.severity import SeverityTable
 from edgecrack.run_survey.crack_strip import draw_strip
 from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
+from edgecrack.run_survey.kept_pictures import ignored_in, read_gray, read_picture
 from edgecrack.run_survey.map_files import MapFiles, write_map
 from edgecrack.run_survey.older_run import is_older_run, read_older_run
 from edgecrack.run_survey.positions import KnownMarkers, Mount, PlacedSheet, place_sheet
 from edgecrack.run_survey.survey_findings import SurveyFindings, frame_scales
+from edgecrack.run_survey.survey_ids import ids_with, read_ids, write_ids
 from edgecrack.run_survey.survey_record import crack_table, survey_document
-from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME, OutputFolder
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
 from edgecrack.survey.coverage import Coverage, FrameLook, coverage_of
 from edgecrack.survey.inventory import FrameCracks, Inventory, InventoryKeeper
 from edgecrack.survey.sheets import SheetBuilder, Sheets
 
 CRACKS_NAME, TABLE_NAME, STRIP_NAME = "cracks.json", "cracks.csv", "strip.png"
+_PATTERNS = (
+    CRACKS_NAME,
+    TABLE_NAME,
+    STRIP_NAME,
+    "map*.png",
+    "map*.pgw",
+    "coverage*.png",
+    "map_tiles*/*.png",
+)
 # Inspected frames that are looked at between two key frames.
 _MOST_PER_KEY = 12
 # A frame of which more than this was not looked at counts as not looked at at all.
@@ -118,21 +128,49 @@ def survey_run(
     """
     config = config or SurveyConfig()
     kept = read_older_run(run) if is_older_run(run) else read_kept(run)
-    out = config.out or run / SURVEY_NAME
+    folder = OutputFolder(config.out or run / SURVEY_NAME)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        return _survey(run, kept, _emptied(folder), config, on_progress)
+    finally:
+        folder.unlock()
+
+
+def _emptied(folder: OutputFolder) -> OutputFolder:
+    """A survey's folder without the files of an earlier one, and no other survey's meanwhile.
+
+    Raises:
+        OutputError: another survey writes there, or files of somebody else are in the way.
+    """
+    if folder.lock() == "busy":
         raise OutputError(
-            f"cannot make the folder {out}: {error.strerror}", "give another `out`"
-        ) from error
+            f"another survey writes into {folder.path}", "give another `out`, or wait for it"
+        )
+    try:
+        folder.refuse_foreign(_PATTERNS)
+        folder.clear()
+    except OutputError:
+        folder.unlock()
+        raise
+    return folder
+
+
+def _survey(
+    run: Path,
+    kept: KeptFrames,
+    folder: OutputFolder,
+    config: SurveyConfig,
+    on_progress: Callable[[str], None],
+) -> Surveyed:
+    out = folder.path
     on_progress(f"laying out {len(kept.frames)} frames")
     sheets = _sheets(kept, on_progress)
     on_progress("telling cracks apart")
-    keeper = InventoryKeeper(kept.live_ids)
+    known = read_ids(run)
+    keeper = InventoryKeeper(ids_with(known, kept.live_ids), max(known.values(), default=0) + 1)
     chosen = set(chosen_frames(kept, _MOST_PER_KEY))
     inventory = keeper.update_by_sheet(
         sheets,
-        lambda sheet: [_found(kept, number) for number in sheet.frames if number in chosen],
+        lambda sheet: [found_in(kept, number) for number in sheet.frames if number in chosen],
     )
     coverages = tuple(coverage_of(sheets, sheet, _looks(kept)) for sheet in sheets.sheets)
     places = _places(kept, sheets, config)
@@ -140,25 +178,26 @@ def survey_run(
         kept, sheets, inventory, coverages, frame_scales(kept), config.table, places
     )
     on_progress("drawing the map")
-    maps = _maps(out, findings, config)
+    maps = _maps(folder, findings, config)
     notes = _notes(findings)
     document = survey_document(findings, maps, notes, _model(run))
     document["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     document["program"] = f"edgecrack {__version__}"
     strip = draw_strip(findings)
     if strip is not None:
-        _write_picture(out / STRIP_NAME, strip)
-    write_atomic(out / TABLE_NAME, "\ufeff" + crack_table(document))
+        write_png(folder.claim(STRIP_NAME), strip)
+    write_atomic(folder.claim(TABLE_NAME), "\ufeff" + crack_table(document))
+    write_ids(run, {each.id: each.sightings for each in inventory.cracks})
     # Last, so that one that is there tells of files that are there, too.
-    write_atomic(out / CRACKS_NAME, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=1, allow_nan=False)
+    write_atomic(folder.claim(CRACKS_NAME), text + "\n")
     return Surveyed(out, inventory, sheets, coverages, maps, notes, document)
 
 
 def _sheets(kept: KeptFrames, on_progress: Callable[[str], None]) -> Sheets:
     builder = SheetBuilder()
     for done, frame in enumerate(kept.frames.values(), 1):
-        gray = None if frame.picture is None else _gray(frame.picture, frame.step.hw)
-        builder.add(frame.step, gray)
+        builder.add(frame.step, read_gray(frame.picture, frame.step.hw))
         if done % 2000 == 0:
             on_progress(f"laid out {done} of {len(kept.frames)} frames")
     return builder.finish()
@@ -167,7 +206,7 @@ def _sheets(kept: KeptFrames, on_progress: Callable[[str], None]) -> Sheets:
 def _places(kept: KeptFrames, sheets: Sheets, config: SurveyConfig) -> dict[int, PlacedSheet]:
     def gray_of(number: int) -> NDArray[np.uint8] | None:
         frame = kept.frames[number]
-        return None if frame.picture is None else _gray(frame.picture, frame.step.hw)
+        return read_gray(frame.picture, frame.step.hw)
 
     found = {
         sheet.number: place_sheet(kept, sheets, sheet, gray_of, config.mount, config.markers)
@@ -176,29 +215,7 @@ def _places(kept: KeptFrames, sheets: Sheets, config: SurveyConfig) -> dict[int,
     return {number: placed for number, placed in found.items() if placed is not None}
 
 
-def _gray(path: Path, hw: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """A key frame; None where the file is lost or of another size."""
-    picture = _picture(path, cv2.IMREAD_GRAYSCALE)
-    return picture if picture is not None and picture.shape == hw else None
-
-
-def _picture(path: Path, how: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        picture = cv2.imdecode(data, how) if data.size else None
-    except (OSError, ValueError, cv2.error):
-        return None
-    return None if picture is None else np.asarray(picture, np.uint8)
-
-
-@lru_cache(maxsize=8)
-def ignored_in(path: Path | None, hw: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Where frames of a size are ignored, bool [H, W]; None for nowhere, and of a lost file."""
-    mask = None if path is None else _picture(path, cv2.IMREAD_GRAYSCALE)
-    return None if mask is None or mask.shape != hw else mask > 127
-
-
-def _found(kept: KeptFrames, number: int) -> FrameCracks:
+def found_in(kept: KeptFrames, number: int) -> FrameCracks:
     """The cracks of a frame, with their widths where they were measured."""
     sighting, widths = kept.sightings[number], kept.widths.get(number)
     if not sighting.is_fit:
@@ -241,12 +258,14 @@ def _looks(kept: KeptFrames) -> Iterator[FrameLook]:
             yield FrameLook(number, verdict, ignored)
 
 
-def _maps(out: Path, findings: SurveyFindings, config: SurveyConfig) -> tuple[MapFiles, ...]:
+def _maps(
+    folder: OutputFolder, findings: SurveyFindings, config: SurveyConfig
+) -> tuple[MapFiles, ...]:
     kept = findings.kept
 
     def picture_of(frame: int) -> NDArray[np.uint8] | None:
         path = kept.frames[frame].picture
-        return None if path is None else _picture(path)
+        return None if path is None else read_picture(path)
 
     largest = sorted(
         (each for each in findings.sheets.sheets if len(each.frames) > 1),
@@ -254,7 +273,7 @@ def _maps(out: Path, findings: SurveyFindings, config: SurveyConfig) -> tuple[Ma
     )
     chosen = largest[:_MOST_MAPS] or list(findings.sheets.sheets[:1])
     return tuple(
-        write_map(out, place, findings, sheet, picture_of, shows_all=config.unconfirmed)
+        write_map(folder, place, findings, sheet, picture_of, shows_all=config.unconfirmed)
         for place, sheet in enumerate(chosen, 1)
     )
 
@@ -268,7 +287,7 @@ def _notes(findings: SurveyFindings) -> tuple[str, ...]:
     if kept.damaged_lines:
         notes.append(f"{kept.damaged_lines} damaged lines of the run were passed over")
     lost = sum(
-        frame.picture is not None and not frame.picture.is_file() for frame in kept.frames.values()
+        frame.picture is not None and not _is_there(frame.picture) for frame in kept.frames.values()
     )
     if lost:
         notes.append(f"{lost} pictures of key frames are lost, and white on the map")
@@ -295,6 +314,13 @@ def _notes(findings: SurveyFindings) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _model(run: Path) -> dict[str, Any]:
     try:
         summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
@@ -302,11 +328,9 @@ def _model(run: Path) -> dict[str, Any]:
         summary = {}
     if not isinstance(summary, dict):
         summary = {}
-    return {name: summary.get(name) for name in ("model", "threshold", "source", "started_at")}
-
-
-def _write_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    stored, data = cv2.imencode(".png", image)
-    if not stored:
-        raise OutputError(f"cannot write {path}: encoding failed", "give another `out`")
-    write_atomic(path, data.tobytes())
+    found = {}
+    for name in ("model", "threshold", "source", "started_at"):
+        value = summary.get(name)
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        found[name] = value if isinstance(value, (str, int, float)) and is_finite else None
+    return found

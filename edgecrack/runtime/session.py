@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 
 FINDINGS_NAME = "findings.jsonl"
+# Folders that `survey` and `report` make in a run's folder, with lists of their own.
+MADE_OF_A_RUN = ("survey", "report")
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ def open_session(
         # Nothing is written or removed before all else is open.
         if config.existing == "overwrite":
             part.folder.clear()
+            for name in MADE_OF_A_RUN:
+                part.folder.clear_inner(name)
         part.begin(_nothing_yet(config, detector, source, part, stats))
         if "jsonl" in kinds:
             stack.callback(EventsFile(part.folder, events).close)

@@ -58,18 +58,22 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
     return summary
 
 
-def stream_to_folder(config: StreamConfig) -> Path:
+def stream_to_folder(config: StreamConfig) -> tuple[Path, UnreadableInputsError | None]:
     """Run a stream to its end for whoever goes on with its results, and say nothing on the way.
 
     Returns:
-        The folder of the results, which may be another one than was asked for.
+        The folder of the results, which may be another one than was asked for; and what to raise
+        in the end, where some pictures could not be read.
 
     Raises:
         EdgecrackError: as `run_stream`.
     """
     summary, part, problem = _run(config, None)
-    _raise_for(summary, part, problem)
-    return part.folder.root
+    try:
+        _raise_for(summary, part, problem)
+    except UnreadableInputsError as error:
+        return part.folder.root, error
+    return part.folder.root, None
 
 
 def _run(

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.errors import ConfigError, SourceError
+from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.cracks import measure_image
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.run_survey.kept_lines import chosen_frames, read_kept
 from edgecrack.run_survey.older_run import NOTE
 from edgecrack.run_survey.positions import parse_mount, read_markers
-from edgecrack.runtime.frame import Position
+from edgecrack.run_survey.surveying import found_in
+from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.stream_scale import StreamScale
 from edgecrack.runtime.outputs.json_lines import JsonLines
@@ -428,3 +431,135 @@ def test_a_sheet_that_is_full_is_followed_by_another(
     assert all(len(sheet.key_frames) <= 3 for sheet in found.sheets.sheets)
     assert "as many as it can" in document(tmp_path)["sheets"][1]["begins"]
     assert found.inventory.confirmed.low >= 1
+
+
+def with_ignored(results: list[FrameResult], columns: int) -> list[FrameResult]:
+    """The left part of each frame is ignored, and what was found there is not."""
+    mask = np.zeros(HW, bool)
+    mask[:, :columns] = True
+    ignored = IgnoredPixels(mask)
+    return [
+        replace(
+            each,
+            mask=np.where(mask, 0, each.mask).astype(np.uint8),
+            probability=np.where(mask, 0, each.probability).astype(np.uint8),
+            ignored=ignored,
+            inspected_ratio=1 - ignored.ratio,
+        )
+        for each in results
+    ]
+
+
+def test_what_is_ignored_is_not_seen_and_counts_in_no_view(tmp_path: Path) -> None:
+    lines = [[(150, 100), (280, 110)], [(500, 190), (640, 200)]]
+    keep(tmp_path, with_ignored(views(along(0, 440, 60), lines), 240))
+    found = survey_run(tmp_path)
+    shares = document(tmp_path)["coverage"]["shares"]
+    # The first 240 px of the wall are in view of nothing that was inspected.
+    assert shares["ignored"] == pytest.approx(240 / 740, abs=0.03)
+    assert len(list((tmp_path / "survey" / "ignored").iterdir())) == 1
+    for crack in (each for each in found.inventory.cracks if each.confirmed):
+        assert len(crack.frames) >= 0.7 * crack.views
+    assert found.inventory.confirmed.high >= 1
+
+
+def test_a_lost_mask_makes_its_frames_unseen(tmp_path: Path) -> None:
+    keep(tmp_path, with_ignored(views(along(0, 440, 60)), 100))
+    shutil.rmtree(tmp_path / "survey" / "ignored")
+    survey_run(tmp_path)
+    assert document(tmp_path)["coverage"]["shares"]["skipped"] == pytest.approx(1.0)
+
+
+def test_nothing_of_an_earlier_survey_is_left(run: Path) -> None:
+    survey_run(run)
+    assert (run / "survey" / "strip.png").is_file()
+    sightings = run / "survey" / "sightings.jsonl"
+    lines = [{**json.loads(line), "cracks": []} for line in sightings.read_text().splitlines()]
+    sightings.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    survey_run(run)
+    assert not (run / "survey" / "strip.png").exists()
+    assert (run / "survey" / "map.png").is_file()
+    assert (run / "survey" / "track.jsonl").is_file()
+
+
+def test_files_of_somebody_else_are_not_replaced(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "map.png").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds map\.png, which no earlier run made"):
+        survey_run(run, SurveyConfig(out=other))
+    assert (other / "map.png").read_text() == "mine"
+
+
+def test_ids_stay_when_a_part_is_added(tmp_path: Path) -> None:
+    two = [[(60, 60), (250, 66)], [(300, 150), (520, 140)]]
+    keep(tmp_path, views(along(0, 160, 60), two))
+    survey_run(tmp_path)
+    first = {each["id"]: each["lines"][0][0] for each in document(tmp_path)["cracks"]}
+    keep(tmp_path / "part-2", views(along(160, 440, 60), two))
+    survey_run(tmp_path)
+    second = {each["id"] for each in document(tmp_path)["cracks"]}
+    assert set(first) <= second
+
+
+def test_cracks_with_one_box_keep_their_own_widths(run: Path) -> None:
+    rows = run / "survey" / "rows.jsonl"
+    sightings = run / "survey" / "sightings.jsonl"
+    for path in (rows, sightings):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            for crack in line["cracks"]:
+                crack["box"] = [0, 0, 10, 10]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    kept = read_kept(run)
+    number = next(iter(kept.widths))
+    found = found_in(kept, number)
+    for crack, own in zip(found.cracks, kept.widths[number].rows, strict=True):
+        assert crack.rows == own
+
+
+def hostile(name: str, change: Callable[[dict[str, Any]], None]) -> Change:
+    def spoil(run: Path) -> None:
+        path = run / "survey" / name
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines[2:6]:
+            change(line)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    return spoil
+
+
+def first_mm(line: dict[str, Any], mm: float) -> None:
+    for crack in line["cracks"]:
+        crack["rows"][0][9] = mm
+
+
+def far_away(line: dict[str, Any]) -> None:
+    for crack in line["cracks"]:
+        crack["lines"] = [[[-5e8, 5], [5, 5]]]
+
+
+def nan_summary(run: Path) -> None:
+    (run / "summary.json").write_text('{"model": NaN, "threshold": [1]}')
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        hostile("sightings.jsonl", lambda line: line.update(cracks=7)),
+        hostile("rows.jsonl", lambda line: line.update(cracks=True)),
+        hostile("track.jsonl", lambda line: line.update(picture="key_frames/\0.jpg", key=True)),
+        hostile("track.jsonl", lambda line: line.update(picture="k" * 5000, key=True)),
+        hostile("track.jsonl", lambda line: line.update(picture="/etc/passwd", key=True)),
+        hostile("track.jsonl", lambda line: line.update(hw=[100_000, 100_000])),
+        hostile("rows.jsonl", partial(first_mm, mm=0)),
+        hostile("rows.jsonl", partial(first_mm, mm=-1)),
+        hostile("sightings.jsonl", far_away),
+        nan_summary,
+    ],
+)
+def test_hostile_lines_are_damaged_lines(run: Path, spoil: Change) -> None:
+    spoil(run)
+    survey_run(run)
+    assert check("survey", [document(run)]) == 1
+    assert all(each["length_px"] < 5000 for each in document(run)["cracks"])

@@ -190,6 +190,19 @@ class OutputFolder:
             raise output_error(error.filename or self.root, error) from error
         self.forget()
 
+    def clear_inner(self, name: str) -> None:
+        """As `clear`, of a folder inside of this one that has a list of its own, if it has one.
+
+        Raises:
+            OutputError: a file cannot be removed.
+        """
+        if (self.root / name / LEDGER_NAME).is_file():
+            inner = OutputFolder(self.root / name)
+            inner.clear()
+            with suppress(OSError):
+                (inner.root / LEDGER_NAME).unlink()
+                inner.root.rmdir()  # not where it holds something else
+
     def remove_torn(self) -> None:
         """Remove what a killed run left half-written; to be called while the folder is locked."""
         for file in _torn(set(self._listed())):

@@ -167,6 +167,8 @@ class FindingBook:
                 best = _view(result, own)
                 if self._kept is not None:
                     self._kept.take_view(crack.id, result, best)
+                    if crack.confirmed:  # a run that is killed has it, too
+                        self._kept.write_view(crack.id, keep=True)
             if best is None:
                 continue  # of a frame before this one was merged away
             times = _times(None if old is None else old.times, result, seen=own is not None)

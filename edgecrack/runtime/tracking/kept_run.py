@@ -42,7 +42,7 @@ from edgecrack.terminal.wording import interval
 
 # Raised when a field of the lines is taken away, renamed or given another meaning.
 KEPT_SCHEMA_VERSION = 1
-SURVEY_NAME = "survey"
+SURVEY_NAME, IDS_NAME = "survey", "ids.json"
 TRACK_NAME, SIGHTINGS_NAME, ROWS_NAME = "track.jsonl", "sightings.jsonl", "rows.jsonl"
 KEY_FRAMES_NAME, VIEWS_NAME, IGNORED_NAME = "key_frames", "views", "ignored"
 PATTERNS = tuple(
@@ -119,6 +119,8 @@ class KeptRun:
     ) -> None:
         self._folder, self._events, self._scale = folder, events, scale
         self._limit_bytes, self._on_measured = limit_bytes, on_measured
+        # Of a survey of what was here before.
+        (folder.path / SURVEY_NAME / IDS_NAME).unlink(missing_ok=True)
         self._bytes = 0
         self._is_full = False
         self._lines = {
