@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecrack.extras import require
+from edgecrack.measurement.severity import severity_tables
 from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts
 from edgecrack.run_report.pictures import crack_pictures, map_picture
 from edgecrack.run_report.wording import Words
@@ -87,8 +88,16 @@ class _Page:
                 for crack in facts.confirmed
                 if crack["length_mm"] is not None
             ),
-            "classes_by": classes[0]["table"] if classes else "",
+            "classes_by": self._classes_by(classes[0]["table"]) if classes else "",
         }
+
+    def _classes_by(self, table: str) -> str:
+        """The document that classes come from; the name of a table of one's own."""
+        known = {each.id: each for each in severity_tables()}
+        if table not in known:
+            return self._words("classes_by", document=table, clause=self._words("class"))
+        document, clause = known[table].document, known[table].clause
+        return self._words("classes_by", document=document, clause=clause)
 
     def _widest(self) -> str:
         widths = [crack["width"] for crack in self._facts.confirmed]
