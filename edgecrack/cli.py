@@ -32,11 +32,11 @@ from edgecrack.commands.exit_codes import (
     refuse_renamed,
 )
 from edgecrack.commands.export import export
+from edgecrack.commands.inspection_report import inspect, report, verify
 from edgecrack.commands.measure import measure
 from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
-from edgecrack.commands.report import inspect, report, verify
 from edgecrack.commands.stream import stream
 from edgecrack.commands.survey import survey
 from edgecrack.commands.target import target

@@ -17,11 +17,11 @@ from pathlib import Path
 from edgecrack.errors import ConfigError, OutputError
 from edgecrack.files import write_atomic
 from edgecrack.run_report.facts import RunFacts, read_facts
+from edgecrack.run_report.file_hashes import MANIFEST_NAME, write_manifest
 from edgecrack.run_report.formats import as_coco, as_csv, as_geojson
-from edgecrack.run_report.manifest import MANIFEST_NAME, write_manifest
-from edgecrack.run_report.page import render_page
+from edgecrack.run_report.inspection_page import render_page
+from edgecrack.run_report.report_words import Words
 from edgecrack.run_report.structure import Structure
-from edgecrack.run_report.wording import Words
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 
 FORMATS = ("html", "csv", "geojson", "coco")

@@ -21,8 +21,8 @@ from edgecrack.errors import ConfigError
 from edgecrack.run_survey.kept_lines import KeptFrames
 from edgecrack.runtime.frame import Position
 from edgecrack.scale.markers import MARKER_FAMILIES, find_markers
-from edgecrack.survey.placing import SheetPlace, fit_place
 from edgecrack.survey.plane_geometry import moved
+from edgecrack.survey.sheet_place import SheetPlace, fit_place
 from edgecrack.survey.sheets import Sheet, Sheets
 
 _EARTH_RADIUS_M, _EARTH_FLATTENING = 6_378_137.0, 1 / 298.257223563

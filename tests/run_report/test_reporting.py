@@ -17,10 +17,10 @@ import yaml
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_report.facts import read_facts
-from edgecrack.run_report.manifest import verify
+from edgecrack.run_report.file_hashes import verify
+from edgecrack.run_report.report_words import Words, languages
 from edgecrack.run_report.reporting import ReportConfig, report_run
 from edgecrack.run_report.structure import read_structure
-from edgecrack.run_report.wording import Words, languages
 from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale

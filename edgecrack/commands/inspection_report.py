@@ -146,7 +146,7 @@ def verify(
     ],
 ) -> None:
     """Check that the files of a report are what they were when it was written."""
-    from edgecrack.run_report.manifest import verify as check
+    from edgecrack.run_report.file_hashes import verify as check
 
     checked = check(folder)
     for name in checked.changed:
@@ -166,9 +166,9 @@ def verify(
 def _config(
     structure: Path | None, formats: str, language: str, decimal_comma: bool
 ) -> ReportConfig:
+    from edgecrack.run_report.report_words import Words
     from edgecrack.run_report.reporting import ReportConfig
     from edgecrack.run_report.structure import read_structure
-    from edgecrack.run_report.wording import Words
 
     Words(language)  # before anything that takes long
     return ReportConfig(

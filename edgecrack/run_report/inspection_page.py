@@ -9,7 +9,7 @@ from edgecrack.extras import require
 from edgecrack.measurement.severity import severity_tables
 from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts
 from edgecrack.run_report.pictures import crack_pictures, map_picture
-from edgecrack.run_report.wording import Words
+from edgecrack.run_report.report_words import Words
 from edgecrack.survey.coverage import SEEN
 
 _MOST_CARDS, _MOST_ROWS = 100, 200

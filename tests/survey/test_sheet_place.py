@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.survey.placing import fit_place
+from edgecrack.survey.sheet_place import fit_place
 
 FINITE = st.floats(-5, 5)
 
