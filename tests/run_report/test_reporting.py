@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+import edgecrack
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_report.facts import read_facts
@@ -291,3 +292,24 @@ def test_languages_and_formats_that_there_are_not(run: Path) -> None:
         report_run(run, ReportConfig(language="xx"))
     with pytest.raises(ConfigError, match="the formats are 'pdf,doc'"):
         ReportConfig(("pdf", "doc"))
+
+
+def test_the_evidence_is_of_the_bundled_model() -> None:
+    """Whoever bundles another model runs tools/detection_evidence.py."""
+    folder = Path(edgecrack.__file__).parent / "models"
+    evidence = json.loads((folder / "edgecrack-bundled.detection.json").read_text())
+    sidecar = json.loads((folder / "edgecrack-bundled.onnx.json").read_text())
+    assert evidence["model_sha256"] == sidecar["sha256"]
+    assert evidence["threshold"] == sidecar["threshold"]
+
+
+def test_a_run_of_the_bundled_model_says_what_may_be_missed(run: Path) -> None:
+    folder = Path(edgecrack.__file__).parent / "models"
+    sidecar = json.loads((folder / "edgecrack-bundled.onnx.json").read_text())
+    note = {"run": "x", "part": 1, "settings": {"model": sidecar["sha256"]}}
+    ledger = run / ".edgecrack-files"
+    text = ledger.read_text() if ledger.exists() else ""
+    ledger.write_text(text + json.dumps(note) + "\n")
+    text = text_of(report_run(run, ReportConfig(("html",))).files[0].read_text())
+    assert "0.30 \u2013 0.50 mm" in text  # 3 to 5 px at 0.1 mm a pixel
+    assert "30 cracks, 30 photos" in text

@@ -1,0 +1,29 @@
+"""What reports say of how many cracks the bundled model finds, out of the yardstick's result.
+
+    python benchmarks/strata.py runs/yardstick --model BEFORE.onnx --model BUNDLED.onnx
+    python tools/detection_evidence.py
+
+Writes `edgecrack/models/edgecrack-bundled.detection.json`, with the hash of the model that it is of.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgecrack.artifacts import read_verified_spec
+from edgecrack.files import write_atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "edgecrack" / "models" / "edgecrack-bundled.onnx"
+
+
+def main() -> None:
+    strata = json.loads((ROOT / "benchmarks" / "results" / "strata.json").read_text("utf-8"))
+    found = strata["models"]["edgecrack-bundled"]["detection"]
+    evidence = {**found, "model_sha256": read_verified_spec(MODEL).sha256}
+    write_atomic(MODEL.with_suffix(".detection.json"), json.dumps(evidence, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
