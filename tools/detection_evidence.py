@@ -3,7 +3,7 @@
     python benchmarks/strata.py runs/yardstick --model BEFORE.onnx --model BUNDLED.onnx
     python tools/detection_evidence.py
 
-Writes `edgecrack/models/edgecrack-bundled.detection.json`, with the hash of the model that it is of.
+Writes `edgecrack/models/edgecrack-bundled.detection.json`, with the hash of its model.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MODEL = ROOT / "edgecrack" / "models" / "edgecrack-bundled.onnx"
 
 
 def main() -> None:
+    """Write it."""
     strata = json.loads((ROOT / "benchmarks" / "results" / "strata.json").read_text("utf-8"))
     found = strata["models"]["edgecrack-bundled"]["detection"]
     evidence = {**found, "model_sha256": read_verified_spec(MODEL).sha256}
