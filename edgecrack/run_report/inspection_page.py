@@ -10,6 +10,7 @@ from edgecrack.measurement.severity import severity_tables
 from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts
 from edgecrack.run_report.pictures import crack_pictures, map_picture
 from edgecrack.run_report.report_words import Words
+from edgecrack.run_report.width_plot import plot_widths
 from edgecrack.survey.coverage import SEEN
 
 _MOST_CARDS, _MOST_ROWS = 100, 200
@@ -164,6 +165,7 @@ class _Page:
             "place": self._where(place),
             "pictures": crack_pictures(facts.run, crack, sheet["mm_per_px"]),
             "facts": self._facts_of(crack, place),
+            "plot": "" if crack["profile"] is None else plot_widths(crack["profile"], self._words),
         }
 
     def _where(self, place: CrackPlace) -> str:

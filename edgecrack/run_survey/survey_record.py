@@ -81,6 +81,7 @@ def _crack(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any]:
         "budget": None
         if width_mm is None
         else {name: _rounded(term) for name, term in width_mm.mean.terms.items()},
+        "profile": _profile(crack, scale),
         "class": _severity(width_mm, findings.table),
         "frames": list(crack.frames),
         "views": crack.views,
@@ -89,6 +90,23 @@ def _crack(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any]:
         "position": None if best is None else best.pop("position"),
         "place": _place(findings, crack),
     }
+
+
+def _profile(crack: SurveyCrack, scale: LengthScale | None) -> dict[str, Any] | None:
+    """The width along the crack's longest line: way along it, value, low and high."""
+    if crack.width is None:
+        return None
+    places = [each for each in crack.width.profile if each.line == 0]
+    in_mm = scale is not None and all(each.mm is not None for each in places)
+    factor = scale.mm_per_px if scale is not None and in_mm else 1.0
+    points = [
+        [
+            _rounded(each.along_px * factor),
+            *map(_rounded, each.mm if in_mm and each.mm else each.px),
+        ]
+        for each in places
+    ]
+    return {"unit": "mm" if in_mm else "px", "points": points}
 
 
 def _place(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None:

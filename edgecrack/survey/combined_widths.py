@@ -9,7 +9,7 @@ noise that is the surface's own. Knows arrays only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,6 +48,23 @@ class SeenRow:
 
 
 @dataclass(frozen=True)
+class WidthPlace:
+    """The width at one place along a crack, from all frames that count there.
+
+    Attributes:
+        line: number of the crack's line.
+        along_px: from the line's beginning, in pixels of the sheet.
+        px: value and 95 % interval in pixels of the sheet.
+        mm: the same in millimetres, without the scale's own uncertainty; None without a scale.
+    """
+
+    line: int
+    along_px: float
+    px: tuple[float, float, float]
+    mm: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
 class CombinedWidth:
     """The width of a crack from all its frames.
 
@@ -56,12 +73,14 @@ class CombinedWidth:
         mm: None where not every place has a scale.
         places: along the crack at which it was measured.
         frames: numbers of the frames that counted.
+        profile: along the crack, by line.
     """
 
     px: WidthFigures
     mm: WidthFigures | None
     places: int
     frames: tuple[int, ...]
+    profile: tuple[WidthPlace, ...] = field(default=(), repr=False)
 
 
 def combined_width(lines: Sequence[Points], rows: Sequence[SeenRow]) -> CombinedWidth | None:
@@ -80,7 +99,8 @@ def combined_width(lines: Sequence[Points], rows: Sequence[SeenRow]) -> Combined
     groups: dict[tuple[int, int], list[SeenRow]] = {}
     for row, place in zip(measured, _stations(lines, measured), strict=True):
         groups.setdefault(place, []).append(row)
-    chosen = [_finest(group) for _, group in sorted(groups.items())]
+    stations = sorted(groups)
+    chosen = [_finest(groups[station]) for station in stations]
     px = width_figures([_one_width([_in_sheet(row) for row in group]) for group in chosen])
     if px is None:
         return None
@@ -88,7 +108,24 @@ def combined_width(lines: Sequence[Points], rows: Sequence[SeenRow]) -> Combined
     if all(row.mm_per_px is not None for group in chosen for row in group):
         mm = _in_mm(chosen)
     frames = tuple(sorted({row.frame for group in chosen for row in group}))
-    return CombinedWidth(px, mm, len(chosen), frames)
+    profile = tuple(
+        _place(station, group, has_scale=mm is not None)
+        for station, group in zip(stations, chosen, strict=True)
+    )
+    return CombinedWidth(px, mm, len(chosen), frames, profile)
+
+
+def _place(station: tuple[int, int], group: Sequence[SeenRow], *, has_scale: bool) -> WidthPlace:
+    line, number = station
+    px = _one_width([_in_sheet(row) for row in group])
+    mm = None
+    if has_scale:
+        mm = _ends(_one_width([_times(row.width, row.mm_per_px or 0.0) for row in group]))
+    return WidthPlace(line, (number + 0.5) * _STATION_PX, _ends(px), mm)
+
+
+def _ends(width: Width) -> tuple[float, float, float]:
+    return width.width_px or 0.0, width.low_px or 0.0, width.high_px or 0.0
 
 
 def _in_mm(chosen: Sequence[Sequence[SeenRow]]) -> WidthFigures | None:

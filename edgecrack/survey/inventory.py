@@ -291,6 +291,7 @@ def _described(
     placements: Mapping[int, Placement],
     by_frame: Mapping[int, FrameCracks],
 ) -> SurveyCrack:
+    lines = tuple(sorted(lines, key=lambda line: -length_of([line])))
     curve = curve_of(lines)
     views = sum(
         _shows(curve, placements[frame], found.ignored) for frame, found in by_frame.items()
@@ -309,7 +310,7 @@ def _described(
     return SurveyCrack(
         0,
         sheet.number,
-        tuple(sorted(lines, key=lambda line: -length_of([line]))),
+        lines,
         bridges,
         length_px,
         is_confirmed(len(frames), views, length_px, side_px),

@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from edgecrack.run_report.file_hashes import verify
 from edgecrack.run_report.report_words import Words, languages
 from edgecrack.run_report.reporting import ReportConfig, report_run
 from edgecrack.run_report.structure import read_structure
+from edgecrack.run_report.width_plot import plot_widths
 from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale
@@ -314,3 +316,22 @@ def test_a_run_of_the_bundled_model_says_what_may_be_missed(run: Path) -> None:
     # 3 to 5 px at about 0.1 mm a pixel.
     assert re.search(r"0\.(29|30) \u2013 0\.(49|50) mm", text)
     assert "30 cracks, 30 photos" in text
+
+
+def test_widths_along_a_crack_are_drawn_where_they_were_measured() -> None:
+    places = (*range(5), *range(20, 25))
+    points = [[10.0 * n, 0.4, 0.3, 0.5] for n in places]
+    drawn = plot_widths({"unit": "mm", "points": points}, Words("en"))
+    assert drawn.count("<polyline") == 2
+    ElementTree.fromstring(drawn)
+    assert plot_widths({"unit": "mm", "points": points[:1]}, Words("en")) == ""
+
+
+def test_the_survey_tells_the_width_along_each_crack(run: Path) -> None:
+    crack = max(document(run)["cracks"], key=lambda each: each["length_px"])
+    points = np.array(crack["profile"]["points"])
+    assert crack["profile"]["unit"] == "mm"
+    assert points[-1, 0] == pytest.approx(crack["length_mm"], rel=0.1)
+    assert points[:, 1].mean() == pytest.approx(crack["width"]["mean_mm"], rel=0.1)
+    assert (points[:, 2] <= points[:, 1]).all()
+    assert (points[:, 1] <= points[:, 3]).all()
