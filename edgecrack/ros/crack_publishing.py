@@ -10,6 +10,7 @@ from typing import Any
 
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.tracking.finding_book import FindingBook
+from edgecrack.runtime.tracking.findings import Finding
 
 
 def open_cracks(node: Any, string_type: Any) -> CrackTracker:
@@ -20,9 +21,15 @@ def open_cracks(node: Any, string_type: Any) -> CrackTracker:
         string_type: std_msgs.msg.String.
     """
     publisher = node.create_publisher(string_type, "~/cracks", 10)
-    book = FindingBook(
-        lambda finding: publisher.publish(
-            string_type(data=json.dumps(finding.to_dict(), allow_nan=False))
-        )
-    )
-    return CrackTracker(book)
+
+    def publish(finding: Finding) -> None:
+        # A signal ends ROS before the node: what is still in view then has nobody to hear of it.
+        if node.context.ok():
+            text = json.dumps(finding.to_dict(), allow_nan=False)
+            try:
+                publisher.publish(string_type(data=text))
+            except Exception:
+                if node.context.ok():
+                    raise
+
+    return CrackTracker(FindingBook(publish))

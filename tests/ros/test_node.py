@@ -70,6 +70,7 @@ class Viewer:
         self.markers: list[Any] = []
         self.overlays: list[Any] = []
         self.widths: list[Any] = []
+        self.cracks: list[Any] = []
         for kind, topic, messages in (
             (Image, "mask", self.masks),
             (ImageMarker, "markers", self.markers),
@@ -82,6 +83,12 @@ class Viewer:
         from std_msgs.msg import String
 
         self.node.create_subscription(String, "/edgecrack/widths", self.widths.append, 10)
+
+    def hear_cracks(self) -> None:
+        """Subscribe to the cracks that are out of view for good."""
+        from std_msgs.msg import String
+
+        self.node.create_subscription(String, "/edgecrack/cracks", self.cracks.append, 10)
 
     def wait_until(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
         ends_s = time.monotonic() + patience_s
@@ -206,6 +213,7 @@ def test_topics_types_and_quality_of_service(viewer: Viewer, environment: dict[s
         "/edgecrack/mask": ["sensor_msgs/msg/Image"],
         "/edgecrack/overlay/compressed": ["sensor_msgs/msg/CompressedImage"],
         "/edgecrack/markers": ["visualization_msgs/msg/ImageMarker"],
+        "/edgecrack/cracks": ["std_msgs/msg/String"],
     }
 
 
@@ -233,6 +241,17 @@ def test_what_is_ignored_is_in_no_mask(
     with running_node(environment, ignore=ignore, threshold=0.01), camera(environment):
         assert viewer.wait_until(lambda: any(any(mask.data) for mask in viewer.masks))
     assert not any(pixels_of(mask)[:, 160:].any() for mask in viewer.masks)
+
+
+def test_each_crack_is_told_when_it_is_out_of_view(
+    viewer: Viewer, environment: dict[str, str]
+) -> None:
+    viewer.hear_cracks()
+    with running_node(environment), camera(environment):
+        assert viewer.wait_until(lambda: len(viewer.cracks) >= 2)
+    records = [json.loads(message.data) for message in viewer.cracks]
+    assert len({record["id"] for record in records}) == len(records)
+    assert all(record["closed"] and record["frames"] >= 1 for record in records)
 
 
 def test_widths_in_millimetres_by_a_figure(viewer: Viewer, environment: dict[str, str]) -> None:
