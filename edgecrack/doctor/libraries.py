@@ -23,6 +23,7 @@ EXTRAS = {
     "heic": ("pillow_heif",),
     "maps": ("rasterio", "pyogrio"),
     "measure": ("matplotlib",),
+    "report": ("jinja2",),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
 }
 _JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"
@@ -34,6 +35,7 @@ _PURPOSE = {
     "heic": "reading HEIC photos",
     "maps": "edgecrack predict on orthomosaics",
     "measure": "plots of edgecrack measure and the sheet of edgecrack target",
+    "report": "the page of edgecrack report and edgecrack inspect",
     "serve": "edgecrack stream --serve, the live page and metrics",
 }
 # These add to a stream, so a robot may want them, and does without them as well.

@@ -42,6 +42,7 @@ SOMEWHERE = Position(
     range_deviation_m=0.25,
 )
 MEASURED = {"frame": 0, "cracks": [{"length_px": 12.5}], "scale": None}
+FOUND = {"id": 3, "status": "confirmed", "closed": True, "length_px": 80.0}
 
 
 def two_regions() -> FrameResult:
@@ -72,6 +73,7 @@ def recorded(folder: Path, *results: FrameResult) -> Path:
     wait_until(lambda: recorder.status().parts > 0 or not results)
     for one in results:
         recorder.take_widths(one, MEASURED)
+        recorder.take_finding({**FOUND, "ended_ns": CAPTURE_NS})
     recorder.close()
     return folder / "run_0001.mcap"
 
@@ -298,6 +300,13 @@ def test_a_range_and_widths_are_recorded(tmp_path: Path) -> None:
     [widths] = [one for one in read if one.topic == message_schemas.WIDTHS]
     assert json.loads(widths.message.data) == MEASURED
     assert widths.time_ns == CAPTURE_NS
+
+
+def test_a_crack_is_recorded_when_it_is_out_of_view(tmp_path: Path) -> None:
+    read = read_with_rosbags(recorded(tmp_path, two_regions()))
+    [crack] = [one for one in read if one.topic == message_schemas.CRACKS]
+    assert json.loads(crack.message.data) == {**FOUND, "ended_ns": CAPTURE_NS}
+    assert crack.time_ns == CAPTURE_NS
 
 
 def test_text_of_any_kind_can_be_recorded() -> None:
