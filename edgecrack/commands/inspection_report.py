@@ -44,6 +44,9 @@ FormatOption = Annotated[
     results("KINDS", "Some of html, csv, geojson, coco.", "--format"),
 ]
 LanguageOption = Annotated[str, results("CODE", "Of the page: en or de.")]
+UnitsOption = Annotated[
+    str, results("UNITS", "Of the page: metric or imperial. The other files are in millimetres.")
+]
 CommaOption = Annotated[
     bool, results("", "0,38 in cracks.csv, for spreadsheets that want it.", "--decimal-comma")
 ]
@@ -54,6 +57,7 @@ def report(
     structure: StructureOption = None,
     formats: FormatOption = "html,csv,coco",
     language: LanguageOption = "en",
+    units: UnitsOption = "metric",
     decimal_comma: CommaOption = False,
     json_output: Annotated[
         bool, results("", "Print what was written as JSON, and nothing else.", "--json")
@@ -66,7 +70,7 @@ def report(
     """
     from edgecrack.run_report.reporting import report_run
 
-    _tell(report_run(run, _config(structure, formats, language, decimal_comma)), json_output)
+    _tell(report_run(run, _config(structure, formats, language, decimal_comma, units)), json_output)
 
 
 def inspect(
@@ -86,6 +90,7 @@ def inspect(
     ] = None,
     formats: FormatOption = "html,csv,coco",
     language: LanguageOption = "en",
+    units: UnitsOption = "metric",
     decimal_comma: CommaOption = False,
     json_output: Annotated[
         bool, results("", "Print what was written as JSON, and nothing else.", "--json")
@@ -111,7 +116,7 @@ def inspect(
     from edgecrack.runtime.stream import stream_to_folder
     from edgecrack.runtime.stream_config import StreamConfig
 
-    config = _config(structure, formats, language, decimal_comma)
+    config = _config(structure, formats, language, decimal_comma, units)
     table = None if severity is None else table_named(severity)
     run, unreadable = Path(source), None
     if not is_run(run):
@@ -164,18 +169,19 @@ def verify(
 
 
 def _config(
-    structure: Path | None, formats: str, language: str, decimal_comma: bool
+    structure: Path | None, formats: str, language: str, decimal_comma: bool, units: str
 ) -> ReportConfig:
     from edgecrack.run_report.report_words import Words
     from edgecrack.run_report.reporting import ReportConfig
     from edgecrack.run_report.structure import read_structure
 
-    Words(language)  # before anything that takes long
+    Words(language, units)  # before anything that takes long
     return ReportConfig(
         choices(formats),
         language,
         None if structure is None else read_structure(structure),
         decimal_comma,
+        units,
     )
 
 

@@ -14,7 +14,6 @@ from edgecrack.run_report.width_plot import plot_widths
 from edgecrack.survey.coverage import SEEN
 
 _MOST_CARDS, _MOST_ROWS = 100, 200
-_UNIT_M2 = "m²"
 _NONE, _TO = "\u2013", " \u2013 "
 
 
@@ -102,10 +101,10 @@ class _Page:
 
     def _widest(self) -> str:
         widths = [crack["width"] for crack in self._facts.confirmed]
-        for unit, digits in (("mm", 2), ("px", 1)):
+        for unit in ("mm", "px"):
             values = [each[f"p95_{unit}"] for each in widths if each[f"p95_{unit}"] is not None]
             if values:
-                return f"{self._words.number(max(values), digits)} {unit}"
+                return self._size(max(values), unit)
         return self._words("none_measured") if widths else _NONE
 
     def _total(self, total: PlaceTotal) -> dict[str, Any]:
@@ -119,10 +118,8 @@ class _Page:
             "place": place,
             "cracks": total.cracks,
             "length": length,
-            "area": _NONE
-            if total.area_m2 is None
-            else f"{words.number(total.area_m2, 2)} {_UNIT_M2}",
-            "density": _NONE if density is None else f"{words.number(density, 2)} m/{_UNIT_M2}",
+            "area": _NONE if total.area_m2 is None else words.area(total.area_m2),
+            "density": _NONE if density is None else words.density(density),
             "classes": ", ".join(f"{name}: {n}" for name, n in sorted(total.classes.items())),
         }
 
@@ -163,7 +160,7 @@ class _Page:
         return {
             "id": crack["id"],
             "place": self._where(place),
-            "pictures": crack_pictures(facts.run, crack, sheet["mm_per_px"]),
+            "pictures": crack_pictures(facts.run, crack, sheet["mm_per_px"], self._words),
             "facts": self._facts_of(crack, place),
             "plot": "" if crack["profile"] is None else plot_widths(crack["profile"], self._words),
         }
@@ -205,8 +202,10 @@ class _Page:
             )
         )
         if crack["budget"]:
-            terms = [f"{name} {words.number(u, 3)}" for name, u in crack["budget"].items() if u]
-            found.append((words("uncertainty"), f"{', '.join(terms)} mm"))
+            terms = [
+                f"{name} {words.width_figure(u, 1)}" for name, u in crack["budget"].items() if u
+            ]
+            found.append((words("uncertainty"), f"{', '.join(terms)} {words.small_unit}"))
         if crack["place"] is not None:
             x, y, z = (words.number(each, 2) for each in crack["place"]["xyz_m"])
             text = f"x {x} m, y {y} m, z {z} m"
@@ -227,18 +226,22 @@ class _Page:
 
     def _width(self, width: Mapping[str, Any]) -> str:
         words = self._words
-        for unit, digits in (("mm", 2), ("px", 1)):
+        for unit in ("mm", "px"):
             if width[f"mean_{unit}"] is None:
                 continue
             mean, low, high, largest = (
-                words.number(width[f"{name}_{unit}"], digits)
-                for name in ("mean", "low", "high", "max")
+                self._size(width[f"{name}_{unit}"], unit) for name in ("mean", "low", "high", "max")
             )
+            interval = f"{low.partition(' ')[0]}{_TO}{high}"
             return (
-                f"{words('mean')} {mean} {unit} ({words('width_95')}: {low}{_TO}{high}), "
-                f"{words('largest')} {largest} {unit}"
+                f"{words('mean')} {mean} ({words('width_95')}: {interval}), "
+                f"{words('largest')} {largest}"
             )
         return words("not_measurable")
+
+    def _size(self, width: float, unit: str) -> str:
+        """A width of "mm", in the report's units, or of "px"."""
+        return self._words.width(width) if unit == "mm" else f"{self._words.number(width, 1)} px"
 
     def _row(self, crack: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -257,7 +260,7 @@ class _Page:
         mm_per_px = max(scales, default=None)
         note = words("missed_pixels")
         if mm_per_px is not None:
-            note = words("missed_scale", mm=words.number(mm_per_px, 3))
+            note = words("missed_scale", scale=words.width(mm_per_px, 1))
         return {"note": note, "rows": self._missed_rows(facts.evidence["widths"], mm_per_px)}
 
     def _missed_rows(
@@ -268,8 +271,8 @@ class _Page:
             low, high = each["width_px"]
             text = f"{words.number(low, 1)}{_TO}{words.number(high, 1)} px"
             if mm_per_px is not None:
-                ends = (words.number(value * mm_per_px, 2) for value in (low, high))
-                text = f"{_TO.join(ends)} mm"
+                ends = (words.width_figure(value * mm_per_px) for value in (low, high))
+                text = f"{_TO.join(ends)} {words.small_unit}"
             rows.append(
                 {
                     "width": text,

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.run_report.report_words import MM_PER_INCH, Words
 from edgecrack.run_survey.kept_pictures import read_picture
 
 Image = NDArray[np.uint8]
@@ -22,7 +23,8 @@ _CARD_PX, _MAP_PX = 560, 1800
 _QUALITY = 82
 _MARGIN, _LEAST_PX = 0.2, 60
 _LINE, _INK = (40, 40, 230), (255, 255, 255)
-_BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_BARS_MM: tuple[float, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_BARS_INCH: tuple[float, ...] = (0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 36, 60, 120)
 
 
 def as_address(picture: Image) -> str:
@@ -44,13 +46,16 @@ def map_picture(path: Path) -> str | None:
     return as_address(picture)
 
 
-def crack_pictures(run: Path, crack: Mapping[str, Any], mm_per_px: float | None) -> list[str]:
+def crack_pictures(
+    run: Path, crack: Mapping[str, Any], mm_per_px: float | None, words: Words
+) -> list[str]:
     """A crack in the frame that shows it best, raw and drawn; raw alone, or none, where it is lost.
 
     Args:
         run: folder of the run.
         crack: as the survey's `cracks.json` has it.
         mm_per_px: of the sheet, for the scale bar; None draws none.
+        words: for its units.
     """
     best = crack["best"] or {"picture": None, "view": None, "points": []}
     picture = _kept(run, best["picture"])
@@ -69,7 +74,7 @@ def crack_pictures(run: Path, crack: Mapping[str, Any], mm_per_px: float | None)
     for each in (raw, drawn):
         _arrow(each)
     if mm_per_px is not None:
-        _bar(drawn, mm_per_px / factor)
+        _bar(drawn, mm_per_px / factor, words)
     return [as_address(raw), as_address(drawn)]
 
 
@@ -99,18 +104,20 @@ def _arrow(picture: Image) -> None:
         cv2.arrowedLine(picture, (x, 44), (x, 14), colour, thick, cv2.LINE_AA, tipLength=0.35)
 
 
-def _bar(picture: Image, mm_per_px: float) -> None:
+def _bar(picture: Image, mm_per_px: float, words: Words) -> None:
     """A bar of a round length, at most a third of the picture wide."""
     height, width = picture.shape[:2]
-    fitting = [each for each in _BARS_MM if each / mm_per_px <= width / 3]
+    lengths, per_px = _BARS_MM, mm_per_px
+    if words.is_imperial:
+        lengths, per_px = _BARS_INCH, mm_per_px / MM_PER_INCH
+    fitting = [each for each in lengths if each / per_px <= width / 3]
     if not fitting:
         return
-    length_mm = fitting[-1]
     y, x = height - 16, 16
-    end = x + round(length_mm / mm_per_px)
+    end = x + round(fitting[-1] / per_px)
     for colour, thick in (((0, 0, 0), 6), (_INK, 3)):
         cv2.line(picture, (x, y), (end, y), colour, thick, cv2.LINE_AA)
-    text = f"{length_mm} mm"
+    text = f"{fitting[-1]:g} {words.small_unit}"
     for colour, thick in (((0, 0, 0), 4), (_INK, 1)):
         cv2.putText(picture, text, (x, y - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thick,
                     cv2.LINE_AA)  # fmt: skip

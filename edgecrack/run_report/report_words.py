@@ -1,4 +1,7 @@
-"""The words of reports in several languages, and figures as these write them."""
+"""The words of reports in several languages, and figures as these write them, metric or imperial.
+
+Inches and feet are those of 1959: 25.4 mm and 304.8 mm.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ import yaml
 from edgecrack.errors import ConfigError
 
 _PACKAGE = "edgecrack.run_report"
+UNITS = ("metric", "imperial")
+MM_PER_INCH = 25.4
+_MM_PER_FOOT = 12 * MM_PER_INCH
+_MM_PER_M = 1000.0
 
 
 def languages() -> list[str]:
@@ -22,17 +29,22 @@ class Words:
     """The words of one language.
 
         >>> words = Words("de")
-        >>> words("crack"), words.number(1234.5, 1), words.millimetres(0.384)
+        >>> words("crack"), words.number(1234.5, 1), words.width(0.384)
         ('Riss', '1\u202f234,5', '0,38 mm')
+        >>> Words("en", "imperial").width(0.384)
+        '0.015 in'
 
     Args:
         language: its code, such as "en".
+        units: "metric" or "imperial".
 
     Raises:
-        ConfigError: there is none of that code.
+        ConfigError: there are no words in that language, or no such units.
     """
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, units: str = "metric") -> None:
+        if units not in UNITS:
+            raise ConfigError(f"the units are {units!r}", f"give {' or '.join(UNITS)}")
         known = languages()
         if language not in known:
             raise ConfigError(
@@ -42,6 +54,7 @@ class Words:
         self.language = language
         self._words: dict[str, str] = yaml.safe_load(file.read_text(encoding="utf-8"))
         self._comma = language != "en"
+        self.is_imperial = units == "imperial"
 
     def __call__(self, key: str, **given: Any) -> str:
         """A word or sentence, with what it is to hold."""
@@ -62,12 +75,42 @@ class Words:
         """A share of 0 to 1."""
         return f"{self.number(100 * share, 0)}\u202f%"
 
-    def millimetres(self, value: float) -> str:
+    @property
+    def small_unit(self) -> str:
+        """That of widths."""
+        return "in" if self.is_imperial else "mm"
+
+    def in_small_unit(self, millimetres: float) -> float:
+        """A width or short length in the unit of widths."""
+        return millimetres / MM_PER_INCH if self.is_imperial else millimetres
+
+    def width_figure(self, millimetres: float, more_digits: int = 0) -> str:
+        """A width without its unit: to 0.01 mm or 0.001 in, or finer."""
+        digits = (3 if self.is_imperial else 2) + more_digits
+        return self.number(self.in_small_unit(millimetres), digits)
+
+    def width(self, millimetres: float, more_digits: int = 0) -> str:
         """A width."""
-        return f"{self.number(value, 2)} mm"
+        return f"{self.width_figure(millimetres, more_digits)} {self.small_unit}"
 
     def length(self, millimetres: float) -> str:
-        """A length: millimetres below a metre."""
-        if abs(millimetres) >= 1000:
-            return f"{self.number(millimetres / 1000, 2)} m"
+        """A length: millimetres below a metre, inches below a foot."""
+        if self.is_imperial:
+            if abs(millimetres) >= _MM_PER_FOOT:
+                return f"{self.number(millimetres / _MM_PER_FOOT, 2)} ft"
+            return f"{self.number(millimetres / MM_PER_INCH, 1)} in"
+        if abs(millimetres) >= _MM_PER_M:
+            return f"{self.number(millimetres / _MM_PER_M, 2)} m"
         return f"{self.number(millimetres, 0)} mm"
+
+    def area(self, square_metres: float) -> str:
+        """An area."""
+        if self.is_imperial:
+            return f"{self.number(square_metres * (_MM_PER_M / _MM_PER_FOOT) ** 2, 2)} ft\u00b2"
+        return f"{self.number(square_metres, 2)} m\u00b2"
+
+    def density(self, per_metre: float) -> str:
+        """Length of cracks on an area, of metres on a square metre."""
+        if self.is_imperial:
+            return f"{self.number(per_metre * _MM_PER_FOOT / _MM_PER_M, 3)} ft/ft\u00b2"
+        return f"{self.number(per_metre, 2)} m/m\u00b2"

@@ -40,12 +40,15 @@ class ReportConfig:
         language: of the page.
         structure: by which cracks are placed; None leaves them on their sheets.
         decimal_comma: in the table.
+        units: of the page, "metric" or "imperial"; the other files have millimetres, as the names
+            of their fields say.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
     language: str = "en"
     structure: Structure | None = None
     decimal_comma: bool = False
+    units: str = "metric"
 
     def __post_init__(self) -> None:
         unknown = [each for each in self.formats if each not in FORMATS]
@@ -79,7 +82,7 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
         OutputError: a file cannot be written.
     """
     config = config or ReportConfig()
-    words = Words(config.language)
+    words = Words(config.language, config.units)
     facts = read_facts(run, config.structure)
     made: dict[str, str] = {}
     for each in config.formats:

@@ -28,7 +28,10 @@ def plot_widths(profile: Mapping[str, Any], words: Words) -> str:
     points = sorted(profile["points"])
     if len(points) < 2:
         return ""
-    unit = "mm" if profile["unit"] == "mm" else "px"
+    unit = "px"
+    if profile["unit"] == "mm":
+        unit = words.small_unit
+        points = [[words.in_small_unit(each) for each in point] for point in points]
     end, top = points[-1][0], max(point[3] for point in points)
     if end <= 0 or top <= 0:
         return ""
@@ -75,7 +78,11 @@ def _ticks(end: float) -> list[float]:
 
 def _digits(ticks: Sequence[float]) -> int:
     step = ticks[1] - ticks[0]
-    return next((digits for digits in range(4) if abs(step * 10**digits % 1) < 1e-6), 3)
+    return next((digits for digits in range(6) if _is_whole(step * 10**digits)), 6)
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-6
 
 
 def _pieces(points: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:

@@ -121,6 +121,28 @@ def test_german_figures_have_commas(run: Path) -> None:
     assert float(rows[0]["width_mean_mm"].replace(",", ".")) == pytest.approx(width)
 
 
+def test_imperial_pages_have_inches_and_feet_and_no_millimetres(run: Path) -> None:
+    placed = read_structure(structure(run, PIER))
+    found = report_run(run, ReportConfig(("html", "csv"), structure=placed, units="imperial"))
+    text = text_of(found.files[0].read_text())
+    for crack in found.facts.confirmed:
+        assert f"mean {crack['width']['mean_mm'] / 25.4:.3f} in" in text
+        assert f"{crack['length_mm'] / 25.4:.1f} in" in text
+    total = found.facts.totals[0]
+    assert f"{(total.area_m2 or 0) / 0.3048**2:.2f} ft\u00b2" in text
+    assert f"{(total.density_m_per_m2 or 0) * 0.3048:.3f} ft/ft\u00b2" in text
+    assert re.search(r"\d in above the bearing", text)
+    said = text.partition("Settings")[0]
+    for note in found.facts.document["notes"]:
+        said = said.replace(note, "")
+    assert not re.search(r"\d (mm|m)\b", said)
+    rows = list(csv.DictReader(found.files[1].read_text("utf-8-sig").splitlines()))
+    width_mm = found.facts.confirmed[0]["width"]["mean_mm"]
+    assert float(rows[0]["width_mean_mm"]) == pytest.approx(width_mm)
+    with pytest.raises(ConfigError, match="the units are 'cubits'; give metric or imperial"):
+        report_run(run, ReportConfig(units="cubits"))
+
+
 def test_a_structure_places_cracks_and_is_escaped(run: Path) -> None:
     placed = read_structure(structure(run, PIER))
     found = report_run(run, ReportConfig(("html", "csv"), structure=placed))
@@ -142,7 +164,7 @@ def test_without_a_scale_it_says_pixels(tmp_path: Path) -> None:
     keep(tmp_path, views(along(0, 440, 60)))
     survey_run(tmp_path)
     text = text_of(report_run(tmp_path, ReportConfig(("html",))).files[0].read_text())
-    assert "tell nothing of millimetres" in text
+    assert "tell nothing of the size on the structure" in text
     assert " mm " not in text.partition("What may have been missed")[0].replace("mm per", "")
 
 
@@ -228,6 +250,24 @@ def test_coco_is_consistent(run: Path) -> None:
         assert (xy >= -2).all()
         assert (xy <= (image["width"] + 2, image["height"] + 2)).all()
         assert annotation["bbox"][2] == pytest.approx(np.ptp(xy[:, 0]), abs=0.2)
+
+
+# Its own compiled code says __array__ as NumPy 1 did.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_pycocotools_reads_the_labels(run: Path) -> None:
+    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is of the dev extra")
+    found = report_run(run, ReportConfig(("coco",)))
+    read = coco.COCO(str(found.files[0]))
+    lengths = {crack["id"]: crack["best"]["points"] for crack in found.facts.confirmed}
+    annotations = read.loadAnns(read.getAnnIds(catIds=read.getCatIds(catNms=["crack"])))
+    assert {each["attributes"]["crack"] for each in annotations} == set(lengths)
+    for annotation in annotations:
+        mask = read.annToMask(annotation)
+        points = np.array(lengths[annotation["attributes"]["crack"]])
+        length = np.hypot(*np.diff(points, axis=0).T).sum()
+        # A ribbon of two pixels' width along the crack.
+        assert mask.sum() == pytest.approx(2 * length, rel=0.15)
+        assert annotation["area"] == pytest.approx(2 * length, rel=0.02)
 
 
 def test_nothing_in_the_table_is_a_formula(run: Path) -> None:
