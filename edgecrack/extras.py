@@ -40,7 +40,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "record": ("mcap>=1.6,<2",),
     "heic": ("pillow-heif>=0.22,<2",),
     "measure": ("matplotlib>=3.8,<4",),
-    "report": ("jinja2>=3.1,<4",),
+    "report": ("jinja2>=3.1,<4", "reportlab>=4.2,<6"),
     "maps": ("rasterio>=1.4,<2", "pyogrio>=0.10,<1"),
     "serve": (
         "starlette>=1,<2",

@@ -41,7 +41,7 @@ StructureOption = Annotated[
 ]
 FormatOption = Annotated[
     str,
-    results("KINDS", "Some of html, csv, geojson, coco.", "--format"),
+    results("KINDS", "Some of html, pdf, csv, geojson, coco.", "--format"),
 ]
 LanguageOption = Annotated[str, results("CODE", "Of the page: en or de.")]
 UnitsOption = Annotated[
@@ -55,7 +55,7 @@ CommaOption = Annotated[
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was surveyed.")],
     structure: StructureOption = None,
-    formats: FormatOption = "html,csv,coco",
+    formats: FormatOption = "html,pdf,csv,coco",
     language: LanguageOption = "en",
     units: UnitsOption = "metric",
     decimal_comma: CommaOption = False,
@@ -63,7 +63,7 @@ def report(
         bool, results("", "Print what was written as JSON, and nothing else.", "--json")
     ] = False,
 ) -> None:
-    """Write the report of a surveyed run: a page to print and sign, tables, and a manifest.
+    """Write the report of a surveyed run: a page and a PDF to sign, tables, and a manifest.
 
     The page holds its pictures and needs no other file. manifest.json has the hash of everything
     that the report rests on; edgecrack verify checks it.
@@ -88,7 +88,7 @@ def inspect(
         str | None,
         results("TABLE", "Classes by width, such as en-1992:xc3; a JSON or YAML file is your own."),
     ] = None,
-    formats: FormatOption = "html,csv,coco",
+    formats: FormatOption = "html,pdf,csv,coco",
     language: LanguageOption = "en",
     units: UnitsOption = "metric",
     decimal_comma: CommaOption = False,

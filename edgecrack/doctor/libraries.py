@@ -23,7 +23,7 @@ EXTRAS = {
     "heic": ("pillow_heif",),
     "maps": ("rasterio", "pyogrio"),
     "measure": ("matplotlib",),
-    "report": ("jinja2",),
+    "report": ("jinja2", "reportlab"),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
 }
 _JETPACK_OPENCV = "sudo apt-get install nvidia-opencv"

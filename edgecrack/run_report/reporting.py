@@ -1,6 +1,7 @@
 """From a surveyed run to its report.
 
 RUN/report/report.html       one file, pictures included
+RUN/report/report.pdf        the same on A4
 RUN/report/cracks.csv        a row for each crack
 RUN/report/cracks.geojson    only where places on the earth are known
 RUN/report/cracks.coco.json  for training and labelling tools
@@ -20,15 +21,16 @@ from edgecrack.run_report.facts import RunFacts, read_facts
 from edgecrack.run_report.file_hashes import MANIFEST_NAME, write_manifest
 from edgecrack.run_report.formats import as_coco, as_csv, as_geojson
 from edgecrack.run_report.inspection_page import render_page
+from edgecrack.run_report.inspection_pdf import render_pdf
 from edgecrack.run_report.report_words import Words
 from edgecrack.run_report.structure import Structure
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 
-FORMATS = ("html", "csv", "geojson", "coco")
-DEFAULT_FORMATS = ("html", "csv", "coco")
+FORMATS = ("html", "pdf", "csv", "geojson", "coco")
+DEFAULT_FORMATS = ("html", "pdf", "csv", "coco")
 REPORT_NAME = "report"
 _HIDDEN = (MANIFEST_NAME,)
-_NAMES = ("report.html", "cracks.csv", "cracks.geojson", "cracks.coco.json")
+_NAMES = ("report.html", "report.pdf", "cracks.csv", "cracks.geojson", "cracks.coco.json")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class ReportConfig:
     """What a report is to be.
 
     Attributes:
-        formats: of "html", "csv", "geojson" and "coco".
+        formats: of "html", "pdf", "csv", "geojson" and "coco".
         language: of the page.
         structure: by which cracks are placed; None leaves them on their sheets.
         decimal_comma: in the table.
@@ -78,16 +80,18 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
 
     Raises:
         SourceError: there is no survey, or it does not fit what is asked for.
-        MissingDependencyError: jinja2 is not installed.
+        MissingDependencyError: jinja2 or reportlab is not installed.
         OutputError: a file cannot be written.
     """
     config = config or ReportConfig()
     words = Words(config.language, config.units)
     facts = read_facts(run, config.structure)
-    made: dict[str, str] = {}
+    made: dict[str, str | bytes] = {}
     for each in config.formats:
         if each == "html":
             made["report.html"] = render_page(facts, words)
+        elif each == "pdf":
+            made["report.pdf"] = render_pdf(facts, words)
         elif each == "csv":
             made["cracks.csv"] = "\ufeff" + as_csv(facts, decimal_comma=config.decimal_comma)
         elif each == "geojson":

@@ -1,68 +1,103 @@
-"""The width along a crack as a drawing that needs no other file: SVG, of numbers alone."""
+"""The width along a crack as a drawing, for the page and for the PDF."""
 
 from __future__ import annotations
 
+import html
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgecrack.run_report.report_words import Words
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 170, 52, 30, 10
+Point = tuple[float, float]
+
+PLOT_WIDTH, PLOT_HEIGHT = 640, 170
+_LEFT, _RIGHT, _BOTTOM, _TOP = 52, 10, 30, 10
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_TICKS = 5
 # Further apart than this, as a multiple of the usual step, and nothing was measured between.
 _GAP = 3.0
 
 
-def plot_widths(profile: Mapping[str, Any], words: Words) -> str:
+@dataclass(frozen=True)
+class WidthPlot:
+    """The width along a crack, laid out in a frame of 640 by 170 with y downwards.
+
+    Attributes:
+        unit: of both axes.
+        rules: ends of the horizontal rules, (x, y) each.
+        texts: x, y of the baseline, "start", "middle" or "end", and the text.
+        bands: outlines of the 95 % interval, one for each piece that was measured.
+        lines: of the width, one for each piece.
+    """
+
+    unit: str
+    rules: tuple[tuple[Point, Point], ...]
+    texts: tuple[tuple[float, float, str, str], ...]
+    bands: tuple[tuple[Point, ...], ...]
+    lines: tuple[tuple[Point, ...], ...]
+
+    def svg(self, label: str) -> str:
+        """As an SVG element."""
+        parts = [
+            f'<svg class="plot" viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" role="img" '
+            f'aria-label="{html.escape(label)}">'
+        ]
+        for (x1, y1), (x2, y2) in self.rules:
+            parts.append(f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>')
+        for x, y, anchor, text in self.texts:
+            parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>')
+        for name, shapes in (("polygon", self.bands), ("polyline", self.lines)):
+            for shape in shapes:
+                corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape)
+                parts.append(f'<{name} points="{corners}"/>')
+        return "".join([*parts, "</svg>"])
+
+
+def plot_widths(profile: Mapping[str, Any], words: Words) -> WidthPlot | None:
     """The width along a crack's longest line with its 95 % interval.
 
     Args:
         profile: as the survey's `cracks.json` has it.
-        words: for the axes.
+        words: for figures and units.
 
     Returns:
-        An SVG element; "" of fewer than two places.
+        None of fewer than two places.
     """
     points = sorted(profile["points"])
     if len(points) < 2:
-        return ""
+        return None
     unit = "px"
     if profile["unit"] == "mm":
         unit = words.small_unit
         points = [[words.in_small_unit(each) for each in point] for point in points]
     end, top = points[-1][0], max(point[3] for point in points)
     if end <= 0 or top <= 0:
-        return ""
+        return None
     ticks_x, ticks_y = _ticks(end), _ticks(top)
-    scale_x = (_WIDTH - _LEFT - 10) / max(end, ticks_x[-1])
-    scale_y = (_HEIGHT - _BOTTOM - _TOP) / max(top, ticks_y[-1])
+    scale_x = (PLOT_WIDTH - _LEFT - _RIGHT) / max(end, ticks_x[-1])
+    scale_y = (PLOT_HEIGHT - _BOTTOM - _TOP) / max(top, ticks_y[-1])
 
-    def at(along: float, value: float) -> str:
-        return f"{_LEFT + along * scale_x:.1f},{_HEIGHT - _BOTTOM - value * scale_y:.1f}"
+    def at(along: float, value: float) -> Point:
+        return _LEFT + along * scale_x, PLOT_HEIGHT - _BOTTOM - value * scale_y
 
-    parts = [
-        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{words("width")}">'
-    ]
+    texts = [(2.0, _TOP + 8.0, "start", unit), (PLOT_WIDTH - 2.0, PLOT_HEIGHT - 1.0, "end", unit)]
+    rules = []
     for tick in ticks_y:
-        y = _HEIGHT - _BOTTOM - tick * scale_y
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        text = words.number(tick, _digits(ticks_y))
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        _, y = at(0, tick)
+        rules.append(((float(_LEFT), y), (float(PLOT_WIDTH - _RIGHT), y)))
+        texts.append((_LEFT - 6.0, y + 4, "end", words.number(tick, _digits(ticks_y))))
     for tick in ticks_x:
-        x = _LEFT + tick * scale_x
         text = words.number(tick, _digits(ticks_x))
-        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 12}" text-anchor="middle">{text}</text>')
+        texts.append((at(tick, 0)[0], PLOT_HEIGHT - 12.0, "middle", text))
+    bands, lines = [], []
     for piece in _pieces(points):
-        upper = " ".join(at(point[0], point[3]) for point in piece)
-        lower = " ".join(at(point[0], point[2]) for point in reversed(piece))
-        middle = " ".join(at(point[0], point[1]) for point in piece)
-        parts.append(f'<polygon points="{upper} {lower}"/><polyline points="{middle}"/>')
-    parts.append(f'<text x="2" y="{_TOP + 8}">{unit}</text>')
-    parts.append(f'<text x="{_WIDTH - 2}" y="{_HEIGHT - 1}" text-anchor="end">{unit}</text></svg>')
-    return "".join(parts)
+        upper = [at(point[0], point[3]) for point in piece]
+        lower = [at(point[0], point[2]) for point in reversed(piece)]
+        bands.append((*upper, *lower))
+        lines.append(tuple(at(point[0], point[1]) for point in piece))
+    return WidthPlot(unit, tuple(rules), tuple(texts), tuple(bands), tuple(lines))
 
 
 def _ticks(end: float) -> list[float]:

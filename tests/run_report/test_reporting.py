@@ -33,6 +33,7 @@ from tests.run_survey.kept_flight import LONG, keep, views
 from tests.survey.small_walls import along
 
 pytest.importorskip("jinja2", reason="jinja2 is of the report extra")
+pytest.importorskip("reportlab", reason="reportlab is of the report extra")
 
 SHORT = [(300, 210), (420, 216)]
 
@@ -215,8 +216,9 @@ def test_the_manifest_tells_of_each_file_that_changed(run: Path) -> None:
 
 
 def test_the_same_survey_gives_the_same_report(run: Path) -> None:
-    first = {path.name: path.read_bytes() for path in report_run(run).files}
-    second = {path.name: path.read_bytes() for path in report_run(run).files}
+    config = ReportConfig(("html", "pdf", "csv", "coco"))
+    first = {path.name: path.read_bytes() for path in report_run(run, config).files}
+    second = {path.name: path.read_bytes() for path in report_run(run, config).files}
     assert first == second
 
 
@@ -268,6 +270,61 @@ def test_pycocotools_reads_the_labels(run: Path) -> None:
         # A ribbon of two pixels' width along the crack.
         assert mask.sum() == pytest.approx(2 * length, rel=0.15)
         assert annotation["area"] == pytest.approx(2 * length, rel=0.02)
+
+
+def paper(run: Path, config: ReportConfig) -> list[str]:
+    """The text of each page of a report's PDF, read by pypdf."""
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is of the dev extra")
+    (path,) = report_run(run, config).files
+    return [
+        " ".join(page.extract_text().replace("\u00a0", " ").split())
+        for page in pypdf.PdfReader(path, strict=True).pages
+    ]
+
+
+def test_the_pdf_says_what_the_page_says(run: Path) -> None:
+    placed = read_structure(structure(run, PIER))
+    pages = paper(run, ReportConfig(("pdf",), structure=placed))
+    assert all(page.startswith("DRAFT, not reviewed") for page in pages)
+    text = " ".join(pages)
+    assert "Bridge <b>12</b> (B12)" in text
+    facts = read_facts(run, placed)
+    for crack in facts.confirmed:
+        assert f"Crack {crack['id']}: Pier 2, east face" in text
+        assert f"{crack['length_mm']:.0f} mm (95 % interval" in text
+        assert f"mean {crack['width']['mean_mm']:.2f} mm" in text
+    assert "What was not seen is not sound" in text
+    assert "Date, Signature" in pages[-1]
+
+
+def test_the_pdf_speaks_german_and_writes_no_box_for_a_letter(run: Path) -> None:
+    named = PIER.replace("Bridge <b>12</b>", "\u6a4b \u0141\u00f3d\u017a")
+    placed = read_structure(structure(run, named))
+    text = " ".join(paper(run, ReportConfig(("pdf",), "de", placed)))
+    assert "[U+6A4B]" in text
+    assert "ENTWURF, nicht gepr\u00fcft" in text
+
+
+def test_the_pdf_holds_its_letters_and_pictures(run: Path) -> None:
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is of the dev extra")
+    (path,) = report_run(run, ReportConfig(("pdf",))).files
+    reader = pypdf.PdfReader(path, strict=True)
+    pictures = [image for page in reader.pages for image in page.images]
+    assert len(pictures) == 2 * 2 + 2
+    for page in reader.pages:
+        assert float(page.mediabox.width) == pytest.approx(210 * 72 / 25.4, abs=0.1)
+        for font in page["/Resources"]["/Font"].values():
+            own = font.get_object()
+            if "Vera" in own["/BaseFont"]:
+                assert "/FontFile2" in own["/FontDescriptor"]
+
+
+def test_a_setting_longer_than_a_page_still_prints(run: Path) -> None:
+    note = {"run": "x", "part": 1, "settings": {"ignore": "0.125,0.25 " * 3000}}
+    ledger = run / ".edgecrack-files"
+    text = ledger.read_text() if ledger.exists() else ""
+    ledger.write_text(text + json.dumps(note) + "\n")
+    assert " ".join(paper(run, ReportConfig(("pdf",)))).count("0.125,0.25") == 3000
 
 
 def test_nothing_in_the_table_is_a_formula(run: Path) -> None:
@@ -332,8 +389,8 @@ def test_what_is_no_survey_is_refused(tmp_path: Path, run: Path) -> None:
 def test_languages_and_formats_that_there_are_not(run: Path) -> None:
     with pytest.raises(ConfigError, match="no words in the language 'xx'; give de or en"):
         report_run(run, ReportConfig(language="xx"))
-    with pytest.raises(ConfigError, match="the formats are 'pdf,doc'"):
-        ReportConfig(("pdf", "doc"))
+    with pytest.raises(ConfigError, match="the formats are 'docx,pdf'"):
+        ReportConfig(("docx", "pdf"))
 
 
 def test_the_evidence_is_of_the_bundled_model() -> None:
@@ -362,9 +419,12 @@ def test_widths_along_a_crack_are_drawn_where_they_were_measured() -> None:
     places = (*range(5), *range(20, 25))
     points = [[10.0 * n, 0.4, 0.3, 0.5] for n in places]
     drawn = plot_widths({"unit": "mm", "points": points}, Words("en"))
-    assert drawn.count("<polyline") == 2
-    ElementTree.fromstring(drawn)
-    assert plot_widths({"unit": "mm", "points": points[:1]}, Words("en")) == ""
+    assert drawn is not None
+    assert len(drawn.lines) == len(drawn.bands) == 2
+    svg = drawn.svg("width & more")
+    assert svg.count("<polyline") == 2
+    ElementTree.fromstring(svg)
+    assert plot_widths({"unit": "mm", "points": points[:1]}, Words("en")) is None
 
 
 def test_the_survey_tells_the_width_along_each_crack(run: Path) -> None:

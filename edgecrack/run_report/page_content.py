@@ -1,0 +1,270 @@
+"""What a report shows, in its words and units: the same for every form that it is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgecrack.measurement.severity import severity_tables
+from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts
+from edgecrack.run_report.pictures import crack_pictures, map_picture
+from edgecrack.run_report.report_words import Words
+from edgecrack.run_report.width_plot import plot_widths
+from edgecrack.survey.coverage import SEEN
+
+_MOST_CARDS, _MOST_ROWS = 100, 200
+_NONE, _TO = "\u2013", " \u2013 "
+
+
+class PageContent:
+    """What a report shows.
+
+    Args:
+        facts: of the run.
+        words: of the report's language and units.
+    """
+
+    def __init__(self, facts: RunFacts, words: Words) -> None:
+        self._facts, self._words = facts, words
+
+    def content(self) -> dict[str, Any]:
+        """Texts, rows and pictures by the names that the template has for them."""
+        facts = self._facts
+        confirmed, unconfirmed = facts.confirmed, facts.unconfirmed
+        sheets = [self._sheet(each) for each in facts.document["sheets"]]
+        return {
+            "head": self._head(),
+            "notes": facts.document["notes"],
+            "totals": [self._total(each) for each in facts.totals],
+            "seen_names": list(reversed(SEEN)),
+            "sheets": [each for each in sheets if each["frames"] > 1] or sheets[:1],
+            "maps": [each for each in sheets if each["has_map"]],
+            "cards": [self._card(crack) for crack in confirmed[:_MOST_CARDS]],
+            "more_cards": max(0, len(confirmed) - _MOST_CARDS),
+            "unconfirmed": [self._row(crack) for crack in unconfirmed[:_MOST_ROWS]],
+            "more_unconfirmed": max(0, len(unconfirmed) - _MOST_ROWS),
+            "missed": self._missed(),
+            "settings": sorted(facts.settings.items()),
+        }
+
+    def _head(self) -> dict[str, Any]:
+        facts, words = self._facts, self._words
+        count, model = facts.document["count"], facts.document["model"]
+        number = str(count["high"])
+        if count["low"] != count["high"]:
+            number = f"{count['low']}\u2013{count['high']}"
+        lengths = [crack["length_mm"] for crack in facts.confirmed]
+        total = words.number(sum(crack["length_px"] for crack in facts.confirmed), 0) + " px"
+        if facts.confirmed and None not in lengths:
+            total = words.length(sum(lengths))
+        classes = [crack["class"] for crack in facts.confirmed if crack["class"] is not None]
+        return {
+            "run": facts.summary.get("run", {}).get("id", facts.run.name),
+            "recorded": facts.summary.get("started_at") or _NONE,
+            "source": model.get("source") or _NONE,
+            "model": model.get("model") or _NONE,
+            "threshold": model.get("threshold") or _NONE,
+            "count": number,
+            "length": total if facts.confirmed else _NONE,
+            "widest": self._widest(),
+            "scale_stated": all(
+                crack["length_low_mm"] is not None
+                for crack in facts.confirmed
+                if crack["length_mm"] is not None
+            ),
+            "classes_by": self._classes_by(classes[0]["table"]) if classes else "",
+        }
+
+    def _classes_by(self, table: str) -> str:
+        """The document that classes come from; the name of a table of one's own."""
+        known = {each.id: each for each in severity_tables()}
+        if table not in known:
+            return self._words("classes_by", document=table, clause=self._words("class"))
+        document, clause = known[table].document, known[table].clause
+        return self._words("classes_by", document=document, clause=clause)
+
+    def _widest(self) -> str:
+        widths = [crack["width"] for crack in self._facts.confirmed]
+        for unit in ("mm", "px"):
+            values = [each[f"p95_{unit}"] for each in widths if each[f"p95_{unit}"] is not None]
+            if values:
+                return self._size(max(values), unit)
+        return self._words("none_measured") if widths else _NONE
+
+    def _total(self, total: PlaceTotal) -> dict[str, Any]:
+        words = self._words
+        place = f"{total.code}: {total.name}" if total.code else self._sheet_name(total.sheet)
+        length = f"{words.number(total.length_px, 0)} px"
+        if total.length_mm is not None:
+            length = words.length(total.length_mm)
+        density = total.density_m_per_m2
+        return {
+            "place": place,
+            "cracks": total.cracks,
+            "length": length,
+            "area": _NONE if total.area_m2 is None else words.area(total.area_m2),
+            "density": _NONE if density is None else words.density(density),
+            "classes": ", ".join(f"{name}: {n}" for name, n in sorted(total.classes.items())),
+        }
+
+    def _sheet_name(self, number: int | None) -> str:
+        return f"{self._words('sheet')} {number}"
+
+    def _sheet(self, sheet: Mapping[str, Any]) -> dict[str, Any]:
+        words, facts = self._words, self._facts
+        structure = facts.structure
+        markers = tuple((sheet["placed"] or {}).get("markers", []))
+        found = None if structure is None else structure.of_sheet(sheet["number"], markers)
+        name = self._sheet_name(sheet["number"])
+        if found is not None:
+            name = f"{found[0].code}: {found[0].name}, {found[1].name} ({name})"
+        drawn = sheet["map"]
+        pictures = {}
+        for kind in ("picture", "coverage"):
+            pictures[kind] = None if drawn is None else map_picture(facts.survey / drawn[kind])
+        shares = sheet["coverage"]["shares"]
+        return {
+            "place": name,
+            "frames": sheet["frame_count"],
+            "shares": [words.percent(shares[seen]) for seen in reversed(SEEN)],
+            "has_map": drawn is not None,
+            "map": pictures["picture"],
+            "coverage": pictures["coverage"],
+            "drift": words(
+                "drift",
+                sigma=words.number(sheet["registration_px"], 1),
+                drift=words.number(sheet["drift_px"], 0),
+            ),
+        }
+
+    def _card(self, crack: Mapping[str, Any]) -> dict[str, Any]:
+        facts = self._facts
+        sheet = facts.document["sheets"][crack["sheet"]]
+        place, words = facts.places[crack["id"]], self._words
+        return {
+            "id": crack["id"],
+            "place": self._where(place),
+            "pictures": crack_pictures(facts.run, crack, sheet["mm_per_px"], words),
+            "facts": self._facts_of(crack, place),
+            "plot": None if crack["profile"] is None else plot_widths(crack["profile"], words),
+        }
+
+    def _where(self, place: CrackPlace) -> str:
+        if place.element is None or place.face is None:
+            return self._sheet_name(place.sheet)
+        text = f"{place.element.name}, {place.face.name}"
+        datum = place.face.datum
+        if datum is None or place.from_datum_mm is None:
+            return text
+        key = {"bottom": "offset_above", "top": "offset_below"}.get(datum.edge, "offset")
+        distance = self._words.length(max(0.0, place.from_datum_mm))
+        return f"{text}, {self._words(key, distance=distance, datum=datum.name)}"
+
+    def _facts_of(self, crack: Mapping[str, Any], place: CrackPlace) -> list[tuple[str, str]]:
+        words = self._words
+        found = [
+            (words("length"), self._length(crack)),
+            (words("width"), self._width(crack["width"])),
+        ]
+        if crack["class"] is not None:
+            chosen = crack["class"]
+            found.append(
+                (words("class"), f"{chosen['name']} ({words.percent(chosen['probability'])})")
+            )
+        axis = place.element is not None and place.element.axis is not None
+        found.append(
+            (
+                words("orientation"),
+                words("against_axis" if axis else "from_vertical", deg=place.angle_deg),
+            )
+        )
+        found.append(
+            (
+                words("confidence"),
+                f"{words.percent(crack['confidence'])}, "
+                + words("seen_in", frames=len(crack["frames"]), views=crack["views"]),
+            )
+        )
+        if crack["budget"]:
+            terms = [
+                f"{name} {words.width_figure(u, 1)}" for name, u in crack["budget"].items() if u
+            ]
+            found.append((words("uncertainty"), f"{', '.join(terms)} {words.small_unit}"))
+        if crack["place"] is not None:
+            x, y, z = (words.number(each, 2) for each in crack["place"]["xyz_m"])
+            text = f"x {x} m, y {y} m, z {z} m"
+            if "latitude_deg" in crack["place"]:
+                text = f"{crack['place']['latitude_deg']}, {crack['place']['longitude_deg']}"
+            found.append((words("position"), text))
+        return found
+
+    def _length(self, crack: Mapping[str, Any]) -> str:
+        words = self._words
+        if crack["length_mm"] is None:
+            return f"{words.number(crack['length_px'], 0)} px"
+        text = words.length(crack["length_mm"])
+        if crack["length_low_mm"] is None:
+            return text
+        ends = (words.length(crack[f"length_{end}_mm"]) for end in ("low", "high"))
+        return f"{text} ({words('width_95')}: {_TO.join(ends)})"
+
+    def _width(self, width: Mapping[str, Any]) -> str:
+        words = self._words
+        for unit in ("mm", "px"):
+            if width[f"mean_{unit}"] is None:
+                continue
+            mean, low, high, largest = (
+                self._size(width[f"{name}_{unit}"], unit) for name in ("mean", "low", "high", "max")
+            )
+            interval = f"{low.partition(' ')[0]}{_TO}{high}"
+            return (
+                f"{words('mean')} {mean} ({words('width_95')}: {interval}), "
+                f"{words('largest')} {largest}"
+            )
+        return words("not_measurable")
+
+    def _size(self, width: float, unit: str) -> str:
+        """A width of "mm", in the report's units, or of "px"."""
+        return self._words.width(width) if unit == "mm" else f"{self._words.number(width, 1)} px"
+
+    def _row(self, crack: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "id": crack["id"],
+            "place": self._where(self._facts.places[crack["id"]]),
+            "length": self._length(crack).partition(" (")[0],
+            "seen": self._words("seen_in", frames=len(crack["frames"]), views=crack["views"]),
+        }
+
+    def _missed(self) -> dict[str, Any] | None:
+        """What share of cracks the model finds, at the coarsest scale of the run."""
+        facts, words = self._facts, self._words
+        if facts.evidence is None:
+            return None
+        scales = [each["mm_per_px"] for each in facts.document["sheets"] if each["mm_per_px"]]
+        mm_per_px = max(scales, default=None)
+        note = words("missed_pixels")
+        if mm_per_px is not None:
+            note = words("missed_scale", scale=words.width(mm_per_px, 1))
+        return {"note": note, "rows": self._missed_rows(facts.evidence["widths"], mm_per_px)}
+
+    def _missed_rows(
+        self, widths: Sequence[Mapping[str, Any]], mm_per_px: float | None
+    ) -> list[dict[str, str]]:
+        words, rows = self._words, []
+        for each in widths:
+            low, high = each["width_px"]
+            text = f"{words.number(low, 1)}{_TO}{words.number(high, 1)} px"
+            if mm_per_px is not None:
+                ends = (words.width_figure(value * mm_per_px) for value in (low, high))
+                text = f"{_TO.join(ends)} {words.small_unit}"
+            rows.append(
+                {
+                    "width": text,
+                    "found": words.percent(each["probability"]),
+                    "least": words.percent(each["lower_95"]),
+                    "evidence": words(
+                        "evidence_text", cracks=each["cracks"], photos=each["photos"]
+                    ),
+                }
+            )
+        return rows
