@@ -64,9 +64,9 @@ def survey(
     mount: Annotated[
         str | None,
         _place(
-            "NUMBERS",
+            "MOUNT",
             "How the camera sits on the robot: x,y,z in m and roll,pitch,yaw in degrees; at zero "
-            "it looks along the robot's x.",
+            "it looks along the robot's x. Or BAG.mcap:BASE:CAMERA, two frames of its /tf_static.",
         ),
     ] = None,
     markers: Annotated[
@@ -96,7 +96,8 @@ def survey(
     well, and each crack at its best. A crack is confirmed where at least three frames, and half of
     those that show its place, show it; all others are listed as unconfirmed.
     """
-    from edgecrack.run_survey.positions import parse_mount, read_markers
+    from edgecrack.run_survey.camera_mount import parse_mount
+    from edgecrack.run_survey.positions import read_markers
     from edgecrack.run_survey.surveying import SurveyConfig, is_run, survey_run
 
     mounted = None if mount is None else parse_mount(mount)

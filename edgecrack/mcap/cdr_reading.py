@@ -23,9 +23,11 @@ POSE_WITH_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
 FIX = "sensor_msgs/msg/NavSatFix"
 RANGE = "sensor_msgs/msg/Range"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 _ENCAPSULATION_BYTES = 4
 _MOST_COEFFICIENTS = 64
+_MOST_TRANSFORMS = 10_000
 
 
 class MalformedMessageError(ValueError):
@@ -111,6 +113,15 @@ class CameraInfoMessage(NamedTuple):
     region: tuple[int, int, int, int]
 
 
+class TransformMessage(NamedTuple):
+    """One of the transforms in a `tf2_msgs/msg/TFMessage`: of the child's frame in the parent's."""
+
+    parent: str
+    child: str
+    xyz_m: tuple[float, float, float]
+    quaternion_xyzw: tuple[float, float, float, float]
+
+
 def read_image(data: memoryview) -> ImageMessage:
     """Parse an Image.
 
@@ -189,6 +200,21 @@ def read_camera_info(data: memoryview) -> CameraInfoMessage:
     )  # fmt: skip
 
 
+def read_transforms(data: memoryview) -> list[TransformMessage]:
+    """Parse a TFMessage; errors as in `read_image`."""
+    reader = _Reader(data)
+    count = reader.uint32()
+    if count > _MOST_TRANSFORMS:
+        raise MalformedMessageError(f"it has {count} transforms")
+    found = []
+    for _ in range(count):
+        _, parent = reader.stamp_and_frame()
+        child = reader.string()
+        x, y, z, qx, qy, qz, qw = reader.doubles(7)
+        found.append(TransformMessage(parent, child, (x, y, z), (qx, qy, qz, qw)))
+    return found
+
+
 class _Reader:
     """Takes values one after another; each is aligned to its own size."""
 
@@ -206,9 +232,12 @@ class _Reader:
 
     def header(self) -> int:
         """A std_msgs/Header; returns its stamp in ns, 0 if not set."""
+        return self.stamp_and_frame()[0]
+
+    def stamp_and_frame(self) -> tuple[int, str]:
+        """A std_msgs/Header; its stamp as above, and its frame."""
         seconds, nanoseconds = self.int32(), self.uint32()
-        self.string()  # frame_id
-        return max(0, seconds * 10**9 + nanoseconds)
+        return max(0, seconds * 10**9 + nanoseconds), self.string()
 
     def int8(self) -> int:
         return int(self._take("b", 1)[0])

@@ -18,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.run_survey.camera_mount import Mount, rotation_of
 from edgecrack.run_survey.kept_lines import KeptFrames
 from edgecrack.runtime.frame import Position
 from edgecrack.scale.markers import MARKER_FAMILIES, find_markers
@@ -27,42 +28,6 @@ from edgecrack.survey.sheets import Sheet, Sheets
 
 _EARTH_RADIUS_M, _EARTH_FLATTENING = 6_378_137.0, 1 / 298.257223563
 _MOST_MARKERS, _MOST_M = 10_000, 1e7
-_MOUNT_EXAMPLE = "give x,y,z in metres and roll,pitch,yaw in degrees, such as 0.3,0,0.8,0,-15,90"
-
-
-@dataclass(frozen=True)
-class Mount:
-    """How the camera sits on the robot: where, and where it looks; at zero along the robot's x.
-
-    Attributes:
-        xyz_m: in the frame of the robot's base, x forwards, y to the left, z up.
-        roll_pitch_yaw_deg: about x, y and z, in that order, as static_transform_publisher has it.
-    """
-
-    xyz_m: tuple[float, float, float]
-    roll_pitch_yaw_deg: tuple[float, float, float]
-
-    @property
-    def rotation(self) -> NDArray[np.float64]:
-        """float64 [3, 3], from the camera's axes to the base's."""
-        roll, pitch, yaw = map(math.radians, self.roll_pitch_yaw_deg)
-        return _about("z", yaw) @ _about("y", pitch) @ _about("x", roll)
-
-
-def parse_mount(text: str) -> Mount:
-    """A mount as six numbers with commas between.
-
-    Raises:
-        ConfigError: it is not six numbers.
-    """
-    try:
-        numbers = [float(each) for each in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 6 or not all(abs(each) < _MOST_M for each in numbers):
-        raise ConfigError(f"the mount is {text!r}", _MOUNT_EXAMPLE)
-    x, y, z, roll, pitch, yaw = numbers
-    return Mount((x, y, z), (roll, pitch, yaw))
 
 
 @dataclass(frozen=True)
@@ -233,7 +198,7 @@ def _looked_at(
     place = np.array(xyz, np.float64)
     if position.quaternion_xyzw is None:
         return place
-    turn = _of_quaternion(position.quaternion_xyzw)
+    turn = rotation_of(position.quaternion_xyzw)
     camera = np.eye(3) if mount is None else mount.rotation
     if mount is not None:
         place = place + turn @ np.array(mount.xyz_m)
@@ -273,26 +238,6 @@ def _crossing(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.stack([first, -second], axis=1)
     along = np.linalg.solve(matrix, corners[1] - corners[0])[0]
     return np.asarray(corners[0] + along * first, np.float64)
-
-
-def _about(axis: str, angle: float) -> NDArray[np.float64]:
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return {
-        "x": np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]),
-        "y": np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]),
-        "z": np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]),
-    }[axis]
-
-
-def _of_quaternion(xyzw: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    x, y, z, w = np.array(xyzw) / max(float(np.linalg.norm(xyzw)), 1e-12)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def _radii_m(latitude_deg: float) -> tuple[float, float]:

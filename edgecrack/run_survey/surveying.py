@@ -26,12 +26,13 @@ from edgecrack import __version__
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.measurement.severity import SeverityTable
+from edgecrack.run_survey.camera_mount import Mount
 from edgecrack.run_survey.crack_strip import draw_strip
 from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
 from edgecrack.run_survey.kept_pictures import ignored_in, read_gray, read_picture
 from edgecrack.run_survey.map_files import MapFiles, write_map
 from edgecrack.run_survey.older_run import is_older_run, read_older_run
-from edgecrack.run_survey.positions import KnownMarkers, Mount, PlacedSheet, place_sheet
+from edgecrack.run_survey.positions import KnownMarkers, PlacedSheet, place_sheet
 from edgecrack.run_survey.survey_findings import SurveyFindings, frame_scales
 from edgecrack.run_survey.survey_ids import ids_with, read_ids, write_ids
 from edgecrack.run_survey.survey_record import crack_table, survey_document

@@ -20,9 +20,10 @@ from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.cracks import measure_image
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_survey import SurveyConfig, survey_run
+from edgecrack.run_survey.camera_mount import parse_mount
 from edgecrack.run_survey.kept_lines import chosen_frames, read_kept
 from edgecrack.run_survey.older_run import NOTE
-from edgecrack.run_survey.positions import parse_mount, read_markers
+from edgecrack.run_survey.positions import read_markers
 from edgecrack.run_survey.surveying import found_in
 from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale
