@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from edgecrack.errors import ConfigError
+from edgecrack.measurement.budget import Figure, WidthFigures
 
 Measure = Literal["mean", "percentile_95", "largest"]
 """The figure of a crack's width that is compared with the limits, as `Crack` calls it."""
@@ -214,6 +215,23 @@ def classify(table: SeverityTable, width_mm: float, u_mm: float) -> SeverityClas
         }
     name = max(table.classes, key=lambda each: (probabilities[each], each == of_value))
     return SeverityClass(name, probabilities[name], probabilities, of_value)
+
+
+def class_record(
+    table: SeverityTable | None, width_mm: WidthFigures | None
+) -> dict[str, Any] | None:
+    """A crack's class as files have it; None without a table or a width in millimetres."""
+    if table is None or width_mm is None:
+        return None
+    figure: Figure = getattr(width_mm, table.measure)
+    result = classify(table, figure.value, figure.deviation)
+    return {
+        "table": table.id,
+        "measure": table.measure,
+        "name": result.name,
+        "probability": round(result.probability, 3),
+        "probabilities": {name: round(share, 3) for name, share in result.probabilities.items()},
+    }
 
 
 def _below(limit: float, mean: float, deviation: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from edgecrack.measurement.budget import Figure, WidthFigures, width_figures
 from edgecrack.measurement.cracks import Crack
 from edgecrack.measurement.fitness import Fitness
-from edgecrack.measurement.severity import SeverityTable, classify
+from edgecrack.measurement.severity import SeverityTable, class_record
 from edgecrack.scale.applied import CrackInMm, in_millimetres, middle_scale
 from edgecrack.scale.scale import Scale
 
@@ -72,21 +72,13 @@ def measured_crack(
     """A crack with its figures and class."""
     in_mm = None if scale is None else in_millimetres(crack, scale)
     width_px = width_figures([row.width for row in crack.rows])
-    return MeasuredCrack(number, crack, width_px, in_mm, _severity(in_mm, table))
-
-
-def _severity(found: CrackInMm | None, table: SeverityTable | None) -> dict[str, Any] | None:
-    if table is None or found is None or found.width_mm is None:
-        return None
-    figure: Figure = getattr(found.width_mm, table.measure)
-    result = classify(table, figure.value, figure.deviation)
-    return {
-        "table": table.id,
-        "measure": table.measure,
-        "name": result.name,
-        "probability": round(result.probability, 3),
-        "probabilities": {name: round(share, 3) for name, share in result.probabilities.items()},
-    }
+    return MeasuredCrack(
+        number,
+        crack,
+        width_px,
+        in_mm,
+        class_record(table, None if in_mm is None else in_mm.width_mm),
+    )
 
 
 def crack_record(found: MeasuredCrack, photo: str) -> dict[str, Any]:

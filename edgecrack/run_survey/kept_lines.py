@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from edgecrack.measurement.centre_lines import CentreLine
 from edgecrack.measurement.cracks import Crack, WidthRow
 from edgecrack.measurement.fitness import Verdict
 from edgecrack.measurement.width import Width
+from edgecrack.run_survey.lines_by_frame import LinesByFrame
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.tracking.kept_run import (
     KEPT_SCHEMA_VERSION,
@@ -37,8 +38,6 @@ _MOST_PX, _MOST_AREA_PX = 100_000, 300_000_000
 _MOST_MM_PER_PX = 1e4
 _MOST_NUMBER, _READ_AHEAD = 1e9, 12
 PARTS = "part-*"
-
-Line = TypeVar("Line")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,52 +109,6 @@ class Look(NamedTuple):
     verdict: Verdict | None = None
     ignored_ratio: float = 0.0
     ignored: Path | None = None
-
-
-class LinesByFrame(Mapping[int, Line]):
-    """Lines of files by frame, each parsed when it is asked for.
-
-    Args:
-        kept: how many parsed ones are kept.
-    """
-
-    def __init__(self, kept: int) -> None:
-        self._most = kept
-        self._at: dict[int, tuple[Path, int, Callable[[dict[str, Any]], Line | None]]] = {}
-        self._parsed: dict[int, Line] = {}
-
-    def add(
-        self, frame: int, path: Path, offset: int, parse: Callable[[dict[str, Any]], Line | None]
-    ) -> None:
-        """Note where a frame's line begins; it was parsed before, and so can be again."""
-        self._at[frame] = path, offset, parse
-
-    def put(self, frame: int, line: Line) -> None:
-        """Note what was never in a file."""
-        self._parsed[frame] = line
-
-    def __getitem__(self, frame: int) -> Line:
-        if frame in self._parsed:
-            return self._parsed[frame]
-        path, offset, parse = self._at[frame]
-        with path.open("rb") as file:
-            file.seek(offset)
-            line = parse(json.loads(file.readline()))
-        if line is None:
-            raise KeyError(frame)
-        while len(self._parsed) >= self._most:
-            del self._parsed[next(iter(self._parsed))]
-        self._parsed[frame] = line
-        return line
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._at or self._parsed)
-
-    def __len__(self) -> int:
-        return len(self._at or self._parsed)
-
-    def __contains__(self, frame: object) -> bool:
-        return frame in self._at or frame in self._parsed
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.measurement.budget import WITHIN_95, Figure, WidthFigures
-from edgecrack.measurement.severity import SeverityTable, classify
+from edgecrack.measurement.severity import class_record
 from edgecrack.run_survey.map_files import MapFiles
 from edgecrack.run_survey.positions import PlacedSheet
 from edgecrack.run_survey.survey_findings import LengthScale, SurveyFindings
@@ -82,7 +82,7 @@ def _crack(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any]:
         if width_mm is None
         else {name: _rounded(term) for name, term in width_mm.mean.terms.items()},
         "profile": _profile(crack, scale),
-        "class": _severity(width_mm, findings.table),
+        "class": class_record(findings.table, width_mm),
         "frames": list(crack.frames),
         "views": crack.views,
         "confidence": round(crack.confidence, 3),
@@ -143,20 +143,6 @@ def _width(figures: WidthFigures | None, unit: str) -> dict[str, float | None]:
             value = None if figure is None else _rounded(getattr(figure, end))
             record[f"{prefix}{end}_{unit}"] = value
     return record
-
-
-def _severity(width_mm: WidthFigures | None, table: SeverityTable | None) -> dict[str, Any] | None:
-    if table is None or width_mm is None:
-        return None
-    figure: Figure = getattr(width_mm, table.measure)
-    result = classify(table, figure.value, figure.deviation)
-    return {
-        "table": table.id,
-        "measure": table.measure,
-        "name": result.name,
-        "probability": round(result.probability, 3),
-        "probabilities": {name: round(share, 3) for name, share in result.probabilities.items()},
-    }
 
 
 def _best(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None:
