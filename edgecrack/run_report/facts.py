@@ -14,10 +14,8 @@ import numpy as np
 
 from edgecrack.errors import SourceError
 from edgecrack.run_report.structure import Element, Face, Structure
+from edgecrack.run_survey.survey_document import read_survey
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
-
-SURVEY_VERSION = 1
-CRACKS_NAME = "cracks.json"
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
         SourceError: there is no survey, it is damaged, or the structure does not fit it.
     """
     survey = run / "survey"
-    document = _document(survey / CRACKS_NAME)
+    document = read_survey(run)
     sheets = document["sheets"]
     if structure is not None:
         _check_structure(structure, sheets)
@@ -153,32 +151,6 @@ def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
         _totals(document, places, structure),
         _evidence(settings.get("model", "")),
     )
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"{path.parent.parent} has no survey", "run edgecrack survey on it first"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
-    version = found.get("schema_version") if isinstance(found, dict) else None
-    if version != SURVEY_VERSION:
-        raise SourceError(
-            f"{path} has the form {version!r} and not {SURVEY_VERSION}",
-            "run edgecrack survey again with this version",
-        )
-    try:
-        for crack in found["cracks"]:
-            found["sheets"][crack["sheet"]]["mm_per_px"]
-            crack["width"]["mean_px"], crack["lines"][0][0], crack["length_px"], crack["id"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
-    return dict(found)
 
 
 def _json(path: Path) -> dict[str, Any]:
