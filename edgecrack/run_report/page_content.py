@@ -128,7 +128,9 @@ class PageContent:
         pictures: dict[str, str | None] = {"picture": None, "coverage": None}
         if drawn is not None:
             own = [each for each in facts.confirmed if each["sheet"] == sheet["number"]]
-            pictures["picture"] = numbered_map(facts.survey, drawn, own)
+            pictures["picture"] = numbered_map(
+                facts.survey, drawn, own, is_reviewed=facts.review is not None
+            )
             pictures["coverage"] = map_picture(facts.survey / drawn["coverage"])
         shares = sheet["coverage"]["shares"]
         return {

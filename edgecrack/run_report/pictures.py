@@ -41,7 +41,11 @@ def map_picture(path: Path) -> str | None:
 
 
 def numbered_map(
-    survey: Path, drawn: Mapping[str, Any], cracks: Sequence[Mapping[str, Any]]
+    survey: Path,
+    drawn: Mapping[str, Any],
+    cracks: Sequence[Mapping[str, Any]],
+    *,
+    is_reviewed: bool,
 ) -> str | None:
     """A map with cracks as an address, at most 1,800 px.
 
@@ -49,10 +53,12 @@ def numbered_map(
         survey: its folder.
         drawn: the sheet's `map`, as `cracks.json` has it.
         cracks: of the sheet, those that are to be on it.
+        is_reviewed: the survey's own drawing must not stand in for a lost picture, since a review
+            may have rejected what is on it.
     """
     fitted = _fitted(survey / drawn["undrawn"]) if "undrawn" in drawn else None
     if fitted is None:
-        return map_picture(survey / drawn["picture"])
+        return None if is_reviewed else map_picture(survey / drawn["picture"])
     picture, factor = fitted
     from_sheet = np.diag([factor, factor, 1.0]) @ np.array(drawn["from_sheet"], np.float64)
     mosaic = Mosaic(picture, np.ones(picture.shape[:2], bool), from_sheet)
