@@ -25,10 +25,14 @@ _FOLDER = "static"
 _FILES = {
     "/": ("review.html", "text/html"),
     "/page.css": ("review.css", "text/css"),
-    "/review.js": ("review.js", "text/javascript"),
-    "/drawing.js": ("drawing.js", "text/javascript"),
-    "/details.js": ("details.js", "text/javascript"),
-}
+    **{
+        f"/{name}.js": (f"{name}.js", "text/javascript")
+        for name in (
+            "course", "details", "drawing", "geometry", "keeping", "modes", "queue", "review",
+            "words",
+        )
+    },
+}  # fmt: skip
 _ICON, _LOGIN_PAGE = "icon.svg", "login.html"
 _OF_LIVE_PAGE = "edgecrack.runtime.web"
 # Two thousand points of a drawn line fit.
@@ -87,7 +91,10 @@ class _Endpoints:
         """One action, with the reviewer's name; what changed by it."""
         given = await read_json(request, _LONGEST_BODY)
         reviewer = given.pop("reviewer", None)
-        done: dict[str, Any] = await anyio.to_thread.run_sync(self._session.act, reviewer, given)
+        revision = given.pop("revision", None)
+        done: dict[str, Any] = await anyio.to_thread.run_sync(
+            self._session.act, reviewer, given, revision
+        )
         return JSONResponse(done)
 
     async def frame(self, request: Request) -> Response:

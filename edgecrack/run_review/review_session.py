@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgecrack.closeable import Closeable
+from edgecrack.errors import ConfigError
 from edgecrack.run_review.placed_frames import PlacedFrame, placed_frames
 from edgecrack.run_review.review_log import Entry, ReviewLog, now, reviewer_name
 from edgecrack.run_review.review_state import REASONS, TAGS, CrackId, ReviewedCrack, Reviewing
@@ -57,6 +59,7 @@ class ReviewSession(Closeable):
         document = self._document
         return {
             "run": self.run.resolve().name,
+            "report_command": f"edgecrack report {shlex.quote(str(self.run))}",
             "source": document["model"].get("source"),
             "started_at": document["model"].get("started_at"),
             "notes": document["notes"],
@@ -83,12 +86,14 @@ class ReviewSession(Closeable):
             "revision": len(self._log.entries),
         }
 
-    def act(self, reviewer: Any, action: Mapping[str, Any]) -> dict[str, Any]:
+    def act(self, reviewer: Any, action: Mapping[str, Any], revision: Any = None) -> dict[str, Any]:
         """Do something, which is on the disk when this returns.
 
         Args:
             reviewer: who does it.
             action: as `review_state.py` describes them.
+            revision: of the review that the reviewer saw, where the action depends on it; None
+                for any.
 
         Returns:
             The cracks that changed or are new, ids of those that are gone, and `progress`.
@@ -98,6 +103,8 @@ class ReviewSession(Closeable):
             OutputError: it cannot be written; nothing has changed.
         """
         with self._one_at_a_time:
+            if revision not in (None, len(self._log.entries)):
+                raise ConfigError("the review has changed meanwhile", "look at it, and try again")
             clean = self._reviewing.checked(self._state, action)
             self._log.append(reviewer_name(reviewer), clean)
             before, self._state = self._state, self._reviewing.state_after(self._log.entries)
