@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,8 @@ def open_session(
                 overlap_px=config.overlap_px,
                 scales=config.scales,
                 threads=config.threads,
+                backend=config.backend,
+                on_told=partial(_tell_of_backend, events),
             )
         )
         positions = _open_positions(config, events, stack)
@@ -267,6 +270,10 @@ def _take_part(
     return part
 
 
+def _tell_of_backend(events: EventLog, text: str) -> None:
+    events.emit("model.backend", text)
+
+
 def _nothing_yet(
     config: StreamConfig,
     detector: CrackDetector,
@@ -277,6 +284,7 @@ def _nothing_yet(
     return StreamSummary(
         source=source.name,
         model=detector.model_name,
+        backend=detector.runner.backend,
         threshold=detector.threshold,
         min_area_px=config.min_area_px,
         started_at=part.started_at,
@@ -294,6 +302,7 @@ def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dic
     return {
         "version": __version__,
         "model": detector.model_name,
+        "backend": detector.runner.backend,
         "model_sha256": detector.runner.spec.sha256,
         "threshold": f"{detector.threshold:g}",
         "scales": ",".join(f"{scale:g}" for scale in detector.scales),

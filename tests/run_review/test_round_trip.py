@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def trained(labels: Path, out: Path) -> Path:
     return out / "last.safetensors"
 
 
-def scores(model: Path, yardstick: Path, folder: Path) -> dict[str, float]:
+def scores(model: Path, yardstick: Path, folder: Path) -> dict[str, Any]:
     """Mean F1 over the strata at one threshold, with the tolerance of 2 px and without."""
     figures = folder / f"{model.parent.name}.json"
     run_command(
@@ -56,7 +57,7 @@ def scores(model: Path, yardstick: Path, folder: Path) -> dict[str, float]:
         "--out",
         str(folder / f"{model.parent.name}-report"),
     )
-    document = json.loads(figures.read_text())
+    document: dict[str, Any] = json.loads(figures.read_text())
     print(json.dumps(document)[:3000])
     return document
 
