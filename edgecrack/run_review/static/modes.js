@@ -2,7 +2,7 @@
 // being sent or left. None of them sends anything by itself but through `page.send`.
 
 import { PEN } from "./course.js";
-import { distance, evenly, lengthOf, moved, nearest, pointAlong } from "./geometry.js";
+import { distance, evenly, lengthOf, moved, nearest, nearestOnLine, pointAlong } from "./geometry.js";
 import { counted, made, millimetres } from "./words.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -181,10 +181,13 @@ export class Splitting extends Mode {
     this.lines = page.crack.lines;
     this.line = 0;
     this.along = lengthOf(this.lines[0]) / 2;
-    const view = page.placing;
     // In the middle of what is in sight, not of what lies in another picture.
-    const seen = view ? evenly([this.lines[0]], 200)[0].filter((point) => page.sees(point)) : [];
-    if (seen.length) this.along = nearest([this.lines[0]], seen[Math.floor(seen.length / 2)]).along;
+    const seen = evenly(this.lines, 600).map((line) => line.filter((point) => page.sees(point)));
+    const most = Math.max(...seen.map((points) => points.length));
+    if (most) {
+      this.line = seen.findIndex((points) => points.length === most);
+      this.along = nearestOnLine(this.lines[this.line], seen[this.line][Math.floor(most / 2)]).along;
+    }
   }
 
   get title() { return `Split crack ${this.crack}: where?`; }

@@ -7,7 +7,7 @@ import { frameAt, framesShowing, inside, inverse, moved, movedLines, nearest, pl
 import { Keeping } from "./keeping.js";
 import { Gauging, Merging, Noting, Pen, Rejecting, Splitting, Tagging, Undoing } from "./modes.js";
 import { Queue } from "./queue.js";
-import { counted, done, made, put, sentence, stateWords, toDo } from "./words.js";
+import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, width } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const NAME = "edgecrack reviewer";
@@ -269,7 +269,10 @@ function showCrack() {
     return;
   }
   const margin = Math.max(0.15 * Math.max(box[2] - box[0], box[3] - box[1]), 40);
-  drawing.show([box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin], NEAREST_ZOOM);
+  drawing.show([
+    Math.max(box[0] - margin, 0), Math.max(box[1] - margin, 0),
+    Math.min(box[2] + margin, place.width), Math.min(box[3] + margin, place.height),
+  ], NEAREST_ZOOM);
 }
 
 function veil(text) {
@@ -285,8 +288,10 @@ function layers() {
   const found = [];
   for (const each of keeping.cracks.values()) {
     if (each.sheet !== sheet || each.id === selected) continue;
-    if (view === "map" && isPrinted(each) && !marks.has(each.id)) continue;
-    found.push(...otherLayers(each, place, marks.has(each.id)));
+    const lies = otherLayers(each, place, marks.has(each.id));
+    // The map itself has lines of the machine's cracks, with numbers that may be small.
+    if (view === "map" && isPrinted(each) && !marks.has(each.id)) found.push(...lies.filter((layer) => layer.label));
+    else found.push(...lies);
   }
   if (view === "map" && frame && frame.sheet === sheet) found.push(...border(frame, place));
   if (chosen && chosen.sheet === sheet) {
@@ -299,7 +304,8 @@ function layers() {
 }
 
 // Whether the map itself shows a crack as it is now.
-const isPrinted = (each) => each.review.origin === "machine" && each.review.decision !== "rejected";
+const isPrinted = (each) => each.review.origin === "machine" && each.review.machine === "confirmed"
+  && each.review.decision !== "rejected";
 
 function crackAt(point) {
   const place = placing();
@@ -420,7 +426,7 @@ function renew() {
   showProgress();
   put("reviewer-name", reviewer || "no name");
   const sheets = keeping.survey.sheets;
-  showDetails(byId("details"), chosen, { number: sheet, several: sheets.length > 1 });
+  showDetails(byId("details"), chosen, chosen && sheets[chosen.sheet], sheets.length > 1);
   byId("sheet-choice").hidden = sheets.length < 2;
   byId("sheet").value = String(sheet);
   document.querySelector(`input[name=view][value=${view}]`).checked = true;
@@ -470,7 +476,8 @@ function showPlace(chosen) {
     caption = `Frame ${frame.name}${shows}${best}`;
   }
   put("caption", caption);
-  const [, word] = chosen ? stateWords(chosen) : ["", ""];
+  const [sign, word] = chosen ? stateWords(chosen) : ["", ""];
+  put("brief", chosen ? `Crack ${chosen.id}: ${sign} ${word}, ${length(chosen)[0]} long, ${meanWidth(chosen)[0]}${width(chosen, "mean") ? " wide" : ""}` : "");
   byId("canvas").setAttribute("aria-label", `${caption}${chosen ? `. Crack ${chosen.id}, ${word}` : ""}`);
 }
 
