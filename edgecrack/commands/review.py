@@ -50,9 +50,13 @@ def review(
 
         written = export_labels(run, labels)
         typer.echo(
-            f"{counted(written.pictures, 'picture')} with {counted(written.cracks, 'crack')} and "
-            f"{counted(written.rejected, 'rejected mark')}: {labels}"
+            f"{counted(written.cracks, 'crack')} and {counted(written.rejected, 'rejected mark')} "
+            f"in {labels}"
         )
+        if written.left_out:
+            typer.echo(
+                f"{written.left_out} left out: undecided marks beside them, or no picture of them"
+            )
         return
     _serve_review(run, serve, token_file, opens_browser=browser)
 

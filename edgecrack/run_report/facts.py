@@ -14,6 +14,8 @@ import numpy as np
 
 from edgecrack.errors import SourceError
 from edgecrack.run_report.structure import Element, Face, Structure
+from edgecrack.run_review.review_state import ReviewState
+from edgecrack.run_review.reviewed_document import reviewed_survey
 from edgecrack.run_survey.survey_document import read_survey
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 
@@ -87,6 +89,7 @@ class RunFacts:
         places: by crack's id.
         totals: by element and face, or by sheet.
         evidence: what is known of how many cracks the model misses; None for nothing.
+        review: where the review stands; None where nobody has begun one.
     """
 
     run: Path
@@ -95,9 +98,15 @@ class RunFacts:
     summary: dict[str, Any]
     settings: dict[str, str]
     structure: Structure | None
-    places: dict[int, CrackPlace]
+    places: dict[int | str, CrackPlace]
     totals: tuple[PlaceTotal, ...]
     evidence: dict[str, Any] | None
+    review: ReviewState | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether a crack that is reported has not been decided on by a person."""
+        return self.review is None or not self.review.is_done
 
     @property
     def confirmed(self) -> list[dict[str, Any]]:
@@ -110,6 +119,11 @@ class RunFacts:
         return _by_length(self.document["cracks"], "unconfirmed")
 
     @property
+    def rejected(self) -> list[dict[str, Any]]:
+        """Marks that a reviewer took for no cracks, longest first."""
+        return _by_length(self.document["cracks"], "rejected")
+
+    @property
     def has_scale(self) -> bool:
         """Whether any sheet has millimetres."""
         return any(sheet["mm_per_px"] is not None for sheet in self.document["sheets"])
@@ -117,7 +131,7 @@ class RunFacts:
 
 def _by_length(cracks: list[dict[str, Any]], status: str) -> list[dict[str, Any]]:
     chosen = [crack for crack in cracks if crack["status"] == status]
-    return sorted(chosen, key=lambda crack: (-crack["length_px"], crack["id"]))
+    return sorted(chosen, key=lambda crack: (-crack["length_px"], str(crack["id"])))
 
 
 def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
@@ -128,10 +142,12 @@ def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
         structure: by which cracks are placed; None leaves them on their sheets.
 
     Raises:
-        SourceError: there is no survey, it is damaged, or the structure does not fit it.
+        SourceError: there is no survey, it is damaged, its review is of another run, or the
+            structure does not fit it.
     """
     survey = run / "survey"
-    document = read_survey(run)
+    reviewed = reviewed_survey(run, read_survey(run))
+    document = reviewed.document
     sheets = document["sheets"]
     if structure is not None:
         _check_structure(structure, sheets)
@@ -150,6 +166,7 @@ def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
         places,
         _totals(document, places, structure),
         _evidence(settings.get("model", "")),
+        reviewed.state,
     )
 
 
@@ -220,7 +237,7 @@ def _angle_deg(points: np.ndarray[Any, np.dtype[np.float64]], axis: str) -> floa
 
 
 def _totals(
-    document: Mapping[str, Any], places: Mapping[int, CrackPlace], structure: Structure | None
+    document: Mapping[str, Any], places: Mapping[int | str, CrackPlace], structure: Structure | None
 ) -> tuple[PlaceTotal, ...]:
     confirmed = [crack for crack in document["cracks"] if crack["status"] == "confirmed"]
     groups: dict[tuple[str, str, int | None], list[int]] = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.severity import classify, severity_tables
-from edgecrack.run_review.placed_frames import PlacedFrame, points_of
+from edgecrack.run_review.placed_frames import PlacedFrame
 from edgecrack.run_survey.positions import from_local
 from edgecrack.survey.plane_geometry import Points
 
@@ -25,6 +25,8 @@ _WITHIN_95 = 1.96
 # As the survey has them: of a line's length, and of its ends in pixels.
 _LINE_SHARE, _ENDS_PX = 0.02, 3.0
 _SHORTEST_PX = 3.0
+# Of a piece, in a picture that shows it.
+_LEAST_POINTS = 2
 _NO_WIDTH: dict[str, Any] = {
     **{
         f"{name}{end}_{unit}": None
@@ -274,22 +276,29 @@ def _shared_out(
 ) -> tuple[list[Points], list[Points]]:
     """Each of the other lines with the half that it hangs together with, nearest ones first."""
     parts, left = ([halves[0]], [halves[1]]), list(others)
+    near = [[_apart(line, half) for half in halves] for line in left]
     while left:
-        distances = [[_apart(line, part) for part in parts] for line in left]
-        at = min(range(len(left)), key=lambda each: min(distances[each]))
-        side = int(np.argmin(distances[at]))
-        parts[side].append(left.pop(at))
+        at = min(range(len(left)), key=lambda each: min(near[each]))
+        side = int(np.argmin(near.pop(at)))
+        line = left.pop(at)
+        parts[side].append(line)
+        for distances, other in zip(near, left, strict=True):
+            distances[side] = min(distances[side], _apart(other, line))
     return parts
 
 
 def _closest(line: Points, parts: tuple[list[Points], list[Points]]) -> int:
-    return int(np.argmin([_apart(line, part) for part in parts]))
+    return int(np.argmin([min(_apart(line, each) for each in part) for part in parts]))
 
 
-def _apart(line: Points, part: Sequence[Points]) -> float:
-    """How near a line comes to one of others, from point to point."""
-    points = np.concatenate(list(part))
-    return float(min(np.hypot(*(points - each).T).min() for each in line))
+def _apart(points: Points, line: Points) -> float:
+    """How near points come to a line."""
+    starts, steps = line[:-1], np.diff(line, axis=0)
+    squares = np.maximum((steps**2).sum(axis=1), 1e-12)
+    away = points[:, None, :] - starts[None]
+    at = np.clip((away * steps).sum(axis=2) / squares, 0.0, 1.0)
+    feet = away - at[..., None] * steps
+    return float(np.sqrt((feet**2).sum(axis=2).min()))
 
 
 def _profile_part(record: Record, along_px: float, side: int) -> dict[str, Any] | None:
@@ -383,22 +392,32 @@ def _best_part(
     side: int,
     frames: Mapping[int, PlacedFrame],
 ) -> dict[str, Any] | None:
-    """The best picture with the part of its course that belongs to one piece."""
+    """The best picture of one piece: the whole crack's where it shows it, else another."""
     best = record["best"]
     frame = None if best is None else frames.get(best["frame"])
-    if best is None or frame is None:
+    if best is not None and frame is not None:
+        points = np.asarray(best["points"], np.float64).reshape(-1, 2)
+        own = [_closest(each[None], parts) == side for each in frame.on_sheet(points)]
+        if sum(own) >= _LEAST_POINTS:
+            return {**best, "points": points[own].round(1).tolist(), "view": None}
+    line = max(parts[side], key=line_length)
+    seen = [
+        (each, each.in_view(line))
+        for each in frames.values()
+        if each.sheet == record["sheet"] and each.picture is not None
+    ]
+    if not seen:
         return None
-    points = np.asarray(best["points"], np.float64).reshape(-1, 2)
-    on_sheet = frame.on_sheet(points)
-    own = [_closest(each[None], parts) == side for each in on_sheet]
-    chosen = points[own]
-    if len(chosen) < 2:
-        places = frame.in_frame(points_of({"lines": parts[side]}))
-        height, width = frame.hw
-        with np.errstate(invalid="ignore"):
-            inside = (places >= 0).all(axis=1) & (places <= (width, height)).all(axis=1)
-        chosen = places[inside]
-    return {**best, "points": chosen.round(1).tolist(), "view": None}
+    frame, points = max(seen, key=lambda each: len(each[1]))
+    if len(points) < _LEAST_POINTS:
+        return None
+    return {
+        "frame": frame.number,
+        "name": frame.name,
+        "points": points.round(1).tolist(),
+        "picture": frame.picture,
+        "view": None,
+    }
 
 
 def _place(sheet: Mapping[str, Any], line: Points) -> dict[str, Any] | None:

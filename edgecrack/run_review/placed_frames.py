@@ -45,6 +45,14 @@ class PlacedFrame:
         places[depth > 0] = moved(points[depth > 0], back)
         return places
 
+    def in_view(self, line: Points) -> Points:
+        """Of a line of the sheet, float [N, 2], the points in view, in the frame's pixels."""
+        places = self.in_frame(line)
+        height, width = self.hw
+        with np.errstate(invalid="ignore"):
+            inside = ((places >= 0) & (places <= (width, height))).all(axis=1)
+        return places[inside]
+
 
 def placed_frames(document: Mapping[str, Any]) -> dict[int, PlacedFrame]:
     """The kept frames of a survey, by number.
@@ -80,8 +88,3 @@ def _frame(given: Mapping[str, Any], sheets: int) -> PlacedFrame:
     return PlacedFrame(
         int(given["frame"]), str(given["name"]), picture, sheet, (height, width), to_sheet
     )
-
-
-def points_of(record: Mapping[str, Any]) -> Points:
-    """The points of a crack's lines, float64 [N, 2], in the sheet's pixels."""
-    return np.concatenate([np.asarray(line, np.float64) for line in record["lines"]])

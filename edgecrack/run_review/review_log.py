@@ -47,7 +47,7 @@ class Entry:
     def line(self) -> str:
         """As the file has it."""
         return json.dumps(
-            {"number": self.number, "at": self.at, "reviewer": self.reviewer, **self.action},
+            {"number": self.number, "time": self.at, "reviewer": self.reviewer, **self.action},
             allow_nan=False,
         )
 
@@ -225,7 +225,7 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _entry(path: Path, at: int, line: dict[str, Any]) -> Entry:
-    number, when, who = (line.pop(name, None) for name in ("number", "at", "reviewer"))
+    number, when, who = (line.pop(name, None) for name in ("number", "time", "reviewer"))
     is_whole = number == at - 1 and isinstance(when, str) and isinstance(who, str)
     if not is_whole or not isinstance(line.get("action"), str):
         raise SourceError(f"line {at} of {path} is damaged", "take the file from a copy")

@@ -169,5 +169,7 @@ def _frame(frame: PlacedFrame) -> dict[str, Any]:
 
 
 def _told(entry: Entry) -> dict[str, Any]:
-    action = {name: value for name, value in entry.action.items() if name not in ("of", "points")}
+    action = {
+        name: value for name, value in entry.action.items() if name not in ("of", "points", "at")
+    }
     return {"number": entry.number, "at": entry.at, "reviewer": entry.reviewer, **action}

@@ -205,6 +205,7 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
         if drawn is None
         else {
             "picture": drawn.picture,
+            "undrawn": drawn.undrawn,
             "coverage": drawn.coverage,
             "world_file": drawn.world,
             "tiles": drawn.tiles,

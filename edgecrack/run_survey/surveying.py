@@ -48,6 +48,7 @@ _PATTERNS = (
     TABLE_NAME,
     STRIP_NAME,
     "map*.png",
+    "map*.jpg",
     "map*.pgw",
     "coverage*.png",
     "map_tiles*/*.png",
