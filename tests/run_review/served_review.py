@@ -26,8 +26,6 @@ LINES = [
     [(290, 200), (400, 210)],
     [(200, 160), (260, 150)],
 ]
-# Of the last one three frames' worth is taken back, so that a mark is left unconfirmed.
-UNCONFIRMED = 4
 
 
 def survey_small_wall(folder: Path) -> Path:
@@ -52,12 +50,12 @@ class Served:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The review's actions as they are on the disk, without what tells the course's digest."""
-        path = self.run / "review.jsonl"
-        lines = [json.loads(each) for each in path.read_text().splitlines()[1:]]
+        """The review's actions as they are on the disk."""
+        text = (self.run / "review.jsonl").read_text()
+        lines = [json.loads(each) for each in text.splitlines()[1:]]
         for line in lines:
+            del line["number"], line["time"]
             line.pop("of", None)
-            line.pop("at" if isinstance(line["at"], str) else "", None)
         return lines
 
 
