@@ -77,10 +77,13 @@ export class Drawing {
     const [width, height] = this.box;
     const [left, top, right, bottom] = area;
     const scale = Math.min(width / Math.max(right - left, 1), height / Math.max(bottom - top, 1), most);
+    // As much of the picture as there is room for: nothing beside it where it could fill the canvas.
+    const start = (room, length, middle) => (length <= room
+      ? (room - length) / 2 : Math.min(0, Math.max(room - length, room / 2 - scale * middle)));
     this.view = {
       scale,
-      x: width / 2 - (scale * (left + right)) / 2,
-      y: height / 2 - (scale * (top + bottom)) / 2,
+      x: start(width, scale * this.size[0], (left + right) / 2),
+      y: start(height, scale * this.size[1], (top + bottom) / 2),
     };
     this.redraw();
   }

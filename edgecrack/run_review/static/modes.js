@@ -27,8 +27,9 @@ class Mode {
   layers() { return []; }
   marked() { return []; }
   click() {}
+  get draws() { return false; } // whether it needs the picture
   choose() { return false; } // whether it takes a crack that was clicked in the list
-  key() { return false; }
+  key() { return false; } // true: it was for this mode; null: let the browser have it
   submit() {}
   leave() { this.page.leave(); }
 }
@@ -176,6 +177,8 @@ export class Undoing extends Mode {
 }
 
 export class Splitting extends Mode {
+  get draws() { return true; }
+
   constructor(page) {
     super(page);
     this.lines = page.crack.lines;
@@ -293,7 +296,15 @@ export class Merging extends Mode {
     box.append(row);
   }
 
+  get draws() { return true; }
   marked() { return this.chosen; }
+
+  // Numbers are typed also after a click in the picture.
+  key(event) {
+    if (!/^[0-9a-zA-Z]$/.test(event.key)) return false;
+    this.input.focus();
+    return null;
+  }
 
   choose(id) {
     if (id === this.crack) return true;
@@ -330,6 +341,8 @@ export class Merging extends Mode {
 }
 
 export class Pen extends Mode {
+  get draws() { return true; }
+
   constructor(page) {
     super(page);
     this.frame = page.frame;
