@@ -12,6 +12,7 @@ from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.stream_scale import StreamScale
 from edgecrack.scale import Quantity
+from tests.run_review.served_review import survey_small_wall
 from tests.run_survey.kept_flight import LONG, keep, views
 from tests.survey.small_walls import along
 
@@ -32,3 +33,9 @@ def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(surveyed: Path, tmp_path: Path) -> Path:
     """A copy, to be reviewed."""
     return Path(shutil.copytree(surveyed, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one for the page: three cracks and an unconfirmed mark in three frames."""
+    return survey_small_wall(tmp_path_factory.mktemp("wall"))

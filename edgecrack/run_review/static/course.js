@@ -1,6 +1,6 @@
 // Where cracks run in the picture or on the map that is shown, as lines to be drawn.
 
-import { bounds, evenly, inside, moved, movedLines, nearestOnLine, product } from "./geometry.js";
+import { bounds, insidePieces, moved, movedLines, nearestOnLine, product } from "./geometry.js";
 import { stateOf, stateWords } from "./words.js";
 
 export const CHOSEN = "#ffb224";
@@ -8,6 +8,7 @@ export const OTHER = "#7fd4ff";
 export const MARKED = "#ff7ad9";
 export const PEN = "#5dffb0";
 const FAR_PX = 14;
+const MARKS_FROM = 2;
 const GAP_DASHES = [7, 7];
 
 // A picture that lies on a sheet: a frame, or the sheet's map.
@@ -25,10 +26,10 @@ export function courseIn(crack, view, exact = true) {
     return { lines, gaps };
   }
   const rest = [];
-  for (const line of evenly(lines, 400)) {
+  for (const line of insidePieces(lines, view)) {
     let piece = [];
     for (const point of line) {
-      if (inside(point, view) && nearestOnLine(best.points, point).away > FAR_PX) {
+      if (nearestOnLine(best.points, point).away > FAR_PX) {
         piece.push(point);
         continue;
       }
@@ -40,15 +41,14 @@ export function courseIn(crack, view, exact = true) {
   return { lines: [best.points, ...rest], gaps };
 }
 
-// Whether any of a crack is in a view.
-export const isIn = (lines, view) => lines.some((line) => line.some((point) => inside(point, view)));
-
 // The box around what a view has of lines; null where that is nothing.
-export const boxIn = (lines, view) => bounds(evenly(lines, 400).flat().filter((point) => inside(point, view)));
+export const boxIn = (lines, view) => bounds(insidePieces(lines, view, 40).flat());
 
-function label(crack, lines, view, text, colour, strong) {
-  const points = lines.flat().filter((point) => inside(point, view));
-  return points.length ? [{ label: text, at: points[Math.floor(points.length / 2)], colour, strong }] : [];
+// In the middle of the longest piece that is in the view.
+function label(pieces, text, colour, strong, least = 0) {
+  if (!pieces.length) return [];
+  const points = pieces.reduce((one, other) => (other.length > one.length ? other : one));
+  return [{ label: text, at: points[Math.floor(points.length / 2)], colour, strong, least }];
 }
 
 export function chosenLayers(crack, view, exact) {
@@ -56,20 +56,22 @@ export function chosenLayers(crack, view, exact) {
   return [
     ...gaps.map((line) => ({ line, colour: CHOSEN, thick: 2, dashes: GAP_DASHES })),
     ...lines.map((line) => ({ line, colour: CHOSEN, thick: 2.5 })),
-    ...label(crack, lines, view, String(crack.id), CHOSEN, true),
+    ...label(insidePieces(lines, view, 20), String(crack.id), CHOSEN, true),
   ];
 }
 
 export function otherLayers(crack, view, isMarked) {
   const lines = movedLines(crack.lines, view.fromSheet);
-  if (!isIn(lines, view)) return [];
+  const pieces = insidePieces(lines, view, 40);
+  if (!pieces.length) return [];
   const colour = isMarked ? MARKED : OTHER;
   const state = stateOf(crack);
   const dashes = state === "unconfirmed" ? [3, 4] : state === "rejected" ? [8, 5] : [];
   const sign = state === "open" ? "" : ` ${stateWords(crack)[0]}`;
   return [
     ...lines.map((line) => ({ line, colour, thick: isMarked ? 3 : 1.25, dashes, casing: isMarked })),
-    ...label(crack, lines, view, `${crack.id}${sign}`, colour, isMarked),
+    // Marks are many, and a map is small until it is zoomed.
+    ...label(pieces, `${crack.id}${sign}`, colour, isMarked, !view.frame && state === "unconfirmed" ? MARKS_FROM : 0),
   ];
 }
 

@@ -9,7 +9,7 @@ const ORIGINS = {
   merged: (parents) => `Merged from cracks ${parents.join(" and ")}.`,
 };
 
-export function showDetails(box, crack, sheet) {
+export function showDetails(box, crack, sheet, several) {
   if (!crack) {
     box.replaceChildren();
     return;
@@ -28,9 +28,11 @@ export function showDetails(box, crack, sheet) {
   if (origin) parts.push(made("p", origin(crack.review.parents), "quiet"));
   parts.push(column("The reviewer says", reviewer(crack), "reviewer"), column("The machine says", machine(crack), "machine"));
   if (crack.length_mm === null) {
-    parts.push(made("p", "Lengths and widths are in pixels: no scale is known for this sheet.", "quiet units"));
+    parts.push(made("p", sheet.mm_per_px
+      ? "Its length is in pixels: no scale was known where it lies."
+      : "Lengths and widths are in pixels: the run has no scale.", "quiet units"));
   }
-  if (sheet && sheet.several) parts.push(made("p", `It lies on sheet ${sheet.number}.`, "quiet"));
+  if (several) parts.push(made("p", `It lies on sheet ${sheet.number}.`, "quiet"));
   box.replaceChildren(...parts);
 }
 
@@ -52,10 +54,10 @@ function machine(crack) {
   if (crack.review.machine) facts.push(["It is", MACHINE[crack.review.machine] ?? crack.review.machine]);
   const [long, longWithin] = length(crack);
   facts.push(["Length", long, small(longWithin)]);
-  const [mean, within] = meanWidth(crack);
+  const [mean, within] = meanWidth(crack).map((text) => text.replace("width ", ""));
   facts.push(["Width, mean", mean, small(within)]);
   const high = width(crack, "p95");
-  if (high) facts.push(["95 % of it below", high], ["Widest", width(crack, "max") ?? "–"]);
+  if (high) facts.push(["95th percentile", high], ["Widest", width(crack, "max") ?? "–"]);
   if (crack.class) {
     const sure = made("small", `${Math.round(100 * crack.class.probability)} % sure, by ${crack.class.table}`);
     facts.push(["Class", crack.class.name, sure]);

@@ -4,6 +4,7 @@
 const MOST_ZOOM = 24;
 const CLICK_PX = 6;
 const KEPT_PICTURES = 12;
+const MOST_LABELS = 200;
 
 export class Drawing {
   // `on` has click(place in the picture, event), moved(place or null) and seen().
@@ -13,6 +14,7 @@ export class Drawing {
     this.context = canvas.getContext("2d");
     this.picture = null; // an image, or null
     this.size = [1, 1]; // of the picture, also of one that is lost
+    this.isPlaced = false; // whether that is known
     this.layers = [];
     this.hidesLayers = false;
     this.view = { scale: 1, x: 0, y: 0 };
@@ -36,12 +38,18 @@ export class Drawing {
 
   // Loads a picture; gives false where there is none, and undefined where another is wanted now.
   async load(url, size) {
+    // Lines of one picture are never shown over another.
+    if (this.wanted !== url) this.picture = null;
     this.wanted = url;
-    this.size = size;
+    this.size = size ?? [1, 1];
+    this.isPlaced = Boolean(size);
     const image = url === null ? null : await this.fetched(url);
     if (this.wanted !== url) return undefined;
     this.picture = image;
-    if (image && !size) this.size = [image.naturalWidth, image.naturalHeight];
+    if (image && !size) {
+      this.size = [image.naturalWidth, image.naturalHeight];
+      this.isPlaced = true;
+    }
     this.redraw();
     return image !== null;
   }
@@ -69,10 +77,13 @@ export class Drawing {
     const [width, height] = this.box;
     const [left, top, right, bottom] = area;
     const scale = Math.min(width / Math.max(right - left, 1), height / Math.max(bottom - top, 1), most);
+    // As much of the picture as there is room for: nothing beside it where it could fill the canvas.
+    const start = (room, length, middle) => (length <= room
+      ? (room - length) / 2 : Math.min(0, Math.max(room - length, room / 2 - scale * middle)));
     this.view = {
       scale,
-      x: width / 2 - (scale * (left + right)) / 2,
-      y: height / 2 - (scale * (top + bottom)) / 2,
+      x: start(width, scale * this.size[0], (left + right) / 2),
+      y: start(height, scale * this.size[1], (top + bottom) / 2),
     };
     this.redraw();
   }
@@ -215,6 +226,7 @@ export class Drawing {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (!this.isPlaced) return;
     const [left, top] = this.toScreen([0, 0]);
     const [width, height] = this.size.map((each) => each * view.scale);
     if (this.picture) {
@@ -228,7 +240,12 @@ export class Drawing {
       context.setLineDash([]);
     }
     if (!this.hidesLayers) {
+      context.save();
+      context.beginPath();
+      context.rect(left - 3, top - 3, width + 6, height + 6);
+      context.clip();
       for (const layer of this.layers) if (!layer.label) this.paintLayer(layer);
+      context.restore();
       this.paintLabels(this.layers.filter((layer) => layer.label));
     }
     this.on.seen();
@@ -289,7 +306,9 @@ export class Drawing {
   paintLabels(labels) {
     const { context } = this;
     const taken = [];
-    for (const { label, at, colour, strong } of labels) {
+    // The chosen one's first.
+    labels.sort((one, other) => Number(other.strong) - Number(one.strong));
+    for (const { label, at, colour, strong } of labels.filter((each) => !(each.least > this.view.scale)).slice(0, MOST_LABELS)) {
       context.font = `${strong ? 700 : 600} ${strong ? 15 : 13}px system-ui, sans-serif`;
       const wide = context.measureText(label).width + 12;
       const high = strong ? 24 : 20;
@@ -299,7 +318,8 @@ export class Drawing {
       const fits = places.map(([dx, dy]) => [x + dx, y + dy]).find(([left, top]) =>
         left > 2 && top > 2 && left + wide < this.box[0] - 2 && top + high < this.box[1] - 2
         && !taken.some((box) => left < box[2] && left + wide > box[0] && top < box[3] && top + high > box[1]))
-        ?? [Math.min(Math.max(x + 12, 2), this.box[0] - wide - 2), Math.min(Math.max(y + 8, 2), this.box[1] - high - 2)];
+        ?? (strong && [Math.min(Math.max(x + 12, 2), this.box[0] - wide - 2), Math.min(Math.max(y + 8, 2), this.box[1] - high - 2)]);
+      if (!fits) continue;
       const [left, top] = fits;
       taken.push([left, top, left + wide, top + high]);
       context.fillStyle = strong ? colour : "rgba(8, 11, 15, .82)";

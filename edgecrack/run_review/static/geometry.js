@@ -114,6 +114,52 @@ export function movedLines(lines, matrix) {
   return pieces;
 }
 
+// What of a segment lies in a picture: [from, to] as shares of it, or null.
+function within(a, b, { width, height }) {
+  let from = 0;
+  let to = 1;
+  const way = [b[0] - a[0], b[1] - a[1]];
+  for (const [step, low, high] of [[way[0], -a[0], width - a[0]], [way[1], -a[1], height - a[1]]]) {
+    if (step === 0) {
+      if (low > 0 || high < 0) return null;
+      continue;
+    }
+    const [first, second] = step > 0 ? [low / step, high / step] : [high / step, low / step];
+    from = Math.max(from, first);
+    to = Math.min(to, second);
+  }
+  return from <= to ? [from, to] : null;
+}
+
+// The pieces of lines that lie in a picture, with points not further apart than `step` px.
+export function insidePieces(lines, picture, step = 4) {
+  const pieces = [];
+  for (const line of lines) {
+    let piece = [];
+    for (let at = 1; at < line.length; at += 1) {
+      const [a, b] = [line[at - 1], line[at]];
+      const part = within(a, b, picture);
+      if (part && part[0] > 0 && piece.length) {
+        pieces.push(piece);
+        piece = [];
+      }
+      if (!part) continue;
+      const [from, to] = part;
+      const count = Math.max(1, Math.ceil(((to - from) * distance(a, b)) / step));
+      for (let number = piece.length ? 1 : 0; number <= count; number += 1) {
+        const share = from + ((to - from) * number) / count;
+        piece.push([a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])]);
+      }
+      if (to < 1) {
+        pieces.push(piece);
+        piece = [];
+      }
+    }
+    if (piece.length) pieces.push(piece);
+  }
+  return pieces;
+}
+
 // [{ frame, share }] of the frames that show a part of a crack, in the frames' order.
 export function framesShowing(crack, frames) {
   const points = evenly(crack.lines).flat();

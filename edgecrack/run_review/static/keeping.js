@@ -80,7 +80,7 @@ export class Keeping {
     await this.reload();
     const made = this.progress.actions.filter((each) => each.number > revision);
     const found = made.find((each) => Object.entries(body).every(([name, value]) =>
-      ["points", "revision"].includes(name) || JSON.stringify(each[name]) === JSON.stringify(value)));
+      ["points", "at", "revision"].includes(name) || JSON.stringify(each[name]) === JSON.stringify(value)));
     this.unsure = null;
     if (!found) return null;
     const changed = [...this.cracks.values()].filter((crack) => !before.has(crack.id));

@@ -2,7 +2,7 @@
 // being sent or left. None of them sends anything by itself but through `page.send`.
 
 import { PEN } from "./course.js";
-import { distance, evenly, lengthOf, moved, nearest, pointAlong } from "./geometry.js";
+import { distance, evenly, lengthOf, moved, nearest, nearestOnLine, pointAlong } from "./geometry.js";
 import { counted, made, millimetres } from "./words.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -27,8 +27,9 @@ class Mode {
   layers() { return []; }
   marked() { return []; }
   click() {}
+  get draws() { return false; } // whether it needs the picture
   choose() { return false; } // whether it takes a crack that was clicked in the list
-  key() { return false; }
+  key() { return false; } // true: it was for this mode; null: let the browser have it
   submit() {}
   leave() { this.page.leave(); }
 }
@@ -176,15 +177,20 @@ export class Undoing extends Mode {
 }
 
 export class Splitting extends Mode {
+  get draws() { return true; }
+
   constructor(page) {
     super(page);
     this.lines = page.crack.lines;
     this.line = 0;
     this.along = lengthOf(this.lines[0]) / 2;
-    const view = page.placing;
     // In the middle of what is in sight, not of what lies in another picture.
-    const seen = view ? evenly([this.lines[0]], 200)[0].filter((point) => page.sees(point)) : [];
-    if (seen.length) this.along = nearest([this.lines[0]], seen[Math.floor(seen.length / 2)]).along;
+    const seen = evenly(this.lines, 600).map((line) => line.filter((point) => page.sees(point)));
+    const most = Math.max(...seen.map((points) => points.length));
+    if (most) {
+      this.line = seen.findIndex((points) => points.length === most);
+      this.along = nearestOnLine(this.lines[this.line], seen[this.line][Math.floor(most / 2)]).along;
+    }
   }
 
   get title() { return `Split crack ${this.crack}: where?`; }
@@ -290,7 +296,15 @@ export class Merging extends Mode {
     box.append(row);
   }
 
+  get draws() { return true; }
   marked() { return this.chosen; }
+
+  // Numbers are typed also after a click in the picture.
+  key(event) {
+    if (!/^[0-9a-zA-Z]$/.test(event.key)) return false;
+    this.input.focus();
+    return null;
+  }
 
   choose(id) {
     if (id === this.crack) return true;
@@ -327,6 +341,8 @@ export class Merging extends Mode {
 }
 
 export class Pen extends Mode {
+  get draws() { return true; }
+
   constructor(page) {
     super(page);
     this.frame = page.frame;

@@ -7,9 +7,10 @@ import { frameAt, framesShowing, inside, inverse, moved, movedLines, nearest, pl
 import { Keeping } from "./keeping.js";
 import { Gauging, Merging, Noting, Pen, Rejecting, Splitting, Tagging, Undoing } from "./modes.js";
 import { Queue } from "./queue.js";
-import { counted, done, made, put, sentence, stateWords, toDo } from "./words.js";
+import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, width } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
+const isPhone = () => matchMedia("(max-width: 760px)").matches;
 const NAME = "edgecrack reviewer";
 const REACH_PX = 22;
 const NEAREST_ZOOM = 3;
@@ -29,7 +30,7 @@ let waiting = null; // an action that waits for the reviewer's name
 let hides = false;
 let holds = false;
 let isWhole = false;
-let wasDone = null;
+let wasDone = false;
 let showing = []; // frames that show the chosen crack
 
 // ---- the reviewer's name
@@ -124,7 +125,9 @@ async function send(action) {
     document.body.dataset.sending = "no";
   }
   forgetProblem();
-  tell(`Kept: ${action.action === "undo" ? `taken back: ${lastUndone}` : done(answer.last ?? action)}`, "good");
+  const isLast = keeping.progress.done && !wasDone ? ". All is reviewed" : "";
+  wasDone = keeping.progress.done;
+  tell(`Kept: ${action.action === "undo" ? `taken back: ${lastUndone}` : done(answer.last ?? action)}${isLast}`, "good");
   if (mode === sender && mode && !(mode instanceof Tagging)) leave(false);
   update();
   goOn(action, answer, order, was);
@@ -145,7 +148,6 @@ function goOn(action, answer, order, was) {
   } else if (moves) {
     choose(keeping.cracks.has(selected) ? selected : queue.ids[0] ?? null, { stays: true });
   }
-  celebrate();
 }
 
 function forgetProblem() {
@@ -153,9 +155,8 @@ function forgetProblem() {
   byId("problem").hidden = true;
 }
 
-byId("problem-again").addEventListener("click", (event) => {
+byId("problem-again").addEventListener("click", () => {
   const action = failed;
-  if (event.detail) home();
   if (mode) mode.submit();
   else if (action) send(action.action === "undo" ? { ...action, revision: keeping.progress.revision } : action);
   else start();
@@ -269,12 +270,30 @@ function showCrack() {
     return;
   }
   const margin = Math.max(0.15 * Math.max(box[2] - box[0], box[3] - box[1]), 40);
-  drawing.show([box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin], NEAREST_ZOOM);
+  drawing.show([
+    Math.max(box[0] - margin, 0), Math.max(box[1] - margin, 0),
+    Math.min(box[2] + margin, place.width), Math.min(box[3] + margin, place.height),
+  ], NEAREST_ZOOM);
 }
 
 function veil(text) {
   put("veil", text);
   byId("veil").hidden = !text;
+}
+
+// Of the other cracks in one picture; made once, as there may be thousands.
+let others = { of: "", layers: new WeakMap() };
+
+function layersOf(each, place, isMarked) {
+  const of = `${view} ${view === "map" ? `${sheet} ${place.width}` : frame.number}`;
+  if (others.of !== of) others = { of, layers: new WeakMap() };
+  if (isMarked) return otherLayers(each, place, true);
+  let found = others.layers.get(each);
+  if (!found) {
+    found = otherLayers(each, place, false);
+    others.layers.set(each, found);
+  }
+  return found;
 }
 
 function layers() {
@@ -285,8 +304,10 @@ function layers() {
   const found = [];
   for (const each of keeping.cracks.values()) {
     if (each.sheet !== sheet || each.id === selected) continue;
-    if (view === "map" && isPrinted(each) && !marks.has(each.id)) continue;
-    found.push(...otherLayers(each, place, marks.has(each.id)));
+    const lies = layersOf(each, place, marks.has(each.id));
+    // The map itself has lines of the machine's cracks, with numbers that may be small.
+    if (view === "map" && isPrinted(each) && !marks.has(each.id)) found.push(...lies.filter((layer) => layer.label));
+    else found.push(...lies);
   }
   if (view === "map" && frame && frame.sheet === sheet) found.push(...border(frame, place));
   if (chosen && chosen.sheet === sheet) {
@@ -299,7 +320,8 @@ function layers() {
 }
 
 // Whether the map itself shows a crack as it is now.
-const isPrinted = (each) => each.review.origin === "machine" && each.review.decision !== "rejected";
+const isPrinted = (each) => each.review.origin === "machine" && each.review.machine === "confirmed"
+  && each.review.decision !== "rejected";
 
 function crackAt(point) {
   const place = placing();
@@ -338,7 +360,7 @@ const queue = new Queue(byId("queue"), (id, event) => {
   if (!canLeave()) return;
   if (mode) leave();
   choose(id);
-  if (event?.detail && matchMedia("(max-width: 760px)").matches) byId("stage").scrollIntoView({ block: "start" });
+  if (event?.detail && isPhone()) byId("stage").scrollIntoView({ block: "start" });
 });
 
 function onClick(point, event) {
@@ -364,7 +386,7 @@ function onClick(point, event) {
   const [x, y] = moved(there, found.fromSheet);
   const half = 0.3 * Math.max(found.width, found.height);
   showFrame(found, [x - half, y - half, x + half, y + half]);
-  isWhole = true;
+  isWhole = false;
 }
 
 function update(fromElsewhere = false) {
@@ -379,7 +401,6 @@ function update(fromElsewhere = false) {
   }
   mode?.changed?.();
   renew();
-  celebrate();
 }
 
 // ---- progress
@@ -387,12 +408,6 @@ function update(fromElsewhere = false) {
 function reviewed() {
   const decided = [...keeping.cracks.values()].filter((each) => each.review.decision !== null).length;
   return [decided, decided + keeping.progress.open.length];
-}
-
-function celebrate() {
-  const { done: isDone } = keeping.progress;
-  if (isDone && wasDone === false) tell("All is reviewed", "good");
-  wasDone = isDone;
 }
 
 function showProgress() {
@@ -420,7 +435,7 @@ function renew() {
   showProgress();
   put("reviewer-name", reviewer || "no name");
   const sheets = keeping.survey.sheets;
-  showDetails(byId("details"), chosen, { number: sheet, several: sheets.length > 1 });
+  showDetails(byId("details"), chosen, chosen && sheets[chosen.sheet], sheets.length > 1);
   byId("sheet-choice").hidden = sheets.length < 2;
   byId("sheet").value = String(sheet);
   document.querySelector(`input[name=view][value=${view}]`).checked = true;
@@ -470,7 +485,8 @@ function showPlace(chosen) {
     caption = `Frame ${frame.name}${shows}${best}`;
   }
   put("caption", caption);
-  const [, word] = chosen ? stateWords(chosen) : ["", ""];
+  const [sign, word] = chosen ? stateWords(chosen) : ["", ""];
+  put("brief", chosen ? `Crack ${chosen.id}: ${sign} ${word}, ${length(chosen)[0]} long, ${meanWidth(chosen)[0]}${width(chosen, "mean") ? " wide" : ""}` : "");
   byId("canvas").setAttribute("aria-label", `${caption}${chosen ? `. Crack ${chosen.id}, ${word}` : ""}`);
 }
 
@@ -513,15 +529,12 @@ const page = {
   },
 };
 
-function button(text, act, className, key, label) {
+function button(text, onPress, className, key, label) {
   const made_ = made("button", text, `button slim ${className}`.trim());
   made_.type = "button";
   if (label) made_.setAttribute("aria-label", label);
   if (key) made_.append(made("kbd", key));
-  made_.addEventListener("click", (event) => {
-    act();
-    if (event.detail && mode && !mode.focus) byId("prompt").focus({ preventScroll: true });
-  });
+  made_.addEventListener("click", () => onPress());
   return made_;
 }
 
@@ -539,7 +552,8 @@ function begin(next) {
   byId("prompt").hidden = false;
   document.body.dataset.mode = "yes";
   page.changed();
-  (mode.focus ?? byId("prompt")).focus({ preventScroll: true });
+  home();
+  if (isPhone() && mode.draws) byId("stage").scrollIntoView({ block: "start" });
 }
 
 function leave(goesHome = true) {
@@ -558,9 +572,11 @@ function canLeave() {
   return false;
 }
 
-// Where the focus is as long as nothing else has it, so that no button is pressed by accident.
+// Where the focus is as long as nothing else has it.
 function home() {
-  if (!document.querySelector("dialog[open]")) byId("queue").focus({ preventScroll: true });
+  if (document.querySelector("dialog[open]")) return;
+  const place = mode ? mode.focus ?? byId("prompt") : byId("queue");
+  place.focus({ preventScroll: true });
 }
 
 const ACTS = {
@@ -612,12 +628,15 @@ function beside(step) {
 }
 
 for (const each of document.querySelectorAll("[data-do]")) {
-  each.addEventListener("click", (event) => {
-    // A press of the space bar is not to decide on the next crack, too.
-    if (event.detail) home();
-    act(each.dataset.do);
-  });
+  each.addEventListener("click", () => act(each.dataset.do));
 }
+
+// A button that was clicked does not keep the focus: a press of the space bar is not to decide on
+// the next crack, too.
+document.addEventListener("click", (event) => {
+  const clicked = event.target.closest("button");
+  if (event.detail && clicked && !clicked.closest("dialog") && clicked === document.activeElement) home();
+});
 
 // ---- looking
 
@@ -714,7 +733,8 @@ function onKey(event) {
   if (presses) return false;
   if (mode) {
     if (event.repeat && !(key in PANS) && key !== "Backspace") return true;
-    if (mode.key(event)) return true;
+    const isTaken = mode.key(event);
+    if (isTaken !== false) return isTaken === true;
     if (key === "Enter") {
       mode.submit();
       return true;

@@ -5,7 +5,7 @@ const STATES = {
   open: ["○", "open"],
   confirmed: ["✓", "confirmed"],
   rejected: ["✗", "rejected"],
-  unconfirmed: ["?", "unconfirmed mark"],
+  unconfirmed: ["?", "unconfirmed"],
 };
 
 // "open", "confirmed", "rejected" or "unconfirmed": what a crack is in this review.
@@ -36,7 +36,7 @@ export function meanWidth(crack) {
     if (low === null || high === null) return [size(mean, unit), ""];
     return [size(mean, unit), `95 %: ${size(low, unit).split(" ")[0]}${TO}${size(high, unit)}`];
   }
-  return ["not measurable", ""];
+  return ["width not measurable", ""];
 }
 
 export function millimetres(value) {
