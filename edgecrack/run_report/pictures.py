@@ -35,7 +35,23 @@ def as_address(picture: Image) -> str:
 
 def map_picture(path: Path) -> str | None:
     """A map as an address, at most 1,800 px."""
-    picture = read_picture(path)
+    return _as_map(read_picture(path))
+
+
+def coverage_picture(path: Path, map_path: Path) -> str | None:
+    """What was seen of a sheet as an address, without the legend in it, which is in English.
+
+    Args:
+        path: of the coverage's picture.
+        map_path: of the map's, which is as high without a legend.
+    """
+    picture, drawn = read_picture(path), read_picture(map_path)
+    if picture is not None and drawn is not None and picture.shape[1] == drawn.shape[1]:
+        picture = picture[: drawn.shape[0]]
+    return _as_map(picture)
+
+
+def _as_map(picture: Image | None) -> str | None:
     if picture is None:
         return None
     factor = min(1.0, _MAP_PX / max(picture.shape[:2]))

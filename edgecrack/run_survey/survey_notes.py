@@ -94,6 +94,8 @@ def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
 
 
 def _not_linked(sheets: int, low: int, high: int) -> SurveyNote:
+    if not high:
+        return SurveyNote("apart", f"{sheets} sheets are not linked", {"count": sheets})
     counted = str(high) if low == high else f"{low} to {high}"
     return SurveyNote(
         "not_linked",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def survey_document(
             "unconfirmed": inventory.unconfirmed,
         },
         "coverage": _coverage_of_all(findings),
+        "blur_px": _blur(findings.kept.blurs_px),
         "repeatability": _repeatability(findings.repeatability),
         "notes": list(sentences(notes)),
         "noted": [note.to_dict() for note in notes],
@@ -267,6 +269,10 @@ def _coverage_of_all(findings: SurveyFindings) -> dict[str, Any]:
         "seen_m2": round(sum(areas), 4) if areas and len(areas) == len(metres) else None,
         "shares": {name: round(area / seen, 4) if seen else 0.0 for name, area in total.items()},
     }
+
+
+def _blur(blurs_px: Sequence[float]) -> float | None:
+    return round(statistics.median(blurs_px), 3) if blurs_px else None
 
 
 def _repeatability(found: Repeatability | None) -> dict[str, Any] | None:

@@ -60,8 +60,8 @@ class CrackAgreement:
         length_px: as the half has it, in the sheet's pixels; 0 where it does not confirm it.
         mean_px: of its width as the half measured it; None where it could not.
         mean_mm: the same in millimetres; None without a scale.
-        apart_px: float64 [N], absolute differences of the width where both measured it, in the
-            sheet's pixels.
+        apart_px: float64 [N], absolute differences of the width where both measured it along the
+            longest line, in the sheet's pixels.
         apart_mm: the same in millimetres; None without a scale.
     """
 
@@ -257,13 +257,17 @@ def _mean(found: CombinedWidth | None, unit: Literal["px", "mm"]) -> float | Non
     return None if figures is None else float(figures.mean.value)
 
 
-def _by_place(found: CombinedWidth | None) -> dict[tuple[int, float], WidthPlace]:
+def _by_place(found: CombinedWidth | None) -> dict[float, WidthPlace]:
+    """By the way along the longest line, which a profile shows.
+
+    Beside branches a row belongs now to the one and now to the other, which is no width's error.
+    """
     places = () if found is None else found.profile
-    return {(place.line, place.along_px): place for place in places}
+    return {place.along_px: place for place in places if place.line == 0}
 
 
 def _apart(
-    odd: dict[tuple[int, float], WidthPlace], even: dict[tuple[int, float], WidthPlace]
+    odd: dict[float, WidthPlace], even: dict[float, WidthPlace]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Absolute differences where both measured, in pixels of the sheet and in millimetres."""
     pairs = [(odd[place], even[place]) for place in sorted(odd.keys() & even.keys())]
