@@ -35,6 +35,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.run_identity import run_identity
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
@@ -134,7 +135,8 @@ def open_session(
             *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
             *(KEPT_PATTERNS if config.survey else ()),
         ]
-        part = _take_part(config, detector, patterns, events, stack)
+        about_run = run_identity(detector, config.scale, camera)
+        part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
         tracking = _Tracking(config, events)
         tracker = tracking.tracker
@@ -247,6 +249,7 @@ def _take_part(
     patterns: Sequence[str],
     events: EventLog,
     stack: ExitStack,
+    about: Mapping[str, Any],
 ) -> RunPart:
     """Find the folder of the results, and say where they go if that is not what was asked for."""
     settings = {
@@ -262,7 +265,7 @@ def _take_part(
         why_not=lambda notes: why_not_to_go_on(notes, settings),
     )
     stack.callback(place.folder.discard)
-    part = plan_part(place, config.out, settings)
+    part = plan_part(place, config.out, settings, about)
     if place.goes_on:
         part.folder.refuse_foreign(patterns)
     if note := place.note or part.note:

@@ -790,7 +790,7 @@ def test_thousands_of_cracks_stay_fast(browser: Any, run: Path) -> None:
 
 
 def test_a_phone_is_enough_to_decide(browser: Any, review: Served) -> None:
-    touch = {"has_touch": True, "is_mobile": True}
+    touch: dict[str, Any] = {"has_touch": True, "is_mobile": True}
     with Page(browser, review.server.url, size=PHONE, **touch) as page:
         page.tab.tap("[data-do=confirm]")
         page.says("#kept", "Kept: crack 1 confirmed")

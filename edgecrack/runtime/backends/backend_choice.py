@@ -98,11 +98,12 @@ class BackendChoice:
 
     Attributes:
         settings: of OpenVINO; None for ONNX Runtime.
-        note: what was chosen and why, as a sentence without a full stop.
+        note: what was chosen and why, as a sentence without a full stop; "" where there was
+            nothing to choose.
     """
 
     settings: OpenVINOSettings | None
-    note: str
+    note: str = ""
 
     def open(self, model: ModelFile, threads: int) -> Runner:
         """A runner of that kind."""
@@ -133,9 +134,9 @@ def choose_backend(
     if backend not in BACKENDS:
         raise ConfigError(f"the backend is {backend!r}", f"give {', '.join(BACKENDS)}")
     if backend == "onnxruntime":
-        return BackendChoice(None, "ONNX Runtime was asked for")
+        return BackendChoice(None)
     if backend == "auto" and not has_openvino():
-        return BackendChoice(None, "ONNX Runtime, since OpenVINO is not installed")
+        return BackendChoice(None)
     import_openvino()
     precision: CpuPrecision = "bf16" if backend == "openvino-bf16" else "f32"
     tried, origin = _kept_or_tested(model, threads, precision, on_told)

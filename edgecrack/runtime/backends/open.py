@@ -98,7 +98,8 @@ def _open_onnx(
 
     count = checked_threads(threads)
     choice = choose_backend(model, count, backend, on_told)
-    on_told(choice.note)
+    if choice.note:
+        on_told(choice.note)
     return choice.open(model, count)
 
 
