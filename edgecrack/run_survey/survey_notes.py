@@ -70,7 +70,7 @@ def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
     elif len(sheets) == 1 and len(sheets[0].key_frames) == 1:
         notes.append(SurveyNote("still", "the camera did not move: all frames show the same place"))
     if len(sheets) > 1:
-        notes.append(_not_linked(len(sheets), count.low, count.high))
+        notes.append(not_linked(len(sheets), count.low, count.high))
     for number, placed in findings.places.items():
         if left_out := placed.place.left_out:
             what = "position jumps, and does" if left_out == 1 else "positions jump, and do"
@@ -93,7 +93,8 @@ def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
     return notes
 
 
-def _not_linked(sheets: int, low: int, high: int) -> SurveyNote:
+def not_linked(sheets: int, low: int, high: int) -> SurveyNote:
+    """That sheets are not linked, and how many confirmed cracks they show between them."""
     if not high:
         return SurveyNote("apart", f"{sheets} sheets are not linked", {"count": sheets})
     counted = str(high) if low == high else f"{low} to {high}"

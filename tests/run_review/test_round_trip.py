@@ -26,7 +26,7 @@ pytest.importorskip("torch", reason="torch is of the train extra")
 
 def run_command(*words: str) -> None:
     command = [sys.executable, "-m", "edgecrack", *words]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=2400)
     assert done.returncode == 0, done.stderr
 
 
@@ -35,9 +35,9 @@ def trained(labels: Path, out: Path) -> Path:
     run_command(
         "train", "--preset", str(RESEARCH / "even.yaml"),
         "--init", str(STATE), "--out", str(out), "--data", f"{labels / 'cracks'}@1",
-        "--data", "synthetic:60@4", "--epochs", "1", "--set", "steps_per_epoch=40",
+        "--data", "synthetic:40@4", "--epochs", "1", "--set", "steps_per_epoch=25",
         "--set", "optimizer.learning_rate=0.0001", "--set", "optimizer.warmup_steps=10",
-        "--set", "average_decay=0.9", "--seed", "1", "--device", "cpu",
+        "--set", "average_decay=0.9", "--batch", "4", "--seed", "1", "--device", "cpu",
     )  # fmt: skip
     return out / "last.safetensors"
 
