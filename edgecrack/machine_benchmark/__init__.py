@@ -1,0 +1,1 @@
+"""How fast this machine finds cracks: each model, precision and backend in one table."""

@@ -1,0 +1,77 @@
+"""What is measured: each model file with each backend that runs it here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecrack.artifacts import read_model_file
+from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from edgecrack.runtime.backends.openvino_module import has_openvino
+from edgecrack.runtime.detector import CrackDetector, open_detector
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model file and what runs it.
+
+    Attributes:
+        model: the file.
+        backend: as `open_runner` takes it; None for an engine.
+        precision: as the sidecar says.
+    """
+
+    model: Path
+    backend: str | None
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """As the table has it."""
+        return f"{self.model.name}, {self.backend or 'tensorrt'}"
+
+    @property
+    def options(self) -> str:
+        """What to add to `edgecrack stream` to run it so."""
+        model = "" if self.model == BUNDLED_MODEL else f" --model {self.model}"
+        return model + ("" if self.backend is None else f" --backend {self.backend}")
+
+    def open(self, threads: int | None) -> CrackDetector:
+        """A detector that runs so."""
+        threads = None if self.backend is None else threads
+        return open_detector(self.model, threads=threads, backend=self.backend)
+
+
+def candidates(models: Sequence[Path]) -> list[Candidate]:
+    """Each model with each backend that this machine may have.
+
+    Args:
+        models: ONNX files and engines; of none the bundled one.
+
+    Raises:
+        ModelFileError: a file is missing, or is no model.
+        ConfigError: a file is given twice.
+    """
+    if len(set(models)) < len(models):
+        raise ConfigError("a model is given twice", "give each once")
+    found = []
+    for model in models or [BUNDLED_MODEL]:
+        spec = read_model_file(model).spec
+        backends: list[str | None] = ["onnxruntime"]
+        if spec.kind == "engine":
+            backends = [None]
+        elif has_openvino():
+            backends += ["openvino", "openvino-bf16"]
+        found += [Candidate(model, backend, spec.precision or "fp32") for backend in backends]
+    return found
+
+
+def why_not(candidate: Candidate, threads: int | None) -> str:
+    """Why a candidate cannot run here, as a sentence; "" where it can."""
+    try:
+        candidate.open(threads).close()
+    except EdgecrackError as error:
+        return str(error)
+    return ""
