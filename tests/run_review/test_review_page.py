@@ -479,6 +479,10 @@ def test_other_pictures_of_the_crack_and_of_the_sheet(page: Page) -> None:
     page.says("#seen-at", "2 of 3")
     page.press("]")
     page.stage("frame", 8)
+    page.press("PageUp")
+    page.stage("frame", 4)
+    page.press("PageDown")
+    page.stage("frame", 8)
     playwright.expect(page.tab.locator("#frame-after")).to_be_disabled()
     page.press(".")
     page.stage("frame", 0)
@@ -547,6 +551,15 @@ def test_a_server_that_is_gone_is_said_and_nothing_is_shown_as_kept(
         page.says("#progress", "0 of 3 reviewed")
         page.stage("crack", 1)
         page.says(".crack[data-crack='1']", "open")
+        # It is still offered when something else was begun.
+        page.press("g")
+        page.write("0.3")
+        with served(run, port=port) as again:
+            page.click("#problem-again")
+            page.says("#kept", "Kept: crack 1 confirmed")
+            page.shows("#problem", hidden=True)
+            assert page.tab.input_value("#gauge") == "0.3"
+            assert again.lines[1:] == [ann(action="confirm", crack=1)]
 
 
 def test_what_is_refused_is_said_and_what_was_entered_stays(review: Served, page: Page) -> None:
@@ -629,7 +642,6 @@ def test_a_crack_that_is_gone_elsewhere(browser: Any, review: Served, page: Page
         other.says("#kept", "Kept: cracks 1 and 2 merged")
     page.press("c")
     page.says("#problem-text", "became 1+2")
-    page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.says("#queue", "Crack 1+2")
     playwright.expect(page.tab.locator(".crack[data-crack='1']")).to_have_count(0)
 

@@ -4,7 +4,7 @@ import { border, boxIn, chosenLayers, courseIn, frameView, otherLayers } from ".
 import { showDetails, summary } from "./details.js";
 import { Drawing } from "./drawing.js";
 import { frameAt, framesShowing, inside, inverse, moved, movedLines, nearest, placed } from "./geometry.js";
-import { Keeping } from "./keeping.js";
+import { Keeping, Refusal, isSame } from "./keeping.js";
 import { Gauging, Merging, Noting, Pen, Rejecting, Splitting, Tagging, Undoing } from "./modes.js";
 import { Queue } from "./queue.js";
 import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, width } from "./words.js";
@@ -117,16 +117,17 @@ async function send(action) {
   try {
     answer = await keeping.act(reviewer, action);
   } catch (error) {
-    failed = action;
+    failed = { action, mode: sender };
     put("problem-text", `Not kept: ${toDo(action)}. ${sentence(error.message)}`);
     byId("problem").hidden = false;
     tell("Not kept", "bad");
-    if (action.action === "undo") refresh();
+    // What it was refused for may have been done elsewhere.
+    if (error instanceof Refusal) refresh();
     return;
   } finally {
     document.body.dataset.sending = "no";
   }
-  forgetProblem();
+  if (failed && ((sender && failed.mode === sender) || isSame(failed.action, action))) forgetProblem();
   const isLast = keeping.progress.done && !wasDone ? ". All is reviewed" : "";
   wasDone = keeping.progress.done;
   tell(`Kept: ${action.action === "undo" ? `taken back: ${lastUndone}` : done(answer.last ?? action)}${isLast}`, "good");
@@ -142,7 +143,7 @@ function goOn(action, answer, order, was) {
   if (action.action === "confirm" || action.action === "reject") {
     const next = selected === action.crack ? queue.nextOpen(order, action.crack) : null;
     if (next !== null) choose(next);
-    else if (moves) choose(selected);
+    else if (moves) choose(selected, { stays: true });
   } else if (["draw", "merge", "split"].includes(action.action) && made.length) {
     choose(made[made.length - (action.action === "split" ? 2 : 1)] ?? made[0], { stays: action.action === "draw" });
   } else if (action.action === "undo" && made.length) {
@@ -158,10 +159,10 @@ function forgetProblem() {
 }
 
 byId("problem-again").addEventListener("click", () => {
-  const action = failed;
-  if (mode) mode.submit();
-  else if (action) send(action.action === "undo" ? { ...action, revision: keeping.progress.revision } : action);
-  else start();
+  if (!failed) start();
+  else if (mode && failed.mode === mode) mode.submit();
+  else if (failed.action.action === "undo") send({ action: "undo", revision: keeping.progress.revision });
+  else send(failed.action);
 });
 byId("problem-leave").addEventListener("click", () => {
   forgetProblem();
@@ -594,7 +595,6 @@ let lastUndone = "";
 function begin(next) {
   if (mode) leave(false);
   mode = next;
-  forgetProblem();
   refuse("");
   byId("prompt-body").replaceChildren();
   mode.body(byId("prompt-body"));
@@ -659,7 +659,7 @@ const ACTS = {
       return;
     }
     lastUndone = done(last);
-    if (reviewer && last.reviewer !== reviewer) begin(new Undoing(page, lastUndone, last.reviewer));
+    if (last.reviewer !== reviewer) begin(new Undoing(page, lastUndone, last.reviewer));
     else send({ action: "undo", revision });
   },
   next: () => beside(1),
@@ -749,6 +749,8 @@ const LOOKS = {
   v: () => setView(view === "map" ? "picture" : "map"),
   "[": () => otherFrame(ofSheet(), -1),
   "]": () => otherFrame(ofSheet(), 1),
+  PageUp: () => otherFrame(ofSheet(), -1),
+  PageDown: () => otherFrame(ofSheet(), 1),
   ",": () => otherOfCrack(-1),
   ".": () => otherOfCrack(1),
   "+": () => drawing.zoom(ZOOM_STEP),
@@ -768,7 +770,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 function onKey(event) {
-  if (!keeping.survey || document.querySelector("dialog[open]") || event.altKey || event.isComposing) return false;
+  // On some keyboards [ and ] need AltGr, which says Ctrl and Alt as well.
+  const isAltGr = event.getModifierState("AltGraph");
+  if (!keeping.survey || document.querySelector("dialog[open]") || (event.altKey && !isAltGr) || event.isComposing) return false;
   const target = event.target;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const writes = target.matches("input:not([type=radio]), textarea");
@@ -781,7 +785,7 @@ function onKey(event) {
     return true;
   }
   if (writes || target.matches("select")) return false;
-  if (event.ctrlKey || event.metaKey) {
+  if ((event.ctrlKey || event.metaKey) && !isAltGr) {
     if (key !== "z" || event.shiftKey || mode) return false;
     act("undo");
     return true;
