@@ -801,6 +801,36 @@ def test_where_nothing_was_found_a_missed_crack_is_drawn(browser: Any, run: Path
         assert [each["action"] for each in review.lines] == ["draw"]
 
 
+def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> None:
+    document = json.loads((run / "survey" / "cracks.json").read_text())
+    sheet, frames = document["sheets"][0], document["key_frames"]
+    second = [{**each, "sheet": 1, "frame": each["frame"] + 100} for each in frames]
+    document["cracks"][2]["sheet"] = 1
+    document["cracks"][2]["best"]["frame"] += 100
+    patched(
+        run,
+        sheets=[sheet, {**sheet, "number": 1}],
+        key_frames=[*frames, *second],
+        cracks=document["cracks"],
+    )
+    with served(run) as review, Page(browser, review.server.url) as page:
+        playwright.expect(page.tab.locator("#sheet")).to_have_value("0")
+        page.press("j", "j")
+        page.stage("crack", 3)
+        page.stage("frame", 100)
+        playwright.expect(page.tab.locator("#sheet")).to_have_value("1")
+        page.says(".details", "It lies on sheet 1")
+        page.press("]")
+        page.stage("frame", 104)
+        page.press("v")
+        page.says("#caption", "Map of sheet 1")
+        page.tab.select_option("#sheet", "0")
+        page.says("#caption", "Map of sheet 0")
+        page.click("input[value=picture]")
+        page.stage("frame", 0)
+        assert page.errors == []
+
+
 def test_thousands_of_cracks_stay_fast(browser: Any, run: Path) -> None:
     document = json.loads((run / "survey" / "cracks.json").read_text())
     cracks = [{**document["cracks"][each % 4], "id": each + 1} for each in range(2000)]
@@ -845,6 +875,32 @@ def test_a_phone_is_enough_to_decide(browser: Any, review: Served) -> None:
         page.tab.tap("#prompt >> text=Ready")
         page.says("#kept", "Kept: crack D1 drawn")
         assert near(review.lines[-1]["points"], PLACES[:2], 2.0)
+
+
+def test_two_fingers_zoom(browser: Any, review: Served) -> None:
+    touch: dict[str, Any] = {"has_touch": True, "is_mobile": True}
+    with Page(browser, review.server.url, size=PHONE, **touch) as page:
+        before = page.scale
+        middle = page.point((150, 60))
+        fingers = page.context.new_cdp_session(page.tab)
+
+        def touches(kind: str, away: float) -> None:
+            points = [
+                {"x": middle[0] + side * away, "y": middle[1], "id": side} for side in (-1, 1)
+            ]
+            if kind == "touchEnd":
+                points = []
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touches("touchStart", 30)
+        for away in range(32, 62, 2):
+            touches("touchMove", away)
+        touches("touchEnd", 0)
+        assert page.scale == pytest.approx(2 * before, rel=0.1)
+        after = page.point((150, 60))
+        assert abs(after[0] - middle[0]) < 12
+        assert abs(after[1] - middle[1]) < 12
+        page.stage("mode", "")
 
 
 SMALL_TARGETS = """() => Array.from(

@@ -690,6 +690,12 @@ document.addEventListener("click", (event) => {
   const clicked = event.target.closest("button");
   if (event.detail && clicked && !clicked.closest("dialog") && clicked === document.activeElement) home();
 });
+let isByPointer = false;
+document.addEventListener("pointerdown", () => { isByPointer = true; }, true);
+document.addEventListener("keydown", () => { isByPointer = false; }, true);
+document.addEventListener("change", (event) => {
+  if (isByPointer && event.target.matches("select, input[type=radio]")) home();
+});
 
 // ---- looking
 
@@ -736,7 +742,8 @@ function setView(next) {
   }
   if (mode && !(mode instanceof Merging)) leave();
   if (next === "map") showMap();
-  else showFrame(frame && frame.sheet === sheet ? frame : crack() ? bestFrame(crack()) : ofSheet()[0] ?? null);
+  else showFrame(frame && frame.sheet === sheet ? frame
+    : crack()?.sheet === sheet ? bestFrame(crack()) : ofSheet()[0] ?? null);
 }
 
 function hide(now) {
