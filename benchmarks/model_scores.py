@@ -29,7 +29,7 @@ class GraphRunner:
     """A graph behind the contract that the runtime's tiling asks for."""
 
     def __init__(self, graph: onnx.ModelProto | bytes, spec: ModelSpec) -> None:
-        self.spec = spec
+        self.spec, self.backend = spec, "onnx graph"
         content = graph if isinstance(graph, bytes) else graph.SerializeToString()
         rounded = simulate_half(onnx.load_model_from_string(content))  # as a GPU would round
         self._run = GraphRun(rounded, spec.batch)

@@ -50,6 +50,16 @@ UnitsOption = Annotated[
 CommaOption = Annotated[
     bool, results("", "0,38 in cracks.csv, for spreadsheets that want it.", "--decimal-comma")
 ]
+SiteCheckOption = Annotated[
+    Path | None,
+    results(
+        "FILE", "cracks.json that `edgecrack measure` wrote of photos of the check sheet.",
+        "--site-check",
+    ),
+]  # fmt: skip
+JsonOption = Annotated[
+    bool, results("", "Print what was written as JSON, and nothing else.", "--json")
+]
 
 
 def report(
@@ -59,9 +69,8 @@ def report(
     language: LanguageOption = "en",
     units: UnitsOption = "metric",
     decimal_comma: CommaOption = False,
-    json_output: Annotated[
-        bool, results("", "Print what was written as JSON, and nothing else.", "--json")
-    ] = False,
+    site_check: SiteCheckOption = None,
+    json_output: JsonOption = False,
 ) -> None:
     """Write the report of a surveyed run: a page and a PDF to sign, tables, and a manifest.
 
@@ -70,7 +79,8 @@ def report(
     """
     from edgecrack.run_report.reporting import report_run
 
-    _tell(report_run(run, _config(structure, formats, language, decimal_comma, units)), json_output)
+    config = _config(structure, formats, language, decimal_comma, units, site_check)
+    _tell(report_run(run, config), json_output)
 
 
 def inspect(
@@ -92,9 +102,8 @@ def inspect(
     language: LanguageOption = "en",
     units: UnitsOption = "metric",
     decimal_comma: CommaOption = False,
-    json_output: Annotated[
-        bool, results("", "Print what was written as JSON, and nothing else.", "--json")
-    ] = False,
+    site_check: SiteCheckOption = None,
+    json_output: JsonOption = False,
     mm_per_pixel: MmPerPixelOption = None,
     camera_file: Annotated[
         str | None, _scale("FILE", "In its place, a calibrated camera, with --distance-m.")
@@ -116,7 +125,7 @@ def inspect(
     from edgecrack.runtime.stream import stream_to_folder
     from edgecrack.runtime.stream_config import StreamConfig
 
-    config = _config(structure, formats, language, decimal_comma, units)
+    config = _config(structure, formats, language, decimal_comma, units, site_check)
     table = None if severity is None else table_named(severity)
     run, unreadable = Path(source), None
     if not is_run(run):
@@ -149,15 +158,23 @@ def verify(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Of a reported run, or of measured photos.")
     ],
+    json_output: Annotated[
+        bool, results("", "Print what was found as JSON, and nothing else.", "--json")
+    ] = False,
 ) -> None:
     """Check that the files of a report are what they were when it was written."""
     from edgecrack.run_report.file_hashes import verify as check
 
     checked = check(folder)
-    for name in checked.changed:
-        typer.echo(f"changed: {name}")
-    for name in checked.missing:
-        typer.echo(f"missing: {name}")
+    if json_output:
+        whole = {"folder": str(folder), "whole": checked.is_whole, "files": len(checked.files)}
+        lists = {"changed": [*checked.changed], "missing": [*checked.missing]}
+        typer.echo(json.dumps({**whole, **lists}))
+    else:
+        for name in checked.changed:
+            typer.echo(f"changed: {name}")
+        for name in checked.missing:
+            typer.echo(f"missing: {name}")
     if not checked.is_whole:
         bad = len(checked.changed) + len(checked.missing)
         raise AccuracyError(
@@ -165,23 +182,34 @@ def verify(
             "manifest says",
             "take them from a copy, or report again",
         )
-    typer.echo(f"{counted(len(checked.files), 'file')} as they were")
+    if not json_output:
+        what = "as it was" if len(checked.files) == 1 else "as they were"
+        typer.echo(f"{counted(len(checked.files), 'file')} {what}")
 
 
 def _config(
-    structure: Path | None, formats: str, language: str, decimal_comma: bool, units: str
+    structure: Path | None,
+    formats: str,
+    language: str,
+    decimal_comma: bool,
+    units: str,
+    site_check: Path | None,
 ) -> ReportConfig:
     from edgecrack.run_report.report_words import Words
     from edgecrack.run_report.reporting import ReportConfig
+    from edgecrack.run_report.site_result import read_site_check
     from edgecrack.run_report.structure import read_structure
 
     Words(language, units)  # before anything that takes long
+    if site_check is not None:
+        read_site_check(site_check)
     return ReportConfig(
         choices(formats),
         language,
         None if structure is None else read_structure(structure),
         decimal_comma,
         units,
+        site_check,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from edgecrack.commands.shared_options import (
+    BackendOption,
     FolderOption,
     IgnoreOption,
     LocationOption,
@@ -65,6 +66,7 @@ def predict(
     scales: ScalesOption = None,
     ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
+    backend: BackendOption = None,
 ) -> None:
     """Find cracks in still images.
 
@@ -98,6 +100,7 @@ def predict(
             overlap_px=overlap,
             scales=scales_of(scales),
             threads=threads,
+            backend=backend,
         ) as detector:
             batch = predict_images(detector, images, config, shown.one, shown.part)
     finally:

@@ -95,6 +95,14 @@ IgnoreOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
+BackendOption = Annotated[
+    str | None,
+    _detection(
+        "NAME",
+        "What runs an ONNX file: onnxruntime, openvino, openvino-bf16 (faster on some processors, "
+        "other values), or auto, the default, which tries once what is fastest.",
+    ),
+]
 
 _input, _scale = map(heading, ("Input", "Scale"))
 MmPerPixelOption = Annotated[

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from edgecrack.commands.shared_options import (
+    BackendOption,
     DistanceOption,
     IgnoreOption,
     MinAreaOption,
@@ -195,6 +196,7 @@ def stream(
     scales: ScalesOption = None,
     ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
+    backend: BackendOption = None,
 ) -> None:
     """Find cracks in a camera, stream, video, folder or recording, live.
 
@@ -222,6 +224,7 @@ def stream(
         scales=scales_of(scales),
         ignore=ignore,
         threads=threads,
+        backend=backend,
         source_options=SourceOptions(
             width,
             height,

@@ -19,6 +19,7 @@ EXTRAS = {
     "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy"),
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
     "quantize": ("onnx",),
+    "cpu": ("openvino",),
     "record": ("mcap", "lz4", "zstandard"),
     "heic": ("pillow_heif",),
     "maps": ("rasterio", "pyogrio"),
@@ -31,6 +32,7 @@ _PURPOSE = {
     "train": "edgecrack train and evaluate",
     "export": "edgecrack export",
     "quantize": "edgecrack calibrate",
+    "cpu": "running models on x86-64 faster than ONNX Runtime does",
     "record": "edgecrack stream --record and for replaying *.mcap",
     "heic": "reading HEIC photos",
     "maps": "edgecrack predict on orthomosaics",
@@ -39,7 +41,7 @@ _PURPOSE = {
     "serve": "edgecrack stream --serve, the live page and metrics",
 }
 # These add to a stream, so a robot may want them, and does without them as well.
-_FOR_ROBOTS = ("record", "serve", "heic")
+_FOR_ROBOTS = ("cpu", "record", "serve", "heic")
 
 
 def check_numpy(machine: Machine) -> list[Check]:

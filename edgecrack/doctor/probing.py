@@ -36,7 +36,8 @@ _MODULE_OF: Mapping[str, str] = {
 }
 OPTIONAL_MODULES = (
     "torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml", "onnx", "onnxscript",
-    "mcap", "lz4", "zstandard", "pillow_heif", "rasterio", "pyogrio", "jinja2", "reportlab",
+    "openvino", "mcap", "lz4", "zstandard", "pillow_heif", "rasterio", "pyogrio", "jinja2",
+    "reportlab",
     "starlette", "uvicorn", "websockets", "prometheus_client", "psutil",
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgecrack.errors import SourceError
+from edgecrack.run_report.site_result import SiteResult, site_result_of_run
 from edgecrack.run_report.structure import Element, Face, Structure
 from edgecrack.run_review.review_state import ReviewState
 from edgecrack.run_review.reviewed_document import reviewed_survey
@@ -90,6 +91,8 @@ class RunFacts:
         totals: by element and face, or by sheet.
         evidence: what is known of how many cracks the model misses; None for nothing.
         review: where the review stands; None where nobody has begun one.
+        about: what made the results, as `run_identity` tells it; empty of older runs.
+        site: the check on site; None where none was made.
     """
 
     run: Path
@@ -102,6 +105,8 @@ class RunFacts:
     totals: tuple[PlaceTotal, ...]
     evidence: dict[str, Any] | None
     review: ReviewState | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    site: SiteResult | None = None
 
     @property
     def is_draft(self) -> bool:
@@ -134,12 +139,15 @@ def _by_length(cracks: list[dict[str, Any]], status: str) -> list[dict[str, Any]
     return sorted(chosen, key=lambda crack: (-crack["length_px"], str(crack["id"])))
 
 
-def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
+def read_facts(
+    run: Path, structure: Structure | None = None, site: SiteResult | None = None
+) -> RunFacts:
     """Read what a report is made of.
 
     Args:
         run: the folder of a run that was surveyed.
         structure: by which cracks are placed; None leaves them on their sheets.
+        site: the check on site; None looks for one in the run's own frames.
 
     Raises:
         SourceError: there is no survey, it is damaged, its review is of another run, or the
@@ -156,17 +164,20 @@ def read_facts(run: Path, structure: Structure | None = None) -> RunFacts:
         for crack in document["cracks"]
     }
     settings = _settings(run)
+    summary = _json(run / "summary.json")
     return RunFacts(
         run,
         survey,
         document,
-        _json(run / "summary.json"),
+        summary,
         settings,
         structure,
         places,
         _totals(document, places, structure),
         _evidence(settings.get("model", "")),
-        reviewed.state,
+        about=_about(run),
+        site=site or site_result_of_run(run, summary.get("started_at")),
+        review=reviewed.state,
     )
 
 
@@ -187,6 +198,18 @@ def _settings(run: Path) -> dict[str, str]:
         if isinstance(settings, dict):
             return {str(name): str(value) for name, value in settings.items()}
     return {}
+
+
+def _about(run: Path) -> dict[str, Any]:
+    """What made the run's first part; the programs of all its parts."""
+    if not (run / LEDGER_NAME).is_file():
+        return {}
+    noted = [note["about"] for note in OutputFolder(run).notes() if "settings" in note and
+             isinstance(note.get("about"), dict)]  # fmt: skip
+    if not noted:
+        return {}
+    programs = dict.fromkeys(str(each["program"]) for each in noted if each.get("program"))
+    return {**noted[0], "program": ", ".join(programs) or None}
 
 
 def _check_structure(structure: Structure, sheets: list[dict[str, Any]]) -> None:
@@ -254,7 +277,7 @@ def _totals(
         areas = [document["sheets"][each]["coverage"]["seen_m2"] for each in sheets]
         if not own and number is not None and document["sheets"][number]["frame_count"] < 2:
             continue  # a frame that could not be followed, and shows no crack
-        lengths = [crack["length_mm"] for crack in own]
+        lengths = [length_mm(crack, document["sheets"][crack["sheet"]]) for crack in own]
         classes: dict[str, int] = {}
         for crack in own:
             if crack["class"] is not None:
@@ -266,7 +289,9 @@ def _totals(
                 name,
                 number,
                 len(own),
-                sum(lengths) if has_scale and None not in lengths else None,
+                sum(each for each in lengths if each is not None)
+                if has_scale and None not in lengths
+                else None,
                 sum(crack["length_px"] for crack in own),
                 sum(areas) if has_scale else None,
                 classes,
@@ -275,8 +300,25 @@ def _totals(
     return tuple(totals)
 
 
+def length_mm(crack: Mapping[str, Any], sheet: Mapping[str, Any]) -> float | None:
+    """A crack's length; by the sheet's scale on the whole where no measured frame shows the crack.
+
+    Returns:
+        None without a scale.
+    """
+    if crack["length_mm"] is not None:
+        return float(crack["length_mm"])
+    if sheet["mm_per_px"] is None:
+        return None
+    return float(crack["length_px"] * sheet["mm_per_px"])
+
+
 def _evidence(model_sha256: str) -> dict[str, Any] | None:
     """Of the bundled model, what share of cracks the yardstick says it finds, by width."""
-    file = resources.files("edgecrack") / "models" / "edgecrack-bundled.detection.json"
+    models = resources.files("edgecrack") / "models"
+    file = models / "edgecrack-bundled.detection.json"
     found = json.loads(file.read_text(encoding="utf-8"))
-    return dict(found) if found["model_sha256"] == model_sha256 else None
+    if found["model_sha256"] != model_sha256:
+        return None
+    sidecar = models / "edgecrack-bundled.onnx.json"
+    return {**found, "scales": json.loads(sidecar.read_text(encoding="utf-8"))["scales"]}

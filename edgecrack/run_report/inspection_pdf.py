@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -23,6 +23,10 @@ _MM = 72 / 25.4
 _FRAME = 6  # reportlab's own, within the margins
 _MARGIN, _FOOT = 16 * _MM - _FRAME, 20 * _MM
 _TALLEST_MAP = 200 * _MM
+# Of a card: the pictures' share of the width, how tall one is, and the gap beside them.
+_PICTURES, _TALLEST_PICTURE, _GAP = 0.36, 50 * _MM, 14.0
+_UPRIGHT = 1.2  # from this height on, by its width, a picture is upright
+_SIDES = ("LEFT", "RIGHT", "TOP", "BOTTOM")
 
 
 def render_pdf(facts: RunFacts, words: Words) -> bytes:
@@ -114,7 +118,9 @@ class _Story:
         self._styles = {
             "title": style("title", 20, fontName=_BOLD, spaceAfter=6),
             "part": style("part", 13, fontName=_BOLD, spaceBefore=14, spaceAfter=4, keepWithNext=1),
-            "crack": style("crack", 10, fontName=_BOLD, spaceAfter=4, keepWithNext=1),
+            "crack": style(
+                "crack", 10, fontName=_BOLD, spaceBefore=8, spaceAfter=4, keepWithNext=1
+            ),
             "text": style("text", 9, spaceAfter=4),
             "figure": style("figure", 16, fontName=_BOLD),
             "cell": style("cell", 8),
@@ -138,6 +144,8 @@ class _Story:
             *self._unconfirmed(),
             *self._rejected(),
             *self._missed(),
+            *self._repeated(),
+            *self._site(),
             *self._method(),
             *self._signature(),
         ]
@@ -151,7 +159,12 @@ class _Story:
         return self._text(self._words(key), "part")
 
     def _table(
-        self, rows: Sequence[Sequence[str]], widths: Sequence[float], numbers: Sequence[int] = ()
+        self,
+        rows: Sequence[Sequence[str]],
+        widths: Sequence[float],
+        numbers: Sequence[int] = (),
+        *,
+        width: float | None = None,
     ) -> Any:
         """Rows of texts under each other.
 
@@ -159,6 +172,7 @@ class _Story:
             rows: the first repeats on every page; of no texts there is none.
             widths: of the columns, as shares of their sum.
             numbers: columns that stand to the right.
+            width: of the table; None takes the page's.
         """
         from reportlab.platypus import LongTable
 
@@ -173,7 +187,7 @@ class _Story:
         total = sum(widths)
         return LongTable(
             cells,
-            colWidths=[self._width * each / total for each in widths],
+            colWidths=[(width or self._width) * each / total for each in widths],
             splitInRow=1,  # a row may be longer than a page
             repeatRows=1 if rows and rows[0] and len(cells) == len(rows) else 0,
             style=[
@@ -211,7 +225,7 @@ class _Story:
         return [*parts, self._terms([*terms, (words("model"), model)])]
 
     def _summary(self) -> list[Any]:
-        from reportlab.platypus import Table
+        from reportlab.platypus import Spacer, Table
 
         words, head = self._words, self._content["head"]
         figures = [
@@ -231,7 +245,7 @@ class _Story:
                 *(("BOX", (column, 0), (column, 1), 0.6, _LINE) for column in range(len(figures))),
             ],
         )
-        parts = [self._part("summary"), boxes]
+        parts = [self._part("summary"), boxes, Spacer(1, 8)]
         said = []
         if not self._facts.confirmed:
             said.append(words("no_cracks"))
@@ -271,17 +285,28 @@ class _Story:
         own = [self._part("map"), self._text(words("map_note"))]
         for sheet in self._content["maps"]:
             for kind, caption in (
-                ("map", f"{sheet['place']}. {sheet['drift']}"),
-                ("coverage", f"{words('inspected')}: {sheet['place']}"),
+                ("map", self._text(f"{sheet['place']}. {sheet['drift']}", "quiet")),
+                ("coverage", self._legend(sheet)),
             ):
                 if sheet[kind] is None:
                     if kind == "map":
                         own.append(self._text(words("no_picture"), "quiet"))
                     continue
                 picture = self._picture(sheet[kind], self._width, _TALLEST_MAP)
-                parts.append(KeepTogether([*own, picture, self._text(caption, "quiet")]))
+                parts.append(KeepTogether([*own, picture, caption]))
                 own = []
         return [*parts, *own]
+
+    def _legend(self, sheet: Mapping[str, Any]) -> Any:
+        """What the colours of a coverage's picture mean."""
+        from reportlab.platypus import Paragraph
+
+        keys = [
+            f'<font backColor="{colour}">{_SPACE * 5}</font>{_SPACE}{escape(_printable(text))}'
+            for colour, text in sheet["legend"]
+        ]
+        name = escape(_printable(f"{sheet['place']}. {self._words('coverage_note')}:"))
+        return Paragraph(f"{name} {f'{_SPACE * 3} '.join(keys)}", self._styles["quiet"])
 
     def _cards(self) -> list[Any]:
         from reportlab.platypus import KeepTogether, Spacer
@@ -291,36 +316,58 @@ class _Story:
             name = f"{self._words('crack')} {card['id']}"
             own = [] if parts else [self._part("each_crack")]
             own += [self._text(f"{name}: {card['place']}" if card["place"] else name, "crack")]
-            own.append(self._pair(card["pictures"]))
-            if card["plot"] is not None:
-                own += [
-                    self._drawing(card["plot"]),
-                    self._text(self._words("profile"), "quiet"),
-                ]
-            own += [self._terms(card["facts"]), Spacer(1, 14)]
+            own += [self._card_body(card), Spacer(1, 12)]
             parts.append(KeepTogether(own))
         if self._content["more_cards"]:
             parts.append(self._text(self._words("more", count=self._content["more_cards"])))
         return parts
 
-    def _pair(self, pictures: Sequence[str]) -> Any:
-        """A crack's pictures beside each other."""
+    def _card_body(self, card: Mapping[str, Any]) -> Any:
+        """A crack's pictures, and beside them its width and what is known."""
         from reportlab.platypus import Table
 
-        if not pictures:
-            return self._text(self._words("no_picture"), "quiet")
-        column = self._width / 2
-        row = [self._picture(each, column - 6, column) for each in pictures]
+        left = _PICTURES * self._width
+        right = self._width - left - _GAP
+        pictures: list[Any] = [self._text(self._words("no_picture"), "quiet")]
+        if card["pictures"]:
+            pictures = self._pictures(card["pictures"], left)
+        told: list[Any] = []
+        if card["plot"] is not None:
+            told += [
+                self._drawing(card["plot"], right),
+                self._text(self._words("profile"), "quiet"),
+            ]
+        told.append(self._table([(), *card["facts"]], (1, 2), width=right))
         return Table(
-            [row], colWidths=[column] * len(row), style=[("LEFTPADDING", (0, 0), (0, 0), 0)]
-        )
+            [[pictures, "", told]],
+            colWidths=[left, _GAP, right],
+            style=[
+                ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                *((f"{side}PADDING", (0, 0), (-1, -1), 0) for side in _SIDES),
+            ],
+        )  # fmt: skip
 
-    def _drawing(self, plot: WidthPlot) -> Any:
+    def _pictures(self, addresses: Sequence[str], width: float) -> list[Any]:
+        """A crack's pictures: above each other, upright ones beside each other."""
+        from reportlab.platypus import Spacer, Table
+
+        shown = [self._picture(each, width, _TALLEST_PICTURE) for each in addresses]
+        if len(shown) == 2 and shown[0].drawHeight > _UPRIGHT * shown[0].drawWidth:
+            half = (width - 6) / 2
+            row = [self._picture(each, half, 2 * _TALLEST_PICTURE) for each in addresses]
+            pair = Table([row], colWidths=[half + 6, half], hAlign="LEFT")
+            pair.setStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in _SIDES])
+            return [pair]
+        for each in shown:
+            each.hAlign = "LEFT"
+        return [shown[0], *(part for each in shown[1:] for part in (Spacer(1, 6), each))]
+
+    def _drawing(self, plot: WidthPlot, width: float) -> Any:
         from reportlab.graphics.shapes import Drawing, Line, Polygon, PolyLine, String
         from reportlab.lib.colors import Color, HexColor
 
-        factor = self._width / PLOT_WIDTH
-        drawing = Drawing(self._width, PLOT_HEIGHT * factor)
+        factor = width / PLOT_WIDTH
+        drawing = Drawing(width, PLOT_HEIGHT * factor)
         drawing.scale(factor, factor)
 
         def flat(shape: Sequence[tuple[float, float]]) -> list[float]:
@@ -331,7 +378,7 @@ class _Story:
         for x, y, anchor, text in plot.texts:
             drawing.add(
                 String(
-                    x, PLOT_HEIGHT - y, _printable(text), fontName=_FONT, fontSize=10,
+                    x, PLOT_HEIGHT - y, _printable(text), fontName=_FONT, fontSize=6.5 / factor,
                     textAnchor=anchor, fillColor=HexColor(_QUIET),
                 )
             )  # fmt: skip
@@ -384,15 +431,28 @@ class _Story:
             [each[key] for key in ("width", "found", "least", "evidence")]
             for each in missed["rows"]
         ]
-        return [
-            self._part("missed"),
-            self._text(missed["note"]),
-            self._table(rows, (1.4, 1, 1, 2), (1, 2)),
-        ]
+        said = [missed["note"], *missed["more"]]
+        parts = [self._part("missed"), *(self._text(text) for text in said if text)]
+        return [*parts, self._table(rows, (1.4, 1, 1, 2), (1, 2))] if missed["rows"] else parts
+
+    def _repeated(self) -> list[Any]:
+        words, repeated = self._words, self._content["repeated"]
+        parts = [self._part("repeated"), *(self._text(text) for text in repeated["said"])]
+        if not repeated["rows"]:
+            return parts
+        names = ("crack", "half_lengths", "half_widths", "width_apart")
+        rows = [[words(name) for name in names], *repeated["rows"]]
+        return [*parts, self._table(rows, (0.5, 2, 2, 2), (1, 2, 3))]
+
+    def _site(self) -> list[Any]:
+        terms = self._content["site"]
+        shown = self._terms(terms) if terms else self._text(self._words("site_none"))
+        return [self._part("site_check"), shown]
 
     def _method(self) -> list[Any]:
         words = self._words
         parts = [self._part("method"), self._text(words("method_text"))]
+        parts += [self._text(words("made_with"), "crack"), self._terms(self._content["basis"])]
         if self._content["settings"]:
             parts += [
                 self._text(words("settings"), "crack"),

@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecrack.measurement.severity import severity_tables
-from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts
-from edgecrack.run_report.pictures import crack_pictures, map_picture, numbered_map
-from edgecrack.run_report.report_words import Words
+from edgecrack.run_report.basis_section import basis_section
+from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts, length_mm
+from edgecrack.run_report.missed_limits import missed_limits
+from edgecrack.run_report.note_sentences import note_sentences
+from edgecrack.run_report.pictures import coverage_picture, crack_pictures, numbered_map
+from edgecrack.run_report.repeated_section import repeated_section
+from edgecrack.run_report.report_words import Words, class_name, term_name
+from edgecrack.run_report.site_section import site_section
 from edgecrack.run_report.width_plot import plot_widths
+from edgecrack.run_survey.map_files import SEEN_COLOURS
 from edgecrack.survey.coverage import SEEN
 
 _MOST_CARDS, _MOST_ROWS = 100, 200
@@ -34,10 +40,10 @@ class PageContent:
         sheets = [self._sheet(each) for each in facts.document["sheets"]]
         return {
             "head": self._head(),
-            "notes": facts.document["notes"],
+            "notes": note_sentences(facts.document, self._words),
             "totals": [self._total(each) for each in facts.totals],
             "seen_names": list(reversed(SEEN)),
-            "sheets": [each for each in sheets if each["frames"] > 1] or sheets[:1],
+            "sheets": self._sheet_rows(sheets),
             "maps": [each for each in sheets if each["has_map"]],
             "cards": [self._card(crack) for crack in confirmed[:_MOST_CARDS]],
             "more_cards": max(0, len(confirmed) - _MOST_CARDS),
@@ -46,7 +52,10 @@ class PageContent:
             "rejected": [self._rejected(crack) for crack in facts.rejected[:_MOST_ROWS]],
             "more_rejected": max(0, len(facts.rejected) - _MOST_ROWS),
             "missed": self._missed(),
-            "settings": sorted(facts.settings.items()),
+            "settings": [(name, _plain(text)) for name, text in sorted(facts.settings.items())],
+            "repeated": repeated_section(facts, self._words),
+            "site": site_section(facts.site, self._words),
+            "basis": basis_section(facts, self._words),
         }
 
     def _head(self) -> dict[str, Any]:
@@ -55,9 +64,11 @@ class PageContent:
         number = str(count["high"])
         if count["low"] != count["high"]:
             number = f"{count['low']}\u2013{count['high']}"
-        lengths = [crack["length_mm"] for crack in facts.confirmed]
+        sheets = facts.document["sheets"]
+        found = [length_mm(crack, sheets[crack["sheet"]]) for crack in facts.confirmed]
+        lengths = [each for each in found if each is not None]
         total = words.number(sum(crack["length_px"] for crack in facts.confirmed), 0) + " px"
-        if facts.confirmed and None not in lengths:
+        if lengths and len(lengths) == len(found):
             total = words.length(sum(lengths))
         classes = [crack["class"] for crack in facts.confirmed if crack["class"] is not None]
         return {
@@ -66,10 +77,10 @@ class PageContent:
             "review_counts": self._review_counts(),
             "stale": len(facts.review.stale) if facts.review else 0,
             "run": facts.summary.get("run", {}).get("id", facts.run.name),
-            "recorded": facts.summary.get("started_at") or _NONE,
+            "recorded": words.moment(str(facts.summary.get("started_at") or _NONE)),
             "source": model.get("source") or _NONE,
             "model": model.get("model") or _NONE,
-            "threshold": model.get("threshold") or _NONE,
+            "threshold": self._threshold(model.get("threshold")),
             "count": number,
             "length": total if facts.confirmed else _NONE,
             "widest": self._widest(),
@@ -80,6 +91,12 @@ class PageContent:
             ),
             "classes_by": self._classes_by(classes[0]["table"]) if classes else "",
         }
+
+    def _threshold(self, value: Any) -> str:
+        """As it was given, at least to one digit."""
+        if not isinstance(value, (int, float)):
+            return _NONE
+        return self._words.number(value, max(1, len(f"{value:g}".partition(".")[2])))
 
     def _classes_by(self, table: str) -> str:
         """The document that classes come from; the name of a table of one's own."""
@@ -110,11 +127,13 @@ class PageContent:
             "length": length,
             "area": _NONE if total.area_m2 is None else words.area(total.area_m2),
             "density": _NONE if density is None else words.density(density),
-            "classes": ", ".join(f"{name}: {n}" for name, n in sorted(total.classes.items())),
+            "classes": ", ".join(
+                f"{class_name(name, words)}: {n}" for name, n in sorted(total.classes.items())
+            ),
         }
 
     def _sheet_name(self, number: int | None) -> str:
-        return f"{self._words('sheet')} {number}"
+        return f"{self._words('sheet')}\u00a0{number}"
 
     def _sheet(self, sheet: Mapping[str, Any]) -> dict[str, Any]:
         words, facts = self._words, self._facts
@@ -125,27 +144,59 @@ class PageContent:
         if found is not None:
             name = f"{found[0].code}: {found[0].name}, {found[1].name} ({name})"
         drawn = sheet["map"]
-        pictures: dict[str, str | None] = {"picture": None, "coverage": None}
+        pictures: dict[str, str | None] = {}
         if drawn is not None:
             own = [each for each in facts.confirmed if each["sheet"] == sheet["number"]]
-            pictures["picture"] = numbered_map(
-                facts.survey, drawn, own, is_reviewed=facts.review is not None
-            )
-            pictures["coverage"] = map_picture(facts.survey / drawn["coverage"])
+            is_reviewed = facts.review is not None
+            paths = [facts.survey / drawn[kind] for kind in ("coverage", "picture")]
+            pictures = {
+                "picture": numbered_map(facts.survey, drawn, own, is_reviewed=is_reviewed),
+                "coverage": coverage_picture(*paths),
+            }
         shares = sheet["coverage"]["shares"]
         return {
             "place": name,
             "frames": sheet["frame_count"],
             "shares": [words.percent(shares[seen]) for seen in reversed(SEEN)],
             "has_map": drawn is not None,
-            "map": pictures["picture"],
-            "coverage": pictures["coverage"],
+            "map": pictures.get("picture"),
+            "coverage": pictures.get("coverage"),
+            "legend": self._legend(shares),
             "drift": words(
                 "drift",
                 sigma=words.number(sheet["registration_px"], 1),
                 drift=words.number(sheet["drift_px"], 0),
             ),
         }
+
+    def _sheet_rows(self, sheets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each sheet, but those of a single frame in one row."""
+        if len(sheets) == 1:
+            return list(sheets)
+        rows = [each for each in sheets if each["frames"] > 1]
+        single = [
+            each["coverage"] for each in self._facts.document["sheets"] if each["frame_count"] == 1
+        ]
+        if single:
+            total = max(1e-9, sum(each["seen_px"] for each in single))
+            shares = {
+                seen: sum(each["seen_px"] * each["shares"][seen] for each in single) / total
+                for seen in SEEN
+            }
+            place = self._words("one_frame_sheets", count=len(single))
+            percents = [self._words.percent(shares[seen]) for seen in reversed(SEEN)]
+            rows.append({"place": place, "shares": percents})
+        return rows
+
+    def _legend(self, shares: Mapping[str, float]) -> list[tuple[str, str]]:
+        """Colour and words of what the picture of the coverage shows."""
+        words = self._words
+        return [
+            ("#{2:02x}{1:02x}{0:02x}".format(*SEEN_COLOURS[seen]),
+             f"{words(seen)}: {words.percent(shares[seen])}")
+            for seen in reversed(SEEN)
+            if shares[seen] > 0
+        ]  # fmt: skip
 
     def _card(self, crack: Mapping[str, Any]) -> dict[str, Any]:
         facts = self._facts
@@ -179,7 +230,10 @@ class PageContent:
         if crack["class"] is not None:
             chosen = crack["class"]
             found.append(
-                (words("class"), f"{chosen['name']} ({words.percent(chosen['probability'])})")
+                (
+                    words("class"),
+                    f"{class_name(chosen['name'], words)} ({words.percent(chosen['probability'])})",
+                )
             )
         axis = place.element is not None and place.element.axis is not None
         found.append(
@@ -193,12 +247,14 @@ class PageContent:
                 (
                     words("confidence"),
                     f"{words.percent(crack['confidence'])}, "
-                    + words("seen_in", frames=len(crack["frames"]), views=crack["views"]),
+                    + words("seen_in", frames=len(crack["frames"]), count=crack["views"]),
                 )
             )
         if crack["budget"]:
             terms = [
-                f"{name} {words.width_figure(u, 1)}" for name, u in crack["budget"].items() if u
+                f"{term_name(name, words)} {words.width_figure(u, 1)}"
+                for name, u in crack["budget"].items()
+                if u
             ]
             found.append((words("uncertainty"), f"{', '.join(terms)} {words.small_unit}"))
         if crack["place"] is not None:
@@ -277,7 +333,10 @@ class PageContent:
     def _length(self, crack: Mapping[str, Any]) -> str:
         words = self._words
         if crack["length_mm"] is None:
-            return f"{words.number(crack['length_px'], 0)} px"
+            about = length_mm(crack, self._facts.document["sheets"][crack["sheet"]])
+            if about is None:
+                return f"{words.number(crack['length_px'], 0)} px"
+            return words("about", length=words.length(about))
         text = words.length(crack["length_mm"])
         if crack["length_low_mm"] is None:
             return text
@@ -309,7 +368,7 @@ class PageContent:
             "id": crack["id"],
             "place": self._where(self._facts.places[crack["id"]]),
             "length": self._length(crack).partition(" (")[0],
-            "seen": self._words("seen_in", frames=len(crack["frames"]), views=crack["views"]),
+            "seen": self._words("seen_in", frames=len(crack["frames"]), count=crack["views"]),
         }
 
     def _missed(self) -> dict[str, Any] | None:
@@ -322,7 +381,9 @@ class PageContent:
         note = words("missed_pixels")
         if mm_per_px is not None:
             note = words("missed_scale", scale=words.width(mm_per_px, 1))
-        return {"note": note, "rows": self._missed_rows(facts.evidence["widths"], mm_per_px)}
+        more, holds = missed_limits(facts, mm_per_px, words)
+        rows = self._missed_rows(facts.evidence["widths"], mm_per_px) if holds else []
+        return {"note": note if holds else "", "more": more, "rows": rows}
 
     def _missed_rows(
         self, widths: Sequence[Mapping[str, Any]], mm_per_px: float | None
@@ -339,9 +400,8 @@ class PageContent:
                     "width": text,
                     "found": words.percent(each["probability"]),
                     "least": words.percent(each["lower_95"]),
-                    "evidence": words(
-                        "evidence_text", cracks=each["cracks"], photos=each["photos"]
-                    ),
+                    "evidence": f"{words('count_cracks', count=each['cracks'])}, "
+                    f"{words('count_photos', count=each['photos'])}",
                 }
             )
         return rows
@@ -354,3 +414,8 @@ def _joined(ids: Sequence[int | str]) -> str:
 def _time(text: str) -> str:
     """A time as a person reads it: to the minute, UTC."""
     return f"{text[:10]} {text[11:16]} UTC"
+
+
+def _plain(setting: str) -> str:
+    """A setting without the marks of the language that it was written down in."""
+    return _NONE if setting in ("None", "()") else setting.strip("()").rstrip(",").replace("'", "")

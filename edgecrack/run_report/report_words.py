@@ -5,6 +5,7 @@ Inches and feet are those of 1959: 25.4 mm and 304.8 mm.
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -52,14 +53,31 @@ class Words:
             )
         file = resources.files(_PACKAGE) / "words" / f"{language}.yaml"
         self.language = language
-        self._words: dict[str, str] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # A number stays with what follows it.
+        text = (
+            file.read_text(encoding="utf-8").replace(" %", "\u202f%").replace("} px", "}\u00a0px")
+        )
+        self._words: dict[str, str | dict[str, str]] = yaml.safe_load(text)
         self._comma = language != "en"
         self.is_imperial = units == "imperial"
 
     def __call__(self, key: str, **given: Any) -> str:
-        """A word or sentence, with what it is to hold."""
+        """A word or sentence, with what it is to hold.
+
+        Of those that have a singular and a plural, `count` chooses; without one it is the plural.
+
+            >>> Words("en")("count_cracks", count=1), Words("de")("count_cracks", count=2)
+            ('1 crack', '2 Risse')
+        """
         text = self._words[key]
+        if isinstance(text, dict):
+            text = text["one" if given.get("count") == 1 else "other"]
         return text.format(**given) if given else text
+
+    def forms(self, key: str) -> dict[str, str]:
+        """A word's forms by name: "one" and "other", or "other" alone."""
+        text = self._words[key]
+        return dict(text) if isinstance(text, dict) else {"other": text}
 
     @property
     def known(self) -> frozenset[str]:
@@ -70,6 +88,20 @@ class Words:
         """A number with thin spaces between thousands."""
         text = f"{value:,.{digits}f}".replace(",", "\u202f")
         return text.replace(".", ",") if self._comma else text
+
+    def moment(self, iso: str) -> str:
+        """A moment as ISO 8601 writes it, to the minute; what is none stays as it is.
+
+        >>> Words("de").moment("2026-11-30T20:09:25+00:00")
+        '30.11.2026, 20:09 UTC'
+        """
+        try:
+            when = datetime.fromisoformat(iso)
+        except ValueError:
+            return iso
+        day = f"{when:%d.%m.%Y}" if self.language == "de" else f"{when:%Y-%m-%d}"
+        zone = "" if when.utcoffset() is None else f" {when.tzname()}"
+        return day if len(iso) <= len("2026-11-30") else f"{day}, {when:%H:%M}{zone}"
 
     def percent(self, share: float) -> str:
         """A share of 0 to 1."""
@@ -114,3 +146,22 @@ class Words:
         if self.is_imperial:
             return f"{self.number(per_metre * _MM_PER_FOOT / _MM_PER_M, 3)} ft/ft\u00b2"
         return f"{self.number(per_metre, 2)} m/m\u00b2"
+
+
+def term_name(name: str, words: Words) -> str:
+    """What a source of uncertainty is called; its own name where there are no words for it."""
+    key = f"term_{name.replace(' ', '_')}"
+    return words(key) if key in words.known else name
+
+
+def class_name(name: str, words: Words) -> str:
+    """What a class of the tables that come along is called; one of a table of one's own as it is.
+
+    >>> class_name("within w_max", Words("de")), class_name("category 3", Words("de"))
+    ('innerhalb von w_max', 'Kategorie 3')
+    """
+    key = f"class_{name.replace(' ', '_')}"
+    if key in words.known:
+        return words(key)
+    kind, _, number = name.partition(" ")
+    return words("class_category", number=number) if kind == "category" and number else name

@@ -5,6 +5,8 @@ RUN/report/report.pdf        the same on A4
 RUN/report/cracks.csv        a row for each crack
 RUN/report/cracks.geojson    only where places on the earth are known
 RUN/report/cracks.coco.json  for training and labelling tools
+RUN/report/site_check.json   a check on site that was given; later reports of the run have it, too
+RUN/report/structure.json    the structure that was given
 RUN/manifest.json            SHA-256 of these, of the survey and of what the run kept
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgecrack.errors import ConfigError, OutputError
@@ -23,14 +25,21 @@ from edgecrack.run_report.formats import as_coco, as_csv, as_geojson
 from edgecrack.run_report.inspection_page import render_page
 from edgecrack.run_report.inspection_pdf import render_pdf
 from edgecrack.run_report.report_words import Words
+from edgecrack.run_report.site_result import (
+    SITE_CHECK_NAME,
+    parse_site_check,
+    read_site_check,
+)
 from edgecrack.run_report.structure import Structure
-from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 
 FORMATS = ("html", "pdf", "csv", "geojson", "coco")
 DEFAULT_FORMATS = ("html", "pdf", "csv", "coco")
 REPORT_NAME = "report"
 _HIDDEN = (MANIFEST_NAME,)
-_NAMES = ("report.html", "report.pdf", "cracks.csv", "cracks.geojson", "cracks.coco.json")
+_STRUCTURE_NAME = "structure.json"
+_NAMES = ("report.html", "report.pdf", "cracks.csv", "cracks.geojson", "cracks.coco.json",
+          SITE_CHECK_NAME, _STRUCTURE_NAME)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class ReportConfig:
         decimal_comma: in the table.
         units: of the page, "metric" or "imperial"; the other files have millimetres, as the names
             of their fields say.
+        site_check: file of a check on site, as `edgecrack measure` wrote it of photos of the check
+            sheet; None takes that of the last report, or what the run's own frames tell.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -51,6 +62,7 @@ class ReportConfig:
     structure: Structure | None = None
     decimal_comma: bool = False
     units: str = "metric"
+    site_check: Path | None = None
 
     def __post_init__(self) -> None:
         unknown = [each for each in self.formats if each not in FORMATS]
@@ -66,7 +78,7 @@ class Reported:
 
     Attributes:
         folder: of the report.
-        files: of it.
+        files: of it, in the order of the formats; what was given for it lies beside them.
         facts: what it says.
     """
 
@@ -80,12 +92,17 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
 
     Raises:
         SourceError: there is no survey, or it does not fit what is asked for.
+        ConfigError: the site check is none.
         MissingDependencyError: jinja2 or reportlab is not installed.
         OutputError: a file cannot be written.
     """
     config = config or ReportConfig()
     words = Words(config.language, config.units)
-    facts = read_facts(run, config.structure)
+    given = _given(run, config)
+    site = None
+    if SITE_CHECK_NAME in given:
+        site = parse_site_check(given[SITE_CHECK_NAME], SITE_CHECK_NAME)
+    facts = read_facts(run, config.structure, site)
     made: dict[str, str | bytes] = {}
     for each in config.formats:
         if each == "html":
@@ -104,23 +121,35 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
     try:
         folder.refuse_foreign(_NAMES)
         folder.clear()
-        files = []
-        for name, content in made.items():
-            files.append(folder.claim(name))
-            write_atomic(files[-1], content)
+        for name, content in (*made.items(), *given.items()):
+            write_atomic(folder.claim(name), content)
         write_manifest(run, _all_files(run))
     finally:
         folder.unlock()
-    return Reported(folder.path, tuple(files), facts)
+    return Reported(folder.path, tuple(folder.path / name for name in made), facts)
+
+
+def _given(run: Path, config: ReportConfig) -> dict[str, bytes]:
+    """Files that the report rests on and that came from outside of the run, by their names."""
+    given: dict[str, bytes] = {}
+    before = run / REPORT_NAME / SITE_CHECK_NAME
+    if config.site_check is not None:
+        given[SITE_CHECK_NAME] = read_site_check(config.site_check)
+    elif before.is_file():
+        given[SITE_CHECK_NAME] = read_site_check(before)
+    if config.structure is not None:
+        text = json.dumps(asdict(config.structure), indent=1, ensure_ascii=False)
+        given[_STRUCTURE_NAME] = (text + "\n").encode()
+    return given
 
 
 def _all_files(run: Path) -> Sequence[Path]:
-    """All that the report rests on: it, the survey, and what the run kept."""
+    """All that the report rests on: it, the survey, what the run kept, and its settings."""
     return [
         path
         for path in sorted(run.rglob("*"))
         if path.is_file()
         and not path.is_symlink()
         and path.name not in _HIDDEN
-        and not path.name.startswith(".edgecrack")
+        and (path == run / LEDGER_NAME or not path.name.startswith(".edgecrack"))
     ]

@@ -13,7 +13,7 @@ from edgecrack.run_report.report_words import Words
 Point = tuple[float, float]
 
 PLOT_WIDTH, PLOT_HEIGHT = 640, 170
-_LEFT, _RIGHT, _BOTTOM, _TOP = 52, 10, 30, 10
+_LEFT, _RIGHT, _BOTTOM, _TOP = 52, 10, 24, 24
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_TICKS = 5
 # Further apart than this, as a multiple of the usual step, and nothing was measured between.
@@ -82,15 +82,17 @@ def plot_widths(profile: Mapping[str, Any], words: Words) -> WidthPlot | None:
     def at(along: float, value: float) -> Point:
         return _LEFT + along * scale_x, PLOT_HEIGHT - _BOTTOM - value * scale_y
 
-    texts = [(2.0, _TOP + 8.0, "start", unit), (PLOT_WIDTH - 2.0, PLOT_HEIGHT - 1.0, "end", unit)]
+    texts = [(_LEFT - 6.0, 12.0, "end", unit)]
     rules = []
     for tick in ticks_y:
         _, y = at(0, tick)
         rules.append(((float(_LEFT), y), (float(PLOT_WIDTH - _RIGHT), y)))
         texts.append((_LEFT - 6.0, y + 4, "end", words.number(tick, _digits(ticks_y))))
     for tick in ticks_x:
-        text = words.number(tick, _digits(ticks_x))
-        texts.append((at(tick, 0)[0], PLOT_HEIGHT - 12.0, "middle", text))
+        text, x, anchor = words.number(tick, _digits(ticks_x)), at(tick, 0)[0], "middle"
+        if tick == ticks_x[-1]:
+            text, x, anchor = f"{text} {unit}", PLOT_WIDTH - 2.0, "end"
+        texts.append((x, PLOT_HEIGHT - 5.0, anchor, text))
     bands, lines = [], []
     for piece in _pieces(points):
         upper = [at(point[0], point[3]) for point in piece]

@@ -14,6 +14,7 @@ from typing import Any
 from edgecrack.run_review.placed_frames import placed_frames
 from edgecrack.run_review.review_log import read_review
 from edgecrack.run_review.review_state import ReviewedCrack, Reviewing, ReviewState
+from edgecrack.run_survey.survey_notes import not_linked
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,18 @@ def reviewed_survey(run: Path, document: dict[str, Any]) -> ReviewedSurvey:
 
 def _applied(document: dict[str, Any], state: ReviewState) -> dict[str, Any]:
     cracks = [_record(crack) for crack in state.cracks.values()]
-    return {**document, "cracks": cracks, "count": _count(document, state)}
+    count = _count(document, state)
+    return {**document, **_notes(document, count), "cracks": cracks, "count": count}
+
+
+def _notes(document: Mapping[str, Any], count: Mapping[str, int]) -> dict[str, Any]:
+    """The survey's notes, of which one says how many confirmed cracks there are."""
+    notes, noted = list(document["notes"]), list(document.get("noted") or [])
+    for place, each in enumerate(noted):
+        if each["key"] == "not_linked" and len(noted) == len(notes):
+            note = not_linked(each["values"]["count"], count["low"], count["high"])
+            notes[place], noted[place] = note.sentence, {"key": note.key, "values": note.values}
+    return {"notes": notes, "noted": noted}
 
 
 def _record(crack: ReviewedCrack) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class KeptFrames:
         damaged_lines: that could not be used.
         views: by crack's number, a picture of it.
         note: what this survey lacks, as a sentence; empty else.
+        blurs_px: of frames that were looked at closely, sigma of the point spread.
     """
 
     root: Path
@@ -140,6 +141,7 @@ class KeptFrames:
     damaged_lines: int = 0
     views: dict[int, Path] = field(default_factory=dict)
     note: str = ""
+    blurs_px: list[float] = field(default_factory=list)
 
 
 def read_kept(folder: Path) -> KeptFrames:
@@ -216,6 +218,8 @@ def _read_part(kept: KeptFrames, part: Path) -> None:
         if number in kept.looks and widths is not None:
             kept.widths.add(number, folder / ROWS_NAME, offset, _widths)
             kept.looks[number] = kept.looks[number]._replace(verdict=widths.verdict)
+            if blur := _numbers([line.get("blur_px")], 1):
+                kept.blurs_px += blur
         elif widths is None:
             kept.damaged_lines += 1
     # A few frames were read ahead when the run ended; nobody was to look at them.

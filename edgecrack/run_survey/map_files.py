@@ -29,8 +29,8 @@ Image = NDArray[np.uint8]
 _TILE_PX = 1024
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 _MOST_TILES = 4000
-# Of what was seen, BGR; what is fit to measure keeps its own colours.
-_COLOURS: dict[Seen, tuple[int, int, int]] = {
+# Of what was seen, BGR.
+SEEN_COLOURS: dict[Seen, tuple[int, int, int]] = {
     "skipped": (200, 60, 200),
     "ignored": (160, 160, 160),
     "unfit": (40, 40, 230),
@@ -167,7 +167,7 @@ def _tinted(mosaic: Mosaic, coverage: Coverage) -> Image:
     best = cv2.warpPerspective(coverage.best, way, (width, height), flags=cv2.INTER_NEAREST)
     colours = np.zeros((len(SEEN) + 1, 3), np.float32)
     for number, name in enumerate(SEEN, 1):
-        colours[number] = _COLOURS[name]
+        colours[number] = SEEN_COLOURS[name]
     gray = np.asarray(cv2.cvtColor(mosaic.image, cv2.COLOR_BGR2GRAY), np.float32)[..., None]
     mixed = np.where(
         (np.asarray(best) > 0)[..., None],
@@ -186,7 +186,7 @@ def _with_legend(picture: Image, coverage: Coverage) -> Image:
     for row, name in enumerate(shown):
         y = row * line + line // 2
         cv2.rectangle(
-            strip, (line // 2, y), (line + line // 2, y + line * 2 // 3), _COLOURS[name], -1
+            strip, (line // 2, y), (line + line // 2, y + line * 2 // 3), SEEN_COLOURS[name], -1
         )
         text = f"{_WORDS[name]}  {coverage.share(name):.0%}"
         cv2.putText(strip, text, (2 * line, y + line * 2 // 3), cv2.FONT_HERSHEY_SIMPLEX, size,

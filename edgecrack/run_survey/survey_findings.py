@@ -15,6 +15,7 @@ from edgecrack.survey.coverage import Coverage
 from edgecrack.survey.crack_curves import middle_of
 from edgecrack.survey.inventory import Inventory, SurveyCrack
 from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
+from edgecrack.survey.repeatability import Repeatability
 from edgecrack.survey.sheets import Sheets
 
 
@@ -74,6 +75,7 @@ class SurveyFindings:
         scales: by frame, of those that have one.
         table: by which severity is told, or None.
         places: by sheet, where it is in space; sheets of which nobody knows are left out.
+        repeatability: how well two halves of the frames agree; None where nobody compared them.
     """
 
     kept: KeptFrames
@@ -83,6 +85,7 @@ class SurveyFindings:
     scales: Mapping[int, FrameScaleFound] = field(repr=False)
     table: SeverityTable | None = None
     places: Mapping[int, PlacedSheet] = field(default_factory=dict)
+    repeatability: Repeatability | None = None
 
     def metres_per_px(self, sheet: int) -> float | None:
         """Of a sheet on the whole; None without a scale."""

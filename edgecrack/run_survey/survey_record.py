@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,17 @@ from edgecrack.measurement.severity import class_record
 from edgecrack.run_survey.map_files import MapFiles
 from edgecrack.run_survey.positions import PlacedSheet
 from edgecrack.run_survey.survey_findings import LengthScale, SurveyFindings
+from edgecrack.run_survey.survey_notes import SurveyNote, sentences
 from edgecrack.survey.coverage import SEEN, Coverage
 from edgecrack.survey.crack_curves import middle_of
 from edgecrack.survey.inventory import SurveyCrack
 from edgecrack.survey.plane_geometry import Points
+from edgecrack.survey.repeatability import (
+    CrackAgreement,
+    Repeatability,
+    WidthDifference,
+    width_difference,
+)
 from edgecrack.survey.sheets import Sheet
 
 SURVEY_SCHEMA_VERSION = 1
@@ -35,7 +43,7 @@ _IN_TABLE = ("mean_mm", "low_mm", "high_mm", "max_mm", "mean_px")
 def survey_document(
     findings: SurveyFindings,
     maps: Sequence[MapFiles],
-    notes: Sequence[str],
+    notes: Sequence[SurveyNote],
     model: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of `cracks.json`."""
@@ -55,7 +63,10 @@ def survey_document(
             "unconfirmed": inventory.unconfirmed,
         },
         "coverage": _coverage_of_all(findings),
-        "notes": list(notes),
+        "blur_px": _blur(findings.kept.blurs_px),
+        "repeatability": _repeatability(findings.repeatability),
+        "notes": list(sentences(notes)),
+        "noted": [note.to_dict() for note in notes],
         "model": dict(model),
     }
 
@@ -279,6 +290,52 @@ def _coverage_of_all(findings: SurveyFindings) -> dict[str, Any]:
     }
 
 
+def _blur(blurs_px: Sequence[float]) -> float | None:
+    return round(statistics.median(blurs_px), 3) if blurs_px else None
+
+
+def _repeatability(found: Repeatability | None) -> dict[str, Any] | None:
+    """How well odd and even frames agree; lists of two have the odd ones first."""
+    if found is None:
+        return None
+    return {
+        "frames": list(found.frames),
+        "confirmed": [{"low": count.low, "high": count.high} for count in found.confirmed],
+        "compared": len(found.known),
+        "in_both": found.in_both,
+        "length_ratio": _maybe_rounded(found.length_ratio),
+        "width_px": _difference(found.width_px),
+        "width_mm": _difference(found.width_mm),
+        "cracks": [_agreement(crack) for crack in found.cracks],
+    }
+
+
+def _agreement(crack: CrackAgreement) -> dict[str, Any]:
+    in_mm = None if crack.apart_mm is None else width_difference([crack.apart_mm])
+    return {
+        "id": crack.id,
+        "compared": crack.is_known,
+        "views": list(crack.views),
+        "confirmed": list(crack.confirmed),
+        "length_px": [round(length, 1) for length in crack.length_px],
+        "length_ratio": _maybe_rounded(crack.length_ratio),
+        "width_mean_px": [_maybe_rounded(mean) for mean in crack.mean_px],
+        "width_mean_mm": [_maybe_rounded(mean) for mean in crack.mean_mm],
+        "width_px": _difference(width_difference([crack.apart_px])),
+        "width_mm": _difference(in_mm),
+    }
+
+
+def _difference(found: WidthDifference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "median": _rounded(found.median),
+        "p95": _rounded(found.percentile_95),
+        "places": found.places,
+    }
+
+
 def crack_table(document: Mapping[str, Any]) -> str:
     """A row for each crack, as CSV."""
     text = io.StringIO()
@@ -305,6 +362,10 @@ def crack_table(document: Mapping[str, Any]) -> str:
 
 def _simple(line: Points) -> list[list[float]]:
     return [[round(float(x), 1), round(float(y), 1)] for x, y in line]
+
+
+def _maybe_rounded(value: float | None) -> float | None:
+    return None if value is None else _rounded(value)
 
 
 def _rounded(value: float) -> float:

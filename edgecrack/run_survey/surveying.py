@@ -35,12 +35,14 @@ from edgecrack.run_survey.older_run import is_older_run, read_older_run
 from edgecrack.run_survey.positions import KnownMarkers, PlacedSheet, place_sheet
 from edgecrack.run_survey.survey_findings import SurveyFindings, frame_scales
 from edgecrack.run_survey.survey_ids import ids_with, read_ids, write_ids
+from edgecrack.run_survey.survey_notes import sentences, survey_notes
 from edgecrack.run_survey.survey_record import crack_table, survey_document
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME, OutputFolder
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME
 from edgecrack.survey.coverage import Coverage, FrameLook, coverage_of
 from edgecrack.survey.inventory import FrameCracks, Inventory, InventoryKeeper
-from edgecrack.survey.sheets import SheetBuilder, Sheets
+from edgecrack.survey.repeatability import repeatability
+from edgecrack.survey.sheets import Sheet, SheetBuilder, Sheets
 
 CRACKS_NAME, TABLE_NAME, STRIP_NAME = "cracks.json", "cracks.csv", "strip.png"
 _PATTERNS = (
@@ -170,18 +172,21 @@ def _survey(
     known = read_ids(run)
     keeper = InventoryKeeper(ids_with(known, kept.live_ids), max(known.values(), default=0) + 1)
     chosen = set(chosen_frames(kept, _MOST_PER_KEY))
-    inventory = keeper.update_by_sheet(
-        sheets,
-        lambda sheet: [found_in(kept, number) for number in sheet.frames if number in chosen],
-    )
+
+    def found_on(sheet: Sheet) -> list[FrameCracks]:
+        return [found_in(kept, number) for number in sheet.frames if number in chosen]
+
+    inventory = keeper.update_by_sheet(sheets, found_on)
+    on_progress("comparing odd and even frames")
+    agreement = repeatability(sheets, inventory, found_on)
     coverages = tuple(coverage_of(sheets, sheet, _looks(kept)) for sheet in sheets.sheets)
     places = _places(kept, sheets, config)
     findings = SurveyFindings(
-        kept, sheets, inventory, coverages, frame_scales(kept), config.table, places
+        kept, sheets, inventory, coverages, frame_scales(kept), config.table, places, agreement
     )
     on_progress("drawing the map")
     maps = _maps(folder, findings, config)
-    notes = _notes(findings)
+    notes = survey_notes(findings)
     document = survey_document(findings, maps, notes, _model(run))
     document["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     document["program"] = f"edgecrack {__version__}"
@@ -193,7 +198,7 @@ def _survey(
     # Last, so that one that is there tells of files that are there, too.
     text = json.dumps(document, indent=1, allow_nan=False)
     write_atomic(folder.claim(CRACKS_NAME), text + "\n")
-    return Surveyed(out, inventory, sheets, coverages, maps, notes, document)
+    return Surveyed(out, inventory, sheets, coverages, maps, sentences(notes), document)
 
 
 def _sheets(kept: KeptFrames, on_progress: Callable[[str], None]) -> Sheets:
@@ -278,49 +283,6 @@ def _maps(
         write_map(folder, place, findings, sheet, picture_of, shows_all=config.unconfirmed)
         for place, sheet in enumerate(chosen, 1)
     )
-
-
-def _notes(findings: SurveyFindings) -> tuple[str, ...]:
-    """What a person should know, each as a sentence."""
-    kept, sheets, count = findings.kept, findings.sheets.sheets, findings.inventory.confirmed
-    notes = []
-    if kept.note:
-        notes.append(kept.note)
-    if kept.damaged_lines:
-        notes.append(f"{kept.damaged_lines} damaged lines of the run were passed over")
-    lost = sum(
-        frame.picture is not None and not _is_there(frame.picture) for frame in kept.frames.values()
-    )
-    if lost:
-        notes.append(f"{lost} pictures of key frames are lost, and white on the map")
-    if len(kept.frames) == 1:
-        notes.append("the run has one frame: no crack can be confirmed by others")
-    elif len(sheets) == 1 and len(sheets[0].key_frames) == 1:
-        notes.append("the camera did not move: all frames show the same place")
-    if len(sheets) > 1:
-        counted = f"{count.low} to {count.high}" if count.low != count.high else f"{count.low}"
-        notes.append(
-            f"{len(sheets)} sheets are not linked, so the same crack may be on several: {counted}"
-        )
-    for number, placed in findings.places.items():
-        if placed.place.left_out:
-            notes.append(
-                f"sheet {number}: {placed.place.left_out} positions jump, and do not count"
-            )
-    untracked = sum(len(sheet.frames) == 1 for sheet in sheets)
-    if untracked > len(kept.frames) / 2 and len(kept.frames) > 2:
-        notes.append(
-            "most frames could not be followed from the one before: drive more slowly, take more "
-            "frames a second, or light the wall better"
-        )
-    return tuple(notes)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _model(run: Path) -> dict[str, Any]:

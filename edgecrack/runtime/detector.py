@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -347,6 +348,8 @@ def open_detector(
     overlap_px: int | None = None,
     scales: tuple[float, ...] | None = None,
     threads: int | None = None,
+    backend: str | None = None,
+    on_told: Callable[[str], None] = lambda text: None,
 ) -> CrackDetector:
     """Open a model file for use on frames.
 
@@ -363,14 +366,16 @@ def open_detector(
         overlap_px: as in `CrackDetector`.
         scales: as in `CrackDetector`.
         threads: CPU threads; None leaves the choice to the backend.
+        backend: as in `open_runner`.
+        on_told: told which backend was chosen and why, as a sentence.
 
     Raises:
         ModelFileError: the file cannot be used.
         ConfigError: an option is out of range.
         DeviceError: an engine finds no GPU, or the GPU fails.
-        MissingDependencyError: an engine finds no TensorRT.
+        MissingDependencyError: an engine finds no TensorRT, or the backend is not installed.
     """
-    runner = open_runner(model, threads=threads)
+    runner = open_runner(model, threads=threads, backend=backend, on_told=on_told)
     try:
         name = (model or BUNDLED_MODEL).name
         return CrackDetector(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.run_identity import run_identity
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
@@ -116,6 +118,8 @@ def open_session(
                 overlap_px=config.overlap_px,
                 scales=config.scales,
                 threads=config.threads,
+                backend=config.backend,
+                on_told=partial(_tell_of_backend, events),
             )
         )
         positions = _open_positions(config, events, stack)
@@ -131,7 +135,8 @@ def open_session(
             *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
             *(KEPT_PATTERNS if config.survey else ()),
         ]
-        part = _take_part(config, detector, patterns, events, stack)
+        about_run = run_identity(detector, config.scale, camera)
+        part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
         tracking = _Tracking(config, events)
         tracker = tracking.tracker
@@ -244,6 +249,7 @@ def _take_part(
     patterns: Sequence[str],
     events: EventLog,
     stack: ExitStack,
+    about: Mapping[str, Any],
 ) -> RunPart:
     """Find the folder of the results, and say where they go if that is not what was asked for."""
     settings = {
@@ -259,12 +265,16 @@ def _take_part(
         why_not=lambda notes: why_not_to_go_on(notes, settings),
     )
     stack.callback(place.folder.discard)
-    part = plan_part(place, config.out, settings)
+    part = plan_part(place, config.out, settings, about)
     if place.goes_on:
         part.folder.refuse_foreign(patterns)
     if note := place.note or part.note:
         events.emit("results.place", note, folder=str(part.folder.path))
     return part
+
+
+def _tell_of_backend(events: EventLog, text: str) -> None:
+    events.emit("model.backend", text)
 
 
 def _nothing_yet(
@@ -277,6 +287,7 @@ def _nothing_yet(
     return StreamSummary(
         source=source.name,
         model=detector.model_name,
+        backend=detector.runner.backend,
         threshold=detector.threshold,
         min_area_px=config.min_area_px,
         started_at=part.started_at,
@@ -294,6 +305,7 @@ def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dic
     return {
         "version": __version__,
         "model": detector.model_name,
+        "backend": detector.runner.backend,
         "model_sha256": detector.runner.spec.sha256,
         "threshold": f"{detector.threshold:g}",
         "scales": ",".join(f"{scale:g}" for scale in detector.scales),

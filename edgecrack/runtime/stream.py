@@ -133,6 +133,7 @@ class _Run:
                     positions=session.positions,
                     events=self._events,
                     stats=session.stats,
+                    backend=session.detector.runner.backend,
                     findings=lambda: (session.book.count, session.book.confirmed),
                     on_frame=session.tracker.watch,
                     heartbeat=self._systemd.alive,

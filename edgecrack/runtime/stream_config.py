@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # the session adds.
 _NOT_OF_THE_RUN = (
     "source", "source_options", "out", "existing", "model", "threshold", "scales", "max_frames",
-    "threads", "policy", "record", "serve", "log_format", "scale", "survey",
+    "threads", "backend", "policy", "record", "serve", "log_format", "scale", "survey",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ class StreamConfig:
         scales: sizes of the frame at which the model runs; None takes the model's own.
         ignore: file with where nothing is to be inspected, as `read_ignore_mask` takes it.
         threads: CPU threads; None takes all.
+        backend: what runs an ONNX file, as `open_runner` takes it.
         source_options: size, rate, flip, loop.
         policy: how long to wait for a live source that is lost.
         max_age_ms: results of a live source older than this are not published.
@@ -71,6 +72,7 @@ class StreamConfig:
     scales: tuple[float, ...] | None = None
     ignore: Path | None = None
     threads: int | None = None
+    backend: str | None = None
     source_options: SourceOptions = field(default_factory=SourceOptions)
     policy: ReconnectPolicy = field(default_factory=ReconnectPolicy)
     max_age_ms: float | None = None

@@ -6,6 +6,7 @@ calibration holds for one focus and one zoom.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,8 @@ class CameraFile:
             where they did not say.
         fixed_focus: whether focus and zoom stay as they were calibrated; None where nobody said.
         facts: more of the calibration.
+        file: name of the file that it was read from; "" for none.
+        sha256: of that file, hexadecimal; "" for none.
     """
 
     matrix: NDArray[np.float64]
@@ -58,6 +61,8 @@ class CameraFile:
     focal_mm: float | None = None
     fixed_focus: bool | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    file: str = ""
+    sha256: str = ""
 
     def of_size(self, width_px: int, height_px: int) -> CameraFile:
         """The same camera at another resolution of the same view.
@@ -167,7 +172,8 @@ def read_camera(path: Path | str) -> CameraFile:
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is not a camera file: it is not YAML", _REMEDY) from error
     try:
-        return _camera(document)
+        camera = _camera(document)
+        return replace(camera, file=path.name, sha256=hashlib.sha256(data).hexdigest())
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         if isinstance(error, TypeError) or "could not convert" in why:

@@ -184,12 +184,12 @@ class InventoryKeeper:
             placed = sorted(found_on(sheet), key=lambda each: each.frame)
             unfit += [each.frame for each in placed if each.verdict == "unfit"]
             own = [each for each in placed if each.verdict != "unfit"]
-            cracks += _of_sheet(sheet, sheets.placements, own)
+            cracks += cracks_of_sheet(sheet, sheets.placements, own)
         named = self._named(cracks)
         confirmed = [each for each in named if each.confirmed]
         return Inventory(
             tuple(named),
-            _count(confirmed, sheets),
+            count_of(confirmed, sheets),
             len(named) - len(confirmed),
             tuple(sorted(unfit)),
         )
@@ -218,10 +218,16 @@ class InventoryKeeper:
         return sorted(named, key=lambda each: each.id)
 
 
-def _of_sheet(
+def cracks_of_sheet(
     sheet: Sheet, placements: Mapping[int, Placement], found: Sequence[FrameCracks]
 ) -> list[SurveyCrack]:
-    """The cracks of one sheet, from its fit frames."""
+    """The cracks of one sheet, without ids.
+
+    Args:
+        sheet: which.
+        placements: by frame.
+        found: in frames of the sheet that are not unfit, in the order of their numbers.
+    """
     keys = [(each.frame, number) for each in found for number in range(len(each.cracks))]
     sightings = [
         Sighting(each.frame, tuple(line.xy for line in crack.lines))
@@ -293,15 +299,13 @@ def _described(
 ) -> SurveyCrack:
     lines = tuple(sorted(lines, key=lambda line: -length_of([line])))
     curve = curve_of(lines)
-    views = sum(
-        _shows(curve, placements[frame], found.ignored) for frame, found in by_frame.items()
-    )
+    views = sum(shows(curve, placements[frame], found.ignored) for frame, found in by_frame.items())
     confidences = [by_frame[frame].cracks[number].confidence for frame, number in members]
     rows = [
         row
         for frame, number in members
         if by_frame[frame].verdict == "measure"
-        for row in _rows(by_frame[frame], number, placements[frame])
+        for row in seen_rows(by_frame[frame], number, placements[frame])
     ]
     frames = {frame for frame, _ in members}
     length_px = length_of([*lines, *bridges])
@@ -321,13 +325,14 @@ def _described(
     )
 
 
-def _shows(curve: CrackCurve, placement: Placement, ignored: NDArray[np.bool_] | None) -> bool:
+def shows(curve: CrackCurve, placement: Placement, ignored: NDArray[np.bool_] | None) -> bool:
     """Whether most of a crack's place was looked at in a frame."""
     shown = looked_at(curve.xy, placement, ignored)
     return bool(shown.size) and float(shown.mean()) >= _SHARED
 
 
-def _rows(found: FrameCracks, number: int, placement: Placement) -> list[SeenRow]:
+def seen_rows(found: FrameCracks, number: int, placement: Placement) -> list[SeenRow]:
+    """The widths along a crack of a frame, where they are on the sheet."""
     rows = found.cracks[number].rows
     if not rows:
         return []
@@ -348,7 +353,7 @@ def _rows(found: FrameCracks, number: int, placement: Placement) -> list[SeenRow
     ]
 
 
-def _count(confirmed: Sequence[SurveyCrack], sheets: Sheets) -> Count:
+def count_of(confirmed: Sequence[SurveyCrack], sheets: Sheets) -> Count:
     """At most each is a crack; at least those of the one sheet that has most of them."""
     fewest = [
         _apart_for_certain([each for each in confirmed if each.sheet == sheet.number], sheet)

@@ -191,6 +191,11 @@ class CheckpointRunner(Closeable):
         """The checkpoint's description, with the size of the tiles."""
         return self._spec
 
+    @property
+    def backend(self) -> str:
+        """PyTorch."""
+        return "pytorch"
+
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [N, 1, H, W] -> uint8 [N, 1, H, W], 255 = certain crack."""
         size = max(1, self._network.batch_px // (tiles.shape[2] * tiles.shape[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import html
 import json
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import edgecrack
+from edgecrack.cli import app
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_report.facts import read_facts
@@ -98,7 +102,7 @@ def test_the_page_says_what_the_survey_found(run: Path) -> None:
         assert crack["class"]["name"] in text
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("data:image/jpeg;base64,") == 2 * 2 + 2
-    assert "What was not seen is not sound" in text
+    assert "What was not seen does not count as free of cracks" in text
 
 
 @pytest.mark.parametrize("language", languages())
@@ -165,7 +169,7 @@ def test_without_a_scale_it_says_pixels(tmp_path: Path) -> None:
     keep(tmp_path, views(along(0, 440, 60)))
     survey_run(tmp_path)
     text = text_of(report_run(tmp_path, ReportConfig(("html",))).files[0].read_text())
-    assert "tell nothing of the size on the structure" in text
+    assert "say nothing about sizes on the structure" in text
     assert " mm " not in text.partition("What may have been missed")[0].replace("mm per", "")
 
 
@@ -294,7 +298,7 @@ def test_the_pdf_says_what_the_page_says(run: Path) -> None:
         assert f"Crack {crack['id']}: Pier 2, east face" in text
         assert f"{crack['length_mm']:.0f} mm (95 % interval" in text
         assert f"mean {crack['width']['mean_mm']:.2f} mm" in text
-    assert "What was not seen is not sound" in text
+    assert "What was not seen does not count as free of cracks" in text
     assert "Date, Signature" in pages[-1]
 
 
@@ -436,3 +440,92 @@ def test_the_survey_tells_the_width_along_each_crack(run: Path) -> None:
     assert points[:, 1].mean() == pytest.approx(crack["width"]["mean_mm"], rel=0.1)
     assert (points[:, 2] <= points[:, 1]).all()
     assert (points[:, 1] <= points[:, 3]).all()
+
+
+SITE = {
+    "passed": True,
+    "problems": [],
+    "sentences": [],
+    "scale": {"deviation": 0.01, "spread_95": 0.02, "agrees": True, "bar_measured": True},
+    "mean_deviation": None,
+    "cracks": [{"stated_mm": 0.2, "measurable": True, "score": 0.3}],
+}
+
+
+def test_a_check_on_site_is_shown_and_stays_with_the_run(run: Path, tmp_path: Path) -> None:
+    assert "No check on site was made" in text_of(report_run(run).files[0].read_text())
+    given = tmp_path / "cracks.json"
+    given.write_text(json.dumps(SITE))
+    for config in (ReportConfig(("html",), site_check=given), ReportConfig(("html",))):
+        text = text_of(report_run(run, config).files[0].read_text())
+        assert re.search(r"Verdict\s+passed", text)
+        assert re.search(r"read rightly\s+0\.20 mm", text)
+    assert "report/site_check.json" in verify(run).files
+    assert "passed" in " ".join(paper(run, ReportConfig(("pdf",))))
+
+
+def test_the_manifest_covers_all_that_the_report_rests_on(run: Path) -> None:
+    (run / ".edgecrack-files").touch()
+    placed = read_structure(structure(run, PIER))
+    report_run(run, ReportConfig(structure=placed))
+    files = set(verify(run).files)
+    for name in (
+        ".edgecrack-files", "report/structure.json", "report/report.html", "report/report.pdf",
+        "survey/cracks.json", "survey/map.png", "survey/sightings.jsonl", "survey/rows.jsonl",
+    ):  # fmt: skip
+        assert name in files
+    assert json.loads((run / "report" / "structure.json").read_text())["code"] == "B12"
+    (run / ".edgecrack-files").write_text("other settings")
+    assert verify(run).changed == (".edgecrack-files",)
+
+
+def test_verify_as_json_names_each_file(run: Path) -> None:
+    report_run(run, ReportConfig(("csv",)))
+    runner = CliRunner()
+    whole = runner.invoke(app, ["verify", str(run), "--json"])
+    assert whole.exit_code == 0
+    assert json.loads(whole.stdout)["whole"] is True
+    (run / "report" / "cracks.csv").write_text("changed")
+    (run / "survey" / "map.png").unlink()
+    spoiled = runner.invoke(app, ["verify", str(run), "--json"])
+    assert spoiled.exit_code != 0
+    found = json.loads(spoiled.stdout)
+    assert found["whole"] is False
+    assert found["changed"] == ["report/cracks.csv"]
+    assert found["missing"] == ["survey/map.png"]
+
+
+def test_the_coverage_has_a_legend_in_the_reports_language_and_no_words_in_it(run: Path) -> None:
+    drawn, cover = (cv2.imread(str(run / "survey" / f"{n}.png")) for n in ("map", "coverage"))
+    assert drawn is not None
+    assert cover is not None
+    assert cover.shape[0] > drawn.shape[0]
+    page = report_run(run, ReportConfig(("html",), "de")).files[0].read_text()
+    assert re.search(r'<i style="background: #5abe3c|<i style="background: #3cbe5a', page)
+    assert re.search(r"messbar: \d+\u202f%", text_of(page))
+    address = re.findall(r'<figure><img src="data:image/jpeg;base64,([^"]+)"', page)[1]
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(address), np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
+    assert shown.shape[0] / shown.shape[1] == pytest.approx(
+        drawn.shape[0] / drawn.shape[1], rel=0.01
+    )
+
+
+def test_sheets_of_a_single_frame_are_not_passed_over(run: Path) -> None:
+    whole = document(run)
+    single = {**whole["sheets"][0], "number": 1, "frame_count": 1, "map": None}
+    both = [*whole["sheets"], single, {**single, "number": 2}]
+    (run / "survey" / "cracks.json").write_text(json.dumps({**whole, "sheets": both}))
+    text = text_of(report_run(run, ReportConfig(("html",))).files[0].read_text())
+    assert "2 sheets of a single frame each" in text
+
+
+def test_a_length_that_no_measured_frame_tells_goes_by_the_sheets_scale(run: Path) -> None:
+    whole = document(run)
+    for crack in whole["cracks"]:
+        crack.update(length_mm=None, length_low_mm=None, length_high_mm=None)
+    (run / "survey" / "cracks.json").write_text(json.dumps(whole))
+    found = report_run(run, ReportConfig(("html",)))
+    longest = found.facts.confirmed[0]
+    length = longest["length_px"] * whole["sheets"][0]["mm_per_px"]
+    assert f"about {length:.0f} mm" in text_of(found.files[0].read_text())

@@ -13,7 +13,10 @@ from edgecrack.errors import ConfigError
 from edgecrack.run_review.placed_frames import placed_frames
 from edgecrack.run_review.review_session import ReviewSession
 from edgecrack.run_review.reviewed_document import reviewed_survey
+from edgecrack.run_survey import survey_run
 from edgecrack.run_survey.survey_document import read_survey
+from tests.run_survey.kept_flight import keep, views
+from tests.survey.small_walls import along
 
 
 def acted(run: Path, *actions: dict[str, Any]) -> dict[str, Any]:
@@ -221,3 +224,24 @@ def test_names_of_drawn_cracks_are_not_given_twice(run: Path) -> None:
     draw = {"action": "draw", "frame": 0, "points": [[50, 150], [250, 150]]}
     acted(run, draw, {"action": "undo"}, draw, draw)
     assert {"D1", "D2"} <= set(cracks_of(run))
+
+
+def test_the_range_of_sheets_that_are_not_linked_follows_the_review(
+    tmp_path: Path,
+) -> None:
+    first = views(along(0, 60, 60, 10))
+    keep(tmp_path, [*first, *views(along(400, 440, 60, 10), first=len(first))])
+    survey_run(tmp_path)
+    before = read_survey(tmp_path)
+    assert before["count"] == {"low": 1, "high": 2, "unconfirmed": 0}
+    assert any("not linked" in note and "1 to 2" in note for note in before["notes"])
+    ids = [each["id"] for each in before["cracks"]]
+    acted(tmp_path, {"action": "confirm", "crack": ids[0]}, {"action": "confirm", "crack": ids[1]})
+    after = reviewed_survey(tmp_path, before).document
+    assert after["count"] == before["count"]
+    acted(tmp_path, {"action": "merge", "cracks": ids})
+    after = reviewed_survey(tmp_path, before).document
+    assert (after["count"]["low"], after["count"]["high"]) == (1, 1)
+    assert not any("1 to 2" in note for note in after["notes"])
+    merged = next(each for each in after["cracks"] if each["id"] == f"{ids[0]}+{ids[1]}")
+    assert merged["length_px"] == max(each["length_px"] for each in before["cracks"])

@@ -236,10 +236,10 @@ def strange_numbers(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "note"),
     [
-        (no_picture, "1 pictures of key frames are lost"),
+        (no_picture, "1 picture of a key frame is lost"),
         (half_a_picture, ""),
-        (no_rows, "damaged lines"),
-        (torn_line, "1 damaged lines"),
+        (no_rows, "damaged line"),
+        (torn_line, "1 damaged line"),
         (rubbish, "3 damaged lines"),
         (strange_numbers, "2 damaged lines"),
     ],
@@ -564,3 +564,35 @@ def test_hostile_lines_are_damaged_lines(run: Path, spoil: Change) -> None:
     survey_run(run)
     assert check("survey", [document(run)]) == 1
     assert all(each["length_px"] < 5000 for each in document(run)["cracks"])
+
+
+def test_odd_and_even_frames_are_compared(tmp_path: Path) -> None:
+    scale = FrameScale(StreamScale(mm_per_pixel=Quantity(0.1, 0.002)))
+    keep(tmp_path, views([*along(0, 440, 60), *along(440, 0, 150)]), scale=scale)
+    survey_run(tmp_path)
+    found = document(tmp_path)["repeatability"]
+    assert sum(found["frames"]) == len(read_kept(tmp_path).sightings)
+    assert (found["compared"], found["in_both"]) == (1, 1)
+    assert found["confirmed"] == [{"low": 1, "high": 1}] * 2
+    assert found["length_ratio"] == pytest.approx(1, abs=0.1)
+    (crack,) = found["cracks"]
+    assert crack["width_mm"]["places"] >= 5
+    assert crack["width_mm"]["median"] <= crack["width_mm"]["p95"] < 0.1
+    odd, even = crack["width_mean_mm"]
+    assert odd == pytest.approx(even, rel=0.1)
+
+
+def test_notes_are_kept_by_key_for_other_languages(tmp_path: Path) -> None:
+    other = painted_wall([LONG])[::-1].copy()
+    keep(tmp_path, [*views(along(0, 100, 60)), *views(along(330, 440, 60), first=6, wall=other)])
+    rows = tmp_path / "survey" / "rows.jsonl"
+    rows.write_text(rows.read_text() + "torn\n")
+    found = survey_run(tmp_path)
+    written = document(tmp_path)
+    assert check("survey", [written]) == 1
+    assert written["notes"] == list(found.notes)
+    assert "1 damaged line of the run was passed over" in written["notes"]
+    assert {"key": "damaged_lines", "values": {"count": 1}} in written["noted"]
+    (linked,) = (each for each in written["noted"] if each["key"] == "not_linked")
+    count = written["count"]
+    assert linked["values"] == {"count": 2, "low": count["low"], "high": count["high"]}

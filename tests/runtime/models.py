@@ -50,6 +50,10 @@ class IdentityRunner:
     def spec(self) -> ModelSpec:
         return self._spec
 
+    @property
+    def backend(self) -> str:
+        return "identity"
+
     def infer(self, tiles: Image) -> Image:
         self.calls.append(tiles.copy())
         return tiles.copy()

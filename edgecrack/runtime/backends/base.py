@@ -24,6 +24,10 @@ class Runner(Protocol):
     def spec(self) -> ModelSpec:
         """The model's description."""
 
+    @property
+    def backend(self) -> str:
+        """What runs it, as a person reads it."""
+
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run tiles; see the class."""
 

@@ -31,6 +31,17 @@ def default_threads() -> int:
         return os.cpu_count() or 1
 
 
+def checked_threads(threads: int | None) -> int:
+    """A number of CPU threads; None takes those this process may use.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+    if threads is not None and not 1 <= threads <= 1024:
+        raise ConfigError(f"the number of threads is {threads}", "give 1 to 1024")
+    return threads or default_threads()
+
+
 class OnnxRuntimeRunner(Closeable):
     """Runs an ONNX file on the CPU.
 
@@ -49,10 +60,8 @@ class OnnxRuntimeRunner(Closeable):
     """
 
     def __init__(self, model: ModelFile, *, threads: int | None = None) -> None:
-        if threads is not None and not 1 <= threads <= 1024:
-            raise ConfigError(f"the number of threads is {threads}", "give 1 to 1024")
         self._model = model
-        self._threads = threads or default_threads()
+        self._threads = checked_threads(threads)
         self._shared: onnxruntime.InferenceSession | None = _session(model, self._threads)
         self._own: onnxruntime.InferenceSession | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -87,6 +96,11 @@ class OnnxRuntimeRunner(Closeable):
     def spec(self) -> ModelSpec:
         """The model's description."""
         return self._model.spec
+
+    @property
+    def backend(self) -> str:
+        """ONNX Runtime."""
+        return "onnxruntime"
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run tiles.

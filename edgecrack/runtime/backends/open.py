@@ -5,6 +5,8 @@ Nothing is loaded before the file's sidecar has been checked.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
@@ -12,6 +14,7 @@ from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.extras import origin
 from edgecrack.runtime.backends.base import Runner
 
+BACKEND_VARIABLE = "EDGECRACK_BACKEND"
 BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "models" / "edgecrack-bundled.onnx"
 
 
@@ -40,20 +43,31 @@ def _words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def open_runner(model: Path | ModelFile | None = None, *, threads: int | None = None) -> Runner:
+def open_runner(
+    model: Path | ModelFile | None = None,
+    *,
+    threads: int | None = None,
+    backend: str | None = None,
+    on_told: Callable[[str], None] = lambda text: None,
+) -> Runner:
     """Open a model file: an ONNX file on the CPU, an engine on the first GPU.
 
     Args:
         model: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
         threads: CPU threads of an ONNX file; None leaves the choice to the backend.
+        backend: "auto", "onnxruntime", "openvino" or "openvino-bf16", for an ONNX file; None takes
+            what EDGECRACK_BACKEND says, or "auto".
+        on_told: told which backend was chosen and why, as a sentence.
 
     Raises:
         ModelFileError: the file is missing, is not ours, does not match its sidecar, is of a
             kind that this program cannot run, is to be run as `check_runnable` refuses, or is
             an engine for another machine.
-        ConfigError: the number of threads is not positive, or was given for an engine.
+        ConfigError: the number of threads is not positive, or it or a backend was given for an
+            engine; the backend is unknown, or cannot run on this processor.
         DeviceError: the file is an engine and there is no GPU, or it fails.
-        MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing.
+        MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing;
+            or the backend is not installed.
     """
     if not isinstance(model, ModelFile):
         model = read_model_file(BUNDLED_MODEL if model is None else model)
@@ -65,10 +79,28 @@ def open_runner(model: Path | ModelFile | None = None, *, threads: int | None = 
         )
     check_runnable(path, spec)
     if spec.kind == "engine":
+        if backend is not None:
+            raise ConfigError(
+                f"the backend {backend} was asked for, and {path} is an engine, for TensorRT",
+                "leave the backend out",
+            )
         return _open_engine(model, threads)
-    from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
+    return _open_onnx(
+        model, threads, backend or os.environ.get(BACKEND_VARIABLE) or "auto", on_told
+    )
 
-    return OnnxRuntimeRunner(model, threads=threads)
+
+def _open_onnx(
+    model: ModelFile, threads: int | None, backend: str, on_told: Callable[[str], None]
+) -> Runner:
+    from edgecrack.runtime.backends.backend_choice import choose_backend
+    from edgecrack.runtime.backends.onnx_runtime import checked_threads
+
+    count = checked_threads(threads)
+    choice = choose_backend(model, count, backend, on_told)
+    if choice.note:
+        on_told(choice.note)
+    return choice.open(model, count)
 
 
 def _open_engine(model: ModelFile, threads: int | None) -> Runner:

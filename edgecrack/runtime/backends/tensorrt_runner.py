@@ -172,6 +172,11 @@ class TensorRTRunner(Closeable):
         return self._spec
 
     @property
+    def backend(self) -> str:
+        """TensorRT."""
+        return "tensorrt"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is done without, though it was asked for, as clauses; CUDA graphs for one."""
         return tuple(self._notes)

@@ -45,7 +45,7 @@ def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[s
     """
     frame = result.frame
     found = None if scale is None else scale.of(result)
-    site, sheet = (None, None) if found is None else _site_check(frame.image, found)
+    site, sheet = (None, None) if found is None else checked_on_site(frame.image, found)
     probability = result.probability if sheet is None else np.where(sheet, 0, result.probability)
     cracks = measure_image(
         frame.image, probability.astype(np.uint8, copy=False), threshold=result.threshold
@@ -65,10 +65,19 @@ def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[s
     }
 
 
-def _site_check(
+def checked_on_site(
     image: NDArray[np.uint8], found: FoundScale
 ) -> tuple[dict[str, Any] | None, NDArray[np.bool_] | None]:
-    """What a check sheet in view says, and where it lies, for its cracks are not the wall's."""
+    """What a check sheet in view says, and where it lies, for its cracks are not the wall's.
+
+    Args:
+        image: uint8 [H, W, 3], BGR.
+        found: its scale.
+
+    Returns:
+        The check as JSON values, and bool [H, W], True on the sheet; None and None without a
+        sheet or a scale.
+    """
     if found.scale is None:
         return None, None
     try:
@@ -78,8 +87,7 @@ def _site_check(
     if sheet is None:
         return None, None
     check = read_placed(image, sheet, found.scale)
-    told = {"passed": check.passed, "problems": [*check.problems], "sentences": check.sentences()}
-    return told, sheet.mask(image.shape)
+    return {**check.to_dict(), "sentences": check.sentences()}, sheet.mask(image.shape)
 
 
 def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:

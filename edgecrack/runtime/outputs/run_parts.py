@@ -14,7 +14,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ _ADDED = (
 )  # fmt: skip
 # Said once for the run: what is the same in all its parts, and how the last one was at its end.
 _OF_THE_RUN = (
-    "source", "model", "min_area_px", "fps", "crack_pixels", "shedding", "inspected_ratio",
-    "ignored_ratio", "paused", "source_state",
+    "source", "model", "backend", "min_area_px", "fps", "crack_pixels", "shedding",
+    "inspected_ratio", "ignored_ratio", "paused", "source_state",
 )  # fmt: skip
 _COMPLETE = ("end of source", "max frames")
 _CRACK_PIXELS = re.compile(rb'"crack_pixels": (\d+)')
@@ -58,6 +58,7 @@ class RunPart:
         requested: the folder that was asked for.
         settings: what the parts of the run have in common, by name.
         earlier: the parts before, as `summary.json` lists them.
+        about: what made the results, for a report; may differ from part to part.
     """
 
     run_id: str
@@ -67,6 +68,7 @@ class RunPart:
     requested: Path
     settings: Mapping[str, str]
     earlier: tuple[dict[str, Any], ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def note(self) -> str:
@@ -91,6 +93,7 @@ class RunPart:
             self.folder.forget()
             self.folder.claim(SUMMARY_NAME)
         begun = {**self._key, "started_at": self.started_at, "settings": dict(self.settings)}
+        begun |= {"about": dict(self.about)} if self.about else {}
         self.folder.note(begun)
         if self.earlier:
             self._write_document(summary)
@@ -154,22 +157,29 @@ class RunPart:
         write_atomic(self.folder.root / SUMMARY_NAME, text + "\n")
 
 
-def plan_part(place: ResultsPlace, requested: Path, settings: Mapping[str, str]) -> RunPart:
+def plan_part(
+    place: ResultsPlace,
+    requested: Path,
+    settings: Mapping[str, str],
+    about: Mapping[str, Any] | None = None,
+) -> RunPart:
     """The next part of the run in a folder, or the first one of a new run; `begin` begins it.
 
     Args:
         place: where the results go.
         requested: the folder that was asked for.
         settings: what the parts of a run have in common, by name.
+        about: as `RunPart.about`.
 
     Raises:
         OutputError: the folder cannot be read or written.
     """
+    about = dict(about or {})
     started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     folder = place.folder
     begun = _last_run(folder.notes()) if place.goes_on else []
     if not begun:
-        return RunPart(_new_id(), 1, started_at, folder, requested, dict(settings))
+        return RunPart(_new_id(), 1, started_at, folder, requested, dict(settings), about=about)
     number = len(begun) + 1
     return RunPart(
         run_id=str(begun[0]["run"]),
@@ -179,6 +189,7 @@ def plan_part(place: ResultsPlace, requested: Path, settings: Mapping[str, str])
         requested=requested,
         settings=dict(settings),
         earlier=tuple(_ended(folder, note) for note in begun),
+        about=about,
     )
 
 

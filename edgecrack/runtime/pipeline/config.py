@@ -99,6 +99,7 @@ class PipelineConfig:
         controls: threshold, pause; None keeps the detector's threshold.
         positions: where the robot was; None knows nothing.
         events: hears of overload, stale results, failed outputs and a network that hangs.
+        backend: what runs the model, for the summary.
         stats: the counters to use, for who reads them while the stream runs; None makes its own.
         findings: number of cracks so far, and of the confirmed among them, for the counters.
         heartbeat: called in the calling thread between frames and while it waits.
@@ -124,6 +125,7 @@ class PipelineConfig:
     ignore: IgnoreMask | None = None
     controls: StreamControls | None = None
     positions: PositionSource | None = None
+    backend: str = ""
     events: EventLog = field(default_factory=EventLog)
     stats: StreamStats | None = None
     findings: Callable[[], tuple[int, int]] = lambda: (0, 0)

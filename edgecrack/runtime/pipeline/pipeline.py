@@ -287,6 +287,7 @@ class PipelineRun:
         return StreamSummary(
             source=self._source.name,
             model=self._detector.model_name,
+            backend=self._config.backend,
             threshold=self._inspection.threshold,
             min_area_px=self._config.min_area_px,
             started_at=self._started_at.isoformat(timespec="seconds"),

@@ -261,6 +261,7 @@ class StreamSummary:
     Attributes:
         source: the source's name, without credentials.
         model: the detector's name.
+        backend: what runs it; "" where nobody said.
         threshold: decision threshold, 0 to 1.
         min_area_px: smallest group of crack pixels that was kept.
         started_at: ISO 8601, UTC.
@@ -288,6 +289,7 @@ class StreamSummary:
     truncated: bool
     stats: StatsSnapshot
     unreadable: int = 0
+    backend: str = ""
 
     @property
     def lacks_frames(self) -> bool:

@@ -30,6 +30,7 @@ from edgecrack.measurement.fitness import Verdict, assess
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.measuring_thread import MeasuringThread
+from edgecrack.runtime.measuring.width_record import checked_on_site
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.telemetry.events import EventLog
@@ -339,10 +340,12 @@ class KeptRun:
         fitness = assess(frame.image)
         found = None if self._scale is None else self._scale.of(result)
         scale = None if found is None else found.scale
+        site, sheet = (None, None) if found is None else checked_on_site(frame.image, found)
         cracks: list[Crack] = []
         # Lines first, for a mask that is noise has none, and would take seconds to measure.
         if fitness.verdict == "measure" and result.centre_lines():
-            cracks = measure_image(frame.image, result.mask)
+            mask = result.mask if sheet is None else np.where(sheet, 0, result.mask)
+            cracks = measure_image(frame.image, mask.astype(np.uint8, copy=False))
         self._note_seen(result, fitness.verdict, scale)
         in_mm: Sequence[CrackInMm | None] = [None] * len(cracks)
         if scale is not None:
@@ -353,6 +356,8 @@ class KeptRun:
                 "frame": frame.index,
                 "verdict": fitness.verdict,
                 "reason": fitness.reason,
+                "blur_px": None if fitness.blur_px is None else round(fitness.blur_px, 3),
+                "site_check": site,
                 "scale": None
                 if found is None
                 else {"source": found.source, "reason": found.reason},

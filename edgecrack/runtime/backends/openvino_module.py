@@ -1,0 +1,45 @@
+"""OpenVINO, found when it is used, and kept from calling home.
+
+Importing it starts a thread that sends usage data to an analytics service, unless its package for
+that is missing. A robot reports to nobody, so the package is missing while OpenVINO is imported.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from types import ModuleType
+
+from edgecrack.errors import ConfigError
+from edgecrack.extras import require
+
+_TELEMETRY = "openvino_telemetry"
+_MACHINES = ("x86_64", "AMD64")
+
+
+def import_openvino() -> ModuleType:
+    """The module `openvino`.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+        ConfigError: this machine's processor is none that it was tried on.
+    """
+    if platform.machine() not in _MACHINES:
+        raise ConfigError(
+            f"OpenVINO was asked for on {platform.machine()}, where it was not tried",
+            "give `backend` onnxruntime, or leave it out",
+        )
+    if _TELEMETRY in sys.modules:
+        return require("openvino", extra="cpu", purpose="the backend openvino")
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        return require("openvino", extra="cpu", purpose="the backend openvino")
+    finally:
+        del sys.modules[_TELEMETRY]
+
+
+def has_openvino() -> bool:
+    """Whether it is installed and this machine's processor is one that it was tried on."""
+    from importlib.util import find_spec
+
+    return platform.machine() in _MACHINES and find_spec("openvino") is not None

@@ -1,0 +1,163 @@
+"""The second CPU backend: OpenVINO behind the `Runner` contract."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
+from edgecrack.closeable import Closeable
+from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.runtime.backends.base import check_tiles
+from edgecrack.runtime.backends.openvino_module import import_openvino
+
+CpuPrecision = Literal["f32", "bf16"]
+
+
+@dataclass(frozen=True)
+class OpenVINOSettings:
+    """How OpenVINO runs a model.
+
+    Attributes:
+        precision: "f32", or "bf16", of which few processors have instructions.
+        streams: pieces of work at a time; the threads are shared out among them.
+        batch: tiles in a piece; None takes all that there are.
+    """
+
+    precision: CpuPrecision = "f32"
+    streams: int = 1
+    batch: int | None = None
+
+    @property
+    def words(self) -> str:
+        """As a person reads it."""
+        tiles = "all tiles" if self.batch is None else f"{self.batch} tiles"
+        streams = "1 stream" if self.streams == 1 else f"{self.streams} streams"
+        return f"{self.precision}, {streams} of {tiles}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+class OpenVINORunner(Closeable):
+    """Runs an ONNX file on the CPU.
+
+    Args:
+        model: the file.
+        settings: how.
+        threads: CPU threads.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        ConfigError: the processor lacks what the precision needs.
+        ModelFileError: the file cannot be loaded.
+    """
+
+    def __init__(self, model: ModelFile, settings: OpenVINOSettings, *, threads: int) -> None:
+        self._model, self.settings = model, settings
+        openvino = import_openvino()
+        core = openvino.Core()
+        if settings.precision == "bf16" and not has_bfloat16(core):
+            raise ConfigError(
+                "the precision bf16 was asked for, for which this processor has no instructions",
+                "give `backend` openvino",
+            )
+        # A fixed shape is planned once; a piece that is too small is filled up.
+        self._piece = model.spec.batch or settings.batch
+        options = {
+            "INFERENCE_PRECISION_HINT": settings.precision,
+            "NUM_STREAMS": str(settings.streams),
+            "INFERENCE_NUM_THREADS": str(threads),
+        }
+        try:
+            graph = core.read_model(model.content)
+            if self._piece is not None and model.spec.batch is None:
+                graph.reshape({INPUT_NAME: [self._piece, 1, *model.spec.tile_hw]})
+            compiled = core.compile_model(graph, "CPU", options)
+            _check_names(compiled)
+        except Exception as error:  # its own errors are RuntimeError and others
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ModelFileError(
+                f"OpenVINO cannot run {model.path} ({first})",
+                "give `backend` onnxruntime, or export the model again with `edgecrack export`",
+            ) from error
+        self._requests: list[Any] | None = [
+            compiled.create_infer_request() for _ in range(settings.streams)
+        ]
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's description."""
+        return self._model.spec
+
+    @property
+    def backend(self) -> str:
+        """OpenVINO, and how."""
+        return f"openvino ({self.settings.words})"
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Run tiles.
+
+        Args:
+            tiles: uint8 [N, 1, H, W], N from 1.
+
+        Returns:
+            uint8 [N, 1, H, W], 255 = certain crack.
+
+        Raises:
+            ConfigError: the tiles have another shape or dtype, or the runner is closed.
+        """
+        with self._one_at_a_time:
+            if self._requests is None:
+                raise ConfigError("the runner is closed", "open the model again")
+            check_tiles(tiles, self._model.spec.tile_hw)
+            result = np.empty_like(tiles)
+            size = self._piece or len(tiles)
+            running: dict[int, int] = {}  # by request, the first tile of its piece
+            for number, first in enumerate(range(0, len(tiles), size)):
+                place = number % len(self._requests)
+                if place in running:
+                    self._collect(place, running.pop(place), result)
+                self._requests[place].start_async({INPUT_NAME: self._filled(tiles, first)})
+                running[place] = first
+            for place, first in running.items():
+                self._collect(place, first, result)
+        return result
+
+    def _filled(self, tiles: NDArray[np.uint8], first: int) -> NDArray[np.uint8]:
+        """The piece that begins at a tile, filled up with repeats to a fixed size."""
+        chunk = tiles[first : first + (self._piece or len(tiles))]
+        if self._piece is not None and len(chunk) < self._piece:
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], self._piece - len(chunk), axis=0)])
+        return np.ascontiguousarray(chunk)
+
+    def _collect(self, place: int, first: int, result: NDArray[np.uint8]) -> None:
+        assert self._requests is not None
+        self._requests[place].wait()
+        found = self._requests[place].get_tensor(OUTPUT_NAME).data
+        target = result[first : first + len(found)]
+        target[:] = found[: len(target)]
+
+    def close(self) -> None:
+        """Free the model and end its threads."""
+        self._requests = None
+
+
+def has_bfloat16(core: Any) -> bool:
+    """Whether the processor reckons with bfloat16 itself: AMX, or AVX-512's own instructions."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _check_names(compiled: Any) -> None:
+    """Refuse a graph whose input and output are not those of a model file."""
+    for name, ports in ((INPUT_NAME, compiled.inputs), (OUTPUT_NAME, compiled.outputs)):
+        names = [each.get_names() for each in ports]
+        types = [each.get_element_type().get_type_name() for each in ports]
+        if len(ports) != 1 or name not in names[0] or types != ["u8"]:
+            raise ValueError(f"its ports are {names} of {types}, expected {name!r} of u8")
