@@ -73,6 +73,7 @@ class _Endpoints:
             Route("/api/actions", self.act, methods=["POST"]),
             Route("/frames/{number}.jpg", self.frame),
             Route("/maps/{number}.png", self.map),
+            Route("/views/{number}.jpg", self.view),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -100,6 +101,10 @@ class _Endpoints:
     async def frame(self, request: Request) -> Response:
         """A kept frame, as it was kept."""
         return await _picture(self._session.picture(_number(request)))
+
+    async def view(self, request: Request) -> Response:
+        """What was cut out of a crack's best frame."""
+        return await _picture(self._session.view_picture(_number(request)))
 
     async def map(self, request: Request) -> Response:
         """A sheet's map."""

@@ -19,7 +19,7 @@ from edgecrack.runtime.tracking.kept_run import SURVEY_NAME
 
 _SHOWN = (
     "id", "sheet", "lines", "gaps", "length_px", "length_mm", "length_low_mm", "length_high_mm",
-    "class", "views", "confidence", "best",
+    "class", "views", "confidence",
 )  # fmt: skip
 _LAST_ACTIONS = 20
 
@@ -40,6 +40,8 @@ class ReviewSession(Closeable):
         self.run = run
         self._document = read_survey(run)
         self._frames = placed_frames(self._document)
+        self._views = _views(self._document)
+        self._view_urls = {name: f"/views/{crack}.jpg" for crack, name in self._views.items()}
         self._reviewing = Reviewing(self._document, self._frames)
         self._log = ReviewLog(run, self._document, clock)
         self._state = self._reviewing.state_after(self._log.entries)
@@ -122,6 +124,11 @@ class ReviewSession(Closeable):
         found = self._frames.get(frame)
         return None if found is None or found.picture is None else self.run / found.picture
 
+    def view_picture(self, crack: int) -> Path | None:
+        """The file of what was cut out around a crack of the survey's; None where there is none."""
+        name = self._views.get(crack)
+        return None if name is None else self.run / name
+
     def map_picture(self, sheet: int) -> Path | None:
         """The file of a sheet's map; None where there is none."""
         for each in self._document["sheets"]:
@@ -144,6 +151,7 @@ class ReviewSession(Closeable):
         record = crack.record
         return {
             **{name: record[name] for name in _SHOWN},
+            "best": self._best(record["best"]),
             "width": {name: record["width"][name] for name in _WIDTHS},
             "frames": len(record["frames"]),
             "status": crack.status,
@@ -151,10 +159,28 @@ class ReviewSession(Closeable):
             "review": review_of(crack),
         }
 
+    def _best(self, best: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if best is None:
+            return None
+        return {
+            **{name: best[name] for name in ("frame", "name", "points")},
+            "view": self._view_urls.get(best["view"]),
+        }
+
 
 _WIDTHS = tuple(
     f"{name}_{unit}" for name in ("mean", "low", "high", "p95", "max") for unit in ("mm", "px")
 )
+
+
+def _views(document: Mapping[str, Any]) -> dict[int, str]:
+    """What was cut out of the best frame of each crack, relative to the run's folder."""
+    found = {}
+    for crack in document["cracks"]:
+        name = (crack["best"] or {}).get("view")
+        if name is not None and not Path(name).is_absolute() and ".." not in Path(name).parts:
+            found[crack["id"]] = name
+    return found
 
 
 def _frame(frame: PlacedFrame) -> dict[str, Any]:

@@ -479,6 +479,10 @@ def test_other_pictures_of_the_crack_and_of_the_sheet(page: Page) -> None:
     page.says("#seen-at", "2 of 3")
     page.press("]")
     page.stage("frame", 8)
+    page.press("PageUp")
+    page.stage("frame", 4)
+    page.press("PageDown")
+    page.stage("frame", 8)
     playwright.expect(page.tab.locator("#frame-after")).to_be_disabled()
     page.press(".")
     page.stage("frame", 0)
@@ -505,8 +509,7 @@ def test_the_map_leads_to_cracks_and_pictures(review: Served, page: Page) -> Non
 
     page.press("v")
     page.stage("show", "map")
-    page.tab.wait_for_function("document.querySelector('#caption').textContent.includes('Map')")
-    page.tab.wait_for_timeout(100)
+    page.stage("picture", "there")
     page.put(on_map((-2.5, 151.0)))
     page.stage("crack", 2)
     page.stage("show", "map")
@@ -548,6 +551,15 @@ def test_a_server_that_is_gone_is_said_and_nothing_is_shown_as_kept(
         page.says("#progress", "0 of 3 reviewed")
         page.stage("crack", 1)
         page.says(".crack[data-crack='1']", "open")
+        # It is still offered when something else was begun.
+        page.press("g")
+        page.write("0.3")
+        with served(run, port=port) as again:
+            page.click("#problem-again")
+            page.says("#kept", "Kept: crack 1 confirmed")
+            page.shows("#problem", hidden=True)
+            assert page.tab.input_value("#gauge") == "0.3"
+            assert again.lines[1:] == [ann(action="confirm", crack=1)]
 
 
 def test_what_is_refused_is_said_and_what_was_entered_stays(review: Served, page: Page) -> None:
@@ -630,7 +642,6 @@ def test_a_crack_that_is_gone_elsewhere(browser: Any, review: Served, page: Page
         other.says("#kept", "Kept: cracks 1 and 2 merged")
     page.press("c")
     page.says("#problem-text", "became 1+2")
-    page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.says("#queue", "Crack 1+2")
     playwright.expect(page.tab.locator(".crack[data-crack='1']")).to_have_count(0)
 
@@ -741,11 +752,38 @@ def patched(run: Path, **changes: Any) -> None:
 
 def test_no_pictures_at_all(browser: Any, run: Path) -> None:
     document = json.loads((run / "survey" / "cracks.json").read_text())
-    patched(run, key_frames=[{**each, "picture": None} for each in document["key_frames"]])
+    for crack in document["cracks"]:
+        crack["best"]["view"] = None
+    frames = [{**each, "picture": None} for each in document["key_frames"]]
+    patched(run, key_frames=frames, cracks=document["cracks"])
     with served(run) as review, Page(browser, review.server.url) as page:
         page.says("#veil", "No pictures were kept of this run")
         playwright.expect(page.tab.locator("[data-do=draw]")).to_be_disabled()
         page.press("d", "s", "[", "]", ",", ".", "0", "+", "v", "v", "c")
+        page.says("#kept", "Kept: crack 1 confirmed")
+
+
+def test_a_cut_out_stands_in_for_a_frame_that_was_not_kept(browser: Any, run: Path) -> None:
+    document = json.loads((run / "survey" / "cracks.json").read_text())
+    for each in document["key_frames"]:
+        if each["frame"] != 8:
+            each["picture"] = None
+    patched(run, key_frames=document["key_frames"])
+    with served(run) as review, Page(browser, review.server.url) as page:
+        page.says("#caption", "Crack 1 cut out of frame 000004, its best picture")
+        page.says("#seen-at", "1 of 2")
+        page.stage("picture", "there")
+        page.put((5, 5))
+        page.press("s")  # nothing is known of how the cut-out lies on the sheet
+        page.stage("frame", 8)
+        page.stage("mode", "Splitting")
+        page.press("Escape", ",")
+        page.says("#caption", "cut out of")
+        page.press("d")
+        page.stage("frame", 8)
+        page.press("Escape", ",", "]")
+        page.stage("frame", 8)
+        page.press(",", "h", "+", "0", "v", "v", "c")
         page.says("#kept", "Kept: crack 1 confirmed")
 
 
@@ -763,12 +801,42 @@ def test_where_nothing_was_found_a_missed_crack_is_drawn(browser: Any, run: Path
         assert [each["action"] for each in review.lines] == ["draw"]
 
 
+def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> None:
+    document = json.loads((run / "survey" / "cracks.json").read_text())
+    sheet, frames = document["sheets"][0], document["key_frames"]
+    second = [{**each, "sheet": 1, "frame": each["frame"] + 100} for each in frames]
+    document["cracks"][2]["sheet"] = 1
+    document["cracks"][2]["best"]["frame"] += 100
+    patched(
+        run,
+        sheets=[sheet, {**sheet, "number": 1}],
+        key_frames=[*frames, *second],
+        cracks=document["cracks"],
+    )
+    with served(run) as review, Page(browser, review.server.url) as page:
+        playwright.expect(page.tab.locator("#sheet")).to_have_value("0")
+        page.press("j", "j")
+        page.stage("crack", 3)
+        page.stage("frame", 100)
+        playwright.expect(page.tab.locator("#sheet")).to_have_value("1")
+        page.says(".details", "It lies on sheet 1")
+        page.press("]")
+        page.stage("frame", 104)
+        page.press("v")
+        page.says("#caption", "Map of sheet 1")
+        page.tab.select_option("#sheet", "0")
+        page.says("#caption", "Map of sheet 0")
+        page.click("input[value=picture]")
+        page.stage("frame", 0)
+        assert page.errors == []
+
+
 def test_thousands_of_cracks_stay_fast(browser: Any, run: Path) -> None:
     document = json.loads((run / "survey" / "cracks.json").read_text())
-    cracks = [{**document["cracks"][each % 4], "id": each + 1} for each in range(4000)]
+    cracks = [{**document["cracks"][each % 4], "id": each + 1} for each in range(2000)]
     patched(run, cracks=cracks)
     with served(run) as review, Page(browser, review.server.url) as page:
-        page.says("#progress", "0 of 3000 reviewed")
+        page.says("#progress", "0 of 1500 reviewed")
         assert page.tab.locator(".crack").count() < 60
         page.press("c")
         page.says("#kept", "Kept: crack 1 confirmed")
@@ -807,6 +875,32 @@ def test_a_phone_is_enough_to_decide(browser: Any, review: Served) -> None:
         page.tab.tap("#prompt >> text=Ready")
         page.says("#kept", "Kept: crack D1 drawn")
         assert near(review.lines[-1]["points"], PLACES[:2], 2.0)
+
+
+def test_two_fingers_zoom(browser: Any, review: Served) -> None:
+    touch: dict[str, Any] = {"has_touch": True, "is_mobile": True}
+    with Page(browser, review.server.url, size=PHONE, **touch) as page:
+        before = page.scale
+        middle = page.point((150, 60))
+        fingers = page.context.new_cdp_session(page.tab)
+
+        def touches(kind: str, away: float) -> None:
+            points = [
+                {"x": middle[0] + side * away, "y": middle[1], "id": side} for side in (-1, 1)
+            ]
+            if kind == "touchEnd":
+                points = []
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touches("touchStart", 30)
+        for away in range(32, 62, 2):
+            touches("touchMove", away)
+        touches("touchEnd", 0)
+        assert page.scale == pytest.approx(2 * before, rel=0.1)
+        after = page.point((150, 60))
+        assert abs(after[0] - middle[0]) < 12
+        assert abs(after[1] - middle[1]) < 12
+        page.stage("mode", "")
 
 
 SMALL_TARGETS = """() => Array.from(

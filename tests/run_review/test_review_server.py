@@ -237,3 +237,14 @@ def test_many_at_a_time_are_all_kept(review: Served) -> None:
     review.session.close()
     with served(review.run) as again, client(again) as http:
         assert len(http.get("api/review").json()["cracks"][0]["review"]["gauges"]) == 40
+
+
+def test_what_was_cut_out_around_a_crack(untouched: Served) -> None:
+    with client(untouched) as http:
+        best = [each["best"] for each in http.get("api/review").json()["cracks"]]
+        assert [each["view"] for each in best] == [f"/views/{each}.jpg" for each in (1, 2, 3, 4)]
+        for each in best:
+            answer = http.get(each["view"])
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+        for path in ("views/5.jpg", "views/-1.jpg", "views/D1.jpg", "views/1.png"):
+            assert http.get(path).status_code == 404

@@ -9,6 +9,7 @@ export const MARKED = "#ff7ad9";
 export const PEN = "#5dffb0";
 const FAR_PX = 14;
 const MARKS_FROM = 2;
+const LONGEST_LABEL = 24;
 const GAP_DASHES = [7, 7];
 
 // A picture that lies on a sheet: a frame, or the sheet's map.
@@ -48,7 +49,8 @@ export const boxIn = (lines, view) => bounds(insidePieces(lines, view, 40).flat(
 function label(pieces, text, colour, strong, least = 0) {
   if (!pieces.length) return [];
   const points = pieces.reduce((one, other) => (other.length > one.length ? other : one));
-  return [{ label: text, at: points[Math.floor(points.length / 2)], colour, strong, least }];
+  const short = text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL)}…` : text;
+  return [{ label: short, at: points[Math.floor(points.length / 2)], colour, strong, least }];
 }
 
 export function chosenLayers(crack, view, exact) {

@@ -34,7 +34,7 @@ export class Keeping {
   async act(reviewer, action) {
     this.busy = true;
     try {
-      if (this.unsure && same(this.unsure.body, { reviewer, ...action })) {
+      if (this.unsure && isSame(this.unsure.body, { reviewer, ...action })) {
         const found = await this.foundAfterAll();
         if (found) return found;
       }
@@ -88,7 +88,8 @@ export class Keeping {
   }
 }
 
-const same = (one, other) => JSON.stringify({ ...one, revision: 0 }) === JSON.stringify({ ...other, revision: 0 });
+// Whether two actions are one and the same, whatever they were made on.
+export const isSame = (one, other) => JSON.stringify({ ...one, revision: 0 }) === JSON.stringify({ ...other, revision: 0 });
 
 async function asked(address, body) {
   const request = { signal: AbortSignal.timeout(PATIENCE_MS) };

@@ -133,16 +133,15 @@ export class Queue {
     item.setAttribute("aria-selected", String(crack.id === this.selected));
     item.setAttribute("aria-setsize", this.ids.length);
     item.setAttribute("aria-posinset", this.ids.indexOf(crack.id) + 1);
-    const reason = crack.review.reason ? ` (${crack.review.reason})` : "";
     const first = made("span", "", "first");
     const signed = made("span", "", "state");
     const mark = made("span", sign, "sign");
     mark.setAttribute("aria-hidden", "true");
-    signed.append(mark, made("span", `${word}${reason}`));
+    signed.append(mark, made("span", word));
     first.append(made("b", `Crack ${crack.id}`), signed);
     const size = [length(crack)[0], width(crack, "p95") && `${width(crack, "p95")} wide`];
-    const extras = [crack.review.gauges.length ? "gauge" : "", ...crack.review.tags, crack.review.note ? "note" : ""];
-    item.append(first, made("span", [...size, ...extras].filter(Boolean).join(" · "), "second"));
+    const extras = [crack.review.reason, crack.review.gauges.length ? "gauge" : "", ...crack.review.tags, crack.review.note ? "note" : ""];
+    item.append(first, made("span", [...extras.splice(0, 1), ...size, ...extras].filter(Boolean).join(" · "), "second"));
     return item;
   }
 }

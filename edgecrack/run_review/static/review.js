@@ -4,7 +4,7 @@ import { border, boxIn, chosenLayers, courseIn, frameView, otherLayers } from ".
 import { showDetails, summary } from "./details.js";
 import { Drawing } from "./drawing.js";
 import { frameAt, framesShowing, inside, inverse, moved, movedLines, nearest, placed } from "./geometry.js";
-import { Keeping } from "./keeping.js";
+import { Keeping, Refusal, isSame } from "./keeping.js";
 import { Gauging, Merging, Noting, Pen, Rejecting, Splitting, Tagging, Undoing } from "./modes.js";
 import { Queue } from "./queue.js";
 import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, width } from "./words.js";
@@ -16,6 +16,8 @@ const REACH_PX = 22;
 const NEAREST_ZOOM = 3;
 const PAN_PX = 60;
 const ZOOM_STEP = 1.3;
+const LATE_MS = 400;
+const ENOUGH = 0.7; // of a crack in a kept frame, against all of it cut out
 
 const keeping = new Keeping();
 let frames = []; // with a picture, in their order
@@ -115,16 +117,17 @@ async function send(action) {
   try {
     answer = await keeping.act(reviewer, action);
   } catch (error) {
-    failed = action;
+    failed = { action, mode: sender };
     put("problem-text", `Not kept: ${toDo(action)}. ${sentence(error.message)}`);
     byId("problem").hidden = false;
     tell("Not kept", "bad");
-    if (action.action === "undo") refresh();
+    // What it was refused for may have been done elsewhere.
+    if (error instanceof Refusal) refresh();
     return;
   } finally {
     document.body.dataset.sending = "no";
   }
-  forgetProblem();
+  if (failed && ((sender && failed.mode === sender) || isSame(failed.action, action))) forgetProblem();
   const isLast = keeping.progress.done && !wasDone ? ". All is reviewed" : "";
   wasDone = keeping.progress.done;
   tell(`Kept: ${action.action === "undo" ? `taken back: ${lastUndone}` : done(answer.last ?? action)}${isLast}`, "good");
@@ -140,7 +143,7 @@ function goOn(action, answer, order, was) {
   if (action.action === "confirm" || action.action === "reject") {
     const next = selected === action.crack ? queue.nextOpen(order, action.crack) : null;
     if (next !== null) choose(next);
-    else if (moves) choose(selected);
+    else if (moves) choose(selected, { stays: true });
   } else if (["draw", "merge", "split"].includes(action.action) && made.length) {
     choose(made[made.length - (action.action === "split" ? 2 : 1)] ?? made[0], { stays: action.action === "draw" });
   } else if (action.action === "undo" && made.length) {
@@ -156,10 +159,10 @@ function forgetProblem() {
 }
 
 byId("problem-again").addEventListener("click", () => {
-  const action = failed;
-  if (mode) mode.submit();
-  else if (action) send(action.action === "undo" ? { ...action, revision: keeping.progress.revision } : action);
-  else start();
+  if (!failed) start();
+  else if (mode && failed.mode === mode) mode.submit();
+  else if (failed.action.action === "undo") send({ action: "undo", revision: keeping.progress.revision });
+  else send(failed.action);
 });
 byId("problem-leave").addEventListener("click", () => {
   forgetProblem();
@@ -192,7 +195,9 @@ function mapView() {
   return { frame: null, sheet, fromSheet: map.from_sheet, toSheet: inverse(map.from_sheet), width: drawing.size[0], height: drawing.size[1] };
 }
 
-const placing = () => (view === "map" ? mapView() : frame && frameView(frame));
+// null where nothing is known of how the picture lies on the sheet.
+const placing = () => (view === "map" ? mapView() : frame && !frame.isCutOut ? frameView(frame) : null);
+const cutOuts = new Map();
 
 // Chooses a crack and shows it; `stays` keeps the picture and its zoom.
 function choose(id, { stays = false } = {}) {
@@ -200,7 +205,7 @@ function choose(id, { stays = false } = {}) {
   picked = null;
   const chosen = crack();
   queue.select(id);
-  showing = chosen ? framesShowing(chosen, frames) : [];
+  showing = chosen ? picturesOf(chosen) : [];
   if (chosen) {
     sheet = chosen.sheet;
     if (view === "picture" && !stays) showFrame(bestFrame(chosen));
@@ -209,10 +214,36 @@ function choose(id, { stays = false } = {}) {
   renew();
 }
 
+// The frames that show a crack, and what was cut out of its best one where that was not kept.
+function picturesOf(chosen) {
+  const found = framesShowing(chosen, frames);
+  const best = chosen.best;
+  if (!best?.view || frames.some((each) => each.number === best.frame)) return found;
+  if (!cutOuts.has(best.view)) {
+    cutOuts.set(best.view, { isCutOut: true, number: best.frame, name: best.name, url: best.view, sheet: chosen.sheet });
+  }
+  const at = found.findIndex((each) => each.frame.number > best.frame);
+  found.splice(at < 0 ? found.length : at, 0, { frame: cutOuts.get(best.view), share: 0 });
+  return found;
+}
+
 function bestFrame(chosen) {
   const best = chosen.best && frames.find((each) => each.number === chosen.best.frame);
   if (best) return best;
-  return showing.reduce((one, other) => (other.share > (one?.share ?? 0) ? other : one), null)?.frame ?? null;
+  const most = showing.reduce((one, other) => (other.share > (one?.share ?? 0) ? other : one), null);
+  const cutOut = showing.find((each) => each.frame.isCutOut);
+  return (cutOut && (most?.share ?? 0) < ENOUGH ? cutOut : most)?.frame ?? null;
+}
+
+// A frame of the sheet to draw in, or to go on from.
+function wholeFrame() {
+  if (frame && !frame.isCutOut) return frame;
+  const list = ofSheet();
+  const shows = showing.filter((each) => !each.frame.isCutOut);
+  if (shows.length) return shows.reduce((one, other) => (other.share > one.share ? other : one)).frame;
+  const from = frame?.number ?? crack()?.best?.frame ?? 0;
+  const away = (each) => Math.abs(each.number - from);
+  return list.reduce((one, other) => (one && away(one) <= away(other) ? one : other), null) ?? frames[0] ?? null;
 }
 
 async function showFrame(next, area = null) {
@@ -220,23 +251,41 @@ async function showFrame(next, area = null) {
   frame = next;
   renew();
   if (!frame) {
-    drawing.load(null, [4, 3]);
-    drawing.whole();
+    drawing.load(null, null);
     const none = keeping.survey.frames.length ? "No picture of this crack was kept." : "No pictures were kept of this run.";
-    veil(crack() ? `${none} It can be decided on all the same.` : none);
+    const onMap = keeping.survey.sheets[sheet]?.map ? " The map shows where it lies." : "";
+    veil(crack() ? `${none} It can be decided on all the same.${onMap}` : none);
     return;
   }
   sheet = frame.sheet;
   veil("");
-  const loading = drawing.load(frame.url, [frame.width, frame.height]);
+  const { isCutOut } = frame;
+  const loading = drawing.load(frame.url, isCutOut ? null : [frame.width, frame.height]);
   if (area) drawing.show(area, NEAREST_ZOOM);
-  else showCrack();
+  else if (!isCutOut) showCrack();
+  const there = await shown(loading, "The picture is lost. What is known of the crack stands beside it, and it can be decided on all the same.");
+  if (there && isCutOut) {
+    drawing.whole();
+    isWhole = true;
+  }
+  fetchNext();
+}
+
+// Says what there is to be said of a picture that comes late, or not at all.
+async function shown(loading, lost) {
+  const late = setTimeout(() => veil("Loading the picture …"), LATE_MS);
   const there = await loading;
-  if (there === false) veil("The picture is lost. What is known of the crack stands beside it, and it can be decided on all the same.");
-  const next_ = queue.nextOpen(queue.ids, selected);
-  const ahead = next_ !== null && keeping.cracks.get(next_);
-  const ready = ahead && ahead.best && frames.find((each) => each.number === ahead.best.frame);
-  if (ready) drawing.fetched(ready.url);
+  clearTimeout(late);
+  if (there !== undefined) veil(there ? "" : lost);
+  return there;
+}
+
+// The picture of the crack that is likely to be looked at next.
+function fetchNext() {
+  const id = queue.nextOpen(queue.ids, selected);
+  const best = id === null ? null : keeping.cracks.get(id).best;
+  const next = best && frames.find((each) => each.number === best.frame);
+  if (next) drawing.fetched(next.url);
 }
 
 async function showMap(keeps = false) {
@@ -250,10 +299,9 @@ async function showMap(keeps = false) {
     if (place) drawing.reveal(place);
     return;
   }
-  veil(map ? "" : "No map was drawn of this sheet.");
-  const there = await drawing.load(url, null);
+  veil("");
+  const there = await shown(drawing.load(url, null), map ? "The map is lost." : "No map was drawn of this sheet.");
   if (there === undefined) return;
-  if (!there && map) veil("The map is lost.");
   drawing.whole();
   renew();
 }
@@ -309,7 +357,7 @@ function layers() {
     if (view === "map" && isPrinted(each) && !marks.has(each.id)) found.push(...lies.filter((layer) => layer.label));
     else found.push(...lies);
   }
-  if (view === "map" && frame && frame.sheet === sheet) found.push(...border(frame, place));
+  if (view === "map" && frame && !frame.isCutOut && frame.sheet === sheet) found.push(...border(frame, place));
   if (chosen && chosen.sheet === sheet) {
     found.push(...chosenLayers(chosen, place, !(mode instanceof Splitting)));
   }
@@ -325,6 +373,7 @@ const isPrinted = (each) => each.review.origin === "machine" && each.review.mach
 
 function crackAt(point) {
   const place = placing();
+  if (!place) return null;
   const reach = REACH_PX / drawing.view.scale;
   let found = null;
   let closest = reach;
@@ -352,6 +401,7 @@ const drawing = new Drawing(byId("canvas"), {
     const stage = byId("stage");
     const { scale, x, y } = drawing.view;
     stage.dataset.view = JSON.stringify([scale, x, y]);
+    stage.dataset.picture = drawing.picture ? "there" : "none";
   },
 });
 
@@ -482,7 +532,9 @@ function showPlace(chosen) {
       : share > 0.995 ? `, all of crack ${chosen.id}`
         : share ? `, ${Math.max(1, Math.round(100 * share))} % of crack ${chosen.id}` : `, without crack ${chosen.id}`;
     const best = chosen?.best?.frame === frame.number ? ", its best picture" : "";
-    caption = `Frame ${frame.name}${shows}${best}`;
+    caption = frame.isCutOut
+      ? `Crack ${chosen?.id ?? ""} cut out of frame ${frame.name}, its best picture; the whole frame was not kept`
+      : `Frame ${frame.name}${shows}${best}`;
   }
   put("caption", caption);
   const [sign, word] = chosen ? stateWords(chosen) : ["", ""];
@@ -543,7 +595,6 @@ let lastUndone = "";
 function begin(next) {
   if (mode) leave(false);
   mode = next;
-  forgetProblem();
   refuse("");
   byId("prompt-body").replaceChildren();
   mode.body(byId("prompt-body"));
@@ -588,13 +639,15 @@ const ACTS = {
   note: () => begin(new Noting(page)),
   async split() {
     const chosen = crack();
-    if (view === "map" || !frame || !showing.some((each) => each.frame === frame)) await showFrame(bestFrame(chosen));
-    if (!frame) refuse("There is no picture in which to choose a place.");
+    const shows = showing.filter((each) => !each.frame.isCutOut).map((each) => each.frame);
+    if (view === "map" || !shows.includes(frame)) await showFrame(shows.includes(bestFrame(chosen)) ? bestFrame(chosen) : shows[0] ?? bestFrame(chosen));
+    if (!frame || frame.isCutOut) refuse("There is no picture in which to choose a place.");
     else begin(new Splitting(page));
   },
   merge: () => begin(new Merging(page)),
   async draw() {
-    if (view === "map" || !frame) await showFrame(frame ?? ofSheet()[0] ?? frames[0] ?? null);
+    const next = wholeFrame();
+    if (view === "map" || frame !== next) await showFrame(next);
     if (!frame) refuse("There is no picture to draw in.");
     else begin(new Pen(page));
   },
@@ -606,7 +659,7 @@ const ACTS = {
       return;
     }
     lastUndone = done(last);
-    if (reviewer && last.reviewer !== reviewer) begin(new Undoing(page, lastUndone, last.reviewer));
+    if (last.reviewer !== reviewer) begin(new Undoing(page, lastUndone, last.reviewer));
     else send({ action: "undo", revision });
   },
   next: () => beside(1),
@@ -637,12 +690,22 @@ document.addEventListener("click", (event) => {
   const clicked = event.target.closest("button");
   if (event.detail && clicked && !clicked.closest("dialog") && clicked === document.activeElement) home();
 });
+let isByPointer = false;
+document.addEventListener("pointerdown", () => { isByPointer = true; }, true);
+document.addEventListener("keydown", () => { isByPointer = false; }, true);
+document.addEventListener("change", (event) => {
+  if (isByPointer && event.target.matches("select, input[type=radio]")) home();
+});
 
 // ---- looking
 
 function otherFrame(list, step) {
   if (!canLeave()) return;
   if (mode) leave();
+  if (frame?.isCutOut && !list.includes(frame)) {
+    showFrame(wholeFrame());
+    return;
+  }
   const at = view === "picture" ? list.indexOf(frame) : -1;
   const next = at < 0 ? (view === "picture" ? list[0] : frame && list.includes(frame) ? frame : list[0]) : list[at + step];
   if (next) showFrame(next);
@@ -665,7 +728,7 @@ function otherOfCrack(step) {
 }
 
 function toggleWhole() {
-  if (isWhole && crack() && view === "picture") showCrack();
+  if (isWhole && crack() && placing() && view === "picture") showCrack();
   else {
     drawing.whole();
     isWhole = true;
@@ -679,7 +742,8 @@ function setView(next) {
   }
   if (mode && !(mode instanceof Merging)) leave();
   if (next === "map") showMap();
-  else showFrame(frame && frame.sheet === sheet ? frame : crack() ? bestFrame(crack()) : ofSheet()[0] ?? null);
+  else showFrame(frame && frame.sheet === sheet ? frame
+    : crack()?.sheet === sheet ? bestFrame(crack()) : ofSheet()[0] ?? null);
 }
 
 function hide(now) {
@@ -692,6 +756,8 @@ const LOOKS = {
   v: () => setView(view === "map" ? "picture" : "map"),
   "[": () => otherFrame(ofSheet(), -1),
   "]": () => otherFrame(ofSheet(), 1),
+  PageUp: () => otherFrame(ofSheet(), -1),
+  PageDown: () => otherFrame(ofSheet(), 1),
   ",": () => otherOfCrack(-1),
   ".": () => otherOfCrack(1),
   "+": () => drawing.zoom(ZOOM_STEP),
@@ -711,7 +777,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 function onKey(event) {
-  if (!keeping.survey || document.querySelector("dialog[open]") || event.altKey || event.isComposing) return false;
+  // On some keyboards [ and ] need AltGr, which says Ctrl and Alt as well.
+  const isAltGr = event.getModifierState("AltGraph");
+  if (!keeping.survey || document.querySelector("dialog[open]") || (event.altKey && !isAltGr) || event.isComposing) return false;
   const target = event.target;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const writes = target.matches("input:not([type=radio]), textarea");
@@ -724,7 +792,7 @@ function onKey(event) {
     return true;
   }
   if (writes || target.matches("select")) return false;
-  if (event.ctrlKey || event.metaKey) {
+  if ((event.ctrlKey || event.metaKey) && !isAltGr) {
     if (key !== "z" || event.shiftKey || mode) return false;
     act("undo");
     return true;

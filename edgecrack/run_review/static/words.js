@@ -1,6 +1,6 @@
 // What the page says of cracks, actions and figures.
 
-const TO = "\u2009\u2013\u2009";
+const TO = "\u2013";
 const STATES = {
   open: ["○", "open"],
   confirmed: ["✓", "confirmed"],
@@ -29,12 +29,15 @@ export function width(crack, name) {
 
 const size = (value, unit) => (unit === "mm" ? `${value.toFixed(2)} mm` : `${value.toFixed(1)} px`);
 
+// An interval, in one line where there is room for it.
+const unbroken = (text) => `95 %: ${text.replaceAll(" ", "\u00a0")}`;
+
 export function meanWidth(crack) {
   for (const unit of ["mm", "px"]) {
     const [mean, low, high] = ["mean", "low", "high"].map((name) => crack.width[`${name}_${unit}`]);
     if (mean === null) continue;
     if (low === null || high === null) return [size(mean, unit), ""];
-    return [size(mean, unit), `95 %: ${size(low, unit).split(" ")[0]}${TO}${size(high, unit)}`];
+    return [size(mean, unit), unbroken(`${size(low, unit).split(" ")[0]}${TO}${size(high, unit)}`)];
   }
   return ["width not measurable", ""];
 }
@@ -48,7 +51,7 @@ export function length(crack) {
   if (crack.length_mm === null) return [`${crack.length_px.toFixed(0)} px`, ""];
   const { length_mm: mm, length_low_mm: low, length_high_mm: high } = crack;
   if (low === null || high === null) return [millimetres(mm), ""];
-  return [millimetres(mm), `95 %: ${millimetres(low)}${TO}${millimetres(high)}`];
+  return [millimetres(mm), unbroken(`${millimetres(low)}${TO}${millimetres(high)}`)];
 }
 
 export function when(text) {
