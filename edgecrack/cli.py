@@ -37,6 +37,7 @@ from edgecrack.commands.measure import measure
 from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
+from edgecrack.commands.review import review
 from edgecrack.commands.stream import stream
 from edgecrack.commands.survey import survey
 from edgecrack.commands.target import target
@@ -96,6 +97,7 @@ app.command("build-engine")(build_engine)
 
 app.command()(stream)
 app.command()(survey)
+app.command()(review)
 app.command()(report)
 app.command()(inspect)
 app.command()(verify)

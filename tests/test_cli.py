@@ -30,8 +30,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
     "train", "evaluate", "export", "calibrate", "build-engine",
-    "stream", "survey", "report", "inspect", "verify", "recover", "predict", "measure", "plan",
-    "calibrate-camera", "target", "doctor", "yardstick"]  # fmt: skip
+    "stream", "survey", "review", "report", "inspect", "verify", "recover", "predict", "measure",
+    "plan", "calibrate-camera", "target", "doctor", "yardstick"]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),
     "evaluate": ("matplotlib",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from edgecrack.errors import ConfigError
 if TYPE_CHECKING:
     from edgecrack.calibration.config import CalibrationConfig
     from edgecrack.calibration.gate import Gate
+    from edgecrack.runtime.web.config import ServeConfig
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
@@ -45,6 +47,7 @@ def heading(panel: str) -> Callable[..., Any]:
     return option
 
 
+_LONGEST_TOKEN_FILE = 4096
 results = heading("Results")
 _detection, _accuracy = map(heading, ("Detection", "Accuracy"))
 
@@ -224,3 +227,40 @@ def tile_hw_of(text: str) -> tuple[int, int]:
             f"--tile is {text!r}", "give a whole number, or HEIGHTxWIDTH as in 256x320"
         )
     return int(sides[0]), int(sides[-1])
+
+
+def serve_config(address: str | None, token_file: Path | None) -> ServeConfig | None:
+    """Where a page is served, or None where it is left out.
+
+    Raises:
+        ConfigError: the address or the token cannot be used.
+    """
+    if address is None:
+        return None
+    from edgecrack.runtime.web.config import ServeConfig, parse_serve
+
+    host, port = parse_serve(address)
+    return ServeConfig(host=host, port=port, token=_token(token_file))
+
+
+def _token(file: Path | None) -> str | None:
+    """The token in a file or in EDGECRACK_TOKEN; None where there is neither.
+
+    Raises:
+        ConfigError: the file cannot be read or is empty.
+    """
+    if file is None:
+        return os.environ.get("EDGECRACK_TOKEN") or None
+    if not file.is_file():
+        raise ConfigError(f"the token file {file} is not a file", "give a file with the token")
+    try:
+        with file.open(encoding="utf-8") as opened:
+            token = opened.read(_LONGEST_TOKEN_FILE).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(
+            f"the token file {file} cannot be read: {reason}", "give a file that this user may read"
+        ) from error
+    if not token:
+        raise ConfigError(f"the token file {file} is empty", "put the token into it")
+    return token

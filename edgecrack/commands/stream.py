@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -23,6 +22,7 @@ from edgecrack.commands.shared_options import (
     heading,
     results,
     scales_of,
+    serve_config,
 )
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
@@ -31,14 +31,10 @@ from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 
 if TYPE_CHECKING:
     from edgecrack.runtime.recording.config import RecordingConfig
-    from edgecrack.runtime.web.config import ServeConfig
 
 _input, _scale, _live, _page, _recording = map(
     heading, ("Input", "Scale", "Faults and overload", "Live page", "Recording")
 )
-
-
-_LONGEST_TOKEN_FILE = 4096
 
 
 def stream(
@@ -251,7 +247,7 @@ def stream(
         record=_recording_config(
             record, record_part_size, record_part_time, record_when_full, record_reserve
         ),
-        serve=_serve_config(serve, token_file),
+        serve=serve_config(serve, token_file),
         position=position,
         scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
         survey=survey,
@@ -314,35 +310,3 @@ def _recording_config(
         when_full=cast(WhenFull, when_full),
         reserve_bytes=parse_bytes(reserve),
     )
-
-
-def _serve_config(address: str | None, token_file: Path | None) -> ServeConfig | None:
-    if address is None:
-        return None
-    from edgecrack.runtime.web.config import ServeConfig, parse_serve
-
-    host, port = parse_serve(address)
-    return ServeConfig(host=host, port=port, token=_token(token_file))
-
-
-def _token(file: Path | None) -> str | None:
-    """The token in a file or in EDGECRACK_TOKEN; None where there is neither.
-
-    Raises:
-        ConfigError: the file cannot be read or is empty.
-    """
-    if file is None:
-        return os.environ.get("EDGECRACK_TOKEN") or None
-    if not file.is_file():
-        raise ConfigError(f"the token file {file} is not a file", "give a file with the token")
-    try:
-        with file.open(encoding="utf-8") as opened:
-            token = opened.read(_LONGEST_TOKEN_FILE).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(
-            f"the token file {file} cannot be read: {reason}", "give a file that this user may read"
-        ) from error
-    if not token:
-        raise ConfigError(f"the token file {file} is empty", "put the token into it")
-    return token

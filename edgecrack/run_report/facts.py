@@ -15,10 +15,10 @@ import numpy as np
 from edgecrack.errors import SourceError
 from edgecrack.run_report.site_result import SiteResult, site_result_of_run
 from edgecrack.run_report.structure import Element, Face, Structure
+from edgecrack.run_review.review_state import ReviewState
+from edgecrack.run_review.reviewed_document import reviewed_survey
+from edgecrack.run_survey.survey_document import read_survey
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
-
-SURVEY_VERSION = 1
-CRACKS_NAME = "cracks.json"
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class RunFacts:
         places: by crack's id.
         totals: by element and face, or by sheet.
         evidence: what is known of how many cracks the model misses; None for nothing.
+        review: where the review stands; None where nobody has begun one.
         about: what made the results, as `run_identity` tells it; empty of older runs.
         site: the check on site; None where none was made.
     """
@@ -100,11 +101,17 @@ class RunFacts:
     summary: dict[str, Any]
     settings: dict[str, str]
     structure: Structure | None
-    places: dict[int, CrackPlace]
+    places: dict[int | str, CrackPlace]
     totals: tuple[PlaceTotal, ...]
     evidence: dict[str, Any] | None
+    review: ReviewState | None = None
     about: dict[str, Any] = field(default_factory=dict)
     site: SiteResult | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether a crack that is reported has not been decided on by a person."""
+        return self.review is None or not self.review.is_done
 
     @property
     def confirmed(self) -> list[dict[str, Any]]:
@@ -117,6 +124,11 @@ class RunFacts:
         return _by_length(self.document["cracks"], "unconfirmed")
 
     @property
+    def rejected(self) -> list[dict[str, Any]]:
+        """Marks that a reviewer took for no cracks, longest first."""
+        return _by_length(self.document["cracks"], "rejected")
+
+    @property
     def has_scale(self) -> bool:
         """Whether any sheet has millimetres."""
         return any(sheet["mm_per_px"] is not None for sheet in self.document["sheets"])
@@ -124,7 +136,7 @@ class RunFacts:
 
 def _by_length(cracks: list[dict[str, Any]], status: str) -> list[dict[str, Any]]:
     chosen = [crack for crack in cracks if crack["status"] == status]
-    return sorted(chosen, key=lambda crack: (-crack["length_px"], crack["id"]))
+    return sorted(chosen, key=lambda crack: (-crack["length_px"], str(crack["id"])))
 
 
 def read_facts(
@@ -138,10 +150,12 @@ def read_facts(
         site: the check on site; None looks for one in the run's own frames.
 
     Raises:
-        SourceError: there is no survey, it is damaged, or the structure does not fit it.
+        SourceError: there is no survey, it is damaged, its review is of another run, or the
+            structure does not fit it.
     """
     survey = run / "survey"
-    document = _document(survey / CRACKS_NAME)
+    reviewed = reviewed_survey(run, read_survey(run))
+    document = reviewed.document
     sheets = document["sheets"]
     if structure is not None:
         _check_structure(structure, sheets)
@@ -161,35 +175,10 @@ def read_facts(
         places,
         _totals(document, places, structure),
         _evidence(settings.get("model", "")),
+        reviewed.state,
         _about(run),
         site or site_result_of_run(run, summary.get("started_at")),
     )
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"{path.parent.parent} has no survey", "run edgecrack survey on it first"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
-    version = found.get("schema_version") if isinstance(found, dict) else None
-    if version != SURVEY_VERSION:
-        raise SourceError(
-            f"{path} has the form {version!r} and not {SURVEY_VERSION}",
-            "run edgecrack survey again with this version",
-        )
-    try:
-        for crack in found["cracks"]:
-            found["sheets"][crack["sheet"]]["mm_per_px"]
-            crack["width"]["mean_px"], crack["lines"][0][0], crack["length_px"], crack["id"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
-    return dict(found)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -271,7 +260,7 @@ def _angle_deg(points: np.ndarray[Any, np.dtype[np.float64]], axis: str) -> floa
 
 
 def _totals(
-    document: Mapping[str, Any], places: Mapping[int, CrackPlace], structure: Structure | None
+    document: Mapping[str, Any], places: Mapping[int | str, CrackPlace], structure: Structure | None
 ) -> tuple[PlaceTotal, ...]:
     confirmed = [crack for crack in document["cracks"] if crack["status"] == "confirmed"]
     groups: dict[tuple[str, str, int | None], list[int]] = {}

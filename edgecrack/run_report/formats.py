@@ -18,19 +18,20 @@ _HALF_PX = 1.0  # of a line as a polygon, to either side
 
 
 def as_csv(facts: RunFacts, *, decimal_comma: bool = False) -> str:
-    """A row for each crack, unconfirmed ones last; nothing in it is a formula."""
+    """A row for each crack, rejected marks last; nothing in it is a formula."""
     names = (
         "id", "status", "element", "face", "sheet", "from_datum_mm", "angle_deg", "length_mm",
         "length_low_mm", "length_high_mm", "length_px", "width_mean_mm", "width_low_mm",
         "width_high_mm", "width_p95_mm", "width_max_mm", "width_mean_px", "class",
         "class_probability", "frames", "views", "confidence", "best_frame", "latitude_deg",
-        "longitude_deg",
+        "longitude_deg", "machine", "origin", "decision", "reason", "reviewer", "reviewed_at",
+        "gauge_mm", "tags", "note",
     )  # fmt: skip
     text = io.StringIO()
     separator = ";" if decimal_comma else ","
     writer = csv.DictWriter(text, names, delimiter=separator, lineterminator="\r\n")
     writer.writeheader()
-    for crack in (*facts.confirmed, *facts.unconfirmed):
+    for crack in (*facts.confirmed, *facts.unconfirmed, *facts.rejected):
         row = _row(facts, crack)
         writer.writerow({name: _cell(row.get(name), decimal_comma) for name in names})
     return text.getvalue()
@@ -52,6 +53,21 @@ def _row(facts: RunFacts, crack: Mapping[str, Any]) -> dict[str, Any]:
         "best_frame": None if crack["best"] is None else crack["best"]["name"],
         "latitude_deg": own.get("latitude_deg"),
         "longitude_deg": own.get("longitude_deg"),
+        **_review(crack),
+    }  # fmt: skip
+
+
+def _review(crack: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person said of it; empty where nobody has."""
+    review = crack.get("review")
+    if review is None:
+        return {}
+    return {
+        **{name: review[name] or None for name in
+           ("machine", "origin", "decision", "reason", "reviewer", "note")},
+        "reviewed_at": review["at"] or None,
+        "gauge_mm": review["gauges"][-1]["mm"] if review["gauges"] else None,
+        "tags": " ".join(review["tags"]) or None,
     }  # fmt: skip
 
 
@@ -97,6 +113,7 @@ def as_geojson(facts: RunFacts) -> dict[str, Any]:
                     "class": None if crack["class"] is None else crack["class"]["name"],
                     "spread_m": place["spread_m"],
                     "of_camera": place["of_camera"],
+                    "decision": (crack.get("review") or {}).get("decision"),
                 },
             }
         )

@@ -17,6 +17,7 @@ from edgecrack.run_report.width_plot import PLOT_HEIGHT, PLOT_WIDTH, WidthPlot
 # Brought by reportlab, so that the PDF holds its letters: Latin ones of Western Europe.
 _FONT, _BOLD = "Vera", "VeraBd"
 _INK, _QUIET, _LINE, _RED = "#1b2430", "#5c6a7a", "#d5dbe2", "#c0262d"
+_GREEN, _LONGEST_STATE = "#1d6b3f", 110
 _THIN_SPACE, _SPACE = "\u202f", "\u00a0"
 _MM = 72 / 25.4
 _FRAME = 6  # reportlab's own, within the margins
@@ -55,12 +56,12 @@ def render_pdf(facts: RunFacts, words: Words) -> bytes:
         creator="edgecrack",
         invariant=1,  # no time of writing: the same survey gives the same bytes
     )
-    story = _Story(facts, words, document.width - 2 * _FRAME).flowables()
+    story = _Story(facts, words, document.width - 2 * _FRAME)
 
     def margins(canvas: Any, _document: Any) -> None:
-        _draw_margins(canvas, A4, title, words)
+        _draw_margins(canvas, A4, title, story.state, facts.is_draft)
 
-    document.build(story, onFirstPage=margins, onLaterPages=margins)
+    document.build(story.flowables(), onFirstPage=margins, onLaterPages=margins)
     return target.getvalue()
 
 
@@ -85,13 +86,15 @@ def _printable(text: str) -> str:
     return "".join(letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in text)
 
 
-def _draw_margins(canvas: Any, size: tuple[float, float], title: str, words: Words) -> None:
+def _draw_margins(
+    canvas: Any, size: tuple[float, float], title: str, state: str, is_draft: bool
+) -> None:
     """The state of review, the title and the page's number, on every page."""
     width, height = size
     canvas.saveState()
     canvas.setFont(_BOLD, 8)
-    canvas.setFillColor(_RED)
-    canvas.drawString(_MARGIN + _FRAME, height - 12 * _MM, _printable(words("draft")))
+    canvas.setFillColor(_RED if is_draft else _GREEN)
+    canvas.drawString(_MARGIN + _FRAME, height - 12 * _MM, _printable(state)[:_LONGEST_STATE])
     canvas.setFont(_FONT, 8)
     canvas.setFillColor(_QUIET)
     canvas.drawString(_MARGIN + _FRAME, 11 * _MM, _printable(title)[:90])
@@ -125,6 +128,11 @@ class _Story:
             "quiet": style("quiet", 8, textColor=_QUIET, spaceAfter=6),
         }
 
+    @property
+    def state(self) -> str:
+        """Whether the report is a draft, as a sentence."""
+        return str(self._content["head"]["state"])
+
     def flowables(self) -> list[Any]:
         """All of it."""
         return [
@@ -134,6 +142,7 @@ class _Story:
             *self._maps(),
             *self._cards(),
             *self._unconfirmed(),
+            *self._rejected(),
             *self._missed(),
             *self._repeated(),
             *self._site(),
@@ -245,6 +254,8 @@ class _Story:
         elif not head["scale_stated"]:
             said.append(words("scale_unstated"))
         said += [head["classes_by"]] if head["classes_by"] else []
+        said += [head["review_counts"]] if head["review_counts"] else []
+        said += [words("stale", count=head["stale"])] if head["stale"] else []
         parts += [self._text(each) for each in (*said, *self._content["notes"])]
         keys = ["place", "cracks", "length", "area", "density"]
         names = ["place", "cracks", "length", "area_seen", "density"]
@@ -394,6 +405,23 @@ class _Story:
             parts.append(self._text(words("more", count=self._content["more_unconfirmed"])))
         return parts
 
+    def _rejected(self) -> list[Any]:
+        words, rows = self._words, self._content["rejected"]
+        if not rows:
+            return []
+        table = [[words(key) for key in ("crack", "place", "length", "reason", "review")]]
+        for each in rows:
+            reason = f"{each['reason']}: {each['note']}" if each["note"] else each["reason"]
+            table.append([str(each["id"]), each["place"], each["length"], reason, each["review"]])
+        parts = [
+            self._part("rejected"),
+            self._text(words("rejected_note")),
+            self._table(table, (0.7, 1.6, 1, 1.6, 2.4), (2,)),
+        ]
+        if self._content["more_rejected"]:
+            parts.append(self._text(words("more", count=self._content["more_rejected"])))
+        return parts
+
     def _missed(self) -> list[Any]:
         words, missed = self._words, self._content["missed"]
         if missed is None:
@@ -437,7 +465,11 @@ class _Story:
 
         words = self._words
         names = (("inspector", "name"), ("date", "signature"))
-        labels = [self._text(f"{words(one)}, {words(other)}", "quiet") for one, other in names]
+        texts = [f"{words(one)}, {words(other)}" for one, other in names]
+        if self._content["head"]["reviewers"]:
+            reviewers = words("reviewed_by", names=self._content["head"]["reviewers"])
+            texts[0] = f"{texts[0]} ({reviewers})"
+        labels = [self._text(text, "quiet") for text in texts]
         lines = Table(
             [[labels[0], "", labels[1]]],
             colWidths=[self._width * share for share in (0.46, 0.08, 0.46)],

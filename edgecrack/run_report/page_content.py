@@ -10,7 +10,7 @@ from edgecrack.run_report.basis_section import basis_section
 from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts, length_mm
 from edgecrack.run_report.missed_limits import missed_limits
 from edgecrack.run_report.note_sentences import note_sentences
-from edgecrack.run_report.pictures import coverage_picture, crack_pictures, map_picture
+from edgecrack.run_report.pictures import coverage_picture, crack_pictures, numbered_map
 from edgecrack.run_report.repeated_section import repeated_section
 from edgecrack.run_report.report_words import Words, class_name, term_name
 from edgecrack.run_report.site_section import site_section
@@ -49,6 +49,8 @@ class PageContent:
             "more_cards": max(0, len(confirmed) - _MOST_CARDS),
             "unconfirmed": [self._row(crack) for crack in unconfirmed[:_MOST_ROWS]],
             "more_unconfirmed": max(0, len(unconfirmed) - _MOST_ROWS),
+            "rejected": [self._rejected(crack) for crack in facts.rejected[:_MOST_ROWS]],
+            "more_rejected": max(0, len(facts.rejected) - _MOST_ROWS),
             "missed": self._missed(),
             "settings": [(name, _plain(text)) for name, text in sorted(facts.settings.items())],
             "repeated": repeated_section(facts, self._words),
@@ -70,6 +72,10 @@ class PageContent:
             total = words.length(sum(lengths))
         classes = [crack["class"] for crack in facts.confirmed if crack["class"] is not None]
         return {
+            "state": self._state(),
+            "reviewers": ", ".join(facts.review.reviewers) if facts.review else "",
+            "review_counts": self._review_counts(),
+            "stale": len(facts.review.stale) if facts.review else 0,
             "run": facts.summary.get("run", {}).get("id", facts.run.name),
             "recorded": words.moment(str(facts.summary.get("started_at") or _NONE)),
             "source": model.get("source") or _NONE,
@@ -138,13 +144,14 @@ class PageContent:
         if found is not None:
             name = f"{found[0].code}: {found[0].name}, {found[1].name} ({name})"
         drawn = sheet["map"]
-        pictures: dict[str, str | None] = {}
+        pictures: dict[str, str | None] = {"picture": None, "coverage": None}
         if drawn is not None:
-            paths = [facts.survey / drawn[kind] for kind in ("picture", "coverage")]
-            pictures = {
-                "picture": map_picture(paths[0]),
-                "coverage": coverage_picture(*paths[::-1]),
-            }
+            own = [each for each in facts.confirmed if each["sheet"] == sheet["number"]]
+            pictures["picture"] = numbered_map(
+                facts.survey, drawn, own, is_reviewed=facts.review is not None
+            )
+            paths = [facts.survey / drawn[kind] for kind in ("coverage", "picture")]
+            pictures["coverage"] = coverage_picture(*paths)
         shares = sheet["coverage"]["shares"]
         return {
             "place": name,
@@ -217,7 +224,7 @@ class PageContent:
         words = self._words
         found = [
             (words("length"), self._length(crack)),
-            (words("width"), self._width(crack["width"])),
+            (words("width"), self._width(crack)),
         ]
         if crack["class"] is not None:
             chosen = crack["class"]
@@ -234,13 +241,14 @@ class PageContent:
                 words("against_axis" if axis else "from_vertical", deg=place.angle_deg),
             )
         )
-        found.append(
-            (
-                words("confidence"),
-                f"{words.percent(crack['confidence'])}, "
-                + words("seen_in", frames=len(crack["frames"]), count=crack["views"]),
+        if crack["confidence"] is not None:
+            found.append(
+                (
+                    words("confidence"),
+                    f"{words.percent(crack['confidence'])}, "
+                    + words("seen_in", frames=len(crack["frames"]), count=crack["views"]),
+                )
             )
-        )
         if crack["budget"]:
             terms = [
                 f"{term_name(name, words)} {words.width_figure(u, 1)}"
@@ -254,7 +262,72 @@ class PageContent:
             if "latitude_deg" in crack["place"]:
                 text = f"{crack['place']['latitude_deg']}, {crack['place']['longitude_deg']}"
             found.append((words("position"), text))
+        return found + self._review_of(crack)
+
+    def _state(self) -> str:
+        """Whether the report is a draft, and how much of it a person has seen."""
+        review, words = self._facts.review, self._words
+        if review is None:
+            return words("draft")
+        reported = len(self._facts.confirmed) + len(self._facts.rejected)
+        if review.is_done:
+            return words("reviewed_by", names=", ".join(review.reviewers))
+        return words("draft_so_far", done=reported - len(review.open_ids), all=reported)
+
+    def _review_counts(self) -> str:
+        """What the review added to and took from what the machine found."""
+        review = self._facts.review
+        if review is None:
+            return ""
+        reported = [crack["review"] for crack in self._facts.confirmed]
+        return self._words(
+            "review_counts",
+            drawn=sum(each["origin"] == "drawn" for each in reported),
+            raised=sum(each["machine"] == "unconfirmed" for each in reported),
+            rejected=len(self._facts.rejected),
+        )
+
+    def _review_of(self, crack: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What a person said of a crack, and what the machine had said."""
+        words, review = self._words, crack.get("review")
+        if review is None:
+            return []
+        found = [(words("review"), self._decision(review))]
+        origin = {
+            "machine": words(f"machine_{review['machine']}") if review["machine"] else "",
+            "drawn": words("origin_drawn"),
+            "split": words("origin_split", parents=_joined(review["parents"])),
+            "merged": words("origin_merged", parents=_joined(review["parents"])),
+        }
+        found.append((words("machine"), origin[review["origin"]]))
+        for reading in review["gauges"]:
+            text = f"{words.width(reading['mm'])} ({reading['reviewer']}, {_time(reading['at'])})"
+            found.append((words("gauge"), text))
+        if review["tags"]:
+            found.append(
+                (words("tags"), ", ".join(words(f"tag_{each}") for each in review["tags"]))
+            )
+        if review["note"]:
+            found.append((words("note"), review["note"]))
         return found
+
+    def _decision(self, review: Mapping[str, Any]) -> str:
+        words, decision = self._words, review["decision"]
+        if decision is None:
+            return words("not_reviewed")
+        return words(f"decided_{decision}", name=review["reviewer"], time=_time(review["at"]))
+
+    def _rejected(self, crack: Mapping[str, Any]) -> dict[str, Any]:
+        review = crack["review"]
+        reason = review["reason"]
+        return {
+            "id": crack["id"],
+            "place": self._where(self._facts.places[crack["id"]]),
+            "length": self._length(crack).partition(" (")[0],
+            "reason": self._words(f"reason_{reason}") if reason else _NONE,
+            "review": self._decision(review),
+            "note": review["note"],
+        }
 
     def _length(self, crack: Mapping[str, Any]) -> str:
         words = self._words
@@ -269,8 +342,8 @@ class PageContent:
         ends = (words.length(crack[f"length_{end}_mm"]) for end in ("low", "high"))
         return f"{text} ({words('width_95')}: {_TO.join(ends)})"
 
-    def _width(self, width: Mapping[str, Any]) -> str:
-        words = self._words
+    def _width(self, crack: Mapping[str, Any]) -> str:
+        words, width = self._words, crack["width"]
         for unit in ("mm", "px"):
             if width[f"mean_{unit}"] is None:
                 continue
@@ -282,7 +355,8 @@ class PageContent:
                 f"{words('mean')} {mean} ({words('width_95')}: {interval}), "
                 f"{words('largest')} {largest}"
             )
-        return words("not_measurable")
+        is_drawn = (crack.get("review") or {}).get("origin") == "drawn"
+        return words("not_measured" if is_drawn else "not_measurable")
 
     def _size(self, width: float, unit: str) -> str:
         """A width of "mm", in the report's units, or of "px"."""
@@ -335,3 +409,12 @@ class PageContent:
 def _plain(setting: str) -> str:
     """A setting without the marks of the language that it was written down in."""
     return _NONE if setting in ("None", "()") else setting.strip("()").rstrip(",").replace("'", "")
+
+
+def _joined(ids: Sequence[int | str]) -> str:
+    return ", ".join(map(str, ids))
+
+
+def _time(text: str) -> str:
+    """A time as a person reads it: to the minute, UTC."""
+    return f"{text[:10]} {text[11:16]} UTC"

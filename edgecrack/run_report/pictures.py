@@ -6,7 +6,7 @@ A scale bar and an arrow upwards are on each; upwards is where the camera's pict
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgecrack.run_report.report_words import MM_PER_INCH, Words
 from edgecrack.run_survey.kept_pictures import read_picture
+from edgecrack.survey.mosaic import DrawnCrack, Mosaic, draw_cracks
 
 Image = NDArray[np.uint8]
 
@@ -35,7 +36,8 @@ def as_address(picture: Image) -> str:
 
 def map_picture(path: Path) -> str | None:
     """A map as an address, at most 1,800 px."""
-    return _as_map(read_picture(path))
+    picture = _fitted(path)
+    return None if picture is None else as_address(picture[0])
 
 
 def coverage_picture(path: Path, map_path: Path) -> str | None:
@@ -45,13 +47,48 @@ def coverage_picture(path: Path, map_path: Path) -> str | None:
         path: of the coverage's picture.
         map_path: of the map's, which is as high without a legend.
     """
-    picture, drawn = read_picture(path), read_picture(map_path)
-    if picture is not None and drawn is not None and picture.shape[1] == drawn.shape[1]:
-        picture = picture[: drawn.shape[0]]
-    return _as_map(picture)
+    drawn = read_picture(map_path)
+    picture = _fitted(path, None if drawn is None else drawn.shape[:2])
+    return None if picture is None else as_address(picture[0])
 
 
-def _as_map(picture: Image | None) -> str | None:
+def numbered_map(
+    survey: Path,
+    drawn: Mapping[str, Any],
+    cracks: Sequence[Mapping[str, Any]],
+    *,
+    is_reviewed: bool,
+) -> str | None:
+    """A map with cracks as an address, at most 1,800 px.
+
+    Args:
+        survey: its folder.
+        drawn: the sheet's `map`, as `cracks.json` has it.
+        cracks: of the sheet, those that are to be on it.
+        is_reviewed: the survey's own drawing must not stand in for a lost picture, since a review
+            may have rejected what is on it.
+    """
+    fitted = _fitted(survey / drawn["undrawn"]) if "undrawn" in drawn else None
+    if fitted is None:
+        return None if is_reviewed else map_picture(survey / drawn["picture"])
+    picture, factor = fitted
+    from_sheet = np.diag([factor, factor, 1.0]) @ np.array(drawn["from_sheet"], np.float64)
+    mosaic = Mosaic(picture, np.ones(picture.shape[:2], bool), from_sheet)
+    lines = [
+        DrawnCrack(
+            str(crack["id"]),
+            tuple(np.array(line, np.float64) for line in (*crack["lines"], *crack["gaps"])),
+        )
+        for crack in cracks
+    ]
+    return as_address(draw_cracks(mosaic, lines))
+
+
+def _fitted(path: Path, map_hw: tuple[int, ...] | None = None) -> tuple[Image, float] | None:
+    """A picture of at most 1,800 px, and by how much it was reduced; cut to a map's height."""
+    picture = read_picture(path)
+    if picture is not None and map_hw is not None and picture.shape[1] == map_hw[1]:
+        picture = picture[: map_hw[0]]
     if picture is None:
         return None
     factor = min(1.0, _MAP_PX / max(picture.shape[:2]))
@@ -59,7 +96,7 @@ def _as_map(picture: Image | None) -> str | None:
         picture = np.asarray(
             cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8
         )
-    return as_address(picture)
+    return picture, factor
 
 
 def crack_pictures(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.files import write_atomic, write_png
+from edgecrack.images.encodings import encode
 from edgecrack.run_survey.survey_findings import SurveyFindings
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.survey.coverage import SEEN, Coverage, Seen
@@ -26,6 +27,7 @@ from edgecrack.survey.sheets import Sheet
 Image = NDArray[np.uint8]
 
 _TILE_PX = 1024
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 _MOST_TILES = 4000
 # Of what was seen, BGR.
 SEEN_COLOURS: dict[Seen, tuple[int, int, int]] = {
@@ -52,6 +54,7 @@ class MapFiles:
     Attributes:
         sheet: its number.
         picture: name of the map's file, relative to the survey's folder.
+        undrawn: name of the same without cracks, as JPEG, on which a report draws them.
         coverage: name of the same with what was seen.
         world: name of its world file.
         tiles: name of the folder with tiles at full size; None where the picture has it.
@@ -60,6 +63,7 @@ class MapFiles:
 
     sheet: int
     picture: str
+    undrawn: str
     coverage: str
     world: str
     tiles: str | None
@@ -97,6 +101,8 @@ def write_map(
     ]
     mosaic = make_mosaic(findings.sheets, sheet, picture_of)
     write_png(folder.claim(f"map{tail}.png"), draw_cracks(mosaic, drawn))
+    undrawn = f"map{tail}-undrawn.jpg"
+    write_atomic(folder.claim(undrawn), encode(".jpg", mosaic.image, _JPEG))
     tinted = _tinted(mosaic, findings.coverages[sheet.number])
     write_png(folder.claim(f"coverage{tail}.png"), tinted)
     world = f"map{tail}.pgw"
@@ -106,7 +112,13 @@ def write_map(
         tiles = f"map_tiles{tail}"
         _write_tiles(folder, tiles, findings, sheet, picture_of, drawn)
     return MapFiles(
-        sheet.number, f"map{tail}.png", f"coverage{tail}.png", world, tiles, mosaic.from_sheet
+        sheet.number,
+        f"map{tail}.png",
+        undrawn,
+        f"coverage{tail}.png",
+        world,
+        tiles,
+        mosaic.from_sheet,
     )
 
 

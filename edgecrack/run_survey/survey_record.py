@@ -52,6 +52,11 @@ def survey_document(
         "schema_version": SURVEY_SCHEMA_VERSION,
         "cracks": [_crack(findings, crack) for crack in inventory.cracks],
         "sheets": [_sheet(findings, sheet, maps) for sheet in findings.sheets.sheets],
+        "key_frames": [
+            _key_frame(findings, number, sheet.number)
+            for sheet in findings.sheets.sheets
+            for number in sheet.key_frames
+        ],
         "count": {
             "low": inventory.confirmed.low,
             "high": inventory.confirmed.high,
@@ -211,11 +216,25 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
         if drawn is None
         else {
             "picture": drawn.picture,
+            "undrawn": drawn.undrawn,
             "coverage": drawn.coverage,
             "world_file": drawn.world,
             "tiles": drawn.tiles,
             "from_sheet": drawn.from_sheet.round(9).tolist(),
         },
+    }
+
+
+def _key_frame(findings: SurveyFindings, number: int, sheet: int) -> dict[str, Any]:
+    """A frame that a sheet was made of, and how its pixels lie on the sheet."""
+    kept, placement = findings.kept.frames[number], findings.sheets.placements[number]
+    return {
+        "frame": number,
+        "name": kept.name,
+        "picture": None if kept.picture is None else _relative(kept.picture, findings.kept.root),
+        "sheet": sheet,
+        "hw": list(placement.hw),
+        "to_sheet": placement.homography.round(9).tolist(),
     }
 
 

@@ -50,6 +50,7 @@ _PATTERNS = (
     TABLE_NAME,
     STRIP_NAME,
     "map*.png",
+    "map*.jpg",
     "map*.pgw",
     "coverage*.png",
     "map_tiles*/*.png",

@@ -195,6 +195,7 @@ def test_lost_pictures_are_said(run: Path) -> None:
     shutil.rmtree(run / "survey" / "key_frames")
     shutil.rmtree(run / "survey" / "views")
     (run / "survey" / "map.png").unlink()
+    (run / "survey" / "map-undrawn.jpg").unlink()
     text = text_of(report_run(run, ReportConfig(("html",))).files[0].read_text())
     assert text.count("No picture was kept.") == 3
 

@@ -24,8 +24,12 @@ class TooLongError(Exception):
     """A request's body is longer than anything the page sends, or never ends."""
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, longest: int = LONGEST_BODY) -> bytes:
     """The body of a request, which is short and comes soon.
+
+    Args:
+        request: whose.
+        longest: in bytes.
 
     Raises:
         TooLongError: otherwise.
@@ -35,17 +39,21 @@ async def read_body(request: Request) -> bytes:
         with anyio.fail_after(_BODY_S):
             async for part in request.stream():
                 body += part
-                if len(body) > LONGEST_BODY:
+                if len(body) > longest:
                     raise TooLongError
     except TimeoutError:
         raise TooLongError from None
     return body
 
 
-async def read_json(request: Request) -> dict[str, Any]:
+async def read_json(request: Request, longest: int = LONGEST_BODY) -> dict[str, Any]:
     """The JSON object in the body; an empty body is an empty object.
 
     The content type must say JSON: a form on another site cannot.
+
+    Args:
+        request: whose.
+        longest: of the body, in bytes.
 
     Raises:
         HTTPException: it is something else.
@@ -54,7 +62,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     if kind != "application/json":
         raise HTTPException(415, "send JSON, with Content-Type: application/json")
     try:
-        body = await read_body(request)
+        body = await read_body(request, longest)
         value = json.loads(body or b"{}")
     except TooLongError:
         raise HTTPException(413, "the request is too long") from None

@@ -1,0 +1,442 @@
+"""What a review comes to: its actions, played one after the other on the survey's cracks.
+
+    confirm crack            it is a crack
+    reject  crack reason     it is none
+    reopen  crack            neither, again
+    draw    frame points     a crack that was missed: becomes D1, D2, ...
+    split   crack at         two cracks, cut at a place of the sheet: 7 becomes 7a and 7b
+    merge   cracks           one crack, which is one: 3 and 7 become 3+7
+    gauge   crack mm         a width that was read from a gauge on the structure
+    tags    crack tags       all that the crack is to have
+    note    crack text       in place of the one before
+    undo                     takes back the last action that stands
+
+An action names its cracks and a digest of each one's course. Where a later survey gives a number
+to another course, the actions on it do not count, and it is to be reviewed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from edgecrack.errors import ConfigError
+from edgecrack.run_review.crack_editing import drawn_record, merged_record, split_record
+from edgecrack.run_review.placed_frames import PlacedFrame
+from edgecrack.run_review.review_log import Entry
+
+CrackId = int | str
+Decision = Literal["confirmed", "rejected"]
+Origin = Literal["machine", "drawn", "split", "merged"]
+
+TAGS = ("sealed", "wet", "rust", "efflorescence")
+REASONS = ("joint", "stain", "shadow", "edge", "object", "other")
+LONGEST_NOTE, MOST_POINTS = 2000, 2000
+_WIDEST_MM = 1000.0
+_FURTHEST_PX = 1e7
+
+
+@dataclass(frozen=True)
+class GaugeReading:
+    """A width that a person read on the structure.
+
+    Attributes:
+        mm: in millimetres.
+        reviewer: who.
+        at: when it was entered.
+    """
+
+    mm: float
+    reviewer: str
+    at: str
+
+
+@dataclass(frozen=True)
+class ReviewedCrack:
+    """A crack, and what was decided of it.
+
+    Attributes:
+        record: as `cracks.json` has it, or put together from such; its status is the machine's.
+        origin: whence it is.
+        parents: the cracks that it was made of.
+        decision: None as long as nobody decided.
+        reason: for which it was rejected; "" for none given.
+        reviewer: who decided.
+        at: when.
+        gauges: readings, oldest first.
+        tags: some of `TAGS`.
+        note: "" for none.
+    """
+
+    record: Mapping[str, Any] = field(repr=False)
+    origin: Origin = "machine"
+    parents: tuple[CrackId, ...] = ()
+    decision: Decision | None = None
+    reason: str = ""
+    reviewer: str = ""
+    at: str = ""
+    gauges: tuple[GaugeReading, ...] = ()
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def id(self) -> CrackId:
+        """A number of the survey's, or a name of the review's."""
+        found: CrackId = self.record["id"]
+        return found
+
+    @property
+    def status(self) -> str:
+        """The reviewer's word, else the machine's: confirmed, unconfirmed or rejected."""
+        return str(self.decision or self.record["status"])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it counts as a crack and nobody has decided yet."""
+        return self.decision is None and self.record["status"] == "confirmed"
+
+
+@dataclass(frozen=True)
+class ReviewState:
+    """Where a review stands.
+
+    Attributes:
+        cracks: those that there are now, by id.
+        made_into: of those that were split or merged, what they became.
+        standing: actions that count, oldest first.
+        stale: actions on cracks that a later survey changed.
+    """
+
+    cracks: Mapping[CrackId, ReviewedCrack]
+    made_into: Mapping[CrackId, tuple[CrackId, ...]] = field(default_factory=dict)
+    standing: tuple[Entry, ...] = ()
+    stale: tuple[Entry, ...] = ()
+
+    @property
+    def open_ids(self) -> tuple[CrackId, ...]:
+        """Cracks that nobody has decided on and that would be reported."""
+        return tuple(number for number, crack in self.cracks.items() if crack.is_open)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether somebody reviewed, and each crack that is reported has been decided on."""
+        return bool(self.standing) and not self.open_ids
+
+    @property
+    def reviewers(self) -> tuple[str, ...]:
+        """Who took part, in the order of their first action that stands."""
+        return tuple(dict.fromkeys(each.reviewer for each in self.standing))
+
+
+class Reviewing:
+    """Plays actions on a survey's cracks.
+
+    Args:
+        document: content of the survey's `cracks.json`.
+        frames: its kept frames, by number; may be empty where nothing is drawn or split.
+    """
+
+    def __init__(self, document: Mapping[str, Any], frames: Mapping[int, PlacedFrame]) -> None:
+        self._sheets, self._frames = document["sheets"], frames
+        self._machine = {each["id"]: ReviewedCrack(each) for each in document["cracks"]}
+
+    def state_after(self, entries: Sequence[Entry]) -> ReviewState:
+        """Where the review stands after all its entries; what does not fit any more is stale."""
+        state = ReviewState(self._machine)
+        stale = []
+        for entry in _standing(entries):
+            try:
+                state = self._played(state, entry)
+            except ConfigError:
+                stale.append(entry)
+        return replace(state, stale=tuple(stale))
+
+    def checked(self, state: ReviewState, action: Mapping[str, Any]) -> dict[str, Any]:
+        """An action as the review's file is to have it.
+
+        Args:
+            state: of the review before it.
+            action: as it came, say from the page.
+
+        Raises:
+            ConfigError: it cannot be done; nothing has changed.
+        """
+        kind = action.get("action")
+        if kind == "undo":
+            if not state.standing:
+                raise ConfigError("nothing was done yet", "there is nothing to take back")
+            return {"action": "undo"}
+        clean = _clean(action)
+        if kind == "draw":
+            drawn = (*state.standing, *state.stale)
+            number = 1 + sum(each.action["action"] == "draw" for each in drawn)
+            clean["crack_id"] = f"D{number}"
+        clean["of"] = {
+            str(each): digest(state.cracks[each].record)
+            for each in _named(clean)
+            if each in state.cracks
+        }
+        self._played(state, Entry(0, "", "", clean))
+        return clean
+
+    def _played(self, state: ReviewState, entry: Entry) -> ReviewState:
+        cracks, made_into = dict(state.cracks), dict(state.made_into)
+        action = entry.action
+        for number in _named(action):
+            if number not in cracks:
+                raise ConfigError(*_gone(number, made_into))
+            expected = action.get("of", {}).get(str(number))
+            if expected is not None and expected != digest(cracks[number].record):
+                raise ConfigError(f"crack {number} is another one now", "review it again")
+        kind = str(action["action"])
+        if kind == "draw":
+            self._draw(cracks, entry)
+        elif kind == "split":
+            self._split(cracks, made_into, entry)
+        elif kind == "merge":
+            self._merge(cracks, made_into, entry)
+        else:
+            crack = cracks[action["crack"]]
+            cracks[crack.id] = _marked(crack, kind, entry)
+        return ReviewState(cracks, made_into, (*state.standing, entry))
+
+    def _draw(self, cracks: dict[CrackId, ReviewedCrack], entry: Entry) -> None:
+        number = entry.action["frame"]
+        if number not in self._frames:
+            raise ConfigError(f"there is no kept frame {number}", "draw in one of the survey's")
+        frame = self._frames[number]
+        points = np.asarray(entry.action["points"], np.float64)
+        peers = [each.record for each in cracks.values()]
+        record = drawn_record(
+            entry.action["crack_id"], frame, points, self._sheets[frame.sheet], peers
+        )
+        cracks[record["id"]] = ReviewedCrack(
+            record, "drawn", (), "confirmed", "", entry.reviewer, entry.at
+        )
+
+    def _split(
+        self,
+        cracks: dict[CrackId, ReviewedCrack],
+        made_into: dict[CrackId, tuple[CrackId, ...]],
+        entry: Entry,
+    ) -> None:
+        crack = cracks[entry.action["crack"]]
+        ids = (f"{crack.id}a", f"{crack.id}b")
+        place = np.asarray(entry.action["at"], np.float64)
+        sheet = self._sheets[crack.record["sheet"]]
+        pieces = split_record(crack.record, place, ids, self._frames, sheet)
+        cracks.pop(crack.id)
+        made_into[crack.id] = ids
+        for piece in pieces:
+            # What was entered for the whole may be of either piece, and is asked for again.
+            record = {
+                **piece,
+                "status": "confirmed" if crack.status == "confirmed" else "unconfirmed",
+            }
+            cracks[piece["id"]] = ReviewedCrack(
+                record, "split", (crack.id,), tags=crack.tags, note=crack.note
+            )
+
+    def _merge(
+        self,
+        cracks: dict[CrackId, ReviewedCrack],
+        made_into: dict[CrackId, tuple[CrackId, ...]],
+        entry: Entry,
+    ) -> None:
+        parts = [cracks[each] for each in entry.action["cracks"]]
+        name = "+".join(str(each.id) for each in parts)
+        record = merged_record([each.record for each in parts], name, self._sheets)
+        for each in parts:
+            cracks.pop(each.id)
+            made_into[each.id] = (name,)
+        cracks[name] = ReviewedCrack(
+            record,
+            "merged",
+            tuple(each.id for each in parts),
+            "confirmed",
+            reviewer=entry.reviewer,
+            at=entry.at,
+            gauges=tuple(reading for each in parts for reading in each.gauges),
+            tags=tuple(tag for tag in TAGS if any(tag in each.tags for each in parts)),
+            note="\n".join(each.note for each in parts if each.note)[:LONGEST_NOTE],
+        )
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """A short digest of a crack's course, by which it is known again."""
+    course = json.dumps([record["sheet"], record["lines"]])
+    return hashlib.sha256(course.encode()).hexdigest()[:16]
+
+
+def _standing(entries: Sequence[Entry]) -> list[Entry]:
+    """Actions that were not taken back."""
+    standing: list[Entry] = []
+    for entry in entries:
+        if entry.action["action"] != "undo":
+            standing.append(entry)
+        elif standing:
+            standing.pop()
+    return standing
+
+
+def _named(action: Mapping[str, Any]) -> tuple[CrackId, ...]:
+    """The cracks that an action names."""
+    if "cracks" in action:
+        return tuple(action["cracks"])
+    return (action["crack"],) if "crack" in action else ()
+
+
+def _gone(number: CrackId, made_into: Mapping[CrackId, tuple[CrackId, ...]]) -> tuple[str, str]:
+    if number in made_into:
+        became = " and ".join(str(each) for each in made_into[number])
+        return f"crack {number} became {became}", "review that one"
+    return f"there is no crack {number}", "give one of the survey's"
+
+
+def _marked(crack: ReviewedCrack, kind: str, entry: Entry) -> ReviewedCrack:
+    action = entry.action
+    if kind == "gauge":
+        reading = GaugeReading(action["mm"], entry.reviewer, entry.at)
+        return replace(crack, gauges=(*crack.gauges, reading))
+    if kind == "tags":
+        return replace(crack, tags=tuple(action["tags"]))
+    if kind == "note":
+        return replace(crack, note=action["text"])
+    if kind == "reopen":
+        if crack.origin == "drawn":
+            raise ConfigError(f"crack {crack.id} was drawn by a reviewer", "reject it, or undo")
+        return replace(crack, decision=None, reason="", reviewer="", at="")
+    decision: Decision = "confirmed" if kind == "confirm" else "rejected"
+    return replace(
+        crack,
+        decision=decision,
+        reason=action.get("reason", ""),
+        reviewer=entry.reviewer,
+        at=entry.at,
+    )
+
+
+def _clean(action: Mapping[str, Any]) -> dict[str, Any]:
+    """An action with what belongs to it and nothing else.
+
+    Raises:
+        ConfigError: something is missing or of the wrong kind.
+    """
+    kind = action.get("action")
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        raise ConfigError(f"the action is {str(kind)[:40]!r}", f"give {', '.join(_FIELDS)} or undo")
+    clean: dict[str, Any] = {"action": kind}
+    for name in _FIELDS[kind]:
+        clean[name] = _CHECKS[name](action.get(name))
+    return clean
+
+
+def _crack_id(value: Any) -> CrackId:
+    is_id = isinstance(value, (int, str)) and not isinstance(value, bool)
+    if not is_id or len(str(value)) > 200:
+        raise ConfigError(f"the crack is {str(value)[:40]!r}", "give its number or name")
+    found: CrackId = value
+    return found
+
+
+def _crack_ids(value: Any) -> list[CrackId]:
+    found = [_crack_id(each) for each in value] if isinstance(value, list) else []
+    if not 2 <= len(set(found)) == len(found) <= 50:
+        raise ConfigError(f"{len(found)} cracks are to be one", "give 2 to 50 different ones")
+    return sorted(found, key=lambda each: (isinstance(each, str), each))
+
+
+def _reason(value: Any) -> str:
+    if value in (None, ""):
+        return ""
+    if value not in REASONS:
+        raise ConfigError(f"the reason is {str(value)[:40]!r}", f"give {', '.join(REASONS)}")
+    return str(value)
+
+
+def _frame_number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigError(f"the frame is {str(value)[:40]!r}", "give its number")
+    return value
+
+
+def _numbers(value: Any, count: int) -> list[float] | None:
+    if not isinstance(value, list) or len(value) != count:
+        return None
+    if not all(isinstance(each, (int, float)) and abs(each) < _FURTHEST_PX for each in value):
+        return None
+    return [round(float(each), 2) for each in value]
+
+
+def _points(value: Any) -> list[list[float]]:
+    pairs = [_numbers(each, 2) for each in value] if isinstance(value, list) else []
+    points = [each for each in pairs if each is not None]
+    if len(points) != len(pairs) or not 2 <= len(points) <= MOST_POINTS:
+        raise ConfigError(
+            f"{len(pairs)} points were drawn", f"give x and y of 2 to {MOST_POINTS} of them"
+        )
+    return points
+
+
+def _place(value: Any) -> list[float]:
+    place = _numbers(value, 2)
+    if place is None:
+        raise ConfigError(f"the place is {str(value)[:40]!r}", "give x and y on the sheet")
+    return place
+
+
+def _width_mm(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= _WIDEST_MM:
+        raise ConfigError(
+            f"the reading is {str(value)[:40]!r}", f"give millimetres, up to {_WIDEST_MM:.0f}"
+        )
+    return round(float(value), 4)
+
+
+def _tags(value: Any) -> list[str]:
+    if not isinstance(value, list) or any(each not in TAGS for each in value):
+        raise ConfigError(f"the tags are {str(value)[:80]!r}", f"give some of {', '.join(TAGS)}")
+    return [tag for tag in TAGS if tag in value]
+
+
+def _text(value: Any) -> str:
+    text = value.strip() if isinstance(value, str) else None
+    if text is None or len(text) > LONGEST_NOTE or not _is_writable(text):
+        raise ConfigError("the note is no text", f"give at most {LONGEST_NOTE} characters")
+    return text
+
+
+def _is_writable(text: str) -> bool:
+    """Whether it has no control characters but line breaks, and no halves of characters."""
+    plain = text.replace("\n", "").replace("\r", "").replace("\t", "")
+    return all(ord(each) >= 32 and not 0xD800 <= ord(each) < 0xE000 for each in plain)
+
+
+_FIELDS: dict[Any, tuple[str, ...]] = {
+    "confirm": ("crack",),
+    "reject": ("crack", "reason"),
+    "reopen": ("crack",),
+    "draw": ("frame", "points"),
+    "split": ("crack", "at"),
+    "merge": ("cracks",),
+    "gauge": ("crack", "mm"),
+    "tags": ("crack", "tags"),
+    "note": ("crack", "text"),
+}
+_CHECKS: dict[str, Any] = {
+    "crack": _crack_id,
+    "cracks": _crack_ids,
+    "reason": _reason,
+    "frame": _frame_number,
+    "points": _points,
+    "at": _place,
+    "mm": _width_mm,
+    "tags": _tags,
+    "text": _text,
+}

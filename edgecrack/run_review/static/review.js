@@ -1,0 +1,831 @@
+// The review page: which crack is looked at, in which picture, and what is sent.
+
+import { border, boxIn, chosenLayers, courseIn, frameView, otherLayers } from "./course.js";
+import { showDetails, summary } from "./details.js";
+import { Drawing } from "./drawing.js";
+import { frameAt, framesShowing, inside, inverse, moved, movedLines, nearest, placed } from "./geometry.js";
+import { Keeping } from "./keeping.js";
+import { Gauging, Merging, Noting, Pen, Rejecting, Splitting, Tagging, Undoing } from "./modes.js";
+import { Queue } from "./queue.js";
+import { counted, done, made, put, sentence, stateWords, toDo } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const NAME = "edgecrack reviewer";
+const REACH_PX = 22;
+const NEAREST_ZOOM = 3;
+const PAN_PX = 60;
+const ZOOM_STEP = 1.3;
+
+const keeping = new Keeping();
+let frames = []; // with a picture, in their order
+let selected = null; // id of a crack
+let view = "picture";
+let frame = null;
+let sheet = 0;
+let picked = null; // a place of the sheet that was clicked on the map
+let mode = null;
+let failed = null; // an action that was not kept
+let waiting = null; // an action that waits for the reviewer's name
+let hides = false;
+let holds = false;
+let isWhole = false;
+let wasDone = null;
+let showing = []; // frames that show the chosen crack
+
+// ---- the reviewer's name
+
+function storedName() {
+  try {
+    return localStorage.getItem(NAME) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+let reviewer = storedName();
+
+function setName(name) {
+  reviewer = name;
+  try {
+    localStorage.setItem(NAME, name);
+  } catch {
+    // It is asked for again next time.
+  }
+  renew();
+}
+
+function askName() {
+  byId("naming-name").value = reviewer;
+  put("naming-wrong", "");
+  byId("naming").showModal();
+  byId("naming-name").select();
+}
+
+byId("naming-form").addEventListener("submit", (event) => {
+  const name = byId("naming-name").value.trim();
+  if (!name) {
+    event.preventDefault();
+    put("naming-wrong", "Give a name.");
+    return;
+  }
+  setName(name);
+});
+byId("naming").addEventListener("close", () => {
+  const action = waiting;
+  waiting = null;
+  home();
+  if (action && reviewer) send(action);
+});
+byId("naming-leave").addEventListener("click", () => {
+  waiting = null;
+  byId("naming").close();
+});
+byId("naming").addEventListener("cancel", () => { waiting = null; });
+byId("reviewer").addEventListener("click", askName);
+
+// ---- sending
+
+function tell(text, tone = "") {
+  put("kept", text);
+  byId("kept").dataset.tone = tone;
+}
+
+function refuse(text) {
+  if (text) tell(text, "warn");
+  else if (byId("kept").dataset.tone === "warn") tell("");
+}
+
+async function send(action) {
+  if (!reviewer) {
+    waiting = action;
+    askName();
+    return;
+  }
+  if (keeping.busy) {
+    refuse("The last action is still being kept; press again.");
+    return;
+  }
+  tell("Keeping …");
+  document.body.dataset.sending = "yes";
+  const order = [...queue.ids];
+  const sender = mode;
+  const was = selected;
+  let answer;
+  try {
+    answer = await keeping.act(reviewer, action);
+  } catch (error) {
+    failed = action;
+    put("problem-text", `Not kept: ${toDo(action)}. ${sentence(error.message)}`);
+    byId("problem").hidden = false;
+    tell("Not kept", "bad");
+    if (action.action === "undo") refresh();
+    return;
+  } finally {
+    document.body.dataset.sending = "no";
+  }
+  forgetProblem();
+  tell(`Kept: ${action.action === "undo" ? `taken back: ${lastUndone}` : done(answer.last ?? action)}`, "good");
+  if (mode === sender && mode && !(mode instanceof Tagging)) leave(false);
+  update();
+  goOn(action, answer, order, was);
+}
+
+// What is looked at after an action.
+function goOn(action, answer, order, was) {
+  const made = answer.changed.map((crack) => crack.id);
+  const moves = selected === was;
+  if (action.action === "confirm" || action.action === "reject") {
+    const next = selected === action.crack ? queue.nextOpen(order, action.crack) : null;
+    if (next !== null) choose(next);
+    else if (moves) choose(selected);
+  } else if (["draw", "merge", "split"].includes(action.action) && made.length) {
+    choose(made[made.length - (action.action === "split" ? 2 : 1)] ?? made[0], { stays: action.action === "draw" });
+  } else if (action.action === "undo" && made.length) {
+    choose(made[0]);
+  } else if (moves) {
+    choose(keeping.cracks.has(selected) ? selected : queue.ids[0] ?? null, { stays: true });
+  }
+  celebrate();
+}
+
+function forgetProblem() {
+  failed = null;
+  byId("problem").hidden = true;
+}
+
+byId("problem-again").addEventListener("click", (event) => {
+  const action = failed;
+  if (event.detail) home();
+  if (mode) mode.submit();
+  else if (action) send(action.action === "undo" ? { ...action, revision: keeping.progress.revision } : action);
+  else start();
+});
+byId("problem-leave").addEventListener("click", () => {
+  forgetProblem();
+  tell("");
+  home();
+});
+
+async function refresh() {
+  try {
+    if (await keeping.refresh()) update(true);
+    if (!failed && !byId("problem").hidden) forgetProblem();
+  } catch (error) {
+    if (failed) return;
+    put("problem-text", sentence(error.message));
+    byId("problem").hidden = false;
+  }
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+addEventListener("focus", () => refresh());
+
+// ---- what is shown
+
+const crack = () => keeping.cracks.get(selected) ?? null;
+const ofSheet = () => frames.filter((each) => each.sheet === sheet);
+
+function mapView() {
+  const map = keeping.survey.sheets[sheet]?.map;
+  if (!map) return null;
+  return { frame: null, sheet, fromSheet: map.from_sheet, toSheet: inverse(map.from_sheet), width: drawing.size[0], height: drawing.size[1] };
+}
+
+const placing = () => (view === "map" ? mapView() : frame && frameView(frame));
+
+// Chooses a crack and shows it; `stays` keeps the picture and its zoom.
+function choose(id, { stays = false } = {}) {
+  selected = id;
+  picked = null;
+  const chosen = crack();
+  queue.select(id);
+  showing = chosen ? framesShowing(chosen, frames) : [];
+  if (chosen) {
+    sheet = chosen.sheet;
+    if (view === "picture" && !stays) showFrame(bestFrame(chosen));
+    else if (view === "map" && !stays) showMap(true);
+  }
+  renew();
+}
+
+function bestFrame(chosen) {
+  const best = chosen.best && frames.find((each) => each.number === chosen.best.frame);
+  if (best) return best;
+  return showing.reduce((one, other) => (other.share > (one?.share ?? 0) ? other : one), null)?.frame ?? null;
+}
+
+async function showFrame(next, area = null) {
+  view = "picture";
+  frame = next;
+  renew();
+  if (!frame) {
+    drawing.load(null, [4, 3]);
+    drawing.whole();
+    const none = keeping.survey.frames.length ? "No picture of this crack was kept." : "No pictures were kept of this run.";
+    veil(crack() ? `${none} It can be decided on all the same.` : none);
+    return;
+  }
+  sheet = frame.sheet;
+  veil("");
+  const loading = drawing.load(frame.url, [frame.width, frame.height]);
+  if (area) drawing.show(area, NEAREST_ZOOM);
+  else showCrack();
+  const there = await loading;
+  if (there === false) veil("The picture is lost. What is known of the crack stands beside it, and it can be decided on all the same.");
+  const next_ = queue.nextOpen(queue.ids, selected);
+  const ahead = next_ !== null && keeping.cracks.get(next_);
+  const ready = ahead && ahead.best && frames.find((each) => each.number === ahead.best.frame);
+  if (ready) drawing.fetched(ready.url);
+}
+
+async function showMap(keeps = false) {
+  const map = keeping.survey.sheets[sheet]?.map;
+  const url = map?.url ?? null;
+  const isThere = view === "map" && drawing.wanted === url && drawing.picture;
+  view = "map";
+  renew();
+  if (keeps && isThere) {
+    const place = crack() && moved(crack().lines[0][0], map.from_sheet);
+    if (place) drawing.reveal(place);
+    return;
+  }
+  veil(map ? "" : "No map was drawn of this sheet.");
+  const there = await drawing.load(url, null);
+  if (there === undefined) return;
+  if (!there && map) veil("The map is lost.");
+  drawing.whole();
+  renew();
+}
+
+// The part of the picture with the crack, and some of what is around it.
+function showCrack() {
+  isWhole = false;
+  const chosen = crack();
+  const place = placing();
+  const box = chosen && place && boxIn(courseIn(chosen, place).lines, place);
+  if (!box) {
+    drawing.whole();
+    isWhole = true;
+    return;
+  }
+  const margin = Math.max(0.15 * Math.max(box[2] - box[0], box[3] - box[1]), 40);
+  drawing.show([box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin], NEAREST_ZOOM);
+}
+
+function veil(text) {
+  put("veil", text);
+  byId("veil").hidden = !text;
+}
+
+function layers() {
+  const place = placing();
+  if (!place) return [];
+  const chosen = crack();
+  const marks = new Set(mode ? mode.marked() : []);
+  const found = [];
+  for (const each of keeping.cracks.values()) {
+    if (each.sheet !== sheet || each.id === selected) continue;
+    if (view === "map" && isPrinted(each) && !marks.has(each.id)) continue;
+    found.push(...otherLayers(each, place, marks.has(each.id)));
+  }
+  if (view === "map" && frame && frame.sheet === sheet) found.push(...border(frame, place));
+  if (chosen && chosen.sheet === sheet) {
+    found.push(...chosenLayers(chosen, place, !(mode instanceof Splitting)));
+  }
+  const ring = picked && moved(picked, place.fromSheet);
+  if (ring) found.push({ ring, colour: "#ffffff", thick: 2 });
+  if (mode) found.push(...mode.layers());
+  return found;
+}
+
+// Whether the map itself shows a crack as it is now.
+const isPrinted = (each) => each.review.origin === "machine" && each.review.decision !== "rejected";
+
+function crackAt(point) {
+  const place = placing();
+  const reach = REACH_PX / drawing.view.scale;
+  let found = null;
+  let closest = reach;
+  for (const each of keeping.cracks.values()) {
+    if (each.sheet !== sheet) continue;
+    const lines = view === "map" ? movedLines(each.lines, place.fromSheet) : courseIn(each, place).lines;
+    const { away } = nearest(lines, point);
+    if (away < closest) {
+      closest = away;
+      found = each.id;
+    }
+  }
+  return found;
+}
+
+// ---- the page
+
+const drawing = new Drawing(byId("canvas"), {
+  click: onClick,
+  moved: (point) => {
+    if (view === "map" || !point) byId("stage").dataset.over = "no";
+    else byId("stage").dataset.over = !mode && crackAt(point) !== null ? "yes" : "no";
+  },
+  seen: () => {
+    const stage = byId("stage");
+    const { scale, x, y } = drawing.view;
+    stage.dataset.view = JSON.stringify([scale, x, y]);
+  },
+});
+
+const queue = new Queue(byId("queue"), (id, event) => {
+  if (mode?.choose(id)) return;
+  if (!canLeave()) return;
+  if (mode) leave();
+  choose(id);
+  if (event?.detail && matchMedia("(max-width: 760px)").matches) byId("stage").scrollIntoView({ block: "start" });
+});
+
+function onClick(point, event) {
+  if (mode && (view === "picture" || mode instanceof Merging)) {
+    mode.click(point, event);
+    return;
+  }
+  const id = crackAt(point);
+  if (id !== null) {
+    if (id !== selected) choose(id, { stays: true });
+    return;
+  }
+  if (view !== "map") return;
+  const place = mapView();
+  const there = place && moved(point, place.toSheet);
+  const found = there && frameAt(there, sheet, frames);
+  if (!found) {
+    refuse("No picture of this place was kept.");
+    return;
+  }
+  refuse("");
+  picked = there;
+  const [x, y] = moved(there, found.fromSheet);
+  const half = 0.3 * Math.max(found.width, found.height);
+  showFrame(found, [x - half, y - half, x + half, y + half]);
+  isWhole = true;
+}
+
+function update(fromElsewhere = false) {
+  const { cracks } = keeping;
+  queue.empty = cracks.size ? "None of the cracks is of this kind." : "The machine found no crack. One that it missed can be drawn: look at the map or the pictures, and press d.";
+  queue.update(cracks);
+  if (selected !== null && !cracks.has(selected)) {
+    if (mode) leave();
+    choose(queue.ids[0] ?? null);
+  } else if (fromElsewhere) {
+    queue.select(selected, false);
+  }
+  mode?.changed?.();
+  renew();
+  celebrate();
+}
+
+// ---- progress
+
+function reviewed() {
+  const decided = [...keeping.cracks.values()].filter((each) => each.review.decision !== null).length;
+  return [decided, decided + keeping.progress.open.length];
+}
+
+function celebrate() {
+  const { done: isDone } = keeping.progress;
+  if (isDone && wasDone === false) tell("All is reviewed", "good");
+  wasDone = isDone;
+}
+
+function showProgress() {
+  const [decided, all] = reviewed();
+  const { done: isDone, reviewers, actions } = keeping.progress;
+  put("progress", `${decided} of ${all} reviewed`);
+  byId("stamp").hidden = false;
+  byId("stamp").dataset.tone = isDone ? "good" : "warn";
+  put("stamp", isDone ? "REVIEWED" : "DRAFT");
+  byId("meter").setAttribute("aria-valuemax", all);
+  byId("meter").setAttribute("aria-valuenow", decided);
+  byId("meter-share").style.width = `${all ? (100 * decided) / all : 0}%`;
+  byId("finished").hidden = !isDone;
+  if (isDone) put("finished-text", summary(keeping.cracks, reviewers));
+  put("finished-command", keeping.survey.report_command);
+  const last = actions[actions.length - 1];
+  const undo = document.querySelector("[data-do=undo]");
+  undo.disabled = !last;
+  undo.title = last ? `Undo: ${done(last)} (${last.reviewer})` : "Nothing to undo";
+}
+
+function renew() {
+  if (!keeping.survey) return;
+  const chosen = crack();
+  showProgress();
+  put("reviewer-name", reviewer || "no name");
+  const sheets = keeping.survey.sheets;
+  showDetails(byId("details"), chosen, { number: sheet, several: sheets.length > 1 });
+  byId("sheet-choice").hidden = sheets.length < 2;
+  byId("sheet").value = String(sheet);
+  document.querySelector(`input[name=view][value=${view}]`).checked = true;
+  const stage = byId("stage");
+  stage.dataset.show = view;
+  stage.dataset.frame = view === "picture" && frame ? frame.number : "";
+  stage.dataset.mode = mode ? mode.constructor.name : "";
+  stage.dataset.crack = selected ?? "";
+  showPlace(chosen);
+  for (const button of document.querySelectorAll("[data-do]")) {
+    const what = button.dataset.do;
+    if (what === "undo") continue;
+    button.disabled = what === "draw" ? !frames.length
+      : !chosen || (what === "reopen" && (!chosen.review.decision || chosen.review.origin === "drawn"))
+        || (what === "merge" && keeping.cracks.size < 2);
+    if (["confirm", "reject"].includes(what)) {
+      button.setAttribute("aria-pressed", String(chosen?.review.decision === `${what}ed`));
+    }
+  }
+  drawing.layers = layers();
+  drawing.hidesLayers = hides || holds;
+  byId("lines").setAttribute("aria-pressed", String(!hides));
+  drawing.redraw();
+  queue.mark(mode ? mode.marked() : []);
+}
+
+function showPlace(chosen) {
+  const along = ofSheet();
+  const at = along.indexOf(frame);
+  const isPicture = view === "picture";
+  put("frame-at", isPicture && at >= 0 ? `${at + 1} of ${along.length}` : `– of ${along.length}`);
+  const seen = showing.findIndex((each) => each.frame === frame);
+  put("seen-at", !chosen ? "–" : isPicture && seen >= 0 ? `${seen + 1} of ${showing.length}` : `– of ${showing.length}`);
+  byId("frame-before").disabled = !along.length || (isPicture && at === 0);
+  byId("frame-after").disabled = !along.length || (isPicture && at === along.length - 1);
+  byId("seen-before").disabled = byId("seen-after").disabled = !showing.length || (isPicture && seen >= 0 && showing.length < 2);
+  let caption = "";
+  if (!isPicture) {
+    caption = keeping.survey.sheets.length > 1 ? `Map of sheet ${sheet}` : "Map";
+    if (keeping.survey.sheets[sheet]?.map) caption += ": click a crack to choose it, elsewhere to see the picture of that place";
+  } else if (frame) {
+    const share = seen >= 0 ? showing[seen].share : 0;
+    const shows = !chosen ? ""
+      : share > 0.995 ? `, all of crack ${chosen.id}`
+        : share ? `, ${Math.max(1, Math.round(100 * share))} % of crack ${chosen.id}` : `, without crack ${chosen.id}`;
+    const best = chosen?.best?.frame === frame.number ? ", its best picture" : "";
+    caption = `Frame ${frame.name}${shows}${best}`;
+  }
+  put("caption", caption);
+  const [, word] = chosen ? stateWords(chosen) : ["", ""];
+  byId("canvas").setAttribute("aria-label", `${caption}${chosen ? `. Crack ${chosen.id}, ${word}` : ""}`);
+}
+
+// ---- modes
+
+const page = {
+  get crack() { return crack(); },
+  get cracks() { return keeping.cracks; },
+  get survey() { return keeping.survey; },
+  get revision() { return keeping.progress.revision; },
+  get frame() { return frame; },
+  get placing() { return placing(); },
+  get scale() { return drawing.view.scale; },
+  get centre() { return drawing.centre; },
+  get mmPerPixel() { return keeping.survey.sheets[sheet]?.mm_per_px ?? null; },
+  sees(point) {
+    const place = placing();
+    const there = moved(point, place.fromSheet);
+    if (!there || !inside(there, place)) return false;
+    const [x, y] = drawing.toScreen(there);
+    return x > 0 && y > 0 && x < drawing.box[0] && y < drawing.box[1];
+  },
+  reveal: (point) => drawing.reveal(point),
+  crackAt,
+  idOf(word) {
+    if (keeping.cracks.has(word)) return word;
+    return /^\d+$/.test(word) && keeping.cracks.has(Number(word)) ? Number(word) : null;
+  },
+  send,
+  refuse,
+  leave: () => leave(),
+  button,
+  // The mode has something else to show; a place of the sheet is kept in sight.
+  changed(point) {
+    put("prompt-title", mode.title);
+    put("prompt-hint", mode.hint);
+    renew();
+    const there = point && moved(point, placing().fromSheet);
+    if (there) drawing.reveal(there);
+  },
+};
+
+function button(text, act, className, key, label) {
+  const made_ = made("button", text, `button slim ${className}`.trim());
+  made_.type = "button";
+  if (label) made_.setAttribute("aria-label", label);
+  if (key) made_.append(made("kbd", key));
+  made_.addEventListener("click", (event) => {
+    act();
+    if (event.detail && mode && !mode.focus) byId("prompt").focus({ preventScroll: true });
+  });
+  return made_;
+}
+
+let lastUndone = "";
+
+function begin(next) {
+  if (mode) leave(false);
+  mode = next;
+  forgetProblem();
+  refuse("");
+  byId("prompt-body").replaceChildren();
+  mode.body(byId("prompt-body"));
+  byId("prompt-buttons").replaceChildren(...mode.buttons.map(([text, act, className = "", key, label]) =>
+    button(text, act, className, key, label)));
+  byId("prompt").hidden = false;
+  document.body.dataset.mode = "yes";
+  page.changed();
+  (mode.focus ?? byId("prompt")).focus({ preventScroll: true });
+}
+
+function leave(goesHome = true) {
+  mode = null;
+  byId("prompt").hidden = true;
+  document.body.dataset.mode = "no";
+  if (goesHome) refuse("");
+  home();
+  renew();
+}
+
+// Points and words that were entered are not lost by a slip.
+function canLeave() {
+  if (!mode?.isBegun) return true;
+  refuse("Something was begun here: end it, or leave it with Esc.");
+  return false;
+}
+
+// Where the focus is as long as nothing else has it, so that no button is pressed by accident.
+function home() {
+  if (!document.querySelector("dialog[open]")) byId("queue").focus({ preventScroll: true });
+}
+
+const ACTS = {
+  confirm: () => send({ action: "confirm", crack: selected }),
+  reject: () => begin(new Rejecting(page)),
+  reopen: () => send({ action: "reopen", crack: selected }),
+  gauge: () => begin(new Gauging(page)),
+  tags: () => begin(new Tagging(page)),
+  note: () => begin(new Noting(page)),
+  async split() {
+    const chosen = crack();
+    if (view === "map" || !frame || !showing.some((each) => each.frame === frame)) await showFrame(bestFrame(chosen));
+    if (!frame) refuse("There is no picture in which to choose a place.");
+    else begin(new Splitting(page));
+  },
+  merge: () => begin(new Merging(page)),
+  async draw() {
+    if (view === "map" || !frame) await showFrame(frame ?? ofSheet()[0] ?? frames[0] ?? null);
+    if (!frame) refuse("There is no picture to draw in.");
+    else begin(new Pen(page));
+  },
+  undo() {
+    const { actions, revision } = keeping.progress;
+    const last = actions[actions.length - 1];
+    if (!last) {
+      refuse("Nothing was done yet.");
+      return;
+    }
+    lastUndone = done(last);
+    if (reviewer && last.reviewer !== reviewer) begin(new Undoing(page, lastUndone, last.reviewer));
+    else send({ action: "undo", revision });
+  },
+  next: () => beside(1),
+  previous: () => beside(-1),
+};
+
+function act(what) {
+  const asked = document.querySelector(`[data-do=${what}]`);
+  if (asked.disabled) return;
+  if (!canLeave()) return;
+  if (mode) leave(false);
+  ACTS[what]();
+}
+
+function beside(step) {
+  const id = queue.beside(selected, step);
+  if (id !== null) choose(id);
+  else refuse(step > 0 ? "This is the last of the list." : "This is the first of the list.");
+}
+
+for (const each of document.querySelectorAll("[data-do]")) {
+  each.addEventListener("click", (event) => {
+    // A press of the space bar is not to decide on the next crack, too.
+    if (event.detail) home();
+    act(each.dataset.do);
+  });
+}
+
+// ---- looking
+
+function otherFrame(list, step) {
+  if (!canLeave()) return;
+  if (mode) leave();
+  const at = view === "picture" ? list.indexOf(frame) : -1;
+  const next = at < 0 ? (view === "picture" ? list[0] : frame && list.includes(frame) ? frame : list[0]) : list[at + step];
+  if (next) showFrame(next);
+}
+
+// The frame of the crack that comes next in their order, also from one that does not show it.
+function otherOfCrack(step) {
+  const list = showing.map((each) => each.frame);
+  if (!list.length || list.includes(frame) || view === "map") {
+    const at = list.indexOf(frame);
+    if (view === "picture" && at >= 0) otherFrame(list, at + step < 0 ? list.length - 1 : at + step >= list.length ? -at : step);
+    else otherFrame(list, step);
+    return;
+  }
+  const near = step > 0 ? list.find((each) => each.number > frame.number) : list.findLast((each) => each.number < frame.number);
+  if (canLeave()) {
+    if (mode) leave();
+    showFrame(near ?? list[0]);
+  }
+}
+
+function toggleWhole() {
+  if (isWhole && crack() && view === "picture") showCrack();
+  else {
+    drawing.whole();
+    isWhole = true;
+  }
+}
+
+function setView(next) {
+  if (next === view || !canLeave()) {
+    renew();
+    return;
+  }
+  if (mode && !(mode instanceof Merging)) leave();
+  if (next === "map") showMap();
+  else showFrame(frame && frame.sheet === sheet ? frame : crack() ? bestFrame(crack()) : ofSheet()[0] ?? null);
+}
+
+function hide(now) {
+  hides = now;
+  renew();
+}
+
+const LOOKS = {
+  h: () => hide(!hides),
+  v: () => setView(view === "map" ? "picture" : "map"),
+  "[": () => otherFrame(ofSheet(), -1),
+  "]": () => otherFrame(ofSheet(), 1),
+  ",": () => otherOfCrack(-1),
+  ".": () => otherOfCrack(1),
+  "+": () => drawing.zoom(ZOOM_STEP),
+  "=": () => drawing.zoom(ZOOM_STEP),
+  "-": () => drawing.zoom(1 / ZOOM_STEP),
+  0: toggleWhole,
+  "?": () => byId("help").showModal(),
+};
+const LETTERS = {
+  c: "confirm", r: "reject", o: "reopen", g: "gauge", t: "tags", n: "note", s: "split", m: "merge",
+  d: "draw", u: "undo", j: "next", k: "previous",
+};
+const PANS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+document.addEventListener("keydown", (event) => {
+  if (onKey(event)) event.preventDefault();
+});
+
+function onKey(event) {
+  if (!keeping.survey || document.querySelector("dialog[open]") || event.altKey || event.isComposing) return false;
+  const target = event.target;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const writes = target.matches("input:not([type=radio]), textarea");
+  if (event.key === "Escape" && mode) {
+    mode.leave();
+    return true;
+  }
+  if (writes && mode && key === "Enter" && !event.shiftKey) {
+    mode.submit();
+    return true;
+  }
+  if (writes || target.matches("select")) return false;
+  if (event.ctrlKey || event.metaKey) {
+    if (key !== "z" || event.shiftKey || mode) return false;
+    act("undo");
+    return true;
+  }
+  const presses = target.closest("button, input, a") && (key === "Enter" || key === " ");
+  if (presses) return false;
+  if (mode) {
+    if (event.repeat && !(key in PANS) && key !== "Backspace") return true;
+    if (mode.key(event)) return true;
+    if (key === "Enter") {
+      mode.submit();
+      return true;
+    }
+    if (mode instanceof Tagging && key in LETTERS) leave();
+    else {
+      if (["h", "+", "=", "-", "0"].includes(key)) LOOKS[key]();
+      else if (mode instanceof Merging && key in LOOKS) LOOKS[key]();
+      return key in LOOKS || key in LETTERS || key === " ";
+    }
+  }
+  if (key === " ") {
+    if (!event.repeat) hold(true);
+    return true;
+  }
+  if (key in PANS) return arrow(event, target);
+  if (key in LOOKS) {
+    LOOKS[key]();
+    return true;
+  }
+  if (key in LETTERS) {
+    if (!event.repeat || key === "j" || key === "k") act(LETTERS[key]);
+    return true;
+  }
+  return false;
+}
+
+function arrow(event, target) {
+  if (target.matches("input")) return false;
+  const [x, y] = PANS[event.key];
+  if (x || event.shiftKey || target === byId("canvas")) drawing.pan(PAN_PX * x, PAN_PX * y);
+  else beside(-y);
+  return true;
+}
+
+function hold(now) {
+  if (holds === now) return;
+  holds = now;
+  renew();
+}
+
+document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
+addEventListener("blur", () => hold(false));
+addEventListener("beforeunload", (event) => { if (mode?.isBegun || failed || keeping.busy) event.preventDefault(); });
+
+const looks = (id, key) => byId(id).addEventListener("click", () => LOOKS[key]());
+looks("lines", "h");
+looks("frame-before", "[");
+looks("frame-after", "]");
+looks("seen-before", ",");
+looks("seen-after", ".");
+looks("zoom-in", "+");
+looks("zoom-out", "-");
+looks("zoom-whole", "0");
+looks("help-open", "?");
+byId("help-close").addEventListener("click", () => byId("help").close());
+byId("help").addEventListener("close", home);
+for (const radio of document.querySelectorAll("input[name=view]")) {
+  radio.addEventListener("change", () => setView(radio.value));
+}
+byId("sheet").addEventListener("change", (event) => {
+  sheet = Number(event.target.value);
+  if (view === "map") showMap();
+  else showFrame(ofSheet()[0] ?? null);
+});
+byId("filter").addEventListener("change", (event) => {
+  queue.filter = event.target.value;
+  update();
+  queue.select(selected);
+});
+byId("order").addEventListener("change", (event) => {
+  queue.order = event.target.value;
+  update();
+  queue.select(selected);
+});
+byId("finished-copy").addEventListener("click", async () => {
+  const copied = await navigator.clipboard?.writeText(byId("finished-command").textContent).then(() => true, () => false);
+  tell(copied ? "The command is copied" : "It could not be copied; select it instead", copied ? "good" : "warn");
+});
+
+// ---- start
+
+async function start() {
+  try {
+    await keeping.open();
+  } catch (error) {
+    put("problem-text", sentence(error.message));
+    byId("problem").hidden = false;
+    return;
+  }
+  forgetProblem();
+  const { survey, progress } = keeping;
+  frames = survey.frames.map(placed);
+  put("run", survey.run);
+  document.title = `${survey.run} – edgecrack review`;
+  byId("sheet").replaceChildren(...survey.sheets.map((each) => {
+    const option = made("option", `Sheet ${each.number} (${counted(each.frame_count, "frame")})`);
+    option.value = each.number;
+    return option;
+  }));
+  wasDone = progress.done;
+  update();
+  const first = progress.open[0] ?? queue.ids[0] ?? null;
+  choose(first);
+  if (first === null) showFrame(frames[0] ?? null);
+  document.body.dataset.ready = "yes";
+  home();
+  if (progress.stale) {
+    tell(`${counted(progress.stale, "earlier action")} did not fit this survey any more`, "warn");
+  }
+  if (!reviewer) askName();
+}
+
+start();

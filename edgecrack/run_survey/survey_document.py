@@ -1,0 +1,46 @@
+"""Reading a survey's `cracks.json` again, for what is made from a survey."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgecrack.errors import SourceError
+from edgecrack.runtime.tracking.kept_run import SURVEY_NAME
+
+DOCUMENT_NAME = "cracks.json"
+_VERSION = 1
+
+
+def read_survey(run: Path) -> dict[str, Any]:
+    """The content of a run's `survey/cracks.json`.
+
+    Args:
+        run: folder of the run.
+
+    Raises:
+        SourceError: there is no survey, or it is damaged or of another version.
+    """
+    path = run / SURVEY_NAME / DOCUMENT_NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SourceError(f"{run} has no survey", "run edgecrack survey on it first") from error
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if version != _VERSION:
+        raise SourceError(
+            f"{path} has the form {version!r} and not {_VERSION}",
+            "run edgecrack survey again with this version",
+        )
+    try:
+        for crack in found["cracks"]:
+            found["sheets"][crack["sheet"]]["mm_per_px"]
+            crack["width"]["mean_px"], crack["lines"][0][0], crack["length_px"], crack["id"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
+    return dict(found)

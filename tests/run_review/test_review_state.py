@@ -1,0 +1,223 @@
+"""What a review's actions come to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecrack.errors import ConfigError
+from edgecrack.run_review.placed_frames import placed_frames
+from edgecrack.run_review.review_session import ReviewSession
+from edgecrack.run_review.reviewed_document import reviewed_survey
+from edgecrack.run_survey.survey_document import read_survey
+
+
+def acted(run: Path, *actions: dict[str, Any]) -> dict[str, Any]:
+    """Do actions one after the other; what the last one changed."""
+    done: dict[str, Any] = {}
+    with ReviewSession(run) as session:
+        for action in actions:
+            done = session.act("Ann", action)
+    return done
+
+
+def cracks_of(run: Path) -> dict[int | str, dict[str, Any]]:
+    return {each["id"]: each for each in reviewed_survey(run, read_survey(run)).document["cracks"]}
+
+
+def test_without_a_review_the_survey_is_as_it_was(run: Path) -> None:
+    found = reviewed_survey(run, read_survey(run))
+    assert found.document == read_survey(run)
+    assert found.is_draft
+
+
+def test_it_is_a_draft_until_each_confirmed_crack_was_decided_on(run: Path) -> None:
+    assert acted(run, {"action": "confirm", "crack": 1})["open"] == [2]
+    assert reviewed_survey(run, read_survey(run)).is_draft
+    assert acted(run, {"action": "reject", "crack": 2, "reason": "joint"})["done"]
+    found = reviewed_survey(run, read_survey(run))
+    assert not found.is_draft
+    assert found.document["count"] == {"low": 1, "high": 1, "unconfirmed": 0}
+    rejected = cracks_of(run)[2]
+    assert rejected["status"] == "rejected"
+    assert rejected["review"] | {"at": ""} == {
+        "machine": "confirmed", "origin": "machine", "parents": [], "decision": "rejected",
+        "reason": "joint", "reviewer": "Ann", "at": "", "gauges": [], "tags": [], "note": "",
+    }  # fmt: skip
+    assert acted(run, {"action": "reopen", "crack": 2})["open"] == [2]
+
+
+def test_what_was_entered_stays_beside_the_machines_figures(run: Path) -> None:
+    before = cracks_of(run)[1]
+    acted(
+        run,
+        {"action": "gauge", "crack": 1, "mm": 0.4},
+        {"action": "gauge", "crack": 1, "mm": 0.45},
+        {"action": "tags", "crack": 1, "tags": ["rust", "wet", "rust"]},
+        {"action": "note", "crack": 1, "text": "  above the <b>bearing</b>\nwet  "},
+    )
+    found = cracks_of(run)[1]
+    assert found["width"] == before["width"]
+    assert [each["mm"] for each in found["review"]["gauges"]] == [0.4, 0.45]
+    assert found["review"]["tags"] == ["wet", "rust"]
+    assert found["review"]["note"] == "above the <b>bearing</b>\nwet"
+
+
+def test_a_drawn_crack_has_its_length_and_place(run: Path) -> None:
+    document = read_survey(run)
+    frame = document["key_frames"][1]
+    acted(run, {"action": "draw", "frame": frame["frame"], "points": [[50, 150], [250, 150]]})
+    found = cracks_of(run)["D1"]
+    assert found["status"] == "confirmed"
+    assert found["review"]["decision"] == "confirmed"
+    assert found["length_mm"] == pytest.approx(20.0, rel=0.02)
+    assert found["length_low_mm"] < found["length_mm"] < found["length_high_mm"]
+    assert found["best"]["points"] == [[50, 150], [250, 150]]
+    assert found["width"]["mean_mm"] is None
+
+
+def test_a_split_crack_is_two_that_together_are_the_one(run: Path) -> None:
+    whole = cracks_of(run)[1]
+    middle = whole["lines"][0][len(whole["lines"][0]) // 2]
+    done = acted(run, {"action": "split", "crack": 1, "at": middle})
+    assert done["gone"] == [1]
+    assert done["open"] == [2, "1a", "1b"]
+    found = cracks_of(run)
+    pieces = [found["1a"], found["1b"]]
+    assert sum(each["length_mm"] for each in pieces) == pytest.approx(whole["length_mm"], rel=0.01)
+    for piece in pieces:
+        assert piece["width"]["mean_mm"] == pytest.approx(whole["width"]["mean_mm"], rel=0.05)
+        assert piece["class"]["table"] == whole["class"]["table"]
+        assert len(piece["best"]["points"]) > 2
+        frame = placed_frames(read_survey(run))[piece["best"]["frame"]]
+        shown = frame.on_sheet(np.array(piece["best"]["points"], np.float64))
+        corners = np.array(piece["lines"][0])
+        at = np.linspace(0, len(corners) - 1, 2000)
+        along = np.stack([np.interp(at, range(len(corners)), each) for each in corners.T], axis=1)
+        assert max(np.hypot(*(along - each).T).min() for each in shown) < 4
+    profiles = [each["profile"]["points"] for each in pieces]
+    assert len(profiles[0]) + len(profiles[1]) == len(whole["profile"]["points"])
+
+
+def test_what_was_split_and_merged_again_is_as_long_and_wide_as_before(run: Path) -> None:
+    whole = cracks_of(run)[1]
+    acted(
+        run,
+        {"action": "split", "crack": 1, "at": whole["lines"][0][len(whole["lines"][0]) // 3]},
+        {"action": "merge", "cracks": ["1b", "1a"]},
+    )
+    found = cracks_of(run)["1a+1b"]
+    assert found["length_mm"] == pytest.approx(whole["length_mm"], rel=0.002)
+    assert found["width"]["mean_mm"] == pytest.approx(whole["width"]["mean_mm"], rel=0.01)
+    assert found["review"]["parents"] == ["1a", "1b"]
+    assert found["review"]["decision"] == "confirmed"
+
+
+def test_undo_takes_back_one_action_after_the_other(run: Path) -> None:
+    actions: list[dict[str, Any]] = [
+        {"action": "confirm", "crack": 2},
+        {"action": "split", "crack": 1, "at": [200, 90]},
+        {"action": "reject", "crack": "1a", "reason": ""},
+    ]
+    acted(run, *actions)
+    assert acted(run, {"action": "undo"})["open"] == ["1a", "1b"]
+    undone = acted(run, {"action": "undo"})
+    assert sorted(undone["gone"]) == ["1a", "1b"]
+    assert [each["id"] for each in undone["changed"]] == [1]
+    acted(run, {"action": "undo"})
+    assert [each["status"] for each in cracks_of(run).values()] == ["confirmed", "confirmed"]
+    with pytest.raises(ConfigError, match="nothing was done yet"):
+        acted(run, {"action": "undo"})
+    kept = (run / "review.jsonl").read_text().splitlines()
+    assert len(kept) == 1 + 6  # nothing is ever removed
+
+
+def test_a_later_survey_that_changed_a_crack_asks_for_its_review_again(run: Path) -> None:
+    acted(run, {"action": "confirm", "crack": 1}, {"action": "confirm", "crack": 2})
+    path = run / "survey" / "cracks.json"
+    document = json.loads(path.read_text())
+    (run / "summary.json").write_text(json.dumps({"run": {"id": "same"}}))
+    head, *rest = (run / "review.jsonl").read_text().splitlines()
+    (run / "review.jsonl").write_text(
+        "\n".join([json.dumps(json.loads(head) | {"review_of": "same"}), *rest]) + "\n"
+    )
+    document["cracks"][1]["lines"][0].pop()
+    path.write_text(json.dumps(document))
+    found = reviewed_survey(run, read_survey(run))
+    assert found.is_draft
+    assert found.state is not None
+    assert found.state.open_ids == (2,)
+    assert len(found.state.stale) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ({}, "the action is 'None'; give confirm"),
+        ({"action": ["confirm"]}, "the action is"),
+        ({"action": "delete"}, "the action is 'delete'"),
+        ({"action": "confirm"}, "the crack is 'None'"),
+        ({"action": "confirm", "crack": 9}, "there is no crack 9"),
+        ({"action": "confirm", "crack": True}, "the crack is 'True'"),
+        ({"action": "confirm", "crack": "1"}, "there is no crack 1"),
+        ({"action": "confirm", "crack": [1]}, "the crack is"),
+        ({"action": "reject", "crack": 1, "reason": "because"}, "give joint, stain"),
+        ({"action": "reopen", "crack": 9}, "there is no crack 9"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1]]}, "give x and y of 2 to 2000"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1], [2]]}, "give x and y"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1], [1, 2]]}, "draw a longer one"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1], [1, 1e308]]}, "give x and y"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1], [900, 1]]}, "outside of the frame"),
+        ({"action": "draw", "frame": 77, "points": [[1, 1], [90, 1]]}, "no kept frame 77"),
+        ({"action": "draw", "frame": "0", "points": [[1, 1], [90, 1]]}, "the frame is '0'"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1]] * 2001}, "2001 points"),
+        ({"action": "split", "crack": 1, "at": [1]}, "the place is"),
+        ({"action": "split", "crack": 1, "at": [-9000, 60]}, "at an end of crack 1"),
+        ({"action": "merge", "cracks": [1]}, "1 cracks are to be one"),
+        ({"action": "merge", "cracks": [1, 1]}, "2 cracks are to be one"),
+        ({"action": "merge", "cracks": "12"}, "0 cracks"),
+        ({"action": "gauge", "crack": 1, "mm": 0}, "the reading is '0'"),
+        ({"action": "gauge", "crack": 1, "mm": "0.4"}, "the reading is '0.4'"),
+        ({"action": "gauge", "crack": 1, "mm": float("nan")}, "the reading is 'nan'"),
+        ({"action": "gauge", "crack": 1, "mm": 10**400}, "the reading is"),
+        ({"action": "tags", "crack": 1, "tags": ["dusty"]}, "give some of sealed"),
+        ({"action": "tags", "crack": 1, "tags": "wet"}, "give some of sealed"),
+        ({"action": "note", "crack": 1, "text": None}, "the note is no text"),
+        ({"action": "note", "crack": 1, "text": "x" * 2001}, "at most 2000"),
+        ({"action": "note", "crack": 1, "text": "\x00"}, "the note is no text"),
+        ({"action": "note", "crack": 1, "text": "\ud800"}, "the note is no text"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_not_kept(
+    run: Path, action: dict[str, Any], message: str
+) -> None:
+    with ReviewSession(run) as session:
+        before = session.review()
+        with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+            session.act("Ann", action)
+        assert session.review() == before
+    assert len((run / "review.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_crack_that_became_others_tells_which(run: Path) -> None:
+    acted(run, {"action": "split", "crack": 1, "at": [200, 90]})
+    with pytest.raises(ConfigError, match="crack 1 became 1a and 1b; review that one"):
+        acted(run, {"action": "confirm", "crack": 1})
+
+
+def test_a_drawn_crack_is_rejected_and_not_reopened(run: Path) -> None:
+    acted(run, {"action": "draw", "frame": 0, "points": [[50, 150], [250, 150]]})
+    with pytest.raises(ConfigError, match="was drawn by a reviewer"):
+        acted(run, {"action": "reopen", "crack": "D1"})
+    acted(run, {"action": "reject", "crack": "D1"})
+    assert cracks_of(run)["D1"]["status"] == "rejected"
+
+
+def test_names_of_drawn_cracks_are_not_given_twice(run: Path) -> None:
+    draw = {"action": "draw", "frame": 0, "points": [[50, 150], [250, 150]]}
+    acted(run, draw, {"action": "undo"}, draw, draw)
+    assert {"D1", "D2"} <= set(cracks_of(run))
