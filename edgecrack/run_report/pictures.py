@@ -171,6 +171,6 @@ def _bar(picture: Image, mm_per_px: float, words: Words) -> None:
     for colour, thick in (((0, 0, 0), 6), (_INK, 3)):
         cv2.line(picture, (x, y), (end, y), colour, thick, cv2.LINE_AA)
     text = f"{fitting[-1]:g} {words.small_unit}"
-    for colour, thick in (((0, 0, 0), 4), (_INK, 1)):
-        cv2.putText(picture, text, (x, y - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thick,
+    for colour, thick in (((0, 0, 0), 6), (_INK, 2)):
+        cv2.putText(picture, text, (x, y - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.75, colour, thick,
                     cv2.LINE_AA)  # fmt: skip

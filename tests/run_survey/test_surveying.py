@@ -636,3 +636,13 @@ def test_the_blur_of_the_frames_is_told(run: Path) -> None:
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
     survey_run(run)
     assert document(run)["blur_px"] is None
+
+
+def test_a_run_without_cracks_has_its_scale_all_the_same(tmp_path: Path) -> None:
+    scale = FrameScale(StreamScale(mm_per_pixel=Quantity(0.1, 0.002)))
+    keep(tmp_path, views(along(0, 440, 60), []), scale=scale)
+    survey_run(tmp_path)
+    found = document(tmp_path)
+    assert found["cracks"] == []
+    assert found["sheets"][0]["mm_per_px"] == pytest.approx(0.1, rel=0.05)
+    assert found["coverage"]["seen_m2"] == pytest.approx(740 * 200 * 1e-8, rel=0.15)
