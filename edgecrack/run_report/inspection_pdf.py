@@ -399,7 +399,7 @@ class _Story:
         parts = [
             self._part("unconfirmed"),
             self._text(words("unconfirmed_note")),
-            self._table(table, (0.6, 1.6, 1, 3), (2,)),
+            self._table(table, (0.5, 2.2, 1, 2.8), (2,)),
         ]
         if self._content["more_unconfirmed"]:
             parts.append(self._text(words("more", count=self._content["more_unconfirmed"])))

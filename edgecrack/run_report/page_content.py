@@ -144,15 +144,14 @@ class PageContent:
         if found is not None:
             name = f"{found[0].code}: {found[0].name}, {found[1].name} ({name})"
         drawn = sheet["map"]
-        pictures: dict[str, str | None] = {}
+        pictures: dict[str, str | None] = {"picture": None, "coverage": None}
         if drawn is not None:
             own = [each for each in facts.confirmed if each["sheet"] == sheet["number"]]
-            is_reviewed = facts.review is not None
+            pictures["picture"] = numbered_map(
+                facts.survey, drawn, own, is_reviewed=facts.review is not None
+            )
             paths = [facts.survey / drawn[kind] for kind in ("coverage", "picture")]
-            pictures = {
-                "picture": numbered_map(facts.survey, drawn, own, is_reviewed=is_reviewed),
-                "coverage": coverage_picture(*paths),
-            }
+            pictures["coverage"] = coverage_picture(*paths)
         shares = sheet["coverage"]["shares"]
         return {
             "place": name,
@@ -407,6 +406,11 @@ class PageContent:
         return rows
 
 
+def _plain(setting: str) -> str:
+    """A setting without the marks of the language that it was written down in."""
+    return _NONE if setting in ("None", "()") else setting.strip("()").rstrip(",").replace("'", "")
+
+
 def _joined(ids: Sequence[int | str]) -> str:
     return ", ".join(map(str, ids))
 
@@ -414,8 +418,3 @@ def _joined(ids: Sequence[int | str]) -> str:
 def _time(text: str) -> str:
     """A time as a person reads it: to the minute, UTC."""
     return f"{text[:10]} {text[11:16]} UTC"
-
-
-def _plain(setting: str) -> str:
-    """A setting without the marks of the language that it was written down in."""
-    return _NONE if setting in ("None", "()") else setting.strip("()").rstrip(",").replace("'", "")

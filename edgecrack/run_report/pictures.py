@@ -36,8 +36,20 @@ def as_address(picture: Image) -> str:
 
 def map_picture(path: Path) -> str | None:
     """A map as an address, at most 1,800 px."""
-    fitted = _fitted(read_picture(path))
-    return None if fitted is None else as_address(fitted[0])
+    picture = _fitted(path)
+    return None if picture is None else as_address(picture[0])
+
+
+def coverage_picture(path: Path, map_path: Path) -> str | None:
+    """What was seen of a sheet as an address, without the legend in it, which is in English.
+
+    Args:
+        path: of the coverage's picture.
+        map_path: of the map's, which is as high without a legend.
+    """
+    drawn = read_picture(map_path)
+    picture = _fitted(path, None if drawn is None else drawn.shape[:2])
+    return None if picture is None else as_address(picture[0])
 
 
 def numbered_map(
@@ -56,7 +68,7 @@ def numbered_map(
         is_reviewed: the survey's own drawing must not stand in for a lost picture, since a review
             may have rejected what is on it.
     """
-    fitted = _fitted(read_picture(survey / drawn["undrawn"])) if "undrawn" in drawn else None
+    fitted = _fitted(survey / drawn["undrawn"]) if "undrawn" in drawn else None
     if fitted is None:
         return None if is_reviewed else map_picture(survey / drawn["picture"])
     picture, factor = fitted
@@ -72,22 +84,11 @@ def numbered_map(
     return as_address(draw_cracks(mosaic, lines))
 
 
-def coverage_picture(path: Path, map_path: Path) -> str | None:
-    """What was seen of a sheet as an address, without the legend in it, which is in English.
-
-    Args:
-        path: of the coverage's picture.
-        map_path: of the map's, which is as high without a legend.
-    """
-    picture, drawn = read_picture(path), read_picture(map_path)
-    if picture is not None and drawn is not None and picture.shape[1] == drawn.shape[1]:
-        picture = picture[: drawn.shape[0]]
-    fitted = _fitted(picture)
-    return None if fitted is None else as_address(fitted[0])
-
-
-def _fitted(picture: Image | None) -> tuple[Image, float] | None:
-    """A picture of at most 1,800 px, and by how much it was reduced."""
+def _fitted(path: Path, map_hw: tuple[int, ...] | None = None) -> tuple[Image, float] | None:
+    """A picture of at most 1,800 px, and by how much it was reduced; cut to a map's height."""
+    picture = read_picture(path)
+    if picture is not None and map_hw is not None and picture.shape[1] == map_hw[1]:
+        picture = picture[: map_hw[0]]
     if picture is None:
         return None
     factor = min(1.0, _MAP_PX / max(picture.shape[:2]))
@@ -170,6 +171,6 @@ def _bar(picture: Image, mm_per_px: float, words: Words) -> None:
     for colour, thick in (((0, 0, 0), 6), (_INK, 3)):
         cv2.line(picture, (x, y), (end, y), colour, thick, cv2.LINE_AA)
     text = f"{fitting[-1]:g} {words.small_unit}"
-    for colour, thick in (((0, 0, 0), 4), (_INK, 1)):
-        cv2.putText(picture, text, (x, y - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thick,
+    for colour, thick in (((0, 0, 0), 6), (_INK, 2)):
+        cv2.putText(picture, text, (x, y - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.75, colour, thick,
                     cv2.LINE_AA)  # fmt: skip

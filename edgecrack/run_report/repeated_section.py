@@ -20,10 +20,17 @@ def repeated_section(facts: RunFacts, words: Words) -> dict[str, Any]:
         return {"said": [words("repeated_note"), words("repeated_none")], "rows": []}
     if not found["compared"]:
         return {"said": [words("repeated_note"), words("repeated_unknown")], "rows": []}
-    return {
-        "said": [words("repeated_note"), *_said(found, words)],
-        "rows": [_row(facts, crack, words) for crack in found["cracks"] if crack["compared"]],
-    }
+    said = [words("repeated_note"), *_said(found, words)]
+    if facts.review is not None:
+        said.append(words("repeated_reviewed"))
+    # A review may have rejected, split or joined some.
+    own = {crack["id"]: crack for crack in facts.confirmed}
+    rows = [
+        _row(facts, own[each["id"]], each, words)
+        for each in found["cracks"]
+        if each["compared"] and each["id"] in own
+    ]
+    return {"said": said, "rows": rows}
 
 
 def _said(found: Mapping[str, Any], words: Words) -> list[str]:
@@ -54,8 +61,9 @@ def _count(count: Mapping[str, int], words: Words) -> str:
     return words("count_cracks", count=words("range", low=low, high=high))
 
 
-def _row(facts: RunFacts, agreement: Mapping[str, Any], words: Words) -> list[str]:
-    crack = next(each for each in facts.document["cracks"] if each["id"] == agreement["id"])
+def _row(
+    facts: RunFacts, crack: Mapping[str, Any], agreement: Mapping[str, Any], words: Words
+) -> list[str]:
     length, mm_per_px = length_mm(crack, facts.document["sheets"][crack["sheet"]]), None
     if length is not None and crack["length_px"]:
         mm_per_px = length / crack["length_px"]

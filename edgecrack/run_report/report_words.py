@@ -18,6 +18,7 @@ UNITS = ("metric", "imperial")
 MM_PER_INCH = 25.4
 _MM_PER_FOOT = 12 * MM_PER_INCH
 _MM_PER_M = 1000.0
+_LEAST_SHARE = 0.005
 
 
 def languages() -> list[str]:
@@ -104,7 +105,9 @@ class Words:
         return day if len(iso) <= len("2026-11-30") else f"{day}, {when:%H:%M}{zone}"
 
     def percent(self, share: float) -> str:
-        """A share of 0 to 1."""
+        """A share of 0 to 1; what is little is not nothing."""
+        if 0 < share < _LEAST_SHARE:
+            return "<\u202f1\u202f%"
         return f"{self.number(100 * share, 0)}\u202f%"
 
     @property

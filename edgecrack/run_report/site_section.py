@@ -58,4 +58,4 @@ def _reason(reason: SiteReason, words: Words) -> str:
         given["widths"] = ", ".join(words.number(each, 2) for each in widths)
     if "deviation" in reason.values:
         given["deviation"] = _share(reason.values["deviation"], words)
-    return words(f"reason_{reason.key}", **given)
+    return words(f"site_reason_{reason.key}", **given)

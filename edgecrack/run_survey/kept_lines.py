@@ -91,6 +91,8 @@ class KeptWidths:
         mm_per_px: of each crack, of each row; None without a scale.
         terms: the scale's relative standard uncertainties, by source.
         is_stated: whether the scale's uncertainty is known; None without a scale.
+        in_middle: the frame's scale in its middle, its relative standard uncertainty and whether
+            that is known; None without one, and of older runs.
     """
 
     verdict: Verdict
@@ -99,6 +101,7 @@ class KeptWidths:
     mm_per_px: tuple[np.ndarray[Any, np.dtype[np.float64]] | None, ...]
     terms: dict[str, float]
     is_stated: bool | None
+    in_middle: tuple[float, float, bool] | None = None
 
 
 class Look(NamedTuple):
@@ -418,7 +421,17 @@ def _widths(line: dict[str, Any]) -> KeptWidths | None:
             terms.update({str(k): float(v) for k, v in given.items() if _share(v) == v})
         if isinstance(each.get("scale_stated"), bool):
             stated = each["scale_stated"]
-    return KeptWidths(verdict, tuple(boxes), tuple(rows), tuple(scales), terms, stated)
+    middle = _in_middle(line.get("scale"))
+    return KeptWidths(verdict, tuple(boxes), tuple(rows), tuple(scales), terms, stated, middle)
+
+
+def _in_middle(given: Any) -> tuple[float, float, bool] | None:
+    if not isinstance(given, dict):
+        return None
+    found = _numbers([given.get("mm_per_px"), given.get("relative")], 2)
+    if found is None or not 0 < found[0] <= _MOST_MM_PER_PX or not 0 <= found[1] <= 1:
+        return None
+    return found[0], found[1], given.get("stated") is True
 
 
 def _rows(values: Any) -> list[tuple[WidthRow, float | None]] | None:

@@ -54,7 +54,9 @@ def frame_scales(kept: KeptFrames) -> dict[int, FrameScaleFound]:
     found = {}
     for number, widths in kept.widths.items():
         values = [mm for mm in widths.mm_per_px if mm is not None and mm.size]
-        if values:
+        if not values and widths.in_middle is not None:
+            found[number] = FrameScaleFound(*widths.in_middle)
+        elif values:
             found[number] = FrameScaleFound(
                 float(np.median(np.concatenate(values))),
                 math.sqrt(sum(term**2 for term in widths.terms.values())),

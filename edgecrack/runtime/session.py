@@ -422,6 +422,7 @@ def _open_page(
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
+    from edgecrack.runtime.web.last_report import LastReport
     from edgecrack.runtime.web.latest_result import LatestResult
     from edgecrack.runtime.web.server import LiveServer
     from edgecrack.runtime.web.status import LiveContext
@@ -439,6 +440,7 @@ def _open_page(
         about=about,
         snapshot=snapshots.take,
         widths=None if widths is None else widths.brief,
+        report=LastReport(part.folder.root, config.out),
     )
     server = stack.enter_context(LiveServer(config.serve, context))
     return server.url, latest

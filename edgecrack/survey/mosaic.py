@@ -142,7 +142,7 @@ def draw_cracks(mosaic: Mosaic, cracks: Iterable[DrawnCrack]) -> Image:
     """
     drawn = mosaic.image.copy()
     size = max(drawn.shape[:2])
-    thick, letters = max(1, round(size / 900)), max(0.45, size / 2400)
+    thick, letters = max(1, round(size / 900)), max(0.45, size / 1300)
     places = []
     for crack in cracks:
         lines = [moved(line, mosaic.from_sheet) for line in crack.lines if len(line) > 1]

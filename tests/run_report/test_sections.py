@@ -35,7 +35,13 @@ def facts(document: dict[str, Any], **more: Any) -> RunFacts:
 
 
 def crack(number: int, length_mm: float | None = 20.0) -> dict[str, Any]:
-    return {"id": number, "length_px": 100.0, "length_mm": length_mm, "sheet": 0}
+    return {
+        "id": number,
+        "status": "confirmed",
+        "length_px": 100.0,
+        "length_mm": length_mm,
+        "sheet": 0,
+    }
 
 
 def agreement(number: int, *, compared: bool = True, both: bool = True) -> dict[str, Any]:

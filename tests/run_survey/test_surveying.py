@@ -18,6 +18,7 @@ import pytest
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.cracks import measure_image
+from edgecrack.measurement.regions import measure_cracks
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.run_survey.camera_mount import parse_mount
@@ -33,7 +34,7 @@ from edgecrack.runtime.outputs.sinks import frame_record
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.scale import Quantity
 from tests.run_survey.kept_flight import LONG, keep, painted_wall, views
-from tests.runtime.fakes import write_video
+from tests.runtime.fakes import frame, write_video
 from tests.survey.small_walls import HW, along, crack_mask
 from tests.test_schemas import check
 
@@ -596,3 +597,52 @@ def test_notes_are_kept_by_key_for_other_languages(tmp_path: Path) -> None:
     (linked,) = (each for each in written["noted"] if each["key"] == "not_linked")
     count = written["count"]
     assert linked["values"] == {"count": 2, "low": count["low"], "high": count["high"]}
+
+
+def test_what_a_check_sheet_in_view_says_is_kept_with_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the sheet is drawn by the measure extra")
+    from edgecrack.run_report.site_result import site_result_of_run
+    from edgecrack.site_check.rendered_sheet import render_sheet, view_of_sheet
+
+    gray = render_sheet(view_of_sheet(0.4), np.random.default_rng(1))
+    image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
+    dark = np.where(gray < 90, 255, 0).astype(np.uint8)
+    found = measure_cracks(dark, 0.5, 4)
+    shown = FrameResult(
+        frame(0, image), dark, found.mask, found.crack_pixels, found.regions, 1.0, 1.0
+    )
+    scale = FrameScale(StreamScale(mm_per_pixel=Quantity(0.4, 0.002)))
+    keep(tmp_path, [shown], scale=scale)
+    text = (tmp_path / "survey" / "rows.jsonl").read_text()
+    (row,) = map(json.loads, text.splitlines())
+    assert row["site_check"]["passed"], row["site_check"]["sentences"]
+    assert row["cracks"] == []
+    result = site_result_of_run(tmp_path, None)
+    assert result is not None
+    assert result.passed
+    assert result.smallest_mm is not None
+
+
+def test_the_blur_of_the_frames_is_told(run: Path) -> None:
+    rows = run / "survey" / "rows.jsonl"
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line["blur_px"] = [1.0, 2.0, 1.5, None][number % 4]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    survey_run(run)
+    assert document(run)["blur_px"] == pytest.approx(1.5, abs=0.5)
+    for line in lines:
+        del line["blur_px"]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    survey_run(run)
+    assert document(run)["blur_px"] is None
+
+
+def test_a_run_without_cracks_has_its_scale_all_the_same(tmp_path: Path) -> None:
+    scale = FrameScale(StreamScale(mm_per_pixel=Quantity(0.1, 0.002)))
+    keep(tmp_path, views(along(0, 440, 60), []), scale=scale)
+    survey_run(tmp_path)
+    found = document(tmp_path)
+    assert found["cracks"] == []
+    assert found["sheets"][0]["mm_per_px"] == pytest.approx(0.1, rel=0.05)
+    assert found["coverage"]["seen_m2"] == pytest.approx(740 * 200 * 1e-8, rel=0.15)

@@ -28,7 +28,7 @@ from edgecrack.measurement.budget import Figure, width_figures
 from edgecrack.measurement.cracks import Crack, measure_image
 from edgecrack.measurement.fitness import Verdict, assess
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.measuring.frame_scale import FrameScale
+from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
 from edgecrack.runtime.measuring.measuring_thread import MeasuringThread
 from edgecrack.runtime.measuring.width_record import checked_on_site
 from edgecrack.runtime.outputs.json_lines import JsonLines
@@ -358,9 +358,7 @@ class KeptRun:
                 "reason": fitness.reason,
                 "blur_px": None if fitness.blur_px is None else round(fitness.blur_px, 3),
                 "site_check": site,
-                "scale": None
-                if found is None
-                else {"source": found.source, "reason": found.reason},
+                "scale": None if found is None else _frame_scale(found, frame.hw),
                 "cracks": [_rows(crack, scale) for crack in cracks],
             }
         )
@@ -379,6 +377,21 @@ def _sighting(crack: Crack, number: int) -> dict[str, Any]:
         "area_px": crack.area_px,
         "confidence": round(crack.confidence, 3),
         "lines": [line.simplified(_LINE_PX).round(1).tolist() for line in crack.lines],
+    }
+
+
+def _frame_scale(found: FoundScale, hw: tuple[int, int]) -> dict[str, Any]:
+    """Where a frame's scale comes from, and what it is in the middle, for frames without cracks."""
+    record: dict[str, Any] = {"source": found.source, "reason": found.reason}
+    if found.scale is None:
+        return record
+    local = middle_scale(found.scale, hw[1], hw[0])
+    across, down = local.mm_per_px.tolist()
+    return {
+        **record,
+        "mm_per_px": round(float(np.sqrt(across * down)), 7),
+        "relative": round(float(local.relative.max()), 5),
+        "stated": local.is_stated,
     }
 
 

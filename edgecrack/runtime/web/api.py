@@ -32,6 +32,11 @@ _ACTION_S = 30.0
 _EVENTS = 100
 _NO_RECORDER = "nothing can be recorded; start the stream with --record FILE"
 
+# A report has its styles and pictures within, and needs nothing else.
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'; sandbox"
+)
 # What a header must not carry as a file's name.
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -68,6 +73,7 @@ class Api:
             Route("/api/resume", self.resume, methods=["POST"]),
             Route("/api/recording", self.record, methods=["POST"]),
             Route("/api/snapshot", self.snapshot, methods=["POST"]),
+            Route("/report.html", self.report),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -154,6 +160,15 @@ class Api:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         self._state.status.renew()
         return Response(data, 200, headers, media_type)
+
+    async def report(self, request: Request) -> Response:
+        """The last report that lies beside the results, as a page that may do nothing."""
+        report = self._context.report
+        page = None if report is None else await self._act(report.read)
+        if page is None:
+            raise HTTPException(404, "there is no report yet")
+        headers = {"Content-Security-Policy": _REPORT_POLICY}
+        return Response(page, 200, headers, "text/html; charset=utf-8")
 
     def _take_snapshot(self) -> tuple[str, str, bytes]:
         newest = self._context.latest.newest()

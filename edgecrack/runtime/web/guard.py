@@ -24,11 +24,12 @@ _HEALTH = "/healthz"
 _FREE = frozenset({_HEALTH, LOGIN, "/page.css", "/icon.svg"})
 # Where a token may stand in the address: the page, and players that can send no header.
 _QUERY_TOKEN = frozenset({"/", "/stream.mjpg"})
+_POLICY = "Content-Security-Policy"
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not "no-referrer": browsers then hide the origin of our own form, too.
@@ -58,6 +59,8 @@ class Guard:
             answered = message["type"] == "http.response.body" and not message.get("more_body")
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
+                # A report has a policy of its own; of all else there is this one.
+                headers.setdefault(_POLICY, _PAGE_POLICY)
                 headers.update(_HEADERS)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)

@@ -21,6 +21,7 @@ from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 from edgecrack.runtime.tracking.finding_book import FindingBook
+from edgecrack.runtime.web.last_report import LastReport
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.page_worker import Worker
 
@@ -61,9 +62,15 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
         "events": {"count": sum(context.events.counts().values())},
         "viewers": {"count": viewers, "limit": max_viewers},
         "saves_snapshots": context.snapshot is not None,
+        "report": _last_report(context),
         "measures": context.widths is not None,
         "widths": None if context.widths is None else context.widths(),
     }
+
+
+def _last_report(context: LiveContext) -> dict[str, Any] | None:
+    found = None if context.report is None else context.report.find()
+    return None if found is None else found.to_dict()
 
 
 def _revision(findings: FindingBook) -> str:
@@ -131,6 +138,7 @@ class LiveContext:
             is no result yet. None where nothing is written: the page then only shows it.
         widths: a few words of the newest measured frame, or None before the first. None where
             nothing is measured.
+        report: finds the last report beside the results; None where nothing is written.
     """
 
     stats: Callable[[], StatsSnapshot]
@@ -142,3 +150,4 @@ class LiveContext:
     about: Mapping[str, str] = field(default_factory=dict)
     snapshot: Callable[[], Path | None] | None = None
     widths: Callable[[], dict[str, Any] | None] | None = None
+    report: LastReport | None = None

@@ -19,6 +19,7 @@ from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
 from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.web.config import Patience, ServeConfig
+from edgecrack.runtime.web.last_report import LastReport
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.picture import overlay_jpeg
 from edgecrack.runtime.web.server import LiveServer
@@ -77,6 +78,7 @@ class Rig:
             about={"source": "test camera", "model": "bright.onnx", "version": "0.0"},
             snapshot=None if folder is None else self.snapshot,
             widths=(lambda: self.widths) if measures else None,
+            report=None if folder is None else LastReport(folder, folder),
         )
 
     def server(

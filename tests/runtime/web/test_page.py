@@ -515,3 +515,35 @@ def test_widths_leave_room_for_all_else(tmp_path: Path, browser: Any, size: dict
         )
         assert not overlap
         assert page.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+REPORT = (
+    "<!doctype html><title>Report</title><style>p { color: rgb(1, 2, 3) }</style><p>Crack 1</p>"
+    '<img src="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22 width=%227%22 '
+    'height=%225%22/%3E"><script>document.title = "ran"</script>'
+)
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE])
+def test_the_last_report_is_a_link_and_runs_no_script(
+    tmp_path: Path, browser: Any, size: dict[str, int]
+) -> None:
+    rig = Rig(tmp_path)
+    with rig.server() as server, Page(browser, size) as page:
+        page.open(server)
+        page.says("#source", "test camera")
+        playwright.expect(page.tab.locator("#report")).to_be_hidden()
+        path = tmp_path / "report" / "report.html"
+        path.parent.mkdir()
+        path.write_text(REPORT)
+        link = page.tab.locator("#report")
+        playwright.expect(link).to_be_visible(timeout=TIMEOUT_MS)
+        with page.context.expect_page() as opened:
+            link.click()
+        report = opened.value
+        report.wait_for_load_state()
+        assert report.title() == "Report"
+        assert (
+            report.eval_on_selector("p", "each => getComputedStyle(each).color") == "rgb(1, 2, 3)"
+        )
+        assert report.eval_on_selector("img", "each => each.naturalWidth") == 7

@@ -44,6 +44,8 @@ function onStatus(now) {
   status = now;
   put("source", now.about.source ?? "");
   put("model", now.about.model ?? "");
+  byId("report").hidden = !now.report;
+  if (now.report) byId("report").title = `Of ${now.report.run}, ${new Date(now.report.written_at).toLocaleString()}`;
   document.title = now.about.source ? `${now.about.source} – edgecrack` : "edgecrack";
   put("viewers", `${now.viewers.count} of ${now.viewers.limit} ${now.viewers.limit === 1 ? "viewer" : "viewers"}${now.about.version ? ` · ${now.about.version}` : ""}`);
   if (!dragging) setThreshold(now.threshold, "");
