@@ -19,6 +19,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgecrack import __version__
+from edgecrack.commands.benchmark import benchmark
 from edgecrack.commands.build_engine import build_engine
 from edgecrack.commands.calibrate import calibrate
 from edgecrack.commands.calibrate_camera import calibrate_camera
@@ -109,6 +110,7 @@ app.command()(measure)
 app.command()(plan)
 app.command("calibrate-camera")(calibrate_camera)
 app.command()(doctor)
+app.command()(benchmark)
 app.command()(target)
 
 

@@ -31,7 +31,7 @@ MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
     "train", "evaluate", "export", "calibrate", "build-engine",
     "stream", "survey", "review", "report", "inspect", "verify", "recover", "predict", "measure",
-    "plan", "calibrate-camera", "target", "doctor", "yardstick"]  # fmt: skip
+    "plan", "calibrate-camera", "target", "doctor", "benchmark", "yardstick"]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),
     "evaluate": ("matplotlib",),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecrack.artifacts import read_model_file
-from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.errors import ConfigError
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.backends.openvino_module import has_openvino
 from edgecrack.runtime.detector import CrackDetector, open_detector
@@ -66,12 +66,3 @@ def candidates(models: Sequence[Path]) -> list[Candidate]:
             backends += ["openvino", "openvino-bf16"]
         found += [Candidate(model, backend, spec.precision or "fp32") for backend in backends]
     return found
-
-
-def why_not(candidate: Candidate, threads: int | None) -> str:
-    """Why a candidate cannot run here, as a sentence; "" where it can."""
-    try:
-        candidate.open(threads).close()
-    except EdgecrackError as error:
-        return str(error)
-    return ""

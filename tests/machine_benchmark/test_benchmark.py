@@ -1,0 +1,203 @@
+"""A benchmark measures what runs here, and says what it could not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pytest
+
+from edgecrack.errors import ConfigError, ModelFileError, SourceError
+from edgecrack.machine_benchmark import benchmark_run, sustained
+from edgecrack.machine_benchmark.benchmark_files import plot_png, table_text
+from edgecrack.machine_benchmark.benchmark_run import (
+    BenchmarkConfig,
+    area_per_hour,
+    as_json,
+    read_frames,
+    run_benchmark,
+)
+from edgecrack.machine_benchmark.candidates import candidates
+from edgecrack.machine_benchmark.latencies import Latencies
+from edgecrack.machine_benchmark.sustained import Moment, Sustained, sustain
+from edgecrack.runtime.backends import openvino_module
+from tests.runtime.models import write_quick_model
+
+pytestmark = pytest.mark.usefixtures("one_demo_wall")
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    return write_quick_model(tmp_path / "quick.onnx")
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime alone is installed."""
+    monkeypatch.setattr("edgecrack.machine_benchmark.candidates.has_openvino", lambda: False)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    mask = np.zeros((64, 80), np.uint8)
+    mask[30:33, 10:70] = 255
+    cv2.imwrite(str(folder / "images" / "a.png"), np.full((64, 80, 3), 150, np.uint8))
+    cv2.imwrite(str(folder / "masks" / "a.png"), mask)
+    return folder
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_table_a_document_and_a_plot(quick: Path, photos: Path) -> None:
+    config = BenchmarkConfig((quick,), data=photos, frames=2, rounds=2)
+    found = run_benchmark(config)
+    (row,) = found.document["rows"]
+    assert row["backend"] == row["runs_on"] == "onnxruntime"
+    assert row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+    assert row["frames_per_s_slowest"] <= row["frames_per_s"] <= row["frames_per_s_fastest"]
+    assert row["first_result_s"] > 0.05
+    assert row["peak_memory_mb"] > 50
+    assert 0 <= row["strict_f1"] <= 1
+    assert row["images"] == 1
+    assert json.loads(as_json(found)) == found.document
+    text = table_text(found)
+    assert f"edgecrack stream --camera 0 --model {quick} --backend onnxruntime" in text
+    assert "quick.onnx" in text.splitlines()[1]
+    assert plot_png(found).startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("alone")
+def test_what_cannot_run_is_said_beside_what_can(quick: Path, tmp_path: Path) -> None:
+    other = write_quick_model(tmp_path / "other.onnx")
+    other.write_bytes(other.read_bytes() + b"more")
+    with pytest.raises(ModelFileError, match="other"):
+        run_benchmark(BenchmarkConfig((quick, other), frames=1, rounds=2))
+
+
+def test_each_backend_that_is_installed_is_a_row(quick: Path) -> None:
+    pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
+    assert openvino_module.has_openvino()
+    assert [each.backend for each in candidates([quick])] == [
+        "onnxruntime", "openvino", "openvino-bf16",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="given twice"):
+        candidates([quick, quick])
+
+
+def test_the_backend_whose_values_differ_is_never_advised(quick: Path) -> None:
+    pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
+    found = run_benchmark(BenchmarkConfig((quick,), frames=1, rounds=2))
+    assert found.best.candidate.backend != "openvino-bf16"
+    assert "openvino-bf16" not in table_text(found).splitlines()[-1]
+    assert {row["backend"] for row in found.document["rows"]} >= {"onnxruntime", "openvino"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": 0}, "`frames` is 0"),
+        ({"rounds": 1}, "`rounds` is 1; give 2 to 1000"),
+        ({"minutes": -1}, "`minutes` is -1"),
+        ({"minutes": float("nan")}, "`minutes` is nan"),
+        ({"mm_per_pixel": 0}, "`mm_per_pixel` is 0"),
+    ],
+)
+def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BenchmarkConfig(**changes)
+
+
+def test_frames_have_one_size_and_there_is_at_least_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, size in enumerate(((60, 80), (60, 80), (50, 80))):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((*size, 3), 99, np.uint8))
+    assert [frame.shape for frame in read_frames(str(tmp_path), 9)] == [(60, 80, 3)] * 2
+    empty = SimpleNamespace(read=lambda: None)
+
+    class Opened:
+        def __enter__(self) -> Any:
+            return empty
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(benchmark_run, "open_source", lambda source: Opened())
+    with pytest.raises(SourceError, match="gives no frame"):
+        read_frames("somewhere", 2)
+
+
+def test_areas_and_percentiles() -> None:
+    assert area_per_hour(1.0, 4_000_000, 1.0) == pytest.approx(3600 * 4 * 0.5)
+    found = Latencies(np.array([[10.0, 30.0], [20.0, 20.0], [40.0, 40.0]]), 100)
+    assert found.frames_per_s == pytest.approx(50)
+    assert found.spread == pytest.approx((25, 50))
+    assert found.percentile(50) == 25
+
+
+def moments(*rates: float) -> Sustained:
+    return Sustained(tuple(Moment(at, rate, None, None, None) for at, rate in enumerate(rates)))
+
+
+@pytest.mark.parametrize(
+    ("rates", "share", "is_throttled"),
+    [
+        ((10, 10, 10, 10), 1.0, False),
+        ((10, 9, 8, 7), 0.7, True),
+        ((10, 5, 10, 9.5), 0.95, False),
+        ((10, 5), 0.5, False),  # too short to tell
+    ],
+)
+def test_a_machine_that_slows_down_is_told(
+    rates: tuple[float, ...], share: float, is_throttled: bool
+) -> None:
+    found = moments(*rates)
+    assert found.kept_share == pytest.approx(share)
+    assert found.is_throttled is is_throttled
+
+
+def test_a_long_run_is_told_by_its_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: Iterator[float] = iter(np.arange(0, 1000, 0.5).tolist())
+    monkeypatch.setattr(sustained, "seconds_of", lambda detector, frame: 0.0)
+    for name in ("clock_mhz", "temperature_c", "energy_j", "power_w"):
+        monkeypatch.setattr(sustained, name, lambda: 7.0)
+    heard: list[Moment] = []
+    frames = [np.zeros((8, 8, 3), np.uint8)]
+    found = sustain(cast(Any, None), frames, 40.0, heard.append, lambda: next(times))
+    assert list(found.moments) == heard
+    assert len(heard) == 4
+    assert all(each.frames_per_s == pytest.approx(1.0, rel=0.1) for each in heard)
+    assert heard[0].power_w == 0.0
+
+
+def test_sensors_are_read_where_there_are_some(tmp_path: Path) -> None:
+    for number, text in enumerate(("1500000", "2500000", "nonsense")):
+        folder = tmp_path / f"cpu{number}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_cur_freq").write_text(text)
+    assert sustained.clock_mhz(tmp_path) == 2000
+    assert sustained.clock_mhz(tmp_path / "none") is None
+    for number, text in enumerate(("45000", "61500", "-274000")):
+        folder = tmp_path / f"thermal_zone{number}"
+        folder.mkdir()
+        (folder / "temp").write_text(text)
+    assert sustained.temperature_c(tmp_path) == 61.5
+    rapl = tmp_path / "intel-rapl:0"
+    rapl.mkdir()
+    (rapl / "energy_uj").write_text("2000000")
+    assert sustained.energy_j(tmp_path) == 2.0
+    assert sustained.energy_j(tmp_path / "none") is None
+    board = tmp_path / "hwmon3"
+    board.mkdir()
+    for name, text in (("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "2000")):
+        (board / name).write_text(text)
+    assert sustained.power_w(tmp_path) == 10.0
+    (board / "in1_label").write_bytes(b"\xff\xfe")
+    assert sustained.power_w(tmp_path) is None
