@@ -828,7 +828,15 @@ def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> Non
         page.says("#caption", "Map of sheet 0")
         page.click("input[value=picture]")
         page.stage("frame", 0)
-        assert page.errors == []
+        page.press("m")
+        page.click("input[value=map]")
+        page.tab.select_option("#sheet", "1")
+        page.says("#caption", "Map of sheet 1")
+        page.click(".crack[data-crack='1']")
+        page.says("#prompt-title", "Merge cracks 3 + 1")
+        page.click("#prompt-buttons .primary")
+        page.says("#kept", "Kept: cracks 1 and 3 merged")
+        assert review.lines == [ann(action="merge", cracks=[1, 3])]
 
 
 def test_thousands_of_cracks_stay_fast(browser: Any, run: Path) -> None:

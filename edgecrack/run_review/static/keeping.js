@@ -92,7 +92,7 @@ export class Keeping {
 export const isSame = (one, other) => JSON.stringify({ ...one, revision: 0 }) === JSON.stringify({ ...other, revision: 0 });
 
 async function asked(address, body) {
-  const request = { signal: AbortSignal.timeout(PATIENCE_MS) };
+  const request = { signal: AbortSignal.timeout?.(PATIENCE_MS) };
   if (body) {
     request.method = "POST";
     request.headers = { "Content-Type": "application/json" };

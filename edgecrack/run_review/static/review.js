@@ -414,8 +414,8 @@ const queue = new Queue(byId("queue"), (id, event) => {
 });
 
 function onClick(point, event) {
-  if (mode && (view === "picture" || mode instanceof Merging)) {
-    mode.click(point, event);
+  if (mode) {
+    if (view === "picture" || mode instanceof Merging) mode.click(point, event);
     return;
   }
   const id = crackAt(point);
@@ -699,9 +699,16 @@ document.addEventListener("change", (event) => {
 
 // ---- looking
 
-function otherFrame(list, step) {
-  if (!canLeave()) return;
+// Whether the picture may change; a choice of cracks goes on in others.
+function mayLookElsewhere() {
+  if (mode instanceof Merging) return true;
+  if (!canLeave()) return false;
   if (mode) leave();
+  return true;
+}
+
+function otherFrame(list, step) {
+  if (!mayLookElsewhere()) return;
   if (frame?.isCutOut && !list.includes(frame)) {
     showFrame(wholeFrame());
     return;
@@ -720,11 +727,8 @@ function otherOfCrack(step) {
     else otherFrame(list, step);
     return;
   }
-  const near = step > 0 ? list.find((each) => each.number > frame.number) : list.findLast((each) => each.number < frame.number);
-  if (canLeave()) {
-    if (mode) leave();
-    showFrame(near ?? list[0]);
-  }
+  const beyond = list.filter((each) => (step > 0 ? each.number > frame.number : each.number < frame.number));
+  if (mayLookElsewhere()) showFrame(beyond[step > 0 ? 0 : beyond.length - 1] ?? list[0]);
 }
 
 function toggleWhole() {
@@ -736,11 +740,10 @@ function toggleWhole() {
 }
 
 function setView(next) {
-  if (next === view || !canLeave()) {
+  if (next === view || !mayLookElsewhere()) {
     renew();
     return;
   }
-  if (mode && !(mode instanceof Merging)) leave();
   if (next === "map") showMap();
   else showFrame(frame && frame.sheet === sheet ? frame
     : crack()?.sheet === sheet ? bestFrame(crack()) : ofSheet()[0] ?? null);
@@ -864,6 +867,10 @@ for (const radio of document.querySelectorAll("input[name=view]")) {
   radio.addEventListener("change", () => setView(radio.value));
 }
 byId("sheet").addEventListener("change", (event) => {
+  if (!mayLookElsewhere()) {
+    renew();
+    return;
+  }
   sheet = Number(event.target.value);
   if (view === "map") showMap();
   else showFrame(ofSheet()[0] ?? null);
