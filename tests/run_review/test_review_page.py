@@ -549,6 +549,8 @@ def test_a_server_that_is_gone_is_said_and_nothing_is_shown_as_kept(
         page.press("c")
         page.says("#problem-text", "Not kept: confirm crack 1")
         page.says("#progress", "0 of 3 reviewed")
+        page.press("]")
+        page.says("#veil", "The picture did not come: the review's server does not answer")
         page.stage("crack", 1)
         page.says(".crack[data-crack='1']", "open")
         # It is still offered when something else was begun.
@@ -558,6 +560,9 @@ def test_a_server_that_is_gone_is_said_and_nothing_is_shown_as_kept(
             page.click("#problem-again")
             page.says("#kept", "Kept: crack 1 confirmed")
             page.shows("#problem", hidden=True)
+            page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            page.stage("picture", "there")
+            page.shows("#veil", hidden=True)
             assert page.tab.input_value("#gauge") == "0.3"
             assert again.lines[1:] == [ann(action="confirm", crack=1)]
 
@@ -810,6 +815,7 @@ def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> Non
     patched(
         run,
         sheets=[sheet, {**sheet, "number": 1}],
+        notes=["the sheets are <b>not</b> linked"],
         key_frames=[*frames, *second],
         cracks=document["cracks"],
     )
@@ -820,6 +826,10 @@ def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> Non
         page.stage("frame", 100)
         playwright.expect(page.tab.locator("#sheet")).to_have_value("1")
         page.says(".details", "It lies on sheet 1")
+        page.says(".details", "The sheets are <b>not</b> linked.")
+        page.press("Home", "End")
+        page.stage("crack", 4)
+        page.press("k")
         page.press("]")
         page.stage("frame", 104)
         page.press("v")
@@ -828,7 +838,15 @@ def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> Non
         page.says("#caption", "Map of sheet 0")
         page.click("input[value=picture]")
         page.stage("frame", 0)
-        assert page.errors == []
+        page.press("m")
+        page.click("input[value=map]")
+        page.tab.select_option("#sheet", "1")
+        page.says("#caption", "Map of sheet 1")
+        page.click(".crack[data-crack='1']")
+        page.says("#prompt-title", "Merge cracks 3 + 1")
+        page.click("#prompt-buttons .primary")
+        page.says("#kept", "Kept: cracks 1 and 3 merged")
+        assert review.lines == [ann(action="merge", cracks=[1, 3])]
 
 
 def test_thousands_of_cracks_stay_fast(browser: Any, run: Path) -> None:

@@ -9,7 +9,7 @@ const ORIGINS = {
   merged: (parents) => `Merged from cracks ${parents.join(" and ")}.`,
 };
 
-export function showDetails(box, crack, sheet, several) {
+export function showDetails(box, crack, sheet, survey) {
   if (!crack) {
     box.replaceChildren();
     return;
@@ -32,7 +32,12 @@ export function showDetails(box, crack, sheet, several) {
       ? "Its length is in pixels: no scale was known where it lies."
       : "Lengths and widths are in pixels: the run has no scale.", "quiet units"));
   }
-  if (several) parts.push(made("p", `It lies on sheet ${sheet.number}.`, "quiet"));
+  if (survey.sheets.length > 1) parts.push(made("p", `It lies on sheet ${sheet.number}.`, "quiet"));
+  if (survey.notes.length) {
+    const notes = made("section");
+    notes.append(made("h3", "Of the whole survey"), ...survey.notes.map((each) => made("p", sentence(each), "quiet")));
+    parts.push(notes);
+  }
   box.replaceChildren(...parts);
 }
 

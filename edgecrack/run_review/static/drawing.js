@@ -324,7 +324,8 @@ export class Drawing {
       taken.push([left, top, left + wide, top + high]);
       context.fillStyle = strong ? colour : "rgba(8, 11, 15, .82)";
       context.beginPath();
-      context.roundRect(left, top, wide, high, 6);
+      if (context.roundRect) context.roundRect(left, top, wide, high, 6);
+      else context.rect(left, top, wide, high);
       context.fill();
       context.fillStyle = strong ? "#1b1200" : colour;
       context.textBaseline = "middle";

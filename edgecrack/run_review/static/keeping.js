@@ -91,8 +91,11 @@ export class Keeping {
 // Whether two actions are one and the same, whatever they were made on.
 export const isSame = (one, other) => JSON.stringify({ ...one, revision: 0 }) === JSON.stringify({ ...other, revision: 0 });
 
+// Whether the server says anything at all of an address.
+export const answers = (address) => fetch(address).then(() => true, () => false);
+
 async function asked(address, body) {
-  const request = { signal: AbortSignal.timeout(PATIENCE_MS) };
+  const request = { signal: AbortSignal.timeout?.(PATIENCE_MS) };
   if (body) {
     request.method = "POST";
     request.headers = { "Content-Type": "application/json" };

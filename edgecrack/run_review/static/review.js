@@ -4,10 +4,10 @@ import { border, boxIn, chosenLayers, courseIn, frameView, otherLayers } from ".
 import { showDetails, summary } from "./details.js";
 import { Drawing } from "./drawing.js";
 import { frameAt, framesShowing, inside, inverse, moved, movedLines, nearest, placed } from "./geometry.js";
-import { Keeping, Refusal, isSame } from "./keeping.js";
+import { Keeping, Refusal, answers, isSame } from "./keeping.js";
 import { Gauging, Merging, Noting, Pen, Rejecting, Splitting, Tagging, Undoing } from "./modes.js";
 import { Queue } from "./queue.js";
-import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, width } from "./words.js";
+import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, when, width } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const isPhone = () => matchMedia("(max-width: 760px)").matches;
@@ -34,6 +34,7 @@ let holds = false;
 let isWhole = false;
 let wasDone = false;
 let showing = []; // frames that show the chosen crack
+let missing = null; // address of a picture for which the server did not answer
 
 // ---- the reviewer's name
 
@@ -173,6 +174,10 @@ byId("problem-leave").addEventListener("click", () => {
 async function refresh() {
   try {
     if (await keeping.refresh()) update(true);
+    if (missing !== null && missing === drawing.wanted) {
+      if (view === "map") showMap();
+      else showFrame(frame);
+    }
     if (!failed && !byId("problem").hidden) forgetProblem();
   } catch (error) {
     if (failed) return;
@@ -263,7 +268,7 @@ async function showFrame(next, area = null) {
   const loading = drawing.load(frame.url, isCutOut ? null : [frame.width, frame.height]);
   if (area) drawing.show(area, NEAREST_ZOOM);
   else if (!isCutOut) showCrack();
-  const there = await shown(loading, "The picture is lost. What is known of the crack stands beside it, and it can be decided on all the same.");
+  const there = await shown(loading, frame.url, "The picture is lost. What is known of the crack stands beside it, and it can be decided on all the same.");
   if (there && isCutOut) {
     drawing.whole();
     isWhole = true;
@@ -272,11 +277,19 @@ async function showFrame(next, area = null) {
 }
 
 // Says what there is to be said of a picture that comes late, or not at all.
-async function shown(loading, lost) {
+async function shown(loading, url, lost) {
+  byId("stage").dataset.picture = drawing.picture ? "there" : "coming";
   const late = setTimeout(() => veil("Loading the picture …"), LATE_MS);
-  const there = await loading;
+  let there = await loading;
   clearTimeout(late);
-  if (there !== undefined) veil(there ? "" : lost);
+  let text = there ? "" : lost;
+  missing = null;
+  if (there === false && url !== null && !(await answers(url))) {
+    text = "The picture did not come: the review's server does not answer.";
+    missing = url;
+    if (drawing.wanted !== url) there = undefined;
+  }
+  if (there !== undefined) veil(text);
   return there;
 }
 
@@ -300,7 +313,7 @@ async function showMap(keeps = false) {
     return;
   }
   veil("");
-  const there = await shown(drawing.load(url, null), map ? "The map is lost." : "No map was drawn of this sheet.");
+  const there = await shown(drawing.load(url, null), url, map ? "The map is lost." : "No map was drawn of this sheet.");
   if (there === undefined) return;
   drawing.whole();
   renew();
@@ -414,8 +427,8 @@ const queue = new Queue(byId("queue"), (id, event) => {
 });
 
 function onClick(point, event) {
-  if (mode && (view === "picture" || mode instanceof Merging)) {
-    mode.click(point, event);
+  if (mode) {
+    if (view === "picture" || mode instanceof Merging) mode.click(point, event);
     return;
   }
   const id = crackAt(point);
@@ -485,7 +498,7 @@ function renew() {
   showProgress();
   put("reviewer-name", reviewer || "no name");
   const sheets = keeping.survey.sheets;
-  showDetails(byId("details"), chosen, chosen && sheets[chosen.sheet], sheets.length > 1);
+  showDetails(byId("details"), chosen, chosen && sheets[chosen.sheet], keeping.survey);
   byId("sheet-choice").hidden = sheets.length < 2;
   byId("sheet").value = String(sheet);
   document.querySelector(`input[name=view][value=${view}]`).checked = true;
@@ -699,9 +712,16 @@ document.addEventListener("change", (event) => {
 
 // ---- looking
 
-function otherFrame(list, step) {
-  if (!canLeave()) return;
+// Whether the picture may change; a choice of cracks goes on in others.
+function mayLookElsewhere() {
+  if (mode instanceof Merging) return true;
+  if (!canLeave()) return false;
   if (mode) leave();
+  return true;
+}
+
+function otherFrame(list, step) {
+  if (!mayLookElsewhere()) return;
   if (frame?.isCutOut && !list.includes(frame)) {
     showFrame(wholeFrame());
     return;
@@ -720,11 +740,8 @@ function otherOfCrack(step) {
     else otherFrame(list, step);
     return;
   }
-  const near = step > 0 ? list.find((each) => each.number > frame.number) : list.findLast((each) => each.number < frame.number);
-  if (canLeave()) {
-    if (mode) leave();
-    showFrame(near ?? list[0]);
-  }
+  const beyond = list.filter((each) => (step > 0 ? each.number > frame.number : each.number < frame.number));
+  if (mayLookElsewhere()) showFrame(beyond[step > 0 ? 0 : beyond.length - 1] ?? list[0]);
 }
 
 function toggleWhole() {
@@ -736,11 +753,10 @@ function toggleWhole() {
 }
 
 function setView(next) {
-  if (next === view || !canLeave()) {
+  if (next === view || !mayLookElsewhere()) {
     renew();
     return;
   }
-  if (mode && !(mode instanceof Merging)) leave();
   if (next === "map") showMap();
   else showFrame(frame && frame.sheet === sheet ? frame
     : crack()?.sheet === sheet ? bestFrame(crack()) : ofSheet()[0] ?? null);
@@ -756,6 +772,8 @@ const LOOKS = {
   v: () => setView(view === "map" ? "picture" : "map"),
   "[": () => otherFrame(ofSheet(), -1),
   "]": () => otherFrame(ofSheet(), 1),
+  Home: () => choose(queue.ids[0] ?? null),
+  End: () => choose(queue.ids[queue.ids.length - 1] ?? null),
   PageUp: () => otherFrame(ofSheet(), -1),
   PageDown: () => otherFrame(ofSheet(), 1),
   ",": () => otherOfCrack(-1),
@@ -864,6 +882,10 @@ for (const radio of document.querySelectorAll("input[name=view]")) {
   radio.addEventListener("change", () => setView(radio.value));
 }
 byId("sheet").addEventListener("change", (event) => {
+  if (!mayLookElsewhere()) {
+    renew();
+    return;
+  }
   sheet = Number(event.target.value);
   if (view === "map") showMap();
   else showFrame(ofSheet()[0] ?? null);
@@ -897,6 +919,7 @@ async function start() {
   const { survey, progress } = keeping;
   frames = survey.frames.map(placed);
   put("run", survey.run);
+  byId("run").title = [survey.source, survey.started_at && when(survey.started_at)].filter(Boolean).join(", ");
   document.title = `${survey.run} – edgecrack review`;
   byId("sheet").replaceChildren(...survey.sheets.map((each) => {
     const option = made("option", `Sheet ${each.number} (${counted(each.frame_count, "frame")})`);
