@@ -70,6 +70,8 @@ class PageContent:
         total = words.number(sum(crack["length_px"] for crack in facts.confirmed), 0) + " px"
         if lengths and len(lengths) == len(found):
             total = words.length(sum(lengths))
+        if count["low"] != count["high"]:  # of which some may be one crack on two sheets
+            total = words("up_to", length=total)
         classes = [crack["class"] for crack in facts.confirmed if crack["class"] is not None]
         return {
             "state": self._state(),

@@ -19,7 +19,7 @@ def site_section(found: SiteResult | None, words: Words) -> list[tuple[str, str]
         spread = (
             unknown if found.deviation_spread is None else _share(found.deviation_spread, words)
         )
-        scale = words("site_scale_text", deviation=_share(found.deviation, words), spread=spread)
+        scale = words("site_scale_text", deviation=_signed(found.deviation, words), spread=spread)
     terms = [
         (words("site_verdict"), verdict),
         (words("site_date"), words.moment(found.date) if found.date else unknown),
@@ -43,6 +43,11 @@ def _share(share: float, words: Words) -> str:
     return f"{words.number(100 * share, 1)}\u202f%"
 
 
+def _signed(share: float, words: Words) -> str:
+    """With its sign: more than 0 is too large."""
+    return f"{'+' if share > 0 else ''}{_share(share, words)}".replace("-", "\u2212")
+
+
 def _source(found: SiteResult, words: Words) -> str:
     key = "site_photos" if found.is_given else "site_from_run"
     text = words(key, count=found.checks, passed=found.checks_passed)
@@ -57,5 +62,5 @@ def _reason(reason: SiteReason, words: Words) -> str:
         widths = reason.values["widths_mm"]
         given["widths"] = ", ".join(words.number(each, 2) for each in widths)
     if "deviation" in reason.values:
-        given["deviation"] = _share(reason.values["deviation"], words)
+        given["deviation"] = _signed(reason.values["deviation"], words)
     return words(f"site_reason_{reason.key}", **given)

@@ -200,8 +200,9 @@ def dealt(found: Iterable[FrameCracks]) -> Halves:
             for each in placed
             if each.verdict != "unfit" and (each.verdict == "measure") is is_measured
         ]
-        for which in (0, 1):
-            halves[which].extend(own[which::2])
+        first = len(halves[0]) > len(halves[1])
+        halves[first].extend(own[::2])
+        halves[not first].extend(own[1::2])
     for half in halves:
         half.sort(key=lambda each: each.frame)
     return halves

@@ -189,6 +189,7 @@ def test_sheets_that_are_not_linked_are_a_range(tmp_path: Path) -> None:
         text = text_of(found.files[0].read_text())
         assert f"{count['low']}\u2013{count['high']}" in text
         assert "not linked" in text
+        assert re.search(r"Total length of confirmed cracks\s+up to \d", text)
 
 
 def test_lost_pictures_are_said(run: Path) -> None:

@@ -52,6 +52,8 @@ def test_every_fit_frame_is_in_one_half_and_measured_ones_are_shared_out() -> No
     odd, even = dealt(reversed(found))
     assert [each.frame for each in odd] == [0, 1, 5, 6]
     assert [each.frame for each in even] == [2, 3, 7]
+    odd, even = dealt(found[:2])
+    assert ([each.frame for each in odd], [each.frame for each in even]) == ([0], [1])
 
 
 def test_both_halves_find_what_every_frame_shows() -> None:
