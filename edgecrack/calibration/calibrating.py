@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelSpec, read_model_file, write_model
 from edgecrack.calibration import quantize as quantizer
 from edgecrack.calibration.accuracy import Accuracy
-from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.calibration.config import TENSORRT, CalibrationConfig
 from edgecrack.calibration.frames import CalibrationFrames, open_frames
 from edgecrack.calibration.gate import Kind, Verdict, refusal
 from edgecrack.calibration.held_out import HeldOut
@@ -50,7 +50,7 @@ class Calibration:
         reference: scores of the FP32 file on the tiles of the verdict.
         accuracy: scores of the INT8 file on the same tiles.
         verdict: the gate's; where layers were chosen, on tiles that the choice never saw.
-        kept: layers that stay in FP16, the most costly first.
+        kept: layers that stay in FP16, or for a CPU in FP32, the most costly first.
         layers: number of layers that could be INT8.
         int8_share: share of the multiplications that INT8 layers do, 0 to 1.
     """
@@ -219,8 +219,12 @@ class _Search:
         return _Found(choice.kept, part, output, verdict, choice, tuple(costs))
 
     def build(self, kept: Collection[str]) -> onnx.ModelProto:
-        """The graph with these layers kept in FP16."""
-        return quantizer.quantize(self._graph, self._ranges, kept)
+        """The graph with these layers kept in FP16, or for a CPU in FP32."""
+        return quantizer.quantize(self._graph, self._ranges, kept, half=self._has_half)
+
+    @property
+    def _has_half(self) -> bool:
+        return self._config.made_for == TENSORRT
 
     @property
     def _method(self) -> str:
@@ -236,7 +240,9 @@ class _Search:
         progress("collecting ranges", 1, 1)
 
     def _output(self, kept: tuple[str, ...], part: HeldOut) -> NDArray[np.uint8]:
-        graph = simulate_half(self.build(kept))
+        graph = self.build(kept)
+        if self._has_half:
+            graph = simulate_half(graph)
         return GraphRun(graph, self._spec.batch)(part.tiles.pixels)
 
     def _judge(self, output: NDArray[np.uint8], part: HeldOut) -> Verdict:
@@ -260,6 +266,7 @@ def _record(
     choice = found.choice
     return {
         "data": frames.name,
+        "made_for": config.made_for,
         "truth": "labels" if frames.labelled else "fp32 model",
         "parts": frames.parts,
         "method": config.method,

@@ -14,3 +14,4 @@ MAX_THIN_DISAGREEMENT = 5.0
 MAX_FLAGGED = 0.05  # percent of the area without crack that INT8 may flag beyond FP32
 TILES = 256
 HELD_OUT_TILES = 192
+MADE_FOR = "tensorrt"

@@ -87,6 +87,11 @@ def calibration_text(done: Calibration, target: Path) -> str:
     shown = f"largest difference from FP32: {done.accuracy.largest_difference}/255"
     if done.verdict.kind == "agreement":
         shown = f"agreement to the pixel, not judged: {done.accuracy.strict_f1:.2f}; {shown}"
+    for_cpu = record.get("made_for") == "cpu"
+    rest = "FP32" if for_cpu else "FP16"
+    words = ["stream", "--model", str(target)]
+    if not for_cpu:
+        words = ["build-engine", str(target), "-o", f"{target.stem}.engine"]
     return "\n".join(
         [
             f"wrote {target} ({target.stat().st_size / 1e6:.2f} MB) and {target.name}.json",
@@ -98,10 +103,9 @@ def calibration_text(done: Calibration, target: Path) -> str:
             shown,
             f"ranges: {record['method']}, from {counted(record['tiles'], 'tile')} "
             f"({record['tiles_with_crack']} with a crack)",
-            f"kept in FP16: {kept} ({len(done.kept)} of {counted(done.layers, 'layer')}; INT8 does "
-            f"{100 * done.int8_share:.1f} % of the multiplications)",
-            "next: "
-            + shlex.join(["edgecrack", "build-engine", str(target), "-o", f"{target.stem}.engine"]),
+            f"kept in {rest}: {kept} ({len(done.kept)} of {counted(done.layers, 'layer')}; INT8 "
+            f"does {100 * done.int8_share:.1f} % of the multiplications)",
+            "next: " + shlex.join(["edgecrack", *words]),
         ]
     )
 

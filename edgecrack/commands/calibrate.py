@@ -22,6 +22,7 @@ from edgecrack.commands.shared_options import (
     calibration_of,
     heading,
     require_extra,
+    results,
 )
 
 _input = heading("Input")
@@ -34,6 +35,14 @@ def calibrate(
         _input("PATH", "Labelled dataset, folder of images, or video of what the robot sees."),
     ],
     output: OutputOption,
+    made_for: Annotated[
+        str,
+        results(
+            "NAME",
+            "What the file is for: tensorrt, with FP16 beside INT8, or cpu, with FP32 beside it.",
+            "--for",
+        ),
+    ] = defaults.MADE_FOR,
     method: MethodOption = defaults.METHOD,
     max_drop: MaxDropOption = None,
     max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
@@ -54,7 +63,9 @@ def calibrate(
     from edgecrack.files import make_folder
     from edgecrack.terminal.progress import StageBar
 
-    config = calibration_of(data, method, Gate(max_drop, max_flagged), tiles, held_out, seed)
+    config = calibration_of(
+        data, method, Gate(max_drop, max_flagged), tiles, held_out, seed, made_for
+    )
     make_folder(output.parent)
     with StageBar(sys.stderr) as bar:
         done = run(model, output, config, bar.show)
@@ -62,3 +73,18 @@ def calibrate(
         typer.echo(json.dumps(calibration_dict(done, output), indent=2))
     else:
         typer.echo(calibration_text(done, output))
+        _tell_speed(output, model, made_for)
+
+
+def _tell_speed(output: Path, model: Path, made_for: str) -> None:
+    """Whether the file is worth anything on this machine's CPU; TensorRT's is for another."""
+    from edgecrack.calibration.config import CPU
+    from edgecrack.runtime.backends.relative_speed import relative_time
+
+    if made_for != CPU:
+        return
+    found = relative_time(output, model)
+    text = f"on this machine {found.ratio:.2f} of the time of {model.name} ({found.backend})"
+    if found.is_slower:
+        text += f": it is slower here; stream with {model.name}"
+    typer.echo(text)

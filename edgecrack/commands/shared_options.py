@@ -198,7 +198,13 @@ def require_extra(purpose: str = "training") -> None:
 
 
 def calibration_of(
-    data: Path, method: str, gate: Gate, tiles: int, held_out: int, seed: int
+    data: Path,
+    method: str,
+    gate: Gate,
+    tiles: int,
+    held_out: int,
+    seed: int,
+    made_for: str = defaults.MADE_FOR,
 ) -> CalibrationConfig:
     """What the options of `calibrate` and `build-engine` ask for.
 
@@ -209,7 +215,8 @@ def calibration_of(
     from edgecrack.calibration.ranges import parse_method
     from edgecrack.calibration.sampler import SamplerConfig
 
-    return CalibrationConfig(data, parse_method(method), gate, SamplerConfig(tiles, held_out, seed))
+    sampler = SamplerConfig(tiles, held_out, seed)
+    return CalibrationConfig(data, parse_method(method), gate, sampler, made_for)
 
 
 def whole_number(option: str, text: str) -> int:

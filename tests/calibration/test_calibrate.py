@@ -524,3 +524,19 @@ def test_data_without_a_crack_are_refused(
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the method is 'kl'; give one of"):
         CalibrationConfig(tmp_path, method="kl")  # type: ignore[arg-type]
+
+
+def test_a_file_for_cpus_has_no_fp16_and_says_so(small_model: Path, photos: Path) -> None:
+    target = small_model.with_name("small.cpu.onnx")
+    done = calibrate(small_model, target, easy(photos, made_for="cpu"))
+    types = {each.data_type for each in onnx.load(target).graph.initializer}
+    assert onnx.TensorProto.INT8 in types
+    assert onnx.TensorProto.FLOAT16 not in types
+    assert (read_verified_spec(target).calibration or {})["made_for"] == "cpu"
+    text = calibration_text(done, target)
+    assert "kept in FP32" in text
+    assert "next: edgecrack stream --model" in text
+    with open_runner(target, threads=1) as runner:
+        assert runner.infer(np.zeros((1, 1, *TILE_HW), np.uint8)).shape == (1, 1, *TILE_HW)
+    with pytest.raises(ConfigError, match="`for` is 'gpu'; give tensorrt or cpu"):
+        easy(photos, made_for="gpu")

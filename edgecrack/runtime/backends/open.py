@@ -100,7 +100,20 @@ def _open_onnx(
     choice = choose_backend(model, count, backend, on_told)
     if choice.note:
         on_told(choice.note)
+    if note := _made_for_another(model):
+        on_told(note)
     return choice.open(model, count)
+
+
+def _made_for_another(model: ModelFile) -> str:
+    """That a file's FP16 or INT8 is meant for TensorRT; "" for one that a CPU runs well."""
+    spec = model.spec
+    if spec.precision not in ("fp16", "int8") or (spec.calibration or {}).get("made_for") == "cpu":
+        return ""
+    return (
+        f"{model.path.name} is in {spec.precision.upper()} for TensorRT, and slower than its FP32 "
+        "file on a CPU: stream with that one, or calibrate with `for` cpu"
+    )
 
 
 def _open_engine(model: ModelFile, threads: int | None) -> Runner:
