@@ -310,6 +310,7 @@ def test_a_crack_is_drawn_where_the_mouse_was(
     assert (line["action"], line["frame"], line["crack_id"]) == ("draw", 4, "D1")
     assert near(line["points"], PLACES, 1.0)
     page.says(".details", "Drawn by a reviewer")
+    page.says(".details .machine", "not measured")
     page.says(".details", "confirmed")
 
 

@@ -4,7 +4,7 @@ import { length, made, meanWidth, sentence, stateWords, when, width } from "./wo
 
 const MACHINE = { confirmed: "a crack", unconfirmed: "an unconfirmed mark" };
 const ORIGINS = {
-  drawn: () => "Drawn by a reviewer; nothing of it was measured.",
+  drawn: () => "Drawn by a reviewer.",
   split: (parents) => `A part of crack ${parents.join(", ")}. Its widths are those measured along this part.`,
   merged: (parents) => `Merged from cracks ${parents.join(" and ")}.`,
 };
@@ -24,9 +24,10 @@ export function showDetails(box, crack, sheet, survey) {
   const head = made("header");
   head.append(title, state);
   const parts = [head];
+  const isDrawn = crack.review.origin === "drawn";
   const origin = ORIGINS[crack.review.origin];
   if (origin) parts.push(made("p", origin(crack.review.parents), "quiet"));
-  parts.push(column("The reviewer says", reviewer(crack), "reviewer"), column("The machine says", machine(crack), "machine"));
+  parts.push(column("The reviewer says", reviewer(crack), "reviewer"), column(isDrawn ? "From the drawing" : "The machine says", machine(crack), "machine"));
   if (crack.length_mm === null) {
     parts.push(made("p", sheet.mm_per_px
       ? "Its length is in pixels: no scale was known where it lies."
@@ -60,7 +61,7 @@ function machine(crack) {
   const [long, longWithin] = length(crack);
   facts.push(["Length", long, small(longWithin)]);
   const [mean, within] = meanWidth(crack).map((text) => text.replace("width ", ""));
-  facts.push(["Width, mean", mean, small(within)]);
+  facts.push(["Width, mean", crack.review.origin === "drawn" ? "not measured" : mean, small(within)]);
   const high = width(crack, "p95");
   if (high) facts.push(["95th percentile", high], ["Widest", width(crack, "max") ?? "–"]);
   if (crack.class) {

@@ -352,8 +352,8 @@ export class Pen extends Mode {
   }
   get title() { return "Draw a crack that was missed"; }
   get hint() {
-    return `${counted(this.points.length, "point")}. Click along the crack, or move the cross by arrow keys and press Space; `
-      + "Backspace removes the last, Enter or a double click ends, Esc leaves";
+    return `${counted(this.points.length, "point")}. Click along the crack, or move the cross by arrow keys and press Space. `
+      + "Backspace removes the last; Enter or a double click ends";
   }
   get buttons() {
     return [

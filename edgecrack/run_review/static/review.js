@@ -10,7 +10,7 @@ import { Queue } from "./queue.js";
 import { counted, done, length, made, meanWidth, put, sentence, stateWords, toDo, when, width } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
-const isPhone = () => matchMedia("(max-width: 760px)").matches;
+const isNarrow = () => matchMedia("(max-width: 1020px)").matches;
 const NAME = "edgecrack reviewer";
 const REACH_PX = 22;
 const NEAREST_ZOOM = 3;
@@ -423,7 +423,7 @@ const queue = new Queue(byId("queue"), (id, event) => {
   if (!canLeave()) return;
   if (mode) leave();
   choose(id);
-  if (event?.detail && isPhone()) byId("stage").scrollIntoView({ block: "start" });
+  if (event?.detail && isNarrow()) byId("stage").scrollIntoView({ block: "start" });
 });
 
 function onClick(point, event) {
@@ -617,7 +617,7 @@ function begin(next) {
   document.body.dataset.mode = "yes";
   page.changed();
   home();
-  if (isPhone() && mode.draws) byId("stage").scrollIntoView({ block: "start" });
+  if (isNarrow() && mode.draws) byId("stage").scrollIntoView({ block: "start" });
 }
 
 function leave(goesHome = true) {
