@@ -254,7 +254,7 @@ class _Story:
         elif not head["scale_stated"]:
             said.append(words("scale_unstated"))
         said += [head["classes_by"]] if head["classes_by"] else []
-        said += [head["review_counts"]] if head["review_counts"] else []
+        said += [f"{head['review_counts']} {head['looked']}"] if head["review_counts"] else []
         said += [words("stale", count=head["stale"])] if head["stale"] else []
         parts += [self._text(each) for each in (*said, *self._content["notes"])]
         keys = ["place", "cracks", "length", "area", "density"]

@@ -77,6 +77,7 @@ class PageContent:
             "state": self._state(),
             "reviewers": ", ".join(facts.review.reviewers) if facts.review else "",
             "review_counts": self._review_counts(),
+            "looked": self._looked(),
             "stale": len(facts.review.stale) if facts.review else 0,
             "run": facts.summary.get("run", {}).get("id", facts.run.name),
             "recorded": words.moment(str(facts.summary.get("started_at") or _NONE)),
@@ -288,6 +289,15 @@ class PageContent:
             raised=sum(each["machine"] == "unconfirmed" for each in reported),
             rejected=len(self._facts.rejected),
         )
+
+    def _looked(self) -> str:
+        """Whether somebody looked for what the machine missed."""
+        review, words = self._facts.review, self._words
+        if review is None:
+            return ""
+        if review.looked is None:
+            return words("not_looked")
+        return words("looked", name=review.looked.reviewer, time=_time(review.looked.at))
 
     def _review_of(self, crack: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What a person said of a crack, and what the machine had said."""

@@ -9,6 +9,7 @@
     gauge   crack mm         a width that was read from a gauge on the structure
     tags    crack tags       all that the crack is to have
     note    crack text       in place of the one before
+    looked                   the reviewer looked over the whole surface, too
     undo                     takes back the last action that stands
 
 An action names its cracks and a digest of each one's course. Where a later survey gives a number
@@ -128,6 +129,12 @@ class ReviewState:
         return bool(self.standing) and not self.open_ids
 
     @property
+    def looked(self) -> Entry | None:
+        """Where somebody said that they looked over the surface for what was missed, too."""
+        found = [each for each in self.standing if each.action["action"] == "looked"]
+        return found[-1] if found else None
+
+    @property
     def reviewers(self) -> tuple[str, ...]:
         """Who took part, in the order of their first action that stands."""
         return tuple(dict.fromkeys(each.reviewer for each in self.standing))
@@ -200,7 +207,7 @@ class Reviewing:
             self._split(cracks, made_into, entry)
         elif kind == "merge":
             self._merge(cracks, made_into, entry)
-        else:
+        elif kind != "looked":
             crack = cracks[action["crack"]]
             cracks[crack.id] = _marked(crack, kind, entry)
         return ReviewState(cracks, made_into, (*state.standing, entry))
@@ -428,6 +435,7 @@ _FIELDS: dict[Any, tuple[str, ...]] = {
     "gauge": ("crack", "mm"),
     "tags": ("crack", "tags"),
     "note": ("crack", "text"),
+    "looked": (),
 }
 _CHECKS: dict[str, Any] = {
     "crack": _crack_id,

@@ -245,3 +245,18 @@ def test_the_range_of_sheets_that_are_not_linked_follows_the_review(
     assert not any("1 to 2" in note for note in after["notes"])
     merged = next(each for each in after["cracks"] if each["id"] == f"{ids[0]}+{ids[1]}")
     assert merged["length_px"] == max(each["length_px"] for each in before["cracks"])
+
+
+def test_a_run_without_cracks_is_reviewed_by_looking_it_over(tmp_path: Path) -> None:
+    keep(tmp_path, views(along(0, 440, 60), []))
+    survey_run(tmp_path)
+    before = reviewed_survey(tmp_path, read_survey(tmp_path))
+    assert before.is_draft
+    assert acted(tmp_path, {"action": "looked"})["done"]
+    found = reviewed_survey(tmp_path, read_survey(tmp_path))
+    assert not found.is_draft
+    assert found.state is not None
+    assert found.state.looked is not None
+    assert found.state.looked.reviewer == "Ann"
+    acted(tmp_path, {"action": "undo"})
+    assert reviewed_survey(tmp_path, read_survey(tmp_path)).is_draft

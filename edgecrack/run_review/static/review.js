@@ -454,7 +454,7 @@ function onClick(point, event) {
 
 function update(fromElsewhere = false) {
   const { cracks } = keeping;
-  queue.empty = cracks.size ? "None of the cracks is of this kind." : "The machine found no crack. One that it missed can be drawn: look at the map or the pictures, and press d.";
+  queue.empty = cracks.size ? "None of the cracks is of this kind." : "The machine found no crack. One that it missed can be drawn: look at the map or the pictures, and press d. When all was looked over, press l.";
   queue.update(cracks);
   if (selected !== null && !cracks.has(selected)) {
     if (mode) leave();
@@ -510,7 +510,7 @@ function renew() {
   showPlace(chosen);
   for (const button of document.querySelectorAll("[data-do]")) {
     const what = button.dataset.do;
-    if (what === "undo") continue;
+    if (["undo", "looked"].includes(what)) continue;
     button.disabled = what === "draw" ? !frames.length
       : !chosen || (what === "reopen" && (!chosen.review.decision || chosen.review.origin === "drawn"))
         || (what === "merge" && keeping.cracks.size < 2);
@@ -658,6 +658,7 @@ const ACTS = {
     else begin(new Splitting(page));
   },
   merge: () => begin(new Merging(page)),
+  looked: () => send({ action: "looked" }),
   async draw() {
     const next = wholeFrame();
     if (view === "map" || frame !== next) await showFrame(next);
@@ -785,7 +786,7 @@ const LOOKS = {
   "?": () => byId("help").showModal(),
 };
 const LETTERS = {
-  c: "confirm", r: "reject", o: "reopen", g: "gauge", t: "tags", n: "note", s: "split", m: "merge",
+  c: "confirm", l: "looked", r: "reject", o: "reopen", g: "gauge", t: "tags", n: "note", s: "split", m: "merge",
   d: "draw", u: "undo", j: "next", k: "previous",
 };
 const PANS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };

@@ -75,6 +75,7 @@ export function toDo(action) {
     case "gauge": return `enter ${action.mm} mm for crack ${action.crack}`;
     case "tags": return `tag crack ${action.crack}: ${action.tags.length ? action.tags.join(", ") : "none"}`;
     case "note": return `note on crack ${action.crack}`;
+    case "looked": return "say that the whole surface was looked over";
     default: return "undo the last action";
   }
 }
@@ -91,6 +92,7 @@ export function done(action) {
     case "gauge": return `${action.mm} mm read on crack ${action.crack}`;
     case "tags": return `crack ${action.crack} tagged: ${action.tags.length ? action.tags.join(", ") : "none"}`;
     case "note": return `note on crack ${action.crack}`;
+    case "looked": return "the whole surface was looked over";
     default: return "taken back";
   }
 }
