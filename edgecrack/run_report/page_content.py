@@ -275,7 +275,7 @@ class PageContent:
         reported = len(self._facts.confirmed) + len(self._facts.rejected)
         if review.is_done:
             return words("reviewed_by", names=", ".join(review.reviewers))
-        return words("draft_so_far", done=reported - len(review.open_ids), all=reported)
+        return words("draft_so_far", done=reported - len(review.open_ids), count=reported)
 
     def _review_counts(self) -> str:
         """What the review added to and took from what the machine found."""
@@ -297,7 +297,7 @@ class PageContent:
             return ""
         if review.looked is None:
             return words("not_looked")
-        return words("looked", name=review.looked.reviewer, time=_time(review.looked.at))
+        return words("looked", name=review.looked.reviewer, time=words.moment(review.looked.at))
 
     def _review_of(self, crack: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What a person said of a crack, and what the machine had said."""
@@ -313,7 +313,7 @@ class PageContent:
         }
         found.append((words("machine"), origin[review["origin"]]))
         for reading in review["gauges"]:
-            text = f"{words.width(reading['mm'])} ({reading['reviewer']}, {_time(reading['at'])})"
+            text = f"{words.width(reading['mm'])} ({reading['reviewer']}, {words.moment(reading['at'])})"
             found.append((words("gauge"), text))
         if review["tags"]:
             found.append(
@@ -327,7 +327,9 @@ class PageContent:
         words, decision = self._words, review["decision"]
         if decision is None:
             return words("not_reviewed")
-        return words(f"decided_{decision}", name=review["reviewer"], time=_time(review["at"]))
+        return words(
+            f"decided_{decision}", name=review["reviewer"], time=words.moment(review["at"])
+        )
 
     def _rejected(self, crack: Mapping[str, Any]) -> dict[str, Any]:
         review = crack["review"]
@@ -425,8 +427,3 @@ def _plain(setting: str) -> str:
 
 def _joined(ids: Sequence[int | str]) -> str:
     return ", ".join(map(str, ids))
-
-
-def _time(text: str) -> str:
-    """A time as a person reads it: to the minute, UTC."""
-    return f"{text[:10]} {text[11:16]} UTC"
