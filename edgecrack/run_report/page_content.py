@@ -313,8 +313,8 @@ class PageContent:
         }
         found.append((words("machine"), origin[review["origin"]]))
         for reading in review["gauges"]:
-            text = f"{words.width(reading['mm'])} ({reading['reviewer']}, {words.moment(reading['at'])})"
-            found.append((words("gauge"), text))
+            told = f"{reading['reviewer']}, {words.moment(reading['at'])}"
+            found.append((words("gauge"), f"{words.width(reading['mm'])} ({told})"))
         if review["tags"]:
             found.append(
                 (words("tags"), ", ".join(words(f"tag_{each}") for each in review["tags"]))
