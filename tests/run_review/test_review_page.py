@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,20 @@ def run(wall: Path, tmp_path: Path) -> Path:
 def review(run: Path) -> Iterator[Served]:
     with served(run) as review:
         yield review
+
+
+@pytest.fixture(autouse=True)
+def ends() -> Iterator[None]:
+    """A browser that never answers fails its test and holds up no others."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError("the browser does not answer")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(int(3 * PATIENCE_S))
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 class Page:
