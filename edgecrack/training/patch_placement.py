@@ -83,7 +83,7 @@ def place(
     """Lay a window of each shape into its image; turned about its point it may stand out of it.
 
     Args:
-        resident: the images, none smaller than the windows.
+        resident: the images; of one smaller than its window its mirror image is seen beside it.
         image: int64 [N], of which image each patch is.
         with_crack: bool [N]; where True, a crack pixel is drawn and shown by the patch. Where
             False, the window is clear of crack if any of 32 tries is, or else the least cracked.
@@ -116,8 +116,11 @@ def _around_crack(
     height, width = resident.height[images], resident.width[images]
     index = resident.crack_at[pixel].long()
     position = torch.stack([index // width, index % width])
-    lowest = (position - cut + 1).clamp_min_(0)
-    highest = torch.minimum(position, torch.stack([height, width]) - cut)
+    room = torch.stack([height, width]) - cut
+    lowest, highest = position - cut + 1, position
+    # A window stands out of its image only where it does not fit.
+    lowest = torch.where(room < 0, lowest, lowest.clamp_min(0))
+    highest = torch.where(room < 0, highest, torch.minimum(highest, room))
     corner = lowest + torch.floor(where * (highest - lowest + 1)).long()
     seen_at = (2 * (position - corner) + 1) * side // (2 * cut)
     return torch.cat([position, seen_at]).double()
@@ -131,7 +134,8 @@ def _clear_of_crack(
     images = torch.from_numpy(image).to(device)
     cut = torch.from_numpy(shapes.cut_px).to(device)
     angle = torch.from_numpy(shapes.angle).to(device) if shapes.angle.any() else None
-    room = torch.stack([resident.height[images], resident.width[images]]) - cut + 1
+    length = torch.stack([resident.height[images], resident.width[images]])
+    room = torch.where(length < cut, length, length - cut + 1)
     share = torch.from_numpy(draws[:, _CANDIDATES_AT:]).to(device)
     corners = torch.floor(share.view(-1, 2, _CANDIDATES).transpose(0, 1) * room[..., None]).long()
 
@@ -185,11 +189,6 @@ def _crack_pixels(
     reach = (along.abs() + across.abs()) / 2 + 1
     low = torch.floor(middles - reach).long()[:, :, None] + (corners + cut[:, None] // 2)[..., None]
     high = low + torch.ceil(2 * reach).long()[..., None] + 1
-    length = torch.stack([resident.height[image], resident.width[image]])[..., None, None]
-    # What stands out of the image shows its mirror image: look there as well.
-    mirrored_low = torch.minimum(low, 2 * length - 1 - high)
-    mirrored_high = torch.maximum(high, 1 - low)
-    counts = resident.crack_pixels(
-        image, mirrored_low.clamp_min(0).flatten(2), torch.minimum(mirrored_high, length).flatten(2)
-    )
+    # What stands out of the image shows its mirror image, which is looked at as well.
+    counts = resident.crack_pixels(image, low.flatten(2), high.flatten(2))
     return counts.view(*corners.shape[1:], -1).sum(dim=-1)

@@ -20,7 +20,7 @@ from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance
 from edgecrack.training.draw_probabilities import check_sources, cumulative_probabilities
 from edgecrack.training.patch_placement import PLACEMENT_DRAWS, draw_shapes, place
 from edgecrack.training.patch_settings import PatchConfig
-from edgecrack.training.resampling import Resampler, smallest_image_px
+from edgecrack.training.resampling import Resampler
 from edgecrack.training.resident import ResidentImages
 from edgecrack.training.whole_pixels import cut_plain, turn_over
 
@@ -66,8 +66,7 @@ class DevicePatchSampler:
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.seed, self.device = config, seed, torch.device(device)
-        smallest = smallest_image_px(config.patch_px, config.augment)
-        self._resident = ResidentImages(images, masks, smallest, device)
+        self._resident = ResidentImages(images, masks, device)
         self._resampler = Resampler(self._resident, config.patch_px, config.augment)
         self._appearance = Appearance(config.augment, config.patch_px, seed, device)
         sources = check_sources(len(images), source_of, source_weights)
@@ -80,9 +79,7 @@ class DevicePatchSampler:
         self._slots: EpochSlots | None = None
         self._chances: dict[bool, NDArray[np.float64]] = {}
         if plan is not None:
-            # Counted before mirroring outwards, which would favour small images.
-            shown = [int(np.count_nonzero(mask)) for mask in masks]
-            self._slots = plan.slots(sources.tolist(), shown, config.crack_share)
+            self._slots = plan.slots(sources.tolist(), cracks.tolist(), config.crack_share)
             return
         if config.crack_share > 0:
             self._chances[True] = cumulative_probabilities(sources, cracks > 0, source_weights)

@@ -27,8 +27,8 @@ _SIDE_MULTIPLE = 32  # windows of like size are read together; a multiple of 2, 
 _AT_ONCE_PX, _AT_ONCE_PX_ELSEWHERE = 2**17, 2**24
 
 
-def smallest_image_px(side: int, config: AugmentConfig) -> int:
-    """Shortest side that an image must have for patches of `side` pixels to be cut from it."""
+def largest_window_px(side: int, config: AugmentConfig) -> int:
+    """Side of the largest window that is read for a patch of `side` pixels."""
     largest = config.largest_cut_px(side)
     if not config.resamples:
         return largest
@@ -40,14 +40,14 @@ class Resampler:
     """Cuts windows, resized and turned about their points.
 
     Args:
-        resident: the images, none shorter than `smallest_image_px`.
+        resident: the images.
         side: side of the patches in pixels.
         config: bounds the shapes of the windows.
     """
 
     def __init__(self, resident: ResidentImages, side: int, config: AugmentConfig) -> None:
         self._resident, self._side = resident, side
-        self._largest_px = smallest_image_px(side, config)
+        self._largest_px = largest_window_px(side, config)
         # Large buffers taken anew for every step cost more than the work that is done in them.
         self._buffers = torch.empty((2, 0), device=resident.device)
 
@@ -156,10 +156,11 @@ def _views(
     y, x, at_y, at_x = torch.stack([places.y, places.x, places.at_y, places.at_x])[:, rows]
     zero = torch.stack([y - along * at_y - across * at_x, x - along * at_x + across * at_y])
     middle = zero + (side - 1) / 2 * torch.stack([along + across, along - across])
-    # Only at the image's border is the window moved, so that what is mirrored about its last row
-    # is mirrored about the image's own.
+    # At the image's border the window is moved inwards where it fits: what is then mirrored about
+    # its last row is mirrored about the image's own, and reading whole rows is quicker.
     room = torch.stack([resident.height[image], resident.width[image]]) - window_of
-    corner = torch.minimum(torch.floor(middle - (window_of - 2) / 2).clamp_min_(0), room)
+    around = torch.floor(middle - (window_of - 2) / 2)
+    corner = torch.where(room < 0, around, torch.minimum(around.clamp_min(0), room))
     mapping = torch.cat([zero - corner, torch.stack([along, across, step_of])])
     return _Views(torch.cat([image[None], corner.long()]), mapping)
 

@@ -2,8 +2,9 @@
 
 Images differ in size, so they lie one behind the other, and a row of a patch is a slice of one
 long tensor. Per image pixel that takes 6 bytes (gray value 1, truth 1, integral image 4), and
-per crack pixel 4 more: 230 MB for 189 images of 448x448. Knows where pixels are; what is drawn
-from them is decided elsewhere.
+per crack pixel 4 more: 230 MB for 189 images of 448x448. Images lie there as they are, however
+large the windows are that are cut from them; what a window shows beyond an image is mirrored as it
+is cut. Knows where pixels are; what is drawn from them is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ class ResidentImages:
     Args:
         images: uint8 [H, W] each.
         masks: uint8 [H, W] each, above 0 where there is crack.
-        smallest_px: an image with a shorter side is mirrored outwards to this.
         device: where the tensors lie.
 
     Attributes:
-        height, width: int64 [images], sides in pixels after mirroring outwards.
+        height, width: int64 [images], sides in pixels.
         crack_counts: int64 [images], crack pixels of each, in numpy.
         first_crack: int64 [images], where each image's pixels begin in `crack_at`, in numpy.
         crack_at: int32, the crack pixels of all images as `y * width + x`.
@@ -44,22 +44,19 @@ class ResidentImages:
         self,
         images: Sequence[Bytes],
         masks: Sequence[Bytes],
-        smallest_px: int,
         device: torch.device | str = "cpu",
     ) -> None:
         _check(images, masks)
-        sides = np.array([image.shape for image in images], np.int64)
-        height, width = np.maximum(sides, smallest_px).T
+        height, width = np.array([image.shape for image in images], np.int64).T
         first_pixel, pixels = _starts(height * width)
         first_sum, sums = _starts((height + 1) * (width + 1))
         gray, truth = np.empty(pixels, np.uint8), np.empty(pixels, np.uint8)
         crack_sum = np.empty(sums, np.int32)
         crack_at: list[NDArray[np.int32]] = []
         for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            grown = _mirror_outwards(image, smallest_px)
-            crack = (_mirror_outwards(mask, smallest_px) > 0).astype(np.uint8)
-            here = slice(first_pixel[index], first_pixel[index] + grown.size)
-            gray[here], truth[here] = grown.ravel(), crack.ravel()
+            crack = (mask > 0).astype(np.uint8)
+            here = slice(first_pixel[index], first_pixel[index] + image.size)
+            gray[here], truth[here] = image.ravel(), crack.ravel()
             table = np.asarray(cv2.integral(crack, sdepth=cv2.CV_32S), np.int32)
             crack_sum[first_sum[index] : first_sum[index] + table.size] = table.ravel()
             crack_at.append(np.flatnonzero(crack).astype(np.int32))
@@ -79,38 +76,55 @@ class ResidentImages:
         return len(self.crack_counts)
 
     def cut(self, image: Tensor, y: Tensor, x: Tensor, side: int) -> Tensor:
-        """Square windows with their truth.
+        """Square windows with their truth; beyond an image's border, its mirror image.
 
         Args:
             image: int64 [N], of which image.
-            y: int64 [N], top row; the window must lie inside the image, and so must
-            x: int64 [N], its left column.
+            y: int64 [N], top row, which may lie outside the image, as may
+            x: int64 [N], the left column.
             side: side of the windows in pixels.
 
         Returns:
             uint8 [N, 2, side, side]: gray values, and truth as 0 or 1.
         """
-        width = self.width[image]
-        first = self._first_pixel[image] + y * width + x
-        rows = torch.arange(side, device=self.device) * width[:, None] + first[:, None]
-        # `unfold` is a view of every run of `side` bytes; picking from it copies whole rows.
-        planes = [
-            plane.unfold(0, side, 1).index_select(0, rows.flatten()).view(-1, side, side)
-            for plane in (self._gray, self._truth)
-        ]
-        return torch.stack(planes, dim=1)
+        offset, width = torch.arange(side, device=self.device), self.width[image]
+        if self._lie_inside(image, y, x, side):
+            first = self._first_pixel[image] + y * width + x
+            rows = (offset * width[:, None] + first[:, None]).flatten()
+            # `unfold` is a view of every run of `side` bytes; picking from it copies whole rows.
+            planes = [
+                plane.unfold(0, side, 1).index_select(0, rows).view(-1, side, side)
+                for plane in (self._gray, self._truth)
+            ]
+            return torch.stack(planes, dim=1)
+        row = mirrored(y[:, None] + offset, self.height[image][:, None])
+        column = mirrored(x[:, None] + offset, width[:, None])
+        row_start = self._first_pixel[image][:, None] + row * width[:, None]
+        at = row_start[:, :, None] + column[:, None, :]
+        return torch.stack([self._gray.take(at), self._truth.take(at)], dim=1)
+
+    def _lie_inside(self, image: Tensor, y: Tensor, x: Tensor, side: int) -> bool:
+        """Whether no window stands out of its image, as far as that can be told at no cost."""
+        if self.device.type != "cpu":
+            return False  # the host would have to wait for the answer
+        fits_down = (y >= 0) & (y + side <= self.height[image])
+        fits_right = (x >= 0) & (x + side <= self.width[image])
+        return bool((fits_down & fits_right).all())
 
     def crack_pixels(self, image: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Crack pixels inside rectangles.
+        """Crack pixels that rectangles show; one that is seen mirrored, too, counts once.
 
         Args:
             image: int64 [N], of which image.
-            low: int64 [2, N, C], first rows and first columns of C rectangles each.
-            high: int64 [2, N, C], the rows and columns behind their last.
+            low: int64 [2, N, C], first rows and first columns of C rectangles each, which may
+                stand out of the image.
+            high: int64 [2, N, C], the rows and columns behind their last, above `low`.
 
         Returns:
             int32 [N, C].
         """
+        length = torch.stack([self.height[image], self.width[image]])[..., None]
+        low, high = shown_part(low, high, length)
         stride, table = (self.width[image] + 1)[:, None], self._crack_sum
         top, bottom = (self._first_sum[image][:, None] + y * stride for y in (low[0], high[0]))
         left, right = low[1], high[1]
@@ -139,13 +153,44 @@ def _check(images: Sequence[Bytes], masks: Sequence[Bytes]) -> None:
             )
 
 
-def _mirror_outwards(plane: Bytes, smallest_px: int) -> Bytes:
-    missing_y = max(0, smallest_px - plane.shape[0])
-    missing_x = max(0, smallest_px - plane.shape[1])
-    if not missing_y and not missing_x:
-        return plane
-    border = cv2.copyMakeBorder(plane, 0, missing_y, 0, missing_x, cv2.BORDER_REFLECT_101)
-    return np.asarray(border, np.uint8)
+def mirrored(index: Tensor, length: Tensor) -> Tensor:
+    """Which pixel of a line lies at an index, if the line goes on as its mirror image both ways.
+
+    The first and the last pixel are not repeated: -1 is 1, and `length` is `length - 2`.
+
+    Args:
+        index: int64, any numbers.
+        length: int64, pixels of the line, 1 and more; goes with `index`.
+
+    Returns:
+        int64, 0 to `length - 1`.
+    """
+    period = (2 * length - 2).clamp_min(1)
+    place = index.remainder(period)
+    return torch.where(place < length, place, period - place)
+
+
+def shown_part(low: Tensor, high: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels of a line that a stretch of it shows, if it goes on as `mirrored` says.
+
+    Args:
+        low: int64, the first index of the stretch, any number.
+        high: int64, the index behind its last, above `low`.
+        length: int64, pixels of the line.
+
+    Returns:
+        The first of the pixels, and the one behind the last: there are none missing between.
+    """
+    period = (2 * length - 2).clamp_min(1)
+    first = low.remainder(period)
+    last = first + (high - low) - 1
+    ends = mirrored(first, length), mirrored(last, length)
+    turns_at_start = last >= period
+    end = length - 1
+    turns_at_end = ((first <= end) & (last >= end)) | (last >= period + end)
+    lowest = torch.minimum(*ends).masked_fill(turns_at_start, 0)
+    highest = torch.where(turns_at_end, end, torch.maximum(*ends))
+    return lowest, highest + 1
 
 
 def _starts(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

@@ -13,7 +13,7 @@ from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
 from edgecrack.training.patch_placement import Placements, Shapes
 from edgecrack.training.patch_sampler import DevicePatchSampler
 from edgecrack.training.patch_settings import PatchConfig
-from edgecrack.training.resampling import Resampler, smallest_image_px
+from edgecrack.training.resampling import Resampler
 from edgecrack.training.resident import ResidentImages
 from edgecrack.training.whole_pixels import turn_over
 from tests.training.pictures import Bytes, branches, numbered, wavy
@@ -30,7 +30,7 @@ def resampled(
     point: tuple[float, float] | None = None,
 ) -> tuple[Bytes, Bytes]:
     """One window about a point of an image (its middle), brought to `side` pixels."""
-    resident = ResidentImages([image], [mask], smallest_image_px(side, ANYTHING))
+    resident = ResidentImages([image], [mask])
     y, x = point or ((image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
     at_y, at_x, middle = (
         torch.tensor([value], dtype=torch.float64) for value in (y, x, (side - 1) / 2)
