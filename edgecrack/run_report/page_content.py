@@ -285,7 +285,7 @@ class PageContent:
         reported = [crack["review"] for crack in self._facts.confirmed]
         return self._words(
             "review_counts",
-            drawn=sum(each["origin"] == "drawn" for each in reported),
+            drawn=sum(each["machine"] is None for each in reported),
             raised=sum(each["machine"] == "unconfirmed" for each in reported),
             rejected=len(self._facts.rejected),
         )

@@ -31,6 +31,8 @@ from edgecrack.run_report.site_result import (
     read_site_check,
 )
 from edgecrack.run_report.structure import Structure
+from edgecrack.run_review.review_log import REVIEW_NAME
+from edgecrack.run_survey.survey_document import survey_state
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 
 FORMATS = ("html", "pdf", "csv", "geojson", "coco")
@@ -102,6 +104,7 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
     site = None
     if SITE_CHECK_NAME in given:
         site = parse_site_check(given[SITE_CHECK_NAME], SITE_CHECK_NAME)
+    rests_on = survey_state(run), _review_size(run)
     facts = read_facts(run, config.structure, site)
     made: dict[str, str | bytes] = {}
     for each in config.formats:
@@ -119,14 +122,26 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
     if folder.lock() == "busy":
         raise OutputError(f"another report is written into {folder.path}", "wait for it")
     try:
-        folder.refuse_foreign(_NAMES)
-        folder.clear()
+        folder.clear_own(_NAMES)
         for name, content in (*made.items(), *given.items()):
             write_atomic(folder.claim(name), content)
+        if rests_on != (survey_state(run), _review_size(run)):
+            raise OutputError(
+                f"the survey or the review of {run} changed while the report was written",
+                "report again",
+            )
         write_manifest(run, _all_files(run))
     finally:
         folder.unlock()
     return Reported(folder.path, tuple(folder.path / name for name in made), facts)
+
+
+def _review_size(run: Path) -> int:
+    """Of the review's file, which only grows."""
+    try:
+        return (run / REVIEW_NAME).stat().st_size
+    except OSError:
+        return 0
 
 
 def _given(run: Path, config: ReportConfig) -> dict[str, bytes]:

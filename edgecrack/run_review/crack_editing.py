@@ -126,23 +126,23 @@ def split_record(
         raise ConfigError(
             f"the place is at an end of crack {record['id']}", "split it further inside"
         )
+    profiles = _line_profiles(record)
     halves = _cut(cut, along)
-    others = [line for at, line in enumerate(lines) if at != number]
-    parts = _shared_out(halves, others)
+    parts = _shared_out(halves, [line for at, line in enumerate(lines) if at != number])
     gaps = [np.asarray(gap, np.float64) for gap in record["gaps"]]
     gap_parts = [[gap for gap in gaps if _closest(gap, parts) == side] for side in (0, 1)]
+    known = [(line, profiles[at]) for at, line in enumerate(lines) if at != number]
+    known += [(half, _profile_part(record, profiles[number], along, side))
+              for side, half in enumerate(halves)]  # fmt: skip
     pieces = []
     for side in (0, 1):
         own = sorted(parts[side], key=lambda line: -line_length(line))
+        own_profiles = [next(each for line, each in known if line is one) for one in own]
         piece = {**record, "id": ids[side], "budget": None}
         piece |= _course(own, gap_parts[side])
         piece |= _lengths(_total(own, gap_parts[side]), _mm_per_px(record), _scale_share(record))
-        profile = _profile_part(record, along, side) if number == 0 else None
-        if number and any(line is lines[0] for line in parts[side]):
-            profile = record["profile"]
-        keeps_all = number != 0 and profile is not None
-        piece["profile"] = profile
-        piece["width"] = dict(record["width"]) if keeps_all else _width_of(record, profile)
+        piece["line_profiles"], piece["profile"] = own_profiles, own_profiles[0]
+        piece["width"] = _width_of(record, own_profiles)
         piece["class"] = _class_of(record, piece["width"])
         piece["best"] = _best_part(record, parts, side, frames)
         piece["place"] = _place(sheet, own[0])
@@ -166,10 +166,15 @@ def merged_record(
     """
     first = max(records, key=lambda each: (each["status"] == "confirmed", each["length_px"]))
     same = [each for each in records if each["sheet"] == first["sheet"]]
-    lines = sorted(
-        (np.asarray(line, np.float64) for each in same for line in each["lines"]),
-        key=lambda line: -line_length(line),
+    listed = sorted(
+        (
+            (np.asarray(line, np.float64), profile)
+            for each in same
+            for line, profile in zip(each["lines"], _line_profiles(each), strict=True)
+        ),
+        key=lambda each: -line_length(each[0]),
     )
+    lines = [line for line, _ in listed]
     gaps = [np.asarray(gap, np.float64) for each in same for gap in each["gaps"]]
     frames = sorted({number for each in same for number in each["frames"]})
     confidences = [each["confidence"] for each in same if each["confidence"] is not None]
@@ -178,6 +183,14 @@ def merged_record(
         "id": crack_id,
         "status": "confirmed" if any(_is_sure(each) for each in same) else "unconfirmed",
         "budget": None if len(same) > 1 else first["budget"],
+        "elsewhere": [
+            *(place for each in records for place in each.get("elsewhere", [])),
+            *(
+                {"sheet": each["sheet"], "lines": each["lines"]}
+                for each in records
+                if each["sheet"] != first["sheet"]
+            ),
+        ],
         "frames": frames,
         "views": max(len(frames), *(each["views"] for each in same)),
         "confidence": round(float(np.mean(confidences)), 3) if confidences else None,
@@ -185,6 +198,8 @@ def merged_record(
     if len(same) > 1:
         shares = [share for each in same if (share := _scale_share(each)) is not None]
         merged |= _course(lines, gaps)
+        merged["line_profiles"] = [profile for _, profile in listed]
+        merged["profile"] = merged["line_profiles"][0]
         merged |= _lengths(_total(lines, gaps), _mm_per_px(first), max(shares, default=None))
         merged["place"] = _place(sheets[first["sheet"]], lines[0])
         merged["width"] = _merged_width(same)
@@ -301,9 +316,18 @@ def _apart(points: Points, line: Points) -> float:
     return float(np.sqrt((feet**2).sum(axis=2).min()))
 
 
-def _profile_part(record: Record, along_px: float, side: int) -> dict[str, Any] | None:
-    """The width along one side of a cut through the longest line."""
-    profile = record["profile"]
+def _line_profiles(record: Record) -> list[dict[str, Any] | None]:
+    """The widths along each line; the survey gives those along the longest."""
+    found = record.get("line_profiles")
+    if found is not None:
+        return list(found)
+    return [record["profile"], *[None] * (len(record["lines"]) - 1)]
+
+
+def _profile_part(
+    record: Record, profile: Mapping[str, Any] | None, along_px: float, side: int
+) -> dict[str, Any] | None:
+    """The widths along one side of a cut through a line."""
     if profile is None:
         return None
     scale = _mm_per_px(record) if profile["unit"] == "mm" else 1.0
@@ -313,14 +337,19 @@ def _profile_part(record: Record, along_px: float, side: int) -> dict[str, Any] 
     return {**profile, "points": [[round(row[0] - shift, 4), *row[1:]] for row in rows]}
 
 
-def _width_of(record: Record, profile: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Figures from the places along a piece; the interval is that of one error in all of them."""
+def _width_of(record: Record, profiles: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Figures from the places along a piece's lines; intervals are of one error in all of them.
+
+    Where a line's own widths are not known, the largest and the 95th percentile are those of the
+    whole crack: they may be too large, and are never too small.
+    """
     width = dict(_NO_WIDTH)
-    rows = [] if profile is None else profile["points"]
-    if profile is None or not rows:
+    units = {each["unit"] for each in profiles if each is not None}
+    rows = [row for each in profiles if each is not None for row in each["points"]]
+    if not rows or len(units) != 1:
         return width
     values, lows, highs = (np.array([row[at] for row in rows], np.float64) for at in (1, 2, 3))
-    unit = profile["unit"]
+    (unit,) = units
     figures: dict[str, Callable[[Points], Any]] = {
         "mean": np.mean, "median": np.median, "p95": _percentile_95, "max": np.max,
     }  # fmt: skip
@@ -330,6 +359,9 @@ def _width_of(record: Record, profile: Mapping[str, Any] | None) -> dict[str, An
         width[f"{prefix}low_{unit}"] = round(float(figure(lows)), 4)
         width[f"{prefix}high_{unit}"] = round(float(figure(highs)), 4)
     whole = record["width"]
+    if None in profiles:
+        for name in [each for each in width if each.startswith(("p95", "max"))]:
+            width[name] = whole[name]
     if unit == "mm" and whole["mean_mm"] and whole["mean_px"]:
         factor = whole["mean_px"] / whole["mean_mm"]
         for name in [each for each in width if each.endswith("_mm") and width[each] is not None]:

@@ -69,7 +69,7 @@ def placed_frames(document: Mapping[str, Any]) -> dict[int, PlacedFrame]:
         raise SourceError("the survey does not say where its frames lie", remedy)
     try:
         frames = [_frame(each, len(document["sheets"])) for each in listed]
-    except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, np.linalg.LinAlgError) as error:
         raise SourceError("the survey's key frames are damaged", remedy) from error
     return {frame.number: frame for frame in frames}
 

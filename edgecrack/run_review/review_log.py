@@ -8,6 +8,7 @@ killed process loses nothing that was said to be kept; half a line at the end wa
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -21,7 +22,7 @@ from typing import Any
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.files import output_error
-from edgecrack.runtime.outputs.output_folder import SUMMARY_NAME
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME, OutputFolder
 
 REVIEW_NAME = "review.jsonl"
 REVIEW_SCHEMA_VERSION = 1
@@ -162,6 +163,10 @@ class ReviewLog(Closeable):
     def _write(self, line: str) -> None:
         """Append a line whole or not at all."""
         size = os.fstat(self._file).st_size
+        if not os.path.samestat(os.fstat(self._file), self.path.stat()):
+            raise FileNotFoundError(
+                errno.ENOENT, "it was replaced or moved; start the review again"
+            )
         rest = f"{line}\n".encode()
         try:
             while rest:
@@ -193,7 +198,10 @@ def run_identity(run: Path, document: Mapping[str, Any]) -> str:
         summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
         found = summary["run"]["id"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        found = None
+        found = None  # a run that was killed has no summary yet, and its list of files names it
+    if not isinstance(found, str) and (run / LEDGER_NAME).is_file():
+        noted = [note["run"] for note in OutputFolder(run).notes() if "run" in note]
+        found = noted[-1] if noted else None
     if isinstance(found, str) and found:
         return found
     lines = [[crack["id"], crack["lines"]] for crack in document["cracks"]]
@@ -210,7 +218,7 @@ def _check_head(path: Path, head: Mapping[str, Any], identity: str) -> None:
     if head.get("review_of") != identity:
         raise SourceError(
             f"{path} is the review of the run {head.get('review_of')!r}, and this is {identity!r}",
-            "move that file to its own run",
+            "move that file away, or to its own run",
         )
 
 

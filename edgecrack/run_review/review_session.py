@@ -14,7 +14,7 @@ from edgecrack.run_review.placed_frames import PlacedFrame, placed_frames
 from edgecrack.run_review.review_log import Entry, ReviewLog, now, reviewer_name
 from edgecrack.run_review.review_state import REASONS, TAGS, CrackId, ReviewedCrack, Reviewing
 from edgecrack.run_review.reviewed_document import review_of
-from edgecrack.run_survey.survey_document import read_survey
+from edgecrack.run_survey.survey_document import read_survey, survey_state
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME
 
 _SHOWN = (
@@ -38,13 +38,18 @@ class ReviewSession(Closeable):
 
     def __init__(self, run: Path, clock: Callable[[], str] = now) -> None:
         self.run = run
+        self._survey_state = survey_state(run)
         self._document = read_survey(run)
         self._frames = placed_frames(self._document)
         self._views = _views(self._document)
         self._view_urls = {name: f"/views/{crack}.jpg" for crack, name in self._views.items()}
         self._reviewing = Reviewing(self._document, self._frames)
         self._log = ReviewLog(run, self._document, clock)
-        self._state = self._reviewing.state_after(self._log.entries)
+        try:
+            self._state = self._reviewing.state_after(self._log.entries)
+        except BaseException:
+            self._log.close()
+            raise
         self._one_at_a_time = threading.Lock()
 
     def close(self) -> None:
@@ -105,6 +110,7 @@ class ReviewSession(Closeable):
             OutputError: it cannot be written; nothing has changed.
         """
         with self._one_at_a_time:
+            self._refuse_another_survey()
             if revision not in (None, len(self._log.entries)):
                 raise ConfigError("the review has changed meanwhile", "look at it, and try again")
             clean = self._reviewing.checked(self._state, action)
@@ -118,6 +124,13 @@ class ReviewSession(Closeable):
             ]
             gone: list[CrackId] = [each for each in before.cracks if each not in now_there]
             return {"changed": changed, "gone": gone, **self.progress()}
+
+    def _refuse_another_survey(self) -> None:
+        """The cracks that the page shows are those of the survey that it was opened with."""
+        if survey_state(self.run) != self._survey_state:
+            raise ConfigError(
+                "the run was surveyed again meanwhile", "end this review and start it again"
+            )
 
     def picture(self, frame: int) -> Path | None:
         """The file of a kept frame; None where there is none."""

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.run_review.crack_editing import drawn_record, merged_record, split_record
 from edgecrack.run_review.placed_frames import PlacedFrame
 from edgecrack.run_review.review_log import Entry
@@ -37,7 +38,8 @@ Origin = Literal["machine", "drawn", "split", "merged"]
 
 TAGS = ("sealed", "wet", "rust", "efflorescence")
 REASONS = ("joint", "stain", "shadow", "edge", "object", "other")
-LONGEST_NOTE, MOST_POINTS = 2000, 2000
+LONGEST_NOTE, MOST_POINTS, LONGEST_ID = 2000, 2000, 120
+_DRAWN = re.compile(r"D[1-9][0-9]{0,8}")
 _WIDEST_MM = 1000.0
 _FURTHEST_PX = 1e7
 
@@ -62,7 +64,10 @@ class ReviewedCrack:
     """A crack, and what was decided of it.
 
     Attributes:
-        record: as `cracks.json` has it, or put together from such; its status is the machine's.
+        record: as `cracks.json` has it, or put together from such; its status is what the crack
+            counts as until somebody decides.
+        machine: what the machine said of it, or of what it was made of: "confirmed",
+            "unconfirmed", or None where it did not find it.
         origin: whence it is.
         parents: the cracks that it was made of.
         decision: None as long as nobody decided.
@@ -75,6 +80,7 @@ class ReviewedCrack:
     """
 
     record: Mapping[str, Any] = field(repr=False)
+    machine: str | None
     origin: Origin = "machine"
     parents: tuple[CrackId, ...] = ()
     decision: Decision | None = None
@@ -125,8 +131,11 @@ class ReviewState:
 
     @property
     def is_done(self) -> bool:
-        """Whether somebody reviewed, and each crack that is reported has been decided on."""
-        return bool(self.standing) and not self.open_ids
+        """Whether somebody reviewed, and each crack that is reported has been decided on.
+
+        Actions that a later survey made stale are to be made again first.
+        """
+        return bool(self.standing) and not self.open_ids and not self.stale
 
     @property
     def looked(self) -> Entry | None:
@@ -150,18 +159,24 @@ class Reviewing:
 
     def __init__(self, document: Mapping[str, Any], frames: Mapping[int, PlacedFrame]) -> None:
         self._sheets, self._frames = document["sheets"], frames
-        self._machine = {each["id"]: ReviewedCrack(each) for each in document["cracks"]}
+        self._machine = {
+            each["id"]: ReviewedCrack(each, each["status"]) for each in document["cracks"]
+        }
 
     def state_after(self, entries: Sequence[Entry]) -> ReviewState:
-        """Where the review stands after all its entries; what does not fit any more is stale."""
+        """Where the review stands after all its entries; what does not fit any more is stale.
+
+        Raises:
+            SourceError: an entry is damaged, or of a version that this one does not know.
+        """
         state = ReviewState(self._machine)
         stale = []
-        for entry in _standing(entries):
+        for entry in _standing([_whole(each) for each in entries]):
             try:
                 state = self._played(state, entry)
             except ConfigError:
                 stale.append(entry)
-        return replace(state, stale=tuple(stale))
+        return replace(state, stale=_unsettled(stale, state.standing))
 
     def checked(self, state: ReviewState, action: Mapping[str, Any]) -> dict[str, Any]:
         """An action as the review's file is to have it.
@@ -177,7 +192,7 @@ class Reviewing:
         if kind == "undo":
             if not state.standing:
                 raise ConfigError("nothing was done yet", "there is nothing to take back")
-            return {"action": "undo"}
+            return {"action": "undo", "undoes": state.standing[-1].number}
         clean = _clean(action)
         if kind == "draw":
             drawn = (*state.standing, *state.stale)
@@ -216,6 +231,8 @@ class Reviewing:
         number = entry.action["frame"]
         if number not in self._frames:
             raise ConfigError(f"there is no kept frame {number}", "draw in one of the survey's")
+        if entry.action["crack_id"] in cracks:
+            raise ConfigError(f"there is a crack {entry.action['crack_id']}", "draw another one")
         frame = self._frames[number]
         points = np.asarray(entry.action["points"], np.float64)
         peers = [each.record for each in cracks.values()]
@@ -223,7 +240,7 @@ class Reviewing:
             entry.action["crack_id"], frame, points, self._sheets[frame.sheet], peers
         )
         cracks[record["id"]] = ReviewedCrack(
-            record, "drawn", (), "confirmed", "", entry.reviewer, entry.at
+            record, None, "drawn", (), "confirmed", "", entry.reviewer, entry.at
         )
 
     def _split(
@@ -246,7 +263,7 @@ class Reviewing:
                 "status": "confirmed" if crack.status == "confirmed" else "unconfirmed",
             }
             cracks[piece["id"]] = ReviewedCrack(
-                record, "split", (crack.id,), tags=crack.tags, note=crack.note
+                record, crack.machine, "split", (crack.id,), tags=crack.tags, note=crack.note
             )
 
     def _merge(
@@ -257,12 +274,19 @@ class Reviewing:
     ) -> None:
         parts = [cracks[each] for each in entry.action["cracks"]]
         name = "+".join(str(each.id) for each in parts)
+        if len(name) > LONGEST_ID:
+            raise ConfigError(
+                f"the crack would be called {name[:40]}... with {len(name)} characters",
+                "merge fewer at a time",
+            )
         record = merged_record([each.record for each in parts], name, self._sheets)
         for each in parts:
             cracks.pop(each.id)
             made_into[each.id] = (name,)
+        said = [each.machine for each in parts]
         cracks[name] = ReviewedCrack(
             record,
+            next((word for word in ("confirmed", "unconfirmed") if word in said), None),
             "merged",
             tuple(each.id for each in parts),
             "confirmed",
@@ -280,15 +304,74 @@ def digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(course.encode()).hexdigest()[:16]
 
 
+def _whole(entry: Entry) -> Entry:
+    """An entry as it was checked when it was made.
+
+    Raises:
+        SourceError: it is damaged, or of a version that this one does not know.
+    """
+    action = entry.action
+    kind = action.get("action")
+    if kind not in (*_FIELDS, "undo"):
+        raise SourceError(
+            f"entry {entry.number} of the review has the action {str(kind)[:40]!r}, which this "
+            "version does not know",
+            "use the version of edgecrack that wrote it",
+        )
+    try:
+        if kind == "undo":
+            return replace(entry, action={"action": kind, "undoes": action.get("undoes")})
+        clean = _clean(action)
+        if kind == "draw":
+            clean["crack_id"] = _drawn_id(action.get("crack_id"))
+        clean["of"] = _digests(action.get("of", {}))
+    except ConfigError as error:
+        raise SourceError(
+            f"entry {entry.number} of the review is damaged: {error.problem}",
+            "take the file from a copy",
+        ) from error
+    return replace(entry, action=clean)
+
+
+def _drawn_id(value: Any) -> str:
+    if not isinstance(value, str) or not _DRAWN.fullmatch(value):
+        raise ConfigError(f"a drawn crack is called {str(value)[:40]!r}", "call it D1")
+    return value
+
+
+def _digests(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise ConfigError("its digests are none", "give a digest for each crack")
+    return value
+
+
 def _standing(entries: Sequence[Entry]) -> list[Entry]:
     """Actions that were not taken back."""
     standing: list[Entry] = []
     for entry in entries:
         if entry.action["action"] != "undo":
             standing.append(entry)
-        elif standing:
-            standing.pop()
+            continue
+        number = entry.action.get("undoes")
+        standing = [each for each in standing if each.number != number]
     return standing
+
+
+def _unsettled(stale: Sequence[Entry], standing: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Of stale actions those that nobody has made again.
+
+    They are settled by a later action on the same crack, or by looking over the surface again.
+    """
+
+    def is_settled(entry: Entry) -> bool:
+        later = [each for each in standing if each.number > entry.number]
+        named = {number for each in later for number in _named(each.action)}
+        own = set(_named(entry.action))
+        return any(each.action["action"] == "looked" for each in later) or (
+            bool(own) and own <= named
+        )
+
+    return tuple(each for each in stale if not is_settled(each))
 
 
 def _named(action: Mapping[str, Any]) -> tuple[CrackId, ...]:
@@ -345,8 +428,9 @@ def _clean(action: Mapping[str, Any]) -> dict[str, Any]:
 
 def _crack_id(value: Any) -> CrackId:
     is_id = isinstance(value, (int, str)) and not isinstance(value, bool)
-    if not is_id or len(str(value)) > 200:
-        raise ConfigError(f"the crack is {str(value)[:40]!r}", "give its number or name")
+    if not is_id or len(str(value)) > LONGEST_ID + 10 or not _is_writable(str(value)):
+        shown = ascii(str(value)[:40])
+        raise ConfigError(f"the crack is {shown}", "give its number or name")
     found: CrackId = value
     return found
 
@@ -399,7 +483,7 @@ def _place(value: Any) -> list[float]:
 
 def _width_mm(value: Any) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= _WIDEST_MM:
+    if not is_number or not 0 < value <= _WIDEST_MM or not round(float(value), 4):
         raise ConfigError(
             f"the reading is {str(value)[:40]!r}", f"give millimetres, up to {_WIDEST_MM:.0f}"
         )

@@ -75,7 +75,7 @@ def _record(crack: ReviewedCrack) -> dict[str, Any]:
 def review_of(crack: ReviewedCrack) -> dict[str, Any]:
     """What a review says of a crack, as plain values."""
     return {
-        "machine": None if crack.origin == "drawn" else crack.record["status"],
+        "machine": crack.machine,
         "origin": crack.origin,
         "parents": list(crack.parents),
         "decision": crack.decision,
@@ -93,15 +93,15 @@ def review_of(crack: ReviewedCrack) -> dict[str, Any]:
 def _count(document: Mapping[str, Any], state: ReviewState) -> dict[str, int]:
     """How many cracks there are: a range as long as sheets may show the same ones.
 
-    At most as many may be there twice as before, and each that the review added on a structure of
-    several sheets.
+    At most as many may be there twice as before, less those that the reviewer put together, and
+    each that the review added where there are several sheets.
     """
     before = document["count"]
     reported = [crack for crack in state.cracks.values() if crack.status == "confirmed"]
     several = len({crack.record["sheet"] for crack in reported}) > 1
-    added = [crack for crack in reported if crack.record["status"] != "confirmed"]
-    added += [crack for crack in reported if crack.origin == "drawn"]
-    twice = before["high"] - before["low"] + (len(added) if several else 0)
+    added = [crack for crack in reported if crack.machine != "confirmed"]
+    linked = sum(len(crack.record.get("elsewhere", [])) for crack in reported)
+    twice = max(0, before["high"] - before["low"] - linked) + (len(added) if several else 0)
     high = len(reported)
     return {
         "low": max(min(1, high), high - twice),

@@ -23,7 +23,7 @@ from edgecrack.errors import OutputError, SourceError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.run_review.dark_course import mask_along, snapped
 from edgecrack.run_review.placed_frames import PlacedFrame, placed_frames
-from edgecrack.run_review.review_log import read_review
+from edgecrack.run_review.review_log import read_review, run_identity
 from edgecrack.run_review.review_state import CrackId, ReviewedCrack, Reviewing
 from edgecrack.run_survey.kept_pictures import read_picture
 from edgecrack.run_survey.survey_document import read_survey
@@ -34,6 +34,7 @@ _MARGIN_PX, _LEAST_PX = 48, 192
 # Of a mark that was not decided on, so much may lie in a window.
 _STRAY_PX = 10.0
 _FINER = 4
+_LABELS_OF = "labels_of"
 _CATEGORY = {"id": 1, "name": "crack", "supercategory": "defect"}
 _NAMES = ("cracks/images/*.png", "cracks/masks/*.png", "clean/*.png", "labels.coco.json")
 
@@ -95,7 +96,7 @@ def export_labels(run: Path, out: Path) -> LabelsWritten:
             f"nothing of the review of {run} can be used as a label",
             "decide on the marks beside the reviewed ones, too; pictures must not be lost",
         )
-    _write(out, windows)
+    _write(out, windows, run_identity(run, document))
     confirmed = sum(each.crack.decision == "confirmed" for each in windows)
     return LabelsWritten(out, confirmed, len(windows) - confirmed, len(decided) - len(windows))
 
@@ -121,8 +122,6 @@ def _window(
     )
     gray = np.asarray(cv2.cvtColor(window.picture, cv2.COLOR_BGR2GRAY), np.uint8)
     for each in cracks.values():
-        if each.record["sheet"] != frame.sheet:
-            continue
         lines = _inside(_lines_in(each, crack, frame, points), xyxy)
         if each.decision is None and sum(map(_length, lines)) > _STRAY_PX:
             return None
@@ -136,9 +135,13 @@ def _lines_in(
     crack: ReviewedCrack, of_window: ReviewedCrack, frame: PlacedFrame, points: Points
 ) -> list[Points]:
     """A crack's lines in a frame's pixels; those of the window's own as they were seen there."""
-    if crack.id == of_window.id and len(crack.record["lines"]) == 1:
+    record = crack.record
+    if crack.id == of_window.id and len(record["lines"]) == 1:
         return [points]
-    return [frame.in_frame(np.asarray(line, np.float64)) for line in crack.record["lines"]]
+    shown = [*record["lines"]] if record["sheet"] == frame.sheet else []
+    for other in record.get("elsewhere", []):
+        shown += other["lines"] if other["sheet"] == frame.sheet else []
+    return [frame.in_frame(np.asarray(line, np.float64)) for line in shown]
 
 
 def _around(points: Points, hw: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -190,13 +193,24 @@ def _width_px(crack: ReviewedCrack, frame: PlacedFrame) -> float | None:
     return float(width * np.hypot(*(nearby[1] - nearby[0])))
 
 
-def _write(out: Path, windows: list[_Window]) -> None:
+def _refuse_of_another(folder: OutputFolder, identity: str) -> None:
+    """Labels of several runs have the same names, and would replace each other."""
+    known = [note[_LABELS_OF] for note in folder.notes() if _LABELS_OF in note]
+    if known and known[-1] != identity and folder.has_results():
+        raise OutputError(
+            f"{folder.path} holds the labels of another run, {known[-1]!r}",
+            "give a folder for each run; edgecrack train takes several `data`",
+        )
+
+
+def _write(out: Path, windows: list[_Window], identity: str) -> None:
     folder = OutputFolder(out)
     if folder.lock() == "busy":
         raise OutputError(f"another program writes labels into {out}", "wait for it")
     try:
-        folder.refuse_foreign(_NAMES)
-        folder.clear()
+        _refuse_of_another(folder, identity)
+        folder.clear_own(_NAMES)
+        folder.note({_LABELS_OF: identity})
         for window in windows:
             mask = np.zeros(window.picture.shape[:2], np.uint8)
             for each in window.masks.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ from edgecrack.runtime.tracking.kept_run import SURVEY_NAME
 
 DOCUMENT_NAME = "cracks.json"
 _VERSION = 1
+_STATES = ("confirmed", "unconfirmed")
+
+
+def survey_state(run: Path) -> tuple[int, int]:
+    """Time and size of a survey's file, which change when a run is surveyed again."""
+    try:
+        found = (run / SURVEY_NAME / DOCUMENT_NAME).stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def read_survey(run: Path) -> dict[str, Any]:
@@ -40,7 +51,16 @@ def read_survey(run: Path) -> dict[str, Any]:
     try:
         for crack in found["cracks"]:
             found["sheets"][crack["sheet"]]["mm_per_px"]
-            crack["width"]["mean_px"], crack["lines"][0][0], crack["length_px"], crack["id"]
-    except (KeyError, IndexError, TypeError) as error:
+            crack["width"]["mean_px"], crack["lines"][0][0][1]
+            _require(crack["status"] in _STATES and math.isfinite(crack["length_px"]))
+        ids = [int(crack["id"]) for crack in found["cracks"]]
+        _require(len(ids) == len(set(ids)))
+        found["notes"], found["model"], found["count"]["low"], found["count"]["high"]
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
     return dict(found)
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError

@@ -150,8 +150,7 @@ def _emptied(folder: OutputFolder) -> OutputFolder:
             f"another survey writes into {folder.path}", "give another `out`, or wait for it"
         )
     try:
-        folder.refuse_foreign(_PATTERNS)
-        folder.clear()
+        folder.clear_own(_PATTERNS)
     except OutputError:
         folder.unlock()
         raise

@@ -56,6 +56,7 @@ class Served:
         for line in lines:
             del line["number"], line["time"]
             line.pop("of", None)
+            line.pop("undoes", None)
         return lines
 
 

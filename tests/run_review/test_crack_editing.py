@@ -96,7 +96,8 @@ def test_a_cut_through_a_branch_leaves_the_longest_line_its_widths() -> None:
     whole = record(1, [[0, 0], [100, 0]], [[50, 0], [50, 60]])
     one, other = split_record(whole, np.array([50.0, 30.0]), ("1a", "1b"), {}, SHEET)
     tip, rest = sorted((one, other), key=lambda each: float(each["length_px"]))
-    assert rest["width"] == whole["width"]
+    for name in ("mean_mm", "max_mm", "p95_mm", "places"):
+        assert rest["width"][name] == whole["width"][name], name
     assert tip["width"]["mean_mm"] is None
     assert tip["profile"] is None
     assert (tip["length_px"], rest["length_px"]) == (30.0, 130.0)
@@ -162,3 +163,41 @@ def test_frames_of_a_survey_that_did_not_place_them_are_refused() -> None:
         document["key_frames"][0]["to_sheet"] = bad
         with pytest.raises(SourceError, match="key frames are damaged"):
             placed_frames(document)
+
+
+def of_width(record: dict[str, Any], mm: float) -> dict[str, Any]:
+    """A crack of another width, 2 px a millimetre."""
+    for name in WIDTHS:
+        record["width"][name] = mm * 2 if name.endswith("px") else mm
+    for row in record["profile"]["points"]:
+        row[1:] = [mm, 0.9 * mm, 1.1 * mm]
+    return record
+
+
+@pytest.mark.parametrize("longer", [1, 2])
+def test_each_piece_of_a_merged_crack_has_the_widths_of_its_own_lines(longer: int) -> None:
+    thin = record(1, [[0, 0], [400 if longer == 1 else 200, 0]])
+    wide = of_width(record(2, [[0, 50], [300, 50]]), 5.0)
+    merged = merged_record([thin, wide], "1+2", [SHEET])
+    assert merged["width"]["max_mm"] == 5.0
+    one, other = split_record(merged, np.array([150.0, 50.0]), ("a", "b"), {}, SHEET)
+    for piece in (one, other):
+        has_thin = any(line[0][1] == 0 for line in piece["lines"])
+        has_wide = any(line[0][1] == 50 for line in piece["lines"])
+        assert has_wide
+        assert piece["width"]["max_mm"] == 5.0
+        if not has_thin:
+            assert piece["width"]["mean_mm"] == 5.0
+    one, other = split_record(merged, np.array([100.0, 0.0]), ("a", "b"), {}, SHEET)
+    with_wide, without = sorted((one, other), key=lambda each: -len(each["lines"]))
+    assert with_wide["width"]["max_mm"] == 5.0
+    assert without["width"]["max_mm"] == 1.0
+
+
+def test_a_line_whose_own_widths_are_unknown_makes_no_figure_too_small() -> None:
+    whole = record(1, [[0, 0], [100, 0]], [[20, 0], [20, 30]])
+    whole["width"] |= {"max_mm": 9.0, "p95_mm": 7.0}
+    one, other = split_record(whole, np.array([50.0, 0.0]), ("a", "b"), {}, SHEET)
+    branched, plain = sorted((one, other), key=lambda each: -len(each["lines"]))
+    assert (branched["width"]["max_mm"], branched["width"]["p95_mm"]) == (9.0, 7.0)
+    assert (plain["width"]["max_mm"], plain["width"]["p95_mm"]) == (1.0, 1.0)

@@ -14,6 +14,7 @@ import pytest
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.run_review.review_log import REVIEW_NAME, ReviewLog, read_review
 from edgecrack.run_survey.survey_document import read_survey
+from edgecrack.runtime.outputs.output_folder import OutputFolder
 
 KILLED = """
 import sys
@@ -86,7 +87,9 @@ def test_a_review_of_another_run_is_refused(run: Path) -> None:
     with open_log(run) as log:
         log.append("Ann", {"action": "confirm", "crack": 1})
     (run / "summary.json").write_text(json.dumps({"run": {"id": "another"}}))
-    with pytest.raises(SourceError, match="and this is 'another'; move that file to its own run"):
+    with pytest.raises(
+        SourceError, match="and this is 'another'; move that file away, or to its own run"
+    ):
         read_review(run, read_survey(run))
     with pytest.raises(SourceError, match="is the review of the run"):
         open_log(run)
@@ -126,3 +129,27 @@ def test_a_full_disk_leaves_the_review_as_it_was(
         monkeypatch.undo()
         assert (run / REVIEW_NAME).read_bytes() == before
         assert log.append("Ann", {"action": "undo"}).number == 2
+
+
+def test_a_file_that_was_replaced_is_not_written_past(run: Path) -> None:
+    with open_log(run) as log:
+        log.append("Ann", {"action": "confirm", "crack": 1})
+        other = run / "copy.jsonl"
+        other.write_bytes((run / REVIEW_NAME).read_bytes())
+        other.replace(run / REVIEW_NAME)
+        with pytest.raises(OutputError, match="it was replaced or moved"):
+            log.append("Ann", {"action": "undo"})
+    assert len(read_review(run, read_survey(run))) == 1
+
+
+def test_a_killed_run_keeps_its_review_when_it_goes_on(run: Path) -> None:
+    folder = OutputFolder(run)
+    folder.note({"run": "20261130T000000Z-1", "part": 1, "started_at": "", "settings": {}})
+    with open_log(run) as log:
+        log.append("Ann", {"action": "confirm", "crack": 1})
+    document = read_survey(run)
+    document["cracks"][0]["lines"][0].pop()
+    assert len(read_review(run, document)) == 1
+    summary = {"run": {"id": "20261130T000000Z-1"}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert len(read_review(run, document)) == 1

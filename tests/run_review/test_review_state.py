@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.run_review.placed_frames import placed_frames
 from edgecrack.run_review.review_session import ReviewSession
 from edgecrack.run_review.reviewed_document import reviewed_survey
@@ -260,3 +260,148 @@ def test_a_run_without_cracks_is_reviewed_by_looking_it_over(tmp_path: Path) -> 
     assert found.state.looked.reviewer == "Ann"
     acted(tmp_path, {"action": "undo"})
     assert reviewed_survey(tmp_path, read_survey(tmp_path)).is_draft
+
+
+def tampered(run: Path, **changes: Any) -> None:
+    """Change the last line of the review."""
+    path = run / "review.jsonl"
+    *rest, last = path.read_text().splitlines()
+    line = {**json.loads(last), **changes}
+    path.write_text("\n".join([*rest, json.dumps(line)]) + "\n")
+
+
+def test_what_a_later_version_wrote_is_not_taken_for_something_else(run: Path) -> None:
+    acted(run, {"action": "confirm", "crack": 1})
+    tampered(run, action="measure")
+    with pytest.raises(SourceError, match="has the action 'measure', which this version does not"):
+        reviewed_survey(run, read_survey(run))
+    with pytest.raises(SourceError, match="does not know"):
+        ReviewSession(run)
+    tampered(run, action="confirm")
+    ReviewSession(run).close()  # the one that failed holds no lock
+
+
+@pytest.mark.parametrize(
+    ("action", "changes"),
+    [
+        ({"action": "gauge", "crack": 1, "mm": 1.0}, {"mm": -5}),
+        ({"action": "gauge", "crack": 1, "mm": 1.0}, {"mm": None}),
+        ({"action": "confirm", "crack": 1}, {"crack": [1]}),
+        ({"action": "confirm", "crack": 1}, {"crack": True}),
+        ({"action": "confirm", "crack": 1}, {"of": []}),
+        ({"action": "confirm", "crack": 1}, {"of": {"1": 7}}),
+        ({"action": "merge", "cracks": [1, 2]}, {"cracks": [1, 1]}),
+        ({"action": "merge", "cracks": [1, 2]}, {"cracks": None}),
+        ({"action": "split", "crack": 1, "at": [200, 90]}, {"at": "x"}),
+        ({"action": "split", "crack": 1, "at": [200, 90]}, {"at": [1, 2, 3]}),
+        ({"action": "draw", "frame": 0, "points": [[50, 150], [250, 150]]}, {"crack_id": 1}),
+        ({"action": "draw", "frame": 0, "points": [[50, 150], [250, 150]]}, {"points": [[1]]}),
+        ({"action": "tags", "crack": 1, "tags": []}, {"tags": None}),
+        ({"action": "note", "crack": 1, "text": ""}, {"text": 7}),
+        ({"action": "reject", "crack": 1, "reason": ""}, {"reason": "because"}),
+    ],
+)
+def test_a_changed_entry_is_told_by_its_number(
+    run: Path, action: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    acted(run, action)
+    tampered(run, **changes)
+    with pytest.raises(SourceError, match="entry 1 of the review is damaged"):
+        reviewed_survey(run, read_survey(run))
+
+
+def test_a_second_crack_of_one_name_does_not_replace_the_first(run: Path) -> None:
+    draw = {"action": "draw", "frame": 0, "points": [[50, 150], [250, 150]]}
+    acted(run, draw, {**draw, "points": [[50, 160], [150, 160]]})
+    tampered(run, crack_id="D1")
+    found = reviewed_survey(run, read_survey(run))
+    assert found.state is not None
+    assert len(found.state.stale) == 1
+    assert cracks_of(run)["D1"]["best"]["points"] == [[50, 150], [250, 150]]
+
+
+def test_what_the_machine_found_stays_what_it_was(run: Path) -> None:
+    path = run / "survey" / "cracks.json"
+    document = json.loads(path.read_text())
+    document["cracks"][1]["status"] = "unconfirmed"
+    path.write_text(json.dumps(document))
+    acted(
+        run,
+        {"action": "draw", "frame": 0, "points": [[50, 150], [150, 150], [250, 150]]},
+        {"action": "confirm", "crack": 2},
+    )
+    drawn, raised = cracks_of(run)["D1"], cracks_of(run)[2]
+    acted(
+        run,
+        {"action": "split", "crack": "D1", "at": drawn["lines"][0][1]},
+        {"action": "confirm", "crack": "D1a"},
+        {"action": "confirm", "crack": "D1b"},
+        {"action": "split", "crack": 2, "at": np.mean(raised["lines"][0], axis=0).tolist()},
+        {"action": "merge", "cracks": ["2a", "2b"]},
+    )
+    found = cracks_of(run)
+    assert [found[each]["review"]["machine"] for each in ("D1a", "D1b", "2a+2b", 1)] == [
+        None, None, "unconfirmed", "confirmed",
+    ]  # fmt: skip
+
+
+def changed_survey(run: Path) -> None:
+    """Another course for crack 1, as a later survey may find it; the run has a name."""
+    path = run / "survey" / "cracks.json"
+    document = json.loads(path.read_text())
+    document["cracks"][0]["lines"][0].pop()
+    path.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def named(run: Path) -> Path:
+    """A run whose name does not depend on what was found."""
+    (run / "summary.json").write_text(json.dumps({"run": {"id": "named"}}))
+    return run
+
+
+def test_a_crack_that_a_person_raised_and_a_survey_changed_keeps_it_a_draft(named: Path) -> None:
+    acted(named, {"action": "confirm", "crack": 1}, {"action": "confirm", "crack": 2})
+    changed_survey(named)
+    document = read_survey(named)
+    document["cracks"][0]["status"] = "unconfirmed"
+    assert reviewed_survey(named, document).is_draft
+    (named / "survey" / "cracks.json").write_text(json.dumps(document))
+    assert acted(named, {"action": "reject", "crack": 1})["done"]
+    assert acted(named, {"action": "undo"})["stale"] == 1
+    assert acted(named, {"action": "looked"})["done"]
+
+
+def test_undo_takes_back_what_the_page_shows_and_nothing_stale(named: Path) -> None:
+    acted(named, {"action": "confirm", "crack": 2}, {"action": "confirm", "crack": 1})
+    changed_survey(named)
+    with ReviewSession(named) as session:
+        assert session.progress()["actions"][-1]["crack"] == 2
+        done = session.act("Ann", {"action": "undo"})
+        assert done["open"] == [1, 2]
+        assert done["stale"] == 1
+
+
+def test_a_survey_made_while_the_page_is_open_is_noticed(run: Path) -> None:
+    with ReviewSession(run) as session:
+        session.act("Ann", {"action": "confirm", "crack": 1})
+        changed_survey(run)
+        with pytest.raises(ConfigError, match="surveyed again meanwhile"):
+            session.act("Ann", {"action": "confirm", "crack": 2})
+
+
+def test_a_name_of_many_cracks_stays_usable(run: Path) -> None:
+    whole = cracks_of(run)[1]
+    at = whole["lines"][0][len(whole["lines"][0]) // 2]
+    acted(run, {"action": "split", "crack": 1, "at": at})
+    with ReviewSession(run) as session:
+        name = "1a"
+        while len(name) < 118:
+            course = cracks_of(run)[name]["lines"][0]
+            middle = np.mean([course[0], course[-1]], axis=0).tolist()
+            try:
+                session.act("Ann", {"action": "split", "crack": name, "at": middle})
+            except ConfigError:
+                break
+            name = f"{name}a"
+        session.act("Ann", {"action": "note", "crack": name, "text": "still here"})

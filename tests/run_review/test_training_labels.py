@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 
 from edgecrack.data.datasets import open_dataset
 from edgecrack.errors import OutputError, SourceError
+from edgecrack.run_report.reporting import ReportConfig, report_run
 from edgecrack.run_review.dark_course import Gray, mask_along, snapped
 from edgecrack.run_review.placed_frames import placed_frames
 from edgecrack.run_review.review_session import ReviewSession
 from edgecrack.run_review.training_labels import export_labels
+from edgecrack.run_survey import SurveyConfig, survey_run
 from edgecrack.run_survey.survey_document import read_survey
+from edgecrack.runtime.outputs.output_folder import OutputFolder
 from tests.run_review.conftest import SHORT
+from tests.run_survey.kept_flight import keep, views
+from tests.survey.small_walls import along
 
 
 def gray_of(path: Path) -> Gray:
@@ -173,3 +178,66 @@ def test_the_notes_of_an_export_tell_of_each_window(run: Path, tmp_path: Path) -
     assert told[2]["decision"] == "rejected"
     assert told[2]["reason"] == "joint"
     assert told[1]["frame"] == read_survey(run)["cracks"][0]["best"]["picture"]
+
+
+def listed(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_file()}  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", ["", "survey", "report"])
+def test_labels_never_remove_results_of_another_kind(run: Path, inside: str) -> None:
+    folder = OutputFolder(run)
+    for path in sorted((run / "survey").rglob("*.jpg")):
+        folder.claim(path.relative_to(run).as_posix())
+    review(run, {"action": "confirm", "crack": 1}, {"action": "confirm", "crack": 2})
+    if inside == "report":
+        report_run(run, ReportConfig(("csv",)))
+    before = listed(run)
+    with pytest.raises(OutputError, match="holds other results"):
+        export_labels(run, run / inside)
+    assert listed(run) == before
+
+
+def test_a_survey_never_removes_a_runs_results(run: Path) -> None:
+    folder = OutputFolder(run)
+    for path in sorted((run / "survey" / "key_frames").glob("*.jpg")):
+        folder.claim(path.relative_to(run).as_posix())
+    before = listed(run)
+    with pytest.raises(OutputError, match="holds other results"):
+        survey_run(run, SurveyConfig(out=run))
+    assert listed(run) == before
+
+
+def test_labels_of_two_runs_do_not_replace_each_other(
+    run: Path, surveyed: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(surveyed, tmp_path / "other"))
+    (other / "summary.json").write_text(json.dumps({"run": {"id": "other"}}))
+    for each in (run, other):
+        review(each, {"action": "confirm", "crack": 1}, {"action": "confirm", "crack": 2})
+    export_labels(run, tmp_path / "labels")
+    before = listed(tmp_path / "labels")
+    with pytest.raises(OutputError, match="holds the labels of another run"):
+        export_labels(other, tmp_path / "labels")
+    assert listed(tmp_path / "labels") == before
+
+
+def test_a_crack_that_was_merged_across_sheets_is_a_crack_on_both(tmp_path: Path) -> None:
+    first = views(along(0, 60, 60, 10))
+    keep(tmp_path, [*first, *views(along(400, 440, 60, 10), first=len(first))])
+    survey_run(tmp_path)
+    document = read_survey(tmp_path)
+    one, other = (each["id"] for each in document["cracks"])
+    frame = next(each for each in document["key_frames"] if each["sheet"] == 1)
+    review(
+        tmp_path,
+        {"action": "merge", "cracks": [one, other]},
+        {"action": "draw", "frame": frame["frame"], "points": [[60, 160], [200, 160]]},
+    )
+    export_labels(tmp_path, tmp_path / "labels")
+    mask = gray_of(tmp_path / "labels/cracks/masks/crack-D1.png")
+    image = gray_of(tmp_path / "labels/cracks/images/crack-D1.png")
+    dark = image < 90
+    assert dark.sum() > 300  # the merged crack is in the window
+    assert (mask[dark] > 0).mean() > 0.9

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -169,6 +170,26 @@ class OutputFolder:
                 f"{self.path} holds {_some(foreign)}, which no earlier run made",
                 "give an empty folder, or move these files away",
             )
+
+    def clear_own(self, patterns: Sequence[str]) -> None:
+        """As `clear`, for a writer that made nothing but files of these names.
+
+        Args:
+            patterns: glob patterns of what it may write, relative to `path`.
+
+        Raises:
+            OutputError: somebody else's file is in the way, the folder holds results of another
+                kind, such as a whole run's, or a file cannot be removed.
+        """
+        self.refuse_foreign(patterns)
+        names = sorted(file.relative_to(self.path).as_posix() for file in self.results()
+                       if file.is_relative_to(self.path))  # fmt: skip
+        others = [name for name in names if not any(fnmatch(name, each) for each in patterns)]
+        if others or self.root != self.path:
+            raise OutputError(
+                f"{self.path} holds other results: {_some(others)}", "give another folder"
+            )
+        self.clear()
 
     def clear(self) -> None:
         """Remove what earlier runs wrote, and nothing else: no foreign file and no snapshot.
