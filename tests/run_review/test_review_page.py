@@ -699,6 +699,7 @@ def test_the_name_is_asked_for_once(browser: Any, review: Served) -> None:
         page.click("#reviewer")
         page.tab.fill("#naming-name", "Cleo")
         page.press("Enter")
+        page.shows("#naming", hidden=True)
         page.press("t", "2")
         page.says("#kept", "Kept: crack 1 tagged: wet")
     assert [each["reviewer"] for each in review.lines] == ['O\'Brien <b>"x"</b>'] * 2 + ["Cleo"]

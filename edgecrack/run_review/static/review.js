@@ -75,6 +75,8 @@ byId("naming-form").addEventListener("submit", (event) => {
   setName(name);
 });
 byId("naming").addEventListener("close", () => {
+  // It is told later, and the name may be asked for again by then.
+  if (byId("naming").open) return;
   const action = waiting;
   waiting = null;
   home();
