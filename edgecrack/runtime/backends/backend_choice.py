@@ -35,6 +35,7 @@ from edgecrack.runtime.backends.openvino_runner import (
 Backend = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
+SELF_TEST_BEGINS = "trying which backend is the fastest on this machine, once for this model"
 # A gain that is smaller is not worth another program.
 _LEAST_GAIN = 1.05
 _VERSION = 2
@@ -168,7 +169,7 @@ def _kept_or_tested(
         kept, why_not = read_result(path, machine, model, precision)
     if kept is not None:
         return kept, "self-test of an earlier start"
-    on_told("trying which backend is the fastest on this machine, once for this model")
+    on_told(SELF_TEST_BEGINS)
     began = time.monotonic()
     tried = self_test(model, threads, precision)
     took = f"self-test of {time.monotonic() - began:.0f} s"
