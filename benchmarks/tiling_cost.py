@@ -50,9 +50,9 @@ def frames_of(data: Path, count: int) -> list[Image]:
             number += 1
     paths = sorted((data / "survey_frames").rglob("*.jpg"))
     for path in paths[:: max(1, len(paths) // count)][:count]:
-        image = cv2.imread(str(path))
-        if image is not None and image.shape[0] >= HW[0] and image.shape[1] >= HW[1]:
-            frames.append(np.asarray(image[: HW[0], : HW[1]], np.uint8))
+        photo = cv2.imread(str(path))
+        if photo is not None and photo.shape[0] >= HW[0] and photo.shape[1] >= HW[1]:
+            frames.append(np.asarray(photo[: HW[0], : HW[1]], np.uint8))
     return frames
 
 

@@ -1,12 +1,14 @@
 """edgecrack: finds cracks in what a robot's camera sees, on the robot.
 
 Importing this package loads nothing else: each public name is fetched from its module when
-it is first used. Must not import numpy, OpenCV, PyTorch or TensorRT.
+it is first used. Must not import numpy, OpenCV, PyTorch or TensorRT. It also keeps ONNX Runtime
+from sending usage data.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from edgecrack.runtime.frame import Frame, FrameResult
     from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
     from edgecrack.runtime.sources.open import open_source
+
+# ONNX Runtime keeps an id under ~/.cache/Microsoft and sends usage data, unless this is set before
+# it is imported; processes that are started from here inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -15,6 +15,8 @@ from typing import Any
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# As `edgecrack` sets it; some tests import ONNX Runtime first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # What a self-test chooses depends on the machine; tests of OpenVINO ask for it.
 os.environ["EDGECRACK_BACKEND"] = "onnxruntime"
 

@@ -6,16 +6,15 @@ Parses, calls and prints; every import that costs time stands inside the command
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgecrack.commands.shared_options import ThreadsOption, heading, results
-from edgecrack.errors import MissingDependencyError
 
 _input, _accuracy = map(heading, ("Input", "Measurement"))
-BENCHMARK_NAMES = ("benchmark.json", "benchmark.png")
 
 
 def benchmark(
@@ -52,7 +51,11 @@ def benchmark(
     All take turns, so that a busy moment strikes all of them; the table has the slowest and the
     fastest round, the time until a new process has its first result, and its memory.
     """
-    from edgecrack.machine_benchmark.benchmark_files import table_text
+    from edgecrack.machine_benchmark.benchmark_files import (
+        benchmark_folder,
+        table_text,
+        write_files,
+    )
     from edgecrack.machine_benchmark.benchmark_run import (
         BenchmarkConfig,
         as_json,
@@ -63,30 +66,17 @@ def benchmark(
     config = BenchmarkConfig(
         tuple(models or ()), source, data, frames, rounds, minutes, mm_per_pixel, threads
     )
-    if is_noisy():
-        _tell("other programs keep this machine busy: the figures will be too low and uneven")
-    found = run_benchmark(
-        config,
-        _tell,
-        lambda moment: _tell(f"{moment.at_s:.0f} s: {moment.frames_per_s:.2f} frames/s"),
-    )
-    typer.echo(as_json(found) if json_output else table_text(found), nl=not json_output)
-    if out is not None:
-        _write(out, found)
-
-
-def _write(out: Path, found: object) -> None:
-    from edgecrack.files import make_folder, write_atomic
-    from edgecrack.machine_benchmark.benchmark_files import plot_png
-    from edgecrack.machine_benchmark.benchmark_run import Benchmarked, as_json
-
-    assert isinstance(found, Benchmarked)
-    make_folder(out)
-    write_atomic(out / BENCHMARK_NAMES[0], as_json(found))
-    try:
-        write_atomic(out / BENCHMARK_NAMES[1], plot_png(found))
-    except MissingDependencyError as error:
-        _tell(f"no plot: {error}")
+    with nullcontext() if out is None else benchmark_folder(out) as folder:
+        if is_noisy():
+            _tell("other programs keep this machine busy: the figures will be too low and uneven")
+        found = run_benchmark(
+            config,
+            _tell,
+            lambda moment: _tell(f"{moment.at_s:.0f} s: {moment.frames_per_s:.2f} frames/s"),
+        )
+        typer.echo(as_json(found) if json_output else table_text(found), nl=not json_output)
+        if folder is not None:
+            write_files(folder, found, _tell)
 
 
 def _tell(text: str) -> None:

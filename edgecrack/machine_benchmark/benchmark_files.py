@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from edgecrack.errors import MissingDependencyError, OutputError
 from edgecrack.extras import require
-from edgecrack.machine_benchmark.benchmark_run import Benchmarked
+from edgecrack.files import write_atomic
+from edgecrack.machine_benchmark.benchmark_run import Benchmarked, as_json
+from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.terminal.table import rows_text
 
 _HEADS = (
@@ -15,6 +20,57 @@ _HEADS = (
     "memory MB", "file MB", "F1", "strict",
 )  # fmt: skip
 _NONE = "-"
+BENCHMARK_NAMES = ("benchmark.json", "benchmark.png")
+
+
+@contextmanager
+def benchmark_folder(out: Path) -> Iterator[OutputFolder]:
+    """A folder that nothing but an earlier benchmark wrote into, kept from other runs meanwhile.
+
+    What the earlier one wrote stays until `write_files`.
+
+    Raises:
+        OutputError: it cannot be written, or holds something else that is in the way.
+    """
+    folder = OutputFolder(out)
+    try:
+        if folder.lock() == "busy":
+            raise OutputError(
+                f"another run writes into {out}", "give another folder, or end that run"
+            )
+        folder.refuse_foreign(BENCHMARK_NAMES)
+        others = {str(file.relative_to(out)) for file in folder.results()} - {*BENCHMARK_NAMES}
+        if others or folder.notes():
+            some = ", ".join(sorted(others)[:3]) or "what a run noted of itself"
+            raise OutputError(
+                f"{out} holds the results of another command: {some}", "give another folder"
+            )
+        yield folder
+    finally:
+        folder.discard()
+
+
+def write_files(
+    folder: OutputFolder, found: Benchmarked, on_told: Callable[[str], None] = lambda text: None
+) -> None:
+    """Write a benchmark's files over those of an earlier one.
+
+    Args:
+        folder: of `benchmark_folder`.
+        found: the benchmark.
+        on_told: told why there is no plot.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    folder.clear()
+    write_atomic(folder.claim(BENCHMARK_NAMES[0]), as_json(found))
+    try:
+        plot = plot_png(found)
+    except MissingDependencyError as error:
+        on_told(f"no plot: {error}")
+        return
+    write_atomic(folder.claim(BENCHMARK_NAMES[1]), plot)
 
 
 def table_text(found: Benchmarked) -> str:
@@ -30,7 +86,8 @@ def table_text(found: Benchmarked) -> str:
         lines.append(_sustained_text(long))
     scale = found.document["mm_per_pixel"]
     lines.append(f"m2/h at {scale:g} mm per pixel, each frame showing half of the one before")
-    lines.append(f"edgecrack stream --camera 0{found.best.candidate.options}")
+    options = found.best.candidate.options(found.document["threads_asked"])
+    lines.append(f"edgecrack stream --camera 0 {options}".rstrip())
     return "\n".join(lines)
 
 

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from edgecrack import __version__, metrics
-from edgecrack.data.datasets import open_dataset
-from edgecrack.errors import ConfigError, EdgecrackError, SourceError
+from edgecrack.data.datasets import Sample, open_dataset
+from edgecrack.errors import ConfigError, DataError, EdgecrackError, SourceError
 from edgecrack.evaluation.scored_images import evaluate
 from edgecrack.machine_benchmark.candidates import Candidate, candidates
 from edgecrack.machine_benchmark.first_result import first_result
 from edgecrack.machine_benchmark.latencies import Frame, Latencies, measure_latencies
 from edgecrack.machine_benchmark.sustained import Moment, Sustained, sustain
 from edgecrack.runtime.backends.backend_choice import machine_facts
-from edgecrack.runtime.backends.onnx_runtime import default_threads
+from edgecrack.runtime.backends.onnx_runtime import checked_threads, default_threads
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.sources.open import open_source
 
@@ -68,6 +68,7 @@ class BenchmarkConfig:
         ):
             if not low <= value <= high:
                 raise ConfigError(f"`{name}` is {value:g}", f"give {low:g} to {high:g}")
+        checked_threads(self.threads)
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,16 @@ def run_benchmark(
 
     Raises:
         SourceError: no frame comes from the source.
+        DataError: the labelled images are none.
         ModelFileError: a model is missing or is none.
         ConfigError: no candidate can run here.
     """
-    threads = config.threads or default_threads()
-    frames = read_frames(config.source, config.frames)
+    threads = checked_threads(config.threads)
     listed = candidates(config.models)
+    samples = _labelled(config.data)
+    frames = read_frames(config.source, config.frames)
     on_told(f"{len(listed)} ways to run, {len(frames)} frames, {config.rounds} rounds")
-    rows, sustained = _measured(config, listed, frames, threads, on_told, on_moment)
+    rows, sustained = _measured(config, listed, frames, samples, threads, on_told, on_moment)
     done = [row for row in rows if row.latencies is not None]
     if not done:
         raise ConfigError(
@@ -186,6 +189,7 @@ def run_benchmark(
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "program": f"edgecrack {__version__}",
         "machine": machine_facts(threads),
+        "threads_asked": config.threads,
         "source": config.source,
         "frame_hw": [height, width],
         "frames": len(frames),
@@ -218,6 +222,7 @@ def _measured(
     config: BenchmarkConfig,
     listed: Sequence[Candidate],
     frames: Sequence[Frame],
+    samples: Sequence[Sample] | None,
     threads: int,
     on_told: Callable[[str], None],
     on_moment: Callable[[Moment], None],
@@ -241,8 +246,8 @@ def _measured(
         )
         for (candidate, detector), found in zip(opened, latencies, strict=True):
             height, width = frames[0].shape[:2]
-            figures = first_result(candidate, (height, width))
-            figures |= _scores(detector, config.data)
+            figures = first_result(candidate, (height, width), threads)
+            figures |= _scores(detector, samples)
             rows.append(Row(candidate, "", found, detector.runner.backend, figures))
         sustained = None
         if config.minutes > 0 and opened:
@@ -254,12 +259,21 @@ def _measured(
     return rows, sustained
 
 
-def _scores(detector: CrackDetector, data: Path | None) -> dict[str, float | None]:
-    """F1 at the model's threshold on labelled images, at most 40, those of a test split first."""
+def _labelled(data: Path | None) -> Sequence[Sample] | None:
+    """At most 40 labelled images, those of a test split first; None where none were given."""
     if data is None:
-        return {}
+        return None
     dataset = open_dataset(data)
     samples = dataset.samples("test" if "test" in dataset.splits else None)[:_MOST_SCORED]
+    if not samples:
+        raise DataError(f"{data} holds no labelled image to score", "give another folder as `data`")
+    return samples
+
+
+def _scores(detector: CrackDetector, samples: Sequence[Sample] | None) -> dict[str, float | None]:
+    """F1 at the model's threshold on labelled images."""
+    if samples is None:
+        return {}
     found = evaluate(detector.probability_of, samples)
     threshold = round(min(0.99, max(0.01, detector.threshold)), 2)
     return {

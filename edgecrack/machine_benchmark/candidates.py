@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,16 +33,29 @@ class Candidate:
         """As the table has it."""
         return f"{self.model.name}, {self.backend or 'tensorrt'}"
 
-    @property
-    def options(self) -> str:
-        """What to add to `edgecrack stream` to run it so."""
-        model = "" if self.model == BUNDLED_MODEL else f" --model {self.model}"
-        return model + ("" if self.backend is None else f" --backend {self.backend}")
+    def options(self, threads: int | None) -> str:
+        """What to add to `edgecrack stream` to run it so, for a shell.
 
-    def open(self, threads: int | None) -> CrackDetector:
-        """A detector that runs so."""
+        Args:
+            threads: CPU threads that were asked for; None where none were.
+        """
+        words = [] if self.model == BUNDLED_MODEL else ["--model", str(self.model)]
+        if self.backend is not None:
+            words += ["--backend", self.backend]
+            words += [] if threads is None else ["--threads", str(threads)]
+        return shlex.join(words)
+
+    def open(
+        self, threads: int | None, on_told: Callable[[str], None] = lambda text: None
+    ) -> CrackDetector:
+        """A detector that runs so.
+
+        Args:
+            threads: CPU threads; an engine needs none.
+            on_told: told of a self-test, and what came of it.
+        """
         threads = None if self.backend is None else threads
-        return open_detector(self.model, threads=threads, backend=self.backend)
+        return open_detector(self.model, threads=threads, backend=self.backend, on_told=on_told)
 
 
 def candidates(models: Sequence[Path]) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,20 +13,37 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.errors import ConfigError, ModelFileError, SourceError
-from edgecrack.machine_benchmark import benchmark_run, sustained
-from edgecrack.machine_benchmark.benchmark_files import plot_png, table_text
+from edgecrack.cli import app
+from edgecrack.errors import (
+    ConfigError,
+    DataError,
+    MissingDependencyError,
+    ModelFileError,
+    OutputError,
+    SourceError,
+)
+from edgecrack.machine_benchmark import benchmark_files, benchmark_run, sustained
+from edgecrack.machine_benchmark.benchmark_files import (
+    benchmark_folder,
+    plot_png,
+    table_text,
+    write_files,
+)
 from edgecrack.machine_benchmark.benchmark_run import (
     BenchmarkConfig,
+    Benchmarked,
     area_per_hour,
     as_json,
     read_frames,
     run_benchmark,
 )
-from edgecrack.machine_benchmark.candidates import candidates
+from edgecrack.machine_benchmark.candidates import Candidate, candidates
+from edgecrack.machine_benchmark.first_result import first_result, peak_memory_mb
 from edgecrack.machine_benchmark.latencies import Latencies
 from edgecrack.machine_benchmark.sustained import Moment, Sustained, sustain
 from edgecrack.runtime.backends import openvino_module
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 from tests.runtime.models import write_quick_model
 
 pytestmark = pytest.mark.usefixtures("one_demo_wall")
@@ -107,6 +125,7 @@ def test_the_backend_whose_values_differ_is_never_advised(quick: Path) -> None:
         ({"minutes": -1}, "`minutes` is -1"),
         ({"minutes": float("nan")}, "`minutes` is nan"),
         ({"mm_per_pixel": 0}, "`mm_per_pixel` is 0"),
+        ({"threads": 0}, "the number of threads is 0"),
     ],
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
@@ -201,3 +220,141 @@ def test_sensors_are_read_where_there_are_some(tmp_path: Path) -> None:
     assert sustained.power_w(tmp_path) == 10.0
     (board / "in1_label").write_bytes(b"\xff\xfe")
     assert sustained.power_w(tmp_path) is None
+
+
+def test_the_advised_command_is_for_a_shell_and_has_what_was_asked_for(tmp_path: Path) -> None:
+    model = tmp_path / "it's; rm -rf $HOME" / "a model.onnx"
+    words = ["--model", str(model), "--backend", "openvino"]
+    candidate = Candidate(model, "openvino", "fp32")
+    assert shlex.split(candidate.options(None)) == words
+    assert shlex.split(candidate.options(3)) == [*words, "--threads", "3"]
+    engine = Candidate(Path("-v.engine"), None, "fp16")
+    assert engine.options(3) == "--model -v.engine"
+    assert Candidate(BUNDLED_MODEL, "onnxruntime", "fp32").options(1) == (
+        "--backend onnxruntime --threads 1"
+    )
+
+
+def test_memory_is_that_of_the_new_process_and_not_of_a_large_parent(quick: Path) -> None:
+    held = np.ones(400_000_000, np.uint8)
+    found = first_result(Candidate(quick, "onnxruntime", "fp32"), (64, 64), 1)
+    assert held.nbytes / 1e6 < peak_memory_mb()
+    assert found["peak_memory_mb"] is not None
+    assert 30 < found["peak_memory_mb"] < held.nbytes / 1e6
+
+
+@pytest.mark.parametrize("text", [None, "", "VmHWM:\n", "VmHWM: much kB\n", "VmRSS: 7 kB\n"])
+def test_memory_where_the_system_does_not_tell_it(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "status").write_text(text)
+    assert peak_memory_mb(tmp_path / "status") > 10
+
+
+def test_a_new_process_has_the_threads_asked_for_and_tests_nothing(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    candidate = Candidate(quick, "openvino", "fp32")
+    candidate.open(3).close()
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    assert first_result(candidate, (64, 64), 3)["first_result_s"] is not None
+    assert list((tmp_path / "cache").rglob("*.json")) == [kept]
+    # With nothing kept it would measure the self-test, and says nothing instead.
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    assert first_result(candidate, (64, 64), 3) == {"first_result_s": None, "peak_memory_mb": None}
+
+
+def benchmarked(rate: float) -> Benchmarked:
+    return Benchmarked((), None, {"rows": [], "frames_per_s": rate})
+
+
+@pytest.fixture
+def plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_files, "plot_png", lambda found: b"plot")
+
+
+@pytest.mark.usefixtures("plots")
+def test_a_benchmark_writes_over_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "new" / "out"
+    (tmp_path / "new").mkdir()
+    for rate in (1.0, 2.0):
+        with benchmark_folder(out) as folder:
+            write_files(folder, benchmarked(rate))
+    assert json.loads((out / "benchmark.json").read_text())["frames_per_s"] == 2
+    assert (out / "benchmark.png").read_bytes() == b"plot"
+
+    def no_plot(found: object) -> bytes:
+        raise MissingDependencyError("the plot needs matplotlib", "install it")
+
+    monkeypatch.setattr(benchmark_files, "plot_png", no_plot)
+    told: list[str] = []
+    with benchmark_folder(out) as folder:
+        write_files(folder, benchmarked(3.0), told.append)
+    assert not (out / "benchmark.png").exists()  # it was of another benchmark
+    assert "no plot: the plot needs matplotlib" in told[0]
+
+
+@pytest.mark.parametrize("name", ["benchmark.json", "benchmark.png"])
+def test_a_file_of_somebody_else_is_never_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with (
+        pytest.raises(OutputError, match=f"holds {name}, which no earlier run made"),
+        benchmark_folder(tmp_path),
+    ):
+        pytest.fail("it was let in")
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_results_of_another_command_are_never_cleared(tmp_path: Path, noted: bool) -> None:
+    run = OutputFolder(tmp_path)
+    if noted:
+        run.note({"settings": {}})
+    else:
+        run.claim("summary.json").write_text("{}")
+    before = (tmp_path / LEDGER_NAME).read_text()
+    with (
+        pytest.raises(OutputError, match="holds the results of another command"),
+        benchmark_folder(tmp_path),
+    ):
+        pytest.fail("it was let in")
+    assert (tmp_path / LEDGER_NAME).read_text() == before
+    assert (tmp_path / "summary.json").exists() is not noted
+
+
+def test_a_benchmark_that_fails_leaves_no_folder_and_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    with pytest.raises(SourceError), benchmark_folder(out):
+        raise SourceError("no frame", "give another")
+    assert not out.parent.exists()
+    with benchmark_folder(tmp_path) as folder:
+        folder.claim("benchmark.json").write_text("old")
+    with pytest.raises(SourceError), benchmark_folder(tmp_path):
+        raise SourceError("no frame", "give another")
+    assert (tmp_path / "benchmark.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("option", ["--data", "-o"])
+def test_what_cannot_be_used_is_said_before_anything_is_measured(
+    tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, quick: Path
+) -> None:
+    def measured(*_: object) -> None:
+        pytest.fail("it was measured")
+
+    monkeypatch.setattr(benchmark_run, "_measured", measured)
+    monkeypatch.setattr(benchmark_run, "read_frames", measured)
+    wrong = tmp_path / "file"
+    wrong.write_text("")
+    kinds = {"--data": DataError, "-o": OutputError}
+    with pytest.raises(kinds[option], match="file"):
+        app(["benchmark", str(quick), option, str(wrong)], standalone_mode=False)
+
+
+def test_labelled_images_there_must_be(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError):
+        run_benchmark(BenchmarkConfig(data=tmp_path))

@@ -11,22 +11,19 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgecrack import __version__
 from edgecrack.artifacts import ModelFile
 from edgecrack.errors import ConfigError, EdgecrackError, ModelFileError, OutputError
 from edgecrack.files import write_atomic
-from edgecrack.preprocess import prepare
 from edgecrack.runtime.backends.base import Runner
+from edgecrack.runtime.backends.cpu_self_test import TriedBackend, self_test, settings_to_try
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
 from edgecrack.runtime.backends.openvino_module import has_openvino, import_openvino
 from edgecrack.runtime.backends.openvino_runner import (
@@ -34,62 +31,17 @@ from edgecrack.runtime.backends.openvino_runner import (
     OpenVINORunner,
     OpenVINOSettings,
 )
-from edgecrack.synthetic import WallConfig, generate_wall
 
 Backend = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
-# Of 255; more than rounding makes between two programs that reckon with float32.
-MOST_DIFFERENCE = 2
+SELF_TEST_BEGINS = "trying which backend is the fastest on this machine, once for this model"
 # A gain that is smaller is not worth another program.
 _LEAST_GAIN = 1.05
-_VERSION = 1
-_PASSES = 3
-_BUDGET_S = 10.0
-_FEWEST_TILES, _MOST_TILES = 8, 32
-_SMALLEST_WALL_PX = 32
+_VERSION = 2
 _CACHE = "XDG_CACHE_HOME"
 
-Clock = Callable[[], float]
 Told = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class TriedBackend:
-    """What a self-test found of one way to run a model.
-
-    Attributes:
-        settings: of OpenVINO; None for ONNX Runtime.
-        seconds: of the fastest pass.
-        difference: the largest one from ONNX Runtime's values, of 255.
-        problem: why it cannot be used; "" where it can.
-    """
-
-    settings: OpenVINOSettings | None
-    seconds: float
-    difference: int = 0
-    problem: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        settings = None if self.settings is None else self.settings.to_dict()
-        return {
-            "settings": settings,
-            "seconds": round(self.seconds, 5),
-            "difference": self.difference,
-            "problem": self.problem,
-        }
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> TriedBackend:
-        """From `to_dict`."""
-        settings = given["settings"]
-        return cls(
-            None if settings is None else OpenVINOSettings(**settings),
-            float(given["seconds"]),
-            int(given["difference"]),
-            str(given["problem"]),
-        )
 
 
 @dataclass(frozen=True)
@@ -118,7 +70,7 @@ def choose_backend(
     """Choose how to run a model on the CPU.
 
     The first time on a machine this takes some seconds; the result is kept under
-    `~/.cache/edgecrack/backends/`.
+    `~/.cache/edgecrack/backends/`, or under XDG_CACHE_HOME.
 
     Args:
         model: an ONNX file.
@@ -137,10 +89,44 @@ def choose_backend(
         return BackendChoice(None)
     if backend == "auto" and not has_openvino():
         return BackendChoice(None)
-    import_openvino()
     precision: CpuPrecision = "bf16" if backend == "openvino-bf16" else "f32"
-    tried, origin = _kept_or_tested(model, threads, precision, on_told)
+    try:
+        import_openvino()
+        tried, origin = _kept_or_tested(model, threads, precision, on_told)
+    except EdgecrackError as error:
+        if backend != "auto":
+            raise
+        return BackendChoice(None, f"ONNX Runtime, since OpenVINO cannot be used: {error.problem}")
     return _chosen(tried, backend, model, origin)
+
+
+def open_chosen(
+    model: ModelFile, threads: int, backend: str = "auto", on_told: Told = lambda text: None
+) -> Runner:
+    """Choose as `choose_backend` does, and open it; with "auto" what fails makes way.
+
+    Args:
+        model: an ONNX file.
+        threads: CPU threads.
+        backend: one of `BACKENDS`.
+        on_told: told when a self-test begins, and what was chosen and why.
+
+    Raises:
+        ConfigError, MissingDependencyError, ModelFileError: as `choose_backend`, or the file
+            cannot be loaded.
+    """
+    choice = choose_backend(model, threads, backend, on_told)
+    try:
+        runner = choice.open(model, threads)
+    except EdgecrackError as error:
+        if backend != "auto" or choice.settings is None:
+            raise
+        note = f"ONNX Runtime, since OpenVINO cannot be opened: {error.problem}"
+        choice = BackendChoice(None, note)
+        runner = choice.open(model, threads)
+    if choice.note:
+        on_told(choice.note)
+    return runner
 
 
 def _chosen(
@@ -162,10 +148,13 @@ def _chosen(
             None, f"ONNX Runtime, since OpenVINO takes {1 / gain:.2f} of its time ({origin})"
         )
     assert best.settings is not None
+    masks = ""
+    if best.settings.precision == "bf16" and best.agreement is not None:
+        masks = f"masks agree to {best.agreement:.1%}, "
     return BackendChoice(
         best.settings,
-        f"OpenVINO, {best.settings.words}: {gain:.2f} times as fast as ONNX Runtime, values at "
-        f"most {best.difference} of 255 apart ({origin})",
+        f"OpenVINO, {best.settings.words}: {gain:.2f} times as fast as ONNX Runtime, {masks}values "
+        f"at most {best.difference} of 255 apart ({origin})",
     )
 
 
@@ -175,13 +164,17 @@ def _kept_or_tested(
     """The self-test's result and whence it is."""
     machine = machine_facts(threads)
     path = _result_path(model, machine, precision)
-    kept, why_not = read_result(path, machine)
+    kept, why_not = None, ""
+    if path is not None:
+        kept, why_not = read_result(path, machine, model, precision)
     if kept is not None:
         return kept, "self-test of an earlier start"
-    on_told("trying which backend is the fastest on this machine, once for this model")
+    on_told(SELF_TEST_BEGINS)
     began = time.monotonic()
     tried = self_test(model, threads, precision)
     took = f"self-test of {time.monotonic() - began:.0f} s"
+    if path is None:
+        return tried, f"{took}, not kept without a cache folder: set {_CACHE} to an absolute path"
     document = {
         "schema_version": _VERSION,
         "machine": machine,
@@ -194,92 +187,6 @@ def _kept_or_tested(
     except (OSError, OutputError):
         return tried, f"{took}, which could not be kept in {path}"
     return tried, f"{took}; {why_not}" if why_not else took
-
-
-def self_test(
-    model: ModelFile, threads: int, precision: CpuPrecision = "f32", clock: Clock = time.monotonic
-) -> tuple[TriedBackend, ...]:
-    """Run a model on built-in walls in every way that might be the fastest.
-
-    Args:
-        model: an ONNX file.
-        threads: CPU threads.
-        precision: of OpenVINO; with "bf16", values may differ.
-        clock: seconds.
-
-    Returns:
-        ONNX Runtime first. What takes too long to try is left out.
-    """
-    tiles = built_in_tiles(model, threads)
-    end = clock() + _BUDGET_S
-    with ExitStack() as stack:
-        base = stack.enter_context(OnnxRuntimeRunner(model, threads=threads))
-        wanted = base.infer(tiles)
-        runners: list[tuple[OpenVINOSettings | None, Runner]] = [(None, base)]
-        differences = {0: 0}
-        refused = []
-        for settings in _settings_to_try(model, threads, precision):
-            try:
-                runner = stack.enter_context(OpenVINORunner(model, settings, threads=threads))
-                found = runner.infer(tiles)
-            except (EdgecrackError, RuntimeError) as error:
-                refused.append(TriedBackend(settings, 0.0, 0, str(error)))
-                continue
-            apart = int(np.abs(found.astype(np.int16) - wanted).max())
-            if apart > MOST_DIFFERENCE and precision == "f32":
-                problem = f"its values are up to {apart} of 255 apart"
-                refused.append(TriedBackend(settings, 0.0, apart, problem))
-                continue
-            differences[len(runners)] = apart
-            runners.append((settings, runner))
-        fastest = _fastest_passes([runner for _, runner in runners], tiles, clock, end)
-    tried = [
-        TriedBackend(settings, fastest[place], differences[place])
-        for place, (settings, _) in enumerate(runners)
-    ]
-    return (tried[0], *tried[1:], *refused)
-
-
-def _fastest_passes(
-    runners: list[Runner], tiles: NDArray[np.uint8], clock: Clock, end: float
-) -> list[float]:
-    """Of each runner its fastest pass; in turn, so that a busy moment strikes all."""
-    fastest = [float("inf")] * len(runners)
-    for number in range(_PASSES):
-        if number and clock() > end:
-            break
-        for place, runner in enumerate(runners):
-            began = clock()
-            runner.infer(tiles)
-            fastest[place] = min(fastest[place], clock() - began)
-    return fastest
-
-
-def built_in_tiles(model: ModelFile, threads: int) -> NDArray[np.uint8]:
-    """Prepared tiles of generated walls with cracks, uint8 [N, 1, H, W]."""
-    spec = model.spec
-    count = int(np.clip(4 * threads, _FEWEST_TILES, _MOST_TILES))
-    height, width = spec.tile_hw
-    hw = max(height, _SMALLEST_WALL_PX), max(width, _SMALLEST_WALL_PX)
-    walls = [generate_wall(WallConfig(seed, hw)).image for seed in range(_FEWEST_TILES)]
-    tiles = [np.asarray(prepare(wall[:height, :width], spec.preprocess)) for wall in walls]
-    return np.stack([tiles[number % len(tiles)] for number in range(count)])[:, None]
-
-
-def _settings_to_try(
-    model: ModelFile, threads: int, precision: CpuPrecision
-) -> list[OpenVINOSettings]:
-    """Many pieces at a time first, which is the fastest on most machines."""
-    streams = sorted({threads, -(-threads // 2), 1}, reverse=True)
-    batches: tuple[int | None, ...] = (2, 1, None) if model.spec.batch is None else (None,)
-    return [
-        OpenVINOSettings(precision, count, batch)
-        for count in streams
-        for batch in batches
-        # Everything in one piece leaves other streams without work.
-        if not (batch is None and count > 1 and model.spec.batch is None)
-        and not (batch == 1 and count == 1 and threads > 1)
-    ]
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
@@ -323,17 +230,39 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _result_path(model: ModelFile, machine: Mapping[str, Any], precision: CpuPrecision) -> Path:
+def _result_path(
+    model: ModelFile, machine: Mapping[str, Any], precision: CpuPrecision
+) -> Path | None:
+    folder = cache_folder()
     of_machine = hashlib.sha256(f"{machine['processor']}{machine['threads']}".encode()).hexdigest()
     name = f"{(model.spec.sha256 or '')[:16]}-{of_machine[:8]}-{precision}.json"
-    root = Path(os.environ.get(_CACHE) or Path.home() / ".cache")
-    return root / "edgecrack" / "backends" / name
+    return None if folder is None else folder / "edgecrack" / "backends" / name
+
+
+def cache_folder() -> Path | None:
+    """Where programs of this user keep what they can make again; None where there is no place.
+
+    A relative path would mean another folder for each working folder, and the home folder of a
+    container's nameless user is the root of the file system; neither is taken.
+    """
+    if given := os.environ.get(_CACHE):
+        return Path(given) if Path(given).is_absolute() else None
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user that the system does not know
+        return None
+    is_real = home.is_absolute() and home != Path(home.anchor)
+    return home / ".cache" if is_real else None
 
 
 def read_result(
-    path: Path, machine: Mapping[str, Any]
+    path: Path, machine: Mapping[str, Any], model: ModelFile, precision: CpuPrecision
 ) -> tuple[tuple[TriedBackend, ...] | None, str]:
-    """A kept result; or None, and why it cannot be used, "" where there is none."""
+    """A kept result, none of which is believed that a self-test could not have found.
+
+    Returns:
+        The result; or None, and why it cannot be used, "" where there is none.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
@@ -345,9 +274,24 @@ def read_result(
             return None, f"{path} is of another version, and was written anew"
         if document["machine"] != dict(machine):
             return None, f"{path} is of another machine or version, and was written anew"
+        if document["model_sha256"] != model.spec.sha256:
+            return None, f"{path} is of another model, and was written anew"
         tried = tuple(TriedBackend.from_dict(each) for each in document["tried"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError):
         return None, f"{path} is damaged, and was written anew"
-    if not tried or tried[0].settings is not None or not tried[0].seconds > 0:
+    known = settings_to_try(model, machine["threads"], precision)
+    if not _is_possible(tried, known):
         return None, f"{path} is damaged, and was written anew"
     return tried, ""
+
+
+def _is_possible(tried: tuple[TriedBackend, ...], known: Sequence[OpenVINOSettings]) -> bool:
+    """Whether a self-test that tries the `known` settings may have found this."""
+    if len(tried) < 2 or tried[0].settings is not None or tried[0].problem:
+        return False
+    settings = [each.settings for each in tried[1:]]
+    return (
+        all(each in known for each in settings)
+        and len(set(settings)) == len(settings)
+        and not any(each.misfit for each in tried if not each.problem)
+    )

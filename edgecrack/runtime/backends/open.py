@@ -93,16 +93,13 @@ def open_runner(
 def _open_onnx(
     model: ModelFile, threads: int | None, backend: str, on_told: Callable[[str], None]
 ) -> Runner:
-    from edgecrack.runtime.backends.backend_choice import choose_backend
+    from edgecrack.runtime.backends.backend_choice import open_chosen
     from edgecrack.runtime.backends.onnx_runtime import checked_threads
 
-    count = checked_threads(threads)
-    choice = choose_backend(model, count, backend, on_told)
-    if choice.note:
-        on_told(choice.note)
+    runner = open_chosen(model, checked_threads(threads), backend, on_told)
     if note := _made_for_another(model):
         on_told(note)
-    return choice.open(model, count)
+    return runner
 
 
 def _made_for_another(model: ModelFile) -> str:

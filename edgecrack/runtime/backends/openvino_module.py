@@ -10,8 +10,8 @@ import platform
 import sys
 from types import ModuleType
 
-from edgecrack.errors import ConfigError
-from edgecrack.extras import require
+from edgecrack.errors import ConfigError, MissingDependencyError, first_line
+from edgecrack.extras import origin, require
 
 _TELEMETRY = "openvino_telemetry"
 _MACHINES = ("x86_64", "AMD64")
@@ -21,7 +21,7 @@ def import_openvino() -> ModuleType:
     """The module `openvino`.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: it is not installed, or cannot be loaded.
         ConfigError: this machine's processor is none that it was tried on.
     """
     if platform.machine() not in _MACHINES:
@@ -30,12 +30,29 @@ def import_openvino() -> ModuleType:
             "give `backend` onnxruntime, or leave it out",
         )
     if _TELEMETRY in sys.modules:
-        return require("openvino", extra="cpu", purpose="the backend openvino")
+        return _imported()
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        return require("openvino", extra="cpu", purpose="the backend openvino")
+        return _imported()
     finally:
         del sys.modules[_TELEMETRY]
+
+
+def _imported() -> ModuleType:
+    try:
+        return require("openvino", extra="cpu", purpose="the backend openvino")
+    except MissingDependencyError:
+        raise
+    except Exception as error:  # a library of the system is missing, or the install is torn
+        raise broken(error) from error
+
+
+def broken(error: Exception) -> MissingDependencyError:
+    """That OpenVINO is installed and cannot be used."""
+    return MissingDependencyError(
+        f"OpenVINO is installed, and cannot be loaded ({first_line(error)})",
+        f"give `backend` onnxruntime, or install it again: {origin().install('cpu')}",
+    )
 
 
 def has_openvino() -> bool:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.closeable import Closeable
-from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.errors import ConfigError, ModelFileError, first_line
 from edgecrack.runtime.backends.base import check_tiles
-from edgecrack.runtime.backends.openvino_module import import_openvino
+from edgecrack.runtime.backends.openvino_module import broken, import_openvino
 
 CpuPrecision = Literal["f32", "bf16"]
+_MOST = 1024
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,25 @@ class OpenVINOSettings:
         precision: "f32", or "bf16", of which few processors have instructions.
         streams: pieces of work at a time; the threads are shared out among them.
         batch: tiles in a piece; None takes all that there are.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     precision: CpuPrecision = "f32"
     streams: int = 1
     batch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(CpuPrecision):
+            names = ", ".join(get_args(CpuPrecision))
+            raise ConfigError(f"the precision is {self.precision!r}", f"give {names}")
+        counts = [self.streams] if self.batch is None else [self.streams, self.batch]
+        if not all(type(each) is int and 1 <= each <= _MOST for each in counts):
+            raise ConfigError(
+                f"{self.streams!r} streams of {self.batch!r} tiles were asked for",
+                f"give 1 to {_MOST} of each",
+            )
 
     @property
     def words(self) -> str:
@@ -60,8 +76,7 @@ class OpenVINORunner(Closeable):
 
     def __init__(self, model: ModelFile, settings: OpenVINOSettings, *, threads: int) -> None:
         self._model, self.settings = model, settings
-        openvino = import_openvino()
-        core = openvino.Core()
+        core = _core()
         if settings.precision == "bf16" and not has_bfloat16(core):
             raise ConfigError(
                 "the precision bf16 was asked for, for which this processor has no instructions",
@@ -81,11 +96,7 @@ class OpenVINORunner(Closeable):
             compiled = core.compile_model(graph, "CPU", options)
             _check_names(compiled)
         except Exception as error:  # its own errors are RuntimeError and others
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ModelFileError(
-                f"OpenVINO cannot run {model.path} ({first})",
-                "give `backend` onnxruntime, or export the model again with `edgecrack export`",
-            ) from error
+            raise self._cannot_run(error) from error
         self._requests: list[Any] | None = [
             compiled.create_infer_request() for _ in range(settings.streams)
         ]
@@ -112,22 +123,35 @@ class OpenVINORunner(Closeable):
 
         Raises:
             ConfigError: the tiles have another shape or dtype, or the runner is closed.
+            ModelFileError: the graph fails, or gives other maps than the tiles have.
         """
         with self._one_at_a_time:
             if self._requests is None:
                 raise ConfigError("the runner is closed", "open the model again")
             check_tiles(tiles, self._model.spec.tile_hw)
-            result = np.empty_like(tiles)
-            size = self._piece or len(tiles)
-            running: dict[int, int] = {}  # by request, the first tile of its piece
+            try:
+                return self._run(tiles, self._requests)
+            except RuntimeError as error:  # OpenVINO's own
+                raise self._cannot_run(error) from error
+
+    def _run(self, tiles: NDArray[np.uint8], requests: list[Any]) -> NDArray[np.uint8]:
+        result = np.empty_like(tiles)
+        size = self._piece or len(tiles)
+        running: dict[int, int] = {}  # by request, the first tile of its piece
+        try:
             for number, first in enumerate(range(0, len(tiles), size)):
-                place = number % len(self._requests)
+                place = number % len(requests)
                 if place in running:
-                    self._collect(place, running.pop(place), result)
-                self._requests[place].start_async({INPUT_NAME: self._filled(tiles, first)})
+                    self._collect(requests[place], result, running.pop(place), size)
+                requests[place].start_async({INPUT_NAME: self._filled(tiles, first)})
                 running[place] = first
-            for place, first in running.items():
-                self._collect(place, first, result)
+            while running:
+                place, first = running.popitem()
+                self._collect(requests[place], result, first, size)
+        finally:
+            for place in running:  # after an error, nothing is left in flight
+                with suppress(RuntimeError):
+                    requests[place].wait()
         return result
 
     def _filled(self, tiles: NDArray[np.uint8], first: int) -> NDArray[np.uint8]:
@@ -137,16 +161,32 @@ class OpenVINORunner(Closeable):
             chunk = np.concatenate([chunk, np.repeat(chunk[-1:], self._piece - len(chunk), axis=0)])
         return np.ascontiguousarray(chunk)
 
-    def _collect(self, place: int, first: int, result: NDArray[np.uint8]) -> None:
-        assert self._requests is not None
-        self._requests[place].wait()
-        found = self._requests[place].get_tensor(OUTPUT_NAME).data
-        target = result[first : first + len(found)]
+    def _collect(self, request: Any, result: NDArray[np.uint8], first: int, size: int) -> None:
+        request.wait()
+        found = request.get_tensor(OUTPUT_NAME).data
+        if found.shape != (size, *result.shape[1:]):
+            wanted = size, *result.shape[1:]
+            raise self._cannot_run(ValueError(f"it gives {found.shape}, expected {wanted}"))
+        target = result[first : first + size]
         target[:] = found[: len(target)]
+
+    def _cannot_run(self, error: Exception) -> ModelFileError:
+        return ModelFileError(
+            f"OpenVINO cannot run {self._model.path} ({first_line(error)})",
+            "give `backend` onnxruntime, or export the model again with `edgecrack export`",
+        )
 
     def close(self) -> None:
         """Free the model and end its threads."""
         self._requests = None
+
+
+def _core() -> Any:
+    openvino = import_openvino()
+    try:
+        return openvino.Core()
+    except Exception as error:  # its own errors are RuntimeError and others
+        raise broken(error) from error
 
 
 def has_bfloat16(core: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecrack.artifacts import read_model_file
-from edgecrack.runtime.backends.backend_choice import built_in_tiles
+from edgecrack.runtime.backends.cpu_self_test import built_in_tiles
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 from edgecrack.runtime.backends.open import open_runner
 

@@ -6,27 +6,40 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgecrack.artifacts import read_model_file
+from edgecrack.artifacts import ModelFile, read_model_file
 from edgecrack.errors import ConfigError, MissingDependencyError, ModelFileError
-from edgecrack.runtime.backends import backend_choice, openvino_module
+from edgecrack.runtime.backends import backend_choice, cpu_self_test, openvino_module
 from edgecrack.runtime.backends.backend_choice import (
     BackendChoice,
-    TriedBackend,
-    built_in_tiles,
+    cache_folder,
     choose_backend,
     machine_facts,
     read_result,
+)
+from edgecrack.runtime.backends.cpu_self_test import (
+    LEAST_AGREEMENT,
+    MOST_DIFFERENCE,
+    TriedBackend,
+    built_in_tiles,
     self_test,
 )
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
-from edgecrack.runtime.backends.openvino_runner import OpenVINORunner, OpenVINOSettings
+from edgecrack.runtime.backends.openvino_runner import (
+    OpenVINORunner,
+    OpenVINOSettings,
+    has_bfloat16,
+)
 from edgecrack.runtime.detector import open_detector
 from tests.runtime.models import write_quick_model
 
@@ -77,7 +90,7 @@ def test_values_are_those_of_onnx_runtime(settings: OpenVINOSettings, count: int
     ):
         found, wanted = runner.infer(tiles), base.infer(tiles)
         assert found.shape == wanted.shape
-        assert np.abs(found.astype(int) - wanted).max() <= backend_choice.MOST_DIFFERENCE
+        assert np.abs(found.astype(int) - wanted).max() <= MOST_DIFFERENCE
         assert (wanted > 128).any() or count < 3
 
 
@@ -101,7 +114,7 @@ def test_a_self_test_tries_more_than_one_way_and_finds_equal_values() -> None:
     assert found[0].settings is None
     usable = [each for each in found[1:] if not each.problem]
     assert len(usable) >= 3
-    assert all(each.difference <= backend_choice.MOST_DIFFERENCE for each in usable)
+    assert all(each.difference <= MOST_DIFFERENCE for each in usable)
     assert all(each.seconds > 0 for each in found)
 
 
@@ -125,7 +138,7 @@ def test_the_self_test_is_kept_and_not_run_again(
     ("spoil", "why"),
     [
         (lambda text: text.replace('"threads": 2', '"threads": 96'), "of another machine"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 9'), "of another ver"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 9'), "of another ver"),
         (lambda text: text[:40], "is damaged"),
         (lambda text: "[" * 50_000, "is damaged"),
         (lambda text: "[]", "is damaged"),
@@ -142,7 +155,7 @@ def test_a_result_that_does_not_fit_is_said_and_made_anew(
     path.write_text(spoil(path.read_text()))  # type: ignore[operator]
     assert why in choose_backend(model, 2).note
     assert tests_run == [2, 2]
-    assert read_result(path, machine_facts(2))[0] is not None
+    assert read_result(path, machine_facts(2), model, "f32")[0] is not None
 
 
 def test_a_cache_that_cannot_be_written_is_said(
@@ -270,3 +283,229 @@ def test_a_kept_result_reads_as_json(quick: Path, cache: Path, tests_run: list[i
     assert document["machine"]["threads"] == 2
     assert document["machine"]["openvino"] != "none"
     assert document["tried"][1]["settings"] == {"precision": "f32", "streams": 2, "batch": 2}
+
+
+def of_entry(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Changes what is kept of OpenVINO."""
+    return lambda document: document["tried"][1].update(changes)
+
+
+def of_settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["tried"][1]["settings"].update(changes)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        of_settings(batch=-1),
+        of_settings(batch=0),
+        of_settings(batch=3),
+        of_settings(batch=2.0),
+        of_settings(batch=True),
+        of_settings(streams=0),
+        of_settings(streams=2.0),
+        of_settings(streams=64),
+        of_settings(precision="bf16"),
+        of_settings(more=1),
+        of_entry(settings=None),
+        of_entry(settings=[]),
+        of_entry(seconds=0),
+        of_entry(seconds=1e-320),
+        of_entry(seconds=1e308),
+        of_entry(seconds=float("nan")),
+        of_entry(seconds=float("inf")),
+        of_entry(difference=MOST_DIFFERENCE + 1),
+        of_entry(difference=-1),
+        of_entry(difference=256, problem="apart"),
+        lambda document: document["tried"].append(document["tried"][1]),
+        lambda document: document["tried"].pop(),
+        lambda document: document["tried"].pop(0),
+        lambda document: document["tried"][0].update(problem="torn"),
+        lambda document: document.update(model_sha256="0" * 63 + "1"),
+        lambda document: document.update(tried={"0": 1}),
+        lambda document: document.pop("tried"),
+    ],
+)
+def test_a_kept_result_that_no_self_test_can_find_is_made_anew(
+    quick: Path, cache: Path, tests_run: list[int], spoil: Callable[[dict[str, Any]], None]
+) -> None:
+    model = read_model_file(quick)
+    choose_backend(model, 2)
+    (path,) = cache.glob("*.json")
+    document = json.loads(path.read_text())
+    spoil(document)
+    path.write_text(json.dumps(document))
+    choice = choose_backend(model, 2)
+    assert "was written anew" in choice.note
+    assert choice.settings == F32
+    assert tests_run == [2, 2]
+    assert "earlier start" in choose_backend(model, 2).note
+
+
+@pytest.mark.parametrize(
+    ("streams", "batch"), [(0, None), (-1, 1), (1, 0), (1, -1), (True, 1), (1.0, 1), (1, 1025)]
+)
+def test_settings_that_would_fill_nothing_are_refused(streams: Any, batch: Any) -> None:
+    with pytest.raises(ConfigError, match="give 1 to 1024 of each"):
+        OpenVINOSettings("f32", streams, batch)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the precision is 'f16'; give f32, bf16"):
+        OpenVINOSettings(cast(Any, "f16"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 256, 256), (2, 1, 128, 256), (1, 1, 1, 1)])
+def test_memory_that_no_piece_filled_is_never_a_result(
+    quick: Path, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenVINORunner(read_model_file(quick), F32, threads=2) as runner:
+        found = SimpleNamespace(data=np.zeros(shape, np.uint8))
+        request = SimpleNamespace(
+            start_async=lambda given: None, wait=lambda: None, get_tensor=lambda name: found
+        )
+        monkeypatch.setattr(runner, "_requests", [request])
+        with pytest.raises(ModelFileError, match=r"it gives \(.*, expected \(2, 1, 256, 256\)"):
+            runner.infer(built_in_tiles(MODEL, 2))
+
+
+def test_a_graph_that_fails_is_one_sentence(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OpenVINORunner(read_model_file(quick), F32, threads=2) as runner:
+        request = SimpleNamespace(start_async=lambda given: None, wait=fail)
+        monkeypatch.setattr(runner, "_requests", [request])
+        with pytest.raises(ModelFileError, match=r"OpenVINO cannot run .*quick.onnx \(it broke"):
+            runner.infer(built_in_tiles(MODEL, 2))
+
+
+def fail(*_: object, **__: object) -> None:
+    raise RuntimeError("it broke\nat line 7")
+
+
+@pytest.mark.parametrize(
+    ("precision", "difference", "agreement", "problem"),
+    [
+        ("f32", 2, 0.1, ""),
+        ("f32", 3, 1.0, "up to 3 of 255 apart"),
+        ("bf16", 22, LEAST_AGREEMENT, ""),
+        ("bf16", 211, 0.722, "its masks agree with those of ONNX Runtime to 72.2%"),
+        ("bf16", 9, float("nan"), "its masks agree"),
+        ("bf16", 9, 1.5, "its masks agree"),
+        ("bf16", 9, None, "no crack on the walls shows"),
+        ("bf16", 2, None, ""),
+    ],
+)
+def test_float32_is_judged_by_values_and_bfloat16_by_masks(
+    precision: Any, difference: int, agreement: float | None, problem: str
+) -> None:
+    found = TriedBackend(OpenVINOSettings(precision), 1.0, difference, "", agreement).misfit
+    assert problem in found
+    assert bool(problem) == bool(found)
+
+
+class Halving(OnnxRuntimeRunner):
+    """As bfloat16 does it to some INT8 models: half of the cracks are gone."""
+
+    def __init__(self, model: ModelFile, settings: OpenVINOSettings, *, threads: int) -> None:
+        super().__init__(model, threads=threads)
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found = super().infer(tiles)
+        found[::2] = 0
+        return found
+
+
+def test_bfloat16_that_loses_cracks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_self_test, "OpenVINORunner", Halving)
+    monkeypatch.setattr(cpu_self_test, "_BUDGET_S", 0.0)
+    found = self_test(MODEL, 1, "bf16")
+    assert all("its masks agree" in each.problem for each in found[1:])
+    assert all(each.agreement is not None and each.agreement < 0.9 for each in found[1:])
+    for _ in range(2):  # tested, and kept
+        with pytest.raises(ModelFileError, match=r"of which 97% are needed; give `backend` onn"):
+            choose_backend(MODEL, 1, "openvino-bf16")
+
+
+def test_bfloat16_keeps_the_masks_of_the_bundled_model() -> None:
+    if not has_bfloat16(openvino_module.import_openvino().Core()):
+        pytest.skip("this processor does not reckon with bfloat16")
+    choice = choose_backend(MODEL, 1, "openvino-bf16")
+    assert choice.settings is not None
+    assert choice.settings.precision == "bf16"
+    assert "masks agree to 99." in choice.note
+    assert "earlier start" in choose_backend(MODEL, 1, "openvino-bf16").note
+
+
+@pytest.mark.parametrize(
+    ("cache_home", "home", "folder"),
+    [
+        ("/somewhere", "", "/somewhere"),
+        ("/somewhere", None, "/somewhere"),
+        ("cache", "/robot", None),
+        ("./cache", "/robot", None),
+        ("", "/robot", "/robot/.cache"),
+        (None, "/robot", "/robot/.cache"),
+        (None, "", None),
+        (None, "/", None),
+        (None, "robot", None),
+        (None, None, None),
+    ],
+)
+def test_nothing_is_kept_where_there_is_no_home(
+    quick: Path,
+    tests_run: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cache_home: str | None,
+    home: str | None,
+    folder: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("XDG_CACHE_HOME", cache_home), ("HOME", home)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    if home is None:  # as for a user id that the system does not know
+        monkeypatch.setattr(Path, "home", fail)
+    assert cache_folder() == (None if folder is None else Path(folder))
+    if folder is None:
+        there = sorted(tmp_path.rglob("*"))
+        note = choose_backend(read_model_file(quick), 2).note
+        assert "not kept without a cache folder: set XDG_CACHE_HOME" in note
+        assert sorted(tmp_path.rglob("*")) == there
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("libtbb.so.12 is missing"), RuntimeError("it broke"), OSError("torn")]
+)
+def test_a_broken_openvino_makes_way_or_is_one_error(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("edgecrack.extras.importlib.import_module", refuse)
+    said: list[str] = []
+    with open_runner(quick, threads=2, backend="auto", on_told=said.append) as runner:
+        assert runner.backend == "onnxruntime"
+    assert said == [
+        "ONNX Runtime, since OpenVINO cannot be used: OpenVINO is installed, and cannot be loaded "
+        f"({error})"
+    ]
+    with pytest.raises(MissingDependencyError, match=r"loaded \(.*; give `backend` onnx"):
+        open_runner(quick, threads=2, backend="openvino")
+
+
+def test_an_openvino_that_loads_and_does_not_start(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, tests_run: list[int]
+) -> None:
+    monkeypatch.setattr(
+        "edgecrack.runtime.backends.openvino_runner.import_openvino",
+        lambda: SimpleNamespace(Core=fail),
+    )
+    said: list[str] = []
+    with open_runner(quick, threads=2, backend="auto", on_told=said.append) as runner:
+        assert runner.backend == "onnxruntime"
+    assert "since OpenVINO cannot be opened: OpenVINO is installed" in said[-1]
+    with pytest.raises(MissingDependencyError, match=r"cannot be loaded \(it broke\)"):
+        open_runner(quick, threads=2, backend="openvino")
