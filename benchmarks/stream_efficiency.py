@@ -11,7 +11,8 @@ the machine's speed drifts, so each round gives ratios and their medians are rep
   process of its own on the same cores.
 - everything: all of these outputs at once.
 
-    python benchmarks/stream_efficiency.py [--frames 60] [--rounds 7] [--model FILE] [--video FILE]
+    python benchmarks/stream_efficiency.py [--frames 60] [--rounds 7] [--model FILE]
+        [--video FILE] [--backend onnxruntime]
 
 Without the real video in EDGECRACK_DATA it streams the generated demo.
 """
@@ -90,6 +91,7 @@ def stream_seconds(
             model=options.model,
             save=save,
             threads=len(os.sched_getaffinity(0)),
+            backend=options.backend,
             record=RecordingConfig(Path(folder) / "run.mcap") if page_and_recording else None,
             serve=ServeConfig(port=0) if page_and_recording else None,
         )
@@ -118,12 +120,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--backend", default="onnxruntime")
     video = data / "video" / "wall_robot.mp4"
     parser.add_argument("--video", default=str(video) if video.exists() else "demo")
     options = parser.parse_args()
     leave_cores_to_the_network()
     threads = len(os.sched_getaffinity(0))
-    detector = open_detector(options.model, threads=threads)
+    detector = open_detector(options.model, threads=threads, backend=options.backend)
     frames = tiles_of(options.video, detector, options.frames)
     name, width = detector.model_name, detector.runner.spec.width
     settings = onnxruntime.SessionOptions()
@@ -163,8 +166,12 @@ def main() -> None:
             figures[f"{way}_ratio_median"] = round(statistics.median(ratios), 3)
             figures[f"{way}_ratio_lowest"] = round(ratios[0], 3)
             figures[f"{way}_ratio_highest"] = round(ratios[-1], 3)
+    figures["backend"] = detector.runner.backend
     detector.close()
-    write_result("stream_efficiency", figures, "onnxruntime", "numpy", "opencv-python-headless")
+    name = "stream_efficiency"
+    if options.backend != "onnxruntime":
+        name += f"_{options.backend}"
+    write_result(name, figures, "onnxruntime", "numpy", "opencv-python-headless")
 
 
 if __name__ == "__main__":

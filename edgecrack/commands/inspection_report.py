@@ -172,9 +172,9 @@ def verify(
         typer.echo(json.dumps({**whole, **lists}))
     else:
         for name in checked.changed:
-            typer.echo(f"changed: {name}")
+            typer.echo(f"changed: {_shown(name)}")
         for name in checked.missing:
-            typer.echo(f"missing: {name}")
+            typer.echo(f"missing: {_shown(name)}")
     if not checked.is_whole:
         bad = len(checked.changed) + len(checked.missing)
         raise AccuracyError(
@@ -185,6 +185,11 @@ def verify(
     if not json_output:
         what = "as it was" if len(checked.files) == 1 else "as they were"
         typer.echo(f"{counted(len(checked.files), 'file')} {what}")
+
+
+def _shown(name: str) -> str:
+    """A file's name as one line that does nothing to a terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _config(

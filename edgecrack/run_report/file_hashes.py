@@ -69,6 +69,12 @@ def verify(folder: Path) -> Checked:
         raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is damaged", "take it from a copy") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version not in (None, _VERSION):
+        raise SourceError(
+            f"{path} has the form {version!r} and not {_VERSION}",
+            "check it with the version of edgecrack that wrote it",
+        )
     listed = document.get("sha256") if isinstance(document, dict) else None
     if not isinstance(listed, dict) or not listed:
         raise SourceError(f"{path} lists no files", "take it from a copy")
@@ -82,7 +88,7 @@ def verify(folder: Path) -> Checked:
             raise SourceError(problem, "do not trust this list")
         try:
             found = _sha256(folder / name)
-        except OSError:
+        except (OSError, ValueError):  # a name may hold what no file's name can
             missing.append(name)
             continue
         (files if found == expected else changed).append(name)
@@ -90,6 +96,8 @@ def verify(folder: Path) -> Checked:
 
 
 def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(path)  # opening a pipe would wait for somebody to write into it
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

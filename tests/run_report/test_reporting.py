@@ -6,6 +6,7 @@ import base64
 import csv
 import html
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -219,6 +220,20 @@ def test_the_manifest_tells_of_each_file_that_changed(run: Path) -> None:
         verify(run)
     with pytest.raises(SourceError, match=r"has no manifest\.json"):
         verify(run / "survey")
+
+
+def test_a_manifest_of_odd_names_is_checked_all_the_same(run: Path) -> None:
+    report_run(run, ReportConfig(("csv",)))
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text())
+    os.mkfifo(run / "pipe")
+    for name in ("pipe", "nul\0name", "half \ud800", "line\nbreak"):
+        manifest["sha256"][name] = "0"
+    path.write_text(json.dumps(manifest))
+    assert set(verify(run).missing) == {"pipe", "nul\0name", "half \ud800", "line\nbreak"}
+    path.write_text(json.dumps({**manifest, "schema_version": 99}))
+    with pytest.raises(SourceError, match="has the form 99 and not 1"):
+        verify(run)
 
 
 def test_the_same_survey_gives_the_same_report(run: Path) -> None:
