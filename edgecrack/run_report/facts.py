@@ -91,7 +91,7 @@ class RunFacts:
         totals: by element and face, or by sheet.
         evidence: what is known of how many cracks the model misses; None for nothing.
         review: where the review stands; None where nobody has begun one.
-        about: what made the results, as `run_identity` tells it; empty of older runs.
+        about: what made the results, as `run_provenance` tells it; empty of older runs.
         site: the check on site; None where none was made.
     """
 

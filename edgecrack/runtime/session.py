@@ -35,7 +35,7 @@ from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.base import PositionSource
-from edgecrack.runtime.run_identity import run_identity
+from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
@@ -135,7 +135,7 @@ def open_session(
             *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
             *(KEPT_PATTERNS if config.survey else ()),
         ]
-        about_run = run_identity(detector, config.scale, camera)
+        about_run = run_provenance(detector, config.scale, camera)
         part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
         tracking = _Tracking(config, events)

@@ -18,7 +18,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgecrack import __version__
 from edgecrack.artifacts import ModelFile
 from edgecrack.errors import ConfigError, EdgecrackError, ModelFileError, OutputError
 from edgecrack.files import write_atomic
@@ -195,8 +194,7 @@ def machine_facts(threads: int) -> dict[str, Any]:
         "processor": processor_name(),
         "instructions": sorted(_INSTRUCTIONS & _flags()),
         "threads": threads,
-        **{name: _version(name) for name in ("onnxruntime", "openvino")},
-        "edgecrack": __version__,
+        **{name: _version(name) for name in ("onnxruntime", "openvino", "edgecrack")},
     }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FLAVOURS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 
 
-def run_identity(
+def run_provenance(
     detector: CrackDetector, scale: StreamScale | None, camera: CameraFile | None
 ) -> dict[str, Any]:
     """Program, model, backend and where the scale comes from, as plain JSON values.

@@ -12,7 +12,7 @@ from edgecrack import __version__
 from edgecrack.artifacts import ModelSpec
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.measuring.stream_scale import StreamScale, stream_scale
-from edgecrack.runtime.run_identity import run_identity
+from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
 from edgecrack.scale.camera_file import CameraFile, read_camera, write_camera
@@ -37,7 +37,7 @@ def camera(folder: Path) -> CameraFile:
 
 
 def test_program_model_and_what_runs_it_are_told() -> None:
-    found = run_identity(detector(), None, None)
+    found = run_provenance(detector(), None, None)
     assert found["program"] == f"edgecrack {__version__}"
     assert found["model"]["file"] == "walls.onnx"
     assert found["backend"].startswith("ONNX Runtime ")
@@ -49,7 +49,7 @@ def test_program_model_and_what_runs_it_are_told() -> None:
 def test_an_engine_tells_its_tensorrt() -> None:
     engine = {"flavour": "tensorrt_rtx", "version": "1.7.0", "compute_capability": "8.7"}
     spec = replace(detector().runner.spec, kind="engine", precision="int8", engine=engine)
-    found = run_identity(detector(spec), None, None)
+    found = run_provenance(detector(spec), None, None)
     assert found["backend"] == "TensorRT for RTX 1.7.0 (GPU, compute capability 8.7)"
     assert found["model"]["precision"] == "int8"
 
@@ -57,7 +57,7 @@ def test_an_engine_tells_its_tensorrt() -> None:
 def test_the_camera_file_is_told_with_its_date_and_residual(tmp_path: Path) -> None:
     own = camera(tmp_path)
     scale = StreamScale(camera=own, distance_m=Quantity(1.5, 0.01))
-    found = run_identity(detector(), scale, own)
+    found = run_provenance(detector(), scale, own)
     assert found["scale"] == {
         "by": "camera and distance",
         "distance_m": {"value": 1.5, "spread_95": 0.02},
@@ -70,7 +70,7 @@ def test_the_camera_file_is_told_with_its_date_and_residual(tmp_path: Path) -> N
 
 
 def test_a_figure_has_its_uncertainty_or_none() -> None:
-    found = run_identity(detector(), stream_scale("0.25"), None)["scale"]
+    found = run_provenance(detector(), stream_scale("0.25"), None)["scale"]
     assert found == {"by": "figure", "mm_per_px": {"value": 0.25, "spread_95": None}}
 
 
