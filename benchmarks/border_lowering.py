@@ -23,7 +23,6 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,6 +37,9 @@ from edgecrack.export.graph import ExportConfig, build_onnx  # noqa: E402
 from edgecrack.model.partial_conv import PartialConv2d, border_ratio  # noqa: E402
 from edgecrack.preprocess import preprocess  # noqa: E402
 from edgecrack.training.checkpoints import load_network  # noqa: E402
+
+# isort: split
+import onnxruntime  # noqa: E402 - after edgecrack, which keeps it from sending usage data
 
 TILE_HW = (256, 256)
 

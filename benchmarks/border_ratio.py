@@ -23,7 +23,6 @@ from unittest import mock
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +40,9 @@ from edgecrack.export.border_check import depth_px  # noqa: E402
 from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
+
+# isort: split
+import onnxruntime  # noqa: E402 - after edgecrack, which keeps it from sending usage data
 
 SETS = ("cfd", "uav315")
 BANDS_PX = (0, 1, 2, 4, 8, 16, 24, 32, 64, 128)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +41,9 @@ from edgecrack.runtime.backends.openvino_runner import (  # noqa: E402
     OpenVINOSettings,
 )
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
+
+# isort: split
+import onnxruntime  # noqa: E402 - after edgecrack, which keeps it from sending usage data
 
 PRECISIONS: tuple[CpuPrecision, ...] = ("f32", "bf16")
 

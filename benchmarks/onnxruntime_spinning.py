@@ -18,13 +18,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
+
+# isort: split
+import onnxruntime  # noqa: E402 - after edgecrack, which keeps it from sending usage data
 
 _SETTINGS = {
     "default": {},

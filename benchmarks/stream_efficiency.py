@@ -30,7 +30,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +46,9 @@ from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 from edgecrack.runtime.stream_config import StreamConfig  # noqa: E402
 from edgecrack.runtime.telemetry.events import EventLog  # noqa: E402
 from edgecrack.runtime.web.config import ServeConfig  # noqa: E402
+
+# isort: split
+import onnxruntime  # noqa: E402 - after edgecrack, which keeps it from sending usage data
 
 _BATCH = 4
 _FILES = ("overlay", "mask", "jsonl")

@@ -78,3 +78,12 @@ def test_processes_inherit_it_and_who_wants_it_otherwise_says_so(tmp_path: Path)
     assert run(asked, tmp_path) == "1"
     given = f"import os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; {asked}"
     assert run(given, tmp_path) == "0"
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tools"])
+def test_scripts_import_onnx_runtime_after_edgecrack(folder: str) -> None:
+    for path in sorted((ROOT / folder).glob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        places = [at for at, line in enumerate(lines) if line.startswith("import onnxruntime")]
+        if places:
+            assert any("from edgecrack" in line for line in lines[: places[0]]), path.name
