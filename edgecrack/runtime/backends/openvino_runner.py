@@ -52,6 +52,7 @@ class OpenVINOSettings:
     def words(self) -> str:
         """As a person reads it."""
         tiles = "all tiles" if self.batch is None else f"{self.batch} tiles"
+        tiles = "1 tile" if self.batch == 1 else tiles
         streams = "1 stream" if self.streams == 1 else f"{self.streams} streams"
         return f"{self.precision}, {streams} of {tiles}"
 

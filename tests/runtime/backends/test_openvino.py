@@ -509,3 +509,15 @@ def test_an_openvino_that_loads_and_does_not_start(
     assert "since OpenVINO cannot be opened: OpenVINO is installed" in said[-1]
     with pytest.raises(MissingDependencyError, match=r"cannot be loaded \(it broke\)"):
         open_runner(quick, threads=2, backend="openvino")
+
+
+@pytest.mark.parametrize(
+    ("streams", "batch", "words"),
+    [
+        (1, None, "f32, 1 stream of all tiles"),
+        (2, 1, "f32, 2 streams of 1 tile"),
+        (1, 2, "f32, 1 stream of 2 tiles"),
+    ],
+)
+def test_settings_in_words(streams: int, batch: int | None, words: str) -> None:
+    assert OpenVINOSettings("f32", streams, batch).words == words
