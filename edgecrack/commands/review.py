@@ -5,6 +5,8 @@ Parses, calls and prints; every import that costs time stands inside the command
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +41,9 @@ def review(
             "--labels",
         ),
     ] = None,
+    json_output: Annotated[
+        bool, results("", "With --labels: print what was written as JSON.", "--json")
+    ] = False,
 ) -> None:
     """Review a survey on a page: confirm, reject, draw, split and merge cracks, and add readings.
 
@@ -49,6 +54,9 @@ def review(
         from edgecrack.run_review.training_labels import export_labels
 
         written = export_labels(run, labels)
+        if json_output:
+            typer.echo(json.dumps({**asdict(written), "folder": str(written.folder)}))
+            return
         typer.echo(
             f"{counted(written.cracks, 'crack')} and {counted(written.rejected, 'rejected mark')} "
             f"in {labels}"

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from edgecrack.cli import app
 from edgecrack.data.datasets import open_dataset
 from edgecrack.errors import OutputError, SourceError
 from edgecrack.run_report.reporting import ReportConfig, report_run
@@ -241,3 +243,13 @@ def test_a_crack_that_was_merged_across_sheets_is_a_crack_on_both(tmp_path: Path
     dark = image < 90
     assert dark.sum() > 300  # the merged crack is in the window
     assert (mask[dark] > 0).mean() > 0.9
+
+
+def test_the_command_tells_what_was_written(run: Path, tmp_path: Path) -> None:
+    review(run, {"action": "confirm", "crack": 1}, {"action": "reject", "crack": 2})
+    done = CliRunner().invoke(
+        app, ["review", str(run), "--labels", str(tmp_path / "labels"), "--json"]
+    )
+    assert json.loads(done.stdout) == {
+        "folder": str(tmp_path / "labels"), "cracks": 1, "rejected": 1, "left_out": 0,
+    }  # fmt: skip
