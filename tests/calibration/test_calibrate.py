@@ -134,6 +134,7 @@ def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) ->
     assert record.pop("held_out_tiles") >= 40  # and those of reduced frames, if it runs on them
     assert record == {
         "data": walls.name,
+        "made_for": "tensorrt",
         "truth": "labels",
         "parts": "train split for the ranges, val split held out",
         "method": DEFAULT_METHOD,
