@@ -21,7 +21,7 @@ def benchmark(
     models: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="ONNX files and engines; default: the bundled one."
+            metavar="MODELS...", help="ONNX files and engines; default: the bundled one."
         ),
     ] = None,
     source: Annotated[

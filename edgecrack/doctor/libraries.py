@@ -41,6 +41,7 @@ _PURPOSE = {
     "serve": "edgecrack stream --serve, the live page and metrics",
 }
 # These add to a stream, so a robot may want them, and does without them as well.
+_X86_64 = ("x86_64", "AMD64")
 _FOR_ROBOTS = ("cpu", "record", "serve", "heic")
 
 
@@ -142,6 +143,8 @@ def _check_extra(machine: Machine, extra: str) -> Check:
     lacking = [module for module in EXTRAS[extra] if module not in machine.modules]
     if not lacking:
         return Check(name, "ok", f"installed, for {_PURPOSE[extra]}")
+    if extra == "cpu" and machine.architecture not in _X86_64:
+        return Check(name, "not needed here", f"{_PURPOSE[extra]}: not this processor")
     if extra not in _FOR_ROBOTS and find_jetson(machine) is not None:
         return Check(name, "not needed here", f"{_PURPOSE[extra]}: on a workstation")
     what = "not installed" if len(lacking) == len(EXTRAS[extra]) else f"lacks {', '.join(lacking)}"

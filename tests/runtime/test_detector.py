@@ -284,7 +284,7 @@ def test_closing_the_detector_closes_the_runner() -> None:
 
 def test_a_refused_option_closes_the_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = IdentityRunner()
-    monkeypatch.setattr(detector_module, "open_runner", lambda path, threads: runner)
+    monkeypatch.setattr(detector_module, "open_runner", lambda path, **options: runner)
     with pytest.raises(ConfigError):
         open_detector(threshold=2)
     assert runner.closed == 1
