@@ -15,10 +15,13 @@ _REACH_PX = 6.0  # to either side of the drawn line
 _ACROSS_PX, _ALONG_PX = 0.5, 1.0
 # What a step aside costs, as a share of the strip's contrast: a crack turns, and does not jump.
 _STEP_COST = 0.15
-_LEAST_WIDTH_PX = 3
+# Given fractions of a pixel, OpenCV draws a line of this thickness 3 px wide.
+_THICKNESS = 2
 _WIDEST_PX = 60.0
 # A pixel is of the crack from this share of the depth around it on.
 _DEPTH_SHARE = 0.45
+# A line that is darker than the wall by less than so many times its noise shows no crack.
+_SEEN_NOISES = 3.0
 _SURFACE_SIGMA_PX, _DEPTH_SIGMA_PX, _DEPTH_REACH_PX = 15.0, 8.0, 25
 
 
@@ -62,7 +65,7 @@ def mask_along(gray: Gray, lines: list[Points], width_px: float | None = None) -
     drawn = np.zeros(gray.shape, np.uint8)
     for line in lines:
         corners = np.round((line - 0.5) * 16).astype(np.int32)
-        cv2.polylines(drawn, [corners], False, 255, _LEAST_WIDTH_PX, cv2.LINE_8, 4)
+        cv2.polylines(drawn, [corners], False, 255, _THICKNESS, cv2.LINE_8, 4)
     core = drawn > 0
     if not core.any():
         return core
@@ -75,6 +78,8 @@ def mask_along(gray: Gray, lines: list[Points], width_px: float | None = None) -
     )
     depth = cv2.GaussianBlur(deepest, (0, 0), _DEPTH_SIGMA_PX)
     noise = 1.4826 * float(np.median(np.abs(darkness[~near]))) if (~near).any() else 0.0
+    if float(np.median(darkness[core])) < _SEEN_NOISES * noise:
+        return core  # what lies under the line is no darker than the wall
     dark = near & (darkness > np.maximum(_DEPTH_SHARE * depth, 2 * noise))
     _, labels = cv2.connectedComponents((dark | core).astype(np.uint8), connectivity=8)
     own = np.unique(labels[core])
