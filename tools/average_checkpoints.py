@@ -20,12 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from edgecrack.errors import ConfigError, ModelFileError  # noqa: E402
 from edgecrack.model_target import check_model_target  # noqa: E402
-from edgecrack.training.checkpoints import (  # noqa: E402
-    NETWORK_PREFIX,
-    SPEC_KEY,
-    SafetensorsCheckpointIO,
-    load_network,
-)
+from edgecrack.training.checkpoints import load_network, save_weights  # noqa: E402
 
 
 def average(before: Path, after: Path, target: Path, share: float = 0.5) -> None:
@@ -52,14 +47,9 @@ def average(before: Path, after: Path, target: Path, share: float = 0.5) -> None
             "give two checkpoints of one line of training",
         )
     weights = second.state_dict()
-    state = {
-        f"{NETWORK_PREFIX}{name}": value.lerp(weights[name], share)
-        for name, value in first.state_dict().items()
-    }
+    state = {name: value.lerp(weights[name], share) for name, value in first.state_dict().items()}
     described = dataclasses.replace(other, parent_sha256=other.sha256, scores=())
-    SafetensorsCheckpointIO().save_checkpoint(
-        {"state_dict": state, SPEC_KEY: described.to_dict(), "epoch": 0, "global_step": 0}, target
-    )
+    save_weights(state, described, target)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.model_target import check_model_target
 from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.onnx_graph.graph_run import GraphRun
-from edgecrack.training.checkpoints import NETWORK_PREFIX, SPEC_KEY, SafetensorsCheckpointIO
+from edgecrack.training.checkpoints import save_weights
 
 _LARGEST_DIFFERENCE = 1  # of 255 levels
 
@@ -109,10 +109,7 @@ def convert(model: Path, target: Path) -> int:
             if name in spec.extra
         },
     )
-    state = {f"{NETWORK_PREFIX}{name}": value for name, value in network.state_dict().items()}
-    SafetensorsCheckpointIO().save_checkpoint(
-        {"state_dict": state, SPEC_KEY: described.to_dict(), "epoch": 0, "global_step": 0}, target
-    )
+    save_weights(network.state_dict(), described, target)
     return difference
 
 

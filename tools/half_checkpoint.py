@@ -18,12 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from edgecrack.errors import ModelFileError  # noqa: E402
 from edgecrack.model_target import check_model_target  # noqa: E402
-from edgecrack.training.checkpoints import (  # noqa: E402
-    NETWORK_PREFIX,
-    SPEC_KEY,
-    SafetensorsCheckpointIO,
-    load_network,
-)
+from edgecrack.training.checkpoints import load_network, save_weights  # noqa: E402
 
 
 def halve(source: Path, target: Path) -> float:
@@ -45,11 +40,9 @@ def halve(source: Path, target: Path) -> float:
             )
         change = (half.float() - value).abs().max() / value.abs().max().clamp_min(1e-12)
         largest = max(largest, float(change))
-        state[f"{NETWORK_PREFIX}{name}"] = half
+        state[name] = half
     described = dataclasses.replace(spec, parent_sha256=spec.sha256)
-    SafetensorsCheckpointIO().save_checkpoint(
-        {"state_dict": state, SPEC_KEY: described.to_dict(), "epoch": 0, "global_step": 0}, target
-    )
+    save_weights(state, described, target)
     return largest
 
 

@@ -23,12 +23,7 @@ sys.path.insert(0, str(ROOT))
 from edgecrack.errors import ModelFileError  # noqa: E402
 from edgecrack.model.unet import CrackUNet  # noqa: E402
 from edgecrack.model_target import check_model_target  # noqa: E402
-from edgecrack.training.checkpoints import (  # noqa: E402
-    NETWORK_PREFIX,
-    SPEC_KEY,
-    SafetensorsCheckpointIO,
-    load_network,
-)
+from edgecrack.training.checkpoints import load_network, save_weights  # noqa: E402
 
 _UNEVEN = 0.3
 _LARGEST_DIFFERENCE = 1e-3
@@ -88,10 +83,7 @@ def widen(source: Path, target: Path, seed: int) -> float:
     described = dataclasses.replace(
         spec, width=wide.config.width, kind="checkpoint", parent_sha256=spec.sha256, scores=()
     )
-    state = {f"{NETWORK_PREFIX}{name}": value for name, value in wide.state_dict().items()}
-    SafetensorsCheckpointIO().save_checkpoint(
-        {"state_dict": state, SPEC_KEY: described.to_dict(), "epoch": 0, "global_step": 0}, target
-    )
+    save_weights(wide.state_dict(), described, target)
     return difference
 
 

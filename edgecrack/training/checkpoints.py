@@ -8,6 +8,7 @@ beside it repeats the model's description for readers that only want that.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,23 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 
 def _unreadable(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"cannot read checkpoint {path}: {error}", _RETRAIN)
+
+
+def save_weights(weights: Mapping[str, Tensor], spec: ModelSpec, target: Path) -> None:
+    """Write a network's weights as a checkpoint without training state, and its sidecar.
+
+    Args:
+        weights: by the names that `CrackUNet.state_dict` gives.
+        spec: of the checkpoint.
+        target: where to write.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    state = {f"{NETWORK_PREFIX}{name}": value for name, value in weights.items()}
+    SafetensorsCheckpointIO().save_checkpoint(
+        {"state_dict": state, SPEC_KEY: spec.to_dict(), "epoch": 0, "global_step": 0}, target
+    )
 
 
 def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
