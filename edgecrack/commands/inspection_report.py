@@ -41,7 +41,7 @@ StructureOption = Annotated[
 ]
 FormatOption = Annotated[
     str,
-    results("KINDS", "Some of html, pdf, csv, geojson, coco.", "--format"),
+    results("KINDS", "Some of html, pdf, csv, geojson, wall, coco.", "--format"),
 ]
 LanguageOption = Annotated[str, results("CODE", "Of the page: en or de.")]
 UnitsOption = Annotated[

@@ -14,6 +14,7 @@ from edgecrack.run_report.facts import RunFacts
 
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _CATEGORY = {"id": 1, "name": "crack", "supercategory": "defect"}
+_WALL_VERSION = 1
 _HALF_PX = 1.0  # of a line as a polygon, to either side
 
 
@@ -134,6 +135,43 @@ def _on_earth(line: np.ndarray[Any, np.dtype[np.float64]], place: Mapping[str, A
         latitude, longitude, altitude = from_local((x, y, z), tuple(place["origin_deg"]))
         corners.append([round(longitude, 9), round(latitude, 9), round(altitude, 3)])
     return corners
+
+
+def as_wall_lines(facts: RunFacts) -> dict[str, Any]:
+    """Confirmed cracks as lines on the wall, in millimetres from the upper left of their sheets.
+
+    No GeoJSON: that is longitude and latitude. y points down, as in the pictures. Places have the
+    scale of the sheet on the whole, `length_mm` that at the crack.
+
+    Raises:
+        SourceError: no sheet has a scale.
+    """
+    if not facts.has_scale:
+        raise SourceError(
+            "no sheet has a scale, so there are no millimetres on the wall",
+            "stream with a scale, such as `mm_per_pixel`, or take another format",
+        )
+    sheets = facts.document["sheets"]
+    return {
+        "schema_version": _WALL_VERSION,
+        "unit": "mm",
+        "cracks": [
+            {
+                "id": crack["id"],
+                "sheet": crack["sheet"],
+                "length_mm": crack["length_mm"],
+                "lines": [_on_wall(line, sheets[crack["sheet"]]) for line in crack["lines"]],
+                "gaps": [_on_wall(gap, sheets[crack["sheet"]]) for gap in crack["gaps"]],
+            }
+            for crack in facts.confirmed
+            if sheets[crack["sheet"]]["mm_per_px"] is not None
+        ],
+    }
+
+
+def _on_wall(line: Any, sheet: Mapping[str, Any]) -> list[list[float]]:
+    places = (np.asarray(line, np.float64) - sheet["extent_px"][:2]) * sheet["mm_per_px"]
+    return [[round(x, 3), round(y, 3)] for x, y in places.tolist()]
 
 
 def as_coco(facts: RunFacts) -> dict[str, Any]:

@@ -4,6 +4,7 @@ RUN/report/report.html       one file, pictures included
 RUN/report/report.pdf        the same on A4
 RUN/report/cracks.csv        a row for each crack
 RUN/report/cracks.geojson    only where places on the earth are known
+RUN/report/cracks.wall.json  lines on the wall in millimetres, where there is a scale
 RUN/report/cracks.coco.json  for training and labelling tools
 RUN/report/site_check.json   a check on site that was given; later reports of the run have it, too
 RUN/report/structure.json    the structure that was given
@@ -21,7 +22,7 @@ from edgecrack.errors import ConfigError, OutputError
 from edgecrack.files import write_atomic
 from edgecrack.run_report.facts import RunFacts, read_facts
 from edgecrack.run_report.file_hashes import MANIFEST_NAME, write_manifest
-from edgecrack.run_report.formats import as_coco, as_csv, as_geojson
+from edgecrack.run_report.formats import as_coco, as_csv, as_geojson, as_wall_lines
 from edgecrack.run_report.inspection_page import render_page
 from edgecrack.run_report.inspection_pdf import render_pdf
 from edgecrack.run_report.report_words import Words
@@ -35,12 +36,13 @@ from edgecrack.run_review.review_log import REVIEW_NAME
 from edgecrack.run_survey.survey_document import survey_state
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 
-FORMATS = ("html", "pdf", "csv", "geojson", "coco")
+FORMATS = ("html", "pdf", "csv", "geojson", "wall", "coco")
 DEFAULT_FORMATS = ("html", "pdf", "csv", "coco")
 REPORT_NAME = "report"
 _HIDDEN = (MANIFEST_NAME,)
 _STRUCTURE_NAME = "structure.json"
-_NAMES = ("report.html", "report.pdf", "cracks.csv", "cracks.geojson", "cracks.coco.json",
+_NAMES = ("report.html", "report.pdf", "cracks.csv", "cracks.geojson", "cracks.wall.json",
+          "cracks.coco.json",
           SITE_CHECK_NAME, _STRUCTURE_NAME)  # fmt: skip
 
 
@@ -49,7 +51,7 @@ class ReportConfig:
     """What a report is to be.
 
     Attributes:
-        formats: of "html", "pdf", "csv", "geojson" and "coco".
+        formats: of "html", "pdf", "csv", "geojson", "wall" and "coco".
         language: of the page.
         structure: by which cracks are placed; None leaves them on their sheets.
         decimal_comma: in the table.
@@ -116,6 +118,8 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
             made["cracks.csv"] = "\ufeff" + as_csv(facts, decimal_comma=config.decimal_comma)
         elif each == "geojson":
             made["cracks.geojson"] = json.dumps(as_geojson(facts), allow_nan=False) + "\n"
+        elif each == "wall":
+            made["cracks.wall.json"] = json.dumps(as_wall_lines(facts), allow_nan=False) + "\n"
         else:
             made["cracks.coco.json"] = json.dumps(as_coco(facts), allow_nan=False) + "\n"
     folder = OutputFolder(run / REPORT_NAME)

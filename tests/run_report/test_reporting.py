@@ -222,6 +222,26 @@ def test_the_manifest_tells_of_each_file_that_changed(run: Path) -> None:
         verify(run / "survey")
 
 
+def test_lines_on_the_wall_are_in_millimetres_and_as_long_as_the_cracks(
+    run: Path, tmp_path: Path
+) -> None:
+    found = report_run(run, ReportConfig(("wall",)))
+    lines = json.loads((found.folder / "cracks.wall.json").read_text())
+    assert lines["unit"] == "mm"
+    known = {crack["id"]: crack["length_mm"] for crack in found.facts.confirmed}
+    assert {each["id"] for each in lines["cracks"]} == set(known)
+    for each in lines["cracks"]:
+        parts = [np.hypot(*np.diff(np.array(line), axis=0).T).sum()
+                 for line in (*each["lines"], *each["gaps"])]  # fmt: skip
+        # The survey takes the scale at each crack, and the sheet's here.
+        assert sum(parts) == pytest.approx(known[each["id"]], rel=0.03)
+        assert min(min(point) for line in each["lines"] for point in line) >= 0
+    keep(tmp_path, views(along(0, 440, 60)))
+    survey_run(tmp_path)
+    with pytest.raises(SourceError, match="no millimetres on the wall"):
+        report_run(tmp_path, ReportConfig(("wall",)))
+
+
 def test_a_manifest_of_odd_names_is_checked_all_the_same(run: Path) -> None:
     report_run(run, ReportConfig(("csv",)))
     path = run / "manifest.json"
