@@ -37,7 +37,7 @@ class Entry:
         number: from 1, in the order in which they were made.
         at: when, ISO 8601, UTC.
         reviewer: who.
-        action: what, as `review_state.py` understands it.
+        action: what, as `review_actions.py` describes them.
     """
 
     number: int

@@ -11,8 +11,9 @@ from typing import Any
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError
 from edgecrack.run_review.placed_frames import PlacedFrame, placed_frames
+from edgecrack.run_review.review_actions import REASONS, TAGS, CrackId
 from edgecrack.run_review.review_log import Entry, ReviewLog, now, reviewer_name
-from edgecrack.run_review.review_state import REASONS, TAGS, CrackId, ReviewedCrack, Reviewing
+from edgecrack.run_review.review_state import ReviewedCrack, Reviewing
 from edgecrack.run_review.reviewed_document import review_of
 from edgecrack.run_survey.survey_document import read_survey, survey_state
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME
@@ -98,7 +99,7 @@ class ReviewSession(Closeable):
 
         Args:
             reviewer: who does it.
-            action: as `review_state.py` describes them.
+            action: as `review_actions.py` describes them.
             revision: of the review that the reviewer saw, where the action depends on it; None
                 for any.
 

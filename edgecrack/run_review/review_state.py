@@ -1,16 +1,4 @@
-"""What a review comes to: its actions, played one after the other on the survey's cracks.
-
-    confirm crack            it is a crack
-    reject  crack reason     it is none
-    reopen  crack            neither, again
-    draw    frame points     a crack that was missed: becomes D1, D2, ...
-    split   crack at         two cracks, cut at a place of the sheet: 7 becomes 7a and 7b
-    merge   cracks           one crack, which is one: 3 and 7 become 3+7
-    gauge   crack mm         a width that was read from a gauge on the structure
-    tags    crack tags       all that the crack is to have
-    note    crack text       in place of the one before
-    looked                   the reviewer looked over the whole surface, too
-    undo                     takes back the last action that stands
+"""What a review comes to: its actions (`review_actions.py`), played on the survey's cracks.
 
 An action names its cracks and a digest of each one's course. Where a later survey gives a number
 to another course, the actions on it do not count, and it is to be reviewed again.
@@ -20,28 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from edgecrack.errors import ConfigError, SourceError
+from edgecrack.errors import ConfigError
 from edgecrack.run_review.crack_editing import drawn_record, merged_record, split_record
 from edgecrack.run_review.placed_frames import PlacedFrame
+from edgecrack.run_review.review_actions import (
+    LONGEST_ID,
+    LONGEST_NOTE,
+    TAGS,
+    CrackId,
+    clean_action,
+    named_cracks,
+    whole_entry,
+)
 from edgecrack.run_review.review_log import Entry
 
-CrackId = int | str
 Decision = Literal["confirmed", "rejected"]
 Origin = Literal["machine", "drawn", "split", "merged"]
-
-TAGS = ("sealed", "wet", "rust", "efflorescence")
-REASONS = ("joint", "stain", "shadow", "edge", "object", "other")
-LONGEST_NOTE, MOST_POINTS, LONGEST_ID = 2000, 2000, 120
-_DRAWN = re.compile(r"D[1-9][0-9]{0,8}")
-_WIDEST_MM = 1000.0
-_FURTHEST_PX = 1e7
 
 
 @dataclass(frozen=True)
@@ -171,7 +159,7 @@ class Reviewing:
         """
         state = ReviewState(self._machine)
         stale = []
-        for entry in _standing([_whole(each) for each in entries]):
+        for entry in _standing([whole_entry(each) for each in entries]):
             try:
                 state = self._played(state, entry)
             except ConfigError:
@@ -193,14 +181,14 @@ class Reviewing:
             if not state.standing:
                 raise ConfigError("nothing was done yet", "there is nothing to take back")
             return {"action": "undo", "undoes": state.standing[-1].number}
-        clean = _clean(action)
+        clean = clean_action(action)
         if kind == "draw":
             drawn = (*state.standing, *state.stale)
             number = 1 + sum(each.action["action"] == "draw" for each in drawn)
             clean["crack_id"] = f"D{number}"
         clean["of"] = {
             str(each): digest(state.cracks[each].record)
-            for each in _named(clean)
+            for each in named_cracks(clean)
             if each in state.cracks
         }
         self._played(state, Entry(0, "", "", clean))
@@ -209,7 +197,7 @@ class Reviewing:
     def _played(self, state: ReviewState, entry: Entry) -> ReviewState:
         cracks, made_into = dict(state.cracks), dict(state.made_into)
         action = entry.action
-        for number in _named(action):
+        for number in named_cracks(action):
             if number not in cracks:
                 raise ConfigError(*_gone(number, made_into))
             expected = action.get("of", {}).get(str(number))
@@ -304,47 +292,6 @@ def digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(course.encode()).hexdigest()[:16]
 
 
-def _whole(entry: Entry) -> Entry:
-    """An entry as it was checked when it was made.
-
-    Raises:
-        SourceError: it is damaged, or of a version that this one does not know.
-    """
-    action = entry.action
-    kind = action.get("action")
-    if kind not in (*_FIELDS, "undo"):
-        raise SourceError(
-            f"entry {entry.number} of the review has the action {str(kind)[:40]!r}, which this "
-            "version does not know",
-            "use the version of edgecrack that wrote it",
-        )
-    try:
-        if kind == "undo":
-            return replace(entry, action={"action": kind, "undoes": action.get("undoes")})
-        clean = _clean(action)
-        if kind == "draw":
-            clean["crack_id"] = _drawn_id(action.get("crack_id"))
-        clean["of"] = _digests(action.get("of", {}))
-    except ConfigError as error:
-        raise SourceError(
-            f"entry {entry.number} of the review is damaged: {error.problem}",
-            "take the file from a copy",
-        ) from error
-    return replace(entry, action=clean)
-
-
-def _drawn_id(value: Any) -> str:
-    if not isinstance(value, str) or not _DRAWN.fullmatch(value):
-        raise ConfigError(f"a drawn crack is called {str(value)[:40]!r}", "call it D1")
-    return value
-
-
-def _digests(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise ConfigError("its digests are none", "give a digest for each crack")
-    return value
-
-
 def _standing(entries: Sequence[Entry]) -> list[Entry]:
     """Actions that were not taken back."""
     standing: list[Entry] = []
@@ -365,20 +312,13 @@ def _unsettled(stale: Sequence[Entry], standing: Sequence[Entry]) -> tuple[Entry
 
     def is_settled(entry: Entry) -> bool:
         later = [each for each in standing if each.number > entry.number]
-        named = {number for each in later for number in _named(each.action)}
-        own = set(_named(entry.action))
+        named = {number for each in later for number in named_cracks(each.action)}
+        own = set(named_cracks(entry.action))
         return any(each.action["action"] == "looked" for each in later) or (
             bool(own) and own <= named
         )
 
     return tuple(each for each in stale if not is_settled(each))
-
-
-def _named(action: Mapping[str, Any]) -> tuple[CrackId, ...]:
-    """The cracks that an action names."""
-    if "cracks" in action:
-        return tuple(action["cracks"])
-    return (action["crack"],) if "crack" in action else ()
 
 
 def _gone(number: CrackId, made_into: Mapping[CrackId, tuple[CrackId, ...]]) -> tuple[str, str]:
@@ -409,126 +349,3 @@ def _marked(crack: ReviewedCrack, kind: str, entry: Entry) -> ReviewedCrack:
         reviewer=entry.reviewer,
         at=entry.at,
     )
-
-
-def _clean(action: Mapping[str, Any]) -> dict[str, Any]:
-    """An action with what belongs to it and nothing else.
-
-    Raises:
-        ConfigError: something is missing or of the wrong kind.
-    """
-    kind = action.get("action")
-    if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ConfigError(f"the action is {str(kind)[:40]!r}", f"give {', '.join(_FIELDS)} or undo")
-    clean: dict[str, Any] = {"action": kind}
-    for name in _FIELDS[kind]:
-        clean[name] = _CHECKS[name](action.get(name))
-    return clean
-
-
-def _crack_id(value: Any) -> CrackId:
-    is_id = isinstance(value, (int, str)) and not isinstance(value, bool)
-    if not is_id or len(str(value)) > LONGEST_ID + 10 or not _is_writable(str(value)):
-        shown = ascii(str(value)[:40])
-        raise ConfigError(f"the crack is {shown}", "give its number or name")
-    found: CrackId = value
-    return found
-
-
-def _crack_ids(value: Any) -> list[CrackId]:
-    found = [_crack_id(each) for each in value] if isinstance(value, list) else []
-    if not 2 <= len(set(found)) == len(found) <= 50:
-        raise ConfigError(f"{len(found)} cracks are to be one", "give 2 to 50 different ones")
-    return sorted(found, key=lambda each: (isinstance(each, str), each))
-
-
-def _reason(value: Any) -> str:
-    if value in (None, ""):
-        return ""
-    if value not in REASONS:
-        raise ConfigError(f"the reason is {str(value)[:40]!r}", f"give {', '.join(REASONS)}")
-    return str(value)
-
-
-def _frame_number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigError(f"the frame is {str(value)[:40]!r}", "give its number")
-    return value
-
-
-def _numbers(value: Any, count: int) -> list[float] | None:
-    if not isinstance(value, list) or len(value) != count:
-        return None
-    if not all(isinstance(each, (int, float)) and abs(each) < _FURTHEST_PX for each in value):
-        return None
-    return [round(float(each), 2) for each in value]
-
-
-def _points(value: Any) -> list[list[float]]:
-    pairs = [_numbers(each, 2) for each in value] if isinstance(value, list) else []
-    points = [each for each in pairs if each is not None]
-    if len(points) != len(pairs) or not 2 <= len(points) <= MOST_POINTS:
-        raise ConfigError(
-            f"{len(pairs)} points were drawn", f"give x and y of 2 to {MOST_POINTS} of them"
-        )
-    return points
-
-
-def _place(value: Any) -> list[float]:
-    place = _numbers(value, 2)
-    if place is None:
-        raise ConfigError(f"the place is {str(value)[:40]!r}", "give x and y on the sheet")
-    return place
-
-
-def _width_mm(value: Any) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= _WIDEST_MM or not round(float(value), 4):
-        raise ConfigError(
-            f"the reading is {str(value)[:40]!r}", f"give millimetres, up to {_WIDEST_MM:.0f}"
-        )
-    return round(float(value), 4)
-
-
-def _tags(value: Any) -> list[str]:
-    if not isinstance(value, list) or any(each not in TAGS for each in value):
-        raise ConfigError(f"the tags are {str(value)[:80]!r}", f"give some of {', '.join(TAGS)}")
-    return [tag for tag in TAGS if tag in value]
-
-
-def _text(value: Any) -> str:
-    text = value.strip() if isinstance(value, str) else None
-    if text is None or len(text) > LONGEST_NOTE or not _is_writable(text):
-        raise ConfigError("the note is no text", f"give at most {LONGEST_NOTE} characters")
-    return text
-
-
-def _is_writable(text: str) -> bool:
-    """Whether it has no control characters but line breaks, and no halves of characters."""
-    plain = text.replace("\n", "").replace("\r", "").replace("\t", "")
-    return all(ord(each) >= 32 and not 0xD800 <= ord(each) < 0xE000 for each in plain)
-
-
-_FIELDS: dict[Any, tuple[str, ...]] = {
-    "confirm": ("crack",),
-    "reject": ("crack", "reason"),
-    "reopen": ("crack",),
-    "draw": ("frame", "points"),
-    "split": ("crack", "at"),
-    "merge": ("cracks",),
-    "gauge": ("crack", "mm"),
-    "tags": ("crack", "tags"),
-    "note": ("crack", "text"),
-    "looked": (),
-}
-_CHECKS: dict[str, Any] = {
-    "crack": _crack_id,
-    "cracks": _crack_ids,
-    "reason": _reason,
-    "frame": _frame_number,
-    "points": _points,
-    "at": _place,
-    "mm": _width_mm,
-    "tags": _tags,
-    "text": _text,
-}
