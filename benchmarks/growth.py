@@ -11,8 +11,9 @@ the batches and once, unless --full.
 what lies above it grows with the frame. CPU time is beside wall-clock time, since other programs
 on the machine move it less.
 
-    python benchmarks/growth.py [--data DIR] [--quick] [--full] [--plot FILE]    # DIR holds survey_frames/
-    python benchmarks/growth.py --plot-only            # draws what is in results/growth.json
+    python benchmarks/growth.py [--data DIR] [--quick] [--full]    # DIR holds survey_frames/
+    python benchmarks/growth.py --plot-only [--plot FILE]          # draws results/growth.json
+    python benchmarks/growth.py --only 2 12 --name growth_before   # two sizes, to compare checkouts
 
 Linux only: the peak is read from /proc, and set back by /proc/self/clear_refs.
 """
@@ -118,16 +119,16 @@ def opened(backend: str, batch: int, threads: int) -> Runner:
 
 
 def stages(detector: CrackDetector, frame: Image) -> dict[str, dict[str, float]]:
-    """Milliseconds and peak of what is done beside the network, each from where it starts."""
+    """CPU time and peak of what is done beside the network, each from where it starts."""
     found: dict[str, dict[str, float]] = {}
 
     def run(name: str, work: Callable[[], Any]) -> Any:
         forget_peak()
-        before_mb, started_s = memory_mb("VmRSS"), time.perf_counter()
+        before_mb, started_s = memory_mb("VmRSS"), time.process_time()
         result = work()
-        seconds = time.perf_counter() - started_s
+        seconds = time.process_time() - started_s
         above_mb = memory_mb("VmHWM") - before_mb
-        found[name] = {"ms": round(1000 * seconds, 1), "peak_above_mb": round(above_mb, 1)}
+        found[name] = {"cpu_ms": round(1000 * seconds, 1), "peak_above_mb": round(above_mb, 1)}
         return result
 
     prepared = run("prepare", lambda: np.asarray(detector.prepare(frame)))
@@ -300,6 +301,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="every batch at every size, 3 rounds")
     parser.add_argument("--plot", type=Path, default=PLOT)
     parser.add_argument("--plot-only", action="store_true")
+    parser.add_argument("--only", type=float, nargs="+", metavar="MPX", help="two tiles, once")
+    parser.add_argument("--name", default="growth", help="of the file of results")
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.point is not None:
@@ -312,15 +315,18 @@ def main() -> None:
     points = QUICK if given.quick else POINTS
     if given.full:
         points = {size: (BATCHES, 3) for size in points}
+    if given.only:
+        points = {size: ((ALL_SIZES_BATCH,), 1) for size in given.only}
     rows = measured(given.data, points)
     found = fits(rows)
     for name, fit in found.items():
         print(name, fit)
     if not given.quick:
         figures = {"threads": len(os.sched_getaffinity(0)), "fits": found, "rows": rows}
-        write_result("growth", figures, "onnxruntime", "openvino", "numpy",
+        write_result(given.name, figures, "onnxruntime", "openvino", "numpy",
                      "opencv-python-headless")  # fmt: skip
-        plot(rows, given.plot)
+        if not given.only:
+            plot(rows, given.plot)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ bandwidth reached. Two cases bound it:
 - poor: kernels whose narrowest tile is 32 outputs, 25 % of peak, 50 % of the bandwidth, channels
   stored in full vectors (16 in FP16, 32 in INT8), joined maps copied, 8 us a kernel.
 
-INT8 here quantizes every convolution; the file that `calibrate` writes keeps some in FP16. The CPU's
-part of a frame (preprocessing, cutting, blending) is not in it, nor is the camera's.
+INT8 here quantizes every convolution; the file that `calibrate` writes keeps some in FP16. The
+CPU's part of a frame (preprocessing, cutting, blending) is not in it, nor is the camera's.
 
     python benchmarks/jetson_roofline.py [--quick]
 """
@@ -182,7 +182,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="no file")
     given = parser.parse_args()
     model = onnx.load(BUNDLED_MODEL)
-    kernels = {name: kernels_of(model, copies_joined=case.copies_joined) for name, case in CASES.items()}
+    kernels = {
+        name: kernels_of(model, copies_joined=case.copies_joined) for name, case in CASES.items()
+    }
     macs = sum(layer_work(model).values())
     weights = sum(_product(list(item.dims)) for item in model.graph.initializer)
     moved = {

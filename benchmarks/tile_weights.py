@@ -1,4 +1,4 @@
-"""By which weight overlapping tiles are blended: seam error and scores of several, on the same tiles.
+"""By which weight overlapping tiles are blended: seam error and scores, on the same tiles.
 
 The network runs once on each tile; its outputs are then blended by each weight. Seam error is the
 difference from the network run on the whole frame at once, where there is no seam: at full size
@@ -6,7 +6,9 @@ alone, and for tiles of 256 px at all sizes together. Scores are those of the bu
 uav315's test photos, at all sizes. Differences from the runtime's own weight come with 95 %
 intervals (bootstrap over frames or photos, the same draws for all). Times do not come into it.
 
-    python benchmarks/tile_weights.py [--data DIR] [--quick]     # DIR holds video/, survey_frames/, uav315/
+    python benchmarks/tile_weights.py [--data DIR] [--quick]
+
+DIR holds video/, survey_frames/ and uav315/.
 """
 
 from __future__ import annotations
@@ -62,21 +64,27 @@ def side_weight(rise: Callable[[Weight], Weight]) -> Callable[[int, int, int], W
 
 def linear(left_out: float) -> Callable[[Weight], Weight]:
     """From 0 to 1 over what is left of an overlap when this share of it is left out at each end."""
-    return lambda share: np.clip((share - left_out) / (1 - 2 * left_out), 0, 1)
+    return lambda share: np.asarray(
+        np.clip((share - left_out) / (1 - 2 * left_out), 0, 1), dtype=np.float64
+    )
+
+
+def rising_hann(share: Weight) -> Weight:
+    return np.asarray(np.sin(np.pi / 2 * share) ** 2, dtype=np.float64)
 
 
 def gaussian(tile: int, before: int, after: int) -> Weight:
     """MONAI's importance map, along one axis: sigma is an eighth of the tile."""
     away = np.arange(tile) + 0.5 - tile / 2
-    return np.exp(-0.5 * (away / (0.125 * tile)) ** 2)
+    return np.asarray(np.exp(-0.5 * (away / (0.125 * tile)) ** 2), dtype=np.float64)
 
 
 def triangle(tile: int, before: int, after: int) -> Weight:
-    return 1 - np.abs((np.arange(tile) + 0.5) / (tile / 2) - 1)
+    return np.asarray(1 - np.abs((np.arange(tile) + 0.5) / (tile / 2) - 1), dtype=np.float64)
 
 
 def hann(tile: int, before: int, after: int) -> Weight:
-    return np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
+    return np.asarray(np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2, dtype=np.float64)
 
 
 WEIGHTS: dict[str, Callable[[int, int, int], Weight]] = {
@@ -85,8 +93,10 @@ WEIGHTS: dict[str, Callable[[int, int, int], Weight]] = {
     "linear over the overlap": side_weight(linear(0)),
     "linear, outer eighth left out": side_weight(linear(0.125)),
     "linear, outer three eighths left out": side_weight(linear(0.375)),
-    "keep the centre (a step in the middle)": side_weight(lambda share: (share >= 0.5) * 1.0),
-    "Hann over the overlap": side_weight(lambda share: np.sin(np.pi / 2 * share) ** 2),
+    "keep the centre (a step in the middle)": side_weight(
+        lambda share: (share >= 0.5).astype(np.float64)
+    ),
+    "Hann over the overlap": side_weight(rising_hann),
     "triangle over the tile": triangle,
     "Hann over the tile": hann,
     "Gaussian over the tile (MONAI)": gaussian,

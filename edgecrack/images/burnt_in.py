@@ -46,7 +46,8 @@ def find_text(gray: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     if min(counts[_DARK], counts[_BRIGHT]) < _LEAST_SHARE * _LEAST_PX:
         return None
     # Waves interrupt the surfaces; what is thin without them is no text.
-    surfaces = cv2.morphologyEx(cv2.min(kinds, 1), cv2.MORPH_CLOSE, _box(5))
+    _, limits = cv2.threshold(kinds, 0, 1, cv2.THRESH_BINARY)
+    surfaces = cv2.morphologyEx(limits, cv2.MORPH_CLOSE, _box(5), dst=limits)
     cv2.morphologyEx(surfaces, cv2.MORPH_OPEN, _box(5), dst=surfaces)
     lines = cv2.dilate(surfaces, np.ones((_LETTER_GAP_PX // 4, _LETTER_GAP_PX), dtype=np.uint8))
     found = np.zeros(gray.shape, dtype=np.uint8)
