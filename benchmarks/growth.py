@@ -259,9 +259,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             memory.plot(megapixels, [row["peak_mb"] for row in of], **style)
     sizes = np.array(sorted({row["pixels"] / 1e6 for row in rows}))
     middle = next(row for row in rows if row["pixels"] / 1e6 == sizes[len(sizes) // 2])
-    line = middle["cpu_seconds"] * sizes / (middle["pixels"] / 1e6)
-    times.plot(sizes, line, ":", color="gray", label="proportional to pixels", zorder=0)
-    memory.plot(sizes, 3 * sizes, ":", color="gray", label="the frame itself, 3 bytes a pixel")
+    line = 1.7 * middle["cpu_seconds"] * sizes / (middle["pixels"] / 1e6)  # above the points
+    times.plot(sizes, line, ":", color="gray", label="slope of what grows with pixels")
     times.set(title="CPU time of one frame", ylabel="CPU time, s")
     memory.set(title="Peak of resident memory", ylabel="MB")
     for axes in (times, memory):
@@ -279,10 +278,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     memory.set_yticks(ticks)
     memory.yaxis.set_major_formatter("{x:g}")
     handles, labels = times.get_legend_handles_labels()
-    extra, words = memory.get_legend_handles_labels()
     figure.legend(
-        [*handles, extra[-1]],
-        [*labels, words[-1]],
+        handles,
+        labels,
         loc="outside right upper",
         fontsize=8,
         frameon=False,
