@@ -97,7 +97,24 @@ def follow(
     return [_line(path, rows, columns, order, is_ring=ends[int(path[0])] == 2) for path in paths]
 
 
-def lines_of(mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
+@dataclass(frozen=True, eq=False)
+class BoundedSkeleton:
+    """The skeleton of a mask within the box around its cracks.
+
+    Attributes:
+        pixels: bool [h, w].
+        left: where the box begins, in pixels.
+        top: the same.
+    """
+
+    pixels: NDArray[np.bool_]
+    left: int
+    top: int
+
+
+def lines_of(
+    mask: NDArray[np.uint8], skeleton: BoundedSkeleton | None = None
+) -> tuple[NDArray[np.float64], ...]:
     """The centre lines of a mask with as few points as half a pixel allows, the longest first.
 
         >>> mask = np.zeros((9, 20), np.uint8)
@@ -107,41 +124,41 @@ def lines_of(mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
+        skeleton: of this mask, where it is known already.
 
     Returns:
         float64 [N, 2] each, x and y in pixels; the middle of the first pixel is (0.5, 0.5). None
         of a mask that is noise and not cracks: a tenth of a picture, or a web of junctions.
     """
-    found = bounded_skeleton(mask)
-    if found is None:
-        return ()
-    skeleton, left, top = found
-    rows, columns = np.nonzero(skeleton)
+    skeleton = skeleton or bounded_skeleton(mask)
+    rows, columns = np.nonzero(skeleton.pixels)
     lines = follow(rows, columns, _SPUR_PX)
     lines.sort(key=lambda line: -line.length_px)
-    return tuple(line.simplified() + np.array([left, top]) for line in lines)
+    corner = np.array([skeleton.left, skeleton.top])
+    return tuple(line.simplified() + corner for line in lines)
 
 
-def bounded_skeleton(mask: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], int, int] | None:
-    """The skeleton of a mask within its bounding box, and where that begins.
+def bounded_skeleton(mask: NDArray[np.uint8]) -> BoundedSkeleton:
+    """The skeleton of a mask.
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
 
     Returns:
-        bool [h, w], left and top; None of an empty mask and of one that is noise and not cracks:
-        following it would take seconds.
+        One without a pixel of an empty mask, and of one that is noise and not cracks: following
+        it would take seconds.
     """
     left, top, width, height = cv2.boundingRect(mask)
     budget = max(_FEWEST_FOLLOWED, int(_SHARE_FOLLOWED * mask.size))
+    nothing = BoundedSkeleton(np.zeros((0, 0), bool), 0, 0)
     if width == 0 or cv2.countNonZero(mask) > budget:
-        return None
+        return nothing
     skeleton = thin(mask[top : top + height, left : left + width])
     ones = np.ones((3, 3), np.uint8)
     around = cv2.filter2D(skeleton.astype(np.uint8), -1, ones, borderType=cv2.BORDER_CONSTANT)
     if np.count_nonzero(skeleton & (around > 3)) > _MOST_MEETINGS:
-        return None
-    return skeleton, left, top
+        return nothing
+    return BoundedSkeleton(skeleton, left, top)
 
 
 def _steps(

@@ -22,7 +22,7 @@ from edgecrack.survey.association import (
     tolerance_px,
 )
 from edgecrack.survey.confirmation import is_confirmed
-from edgecrack.survey.crack_curves import CrackCurve, curve_of
+from edgecrack.survey.crack_curves import STEP_PX, CrackCurve, curve_of
 from edgecrack.survey.plane_geometry import Matrix, implausible, inverse, moved, normal
 from edgecrack.survey.sheets import Placement, is_far
 from edgecrack.survey.track import Step
@@ -286,7 +286,7 @@ def _by_id(stretch: _Stretch) -> dict[int, list[int]]:
 
 
 def _lasting_px(track: Track) -> float:
-    return track.curve.chosen(track.lasting).length_px
+    return int(np.count_nonzero(track.lasting)) * STEP_PX
 
 
 def _move(track: Track, way: Matrix) -> None:
