@@ -1,5 +1,4 @@
-"""Looks every few seconds whether the machine is throttled: one event when that begins, one when
-it ends, and what of it counts.
+"""Looks every few seconds whether the machine is throttled, and says when that begins and ends.
 
 An episode begins when two looks in a row find evidence and ends after ten seconds without, so that
 a governor that lets go for a moment makes no second one. Knows looks, counters and events; must not
@@ -53,6 +52,7 @@ class ThrottleWatch:
         self._looked = _Moment(clock(), 0)
         self._first = self._newest = self._looked
         self._in_a_row = self._episodes = 0
+        self._has_failed = False
         self._before = _Moment(0.0, 0)
         self._thread = threading.Thread(target=self._run, name="edgecrack-throttle", daemon=True)
 
@@ -100,9 +100,19 @@ class ThrottleWatch:
             try:
                 self.look()
             except Exception:
-                _LOG.exception("whether the machine is throttled could not be looked at")
+                self._fail()
             if self._ended.wait(self._interval_s):
                 return
+
+    def _fail(self) -> None:
+        """A defect is logged once, and from then on nothing is known."""
+        if not self._has_failed:
+            self._has_failed = True
+            _LOG.exception("whether the machine is throttled could not be looked at")
+        with self._lock:
+            self._last = ThrottleLook("unknown")
+        self._state = "unknown"
+        self._count()
 
     def _begin(self, found: ThrottleLook) -> None:
         self._state, self._episodes = "throttled", self._episodes + 1
