@@ -82,7 +82,9 @@ class CpuClocks:
         ]
         if pairs and (slow := _slow_clock(pairs)) is not None:
             return [*fallen, slow]
-        can_tell = bool(pairs) or (limits_known and not busy)
+        # A machine that could not tell under load does not tell while it is idle, either.
+        would_tell = any(each.is_judged and each.rated_khz for each in self._cores)
+        can_tell = bool(pairs) or (limits_known and would_tell and not busy)
         return fallen if fallen or can_tell else None
 
     def since_start(self) -> str:

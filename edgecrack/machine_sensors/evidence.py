@@ -36,10 +36,9 @@ _SLOWING = re.compile(
     r"^(processor$|(thermal-)?(cpufreq|devfreq|idle)-|intel_powerclamp$)|-throttle-alert$",
     re.IGNORECASE,
 )
-_SLOWING_THE_CPU = re.compile(
-    r"^(processor$|(thermal-)?(cpufreq|idle)-|intel_powerclamp$)|cpu\d*-throttle-alert$",
-    re.IGNORECASE,
-)
+# By which a processor is slowed down as a rule. Not on x86, which slows itself down, often with an
+# ACPI device beside it that has no state but 0.
+_SLOWING_THE_CPU = re.compile(r"^(thermal-)?(cpufreq|idle)-|cpu\d*-throttle-alert$", re.IGNORECASE)
 # Thresholds that programs set to be told of them; nothing is slowed down there.
 _NOTIFYING_ZONES = ("x86_pkg_temp",)
 _FIRMWARE_NOW = (
@@ -230,7 +229,8 @@ class _Trip:
 
 def _trips_of(zone: Path) -> list[_Trip]:
     name = read_text(zone / "type") or ""
-    if not is_chip(name) or name in _NOTIFYING_ZONES:
+    notifies = name in _NOTIFYING_ZONES or read_text(zone / "policy") == "user_space"
+    if not is_chip(name) or notifies:
         return []
     found = []
     for file in sorted(zone.glob("trip_point_*_type")):

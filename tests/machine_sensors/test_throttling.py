@@ -50,6 +50,9 @@ def look_after(root: Path, before: dict[str, object], after: dict[str, object]) 
         cooling(0, "Fan", 3),
         cooling(0, "TCC Offset", 5),
         cooling(0, "hot-surface-alert", 1),
+        # x86 slows itself down; these are at rest meanwhile.
+        {**cooling(0, "Processor", 0), **cooling(1, "intel_powerclamp", -1)},
+        clocks(2_000_000, more={"scaling_driver": "acpi-cpufreq"}),
         {f"{OC}/oc3_event_cnt": 7},
         stat((90, 90), (10, 10)),
         {RASPBERRY: "nonsense"},
@@ -101,8 +104,8 @@ class TestCooling:
         found = look_after(tmp_path, cooling(11, kind, 0), cooling(11, kind, 1))
         assert (kinds(found), found.reasons) == (["cooling"], f"the kernel cools by {kind}")
 
-    def test_powerclamp_at_rest_says_minus_one(self, tmp_path: Path) -> None:
-        files = {**cooling(0, "intel_powerclamp", -1), **cooling(1, "Processor", 0)}
+    def test_a_board_at_rest(self, tmp_path: Path) -> None:
+        files = {**cooling(0, "cpufreq-cpu0", 0), **cooling(1, "pwm-fan", 3)}
         assert look_after(tmp_path, files, {}).state == "not throttled"
 
     def test_a_gpu_that_is_cool_says_nothing_of_the_processor(self, tmp_path: Path) -> None:
@@ -128,6 +131,13 @@ class TestTripPoints:
     ) -> None:
         files = zone(0, kind, temperature_mc, *trips)
         assert look_after(tmp_path, files, {}).state == state
+
+    def test_a_zone_that_only_tells_a_program(self, tmp_path: Path) -> None:
+        files = {
+            **zone(0, "TCPU", 95_000, PASSIVE),
+            f"{THERMAL}/thermal_zone0/policy": "user_space",
+        }
+        assert look_after(tmp_path, files, {}).state == "unknown"
 
     @pytest.mark.parametrize(("slowed", "state"), [(0, "not throttled"), (2, "throttled")])
     def test_a_trip_point_that_is_bound_counts_when_something_is_slowed_down(
