@@ -137,6 +137,7 @@ def test_the_robot_install_has_no_training_dependency() -> None:
         "pyyaml",
         "rich",
         "simplejpeg",
+        "threadpoolctl",
         "typer",
     }
 

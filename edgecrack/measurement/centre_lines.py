@@ -63,7 +63,9 @@ class CentreLine:
 
 
 def follow(
-    rows: NDArray[np.integer], columns: NDArray[np.integer], spur_px: float = 0.0
+    rows: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    spur_px: float | NDArray[np.float64] = 0.0,
 ) -> list[CentreLine]:
     """The lines of a skeleton.
 
@@ -75,7 +77,8 @@ def follow(
         rows: integers [N], of the skeleton's pixels, in any order, each pixel once.
         columns: integers [N].
         spur_px: a branch that ends nowhere and is shorter is left out: thinning leaves such where a
-            crack's edge is ragged. What stands alone stays.
+            crack's edge is ragged. What stands alone stays. One value, or one for each pixel, the
+            same for all that are connected: float [N].
 
     Returns:
         Lines by their first pixel's row and column; a pixel that stands alone is none.
@@ -86,8 +89,9 @@ def follow(
     rows, columns = rows[order], columns[order]
     first, second = _steps(rows, columns)
     paths = _paths(first, second, len(rows))
-    if spur_px > 0:
-        kept = _without_spurs(paths, rows, columns, spur_px)
+    spurs_px = np.broadcast_to(spur_px, len(order))[order]
+    if spurs_px.any():
+        kept = _without_spurs(paths, rows, columns, spurs_px)
         if len(kept) < len(paths):
             steps = [np.stack([path[:-1], path[1:]]) for path in kept]
             joined = np.concatenate(steps, axis=1) if steps else np.zeros((2, 0), np.intp)
@@ -97,7 +101,24 @@ def follow(
     return [_line(path, rows, columns, order, is_ring=ends[int(path[0])] == 2) for path in paths]
 
 
-def lines_of(mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
+@dataclass(frozen=True, eq=False)
+class BoundedSkeleton:
+    """The skeleton of a mask within the box around its cracks.
+
+    Attributes:
+        pixels: bool [h, w].
+        left: where the box begins, in pixels.
+        top: the same.
+    """
+
+    pixels: NDArray[np.bool_]
+    left: int
+    top: int
+
+
+def lines_of(
+    mask: NDArray[np.uint8], skeleton: BoundedSkeleton | None = None
+) -> tuple[NDArray[np.float64], ...]:
     """The centre lines of a mask with as few points as half a pixel allows, the longest first.
 
         >>> mask = np.zeros((9, 20), np.uint8)
@@ -107,41 +128,41 @@ def lines_of(mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
+        skeleton: of this mask, where it is known already.
 
     Returns:
         float64 [N, 2] each, x and y in pixels; the middle of the first pixel is (0.5, 0.5). None
         of a mask that is noise and not cracks: a tenth of a picture, or a web of junctions.
     """
-    found = bounded_skeleton(mask)
-    if found is None:
-        return ()
-    skeleton, left, top = found
-    rows, columns = np.nonzero(skeleton)
+    skeleton = skeleton or bounded_skeleton(mask)
+    rows, columns = np.nonzero(skeleton.pixels)
     lines = follow(rows, columns, _SPUR_PX)
     lines.sort(key=lambda line: -line.length_px)
-    return tuple(line.simplified() + np.array([left, top]) for line in lines)
+    corner = np.array([skeleton.left, skeleton.top])
+    return tuple(line.simplified() + corner for line in lines)
 
 
-def bounded_skeleton(mask: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], int, int] | None:
-    """The skeleton of a mask within its bounding box, and where that begins.
+def bounded_skeleton(mask: NDArray[np.uint8]) -> BoundedSkeleton:
+    """The skeleton of a mask.
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
 
     Returns:
-        bool [h, w], left and top; None of an empty mask and of one that is noise and not cracks:
-        following it would take seconds.
+        One without a pixel of an empty mask, and of one that is noise and not cracks: following
+        it would take seconds.
     """
     left, top, width, height = cv2.boundingRect(mask)
     budget = max(_FEWEST_FOLLOWED, int(_SHARE_FOLLOWED * mask.size))
+    nothing = BoundedSkeleton(np.zeros((0, 0), bool), 0, 0)
     if width == 0 or cv2.countNonZero(mask) > budget:
-        return None
+        return nothing
     skeleton = thin(mask[top : top + height, left : left + width])
     ones = np.ones((3, 3), np.uint8)
     around = cv2.filter2D(skeleton.astype(np.uint8), -1, ones, borderType=cv2.BORDER_CONSTANT)
     if np.count_nonzero(skeleton & (around > 3)) > _MOST_MEETINGS:
-        return None
-    return skeleton, left, top
+        return nothing
+    return BoundedSkeleton(skeleton, left, top)
 
 
 def _steps(
@@ -211,7 +232,7 @@ def _without_spurs(
     paths: list[_Path],
     rows: NDArray[np.integer],
     columns: NDArray[np.integer],
-    spur_px: float,
+    spurs_px: NDArray[np.float64],
 ) -> list[_Path]:
     """Paths but for short ones of which one end is free and the other a junction.
 
@@ -227,7 +248,7 @@ def _without_spurs(
     gone = set()
     for number in sorted(lengths_px, key=lambda each: (lengths_px[each], each)):
         ends = _ends(paths[number])
-        if lengths_px[number] < spur_px and max(meeting[end] for end in ends) > 2:
+        if lengths_px[number] < spurs_px[ends[0]] and max(meeting[end] for end in ends) > 2:
             gone.add(number)
             meeting.subtract(ends)
     return [path for number, path in enumerate(paths) if number not in gone]

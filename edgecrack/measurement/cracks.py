@@ -18,8 +18,14 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import width_figures
-from edgecrack.measurement.centre_lines import CentreLine, bounded_skeleton, follow
+from edgecrack.measurement.centre_lines import (
+    BoundedSkeleton,
+    CentreLine,
+    bounded_skeleton,
+    follow,
+)
 from edgecrack.measurement.prior import GAMMA, WidthPrior
+from edgecrack.measurement.regions import label_groups
 from edgecrack.measurement.thinning import thin
 from edgecrack.measurement.width import Width, estimate_together
 
@@ -153,11 +159,8 @@ def measure_image(
     )
     probability = _probability(crack)
     mask = _followed(probability, threshold)
-    _, components, stats, _ = cv2.connectedComponentsWithStats(mask, None, None, None, 8)
-    labels = np.asarray(components, np.int32)
-    confidence = np.bincount(labels.ravel(), probability.ravel()) / np.maximum(
-        stats[:, cv2.CC_STAT_AREA], 1
-    )
+    labels, stats = label_groups(mask)
+    confidence = _mean_of_groups(probability, labels, stats)
     depth_px = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
     parts = _traced(thin(mask), labels, depth_px, least_length_px, spur_px)
     placed = [
@@ -179,6 +182,7 @@ def measure_image(
 def trace_cracks(
     mask: NDArray[np.uint8],
     probability: NDArray[np.uint8],
+    skeleton: BoundedSkeleton | None = None,
     *,
     least_length_px: float = 10.0,
     spur_px: float = 8.0,
@@ -188,25 +192,24 @@ def trace_cracks(
     Args:
         mask: uint8 [H, W]; non-zero is crack.
         probability: uint8 [H, W], 255 = certain crack.
+        skeleton: of this mask, where it is known already.
         least_length_px: shorter cracks are left out.
         spur_px: as `measure_image` takes it.
 
     Returns:
         The longest first; none of a mask that is noise and not cracks, as `lines_of` says.
     """
-    found = bounded_skeleton(mask)
-    if found is None:
+    skeleton = skeleton or bounded_skeleton(mask)
+    left, top, (height, width) = skeleton.left, skeleton.top, skeleton.pixels.shape
+    if not height:
         return []
-    skeleton, left, top = found
-    inside = np.s_[top : top + skeleton.shape[0], left : left + skeleton.shape[1]]
+    inside = np.s_[top : top + height, left : left + width]
     own = (mask[inside] != 0).astype(np.uint8)
-    count, found_labels, stats, _ = cv2.connectedComponentsWithStats(own, None, None, None, 8)
-    labels = np.asarray(found_labels, np.int32)
-    total = np.bincount(labels.ravel(), probability[inside].ravel(), count)
-    confidence = total / np.maximum(255 * stats[:, cv2.CC_STAT_AREA], 1)
+    labels, stats = label_groups(own)
+    confidence = _mean_of_groups(probability[inside], labels, stats) / 255
     depth_px = np.asarray(cv2.distanceTransform(own, cv2.DIST_L2, 5), np.float32)
     cracks = []
-    for label, lines in _traced(skeleton, labels, depth_px, least_length_px, spur_px):
+    for label, lines in _traced(skeleton.pixels, labels, depth_px, least_length_px, spur_px):
         moved = [CentreLine(line.pixels, line.xy + np.array([left, top])) for line in lines]
         placed = stats[label] + np.array([left, top, 0, 0, 0], np.int32)
         cracks.append(_crack(moved, placed, float(confidence[label]), []))
@@ -223,14 +226,26 @@ def _traced(
     """The lines of each connected crack, with its label."""
     rows, columns = np.nonzero(skeleton)
     groups = labels[rows, columns]
-    parts = []
-    for label in np.unique(groups[groups > 0]).tolist():
-        chosen = groups == label
-        widest_px = 2 * float(depth_px[rows[chosen], columns[chosen]].max())
-        lines = follow(rows[chosen], columns[chosen], max(spur_px, widest_px))
-        if sum(line.length_px for line in lines) >= least_length_px:
-            parts.append((label, lines))
-    return parts
+    # A mask without background has depths beyond all numbers.
+    widest_px = np.zeros(int(groups.max(initial=0)) + 1, np.float64)
+    np.maximum.at(widest_px, groups, 2 * depth_px[rows, columns].astype(np.float64))
+    parts: dict[int, list[CentreLine]] = {}
+    for line in follow(rows, columns, np.maximum(spur_px, widest_px)[groups]):
+        parts.setdefault(int(groups[line.pixels[0]]), []).append(line)
+    return [
+        (label, lines)
+        for label, lines in sorted(parts.items())
+        if label and sum(line.length_px for line in lines) >= least_length_px
+    ]
+
+
+def _mean_of_groups(
+    values: NDArray[Any], labels: NDArray[np.int32], stats: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """The mean of a picture over each group, float64 [N]; 0 for the background."""
+    inside = labels > 0
+    total = np.bincount(labels[inside], values[inside], len(stats))
+    return np.asarray(total / np.maximum(stats[:, cv2.CC_STAT_AREA], 1), np.float64)
 
 
 def _check(image: NDArray[Any], crack: NDArray[Any], threshold: float) -> None:

@@ -42,6 +42,46 @@ class CrackMeasure:
     regions: tuple[Region, ...]
 
 
+# Where more of a picture than this is crack, OpenCV's own statistics take no longer.
+_MOST_LISTED = 1 / 8
+
+
+def label_groups(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The 8-connected groups of a mask.
+
+    OpenCV's statistics visit the background, too, which takes seven times as long as labelling.
+
+    Args:
+        mask: uint8 [H, W]; non-zero is crack.
+
+    Returns:
+        int32 [H, W], the number of each pixel's group, 0 for the background; and int32 [N, 5], for
+        each number the left, top, width, height and area in pixels, as OpenCV has them. Row 0 says
+        nothing.
+    """
+    # Grana's algorithm, the fastest of OpenCV's on one thread.
+    if cv2.countNonZero(mask) > _MOST_LISTED * mask.size:
+        _, whole, counted, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            mask, 8, cv2.CV_32S, cv2.CCL_GRANA
+        )
+        return np.asarray(whole, np.int32), np.asarray(counted, np.int32)
+    count, found = cv2.connectedComponentsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_GRANA)
+    labels = np.asarray(found, np.int32)
+    stats: NDArray[np.int32] = np.zeros((count, 5), np.int32)
+    points = cv2.findNonZero(mask)
+    if points is None:
+        return labels, stats
+    columns, rows = points.reshape(-1, 2).T
+    own = labels[rows, columns]
+    low, high = np.full((2, count), max(mask.shape), np.int32), np.zeros((2, count), np.int32)
+    for axis, places in enumerate((columns, rows)):
+        np.minimum.at(low[axis], own, places)
+        np.maximum.at(high[axis], own, places)
+    stats[1:, :2], stats[1:, 2:4] = low.T[1:], (high - low).T[1:] + 1
+    stats[1:, 4] = np.bincount(own, minlength=count)[1:]
+    return labels, stats
+
+
 def measure_cracks(
     probability: NDArray[np.uint8], threshold: float, min_area_px: int
 ) -> CrackMeasure:
@@ -74,14 +114,11 @@ def _without_specks(mask: NDArray[np.uint8], min_area_px: int) -> CrackMeasure:
         return CrackMeasure(mask, 0, ())
     # Most frames show little or no crack: labelling only their bounding box saves most of the time.
     window = mask[top : top + height, left : left + width]
-    # Grana's algorithm, the fastest of OpenCV's on one thread.
-    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-        window, 8, cv2.CV_32S, cv2.CCL_GRANA
-    )
+    labels, stats = label_groups(window)
     areas = stats[:, cv2.CC_STAT_AREA]
     keep = areas >= min_area_px
     keep[0] = False  # label 0 is the background
-    if np.count_nonzero(keep) < count - 1:
+    if np.count_nonzero(keep) < len(stats) - 1:
         crack = window != 0
         window[crack] = np.where(keep[labels[crack]], 255, 0)
     # Ties are ordered by position, so that equal frames give equal results.

@@ -345,10 +345,15 @@ def _compared(cuts: Sequence[Cut], prior: WidthPrior) -> list[_Seen]:
     correlation = _correlation(y, bank, np.argmin(left, axis=1))[:, None]
     share = (1 - correlation) / (1 + correlation)  # of the values that are independent
     degrees = np.maximum((count - 2) * share, 2.0)
-    log_weight = -degrees / 2 * np.log((left + free * rounding) / least)
-    log_weight = log_weight + log_prior(count // 2, prior)[: len(bank.first)]
-    log_weight -= log_weight.max(axis=1, keepdims=True)
-    weights = np.exp(log_weight)
+    # Of single precision, as what is left, and in place, for there are thousands of templates.
+    weights = left
+    weights += np.asarray(free * rounding, np.float32)
+    weights /= least.astype(np.float32)
+    np.log(weights, out=weights)
+    weights *= (-degrees / 2).astype(np.float32)
+    weights += log_prior(count // 2, prior)[: len(bank.first)].astype(np.float32)
+    weights -= weights.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
     weights /= weights.sum(axis=1, keepdims=True)
     weights = weights.reshape(-1, *bank.shape)  # [m, W, C, S, R]
     noise = np.sqrt(least[:, 0] / free)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from edgecrack.images.encodings import Encodings
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.images.photo_facts import PhotoFacts
-from edgecrack.measurement.centre_lines import lines_of
+from edgecrack.measurement.centre_lines import BoundedSkeleton, bounded_skeleton, lines_of
+from edgecrack.measurement.cracks import Crack, trace_cracks
 from edgecrack.measurement.regions import Region
 
 TimeSource = Literal["driver", "sender", "arrival", "recording", "unknown"]
@@ -127,20 +128,28 @@ class Position:
 
 
 class CentreLines:
-    """Centre lines made on first use, from any thread."""
+    """A mask's skeleton and centre lines, each made on first use, from any thread."""
 
-    __slots__ = ("_lines", "_lock")
+    __slots__ = ("_lines", "_lock", "_skeleton")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._skeleton: BoundedSkeleton | None = None
         self._lines: tuple[NDArray[np.float64], ...] | None = None
 
     def of(self, mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
         """Of a mask, always the same one."""
         with self._lock:
             if self._lines is None:
-                self._lines = lines_of(mask)
+                self._lines = lines_of(mask, self.skeleton(mask))
             return self._lines
+
+    def skeleton(self, mask: NDArray[np.uint8]) -> BoundedSkeleton:
+        """Of a mask, always the same one."""
+        with self._lock:
+            if self._skeleton is None:
+                self._skeleton = bounded_skeleton(mask)
+            return self._skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +214,10 @@ class FrameResult:
     def centre_lines(self) -> tuple[NDArray[np.float64], ...]:
         """Along the middle of the cracks in `mask`; see `measurement.centre_lines.lines_of`."""
         return self.lines.of(self.mask)
+
+    def cracks(self) -> list[Crack]:
+        """The cracks in `mask` without their widths; see `measurement.cracks.trace_cracks`."""
+        return trace_cracks(self.mask, self.probability, self.lines.skeleton(self.mask))
 
     def jpeg(self) -> bytes:
         """The frame, without drawings, as JPEG."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 from edgecrack.errors import OutputError, UnreadableInputsError
 from edgecrack.runtime.outputs.run_parts import RunPart
@@ -80,8 +81,8 @@ def _run(
     config: StreamConfig, abandon: Callable[[StreamSummary, RunPart], None] | None
 ) -> tuple[StreamSummary, RunPart, str | None]:
     _keep_source_out_of_results(config)
-    leave_cores_to_the_network()
-    return _Run(config, abandon).run()
+    with leave_cores_to_the_network():
+        return _Run(config, abandon).run()
 
 
 def _raise_for(summary: StreamSummary, part: RunPart, problem: str | None) -> None:
@@ -174,12 +175,17 @@ class _Run:
                 write_to_stderr(json.dumps(event.to_dict()))
 
 
-def leave_cores_to_the_network() -> None:
-    """Let OpenCV work in the calling thread only, for the whole process.
+def leave_cores_to_the_network() -> threadpool_limits:
+    """Let OpenCV and numpy work in the calling thread only, for the whole process.
 
-    The network keeps all cores busy, and more threads of OpenCV only take turns with it.
+    The network keeps all cores busy, and more threads of theirs only take turns with it; those of
+    numpy's matrix products spin while they wait.
+
+    Returns:
+        A context that gives numpy its threads back at its end.
     """
     cv2.setNumThreads(1)
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _keep_source_out_of_results(config: StreamConfig) -> None:
@@ -235,6 +241,12 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
     ]
     if faults:
         lines.append(", ".join(faults))
+    if stats.throttle_episodes:
+        rate = "" if stats.throttled_fps is None else f", at {stats.throttled_fps:.1f} frames/s"
+        lines.append(
+            f"the machine was throttled {counted(stats.throttle_episodes, 'time')}, "
+            f"for {stats.throttled_s:.0f} s in all{rate}"
+        )
     if note:
         lines.append(note)
     lines.append(f"results: {out}")
@@ -252,6 +264,8 @@ def progress_text(stats: StatsSnapshot) -> str:
         parts.append(f"{stats.stale} too old")
     if stats.shedding != "nothing":
         parts.append(f"too slow, leaves out {stats.shedding}")
+    if stats.throttling == "throttled":
+        parts.append("machine throttled")
     if stats.paused:
         parts.append("paused")
     if stats.source_state == "lost":

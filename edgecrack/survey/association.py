@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.survey.crack_curves import CrackCurve, curve_of, joined, length_of, near
-from edgecrack.survey.plane_geometry import Points, inverse, moved
+from edgecrack.survey.plane_geometry import Points, moved
 from edgecrack.survey.sheets import Placement
 
 ANGLE_DEG = 25.0
@@ -125,12 +126,22 @@ class _Part:
         curve: the points.
         inside: bool [N], in view for certain; the others lie just outside.
         found: bool [N], where a sighting of this frame runs; filled in on the way.
+        lasting: bool [N], as the track has it.
+        low: float64 [2], the corner of the box around the points.
+        high: the other one.
     """
 
     at: NDArray[np.intp]
     curve: CrackCurve
     inside: NDArray[np.bool_]
     found: NDArray[np.bool_]
+    lasting: NDArray[np.bool_]
+    low: Points
+    high: Points
+
+    def may_meet(self, low: Points, high: Points, within_px: float) -> bool:
+        """Whether points in a box can lie near any of these."""
+        return bool((low <= self.high + within_px).all() and (high >= self.low - within_px).all())
 
 
 class Association:
@@ -160,11 +171,7 @@ class Association:
         Returns:
             By sighting, the number of its track.
         """
-        parts = {
-            number: part
-            for number, track in self.tracks.items()
-            if len((part := self._part(track, placement)).at)
-        }
+        parts = self._parts(placement)
         votes: set[tuple[int, int]] = set()
         chosen: dict[int, int] = {}
         for number, curve in seen:
@@ -209,12 +216,24 @@ class Association:
             sorted(number for each in own for number in each.members),
         )
 
-    def _part(self, track: Track, placement: Placement) -> _Part:
-        around = in_view(track.curve.xy, placement, -3 * self._within_px)
-        at = np.flatnonzero(around)
-        curve = track.curve.chosen(around)
-        inside = in_view(curve.xy, placement, _MARGIN_PX)
-        return _Part(at, curve, inside, np.zeros(len(at), bool))
+    def _parts(self, placement: Placement) -> dict[int, _Part]:
+        """What a frame shows of each track, by number, of those that it shows at all."""
+        curves = [track.curve for track in self.tracks.values()]
+
+        def shown(margin_px: float) -> list[NDArray[np.bool_]]:
+            return of_each(curves, lambda xy: in_view(xy, placement, margin_px))
+
+        parts = {}
+        views = zip(self.tracks, shown(-3 * self._within_px), shown(_MARGIN_PX), strict=True)
+        for number, around, inside in views:
+            at = np.flatnonzero(around)
+            if len(at):
+                track = self.tracks[number]
+                curve, found = track.curve.chosen(at), np.zeros(len(at), bool)
+                low, high = curve.xy.min(axis=0), curve.xy.max(axis=0)
+                lasting = track.lasting[at]
+                parts[number] = _Part(at, curve, inside[at], found, lasting, low, high)
+        return parts
 
     def _owners(
         self, curve: CrackCurve, parts: Mapping[int, _Part]
@@ -222,14 +241,16 @@ class Association:
         """The tracks that a sighting shows, most of it first, and which points none of them has."""
         owners, missing = [], np.ones(len(curve.xy), bool)
         angle_deg = ANGLE_DEG if len(curve.xy) > _SHORT_POINTS else _SHORT_ANGLE_DEG
+        low, high = curve.xy.min(axis=0, initial=np.inf), curve.xy.max(axis=0, initial=-np.inf)
         for number, part in parts.items():
+            if not part.may_meet(low, high, self._within_px):
+                continue
             met = near(curve, part.curve, self._within_px, angle_deg)
             part.found |= np.asarray(met.any(axis=0))
-            lasting = self.tracks[number].lasting[part.at]
-            covered = np.asarray(met[:, lasting].any(axis=1))
+            covered = np.asarray(met[:, part.lasting].any(axis=1))
             if covered.sum() < min(_LEAST_POINTS, len(curve.xy)):
                 continue
-            visible = lasting & part.inside
+            visible = part.lasting & part.inside
             shorter = covered if len(curve.xy) <= visible.sum() else met[:, visible].any(axis=0)
             if shorter.size and float(shorter.mean()) >= _SHARED:
                 owners.append((-int(covered.sum()), number))
@@ -237,11 +258,28 @@ class Association:
         return [number for _, number in sorted(owners)], missing
 
 
+def of_each(
+    curves: Sequence[CrackCurve], told: Callable[[Points], NDArray[np.bool_]]
+) -> list[NDArray[np.bool_]]:
+    """What is told of the points of curves, asked once for all of them together.
+
+    Args:
+        curves: any number.
+        told: bool [N] of float64 [N, 2].
+
+    Returns:
+        bool [N] of each curve.
+    """
+    ends = np.cumsum([0, *(len(curve.xy) for curve in curves)]).tolist()
+    everything = told(joined(curves).xy)
+    return [everything[first:end] for first, end in pairwise(ends)]
+
+
 def in_view(
     points: Points, placement: Placement, margin_px: float = _MARGIN_PX
 ) -> NDArray[np.bool_]:
     """Which places of a sheet a frame shows, bool [N]."""
-    back = inverse(placement.homography)
+    back = placement.back
     depth = points @ back[2, :2] + back[2, 2]
     places = moved(points, back)
     height, width = placement.hw
@@ -256,7 +294,7 @@ def looked_at(
     shown = in_view(points, placement)
     if ignored is None or not shown.any():
         return shown
-    places = moved(points[shown], inverse(placement.homography)).astype(int)
+    places = moved(points[shown], placement.back).astype(int)
     height, width = ignored.shape
     columns, rows = np.clip(places, 0, (width - 1, height - 1)).T
     shown[shown] = ~ignored[rows, columns]

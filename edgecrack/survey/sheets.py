@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,11 @@ class Placement:
     sheet: int
     homography: Matrix
     hw: tuple[int, int]
+
+    @cached_property
+    def back(self) -> Matrix:
+        """From the sheet's pixels to the frame's, float64 [3, 3]."""
+        return inverse(self.homography)
 
 
 @dataclass(frozen=True)

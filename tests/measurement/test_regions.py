@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgecrack.errors import ConfigError
-from edgecrack.measurement.regions import find_regions, measure_cracks
+from edgecrack.measurement.regions import find_regions, label_groups, measure_cracks
 from edgecrack.metrics.counting import uint8_level
 from tests.runtime.fakes import Image, slow_regions
 
@@ -74,3 +75,19 @@ def test_equals_the_flood_fill_reference(
     assert areas == sorted(areas, reverse=True)
     assert found.crack_pixels == sum(areas) == np.count_nonzero(found.mask)
     assert np.array_equal(probability, before)
+
+
+@given(
+    arrays.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 14), st.integers(1, 14)),
+        elements=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 255]),
+    )
+)
+def test_groups_are_those_of_opencv(mask: Image) -> None:
+    labels, stats = label_groups(mask)
+    _, expected, expected_stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask, 8, cv2.CV_32S, cv2.CCL_GRANA
+    )
+    assert labels.tolist() == expected.tolist()
+    assert stats[1:].tolist() == expected_stats[1:].tolist()

@@ -20,9 +20,16 @@ from typing import Any
 
 import cv2
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from edgecrack.errors import ConfigError, OutputError
-from edgecrack.runtime.stream import StreamConfig, describe, progress_text, run_stream
+from edgecrack.runtime.stream import (
+    StreamConfig,
+    describe,
+    leave_cores_to_the_network,
+    progress_text,
+    run_stream,
+)
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamSummary
 from edgecrack.terminal.progress import ProgressLine
 from edgecrack.terminal.signals import stop_on_signals
@@ -417,6 +424,16 @@ def test_the_progress_line_says_what_is_left_out(shedding: str) -> None:
     assert text.endswith(f" | too slow, leaves out {shedding}")
 
 
+def test_a_machine_that_throttles_is_told_meanwhile_and_at_the_end() -> None:
+    hot = replace(snapshot(), throttling="throttled", throttle_episodes=2, throttled_s=84.2)
+    assert progress_text(hot).endswith(" | machine throttled")
+    assert "throttled" not in progress_text(replace(hot, throttling="not throttled"))
+    stats = replace(hot, throttled_frames=177, throttled_fps=2.1)
+    text = describe(replace(SUMMARY, stats=stats), Path("runs/x"))
+    assert "the machine was throttled 2 times, for 84 s in all, at 2.1 frames/s" in text
+    assert "throttled" not in describe(SUMMARY, Path("runs/x"))
+
+
 def test_one_of_a_thing_is_no_plural() -> None:
     stats = replace(snapshot(1), reconnects=1, stalls=2, size_changes=1, open_failures=1)
     text = describe(replace(SUMMARY, stats=stats), Path("runs/x"))
@@ -533,3 +550,15 @@ def test_pictures_that_cannot_be_read_are_passed_over_listed_and_have_an_exit_co
     assert told == {"1.png", "plan.pdf"}
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert (summary["frames"], summary["corrupt_frames"]) == (2, 2)
+
+
+def test_the_matrix_products_of_numpy_have_one_thread_beside_the_network() -> None:
+    def threads() -> set[int]:
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    if not threads():
+        pytest.skip("numpy's matrix products are not of a library that threadpoolctl knows")
+    with threadpool_limits(limits=2, user_api="blas"):
+        with leave_cores_to_the_network():
+            assert threads() == {1}
+        assert threads() == {2}

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgecrack.measurement.cracks import Crack, trace_cracks
+from edgecrack.measurement.cracks import Crack
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.tracking.findings import (
     BestView,
@@ -118,7 +118,7 @@ class FindingBook:
         if result.frame.index > self._last:
             self.follow(result.frame)  # of a pipeline that hands over results alone
         is_fit = not _is_unfit(result)
-        cracks = trace_cracks(result.mask, result.probability)
+        cracks = result.cracks()
         ids = [0] * len(cracks)
         closed: list[LiveCrack] = []
         if is_fit:
