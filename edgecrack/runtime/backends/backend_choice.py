@@ -24,7 +24,11 @@ from edgecrack.files import write_atomic
 from edgecrack.runtime.backends.base import Runner
 from edgecrack.runtime.backends.cpu_self_test import TriedBackend, self_test, settings_to_try
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
-from edgecrack.runtime.backends.openvino_module import has_openvino, import_openvino
+from edgecrack.runtime.backends.openvino_module import (
+    has_openvino,
+    import_openvino,
+    instruction_limits,
+)
 from edgecrack.runtime.backends.openvino_runner import (
     CpuPrecision,
     OpenVINORunner,
@@ -193,6 +197,7 @@ def machine_facts(threads: int) -> dict[str, Any]:
     return {
         "processor": processor_name(),
         "instructions": sorted(_INSTRUCTIONS & _flags()),
+        "instruction_limits": instruction_limits(),
         "threads": threads,
         **{name: _version(name) for name in ("onnxruntime", "openvino", "edgecrack")},
     }

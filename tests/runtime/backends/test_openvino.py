@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -42,6 +43,7 @@ from edgecrack.runtime.backends.openvino_runner import (
 )
 from edgecrack.runtime.detector import open_detector
 from tests.runtime.models import write_quick_model
+from tests.waiting import PATIENCE_S
 
 pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
 MODEL = read_model_file(BUNDLED_MODEL)
@@ -236,6 +238,55 @@ def test_bfloat16_without_instructions_is_refused(
     )
     with pytest.raises(ConfigError, match="this processor has no instructions; give `backend` op"):
         OpenVINORunner(read_model_file(quick), OpenVINOSettings("bf16"), threads=1)
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OV_CPU_MAX_ISA"])
+@pytest.mark.parametrize(
+    ("limit", "is_able"),
+    [("avx2", False), ("AVX512_CORE", False), ("AVX512_CORE_BF16", True), ("", True)],
+)
+def test_a_limit_on_instructions_refuses_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, variable: str, limit: str, is_able: bool
+) -> None:
+    monkeypatch.setenv(variable, limit)
+    core = SimpleNamespace(get_property=lambda *_: ["BF16", "FP32"])
+    assert has_bfloat16(core) == is_able
+
+
+def test_a_refusal_names_the_limit(quick: Path) -> None:
+    """In a process of its own, since oneDNN reads its limit once."""
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from edgecrack.artifacts import read_model_file\n"
+        "from edgecrack.runtime.backends.backend_choice import choose_backend\n"
+        "try:\n"
+        "    choose_backend(read_model_file(Path(sys.argv[1])), 1, 'openvino-bf16')\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(quick)],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    ).stdout
+    assert "for which this processor has no instructions, or ONEDNN_MAX_CPU_ISA=AVX2 forb" in found
+    assert "give `backend` openvino, or unset ONEDNN_MAX_CPU_ISA" in found
+
+
+def test_a_result_under_another_limit_is_made_anew(
+    quick: Path, tests_run: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_model_file(quick)
+    choose_backend(model, 2)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "of another machine" in choose_backend(model, 2).note
+    assert "earlier start" in choose_backend(model, 2).note
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert "of another machine" in choose_backend(model, 2).note
+    assert tests_run == [2, 2, 2]
 
 
 def test_the_environment_chooses_where_nobody_else_does(
