@@ -16,7 +16,7 @@ from edgecrack.extras import origin, require
 
 _TELEMETRY = "openvino_telemetry"
 _MACHINES = ("x86_64", "AMD64")
-# oneDNN's limit under both of its names, and that of OpenVINO's own kernels: each obeys only its own.
+# oneDNN's limit under both of its names, and that of OpenVINO's own kernels; each obeys its own.
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
 
 

@@ -32,6 +32,7 @@ from edgecrack.runtime.backends.cpu_self_test import (
     MOST_DIFFERENCE,
     TriedBackend,
     built_in_tiles,
+    judged_by_masks,
     self_test,
 )
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
@@ -448,9 +449,30 @@ def fail(*_: object, **__: object) -> None:
 def test_float32_is_judged_by_values_and_bfloat16_by_masks(
     precision: Any, difference: int, agreement: float | None, problem: str
 ) -> None:
-    found = TriedBackend(OpenVINOSettings(precision), 1.0, difference, "", agreement).misfit
+    tried = TriedBackend(OpenVINOSettings(precision), 1.0, difference, "", agreement)
+    found = tried.misfit(judged_by_masks(MODEL, precision))
     assert problem in found
     assert bool(problem) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("precision", "calibration", "by_masks"),
+    [
+        ("int8", {"openvino": {"passed": True}}, True),
+        ("int8", {"openvino": {"passed": False}}, False),
+        ("int8", {"openvino": {"passed": "yes"}}, False),
+        ("int8", {"openvino": True}, False),
+        ("int8", {"made_for": "tensorrt"}, False),
+        ("int8", None, False),
+        ("fp32", {"openvino": {"passed": True}}, False),
+    ],
+)
+def test_int8_is_judged_by_masks_where_openvino_has_passed_the_gate(
+    precision: str, calibration: Any, by_masks: bool
+) -> None:
+    model = replace(MODEL, spec=replace(MODEL.spec, precision=precision, calibration=calibration))
+    assert judged_by_masks(model, "f32") == by_masks
+    assert judged_by_masks(model, "bf16")
 
 
 class Halving(OnnxRuntimeRunner):
