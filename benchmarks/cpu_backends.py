@@ -5,6 +5,11 @@ Runtime, and their medians and quartiles are reported. Beside each the largest d
 Runtime's values, of 255, and the share of pixels that are on the other side of the threshold.
 
     python benchmarks/cpu_backends.py [--frames 8] [--rounds 9] [--model FILE] [--video FILE]
+        [--isa avx2]
+
+`--isa` holds OpenVINO to a lesser processor's instructions, and the names of the kernels that ran
+are held against it. ONNX Runtime knows no such limit: bare, it stays at all that the processor has,
+so with `--isa` the ratios are lower than on a real processor of that kind.
 
 Without the real video in EDGECRACK_DATA it takes the generated demo.
 """
@@ -26,6 +31,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cpu_isa import ISAS, exceeding, executed, limit_instructions  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.stream_efficiency import bare_seconds, tiles_of  # noqa: E402
 from edgecrack.artifacts import ModelFile, read_model_file  # noqa: E402
@@ -85,9 +91,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--video", default=str(video) if video.exists() else "demo")
+    parser.add_argument("--isa", choices=ISAS, help="hold OpenVINO to these instructions")
     options = parser.parse_args()
+    limit_instructions(options.isa)
     threads = len(os.sched_getaffinity(0))
     model = read_model_file(options.model)
+    kernels = executed(model, "f32")
+    if beyond := exceeding(kernels, options.isa):
+        sys.exit(f"{options.isa} was asked for, and these ran: {', '.join(beyond)}")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     bare = onnxruntime.InferenceSession(model.content, settings)
@@ -128,9 +139,12 @@ def main() -> None:
         "tiles": sum(map(len, frames)),
         "rounds": options.rounds,
         "facts": machine_facts(threads),
+        "isa": options.isa,
+        "kernels": kernels,
         "rows": rows,
     }
-    write_result("cpu_backends", figures, "onnxruntime", "openvino")
+    suffix = f"_{options.isa}" if options.isa else ""
+    write_result(f"cpu_backends{suffix}", figures, "onnxruntime", "openvino")
 
 
 if __name__ == "__main__":
