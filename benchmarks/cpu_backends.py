@@ -8,8 +8,9 @@ Runtime's values, of 255, and the share of pixels that are on the other side of 
         [--isa avx2]
 
 `--isa` holds OpenVINO to a lesser processor's instructions, and the names of the kernels that ran
-are held against it. ONNX Runtime knows no such limit: bare, it stays at all that the processor has,
-so with `--isa` the ratios are lower than on a real processor of that kind.
+are held against it. ONNX Runtime knows no such limit: bare, it stays at all that the processor has.
+With `--isa avx2` a copy of it that finds no AVX-512 (`mlas_without_avx512.py`) runs beside it, and
+`over_without_avx512` are the ratios over that one.
 
 Without the real video in EDGECRACK_DATA it takes the generated demo.
 """
@@ -20,6 +21,7 @@ import argparse
 import os
 import statistics
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.cpu_isa import ISAS, exceeding, executed, limit_instructions  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
+from benchmarks.mlas_without_avx512 import PatchedRuntime  # noqa: E402
 from benchmarks.stream_efficiency import bare_seconds, tiles_of  # noqa: E402
 from edgecrack.artifacts import ModelFile, read_model_file  # noqa: E402
 from edgecrack.errors import EdgecrackError  # noqa: E402
@@ -122,8 +125,16 @@ def main() -> None:
                 "other_side_of_threshold": float(np.mean(other_side)),
             }
         ratios: dict[str, list[float]] = {name: [] for name in runners}
+        lesser: list[float] = []  # what bare ONNX Runtime gains without AVX-512
+        patched = None
+        if options.isa == "avx2":
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            patched = PatchedRuntime(folder, model.content, frames, threads)
+            stack.enter_context(patched)
         for _ in range(options.rounds):
             base = bare_seconds(bare, frames)
+            if patched is not None:
+                lesser.append(base / patched.seconds())
             for name, runner in runners.items():
                 ratios[name].append(base / seconds_of(runner, frames))
         for name, values in ratios.items():
@@ -131,6 +142,10 @@ def main() -> None:
                 "times_as_fast": round(statistics.median(values), 3),
                 "quartiles": quartiles(values),
             }
+            if lesser:
+                over = [one / other for one, other in zip(values, lesser, strict=True)]
+                rows[name]["over_without_avx512"] = round(statistics.median(over), 3)
+                rows[name]["over_without_avx512_quartiles"] = quartiles(over)
             print(f"{rows[name]['times_as_fast']:.2f} {rows[name]['quartiles']} "
                   f"{rows[name]['largest_difference']:3d} {name}")  # fmt: skip
     figures = {
@@ -141,6 +156,11 @@ def main() -> None:
         "facts": machine_facts(threads),
         "isa": options.isa,
         "kernels": kernels,
+        "onnxruntime_without_avx512": (
+            {"times_as_fast": round(statistics.median(lesser), 3), "quartiles": quartiles(lesser)}
+            if lesser
+            else None
+        ),
         "rows": rows,
     }
     suffix = f"_{options.isa}" if options.isa else ""
