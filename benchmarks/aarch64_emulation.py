@@ -13,7 +13,8 @@ Three comparisons, each with ONNX Runtime on both sides:
 - frame: a generated frame from its pixels to its probability map, with preprocessing and scales;
 - stream: `edgecrack stream --source demo --max-frames 1`, its mask file.
 
-And what the wheel of ONNX Runtime holds: its providers, KleidiAI, XNNPACK, ACL, half precision.
+And what the wheel of ONNX Runtime holds: its providers, KleidiAI, XNNPACK, ACL; and in which type
+it computes each node of a small graph in FP16.
 An emulator says nothing of speed: each instruction is translated, so no time is reported.
 qemu 7.2, as Debian 12 has it, crashes on loading ONNX Runtime 1.31; the one of Debian 13 does not.
 """
@@ -67,6 +68,19 @@ import json, sys, cv2, numpy, onnxruntime
 facts = [onnxruntime.__version__, onnxruntime.get_available_providers()]
 with open(sys.argv[1], "w") as file:
     json.dump([*facts, cv2.__version__, numpy.__version__], file)
+"""
+HALF = """
+import json, sys, numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.enable_profiling, options.profile_file_prefix = True, sys.argv[2]
+session = onnxruntime.InferenceSession(sys.argv[1], options)
+session.run(None, {"x": numpy.ones((1, 16, 32, 32), numpy.float16)})
+with open(session.end_profiling()) as file:
+    events = [each for each in json.load(file) if each["name"].endswith("kernel_time")]
+rows = [each["args"] for each in events if "op_name" in each["args"]]
+found = [each["op_name"] + " " + next(iter(each["input_type_shape"][0])) for each in rows]
+with open(sys.argv[3], "w") as file:
+    json.dump(found, file)
 """
 
 
@@ -173,6 +187,38 @@ def compared(
     return row
 
 
+def half_graph() -> bytes:
+    """A convolution, a pooling and a transposed convolution in FP16."""
+    from onnx import TensorProto, helper, numpy_helper  # the emulated side has none
+
+    weights = np.random.default_rng(0).normal(0, 0.1, (16, 16, 3, 3)).astype(np.float16)
+    constants = {"w": weights, "v": weights[:, :, :2, :2].copy()}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("ConvTranspose", ["c", "v"], ["y"], strides=[2, 2]),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT16, [1, 16, 32, 32]) for name in "xy"
+    ]
+    values = [numpy_helper.from_array(item, name) for name, item in constants.items()]
+    graph = helper.make_graph(nodes, "half", ports[:1], ports[1:], values)
+    opset = [helper.make_opsetid("", 20)]
+    content: bytes = helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    return content
+
+
+def half_nodes(work: Path, processor: str) -> dict[str, list[str]]:
+    """On either side the nodes that ran, each with the type of what it reads."""
+    (work / "half.onnx").write_bytes(half_graph())
+    words = ["-c", HALF, str(work / "half.onnx"), str(work / "profile")]
+    subprocess.run([sys.executable, *words, str(work / "half-x86-64.json")], check=True)
+    emulated(work, processor, *words, str(work / "half-aarch64.json"))
+    return {side: json.loads((work / f"half-{side}.json").read_text(encoding="utf-8"))
+            for side in ("aarch64", "x86-64")}  # fmt: skip
+
+
 def wheel(work: Path) -> dict[str, Any]:
     """What the strings of ONNX Runtime's library say that it holds."""
     (library,) = (work / "site/onnxruntime/capi").glob("onnxruntime_pybind11_state*.so")
@@ -222,6 +268,7 @@ def main() -> None:
         "providers": versions[1],
         "opencv": {"aarch64": versions[2], "x86-64": cv2.__version__},
         "numpy": {"aarch64": versions[3], "x86-64": np.__version__},
+        "half_precision_nodes": half_nodes(work, options.processor),
         "rows": rows,
         "wheel": wheel(work),
     }

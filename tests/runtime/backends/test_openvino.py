@@ -498,6 +498,39 @@ def test_bfloat16_that_loses_cracks_is_refused(monkeypatch: pytest.MonkeyPatch) 
             choose_backend(MODEL, 1, "openvino-bf16")
 
 
+def of_int8(passed: bool) -> ModelFile:
+    """The bundled model with the sidecar of an INT8 file, which says whether OpenVINO passed."""
+    calibration = {"made_for": "cpu", "openvino": {"passed": passed}}
+    return replace(MODEL, spec=replace(MODEL.spec, precision="int8", calibration=calibration))
+
+
+class OneStepApart(OnnxRuntimeRunner):
+    """As a rounding that differs does it to INT8: some values elsewhere, the masks as they were."""
+
+    def __init__(self, model: ModelFile, settings: OpenVINOSettings, *, threads: int) -> None:
+        super().__init__(model, threads=threads)
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found = super().infer(tiles)
+        return np.where(found < 100, found + 20, found).astype(np.uint8)
+
+
+def test_int8_may_differ_as_far_as_masks_agree_where_it_passed_the_gate(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_self_test, "OpenVINORunner", OneStepApart)
+    monkeypatch.setattr(cpu_self_test, "_BUDGET_S", 0.0)
+    for origin in ("self-test of ", "self-test of an earlier start"):
+        choice = choose_backend(of_int8(True), 1, "openvino")
+        assert choice.settings is not None
+        assert "masks agree to 100.0%, values at most 20 of 255 apart" in choice.note
+        assert origin in choice.note
+    with pytest.raises(ModelFileError, match="its values are up to 20 of 255 apart"):
+        choose_backend(of_int8(False), 1, "openvino")
+    monkeypatch.setattr(cpu_self_test, "OpenVINORunner", Halving)
+    assert all("its masks agree" in each.problem for each in self_test(of_int8(True), 1)[1:])
+
+
 def test_bfloat16_keeps_the_masks_of_the_bundled_model() -> None:
     if not has_bfloat16(openvino_module.import_openvino().Core()):
         pytest.skip("this processor does not reckon with bfloat16")
