@@ -26,6 +26,7 @@ from edgecrack.files import write_png
 from edgecrack.onnx_graph.precision import float32_tensors
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
+from edgecrack.runtime.backends.openvino_runner import OpenVINORunner
 from edgecrack.synthetic import WallConfig, generate_wall, write_dataset
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
@@ -466,7 +467,7 @@ def test_what_openvino_loses_is_said_and_kept_from_it(
 ) -> None:
     """As on a processor on which it overflows: the file is good, and not for OpenVINO."""
     pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
-    monkeypatch.setattr(openvino_gate.OpenVINORunner, "infer", lambda self, given: 0 * given)
+    monkeypatch.setattr(OpenVINORunner, "infer", lambda self, given: 0 * given)
     target = small_model.with_name("small.cpu.onnx")
     done = calibrate(small_model, target, easy(photos, made_for="cpu", gate=Gate(99, 100)))
     assert done.verdict.passed
