@@ -1,7 +1,7 @@
 """OpenVINO held to a lesser processor's instructions, and what it then runs; shared by benchmarks.
 
-oneDNN inside OpenVINO obeys one environment variable, OpenVINO's own kernels another, from 2026.4
-on in the published wheels; both are read once, before the first model. `executed` says by the names
+oneDNN inside OpenVINO obeys one environment variable, OpenVINO's own kernels another, in the published
+wheels of 2026.4.1 at least; both are read once, before the first model. `executed` says by the names
 of the kernels whether it was so. ONNX Runtime obeys neither.
 """
 
