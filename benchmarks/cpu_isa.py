@@ -1,8 +1,8 @@
 """OpenVINO held to a lesser processor's instructions, and what it then runs; shared by benchmarks.
 
-oneDNN inside OpenVINO obeys one environment variable, OpenVINO's own kernels another, in the published
-wheels of 2026.4.1 at least; both are read once, before the first model. `executed` says by the names
-of the kernels whether it was so. ONNX Runtime obeys neither.
+oneDNN inside OpenVINO obeys one environment variable, OpenVINO's own kernels another, in the
+wheels of 2026.4.1 at least; both are read once, before the first model. `executed` says by the
+names of the kernels whether it was so. ONNX Runtime obeys neither.
 """
 
 from __future__ import annotations
