@@ -36,7 +36,7 @@ from benchmarks.peers_environment import (  # noqa: E402
     default_folder,
     prepare_environment,
 )
-from benchmarks.peers_frames import read_facts  # noqa: E402
+from benchmarks.peers_frames import SEAMLESS, read_facts  # noqa: E402
 from benchmarks.peers_list import BASE, PEERS, SAME_RUNTIME  # noqa: E402
 from benchmarks.peers_process import PeerFailedError, PeerProcess  # noqa: E402
 from benchmarks.peers_tables import ratios, tables  # noqa: E402
@@ -54,7 +54,7 @@ Seconds = dict[str, dict[str, list[float]]]  # by peer and scene, one a round
 def make_files(environment: Environment, names: Sequence[str], work: Path) -> dict[str, str]:
     """Make what the peers need; of each file that could not be made, why."""
     failed = {}
-    for name in sorted({PEERS[each].made for each in names} - {""}):
+    for name in sorted({SEAMLESS, *(PEERS[each].made for each in names)} - {""}):
         label = f"make-{name.partition('.')[0]}"
         with PeerProcess(environment.python, ["make", name, str(work)], work, label) as process:
             try:
@@ -65,15 +65,19 @@ def make_files(environment: Environment, names: Sequence[str], work: Path) -> di
 
 
 def start(
-    environment: Environment, names: Sequence[str], work: Path, threads: int, stack: ExitStack
+    environment: Environment,
+    not_made: dict[str, str],
+    names: Sequence[str],
+    work: Path,
+    threads: int,
+    stack: ExitStack,
 ) -> tuple[dict[str, PeerProcess], dict[str, Row]]:
     """Start every peer and run each frame once; those that run, and the row of each."""
-    made = make_files(environment, names, work)
     rows: dict[str, Row] = {name: {"words": PEERS[name].words} for name in names}
     running: dict[str, PeerProcess] = {}
     for name in names:
         peer = PEERS[name]
-        problem = environment.failed.get(peer.package) or made.get(peer.made)
+        problem = environment.failed.get(peer.package) or not_made.get(peer.made)
         if problem:
             rows[name]["error"] = problem
             continue
@@ -187,9 +191,10 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     with PeerProcess(environment.python, words, work, "frames") as process:
         process.finish(_PATIENCE_S)
     facts = read_facts(work)
+    not_made = make_files(environment, names, work)
     load = [os.getloadavg()[0]]
     with ExitStack() as stack:
-        running, rows = start(environment, names, work, threads, stack)
+        running, rows = start(environment, not_made, names, work, threads, stack)
         if BASE not in running:
             raise PeerFailedError(rows[BASE]["error"])
         seconds = measure(running, rows, list(facts["scenes"]), options.rounds)
@@ -203,7 +208,7 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         versions |= row.pop("versions", {})
     return {
         "rounds": options.rounds, "threads": threads, "load_average": load,
-        "versions": dict(sorted(versions.items())), **facts, "rows": rows,
+        "versions": dict(sorted(versions.items())), "not_made": not_made, **facts, "rows": rows,
     }  # fmt: skip
 
 

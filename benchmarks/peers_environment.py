@@ -103,6 +103,6 @@ def _run(command: Sequence[str]) -> str:
     if done.returncode == 0:
         return ""
     said = done.stderr or done.stdout
-    # pip adds notes after what went wrong.
-    errors = [line for line in said.splitlines() if line.lower().startswith("error: ")]
+    # pip adds notes after what went wrong, and indents what a build that it started said.
+    errors = [line for line in said.splitlines() if line.strip().startswith("ERROR: ")]
     return last_line("\n".join(errors) or said) or f"exit code {done.returncode}"

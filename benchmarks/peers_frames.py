@@ -8,7 +8,7 @@ from the generated demo, which the result then says.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ Image = NDArray[np.uint8]
 
 EVERY = 90  # frames of the video between two that are taken
 _PHOTOS = 4
+_PART_PX = 126  # the largest part of a frame that a peer runs alone
+SEAMLESS = "seamless.npz"
 _FILE, _FACTS = "frames.npz", "frames.json"
+_MAPS = ("reference", "full")
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,17 @@ class Frame:
     Attributes:
         prepared: uint8 [H, W], as the network is to see it.
         reference: uint8 [H, W], edgecrack's map, 255 = certain crack.
-        centre_yx: where edgecrack sees most crack.
+        full_size: the same at the frame's own size alone.
+        centre_yx: where that shows most crack.
+        seamless: uint8 [H, W], the network's map of the whole frame without tiles; None where it
+            could not be made.
     """
 
     prepared: Image
     reference: Image
+    full_size: Image
     centre_yx: tuple[int, int]
+    seamless: Image | None = None
 
     def part(self, side_px: int) -> tuple[slice, slice]:
         """A square of the frame about its centre."""
@@ -68,12 +76,16 @@ def prepare_frames(work: Path, data: Path, picture: Path | None, count: int, thr
     notes: list[str] = []
     arrays: dict[str, Image] = {}
     scenes = {}
-    with open_detector(threads=threads, backend="auto", on_told=notes.append) as detector:
+    with (
+        open_detector(threads=threads, backend="auto", on_told=notes.append) as detector,
+        open_detector(threads=threads, backend="auto", scales=(1.0,)) as at_full_size,
+    ):
         for name, (words, images) in _pictures(data, picture, count).items():
             for number, image in enumerate(images):
                 prepared = np.asarray(detector.prepare(image), np.uint8)
                 arrays[f"{name}-{number}-prepared"] = prepared
                 arrays[f"{name}-{number}-reference"] = detector.infer(prepared)
+                arrays[f"{name}-{number}-full"] = at_full_size.infer(prepared)
             scenes[name] = _described(words, images, detector)
         facts = {
             "scenes": scenes,
@@ -112,21 +124,46 @@ def read_facts(work: Path) -> dict[str, Any]:
 def read_frames(work: Path) -> dict[str, list[Frame]]:
     """The frames of each scene."""
     scenes: dict[str, list[Frame]] = {}
+    whole: dict[str, Image] = {}
+    if (work / SEAMLESS).exists():
+        with np.load(work / SEAMLESS) as arrays:
+            whole = {key: arrays[key] for key in arrays.files}
     with np.load(work / _FILE) as arrays:
         for key in arrays.files:
             scene, number, kind = key.split("-")
             if kind == "prepared":
-                reference = arrays[f"{scene}-{number}-reference"]
-                frame = Frame(arrays[key], reference, _most_crack(reference))
+                reference, full = (arrays[f"{scene}-{number}-{each}"] for each in _MAPS)
+                seamless = whole.get(f"{scene}-{number}")
+                frame = Frame(arrays[key], reference, full, most_crack(full), seamless)
                 scenes.setdefault(scene, []).append(frame)
     return scenes
 
 
-def _most_crack(reference: Image) -> tuple[int, int]:
-    """The middle of the square that holds most of a map."""
-    sums = cv2.boxFilter(reference, cv2.CV_32F, (33, 33), normalize=False)
-    y, x = np.unravel_index(int(np.argmax(sums)), reference.shape)
-    return int(y), int(x)
+def write_seamless(work: Path, map_of: Callable[[Image], Image]) -> None:
+    """Write what a network gives of each whole frame.
+
+    Args:
+        work: where the frames lie.
+        map_of: from uint8 [H, W] to uint8 [H, W], without tiles.
+    """
+    arrays = {
+        f"{scene}-{number}": map_of(frame.prepared)
+        for scene, frames in read_frames(work).items()
+        for number, frame in enumerate(frames)
+    }
+    np.savez(work / SEAMLESS, **arrays)  # type: ignore[arg-type]
+
+
+def most_crack(reference: Image) -> tuple[int, int]:
+    """The middle of the square that holds most of a map, as row and column.
+
+    Where the frame is large enough, a part about it lies within the frame.
+    """
+    sums = np.asarray(cv2.boxFilter(reference, cv2.CV_32F, (33, 33), normalize=False))
+    margin = _PART_PX // 2 if min(reference.shape) > _PART_PX else 0
+    inner = sums[margin : sums.shape[0] - margin, margin : sums.shape[1] - margin]
+    y, x = np.unravel_index(int(np.argmax(inner)), inner.shape)
+    return int(y) + margin, int(x) + margin
 
 
 def _pictures(data: Path, picture: Path | None, count: int) -> dict[str, tuple[str, list[Image]]]:

@@ -20,6 +20,7 @@ from benchmarks.peers_frames import Frame, Image
 from edgecrack.artifacts import INPUT_NAME, read_model_file
 from edgecrack.constants import OVERLAP_PX
 from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches, plan_patches
+from edgecrack.runtime.backends.onnx_runtime import default_threads
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.backends.openvino_module import import_openvino
 from edgecrack.runtime.detector import open_detector
@@ -39,9 +40,10 @@ import onnxruntime
 BATCH = 4  # tiles per call of what runs them as it comes
 CHECKPOINT, PAPER_MODEL, UNET_MODEL = "checkpoint.safetensors", "paper.onnx", "unet-{}x{}.onnx"
 _STRIDE_1 = PatchStride(PAPER_PATCH_PX, 1)
+SIZE_MULTIPLE = 8  # the network halves a frame three times
 UNET_MULTIPLE = 32  # it halves a frame five times
 _TIMED_PX = 64  # side of the part of a frame on which stride 1 is timed
-_COMPARED_PX = 16  # side of the part on which its map is compared: 110 px are computed for it
+_COMPARED_PX = 32  # side of the part on which its map is compared: 126 px are computed for it
 
 Tiles = NDArray[np.uint8]
 Infer = Callable[[Tiles], Tiles]
@@ -194,21 +196,42 @@ def network_in_torch(work: Path, threads: int, *, compiled: bool) -> OpenPeer:
     return OpenPeer(run)
 
 
+def seamless_network(work: Path) -> Callable[[Image], Image]:
+    """The network on whole frames at each size that edgecrack takes, merged as edgecrack does.
+
+    Without tiles there are no seams, so that it favours nobody's way of blending them.
+    """
+
+    def map_of(prepared: Image) -> Image:
+        plan = plan_of(prepared)
+        maps = []
+        for level in plan.levels:
+            height, width = level.frame_hw
+            missing = [(0, -side % SIZE_MULTIPLE) for side in level.frame_hw]
+            pixels = np.pad(resized(prepared, level.frame_hw), missing, mode="symmetric")
+            infer = _eager(work, default_threads(), (pixels.shape[0], pixels.shape[1]))
+            maps.append(np.ascontiguousarray(infer(pixels[None, None])[0, 0, :height, :width]))
+        return merged(maps, plan.frame_hw, plan.merge)
+
+    return map_of
+
+
 # The paper's test: the mean over patches of 48 px at every position, at full size
 
 
-def mean_of_patches(infer: Infer) -> OpenPeer:
+def mean_of_patches(infer: Infer, *, is_compared: bool = True) -> OpenPeer:
+    """On a part of each frame; its map is held against edgecrack's at the frame's own size."""
     margin = PAPER_PATCH_PX - 1
 
     def compared(frame: Frame, output: Any) -> tuple[Image, Image] | None:
         # Of the inner part, every patch that covers a pixel lies within the crop.
         side = _COMPARED_PX + 2 * margin
-        if min(frame.prepared.shape) < side:
+        if not is_compared or min(frame.prepared.shape) < side:
             return None
         rows, columns = frame.part(side)
         found = average_patches(frame.prepared[rows, columns], _STRIDE_1, infer)
         inner = slice(margin, margin + _COMPARED_PX)
-        return found[inner, inner], frame.reference[rows, columns][inner, inner]
+        return found[inner, inner], frame.full_size[rows, columns][inner, inner]
 
     def part(frame: Frame) -> float:
         shape = (frame.prepared.shape[0], frame.prepared.shape[1])
@@ -227,7 +250,8 @@ def mean_at_stride_1(work: Path, threads: int, *, network: str) -> OpenPeer:
     if network == "onnxruntime":
         return mean_of_patches(_session(work / PAPER_MODEL, threads))
     patch_hw = (PAPER_PATCH_PX, PAPER_PATCH_PX)
-    return mean_of_patches(_eager(work, threads, patch_hw, border="exact"))
+    # The file was held against this network when it was exported; comparing takes it minutes.
+    return mean_of_patches(_eager(work, threads, patch_hw, border="exact"), is_compared=False)
 
 
 # A plain U-Net of another size, on the whole frame at once

@@ -21,7 +21,14 @@ from typing import Any, TextIO
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.peers_frames import Frame, prepare_frames, read_facts, read_frames  # noqa: E402
+from benchmarks.peers_frames import (  # noqa: E402
+    SEAMLESS,
+    Frame,
+    prepare_frames,
+    read_facts,
+    read_frames,
+    write_seamless,
+)
 from benchmarks.peers_list import PEERS  # noqa: E402
 from benchmarks.peers_runs import (  # noqa: E402
     CHECKPOINT,
@@ -110,6 +117,12 @@ class Answers:
         if known:
             theirs, ours = [list(each) for each in zip(*known, strict=True)]
             found["agreement"] = agreement(theirs, ours, self._level)
+            shape = theirs[0].shape
+            if shape != frames[0].prepared.shape:
+                found["compared"] = f"{shape[1]}x{shape[0]} px of one frame, at its own size alone"
+            seamless = [frame.seamless for frame in frames if frame.seamless is not None]
+            if len(seamless) == len(theirs) and min(parts) == 1:
+                found["agreement_without_seams"] = agreement(theirs, seamless, self._level)
         return found
 
     def _memory(self) -> dict[str, float | None]:
@@ -162,6 +175,10 @@ def make_file(name: str, work: Path) -> None:
 
     if not (work / CHECKPOINT).exists():
         convert(BUNDLED_MODEL, work / CHECKPOINT)
+    if name == SEAMLESS:
+        from benchmarks.peers_runs import seamless_network
+
+        write_seamless(work, seamless_network(work))
     if name == PAPER_MODEL:
         from edgecrack.export.graph import ExportConfig, export_checkpoint
 

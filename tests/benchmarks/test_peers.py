@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks import peers, peers_environment, peers_tables
 from benchmarks.peers_environment import Environment, default_folder, prepare_environment
-from benchmarks.peers_frames import Frame, read_frames
+from benchmarks.peers_frames import Frame, most_crack, read_frames
 from benchmarks.peers_list import PEERS
 from benchmarks.peers_process import PeerFailedError, PeerProcess
 from benchmarks.peers_runs import mean_of_patches, plan_of, unet_shape
@@ -83,6 +83,7 @@ def row(time: float, **more: Any) -> dict[str, Any]:
 def document(*rows: dict[str, Any]) -> dict[str, Any]:
     return {
         "scenes": {"video": {"words": "a wall, 480x854"}},
+        "not_made": {"paper.onnx": "no torch"},
         "rows": {str(number): each for number, each in enumerate(rows)},
     }
 
@@ -90,12 +91,17 @@ def document(*rows: dict[str, Any]) -> dict[str, Any]:
 def test_a_table_has_a_line_for_each_peer_and_the_words_of_what_failed() -> None:
     failed = {"words": "another", "error": "no compiler"}
     agreed = {"largest": 3, "mean": 0.214, "iou": None}
-    text = peers_tables.tables(document(row(1.5, agreement=agreed), failed))
+    text = peers_tables.tables(
+        document(row(1.5, agreement=agreed, agreement_without_seams={"iou": 0.87}), failed)
+    )
     lines = text.splitlines()
     assert lines[0].startswith("| a wall, 480x854 |")
-    assert lines[2] == "| a peer | 1.50 | 1.25 to 1.75 |  | 4 | 100 |  | 3 | 0.21 |  |"
-    assert lines[-1] == "- another: did not run: no compiler"
-    assert {line.count("|") for line in lines[:3]} == {11}
+    assert lines[2] == "| a peer | 1.50 | 1.25 to 1.75 |  | 4 | 100 |  | 3 | 0.21 |  | 0.870 |"
+    assert lines[-2:] == [
+        "- another: did not run: no compiler",
+        "- paper.onnx was not made: no torch",
+    ]
+    assert {line.count("|") for line in lines[:3]} == {12}
 
 
 def test_what_is_extrapolated_is_marked() -> None:
@@ -163,7 +169,7 @@ def test_the_plain_network_has_the_size_of_those_in_use() -> None:
 
 def frame(height: int, width: int, centre_yx: tuple[int, int]) -> Frame:
     prepared = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
-    return Frame(prepared, prepared, centre_yx)
+    return Frame(prepared, prepared, prepared, centre_yx)
 
 
 @pytest.mark.parametrize("centre_yx", [(0, 0), (75, 90), (149, 179)])
@@ -180,7 +186,7 @@ def test_patches_of_a_part_give_what_those_of_the_whole_frame_give(
     assert pair is not None
     found, place = pair
     whole = average_patches(given.prepared, PatchStride(48, 1), smoothed)
-    assert found.shape == (16, 16)
+    assert found.shape == (32, 32)
     # `place` is the same part of the frame itself, by which it is found in the whole map.
     corners = np.argwhere(
         np.all(
@@ -190,7 +196,7 @@ def test_patches_of_a_part_give_what_those_of_the_whole_frame_give(
     )
     assert len(corners) == 1
     y, x = corners[0]
-    assert np.array_equal(whole[y : y + 16, x : x + 16], found)
+    assert np.array_equal(whole[y : y + 32, x : x + 32], found)
 
 
 def test_the_share_of_a_part_is_that_of_its_patches() -> None:
@@ -198,6 +204,26 @@ def test_the_share_of_a_part_is_that_of_its_patches() -> None:
     assert peer.part(frame(64, 64, (40, 40))) == 1
     assert peer.part(frame(64, 47 + 2 * 17, (40, 40))) == 0.5
     assert peer.compared(frame(100, 100, (40, 40)), None) is None
+
+
+def test_the_part_that_is_compared_lies_where_most_crack_is_but_within_the_frame() -> None:
+    crack = np.zeros((300, 400), np.uint8)
+    crack[:40, :40] = 255  # nearer to the border than a part reaches
+    crack[200:210, 300:330] = 250
+    y, x = most_crack(crack)
+    assert abs(y - 205) <= 16
+    assert abs(x - 315) <= 16
+    rows, columns = Frame(crack, crack, crack, (y, x)).part(126)
+    assert (rows.start + rows.stop) // 2 == y
+    assert (columns.start + columns.stop) // 2 == x
+
+
+def test_in_a_small_frame_the_compared_part_lies_at_the_border() -> None:
+    crack = np.zeros((90, 90), np.uint8)
+    crack[:9, :9] = 255
+    y, x = most_crack(crack)
+    assert y < 33
+    assert x < 33
 
 
 def environment(**failed: str) -> Environment:
@@ -208,13 +234,15 @@ def test_a_package_that_is_not_there_costs_its_own_peer(tmp_path: Path) -> None:
     with ExitStack() as stack:
         running, rows = peers.start(
             environment(monai="ERROR: No matching distribution"),
-            ["monai-onnxruntime"],
+            {"checkpoint.safetensors": "no torch"},
+            ["monai-onnxruntime", "torch"],
             tmp_path,
             1,
             stack,
         )
     assert running == {}
     assert rows["monai-onnxruntime"]["error"] == "ERROR: No matching distribution"
+    assert rows["torch"]["error"] == "no torch"
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
@@ -232,10 +260,15 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_edgecrack_in_a_process_of_its_own_agrees_with_itself(tmp_path: Path) -> None:
+    name = "edgecrack-onnxruntime"
     prepared = np.random.default_rng(1).integers(0, 256, (60, 300), dtype=np.uint8)
     with open_detector(threads=1, backend="onnxruntime") as detector:
         reference = detector.infer(prepared)
-        arrays = {"video-0-prepared": prepared, "video-0-reference": reference}
+        arrays = {
+            "video-0-prepared": prepared,
+            "video-0-reference": reference,
+            "video-0-full": reference,
+        }
         assert np.array_equal(
             plan_of(prepared).stitch(detector.runner.infer(plan_of(prepared).cut(prepared))),
             reference,
@@ -244,11 +277,11 @@ def test_edgecrack_in_a_process_of_its_own_agrees_with_itself(tmp_path: Path) ->
     (tmp_path / "frames.json").write_text(json.dumps({"level": 230}), encoding="utf-8")
     assert list(read_frames(tmp_path)) == ["video"]
     with ExitStack() as stack:
-        running, rows = peers.start(environment(), ["edgecrack-onnxruntime"], tmp_path, 1, stack)
+        running, rows = peers.start(environment(), {}, [name], tmp_path, 1, stack)
         seconds = peers.measure(running, rows, ["video"], 2)
-    measured = rows["edgecrack-onnxruntime"]
+    measured = rows[name]
     assert measured["scenes"]["video"]["agreement"]["largest"] == 0
-    assert len(seconds["edgecrack-onnxruntime"]["video"]) == 2
+    assert len(seconds[name]["video"]) == 2
     memory = measured["memory_at_end"]
     if sys.platform == "linux":
         assert 0 < memory["over_imports_mb"] < memory["peak_mb"]
