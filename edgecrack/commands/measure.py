@@ -220,15 +220,15 @@ def table_named(word: str) -> Any:
     path = Path(word)
     if path.suffix.lower() not in (".json", ".yaml", ".yml"):
         return severity_table(word)
-    import yaml
+    from edgecrack.outside_text import read_yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path)
     except OSError as error:
         raise ConfigError(
             f"cannot read the severity table {path}: {error.strerror}", "check the path"
         ) from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{path} is neither JSON nor YAML", "see docs/measurement.md for an example"
         ) from error
