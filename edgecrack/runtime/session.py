@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
-from edgecrack.runtime.detector import CrackDetector, open_detector
+from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.installed_models.opening import open_model_in_use
 from edgecrack.runtime.measuring.newest_widths import NewestWidths
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
@@ -39,6 +40,7 @@ from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.model_in_use import ModelInUse
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.tracking.finding_book import FindingBook
@@ -77,6 +79,7 @@ class Session:
         positions: where the robot is, or None.
         page: the live page's address, or None.
         part: the run that this is a part of, and where its results go.
+        model: which model the detector runs, and why that one.
         ignore: where nothing is to be inspected, or None.
     """
 
@@ -91,6 +94,7 @@ class Session:
     positions: PositionSource | None
     page: str | None
     part: RunPart
+    model: ModelInUse
     ignore: IgnoreMask | None = None
 
 
@@ -111,17 +115,17 @@ def open_session(
     kinds = config.outputs
     ignore = None if config.ignore is None else read_ignore_mask(config.ignore)
     with ExitStack() as stack:
-        detector = stack.enter_context(
-            open_detector(
-                config.model,
-                threshold=config.threshold,
-                overlap_px=config.overlap_px,
-                scales=config.scales,
-                threads=config.threads,
-                backend=config.backend,
-                on_told=partial(_tell_of_backend, events),
-            )
+        detector, model = open_model_in_use(
+            config.model,
+            on_fallback=partial(_tell_of_fallback, events),
+            threshold=config.threshold,
+            overlap_px=config.overlap_px,
+            scales=config.scales,
+            threads=config.threads,
+            backend=config.backend,
+            on_told=partial(_tell_of_backend, events),
         )
+        stack.enter_context(detector)
         positions = _open_positions(config, events, stack)
         camera = _open_camera(config)
         source = stack.enter_context(
@@ -135,12 +139,12 @@ def open_session(
             *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
             *(KEPT_PATTERNS if config.survey else ()),
         ]
-        about_run = run_provenance(detector, config.scale, camera)
+        about_run = run_provenance(detector, model, config.scale, camera)
         part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
         tracking = _Tracking(config, events)
         tracker = tracking.tracker
-        about = _about(config, detector, source)
+        about = _about(config, detector, model, source)
         snapshots = Snapshots(part.folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
@@ -167,7 +171,7 @@ def open_session(
             part.folder.clear()
             for name in MADE_OF_A_RUN:
                 part.folder.clear_inner(name)
-        part.begin(_nothing_yet(config, detector, source, part, stats))
+        part.begin(_nothing_yet(config, detector, model, source, part, stats))
         if "jsonl" in kinds:
             stack.callback(EventsFile(part.folder, events).close)
         scale = _frame_scale(config, camera, source, events)
@@ -196,6 +200,7 @@ def open_session(
             positions,
             page,
             part,
+            model,
             ignore=ignore,
         )
 
@@ -273,6 +278,10 @@ def _take_part(
     return part
 
 
+def _tell_of_fallback(events: EventLog, text: str) -> None:
+    events.emit("model.fallback", text, "error")
+
+
 def _tell_of_backend(events: EventLog, text: str) -> None:
     events.emit("model.backend", text)
 
@@ -280,6 +289,7 @@ def _tell_of_backend(events: EventLog, text: str) -> None:
 def _nothing_yet(
     config: StreamConfig,
     detector: CrackDetector,
+    model: ModelInUse,
     source: Source,
     part: RunPart,
     stats: StreamStats,
@@ -298,15 +308,22 @@ def _nothing_yet(
         frames_expected=None,
         truncated=False,
         stats=stats.snapshot(),
+        model_sha256=model.sha256,
+        model_origin=model.origin,
+        model_fallback=model.fallback,
     )
 
 
-def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dict[str, str]:
+def _about(
+    config: StreamConfig, detector: CrackDetector, model: ModelInUse, source: Source
+) -> dict[str, str]:
     return {
         "version": __version__,
         "model": detector.model_name,
         "backend": detector.runner.backend,
-        "model_sha256": detector.runner.spec.sha256,
+        "model_sha256": model.sha256,
+        "model_origin": model.origin,
+        **({"model_fallback": model.fallback} if model.fallback else {}),
         "threshold": f"{detector.threshold:g}",
         "scales": ",".join(f"{scale:g}" for scale in detector.scales),
         "source": source.name,
