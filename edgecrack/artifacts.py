@@ -385,8 +385,7 @@ def _refuse_tensors_elsewhere(model: Path, content: bytes) -> None:
         raise ModelFileError(
             f"{model} keeps the tensor {elsewhere[0]!r}{others} in another file, which no hash "
             "covers",
-            "put all of it into one file: onnx.save(onnx.load(FILE), FILE) without external data, "
-            f"or {_make_again(model)}",
+            f"{_make_again(model)}, which puts all of it into one file",
         )
 
 

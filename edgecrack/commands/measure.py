@@ -232,7 +232,7 @@ def table_named(word: str) -> Any:
         ) from error
     except ValueError as error:
         raise ConfigError(
-            f"{path} is neither JSON nor YAML", "see docs/measurement.md for an example"
+            f"{path} is neither JSON nor YAML: {error}", "see docs/measurement.md for an example"
         ) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no table", "see docs/measurement.md for an example")

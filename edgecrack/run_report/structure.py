@@ -113,7 +113,7 @@ def read_structure(path: Path) -> Structure:
         problem = f"cannot read the structure {path}: {error.strerror}"
         raise ConfigError(problem, "check the path") from error
     except ValueError as error:
-        raise ConfigError(f"{path} is not YAML", _EXAMPLE) from error
+        raise ConfigError(f"{path} cannot be read: {error}", _EXAMPLE) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} describes no structure", _EXAMPLE)
     listed = document.get("elements") or []

@@ -62,7 +62,7 @@ def read_markers(path: Path) -> KnownMarkers:
             f"cannot read the markers {path}: {error.strerror}", "check the path"
         ) from error
     except ValueError as error:
-        raise ConfigError(f"{path} is not YAML", example) from error
+        raise ConfigError(f"{path} cannot be read: {error}", example) from error
     if not isinstance(document, dict) or not isinstance(document.get("markers"), dict):
         raise ConfigError(f"{path} names no markers", example)
     family = document.get("family", "aruco")

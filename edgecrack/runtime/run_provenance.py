@@ -22,16 +22,20 @@ _FLAVOURS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 
 
 def run_provenance(
-    detector: CrackDetector, model: ModelInUse, scale: StreamScale | None, camera: CameraFile | None
+    detector: CrackDetector,
+    scale: StreamScale | None,
+    camera: CameraFile | None,
+    model: ModelInUse | None = None,
 ) -> dict[str, Any]:
     """Program, model, backend and where the scale comes from, as plain JSON values.
 
     Args:
         detector: opened.
-        model: which model that is.
         scale: as the user gave it; None without one.
         camera: that the scale names, opened; None without one.
+        model: why the detector's model is that one; None where it was given.
     """
+    model = model or ModelInUse()
     spec = detector.runner.spec
     return {
         "program": f"edgecrack {__version__}",

@@ -139,7 +139,7 @@ def open_session(
             *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
             *(KEPT_PATTERNS if config.survey else ()),
         ]
-        about_run = run_provenance(detector, model, config.scale, camera)
+        about_run = run_provenance(detector, config.scale, camera, model)
         part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
         tracking = _Tracking(config, events)

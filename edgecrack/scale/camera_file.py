@@ -171,7 +171,7 @@ def read_camera(path: Path | str) -> CameraFile:
             raise ValueError("it is larger than a megabyte")
         document = parse_yaml(data)
     except ValueError as error:
-        raise ConfigError(f"{path} is not a camera file: it is not YAML", _REMEDY) from error
+        raise ConfigError(f"{path} is not a camera file: {error}", _REMEDY) from error
     try:
         camera = _camera(document)
         return replace(camera, file=path.name, sha256=hashlib.sha256(data).hexdigest())

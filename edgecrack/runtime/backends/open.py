@@ -97,7 +97,7 @@ def check_it_runs(model: Path | ModelFile) -> None:
     Raises:
         EdgecrackError: as `open_runner` and `Runner.infer`.
     """
-    with open_runner(model, backend=None) as runner:
+    with open_runner(model) as runner:
         runner.infer(np.zeros((1, 1, *runner.spec.tile_hw), np.uint8))
 
 

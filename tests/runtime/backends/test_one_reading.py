@@ -106,7 +106,7 @@ def test_tensors_in_another_file_are_refused(
     monkeypatch.chdir(tmp_path)  # from where OpenVINO reads them without a word
     with pytest.raises(ModelFileError, match="'factor' in another file, which no hash") as caught:
         open_runner(path, threads=1, backend=backend)
-    assert "into one file" in caught.value.remedy
+    assert "all of it into one file" in caught.value.remedy
 
 
 def opened_detector(model: Path) -> None:
