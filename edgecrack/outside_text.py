@@ -26,7 +26,10 @@ _LARGEST = 2**63 - 1
 _SHOWN = 24
 # What may be too large a number: a long exponent, or more digits than 64 bits hold. Where there is
 # none, Python's fast reader will do; a fraction with many digits only takes the slower one.
-_SUSPECT = re.compile(r"[eE]\+?\d{3}|\d{20}|[2-9]\d{18}")
+_LONG_EXPONENT = re.compile(r"[eE]\+?\d{3}")
+_MANY_DIGITS = re.compile(r"\d{20}|[2-9]\d{18}")
+_DIGITS_AS_0 = bytes(ord("0") if byte in b"0123456789" else byte for byte in range(256))
+_NINETEEN_DIGITS = b"0" * 19
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -50,7 +53,7 @@ def parse_json(text: str | bytes, *, most_levels: int = MOST_LEVELS, finite: boo
     if isinstance(text, bytes):
         text = _decoded(text)
     try:
-        if finite and not _SUSPECT.search(text):
+        if finite and not _may_be_too_large(text):
             value = json.loads(text, parse_constant=_refuse_constant)
         elif finite:
             value = json.loads(
@@ -167,6 +170,14 @@ def _check_numbers(value: Any) -> None:
             raise OutsideTextError(f"it holds the number {each}")
         elif isinstance(each, int) and abs(each) > _LARGEST:
             raise _too_large(hex(each))
+
+
+def _may_be_too_large(text: str) -> bool:
+    """Whether a number may be; a search for digits alone would take longer than the reading."""
+    if _LONG_EXPONENT.search(text):
+        return True
+    digits = text.encode("utf-8", "surrogatepass").translate(_DIGITS_AS_0)
+    return _NINETEEN_DIGITS in digits and _MANY_DIGITS.search(text) is not None
 
 
 def _may_be_deeper(text: str, most_levels: int) -> bool:
