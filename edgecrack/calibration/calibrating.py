@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, read_model_file, write_model
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, write_model
 from edgecrack.calibration import quantize as quantizer
 from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.config import TENSORRT, CalibrationConfig
@@ -31,7 +31,7 @@ from edgecrack.model_target import check_model_target
 from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.onnx_graph.precision import simulate_half
-from edgecrack.runtime.backends.open import open_runner
+from edgecrack.runtime.backends.open import check_it_runs
 
 if TYPE_CHECKING:
     import onnx
@@ -69,7 +69,7 @@ class Calibration:
 
 
 def calibrate(
-    model: Path,
+    model: Path | ModelFile,
     target: Path,
     config: CalibrationConfig,
     progress: Progress = lambda stage, done, total: None,
@@ -92,9 +92,9 @@ def calibrate(
     """
     source = read_model_file(model)
     spec = source.spec
-    check_model_target(target, (".onnx",), [model])
+    check_model_target(target, (".onnx",), [source.path])
     graph = read_graph(source, "fp32")
-    open_runner(source).close()  # says in one sentence what else is wrong with a graph
+    check_it_runs(source)  # says in one sentence what else is wrong with a graph
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
     tiles, drawn = _sample(frames, config.sampler, spec, float_run, progress)

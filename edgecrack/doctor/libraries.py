@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 
@@ -12,6 +11,7 @@ from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.probing import NUMPY_MISMATCH
 from edgecrack.doctor.system_packages import find_hidden
+from edgecrack.outside_text import read_json
 
 NUMPY, OPENCV, PYAV, ONNX_RUNTIME = "NumPy", "OpenCV", "PyAV", "ONNX Runtime"
 MODEL = "bundled model"
@@ -108,7 +108,7 @@ def check_model(machine: Machine) -> list[Check]:
     try:
         data = machine.model.read_bytes()
         sidecar = machine.model.with_name(f"{machine.model.name}.json")
-        expected = json.loads(sidecar.read_text(encoding="utf-8"))["sha256"]
+        expected = read_json(sidecar)["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         found = f"{machine.model.name} or its sidecar cannot be read ({type(error).__name__})"
         return [Check(MODEL, "missing", found, reinstall)]

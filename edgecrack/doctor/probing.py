@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgecrack.doctor.machine import Machine, Probed, closed_environment, is_installed, usable_cores
+from edgecrack.outside_text import parse_json
 
 PROBE_TIMEOUT_S = 30.0  # TensorRT takes seconds from the memory card of a Jetson
 PAUSE_S = 0.5  # in which a processor that is throttled tells so many times
@@ -112,7 +113,7 @@ def _answer(process: subprocess.Popen[bytes], timeout_s: float) -> Probed:
         ended = f"it crashes ({_signal_name(-process.returncode)})"
         return Probed(failure=_short(ended, last_line))
     try:
-        document = json.loads(output)
+        document = parse_json(output)
         found, failure = dict(document.get("found", {})), str(document.get("failure", ""))
     except (ValueError, TypeError, AttributeError):
         return Probed(failure=_short(f"it ends with exit code {process.returncode}", last_line))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, sidecar_path
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.frames import open_frames
@@ -105,8 +105,8 @@ def labelled_tiles(
 
 
 def score_files(
-    float_file: Path | None,
-    source: Path,
+    float_file: Path | ModelFile | None,
+    source: Path | ModelFile,
     spec: ModelSpec,
     calibration: CalibrationConfig | None,
 ) -> tuple[tuple[Scored, ...], str]:
@@ -121,14 +121,17 @@ def score_files(
     Returns:
         The rows, and what they were measured on.
     """
-    reference_file = float_file or source
-    tiles, data = labelled_tiles(calibration, spec, reference_file.read_bytes())
-    expected = GraphRun(reference_file.read_bytes(), spec.batch)(tiles.pixels)
+    is_same = source == float_file
+    source = read_model_file(source)
+    float_file = None if float_file is None else source if is_same else read_model_file(float_file)
+    reference = (float_file or source).content
+    tiles, data = labelled_tiles(calibration, spec, reference)
+    expected = GraphRun(reference, spec.batch)(tiles.pixels)
     rows = []
     if float_file is not None:
         rows.append(Scored("fp32", _judge(expected, tiles, spec, expected)))
-    if source != float_file:
-        output = GraphRun(_rounded(source.read_bytes()), spec.batch)(tiles.pixels)
+    if source is not float_file:
+        output = GraphRun(_rounded(source.content), spec.batch)(tiles.pixels)
         compared = expected if float_file is not None else None
         rows.append(Scored(spec.precision, _judge(output, tiles, spec, compared)))
     return tuple(rows), data
@@ -177,7 +180,7 @@ class Parity:
         }
 
 
-def check_parity(engine: Path, source: Path, spec: ModelSpec) -> Parity | None:
+def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Parity | None:
     """Run an engine beside the ONNX file that it was built from, where this machine can.
 
     Returns:
@@ -191,26 +194,28 @@ def check_parity(engine: Path, source: Path, spec: ModelSpec) -> Parity | None:
     from edgecrack.runtime.backends.preflight import check_engine
 
     try:
-        check_engine(engine, read_verified_spec(engine))
+        file = read_model_file(engine)
+        check_engine(engine, file.spec)
         open_cuda()
     except (ModelFileError, MissingDependencyError, DeviceError):
         return None  # it was built here for another machine
     pixels = _walls(spec.tile_hw, spec.preprocess).pixels
     try:
-        with open_runner(engine) as runner:
+        with open_runner(file) as runner:
             ran = runner.infer(pixels)[:, 0]
     except (ModelFileError, DeviceError) as error:
         _remove(engine)
         raise ExportError(
             f"the engine was built and does not run: {error.problem}; it was removed", error.remedy
         ) from error
-    expected = GraphRun(source.read_bytes(), spec.batch)(pixels)
+    source = read_model_file(source)
+    expected = GraphRun(source.content, spec.batch)(pixels)
     difference = np.abs(ran.astype(np.int16) - expected.astype(np.int16))
     found = Parity(len(pixels), int(difference.max()), float(difference.mean()))
     if found.mean_difference > PARITY_MEAN_LEVELS:
         _remove(engine)
         raise ExportError(
-            f"the engine differs from {source.name} by {found.mean_difference:.2f}/255 in the "
+            f"the engine differs from {source.path.name} by {found.mean_difference:.2f}/255 in the "
             f"mean, {PARITY_MEAN_LEVELS:g} is allowed, and was removed",
             "build it with another TensorRT or precision, and report this",
         )

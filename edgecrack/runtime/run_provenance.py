@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.artifacts import ModelSpec
 from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.telemetry.model_in_use import ModelInUse
 from edgecrack.scale.quantity import Quantity
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ _FLAVOURS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 
 
 def run_provenance(
-    detector: CrackDetector, scale: StreamScale | None, camera: CameraFile | None
+    detector: CrackDetector,
+    scale: StreamScale | None,
+    camera: CameraFile | None,
+    model: ModelInUse | None = None,
 ) -> dict[str, Any]:
     """Program, model, backend and where the scale comes from, as plain JSON values.
 
@@ -29,13 +33,17 @@ def run_provenance(
         detector: opened.
         scale: as the user gave it; None without one.
         camera: that the scale names, opened; None without one.
+        model: why the detector's model is that one; None where it was given.
     """
+    model = model or ModelInUse()
     spec = detector.runner.spec
     return {
         "program": f"edgecrack {__version__}",
         "model": {
             "file": detector.model_name,
             "sha256": spec.sha256,
+            "origin": model.origin,
+            "fallback": model.fallback or None,
             "kind": spec.kind,
             "precision": spec.precision,
         },

@@ -135,6 +135,7 @@ class _Run:
                     events=self._events,
                     stats=session.stats,
                     backend=session.detector.runner.backend,
+                    model=session.model,
                     findings=lambda: (session.book.count, session.book.confirmed),
                     on_frame=session.tracker.watch,
                     heartbeat=self._systemd.alive,
@@ -247,6 +248,8 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
             f"the machine was throttled {counted(stats.throttle_episodes, 'time')}, "
             f"for {stats.throttled_s:.0f} s in all{rate}"
         )
+    if summary.model_fallback:
+        lines.append(f"warning: {summary.model_fallback}")
     if note:
         lines.append(note)
     lines.append(f"results: {out}")

@@ -526,7 +526,7 @@ def test_a_file_that_is_no_onnx_is_refused(photos: Path, tmp_path: Path) -> None
     model = tmp_path / "model.onnx"
     model.write_bytes(b"no graph at all")
     write_sidecar(model, ModelSpec("onnx", "max", 2, tile_hw=TILE_HW))
-    with pytest.raises(ModelFileError, match=r"model\.onnx cannot be read as ONNX"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx is no ONNX file"):
         calibrate(model, tmp_path / "int8.onnx", easy(photos))
 
 

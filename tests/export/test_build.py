@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack import cli
-from edgecrack.artifacts import read_model_file, read_verified_spec
+from edgecrack.artifacts import ModelFile, read_model_file, read_verified_spec
 from edgecrack.calibration import quantize
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate, Judged, Verdict
@@ -294,8 +294,8 @@ def test_an_engine_that_computes_something_else_is_removed(
 
     real = runner_module.open_runner
 
-    def open_any(path: Path) -> Any:
-        return Wrong() if path.suffix == ".engine" else real(path)
+    def open_any(model: ModelFile) -> Any:
+        return Wrong() if model.path.suffix == ".engine" else real(model)
 
     monkeypatch.setattr(runner_module, "open_runner", open_any)
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
@@ -310,10 +310,10 @@ def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
 ) -> None:
     real = runner_module.open_runner
 
-    def open_any(path: Path) -> Any:
-        if path.suffix == ".engine":
+    def open_any(model: ModelFile) -> Any:
+        if model.path.suffix == ".engine":
             raise DeviceError("the GPU fell off the bus", "start again")
-        return real(path)
+        return real(model)
 
     monkeypatch.setattr(runner_module, "open_runner", open_any)
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)

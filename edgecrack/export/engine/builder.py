@@ -67,7 +67,7 @@ class EngineBuild:
 
 
 def build_engine(
-    onnx_file: Path,
+    onnx_file: Path | ModelFile,
     output: Path,
     config: EngineConfig | None = None,
     on_progress: OnProgress | None = None,
@@ -90,9 +90,9 @@ def build_engine(
         OutputError: the engine cannot be written.
     """
     started = time.monotonic()
-    config, onnx_file, output = config or EngineConfig(), Path(onnx_file), Path(output)
+    config, output = config or EngineConfig(), Path(output)
     model = read_onnx_file(onnx_file)
-    spec = model.spec
+    onnx_file, spec = model.path, model.spec
     resolved = resolve_targets(config.targets, config.flavour)
     check_features(config, spec, resolved)
     description = _describe(spec, config, resolved, onnx_file)

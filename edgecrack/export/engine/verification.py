@@ -6,7 +6,6 @@ header and no more; with a GPU that the engine is for, it is loaded and asked fo
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.gpu import gpu_devices
 from edgecrack.nvidia.tensorrt_log import construct, make_logger
 from edgecrack.nvidia.tensorrt_module import TensorRT
+from edgecrack.outside_text import parse_json
 
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"
 # As the inspector writes types; "UInt8", which both ends have, is not "Int8".
@@ -101,7 +101,7 @@ def inspected_types(text: str) -> dict[str, int]:
     """
     counts: Counter[str] = Counter()
     try:
-        layers = json.loads(text).get("Layers", [])
+        layers = parse_json(text).get("Layers", [])
     except (ValueError, AttributeError):
         return {}
     outputs = [

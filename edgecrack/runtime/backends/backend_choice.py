@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from edgecrack.artifacts import ModelFile
 from edgecrack.errors import ConfigError, EdgecrackError, ModelFileError, OutputError
 from edgecrack.files import write_atomic
+from edgecrack.outside_text import read_json
 from edgecrack.runtime.backends.base import Runner
 from edgecrack.runtime.backends.cpu_self_test import (
     TriedBackend,
@@ -272,10 +273,10 @@ def read_result(
         The result; or None, and why it cannot be used, "" where there is none.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except OSError:
         return None, ""
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, f"{path} is damaged, and was written anew"
     try:
         if document["schema_version"] != _VERSION:

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.extras import origin
@@ -69,8 +71,7 @@ def open_runner(
         MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing;
             or the backend is not installed.
     """
-    if not isinstance(model, ModelFile):
-        model = read_model_file(BUNDLED_MODEL if model is None else model)
+    model = read_model_file(BUNDLED_MODEL if model is None else model)
     path, spec = model.path, model.spec
     if spec.kind == "checkpoint":
         raise ModelFileError(
@@ -88,6 +89,16 @@ def open_runner(
     return _open_onnx(
         model, threads, backend or os.environ.get(BACKEND_VARIABLE) or "auto", on_told
     )
+
+
+def check_it_runs(model: Path | ModelFile) -> None:
+    """Open a model file and run a blank tile; a graph may load and then fail.
+
+    Raises:
+        EdgecrackError: as `open_runner` and `Runner.infer`.
+    """
+    with open_runner(model) as runner:
+        runner.infer(np.zeros((1, 1, *runner.spec.tile_hw), np.uint8))
 
 
 def _open_onnx(

@@ -39,8 +39,8 @@ _ADDED = (
 )  # fmt: skip
 # Said once for the run: what is the same in all its parts, and how the last one was at its end.
 _OF_THE_RUN = (
-    "source", "model", "backend", "min_area_px", "fps", "crack_pixels", "shedding",
-    "inspected_ratio", "ignored_ratio", "paused", "source_state",
+    "source", "model", "model_sha256", "model_origin", "backend", "min_area_px", "fps",
+    "crack_pixels", "shedding", "inspected_ratio", "ignored_ratio", "paused", "source_state",
     "throttling",
 )  # fmt: skip
 _COMPLETE = ("end of source", "max frames")

@@ -323,6 +323,9 @@ class StreamSummary:
             it was not inspected.
         stats: the counters at the end.
         unreadable: files that could not be read and were passed over.
+        model_sha256: hash of the model file; "" where nobody said.
+        model_origin: "given", "installed" or "bundled".
+        model_fallback: why the installed model does not run, though it was meant; "" else.
     """
 
     source: str
@@ -339,6 +342,9 @@ class StreamSummary:
     stats: StatsSnapshot
     unreadable: int = 0
     backend: str = ""
+    model_sha256: str = ""
+    model_origin: str = ""
+    model_fallback: str = ""
 
     @property
     def lacks_frames(self) -> bool:

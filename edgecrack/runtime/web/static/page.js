@@ -43,7 +43,9 @@ async function onPicture(message) {
 function onStatus(now) {
   status = now;
   put("source", now.about.source ?? "");
-  put("model", now.about.model ?? "");
+  const origin = now.about.model_origin;
+  put("model", `${now.about.model ?? ""}${origin && origin !== "given" ? ` (${origin})` : ""}`);
+  byId("model").title = now.about.model_sha256 ? `sha256 ${now.about.model_sha256}` : "";
   byId("report").hidden = !now.report;
   if (now.report) byId("report").title = `Of ${now.report.run}, ${new Date(now.report.written_at).toLocaleString()}`;
   document.title = now.about.source ? `${now.about.source} – edgecrack` : "edgecrack";
@@ -103,8 +105,9 @@ function renew() {
   for (const id of ["pause", "snapshot", "threshold"]) byId(id).disabled = offline;
   byId("record").disabled = offline || !status?.recording;
   const problem = status?.recording && !status.recording.active && status.recording.problem;
-  byId("alert").hidden = !problem || offline;
-  put("alert", problem ? `Recording stopped: ${problem}` : "");
+  const fallback = status?.about.model_fallback;
+  byId("alert").hidden = (!problem && !fallback) || offline;
+  put("alert", [problem ? `Recording stopped: ${problem}` : "", fallback ? sentence(fallback) : ""].filter(Boolean).join(" · "));
   byId("recording").hidden = offline || !status?.recording?.active;
   byId("throttled").hidden = offline || status?.stats.throttling !== "throttled";
   byId("shedding").hidden = offline || !status || status.stats.shedding === "nothing";
