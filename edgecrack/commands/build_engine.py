@@ -137,6 +137,8 @@ def build_engine(
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
         typer.echo(report_text(report))
+    if report.not_run is not None and report.not_run.is_for_here:
+        typer.echo(f"edgecrack: warning: {report.not_run}.", err=True)
 
 
 def _batches(text: str | None) -> tuple[int, int, int] | None:

@@ -323,6 +323,18 @@ def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_engine_for_this_machine_that_did_not_run_is_said_loudly(
+    int8: tuple[BuildReport, list[str]],
+) -> None:
+    why = NotRun("no cuda-python is installed", "install it", is_for_here=True)
+    report = dataclasses.replace(int8[0], parity=None, not_run=why)
+    text = report_text(report)
+    assert "run here        NO, though it is for this machine: see the warning" in text
+    assert f"warning: {why}" in text
+    assert report.to_dict()["not_run_because"] == str(why)
+    assert report.to_dict()["warnings"][-1] == str(why)
+
+
 class TestRefusals:
     def test_a_target_that_nothing_here_builds_for_comes_before_any_work(
         self, tmp_path: Path
