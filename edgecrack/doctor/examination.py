@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TextIO
 
-from edgecrack.doctor import base, cameras, engines, graphics, gstreamer_plugins, jetson, libraries
+from edgecrack.doctor import (
+    base,
+    cameras,
+    engines,
+    graphics,
+    gstreamer_plugins,
+    jetson,
+    libraries,
+    service,
+)
 from edgecrack.doctor.check import Check, guarded
 from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.readiness import STREAM, STREAM_NEEDS, Readiness, judge
@@ -34,6 +43,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     (libraries.MODEL, libraries.check_model),
     (gstreamer_plugins.GSTREAMER, gstreamer_plugins.check_gstreamer),
     (cameras.CAMERAS, cameras.check_cameras),
+    (service.SERVICE, service.check_service),
     ("extras", libraries.check_extras),
 )
 _SHOWN_STATUS = {"not needed here": "not needed"}

@@ -20,7 +20,14 @@ from edgecrack.export.engine.builder import EngineBuild, build_engine
 from edgecrack.export.engine.config import EngineConfig, check_features
 from edgecrack.export.engine.target_machines import resolve_targets
 from edgecrack.export.engine.written_files import check_output
-from edgecrack.export.model_scores import NotRun, Parity, Scored, check_parity, labelled_tiles, score_files
+from edgecrack.export.model_scores import (
+    NotRun,
+    Parity,
+    Scored,
+    check_parity,
+    labelled_tiles,
+    score_files,
+)
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
@@ -86,7 +93,7 @@ class BuildReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """TensorRT's, what could not be checked, and that an engine for this machine did not run."""
+        """TensorRT's, and what could not be checked though it should have been."""
         unrun = self.not_run is not None and self.not_run.is_for_here
         return (*self.engine.warnings, *([str(self.not_run)] if unrun else []))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -35,6 +36,7 @@ from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.target_machines import parse_targets
+from edgecrack.export.model_scores import NotRun
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.onnx_graph.graph_file import read_graph

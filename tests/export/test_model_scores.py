@@ -26,19 +26,19 @@ from edgecrack.errors import (
 from edgecrack.export import model_scores
 from edgecrack.export.model_scores import (
     WALLS,
+    NotRun,
     Parity,
     Scored,
-    NotRun,
     check_parity,
     labelled_tiles,
     score_files,
 )
 from edgecrack.files import write_png
 from edgecrack.nvidia.cuda import open as cuda_open
-from edgecrack.onnx_graph.precision import to_half
-from edgecrack.preprocess import preprocess
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
 from edgecrack.nvidia.gpu import Gpu
+from edgecrack.onnx_graph.precision import to_half
+from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends import open as backend_open
 from edgecrack.runtime.backends import preflight
 from edgecrack.runtime.backends.open import open_runner
