@@ -25,7 +25,7 @@ def check_service(machine: Machine) -> list[Check]:
     """The unit and the environment that it starts."""
     unit = machine.read(UNIT)
     if not unit:
-        return [Check(SERVICE, "not needed here", "not installed", _INSTALL)]
+        return [Check(SERVICE, "not needed here", "not installed")]
     started = re.search(r"^ExecStart=(/\S+)/bin/\S+", unit, re.M)
     if started is None:
         return [Check(SERVICE, "warning", f"/{UNIT} does not tell what it starts", _INSTALL)]

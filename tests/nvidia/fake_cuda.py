@@ -58,6 +58,7 @@ class FakeGpu:
         self.pinned: dict[int, Image] = {}
         self.streams: dict[int, deque[Work]] = {}
         self.recording: dict[int, list[Work]] = {}
+        self.spoiled: set[int] = set()
         self.graphs: dict[int, list[Work]] = {}
         self.here = threading.local()
         self._handles = 0x1000
@@ -107,7 +108,7 @@ class FakeGpu:
         """Freeing waits for the GPU, as cudaFree does; but nobody should rely on that."""
         if any(self.streams.values()) and self.failed is None:
             self.fault("freed while work was queued")
-        for stream in self.streams:
+        for stream in set(self.streams) - set(self.recording):
             self.synchronize(stream)
         if kind.pop(key, None) is None:
             self.fault("freed what was not allocated")
@@ -120,8 +121,6 @@ class FakeGpu:
         self.deepest = max(self.deepest, sum(1 for queue in self.streams.values() if queue))
 
     def synchronize(self, stream: int) -> None:
-        if stream in self.recording:
-            self.fault("waited for a stream while it was recorded, which spoils the recording")
         queue = self.streams[stream]
         while queue:
             queue.popleft()()
@@ -158,6 +157,7 @@ CudaError = enum.IntEnum(
         "cudaErrorMemoryAllocation": 2,
         "cudaErrorInsufficientDriver": 35,
         "cudaErrorStreamCaptureUnsupported": 900,
+        "cudaErrorStreamCaptureInvalidated": 901,
         "cudaErrorUnknown": 999,
     },
 )
@@ -271,7 +271,14 @@ class FakeRuntime:
         return self._do("cudaStreamDestroy", lambda: gpu.free(gpu.streams, stream), frees=True)
 
     def cudaStreamSynchronize(self, stream: int) -> Any:  # noqa: N802
-        return self._do("cudaStreamSynchronize", lambda: self.gpu.synchronize(stream))
+        def wait() -> CudaError | None:
+            if stream not in self.gpu.recording:
+                self.gpu.synchronize(stream)
+                return None
+            self.gpu.spoiled.add(stream)  # waiting is not allowed in a recording, and ends it
+            return CudaError.cudaErrorStreamCaptureUnsupported
+
+        return self._do("cudaStreamSynchronize", wait)
 
     def cudaMemcpyAsync(  # noqa: N802
         self, target: int, source: int, size: int, kind: MemcpyKind, stream: int
@@ -290,6 +297,9 @@ class FakeRuntime:
     def cudaStreamEndCapture(self, stream: int) -> Any:  # noqa: N802
         def end() -> Any:
             work = self.gpu.recording.pop(stream)
+            if stream in self.gpu.spoiled:
+                self.gpu.spoiled.remove(stream)
+                return CudaError.cudaErrorStreamCaptureInvalidated
             if self.gpu.capture_fails:
                 return CudaError.cudaErrorStreamCaptureUnsupported
             graph = self.gpu.handle()
