@@ -84,7 +84,7 @@ def build_engine(
         _engine("", "Runs on later desktop GPUs, too, more slowly.", "--hardware-compatible"),
     ] = False,
     dla: Annotated[
-        int | None, _engine("CORE", "Deep-learning accelerator of a Jetson; the GPU helps out.")
+        int | None, _engine("CORE", "Deep-learning accelerator of an Orin; the GPU helps out.")
     ] = None,
     optimization_level: Annotated[
         int | None, _engine("LEVEL", "0 builds fastest, 5 searches longest.")

@@ -170,7 +170,10 @@ class FakeTensorRT:
 
     STRONGLY_TYPED = 1
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capability: str = "8.7") -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capability: str = "8.7", version: str = "10.3.0"
+    ) -> None:
+        self.version = version
         self.network: Any = None
         self.config: Any = None
         self.steps, self.taken = 3, 0
@@ -193,7 +196,7 @@ class FakeTensorRT:
         module = ModuleType("tensorrt")
         contents = {
             "__spec__": ModuleSpec("tensorrt", None),
-            "__version__": "10.3.0",
+            "__version__": self.version,
             "DataType": DataType,
             "LayerType": LayerType,
             "ILogger": ILogger,

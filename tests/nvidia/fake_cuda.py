@@ -291,7 +291,7 @@ class FakeRuntime:
         )
 
     def cudaStreamBeginCapture(self, stream: int, mode: CaptureMode) -> Any:  # noqa: N802
-        assert mode.value == CaptureMode.cudaStreamCaptureModeThreadLocal
+        assert mode.value == 1
         return self._do("cudaStreamBeginCapture", lambda: self.gpu.recording.update({stream: []}))
 
     def cudaStreamEndCapture(self, stream: int) -> Any:  # noqa: N802

@@ -124,6 +124,38 @@ def test_what_a_jetson_cannot_do_is_refused(
         build(tmp_path, precision, **options)
 
 
+@pytest.mark.parametrize(
+    ("version", "supports"),
+    [
+        ("10.3.0", True),
+        ("10.7.0", True),
+        ("10.8.0", False),
+        ("10.13.0.35", False),
+        ("11.0.0", False),
+        ("11.4.0.106", False),
+        ("11.4.1", True),
+        ("11.5.0", True),
+    ],
+)
+def test_which_tensorrt_has_a_dla(
+    monkeypatch: pytest.MonkeyPatch, version: str, supports: bool, tmp_path: Path
+) -> None:
+    FakeTensorRT(monkeypatch, version=version)
+    if supports:
+        assert build(tmp_path, dla_core=0, batch=(1, 1, 1)).path.exists()
+    else:
+        with pytest.raises(
+            ConfigError, match=rf"tensorrt {version} does not support: TensorRT 10\.7"
+        ):
+            build(tmp_path, dla_core=0, batch=(1, 1, 1))
+
+
+def test_thor_has_no_dla(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    FakeTensorRT(monkeypatch, "11.0", "10.13.0")
+    with pytest.raises(ConfigError, match="Jetson Thor, which has no DLA"):
+        build(tmp_path, dla_core=0, batch=(1, 1, 1))
+
+
 def test_a_dla_that_runs_no_layer_is_no_dla_engine(orin: FakeTensorRT, tmp_path: Path) -> None:
     orin.dla_layers = ()
     with pytest.raises(ExportError, match="none of the 3 layers"):
