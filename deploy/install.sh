@@ -225,6 +225,8 @@ remove_all() {
     if is_root && [ -n "$(id_of passwd "$user")" ]; then
         say "user $user"
         prefixed userdel "$user"
+        # Its group goes with it where /etc/login.defs says so.
+        if [ -n "$(id_of group "$user")" ]; then prefixed groupdel "$user"; fi
     fi
 }
 

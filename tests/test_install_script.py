@@ -39,7 +39,10 @@ echo "edgecrack:x:990:" >>"$2/etc/group"
 """
 USERDEL = """#!/bin/bash
 echo "userdel $*" >>"$CALLS"
-sed -i /^edgecrack:/d "$2/etc/passwd" "$2/etc/group"
+sed -i /^edgecrack:/d "$2/etc/passwd"
+"""
+GROUPDEL = """#!/bin/bash
+sed -i /^edgecrack:/d "$2/etc/group"
 """
 
 
@@ -60,6 +63,7 @@ class Robot:
         self.python = self._program("python-of-this-test", PYTHON)
         self._program("useradd", USERADD)
         self._program("userdel", USERDEL)
+        self._program("groupdel", GROUPDEL)
         self._program("id", "#!/bin/sh\necho 0\n")
         self._program("chown", '#!/bin/sh\necho "chown $*" >>"$CALLS"\n')
         self._program("uname", '#!/bin/sh\necho "$ARCHITECTURE"\n')

@@ -242,7 +242,10 @@ class Context:
     """`IExecutionContext`: a shape that no profile has is refused."""
 
     def __init__(self, batch: tuple[int, int, int]) -> None:
-        self._batch, self.shape = batch, None if batch[0] != batch[2] else (batch[0], 1, 32, 32)
+        self._batch = batch
+        self.shape: tuple[int, ...] | None = None
+        if batch[0] == batch[2]:
+            self.shape = (batch[0], 1, 32, 32)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         least, _, most = self._batch

@@ -159,8 +159,8 @@ def _check_dla_support(resolved: Resolved) -> None:
     if not (version[:2] <= _LAST_DLA_OF_10 or version >= _DLA_IS_BACK):
         raise ConfigError(
             f"a DLA core was asked for, which {tensorrt.flavour} {tensorrt.version} does not "
-            "support: TensorRT 10.7 was the last 10.x that does, and 11.4.1 does again, on AGX Orin "
-            "with JetPack 7.2.2",
+            "support: TensorRT 10.7 was the last 10.x that does, and 11.4.1 does again, on AGX "
+            "Orin with JetPack 7.2.2",
             "leave the DLA out, or build with a JetPack that has one of those",
         )
 
