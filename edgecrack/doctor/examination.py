@@ -19,6 +19,7 @@ from edgecrack.doctor import (
     jetson,
     libraries,
     service,
+    throttling,
 )
 from edgecrack.doctor.check import Check, guarded
 from edgecrack.doctor.machine import Machine
@@ -34,6 +35,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("memory", base.check_memory),
     ("disk", base.check_disk),
     ("Jetson", jetson.check_jetson),
+    (throttling.THROTTLING, throttling.check_throttling),
     ("NVIDIA driver", graphics.check_graphics),
     (engines.TENSORRT, engines.check_engines),
     (libraries.NUMPY, libraries.check_numpy),

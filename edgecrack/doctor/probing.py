@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from edgecrack.doctor.machine import Machine, Probed, closed_environment, is_installed, usable_cores
 
 PROBE_TIMEOUT_S = 30.0  # TensorRT takes seconds from the memory card of a Jetson
+PAUSE_S = 0.5  # in which a processor that is throttled tells so many times
 _SCRIPT = Path(__file__).with_name("probe.py")
 _LONGEST_REASON = 240
 _NUMPY_MISMATCH = ("compiled using NumPy 1", "_ARRAY_API not found", "multiarray failed to import")
@@ -55,6 +57,7 @@ def this_machine(timeout_s: float = PROBE_TIMEOUT_S) -> Machine:
         search_path=tuple(os.get_exec_path()),
         modules=frozenset(name for name in OPTIONAL_MODULES if is_installed(name)),
         probes=run_probes([*names, "gpu", "run"], timeout_s),
+        pause=lambda: time.sleep(PAUSE_S),
     )
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
+from edgecrack.machine_sensors.sensors import ROOT
+from edgecrack.machine_sensors.throttling import ThrottleReader
 from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.newest_widths import NewestWidths
@@ -40,6 +42,7 @@ from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
+from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.tracking.findings import Finding
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from edgecrack.scale.camera_file import CameraFile
 
 
+# What stands for "/" where the machine's own files are read; a test gives a folder.
+MACHINE_ROOT = ROOT
 FINDINGS_NAME = "findings.jsonl"
 # Folders that `survey` and `report` make in a run's folder, with lists of their own.
 MADE_OF_A_RUN = ("survey", "report")
@@ -138,6 +143,7 @@ def open_session(
         about_run = run_provenance(detector, config.scale, camera)
         part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
+        throttle = ThrottleWatch(_throttle_reader(detector).look, events, stats)
         tracking = _Tracking(config, events)
         tracker = tracking.tracker
         about = _about(config, detector, source)
@@ -160,6 +166,7 @@ def open_session(
                 about,
                 part,
                 widths,
+                throttle,
             )
             sinks.insert(0, latest)
         # Nothing is written or removed before all else is open.
@@ -184,6 +191,8 @@ def open_session(
         )
         # Last, for what is measured at the end is recorded, too.
         sinks += recording
+        throttle.start()
+        stack.callback(throttle.close)
         yield Session(
             source,
             detector,
@@ -366,6 +375,15 @@ def _frame_scale(
     )
 
 
+def _throttle_reader(detector: CrackDetector) -> ThrottleReader:
+    """Reads the machine, and the GPUs only where the network runs on one."""
+    if detector.runner.spec.kind != "engine":
+        return ThrottleReader(MACHINE_ROOT)
+    from edgecrack.nvidia.clock_reasons import GpuClocks
+
+    return ThrottleReader(MACHINE_ROOT, [GpuClocks()])
+
+
 def _width_listeners(
     stats: StreamStats, widths: NewestWidths | None, recorder: McapRecorder | None
 ) -> list[WidthListener]:
@@ -419,6 +437,7 @@ def _open_page(
     about: dict[str, str],
     part: RunPart,
     widths: NewestWidths | None,
+    throttle: ThrottleWatch,
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
@@ -441,6 +460,7 @@ def _open_page(
         snapshot=snapshots.take,
         widths=None if widths is None else widths.brief,
         report=LastReport(part.folder.root, config.out),
+        throttling=throttle.status,
     )
     server = stack.enter_context(LiveServer(config.serve, context))
     return server.url, latest

@@ -241,6 +241,12 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
     ]
     if faults:
         lines.append(", ".join(faults))
+    if stats.throttle_episodes:
+        rate = "" if stats.throttled_fps is None else f", at {stats.throttled_fps:.1f} frames/s"
+        lines.append(
+            f"the machine was throttled {counted(stats.throttle_episodes, 'time')}, "
+            f"for {stats.throttled_s:.0f} s in all{rate}"
+        )
     if note:
         lines.append(note)
     lines.append(f"results: {out}")
@@ -258,6 +264,8 @@ def progress_text(stats: StatsSnapshot) -> str:
         parts.append(f"{stats.stale} too old")
     if stats.shedding != "nothing":
         parts.append(f"too slow, leaves out {stats.shedding}")
+    if stats.throttling == "throttled":
+        parts.append("machine throttled")
     if stats.paused:
         parts.append("paused")
     if stats.source_state == "lost":

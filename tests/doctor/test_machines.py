@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgecrack.doctor.libraries import EXTRAS
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.probing import NUMPY_MISMATCH, OPTIONAL_MODULES
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from tests.machine_sensors import trees
 
 Make = Callable[..., Machine]
 CLOSED = Path("/opt/edge crack/.venv")
@@ -46,6 +48,43 @@ def gpu(name: str, capability: str, cuda: int = 12) -> Probed:
 RTX_3060 = {"gpu": gpu("NVIDIA GeForce RTX 3060", "8.6")}
 TENSORRT_RTX = Probed({"version": "1.7.1", "builder": True, "targets": ["12.0", "7.5", "8.6"]})
 NO_BUILD = "Video I/O:\n  FFMPEG: NO\n  GStreamer: NO\n  v4l/v4l2: {v4l}\n"
+
+
+class TestThrottling:
+    def test_a_container_does_not_tell(self, make: Make) -> None:
+        found = line(examine(make({".dockerenv": ""})), "throttling")
+        assert found.status == "not needed here"
+        assert found.found.startswith("unknown: this container does not tell")
+
+    def test_a_jetson_that_is_well(self, orin: Make) -> None:
+        files = {name: f"{value}\n" for name, value in trees.orin(alarms=3).items()}
+        found = line(examine(orin(files)), "throttling")
+        assert found.status == "ok"
+        assert found.found.startswith("none now, 61 °C, 1.3 of 1.3 GHz (told by cooling, ")
+        assert found.found.endswith("since the machine started: power alarms came (oc3 3 times)")
+
+    def test_one_that_throttles_at_this_moment(self, orin: Make) -> None:
+        files = {name: f"{value}\n" for name, value in trees.orin(99_500, alert=1).items()}
+        found = line(examine(orin(files)), "throttling")
+        assert found.status == "warning"
+        assert found.found.startswith("the machine throttles now at 100 °C, 1.3 of 1.3 GHz: ")
+        assert "fan" in found.remedy
+
+    def test_a_counter_that_rises_while_it_looks(self, make: Make) -> None:
+        counters = trees.heat_counters(40, 900)
+        machine = make({name: f"{value}\n" for name, value in counters.items()})
+        assert line(examine(machine), "throttling").status == "ok"
+
+        def pause() -> None:
+            trees.write(machine.root, trees.heat_counters(43, 900))
+
+        found = line(examine(replace(machine, pause=pause)), "throttling")
+        assert (found.status, "3 times for heat" in found.found) == ("warning", True)
+
+    def test_a_weak_supply_has_another_remedy(self, make: Make) -> None:
+        found = line(examine(make({trees.RASPBERRY: "50005\n"})), "throttling")
+        assert found.remedy.startswith("check the power supply")
+        assert "since the machine started: the supply's voltage was too low" in found.found
 
 
 def test_orin_with_jetpack_6_2_lacks_nothing(orin: Make) -> None:
