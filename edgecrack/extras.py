@@ -79,6 +79,14 @@ class Origin:
         option = "-e " if self.editable else ""
         return f"pip install {option}{shlex.quote(f'{self.place}[{extra}]')}"
 
+    def complete(self) -> str:
+        """The command that installs what this package needs and is not there."""
+        if not self.place:
+            return "install edgecrack again from where it came"
+        if "://" in self.place:
+            return f"pip install {shlex.quote(f'edgecrack @ {self.place}')}"
+        return f"pip install {'-e ' if self.editable else ''}{shlex.quote(self.place)}"
+
     def reinstall(self) -> str:
         """What to do to have this package again as it was, without what it depends on."""
         if not self.place:

@@ -18,6 +18,7 @@ from edgecrack.doctor import (
     gstreamer_plugins,
     jetson,
     libraries,
+    service,
     throttling,
 )
 from edgecrack.doctor.check import Check, guarded
@@ -44,6 +45,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     (libraries.MODEL, libraries.check_model),
     (gstreamer_plugins.GSTREAMER, gstreamer_plugins.check_gstreamer),
     (cameras.CAMERAS, cameras.check_cameras),
+    (service.SERVICE, service.check_service),
     ("extras", libraries.check_extras),
 )
 _SHOWN_STATUS = {"not needed here": "not needed"}

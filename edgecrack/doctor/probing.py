@@ -35,7 +35,7 @@ _MODULE_OF: Mapping[str, str] = {
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt_rtx",
     "pycuda": "pycuda",
-    "cuda": "cuda.bindings.driver",
+    "cuda": "cuda.bindings.runtime",
 }
 OPTIONAL_MODULES = (
     "torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml", "onnx", "onnxscript",

@@ -20,7 +20,14 @@ from edgecrack.export.engine.builder import EngineBuild, build_engine
 from edgecrack.export.engine.config import EngineConfig, check_features
 from edgecrack.export.engine.target_machines import resolve_targets
 from edgecrack.export.engine.written_files import check_output
-from edgecrack.export.model_scores import Parity, Scored, check_parity, labelled_tiles, score_files
+from edgecrack.export.model_scores import (
+    NotRun,
+    Parity,
+    Scored,
+    check_parity,
+    labelled_tiles,
+    score_files,
+)
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
@@ -71,7 +78,8 @@ class BuildReport:
         scores: by precision, the file before and after; empty where nothing could score them.
         data: what the scores were measured on.
         kept_fp16: layers of an INT8 engine that stay in FP16.
-        parity: how the engine differs from the ONNX file, where it runs on this machine.
+        parity: how the engine differs from the ONNX file, where it ran on this machine.
+        not_run: why it did not run; None where it did.
     """
 
     engine: EngineBuild
@@ -81,6 +89,13 @@ class BuildReport:
     data: str
     kept_fp16: tuple[str, ...]
     parity: Parity | None
+    not_run: NotRun | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """TensorRT's, and what could not be checked though it should have been."""
+        unrun = self.not_run is not None and self.not_run.is_for_here
+        return (*self.engine.warnings, *([str(self.not_run)] if unrun else []))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
@@ -97,7 +112,8 @@ class BuildReport:
             "scored_on": self.data,
             "kept_fp16": list(self.kept_fp16),
             "engine_against_onnx": self.parity.to_dict() if self.parity else None,
-            "warnings": list(self.engine.warnings),
+            "not_run_because": str(self.not_run) if self.not_run else None,
+            "warnings": list(self.warnings),
             "command": self.engine.command,
         }
 
@@ -157,7 +173,9 @@ def build(
     written.append(output)
     parity = check_parity(output, source, spec)
     kept = tuple((spec.calibration or {}).get("kept_fp16", ()))
-    return BuildReport(built, source.path, tuple(written), scores, data, kept, parity)
+    ran = parity if isinstance(parity, Parity) else None
+    not_run = parity if isinstance(parity, NotRun) else None
+    return BuildReport(built, source.path, tuple(written), scores, data, kept, ran, not_run)
 
 
 def _as_written(path: Path, spec: ModelSpec) -> ModelFile:

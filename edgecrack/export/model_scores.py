@@ -23,6 +23,8 @@ from edgecrack.calibration.frames import open_frames
 from edgecrack.calibration.sampler import TileSet, sample_tiles
 from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
+from edgecrack.nvidia.engine_info import EngineInfo, current_platform
+from edgecrack.nvidia.gpu import gpu_devices
 from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.terminal.wording import counted
@@ -180,25 +182,60 @@ class Parity:
         }
 
 
-def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Parity | None:
+@dataclass(frozen=True)
+class NotRun:
+    """Why an engine did not run beside its ONNX file.
+
+    Attributes:
+        reason: as a clause.
+        remedy: what to do about it, as a clause.
+        is_for_here: the engine is for the GPU of this machine, so that it should have run.
+    """
+
+    reason: str
+    remedy: str
+    is_for_here: bool
+
+    def __str__(self) -> str:
+        """A sentence, a warning where it should have run."""
+        if not self.is_for_here:
+            return self.reason
+        return (
+            "the engine is for this machine and did NOT run here, so nobody knows whether it "
+            f"computes what its ONNX file does: {self.reason}; {self.remedy}"
+        )
+
+
+def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Parity | NotRun:
     """Run an engine beside the ONNX file that it was built from, where this machine can.
 
     Returns:
-        The differences, or None for an engine that was built here for another machine.
+        The differences, or why there are none.
 
     Raises:
-        ExportError: the engine does not run, or computes something else; it is removed.
+        ExportError: the engine does not run, or computes something else, or is for this machine and
+            would be refused here; it is removed.
     """
     from edgecrack.nvidia.cuda.open import open_cuda
     from edgecrack.runtime.backends.open import open_runner
     from edgecrack.runtime.backends.preflight import check_engine
 
+    file = read_model_file(engine)
+    here = _is_for_here(EngineInfo.from_dict(file.spec.engine))
     try:
-        file = read_model_file(engine)
         check_engine(engine, file.spec)
         open_cuda()
-    except (ModelFileError, MissingDependencyError, DeviceError):
-        return None  # it was built here for another machine
+    except (MissingDependencyError, DeviceError) as error:
+        return NotRun(error.problem, error.remedy, here)
+    except ModelFileError as error:
+        if not here:
+            return NotRun(error.problem, error.remedy, is_for_here=False)
+        _remove(engine)
+        raise ExportError(
+            f"the engine was built for this machine, which refuses it: {error.problem}; it was "
+            "removed",
+            error.remedy,
+        ) from error
     pixels = _walls(spec.tile_hw, spec.preprocess).pixels
     try:
         with open_runner(file) as runner:
@@ -220,6 +257,16 @@ def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Par
             "build it with another TensorRT or precision, and report this",
         )
     return found
+
+
+def _is_for_here(info: EngineInfo) -> bool:
+    """Whether an engine is for the first GPU of this machine, usable by Python or not."""
+    devices = gpu_devices()
+    return (
+        bool(devices)
+        and info.platform == current_platform()
+        and devices[0].compute_capability in info.compute_capabilities
+    )
 
 
 def _remove(engine: Path) -> None:

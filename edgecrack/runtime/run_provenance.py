@@ -58,8 +58,8 @@ def _backend(spec: ModelSpec) -> str:
     if spec.kind == "engine":
         engine = spec.engine or {}
         flavour = str(engine.get("flavour", "tensorrt"))
-        capability = engine.get("compute_capability")
-        on = "GPU" if capability is None else f"GPU, compute capability {capability}"
+        capabilities = ", ".join(engine.get("compute_capabilities", ()))
+        on = f"GPU, compute capability {capabilities}" if capabilities else "GPU"
         return f"{_FLAVOURS.get(flavour, flavour)} {engine.get('version', '')} ({on})"
     try:
         return f"ONNX Runtime {metadata.version('onnxruntime')} (CPU)"

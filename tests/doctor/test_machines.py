@@ -94,9 +94,9 @@ def test_orin_with_jetpack_6_2_lacks_nothing(orin: Make) -> None:
     assert line(report, "JetPack").found == "6.2 (Jetson Linux R36.4.3)"
     assert line(report, "Jetson").found.endswith("Developer Kit Super")
     assert line(report, "power mode").found == "MAXN_SUPER (mode 2)"
-    assert line(report, "NVIDIA driver").found == "540.4.0, runs CUDA 12"
+    assert line(report, "NVIDIA driver").found == "540.4.0, runs CUDA 12.6"
     assert "8.7" in line(report, "GPU 0").found
-    assert line(report, "CUDA for Python").found == "pycuda 2024.1.2"
+    assert line(report, "CUDA for Python").found == "cuda-python 12.6.2, with CUDA graphs"
     assert line(report, "OpenCV").found == "4.8.0, with V4L2"
     assert line(report, "GStreamer").status == "ok"
     assert line(report, "CSI camera stack").status == "ok"
@@ -209,10 +209,37 @@ def test_a_system_package_that_is_not_seen_is_shown(
 
 def test_jetson_without_tensorrt_installs_it_with_apt(orin: Make) -> None:
     machine = orin()
-    probes = {k: v for k, v in machine.probes.items() if k not in ("tensorrt", "pycuda")}
+    probes = {k: v for k, v in machine.probes.items() if k not in ("tensorrt", "cuda")}
     report = examine(Machine(**{**vars(machine), "probes": probes}))
     assert line(report, "TensorRT").remedy == "sudo apt-get install python3-libnvinfer"
-    assert line(report, "CUDA for Python").remedy == 'pip install "cuda-python>=12,<13"'
+    assert line(report, "CUDA for Python").remedy == "pip install 'cuda-python==12.6.*'"
+
+
+NEWER = Probed({"version": "13.5.0", "brings": 13050, "error": "cudaErrorInsufficientDriver"})
+PYCUDA = Probed({"version": "2024.1.2"})
+
+
+def test_a_cuda_python_that_jetpack_s_driver_cannot_start(orin: Make) -> None:
+    report = examine(orin(probes={"cuda": NEWER}))
+    found = line(report, "CUDA for Python")
+    assert (found.status, found.remedy) == ("missing", "pip install 'cuda-python==12.6.*'")
+    assert (
+        "brings CUDA 13.5, and the driver, which runs CUDA 12.6, cannot start that" in found.found
+    )
+    assert not readiness(report)["run_engines"]
+
+
+def test_pycuda_serves_then_and_what_it_lacks_is_said(orin: Make) -> None:
+    report = examine(orin(probes={"cuda": NEWER, "pycuda": PYCUDA}))
+    found = line(report, "CUDA for Python")
+    assert (found.status, found.remedy) == ("ok", "pip install 'cuda-python==12.6.*'")
+    assert found.found.startswith("pycuda 2024.1.2, without CUDA graphs, since cuda-python cannot")
+    assert readiness(report)["run_engines"]
+
+
+def test_the_library_that_captures_graphs_is_the_one_that_serves(orin: Make) -> None:
+    found = line(examine(orin(probes={"pycuda": PYCUDA})), "CUDA for Python")
+    assert found.found == "cuda-python 12.6.2, with CUDA graphs"
 
 
 def test_a_slow_power_mode_is_hinted_at(orin: Make) -> None:
@@ -232,7 +259,7 @@ def test_in_a_container_the_release_comes_from_dpkg(orin: Make) -> None:
 def test_desktop_without_tensorrt_is_told_both_commands(make: Make) -> None:
     report = examine(make(probes=RTX_3060))
     assert line(report, "TensorRT for RTX").remedy == "pip install -e '/srv/edgecrack[rtx]'"
-    assert line(report, "CUDA for Python").remedy == 'pip install "cuda-python>=12,<13"'
+    assert line(report, "CUDA for Python").remedy == "pip install 'cuda-python>=12.6,<13'"
     assert line(report, "TensorRT").status == "not needed here"
     assert line(report, "extra train").remedy == "pip install -e '/srv/edgecrack[train]'"
     assert readiness(report) == {"stream": True, "build_engines": False, "run_engines": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -35,6 +36,7 @@ from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.target_machines import parse_targets
+from edgecrack.export.model_scores import NotRun
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.onnx_graph.graph_file import read_graph
@@ -321,6 +323,18 @@ def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
     with pytest.raises(ExportError, match=r"does not run: the GPU fell off the bus"):
         build(int8[0].onnx_file, tmp_path / "robot.engine", config())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_for_this_machine_that_did_not_run_is_said_loudly(
+    int8: tuple[BuildReport, list[str]],
+) -> None:
+    why = NotRun("no cuda-python is installed", "install it", is_for_here=True)
+    report = dataclasses.replace(int8[0], parity=None, not_run=why)
+    text = report_text(report)
+    assert "run here        NO, though it is for this machine: see the warning" in text
+    assert f"warning: {why}" in text
+    assert report.to_dict()["not_run_because"] == str(why)
+    assert report.to_dict()["warnings"][-1] == str(why)
 
 
 class TestRefusals:

@@ -47,7 +47,7 @@ def test_program_model_and_what_runs_it_are_told() -> None:
 
 
 def test_an_engine_tells_its_tensorrt() -> None:
-    engine = {"flavour": "tensorrt_rtx", "version": "1.7.0", "compute_capability": "8.7"}
+    engine = {"flavour": "tensorrt_rtx", "version": "1.7.0", "compute_capabilities": ["8.7"]}
     spec = replace(detector().runner.spec, kind="engine", precision="int8", engine=engine)
     found = run_provenance(detector(spec), None, None)
     assert found["backend"] == "TensorRT for RTX 1.7.0 (GPU, compute capability 8.7)"

@@ -52,7 +52,7 @@ class EngineBuild:
         types: what the network computes in.
         engine_types: outputs of the engine's layers by type, where a GPU was there to ask; None
             where only the network could be checked.
-        warnings: what TensorRT warned of.
+        warnings: what TensorRT warned of, and what could not be checked.
         command: the line for NVIDIA's command-line tool that builds the same.
     """
 
@@ -103,7 +103,7 @@ def build_engine(
         description, extra={**spec.extra, "convolutions": dict(job.types.convolutions)}
     )
     try:
-        engine_types = verify_engine(resolved.tensorrt, engine, description)
+        verified = verify_engine(resolved.tensorrt, engine, description)
     except ExportError as error:
         traceback.clear_frames(error.__traceback__)  # as `run_watched` does
         raise
@@ -113,8 +113,8 @@ def build_engine(
         seconds=time.monotonic() - started,
         size_bytes=len(engine),
         types=job.types,
-        engine_types=engine_types,
-        warnings=tuple(job.log.warnings),
+        engine_types=verified.types,
+        warnings=(*job.log.warnings, *verified.warnings),
         command=shlex.join(trtexec_command(onnx_file, output, spec, config, resolved)),
     )
 

@@ -59,7 +59,7 @@ def open_runner(
         threads: CPU threads of an ONNX file; None leaves the choice to the backend.
         backend: "auto", "onnxruntime", "openvino" or "openvino-bf16", for an ONNX file; None takes
             what EDGECRACK_BACKEND says, or "auto".
-        on_told: told which backend was chosen and why, as a sentence.
+        on_told: told which backend was chosen and why, and what runs an engine, as a sentence.
 
     Raises:
         ModelFileError: the file is missing, is not ours, does not match its sidecar, is of a
@@ -85,7 +85,7 @@ def open_runner(
                 f"the backend {backend} was asked for, and {path} is an engine, for TensorRT",
                 "leave the backend out",
             )
-        return _open_engine(model, threads)
+        return _open_engine(model, threads, on_told)
     return _open_onnx(
         model, threads, backend or os.environ.get(BACKEND_VARIABLE) or "auto", on_told
     )
@@ -124,7 +124,7 @@ def _made_for_another(model: ModelFile) -> str:
     )
 
 
-def _open_engine(model: ModelFile, threads: int | None) -> Runner:
+def _open_engine(model: ModelFile, threads: int | None, on_told: Callable[[str], None]) -> Runner:
     if threads is not None:
         raise ConfigError(
             f"{threads} CPU threads were asked for, and {model.path} is an engine, which runs on "
@@ -136,4 +136,4 @@ def _open_engine(model: ModelFile, threads: int | None) -> Runner:
     check_engine(model.path, model.spec)
     from edgecrack.runtime.backends.tensorrt_runner import TensorRTRunner
 
-    return TensorRTRunner(model)
+    return TensorRTRunner(model, on_told=on_told)
