@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgecrack.runtime.measuring.stream_scale import StreamScale
     from edgecrack.scale.camera_file import CameraFile
 
+_LIBRARIES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 _FLAVOURS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 
 
@@ -47,24 +48,31 @@ def run_provenance(
             "kind": spec.kind,
             "precision": spec.precision,
         },
-        "backend": _backend(spec),
+        "backend": _backend(spec, detector.runner.backend),
         "scale": None if scale is None else _scale(scale),
         "camera": None if camera is None else _camera(camera),
     }
 
 
-def _backend(spec: ModelSpec) -> str:
-    """Such as "ONNX Runtime 1.22.0 (CPU)" or "TensorRT 10.3.0 (GPU, compute capability 8.7)"."""
+def _backend(spec: ModelSpec, runner: str) -> str:
+    """Such as "ONNX Runtime 1.22.0 (CPU)" or "TensorRT 10.3.0 (GPU, compute capability 8.7)".
+
+    Args:
+        spec: of the model.
+        runner: what its runner calls itself, such as "openvino (f32, 1 stream of 2 tiles)".
+    """
     if spec.kind == "engine":
         engine = spec.engine or {}
         flavour = str(engine.get("flavour", "tensorrt"))
         capabilities = ", ".join(engine.get("compute_capabilities", ()))
         on = f"GPU, compute capability {capabilities}" if capabilities else "GPU"
         return f"{_FLAVOURS.get(flavour, flavour)} {engine.get('version', '')} ({on})"
+    library, _, how = runner.rstrip(")").partition(" (")
     try:
-        return f"ONNX Runtime {metadata.version('onnxruntime')} (CPU)"
+        name = f"{_LIBRARIES.get(library, library)} {metadata.version(library)}"
     except metadata.PackageNotFoundError:
-        return "ONNX Runtime"
+        name = _LIBRARIES.get(library, library)
+    return f"{name} (CPU, {how})" if how else f"{name} (CPU)"
 
 
 def _scale(scale: StreamScale) -> dict[str, Any]:
