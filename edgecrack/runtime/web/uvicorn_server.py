@@ -175,6 +175,9 @@ class _PageHttp(H11Protocol):
             super().send_400_response(msg)
         else:
             self.transport.abort()
+        if self.cycle is not None:  # the body was broken; who answers the request need not know
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
 
 class _PageWebSocket(WebSocketsSansIOProtocol):
