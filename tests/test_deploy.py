@@ -58,6 +58,13 @@ def test_the_watchdog_is_longer_than_what_may_take_long() -> None:
     assert int(period) >= 20  # an output or an opening may hold the stream up for some seconds
 
 
+def test_no_secret_stands_in_the_command_line() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    assert "TOKEN" not in command
+    # The name that `serve_config` looks for.
+    assert re.findall(r"^#LoadCredential=([\w-]+):", unit(), re.M)[:1] == ["edgecrack-token"]
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")
 def test_systemd_takes_it(tmp_path: Path) -> None:
     # Its program and user are not on this machine.

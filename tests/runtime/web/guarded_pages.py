@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -58,12 +57,12 @@ class GuardedPage:
 
 
 @contextmanager
-def guarded_page(kind: str, run: Path, config: ServeConfig) -> Iterator[GuardedPage]:
+def guarded_page(kind: str, run: Path | None, config: ServeConfig) -> Iterator[GuardedPage]:
     """Either page.
 
     Args:
         kind: one of `KINDS`.
-        run: of the review page.
+        run: of the review page; the live page needs none.
         config: where, and for whom.
     """
     with ExitStack() as stack:
@@ -73,6 +72,7 @@ def guarded_page(kind: str, run: Path, config: ServeConfig) -> Iterator[GuardedP
             live = stack.enter_context(LiveServer(config, rig.context))
             yield GuardedPage(live, "api/status", "api/findings/{}.jpg")
         else:
+            assert run is not None
             session = stack.enter_context(ReviewSession(run))
             review = stack.enter_context(ReviewServer(config, session))
             yield GuardedPage(review, "api/survey", "frames/{}.jpg")
@@ -81,7 +81,3 @@ def guarded_page(kind: str, run: Path, config: ServeConfig) -> Iterator[GuardedP
 def reviewed_run(folder: Path) -> Path:
     """A run whose review can be served."""
     return survey_small_wall(folder)
-
-
-def copy_of(run: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(run, folder))

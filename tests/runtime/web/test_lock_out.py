@@ -46,15 +46,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reviewed_run(tmp_path_factory.mktemp("wall"))
 
 
+def run_for(request: pytest.FixtureRequest) -> Path | None:
+    """Made for the review page alone."""
+    return request.getfixturevalue("run") if request.param == "review" else None
+
+
 @pytest.fixture(params=KINDS)
-def page(request: pytest.FixtureRequest, run: Path) -> Iterator[GuardedPage]:
-    with guarded_page(request.param, run, ServeConfig(port=0, token=TOKEN)) as page:
+def page(request: pytest.FixtureRequest) -> Iterator[GuardedPage]:
+    with guarded_page(request.param, run_for(request), ServeConfig(port=0, token=TOKEN)) as page:
         yield page
 
 
 @pytest.fixture(params=KINDS)
-def open_page(request: pytest.FixtureRequest, run: Path) -> Iterator[GuardedPage]:
-    with guarded_page(request.param, run, ServeConfig(port=0)) as page:
+def open_page(request: pytest.FixtureRequest) -> Iterator[GuardedPage]:
+    with guarded_page(request.param, run_for(request), ServeConfig(port=0)) as page:
         yield page
 
 
