@@ -22,7 +22,8 @@ DEFAULT_MAX_VIEWERS = 16
 DEFAULT_MAX_FPS = 10.0
 SHORTEST_TOKEN = 8
 # A right token is let in however many were wrong before it, so that guessing is as fast as the
-# server answers: at 2,000 tries per second, half of 2^40 take nine years.
+# server answers: at 2,500 tries per second (benchmarks/page_guessing.py), half of 2^40 take seven
+# years.
 _LEAST_BITS = 40
 _LEAST_DIFFERENT = 5
 _RANDOM = "for instance from: openssl rand -hex 16"

@@ -64,6 +64,7 @@ class Connection:
         since_s: the loop's time at which it came, or was last seen to do something.
         known: whether it has made a request that was let in.
         transport: once it is open; before, TLS may still shake hands.
+        network: to which it counts.
     """
 
     socket: socket.socket
@@ -71,14 +72,14 @@ class Connection:
     since_s: float
     known: bool = False
     transport: asyncio.Transport | None = None
+    network: str = field(init=False)
     _request: object = field(default=None, init=False)
     _unsent_bytes: int = field(default=0, init=False)
     _dropped: bool = field(default=False, init=False)
 
-    @property
-    def network(self) -> str:
-        """To which it counts."""
-        return network_of(self.client[0])
+    def __post_init__(self) -> None:
+        """Find its network once."""
+        self.network = network_of(self.client[0])
 
     @property
     def is_over(self) -> bool:

@@ -33,6 +33,7 @@ Self_ = TypeVar("Self_", bound="ServedPage")
 
 _START_S = 20.0
 _CLOSE_S = 3.0
+_BACKLOG = 1024
 RENEW_S = 10.0
 _ANOTHER_PORT = "give another port, e.g. `serve` 127.0.0.1:8091"
 _REMEDIES = {
@@ -185,7 +186,8 @@ def _bind(config: ServeConfig) -> socket.socket:
         # So that a restart need not wait for the connections of the run before.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(128)
+        # Who comes when this is full tries again a second later.
+        bound.listen(_BACKLOG)
         bound.setblocking(False)
         return bound
     except OSError as error:

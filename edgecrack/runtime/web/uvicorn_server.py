@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import socket
 import ssl
@@ -30,6 +31,7 @@ IDLE_S = 15.0
 _HANDSHAKE_S = 5.0
 _LAST_WORDS_S = 0.3
 _NO_FILES_S = 0.2
+_ACCEPTED_PER_TURN = 8
 _BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Connection: close\r\n\r\nInvalid HTTP request received."
@@ -130,9 +132,11 @@ class PageServer(uvicorn.Server):
         await self._app(scope, receive, send)
 
     async def _take(self, listening: socket.socket) -> None:
-        """Accept, one connection per turn of the loop."""
+        """Accept, a few connections per turn of the loop."""
         loop = asyncio.get_running_loop()
-        while True:
+        for number in itertools.count():
+            if number % _ACCEPTED_PER_TURN == 0:
+                await asyncio.sleep(0)
             try:
                 accepted, address = await loop.sock_accept(listening)
             except OSError:  # no descriptor is left; who waits is served when one is
@@ -143,7 +147,6 @@ class PageServer(uvicorn.Server):
                 opening = loop.create_task(self._open(connection))
                 self._opening.add(opening)
                 opening.add_done_callback(self._opening.discard)
-            await asyncio.sleep(0)
 
     async def _open(self, connection: Connection) -> None:
         tls = None if self._tls is None else self._tls()
