@@ -5,6 +5,12 @@ Runtime, and their medians and quartiles are reported. Beside each the largest d
 Runtime's values, of 255, and the share of pixels that are on the other side of the threshold.
 
     python benchmarks/cpu_backends.py [--frames 8] [--rounds 9] [--model FILE] [--video FILE]
+        [--isa avx2]
+
+`--isa` holds OpenVINO to a lesser processor's instructions, and the names of the kernels that ran
+are held against it. ONNX Runtime knows no such limit: bare, it stays at all that the processor has.
+With `--isa avx2` a copy of it that finds no AVX-512 (`mlas_without_avx512.py`) runs beside it, and
+`over_without_avx512` are the ratios over that one.
 
 Without the real video in EDGECRACK_DATA it takes the generated demo.
 """
@@ -15,6 +21,7 @@ import argparse
 import os
 import statistics
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +33,9 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cpu_isa import ISAS, exceeding, executed, limit_instructions  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
+from benchmarks.mlas_without_avx512 import PatchedRuntime  # noqa: E402
 from benchmarks.stream_efficiency import bare_seconds, tiles_of  # noqa: E402
 from edgecrack.artifacts import ModelFile, read_model_file  # noqa: E402
 from edgecrack.errors import EdgecrackError  # noqa: E402
@@ -85,9 +94,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--video", default=str(video) if video.exists() else "demo")
+    parser.add_argument("--isa", choices=ISAS, help="hold OpenVINO to these instructions")
     options = parser.parse_args()
+    limit_instructions(options.isa)
     threads = len(os.sched_getaffinity(0))
     model = read_model_file(options.model)
+    kernels = executed(model, "f32")
+    if beyond := exceeding(kernels, options.isa):
+        sys.exit(f"{options.isa} was asked for, and these ran: {', '.join(beyond)}")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     bare = onnxruntime.InferenceSession(model.content, settings)
@@ -111,8 +125,16 @@ def main() -> None:
                 "other_side_of_threshold": float(np.mean(other_side)),
             }
         ratios: dict[str, list[float]] = {name: [] for name in runners}
+        lesser: list[float] = []  # what bare ONNX Runtime gains without AVX-512
+        patched = None
+        if options.isa == "avx2":
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            patched = PatchedRuntime(folder, model.content, frames, threads)
+            stack.enter_context(patched)
         for _ in range(options.rounds):
             base = bare_seconds(bare, frames)
+            if patched is not None:
+                lesser.append(base / patched.seconds())
             for name, runner in runners.items():
                 ratios[name].append(base / seconds_of(runner, frames))
         for name, values in ratios.items():
@@ -120,6 +142,10 @@ def main() -> None:
                 "times_as_fast": round(statistics.median(values), 3),
                 "quartiles": quartiles(values),
             }
+            if lesser:
+                over = [one / other for one, other in zip(values, lesser, strict=True)]
+                rows[name]["over_without_avx512"] = round(statistics.median(over), 3)
+                rows[name]["over_without_avx512_quartiles"] = quartiles(over)
             print(f"{rows[name]['times_as_fast']:.2f} {rows[name]['quartiles']} "
                   f"{rows[name]['largest_difference']:3d} {name}")  # fmt: skip
     figures = {
@@ -128,9 +154,17 @@ def main() -> None:
         "tiles": sum(map(len, frames)),
         "rounds": options.rounds,
         "facts": machine_facts(threads),
+        "isa": options.isa,
+        "kernels": kernels,
+        "onnxruntime_without_avx512": (
+            {"times_as_fast": round(statistics.median(lesser), 3), "quartiles": quartiles(lesser)}
+            if lesser
+            else None
+        ),
         "rows": rows,
     }
-    write_result("cpu_backends", figures, "onnxruntime", "openvino")
+    suffix = f"_{options.isa}" if options.isa else ""
+    write_result(f"cpu_backends{suffix}", figures, "onnxruntime", "openvino")
 
 
 if __name__ == "__main__":

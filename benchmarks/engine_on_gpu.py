@@ -2,8 +2,9 @@
 
 Builds FP32, FP16 and INT8 for this GPU with each TensorRT that is installed, runs 200 real tiles
 through each beside ONNX Runtime on the CPU, and times single tiles, full batches, and the copies
-alone. What refuses is recorded with its message. Buffers, streams and copies are tried through
-each CUDA library on their own, so that they are known to work even where no engine runs.
+alone. The file is written after every row, and what a row raises is recorded as its error. Buffers,
+streams and copies are tried through each CUDA library on their own, so that they are known to work
+even where no engine runs.
 
     python benchmarks/engine_on_gpu.py [--data DIR] [--model FILE] [--int8 FILE]
 """
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
+from benchmarks.rows import Rows  # noqa: E402
 from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.errors import EdgecrackError  # noqa: E402
 from edgecrack.export.build import BuildConfig, build  # noqa: E402
 from edgecrack.export.engine.config import EngineConfig  # noqa: E402
 from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda  # noqa: E402
@@ -85,6 +86,8 @@ def try_buffers(library: str) -> dict[str, Any]:
         took = statistics.median(seconds(round_trip, 10))
         equal = bool(np.array_equal(sent, back))
         facts = {
+            "version": cuda.version,
+            "captures_graphs": cuda.captures_graphs,
             "device": cuda.device_name(),
             "compute_capability": cuda.compute_capability(),
             "round_trip_equal": equal,
@@ -144,39 +147,35 @@ def main() -> None:
     given = parser.parse_args()
     if (reason := why_no_gpu()) is not None:
         sys.exit(f"this benchmark needs an NVIDIA GPU: {reason}")
-    figures: dict[str, Any] = {"gpu": gpu_devices()[0].name, "tiles": given.tiles}
+    rows = Rows(
+        "engine_on_gpu", {"gpu": gpu_devices()[0].name, "tiles": given.tiles}, "onnxruntime"
+    )
     for library in LIBRARIES:
-        try:
-            figures[library] = try_buffers(library)
-        except EdgecrackError as error:
-            figures[library] = {"refused": str(error)}
+        rows.add(library, partial(try_buffers, library))
     tiles = real_tiles(given.data, read_verified_spec(given.model).tile_hw, given.tiles)
     sources = {"fp32": given.model, "fp16": given.model, "int8": given.int8}
     with tempfile.TemporaryDirectory() as name:
         for flavour in installed_flavours():
             for precision, source in sources.items():
                 if source is not None:
-                    key, output = f"{flavour} {precision}", Path(name) / f"{precision}.engine"
-                    figures[key] = _engine(source, output, precision, flavour, tiles)
-                    print(key, figures[key], flush=True)
-    write_result("engine_on_gpu", figures, "onnxruntime")
+                    output = Path(name) / f"{flavour}.{precision}.engine"
+                    measured = partial(_engine, source, output, precision, flavour, tiles)
+                    rows.add(f"{flavour} {precision}", measured)
 
 
 def _engine(
     source: Path, output: Path, precision: str, flavour: str, tiles: Tiles
 ) -> dict[str, Any]:
-    try:
-        report = build(source, output, BuildConfig(precision, engine=EngineConfig(flavour=flavour)))
-        with open_runner(report.onnx_file) as runner:
-            expected = runner.infer(tiles)
-            started = time.perf_counter()
-            runner.infer(tiles[:32])
-            cpu_tiles_per_s = 32 / (time.perf_counter() - started)
-        most = (report.engine.spec.engine or {})["batch"][2]
-        with open_runner(output) as runner:
-            found = measure(runner, tiles, expected, most)
-    except EdgecrackError as error:
-        return {"refused": str(error)}
+    report = build(source, output, BuildConfig(precision, engine=EngineConfig(flavour=flavour)))
+    with open_runner(report.onnx_file) as runner:
+        expected = runner.infer(tiles)
+        started = time.perf_counter()
+        runner.infer(tiles[:32])
+        cpu_tiles_per_s = 32 / (time.perf_counter() - started)
+    most = (report.engine.spec.engine or {})["batch"][2]
+    with open_runner(output) as runner:
+        found = measure(runner, tiles, expected, most)
+        found["runs_on"] = runner.backend
     found["times_onnx_runtime_on_this_cpu"] = round(found["tiles_per_s"] / cpu_tiles_per_s, 1)
     found["bytes"] = report.engine.size_bytes
     found["build_seconds"] = round(report.engine.seconds, 1)

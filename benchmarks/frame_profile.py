@@ -47,6 +47,7 @@ _STEPS = (
     ("prepare (CLAHE)", f"{_RUNTIME}.detector", "CrackDetector", "prepare"),
     ("cut tiles", f"{_RUNTIME}.scales", "ScaledPlan", "cut"),
     ("network", f"{_RUNTIME}.backends.onnx_runtime", "OnnxRuntimeRunner", "infer"),
+    ("network", f"{_RUNTIME}.backends.onnx_runtime", "OnnxRuntimeRunner", "_infer_piece"),
     ("network", f"{_RUNTIME}.backends.openvino_runner", "OpenVINORunner", "infer"),
     ("blend tiles, merge scales", f"{_RUNTIME}.scales", "ScaledPlan", "stitch"),
     ("threshold, specks, boxes", f"{_RUNTIME}.pipeline.inspection", None, "measure_cracks"),

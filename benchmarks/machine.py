@@ -31,11 +31,13 @@ def machine(*packages: str) -> dict[str, str]:
     }
 
 
-def write_result(name: str, figures: dict[str, Any], *packages: str) -> None:
+def write_result(name: str, figures: dict[str, Any], *packages: str, quiet: bool = False) -> None:
     """Write `results/NAME.json` with the date and the machine, and print the figures."""
     document = {"date": date.today().isoformat(), "machine": machine(*packages), **figures}
     RESULTS.mkdir(exist_ok=True)
     write_atomic(RESULTS / f"{name}.json", json.dumps(document, indent=2) + "\n")
+    if quiet:
+        return
     short = {key: value for key, value in figures.items() if not isinstance(value, (list, dict))}
     print(json.dumps(short, indent=2))
     print(f"written: benchmarks/results/{name}.json")

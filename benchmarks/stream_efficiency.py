@@ -4,6 +4,8 @@ All run in this process on the same tiles with the same number of threads, in tu
 the machine's speed drifts, so each round gives ratios and their medians are reported.
 
 - bare: ONNX Runtime as it comes, on tiles cut beforehand; the ratios are over this one.
+- bare_openvino: OpenVINO as it comes, in FP32, on the same tiles, where --backend is openvino; then
+  there are ratios over this one, too.
 - runner: edgecrack's own runner on the same tiles, which shares them between threads otherwise.
 - files: the stream with its default outputs: it opens and decodes the video, preprocesses, tiles,
   infers, blends, and writes overlay video, masks and JSON lines, until all is closed.
@@ -72,6 +74,23 @@ def bare_seconds(session: onnxruntime.InferenceSession, frames: list[NDArray[np.
         for first in range(0, len(tiles), _BATCH):
             session.run(None, {"tiles": tiles[first : first + _BATCH]})
     return time.perf_counter() - started
+
+
+def bare_openvino(model: Path, threads: int) -> Callable[[list[NDArray[np.uint8]]], float]:
+    """OpenVINO alone: gives the seconds that it takes for the tiles of frames."""
+    from edgecrack.runtime.backends.openvino_module import import_openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
+    compiled = import_openvino().Core().compile_model(str(model), "CPU", settings)
+
+    def seconds(frames: list[NDArray[np.uint8]]) -> float:
+        started = time.perf_counter()
+        for tiles in frames:
+            for first in range(0, len(tiles), _BATCH):
+                compiled(tiles[first : first + _BATCH])
+        return time.perf_counter() - started
+
+    return seconds
 
 
 def runner_seconds(detector: CrackDetector, frames: list[NDArray[np.uint8]]) -> float:
@@ -143,6 +162,9 @@ def main() -> None:
         "page_and_recording": lambda number: stream_seconds(options, number, ("jsonl",), True),
         "everything": lambda number: stream_seconds(options, number, _FILES, True),
     }
+    if options.backend.startswith("openvino"):
+        alone = bare_openvino(path, threads)
+        ways = {"bare": ways["bare"], "bare_openvino": lambda n: alone(frames[:n]), **ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for run in ways.values():
         run(8)
@@ -163,11 +185,16 @@ def main() -> None:
         typical = statistics.median(values)
         figures[f"{way}_megapixels_per_s"] = round(pixels / typical / 1e6, 3)
         figures[f"{way}_frames_per_s"] = round(count / typical, 2)
-        if way != "bare":
-            ratios = sorted(a / b for a, b in zip(seconds["bare"], values, strict=True))
-            figures[f"{way}_ratio_median"] = round(statistics.median(ratios), 3)
-            figures[f"{way}_ratio_lowest"] = round(ratios[0], 3)
-            figures[f"{way}_ratio_highest"] = round(ratios[-1], 3)
+        for base, ending in (
+            ("bare", ""),
+            ("bare_openvino", "_over_openvino"),
+            ("runner", "_over_runner"),
+        ):
+            if base in seconds and way != base:
+                ratios = sorted(a / b for a, b in zip(seconds[base], values, strict=True))
+                figures[f"{way}_ratio{ending}_median"] = round(statistics.median(ratios), 3)
+                figures[f"{way}_ratio{ending}_lowest"] = round(ratios[0], 3)
+                figures[f"{way}_ratio{ending}_highest"] = round(ratios[-1], 3)
     figures["backend"] = detector.runner.backend
     detector.close()
     name = "stream_efficiency"

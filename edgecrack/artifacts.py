@@ -3,7 +3,7 @@
 A sidecar has the model file's name plus `.json`. It says what the file is, what it was made
 from and how its input must be prepared, and it holds the file's hash, so that a file that was
 swapped, truncated or edited is refused before anything loads it. Of what is inside a model file,
-it knows the names of the two tensors alone.
+it knows the names of the two tensors, and that an ONNX file is to hold all its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.extras import origin
 from edgecrack.files import replacing, write_atomic
 from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, rebuild_command
+from edgecrack.onnx_contents import DamagedOnnxError, read_contents
+from edgecrack.outside_text import read_json
 from edgecrack.preprocess import PreprocessConfig
 
 SCHEMA_VERSION = 2
@@ -35,6 +37,8 @@ MOST_SCALES = 8
 Merge = Literal["max", "wide-max"]
 MERGES: tuple[Merge, ...] = get_args(Merge)
 _HASH_BLOCK_BYTES = 1 << 20
+_MOST_SIDECAR_BYTES = 1 << 24
+_MOST_WIDTH, _MOST_BATCH = 4096, 65536
 _NOTHING = type(None)
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "kind": (str,),
@@ -134,9 +138,9 @@ class ModelSpec:
             min(height, width) < 8 or height % 8 or width % 8 or max(height, width) > 16384
         ):
             problem = f"tile {width}x{height} px"
-        elif self.batch is not None and self.batch < 1:
+        elif self.batch is not None and not 1 <= self.batch <= _MOST_BATCH:
             problem = f"batch {self.batch}"
-        elif self.width < 1:
+        elif not 1 <= self.width <= _MOST_WIDTH:
             problem = f"width {self.width}"
         elif not 0 < len(self.scales) <= MOST_SCALES or not all(
             MIN_SCALE <= scale <= MAX_SCALE for scale in self.scales
@@ -177,6 +181,11 @@ class ModelSpec:
             ModelFileError: a field is missing, has the wrong type, or came with a later version
                 than the description's; or the schema is newer.
         """
+        if not isinstance(document, Mapping):
+            raise ModelFileError(
+                f"the description is a {type(document).__name__}, not a mapping",
+                "export the model with `edgecrack export`",
+            )
         version = document.get("schema_version")
         if not isinstance(version, int) or version is True or version < 1:
             raise ModelFileError(
@@ -337,15 +346,23 @@ def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
     return spec
 
 
-def read_model_file(model: Path) -> ModelFile:
+def read_model_file(model: Path | ModelFile) -> ModelFile:
     """Read a model file, once, and check that its sidecar belongs to it.
 
     An engine file is executable code, and a file may be swapped after it was checked: so whatever
-    loads a model takes the bytes that are returned, and does not open the file again.
+    loads a model takes the bytes that are returned, and does not open the file again. An ONNX file
+    is to hold all its tensors: those that lie in files beside it would be read from there, or from
+    the working folder, and no hash covers them.
+
+    Args:
+        model: the file; one that was read already is given back as it is.
 
     Raises:
-        ModelFileError: the file or its sidecar is missing, damaged, or they do not match.
+        ModelFileError: the file or its sidecar is missing, damaged, or they do not match; or an
+            ONNX file holds no graph, or not all of it.
     """
+    if isinstance(model, ModelFile):
+        return model
     model = Path(model)
     spec = _read_sidecar(model)
     try:
@@ -353,7 +370,23 @@ def read_model_file(model: Path) -> ModelFile:
     except OSError as error:
         raise _unreadable(model, error) from error
     _check_hash(model, spec, hashlib.sha256(content).hexdigest())
+    if spec.kind == "onnx":
+        _refuse_tensors_elsewhere(model, content)
     return ModelFile(model, spec, content)
+
+
+def _refuse_tensors_elsewhere(model: Path, content: bytes) -> None:
+    try:
+        elsewhere = read_contents(content).external_tensors
+    except DamagedOnnxError as error:
+        raise ModelFileError(f"{model} is no ONNX file ({error})", _make_again(model)) from error
+    if elsewhere:
+        others = f" and {len(elsewhere) - 1} more" if len(elsewhere) > 1 else ""
+        raise ModelFileError(
+            f"{model} keeps the tensor {elsewhere[0]!r}{others} in another file, which no hash "
+            "covers",
+            f"{_make_again(model)}, which puts all of it into one file",
+        )
 
 
 def read_verified_spec(model: Path) -> ModelSpec:
@@ -383,10 +416,10 @@ def _read_sidecar(model: Path) -> ModelSpec:
             f"copy it along with the model, or {_make_again(model)}",
         )
     try:
-        document = json.loads(sidecar.read_text(encoding="utf-8"))
+        document = read_json(sidecar, most_bytes=_MOST_SIDECAR_BYTES)
         if not isinstance(document, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelFileError(
             f"cannot read sidecar {sidecar}: {error}", _make_again(model)
         ) from error

@@ -35,6 +35,7 @@ from edgecrack.commands.exit_codes import (
 from edgecrack.commands.export import export
 from edgecrack.commands.inspection_report import inspect, report, verify
 from edgecrack.commands.measure import measure
+from edgecrack.commands.model import model
 from edgecrack.commands.plan import plan
 from edgecrack.commands.predict import predict
 from edgecrack.commands.recover import recover
@@ -107,6 +108,7 @@ app.command()(recover)
 
 app.command()(predict)
 app.command()(measure)
+app.add_typer(model, name="model")
 app.command()(plan)
 app.command("calibrate-camera")(calibrate_camera)
 app.command()(doctor)

@@ -7,7 +7,6 @@ names it alone: it gives the place from which the running copy was installed, or
 from __future__ import annotations
 
 import importlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edgecrack.errors import MissingDependencyError
+from edgecrack.outside_text import parse_json
 
 # What each extra brings, as in pyproject.toml; a test compares the two.
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
@@ -79,6 +79,14 @@ class Origin:
         option = "-e " if self.editable else ""
         return f"pip install {option}{shlex.quote(f'{self.place}[{extra}]')}"
 
+    def complete(self) -> str:
+        """The command that installs what this package needs and is not there."""
+        if not self.place:
+            return "install edgecrack again from where it came"
+        if "://" in self.place:
+            return f"pip install {shlex.quote(f'edgecrack @ {self.place}')}"
+        return f"pip install {'-e ' if self.editable else ''}{shlex.quote(self.place)}"
+
     def reinstall(self) -> str:
         """What to do to have this package again as it was, without what it depends on."""
         if not self.place:
@@ -111,7 +119,7 @@ def find_origin(package: Path, direct_url: str | None) -> Origin:
     if _is_checkout(package.parent):
         return Origin(str(package.parent), editable=True)
     try:
-        noted: Any = json.loads(direct_url or "")
+        noted: Any = parse_json(direct_url or "")
         url = noted["url"]
         parts = urlsplit(url)
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -223,14 +223,17 @@ def _counted(gray: NDArray[np.uint8], hidden: NDArray[np.bool_] | None) -> NDArr
     shown = np.full(gray.shape, 255, dtype=np.uint8)
     if hidden is not None and not hidden.all():
         shown[hidden] = 0
-    limits = cv2.bitwise_and(cv2.LUT(gray, _LIMITS), shown)
-    if not limits.any():
+    limits = cv2.LUT(gray, _LIMITS)
+    cv2.bitwise_and(limits, shown, dst=limits)
+    if not cv2.countNonZero(limits):
         return None if hidden is None else shown
     needed = cv2.countNonZero(shown) * _LEAST_COUNTED
+    # Written over where they can be: of a large frame, each of these is a large array.
     surfaces = cv2.morphologyEx(limits, cv2.MORPH_OPEN, _box(2))  # single pixels make no waves
-    around = cv2.dilate(surfaces, _box(2 * _AROUND_LIMITS_PX + 1))
-    for left_out in (cv2.bitwise_or(limits, around), limits):
-        counted = cv2.bitwise_and(shown, cv2.bitwise_not(left_out))
+    around = cv2.dilate(surfaces, _box(2 * _AROUND_LIMITS_PX + 1), dst=surfaces)
+    for left_out in (cv2.bitwise_or(limits, around, dst=around), limits):
+        counted = cv2.bitwise_not(left_out, dst=left_out)
+        cv2.bitwise_and(shown, counted, dst=counted)
         if cv2.countNonZero(counted) >= needed:
             return np.asarray(counted, dtype=np.uint8)
     return shown

@@ -19,6 +19,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # What a self-test chooses depends on the machine; tests of OpenVINO ask for it.
 os.environ["EDGECRACK_BACKEND"] = "onnxruntime"
+# What is installed on this machine is none of the tests' business.
+os.environ["EDGECRACK_MODELS"] = "/nonexistent/edgecrack-models"
 
 import numpy as np
 import pytest

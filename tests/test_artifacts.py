@@ -281,6 +281,10 @@ def test_a_missing_sidecar_is_refused(model: Path) -> None:
         *(b"", b"{", b"[]", b"null", b'"text"', b'{"width": }', b"\xff\xfe{}"),
         b'{"schema_version": 1',
         b"[" * 100_000,
+        b'{"extra": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        *(b'{"threshold": %s}' % word for word in (b"NaN", b"Infinity", b"-Infinity", b"1e400")),
+        b'{"width": 1' + b"0" * 400 + b"}",
+        b" " * (1 << 24) + b"{}",
     ],
     ids=lambda text: text[:20],
 )
@@ -392,6 +396,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("tile_hw", [32768, 256], "tile 256x32768 px"),
     ("batch", 0, "batch 0"),
     ("width", 0, "width 0"),
+    ("width", 10**12, "width 1000000000000"),
+    ("batch", 10**12, "batch 1000000000000"),
     ("scales", [], "scales []"),
     ("scales", [1.0, 0.0], "scales [1.0, 0.0]"),
     ("scales", [-1.0], "scales [-1.0]"),
@@ -414,7 +420,17 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "named"), WRONG_VALUES, ids=str)
+def is_json(value: object) -> bool:
+    """NaN and infinity are none, and refused before anybody asks what they are for."""
+    try:
+        return bool(json.dumps(value, allow_nan=False))
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"), [row for row in WRONG_VALUES if is_json(row[1])], ids=str
+)
 def test_a_value_out_of_range_is_refused_by_value(
     model: Path, field: str, value: object, named: str
 ) -> None:

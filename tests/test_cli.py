@@ -31,7 +31,8 @@ MODEL = str(BUNDLED_MODEL)
 COMMANDS = [
     "train", "evaluate", "export", "calibrate", "build-engine",
     "stream", "survey", "review", "report", "inspect", "verify", "recover", "predict", "measure",
-    "plan", "calibrate-camera", "target", "doctor", "benchmark", "yardstick"]  # fmt: skip
+    "plan", "calibrate-camera", "target", "doctor", "benchmark", "yardstick",
+    "model"]  # fmt: skip
 NEEDS = {
     "train": ("torch", "lightning"),
     "evaluate": ("matplotlib",),
@@ -389,7 +390,9 @@ class TestHelp:
         group: Any = typer.main.get_command(cli.app)
         parameters = group.commands[command].params
         assert len(parameters) >= (
-            {"doctor": 1, "recover": 2, "target": 2, "verify": 1, "yardstick": 0}.get(command, 4)
+            {"doctor": 1, "recover": 2, "target": 2, "verify": 1, "yardstick": 0, "model": 0}.get(
+                command, 4
+            )
         )
         for parameter in parameters:
             assert parameter.param_type_name == "argument" or parameter.help, parameter.name
@@ -404,6 +407,16 @@ class TestHelp:
         assert max(map(len, outcome.out.splitlines())) <= 80
         group: Any = typer.main.get_command(cli.app)
         for parameter in group.commands["yardstick"].commands[command].params:
+            assert parameter.param_type_name == "argument" or parameter.help, parameter.name
+            assert all(option in outcome.out for option in parameter.opts if option[0] == "-")
+
+    @pytest.mark.parametrize("command", ["use", "list", "back"])
+    def test_the_commands_of_the_model_list_their_options(self, run: Run, command: str) -> None:
+        outcome = run("model", command, "-h")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert max(map(len, outcome.out.splitlines())) <= 80
+        group: Any = typer.main.get_command(cli.app)
+        for parameter in group.commands["model"].commands[command].params:
             assert parameter.param_type_name == "argument" or parameter.help, parameter.name
             assert all(option in outcome.out for option in parameter.opts if option[0] == "-")
 

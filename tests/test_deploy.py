@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from edgecrack import cli
+from edgecrack.errors import ConfigError, MissingDependencyError, ModelFileError
 from tests.waiting import PATIENCE_S
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
@@ -56,6 +57,20 @@ def test_a_start_after_a_crash_goes_on_with_the_run() -> None:
 def test_the_watchdog_is_longer_than_what_may_take_long() -> None:
     (period,) = re.findall(r"^WatchdogSec=(\d+)$", unit(), re.M)
     assert int(period) >= 20  # an output or an opening may hold the stream up for some seconds
+
+
+def test_what_a_start_cannot_mend_is_not_started_again() -> None:
+    (codes,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit(), re.M)
+    lasting = {ConfigError, ModelFileError, MissingDependencyError}
+    assert {int(code) for code in codes.split()} == {kind.exit_code for kind in lasting}
+
+
+def test_what_fails_at_every_start_comes_to_an_end() -> None:
+    values = dict(re.findall(r"^(StartLimit\w+|RestartSec|WatchdogSec)=(\d+)$", unit(), re.M))
+    interval, burst = int(values["StartLimitIntervalSec"]), int(values["StartLimitBurst"])
+    assert 0 < burst * int(values["RestartSec"]) < interval
+    # A network that hangs now and then is never given up.
+    assert burst * (int(values["WatchdogSec"]) + int(values["RestartSec"])) > interval
 
 
 def test_no_secret_stands_in_the_command_line() -> None:

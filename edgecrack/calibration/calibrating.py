@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, read_model_file, write_model
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, write_model
 from edgecrack.calibration import quantize as quantizer
 from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.config import TENSORRT, CalibrationConfig
 from edgecrack.calibration.frames import CalibrationFrames, open_frames
 from edgecrack.calibration.gate import Kind, Verdict, refusal
 from edgecrack.calibration.held_out import HeldOut
+from edgecrack.calibration.openvino_gate import OpenVINOVerdict, judge_on_openvino
 from edgecrack.calibration.ranges import collect_histograms, range_of
 from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
 from edgecrack.calibration.sensitivity import Choice, LayerCost, rank_layers, smallest_kept_set
@@ -30,7 +31,7 @@ from edgecrack.model_target import check_model_target
 from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.onnx_graph.precision import simulate_half
-from edgecrack.runtime.backends.open import open_runner
+from edgecrack.runtime.backends.open import check_it_runs
 
 if TYPE_CHECKING:
     import onnx
@@ -53,6 +54,8 @@ class Calibration:
         kept: layers that stay in FP16, or for a CPU in FP32, the most costly first.
         layers: number of layers that could be INT8.
         int8_share: share of the multiplications that INT8 layers do, 0 to 1.
+        openvino: of a file for CPUs, what the gate says of it where OpenVINO runs it; None where
+            this machine has no OpenVINO.
     """
 
     spec: ModelSpec
@@ -62,10 +65,11 @@ class Calibration:
     kept: tuple[str, ...]
     layers: int
     int8_share: float
+    openvino: OpenVINOVerdict | None = None
 
 
 def calibrate(
-    model: Path,
+    model: Path | ModelFile,
     target: Path,
     config: CalibrationConfig,
     progress: Progress = lambda stage, done, total: None,
@@ -88,9 +92,9 @@ def calibrate(
     """
     source = read_model_file(model)
     spec = source.spec
-    check_model_target(target, (".onnx",), [model])
+    check_model_target(target, (".onnx",), [source.path])
     graph = read_graph(source, "fp32")
-    open_runner(source).close()  # says in one sentence what else is wrong with a graph
+    check_it_runs(source)  # says in one sentence what else is wrong with a graph
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
     tiles, drawn = _sample(frames, config.sampler, spec, float_run, progress)
@@ -99,15 +103,16 @@ def calibrate(
     held_out.require_judgeable()
     search = _Search(graph, spec, config, tiles, float_run)
     found = search.run(held_out, progress)
-    layers = quantizer.quantizable_layers(graph)
     work = quantizer.layer_work(graph)
-    quantized = set(layers) - set(found.kept)
+    quantized = set(search.layers) - set(found.kept)
     share = sum(work[name] for name in quantized) / sum(work.values())
     reference = found.judged_on.accuracy(found.judged_on.expected)
     accuracy = found.judged_on.accuracy(found.output)
+    content = search.build(found.kept).SerializeToString()
+    other = _on_openvino(content, spec, target, found, config)
     written = write_model(
         target,
-        search.build(found.kept).SerializeToString(),
+        content,
         dataclasses.replace(
             spec,
             precision="int8",
@@ -116,11 +121,23 @@ def calibrate(
                 **_record(config, frames, tiles, held_out, found),
                 "int8_layers": len(quantized),
                 "int8_share_of_multiplications": round(share, 4),
+                **({"openvino": other.to_dict()} if other else {}),
             },
             scores=(*spec.scores, *_scores(found, reference, accuracy)),
         ),
     )
-    return Calibration(written, reference, accuracy, found.verdict, found.kept, len(layers), share)
+    count = len(search.layers)
+    return Calibration(written, reference, accuracy, found.verdict, found.kept, count, share, other)
+
+
+def _on_openvino(
+    content: bytes, spec: ModelSpec, target: Path, found: _Found, config: CalibrationConfig
+) -> OpenVINOVerdict | None:
+    """The gate's word where OpenVINO runs a file for CPUs; TensorRT's is for another machine."""
+    if config.made_for == TENSORRT:
+        return None
+    seed = config.sampler.seed
+    return judge_on_openvino(content, spec, target, found.judged_on, config.gate, seed)
 
 
 def _sample(
@@ -176,7 +193,11 @@ class _Search:
     ) -> None:
         self._graph, self._spec, self._config = graph, spec, config
         self._tiles = tiles
-        self._layers = quantizer.quantizable_layers(graph)
+        self._has_half = config.made_for == TENSORRT
+        # What OpenVINO gets wrong stays in FP32, whatever the gate says of ONNX Runtime.
+        self._spared = () if self._has_half else tuple(quantizer.layers_after_concat(graph))
+        listed = quantizer.quantizable_layers(graph)
+        self.layers = [name for name in listed if name not in self._spared]
         self._ranking = tiles.pixels[:_RANKING_TILES]
         self._ranking_expected = float_run(self._ranking).astype(np.float32)
         self._ranges: dict[str, float] = {}
@@ -193,10 +214,10 @@ class _Search:
         if verdict.passed:
             return _Found((), held_out, output, verdict)
         halves = held_out.halves(self._config.sampler.seed)
-        if halves is None or len(self._layers) < 2:
+        if halves is None or len(self.layers) < 2:
             raise refusal(verdict, f"all layers in INT8, {self._method}", choosable=False)
         costs = rank_layers(
-            self._layers,
+            self.layers,
             self._error_alone,
             lambda done, total: progress("ranking layers", done, total),
         )
@@ -220,11 +241,8 @@ class _Search:
 
     def build(self, kept: Collection[str]) -> onnx.ModelProto:
         """The graph with these layers kept in FP16, or for a CPU in FP32."""
+        kept = {*kept, *self._spared}
         return quantizer.quantize(self._graph, self._ranges, kept, half=self._has_half)
-
-    @property
-    def _has_half(self) -> bool:
-        return self._config.made_for == TENSORRT
 
     @property
     def _method(self) -> str:
@@ -249,7 +267,7 @@ class _Search:
         return part.judge(self._config.gate, output, self._config.sampler.seed)
 
     def _error_alone(self, layer: str) -> float:
-        others = [name for name in self._layers if name != layer]
+        others = [name for name in (*self.layers, *self._spared) if name != layer]
         graph = quantizer.quantize(self._graph, self._ranges, others, half=False)
         output = GraphRun(graph, self._spec.batch)(self._ranking)
         return float(((output - self._ranking_expected) ** 2).mean())

@@ -38,6 +38,16 @@ def quantizable_layers(model: onnx.ModelProto) -> list[str]:
     ]
 
 
+def layers_after_concat(model: onnx.ModelProto) -> list[str]:
+    """Names of the quantizable layers that read a concatenation, in the order of the graph.
+
+    OpenVINO 2026.4 gives wrong sums for them in INT8 (benchmarks/int8_backends.py), and they are
+    a hundredth of the work, so a file for CPUs leaves them in FP32.
+    """
+    joined = {node.output[0] for node in model.graph.node if node.op_type == "Concat"}
+    return [name for name, tensor in layer_inputs(model).items() if tensor in joined]
+
+
 def layer_inputs(model: onnx.ModelProto) -> dict[str, str]:
     """The tensor that feeds each quantizable layer."""
     layers = set(quantizable_layers(model))

@@ -105,6 +105,7 @@ def calibration_text(done: Calibration, target: Path) -> str:
             f"({record['tiles_with_crack']} with a crack)",
             f"kept in {rest}: {kept} ({len(done.kept)} of {counted(done.layers, 'layer')}; INT8 "
             f"does {100 * done.int8_share:.1f} % of the multiplications)",
+            *([str(done.openvino)] if done.openvino else []),
             "next: " + shlex.join(["edgecrack", *words]),
         ]
     )

@@ -84,7 +84,7 @@ def build_engine(
         _engine("", "Runs on later desktop GPUs, too, more slowly.", "--hardware-compatible"),
     ] = False,
     dla: Annotated[
-        int | None, _engine("CORE", "Deep-learning accelerator of a Jetson; the GPU helps out.")
+        int | None, _engine("CORE", "Deep-learning accelerator of an Orin; the GPU helps out.")
     ] = None,
     optimization_level: Annotated[
         int | None, _engine("LEVEL", "0 builds fastest, 5 searches longest.")
@@ -137,6 +137,8 @@ def build_engine(
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
         typer.echo(report_text(report))
+    if report.not_run is not None and report.not_run.is_for_here:
+        typer.echo(f"edgecrack: warning: {report.not_run}.", err=True)
 
 
 def _batches(text: str | None) -> tuple[int, int, int] | None:

@@ -55,6 +55,10 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
         from edgecrack.files import output_error  # not above: it brings OpenCV
 
         error = output_error(error.filename or "the output", error)
+    elif isinstance(error, ImportError):
+        from edgecrack.doctor.missing_module import missing_module  # only where it is needed
+
+        error = missing_module(error) or error
     if isinstance(error, EdgecrackError):
         return flags_in(" ".join(str(error).split())), error.exit_code
     text = " ".join(f"{type(error).__name__}: {error}".split())

@@ -27,6 +27,7 @@ from edgecrack.commands.shared_options import (
     heading,
     results,
     scales_of,
+    warn,
 )
 from edgecrack.errors import ConfigError, UnreadableInputsError
 from edgecrack.images.limits import DEFAULT_MEGAPIXELS
@@ -130,7 +131,7 @@ def measure(
     """
     from edgecrack.photo_measurement.measuring_run import MeasureConfig, measure_photos
     from edgecrack.photo_measurement.site import parse_readings
-    from edgecrack.runtime.detector import open_detector
+    from edgecrack.runtime.installed_models.opening import open_model_in_use
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
     from edgecrack.runtime.sources.options import SourceOptions
@@ -150,9 +151,10 @@ def measure(
         SourceOptions(max_megapixels=max_megapixels, keeps_location=location),
         existing_of(overwrite=overwrite),
     )
-    with open_detector(
-        model, threshold=threshold, scales=scales_of(scales), threads=threads
-    ) as detector:
+    detector, _ = open_model_in_use(
+        model, on_fallback=warn, threshold=threshold, scales=scales_of(scales), threads=threads
+    )
+    with detector:
         batch = measure_photos(detector, photos, config, lambda photo: _say(photo, unit))
     if batch.note:
         typer.echo(flags_in(batch.note))
@@ -220,17 +222,17 @@ def table_named(word: str) -> Any:
     path = Path(word)
     if path.suffix.lower() not in (".json", ".yaml", ".yml"):
         return severity_table(word)
-    import yaml
+    from edgecrack.outside_text import read_yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path)
     except OSError as error:
         raise ConfigError(
             f"cannot read the severity table {path}: {error.strerror}", "check the path"
         ) from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(
-            f"{path} is neither JSON nor YAML", "see docs/measurement.md for an example"
+            f"{path} is neither JSON nor YAML: {error}", "see docs/measurement.md for an example"
         ) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no table", "see docs/measurement.md for an example")

@@ -27,6 +27,7 @@ from edgecrack.commands.shared_options import (
     choices,
     results,
     scales_of,
+    warn,
 )
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import UnreadableInputsError
@@ -76,7 +77,7 @@ def predict(
     nothing; the exit code is then 12.
     """
     from edgecrack.prediction.batch import PredictConfig, predict_images
-    from edgecrack.runtime.detector import open_detector
+    from edgecrack.runtime.installed_models.opening import open_model_in_use
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
     from edgecrack.runtime.sources.options import SourceOptions
@@ -94,14 +95,16 @@ def predict(
     )
     shown = _Shown(sys.stdout, sys.stderr)
     try:
-        with open_detector(
+        detector, _ = open_model_in_use(
             model,
+            on_fallback=warn,
             threshold=threshold,
             overlap_px=overlap,
             scales=scales_of(scales),
             threads=threads,
             backend=backend,
-        ) as detector:
+        )
+        with detector:
             batch = predict_images(detector, images, config, shown.one, shown.part)
     finally:
         shown.end()

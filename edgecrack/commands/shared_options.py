@@ -56,7 +56,8 @@ ModelOption = Annotated[
     Path | None,
     _detection(
         "FILE",
-        "Model file (*.onnx, its *.onnx.json beside it); default: the bundled one.",
+        "Model file (*.onnx, its *.onnx.json beside it); default: the one that "
+        "`edgecrack model use` installed, or the bundled one.",
         "--model",
     ),
 ]
@@ -183,6 +184,11 @@ JsonOption = Annotated[bool, results("", "Print the report as JSON, and nothing 
 def choices(text: str) -> tuple[str, ...]:
     """The words of a list with commas; empty ones are left out."""
     return tuple(part for part in (item.strip() for item in text.split(",")) if part)
+
+
+def warn(text: str) -> None:
+    """Say on standard error what a user is to know, and go on."""
+    typer.echo(f"edgecrack: warning: {text}", err=True)
 
 
 def require_extra(purpose: str = "training") -> None:

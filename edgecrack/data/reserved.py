@@ -10,13 +10,13 @@ that was saved anew has another hash and is not known. Knows files; must not kno
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from edgecrack.errors import DataError
+from edgecrack.outside_text import parse_json
 
 HASH_DIGITS = 16  # 64 of SHA-256's 256 bits: chance makes no two of a million files alike
 
@@ -39,7 +39,7 @@ def content_hash(path: Path) -> str:
 def reserved_hashes() -> frozenset[str]:
     """The hashes of all reserved files, as `content_hash` gives them."""
     text = (resources.files("edgecrack.data") / "reserved.json").read_text(encoding="utf-8")
-    return frozenset(name for names in json.loads(text)["files"].values() for name in names)
+    return frozenset(name for names in parse_json(text)["files"].values() for name in names)
 
 
 def reserved_among(paths: Iterable[Path], more: Collection[str] = ()) -> list[Path]:

@@ -6,7 +6,6 @@ Names only; knows nothing of files but `splits.json` itself.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import combinations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import ConfigError, DataError
+from edgecrack.outside_text import read_json
 
 DEFAULT_SPLIT_SET = "paper"
 SPLIT_SEED = 2020  # of every drawn split; changing it makes reported scores incomparable
@@ -67,7 +67,7 @@ def read_splits(path: Path, split_set: str | None) -> Splits:
         ConfigError: it has no such set.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}", "mend or remove the file") from error
     splits = _choose(path, document, split_set)

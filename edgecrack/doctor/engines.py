@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 
 from edgecrack.doctor.check import Check
-from edgecrack.doctor.graphics import cuda_major, expects_gpu, found_gpus
+from edgecrack.doctor.graphics import driver_cuda, expects_gpu, found_gpus
 from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.system_packages import find_hidden
+from edgecrack.nvidia.cuda.driver_fit import install_command
 from edgecrack.nvidia.tensorrt_module import OLDEST_TENSORRT
 
 TENSORRT, RTX, CUDA = "TensorRT", "TensorRT for RTX", "CUDA for Python"
+# As `nvidia.cuda.open` takes them: the first one captures CUDA graphs.
+_CUDA_LIBRARIES = (("cuda", "cuda-python"), ("pycuda", "pycuda"))
 # What TensorRT for RTX 1.7 builds for, where it cannot be asked: not for Jetsons, for example.
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
@@ -107,27 +110,46 @@ def _no_rtx(machine: Machine) -> Check:
 
 
 def _check_cuda(machine: Machine) -> Check:
-    failures = []
-    for module, name in (("cuda", "cuda-python"), ("pycuda", "pycuda")):
+    jetson = find_jetson(machine)
+    command = install_command(driver_cuda(machine), jetson=jetson is not None)
+    failures = [
+        f"{name} cannot be used: {problem}"
+        for module, name in _CUDA_LIBRARIES
+        if (problem := _cuda_problem(machine, module))
+    ]
+    for module, name in _CUDA_LIBRARIES:
         probed = machine.probes.get(module)
-        if probed is not None and not probed.failure:
-            return Check(CUDA, "ok", f"{name} {probed.found.get('version', '')}")
-        if probed is not None:
-            failures.append(f"{name} cannot be loaded: {probed.failure}")
+        if probed is None or _cuda_problem(machine, module):
+            continue
+        found = f"{name} {probed.found.get('version', '')}".rstrip()
+        if module == "cuda":
+            return Check(CUDA, "ok", f"{found}, with CUDA graphs")
+        why = "; ".join(failures) or "cuda-python is not installed"
+        return Check(CUDA, "ok", f"{found}, without CUDA graphs, since {why}", command)
     if not expects_gpu(machine):
         return Check(CUDA, "not needed here", "; ".join(failures) or "for running engines on a GPU")
-    jetson = find_jetson(machine)
     if jetson is not None and jetson.stays_too_old:
         return Check(CUDA, "not needed here", "engines do not run on this Jetson")
     found = "; ".join(failures) or "neither cuda-python nor pycuda is installed"
-    return Check(CUDA, "missing", found, _cuda_remedy(machine))
+    return Check(CUDA, "missing", found, command)
 
 
-def _cuda_remedy(machine: Machine) -> str:
-    major = cuda_major(machine) or 12
-    if major >= 12:
-        return f'pip install "cuda-python>={major},<{major + 1}"'
-    return "PATH=/usr/local/cuda/bin:$PATH pip install pycuda"
+def _cuda_problem(machine: Machine, module: str) -> str:
+    """Why a library that is there does not serve; empty where it does, or is not there."""
+    probed = machine.probes.get(module)
+    if probed is None or probed.failure:
+        return f"it is not loaded ({probed.failure})" if probed else ""
+    error, brings = str(probed.found.get("error", "")), int(probed.found.get("brings", 0))
+    if not error or not found_gpus(machine):  # without a GPU nothing starts, and nothing has to
+        return ""
+    if error == "cudaErrorInsufficientDriver":
+        runs = driver_cuda(machine)
+        driver = f", which runs CUDA {runs[0]}.{runs[1]}" if runs else ""
+        return (
+            f"version {probed.found.get('version')} brings CUDA {brings // 1000}."
+            f"{brings % 1000 // 10}, and the driver{driver}, cannot start that"
+        )
+    return f"it gives {error}"
 
 
 def _problem(probed: Probed) -> str:

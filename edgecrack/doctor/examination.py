@@ -10,7 +10,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TextIO
 
-from edgecrack.doctor import base, cameras, engines, graphics, gstreamer_plugins, jetson, libraries
+from edgecrack.doctor import (
+    base,
+    cameras,
+    engines,
+    graphics,
+    gstreamer_plugins,
+    jetson,
+    libraries,
+    service,
+    throttling,
+)
 from edgecrack.doctor.check import Check, guarded
 from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.readiness import STREAM, STREAM_NEEDS, Readiness, judge
@@ -25,6 +35,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("memory", base.check_memory),
     ("disk", base.check_disk),
     ("Jetson", jetson.check_jetson),
+    (throttling.THROTTLING, throttling.check_throttling),
     ("NVIDIA driver", graphics.check_graphics),
     (engines.TENSORRT, engines.check_engines),
     (libraries.NUMPY, libraries.check_numpy),
@@ -34,6 +45,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     (libraries.MODEL, libraries.check_model),
     (gstreamer_plugins.GSTREAMER, gstreamer_plugins.check_gstreamer),
     (cameras.CAMERAS, cameras.check_cameras),
+    (service.SERVICE, service.check_service),
     ("extras", libraries.check_extras),
 )
 _SHOWN_STATUS = {"not needed here": "not needed"}

@@ -35,10 +35,11 @@ def found_gpus(machine: Machine) -> list[FoundGpu]:
     return [FoundGpu(*values) for values in probed.found.get("devices", [])] if probed else []
 
 
-def cuda_major(machine: Machine) -> int:
-    """Newest major version of CUDA that the driver runs; 0 without a driver."""
+def driver_cuda(machine: Machine) -> tuple[int, int] | None:
+    """Newest CUDA that the driver runs, as in (12, 6); None without a driver."""
     probed = machine.probes.get("gpu")
-    return int(probed.found.get("cuda", 0)) if probed else 0
+    major = int(probed.found.get("cuda", 0)) if probed else 0
+    return (major, int(probed.found.get("cuda_minor", 0))) if probed and major else None
 
 
 def expects_gpu(machine: Machine) -> bool:
@@ -70,7 +71,8 @@ def _check_driver(machine: Machine) -> Check:
     match = re.search(r"\b(\d{3,}(?:\.\d+)+)", text)
     version = match[1] if match else ""
     if found_gpus(machine):
-        cuda = f"runs CUDA {cuda_major(machine)}" if cuda_major(machine) else ""
+        runs = driver_cuda(machine)
+        cuda = f"runs CUDA {runs[0]}.{runs[1]}" if runs else ""
         return Check(name, "ok", ", ".join(filter(None, (version, cuda))) or "it gives GPUs")
     probed = machine.probes.get("gpu")
     why = (probed.failure or probed.found.get("why") or "") if probed else ""

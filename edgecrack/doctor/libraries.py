@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 
@@ -12,6 +11,7 @@ from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine
 from edgecrack.doctor.probing import NUMPY_MISMATCH
 from edgecrack.doctor.system_packages import find_hidden
+from edgecrack.outside_text import read_json
 
 NUMPY, OPENCV, PYAV, ONNX_RUNTIME = "NumPy", "OpenCV", "PyAV", "ONNX Runtime"
 MODEL = "bundled model"
@@ -68,17 +68,17 @@ def check_opencv(machine: Machine) -> list[Check]:
         hidden = find_hidden(machine, "cv2")
         if hidden:
             return [Check(OPENCV, "missing", f"not seen: {hidden.why}", hidden.remedy)]
-        return [Check(OPENCV, "missing", "not installed", _opencv_remedy(machine))]
+        return [Check(OPENCV, "missing", "not installed", opencv_remedy(machine))]
     if probed.failure:
         found = f"installed, but cannot be loaded: {probed.failure}"
         mismatch = probed.failure == NUMPY_MISMATCH
-        remedy = 'pip install "numpy<2"' if mismatch else _opencv_remedy(machine)
+        remedy = 'pip install "numpy<2"' if mismatch else opencv_remedy(machine)
         return [Check(OPENCV, "missing", found, remedy)]
     build = str(probed.found.get("build", ""))
     has_cameras = _is_built_with(build, "v4l/v4l2")
     found = f"{probed.found.get('version')}, {'with' if has_cameras else 'without'} V4L2"
     if machine.system == "linux" and not has_cameras:
-        return [Check(OPENCV, "warning", f"{found}: no camera", _opencv_remedy(machine))]
+        return [Check(OPENCV, "warning", f"{found}: no camera", opencv_remedy(machine))]
     return [Check(OPENCV, "ok", found)]
 
 
@@ -108,7 +108,7 @@ def check_model(machine: Machine) -> list[Check]:
     try:
         data = machine.model.read_bytes()
         sidecar = machine.model.with_name(f"{machine.model.name}.json")
-        expected = json.loads(sidecar.read_text(encoding="utf-8"))["sha256"]
+        expected = read_json(sidecar)["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         found = f"{machine.model.name} or its sidecar cannot be read ({type(error).__name__})"
         return [Check(MODEL, "missing", found, reinstall)]
@@ -170,7 +170,8 @@ def _reinstall(machine: Machine) -> str:
     return machine.origin.reinstall()
 
 
-def _opencv_remedy(machine: Machine) -> str:
+def opencv_remedy(machine: Machine) -> str:
+    """The command that brings the OpenCV for a machine."""
     if find_jetson(machine) is not None:
         return _JETPACK_OPENCV
     if machine.architecture == "aarch64":

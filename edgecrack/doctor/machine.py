@@ -55,6 +55,7 @@ class Machine:
         origin: where the running copy of edgecrack comes from.
         may_use: whether this user may read and write a device.
         capture: what a video device is for.
+        pause: waits until counters may have risen.
     """
 
     root: Path = Path("/")
@@ -71,6 +72,7 @@ class Machine:
     origin: Origin = field(default_factory=origin)
     may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK)
     capture: Callable[[Path], Capture] = ask_device
+    pause: Callable[[], None] = lambda: None
 
     def path(self, name: str) -> Path:
         """Where a file of the machine lies, as in "etc/os-release"."""

@@ -83,17 +83,25 @@ def probe_pycuda() -> dict[str, Any]:
 
 
 def probe_cuda() -> dict[str, Any]:
-    """cuda-python."""
+    """cuda-python, the CUDA that it brings, and what it says when it is to count the GPUs."""
     import importlib
     import importlib.metadata
 
-    importlib.import_module("cuda.bindings.driver")
+    runtime = importlib.import_module("cuda.bindings.runtime")
+    found: dict[str, Any] = {"version": "of unknown version"}
     for name in ("cuda-bindings", "cuda-python"):
         try:
-            return {"version": importlib.metadata.version(name)}
+            found["version"] = importlib.metadata.version(name)
+            break
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"version": "of unknown version"}
+    try:  # without a driver some versions raise, which says nothing against the package
+        _, found["brings"] = runtime.cudaRuntimeGetVersion()
+        error, *_ = runtime.cudaGetDeviceCount()
+    except RuntimeError:
+        return found
+    found["error"] = "" if int(error) == 0 else str(getattr(error, "name", error))
+    return found
 
 
 def probe_gpu() -> dict[str, Any]:
@@ -112,6 +120,7 @@ def probe_gpu() -> dict[str, Any]:
     return {
         "why": why,
         "cuda": version.value // 1000,
+        "cuda_minor": version.value % 1000 // 10,
         "devices": [[gpu.name, gpu.compute_capability, gpu.total_bytes] for gpu in devices],
     }
 

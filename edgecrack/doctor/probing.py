@@ -11,13 +11,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgecrack.doctor.machine import Machine, Probed, closed_environment, is_installed, usable_cores
+from edgecrack.outside_text import parse_json
 
 PROBE_TIMEOUT_S = 30.0  # TensorRT takes seconds from the memory card of a Jetson
+PAUSE_S = 0.5  # in which a processor that is throttled tells so many times
 _SCRIPT = Path(__file__).with_name("probe.py")
 _LONGEST_REASON = 240
 _NUMPY_MISMATCH = ("compiled using NumPy 1", "_ARRAY_API not found", "multiarray failed to import")
@@ -32,7 +35,7 @@ _MODULE_OF: Mapping[str, str] = {
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt_rtx",
     "pycuda": "pycuda",
-    "cuda": "cuda.bindings.driver",
+    "cuda": "cuda.bindings.runtime",
 }
 OPTIONAL_MODULES = (
     "torch", "lightning", "safetensors", "matplotlib", "scipy", "yaml", "onnx", "onnxscript",
@@ -55,6 +58,7 @@ def this_machine(timeout_s: float = PROBE_TIMEOUT_S) -> Machine:
         search_path=tuple(os.get_exec_path()),
         modules=frozenset(name for name in OPTIONAL_MODULES if is_installed(name)),
         probes=run_probes([*names, "gpu", "run"], timeout_s),
+        pause=lambda: time.sleep(PAUSE_S),
     )
 
 
@@ -109,7 +113,7 @@ def _answer(process: subprocess.Popen[bytes], timeout_s: float) -> Probed:
         ended = f"it crashes ({_signal_name(-process.returncode)})"
         return Probed(failure=_short(ended, last_line))
     try:
-        document = json.loads(output)
+        document = parse_json(output)
         found, failure = dict(document.get("found", {})), str(document.get("failure", ""))
     except (ValueError, TypeError, AttributeError):
         return Probed(failure=_short(f"it ends with exit code {process.returncode}", last_line))

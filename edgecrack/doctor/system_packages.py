@@ -34,7 +34,8 @@ def find_hidden(machine: Machine, module: str) -> Hidden | None:
         if machine.virtual_environment is None:
             return None
         return Hidden(
-            "the system's is hidden from this virtual environment", open_environment(machine)
+            "the system's is hidden from this virtual environment",
+            open_environment(str(machine.virtual_environment)),
         )
     other = min(places)
     return Hidden(
@@ -44,8 +45,12 @@ def find_hidden(machine: Machine, module: str) -> Hidden | None:
     )
 
 
-def open_environment(machine: Machine) -> str:
-    """The command that lets the running virtual environment see the system's packages."""
+def open_environment(folder: str) -> str:
+    """The command that lets a virtual environment see the system's packages.
+
+    Args:
+        folder: the environment's.
+    """
     setting = "include-system-site-packages"
-    file = shlex.quote(f"{machine.virtual_environment}/pyvenv.cfg")
+    file = shlex.quote(f"{folder}/pyvenv.cfg")
     return f"sed -i 's/^{setting} *=.*/{setting} = true/' {file}"

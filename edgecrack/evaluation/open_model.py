@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
 from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol
@@ -52,19 +52,18 @@ def open_model(model: Path, config: PredictionConfig, stack: ExitStack) -> OpenM
         ConfigError: the model cannot be run in this way.
         MissingDependencyError: a checkpoint needs packages that are not installed.
     """
-    spec = read_verified_spec(model)
-    opener = _open_checkpoint if spec.kind == "checkpoint" else _open_onnx
-    return opener(model, spec, config, stack)
+    file = read_model_file(model)  # once: what is scored is what the report names
+    opener = _open_checkpoint if file.spec.kind == "checkpoint" else _open_onnx
+    return opener(file, config, stack)
 
 
-def _open_checkpoint(
-    model: Path, spec: ModelSpec, config: PredictionConfig, stack: ExitStack
-) -> OpenModel:
+def _open_checkpoint(file: ModelFile, config: PredictionConfig, stack: ExitStack) -> OpenModel:
+    spec = file.spec
     for module in ("torch", "lightning", "safetensors"):
         require(module, extra="train", purpose="evaluating a checkpoint")
     from edgecrack.training import predictor
 
-    network = predictor.CheckpointNetwork(model, device=config.device, precision=config.precision)
+    network = predictor.CheckpointNetwork(file, device=config.device, precision=config.precision)
     where = "torch" if network.device.type == "cpu" else f"torch, {network.device.type}"
     where += f", {config.precision}" if config.precision != "32" else ""
     protocol = config.protocol or Protocol("whole")
@@ -72,16 +71,15 @@ def _open_checkpoint(
         return OpenModel(predictor.CheckpointPredictor(network), spec, f"whole image, {where}")
     if protocol.name == "tiled":
         runner = predictor.CheckpointRunner(network)
-        detector = stack.enter_context(CrackDetector(runner, model.name))
+        detector = stack.enter_context(CrackDetector(runner, file.path.name))
         return OpenModel(_detect(detector), spec, f"{_tiles(runner.spec)}, {where}")
     patches = _patches(spec, protocol, config)
     predict = predictor.PatchPredictor(network, patches)
     return OpenModel(predict, spec, f"{_describe(patches)}, {where}")
 
 
-def _open_onnx(
-    model: Path, spec: ModelSpec, config: PredictionConfig, stack: ExitStack
-) -> OpenModel:
+def _open_onnx(file: ModelFile, config: PredictionConfig, stack: ExitStack) -> OpenModel:
+    model, spec = file.path, file.spec
     for option, value, usual in (
         ("device", config.device, ("auto", "cpu")),
         ("precision", config.precision, ("32",)),
@@ -99,7 +97,7 @@ def _open_onnx(
             "give `protocol` tiled, or evaluate the checkpoint",
         )
     if protocol.name == "tiled":
-        detector = stack.enter_context(open_detector(model))
+        detector = stack.enter_context(open_detector(file))
         return OpenModel(_detect(detector), spec, _tiles(spec))
     patches = _patches(spec, protocol, config)
     side = patches.patch_px
@@ -108,7 +106,7 @@ def _open_onnx(
             f"{model} takes tiles of {_size(spec)} px and the patches are {side}x{side} px",
             f"export it with `tile_hw` {side}, evaluate the checkpoint, or give another `patch_px`",
         )
-    detector = stack.enter_context(open_detector(model))
+    detector = stack.enter_context(open_detector(file))
 
     def predict(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         prepared = detector.prepare(image)

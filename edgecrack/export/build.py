@@ -13,20 +13,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import PRECISIONS, ModelSpec, read_model_file, write_model
+from edgecrack.artifacts import PRECISIONS, ModelFile, ModelSpec, read_model_file, write_model
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.export.engine.builder import EngineBuild, build_engine
 from edgecrack.export.engine.config import EngineConfig, check_features
 from edgecrack.export.engine.target_machines import resolve_targets
 from edgecrack.export.engine.written_files import check_output
-from edgecrack.export.model_scores import Parity, Scored, check_parity, labelled_tiles, score_files
+from edgecrack.export.model_scores import (
+    NotRun,
+    Parity,
+    Scored,
+    check_parity,
+    labelled_tiles,
+    score_files,
+)
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
 from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES
 from edgecrack.onnx_graph.graph_file import read_graph
-from edgecrack.runtime.backends.open import open_runner
+from edgecrack.runtime.backends.open import check_it_runs
 
 _TILE_HW = (256, 256)
 
@@ -71,7 +78,8 @@ class BuildReport:
         scores: by precision, the file before and after; empty where nothing could score them.
         data: what the scores were measured on.
         kept_fp16: layers of an INT8 engine that stay in FP16.
-        parity: how the engine differs from the ONNX file, where it runs on this machine.
+        parity: how the engine differs from the ONNX file, where it ran on this machine.
+        not_run: why it did not run; None where it did.
     """
 
     engine: EngineBuild
@@ -81,6 +89,13 @@ class BuildReport:
     data: str
     kept_fp16: tuple[str, ...]
     parity: Parity | None
+    not_run: NotRun | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """TensorRT's, and what could not be checked though it should have been."""
+        unrun = self.not_run is not None and self.not_run.is_for_here
+        return (*self.engine.warnings, *([str(self.not_run)] if unrun else []))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
@@ -97,7 +112,8 @@ class BuildReport:
             "scored_on": self.data,
             "kept_fp16": list(self.kept_fp16),
             "engine_against_onnx": self.parity.to_dict() if self.parity else None,
-            "warnings": list(self.engine.warnings),
+            "not_run_because": str(self.not_run) if self.not_run else None,
+            "warnings": list(self.warnings),
             "command": self.engine.command,
         }
 
@@ -128,7 +144,7 @@ def build(
     spec = given.spec
     precision = _precision(model, spec, config)
     if spec.kind == "onnx":
-        open_runner(given).close()  # says in one sentence what is wrong with a graph
+        check_it_runs(given)  # says in one sentence what is wrong with a graph
     planned = dataclasses.replace(spec, precision=precision)
     check_features(config.engine, planned, resolved)
     config.engine.batch_of(planned)
@@ -137,17 +153,18 @@ def build(
     check_output(output, config.engine.timing_cache)
     for step in _steps(spec, precision):
         check_model_target(output.with_suffix(step), (".onnx",), [model], implied=True)
-    source, written = model, []
+    source, written = given, []
     if spec.kind == "checkpoint":
         progress("exporting", 0, 1)
-        source = output.with_suffix(".fp32.onnx")
-        spec = _export(model, source, config)
-        written.append(source)
+        target = output.with_suffix(".fp32.onnx")
+        source = _as_written(target, _export(model, target, config))
+        spec = source.spec
+        written.append(target)
     float_file = source if spec.precision == "fp32" else None
     if precision != spec.precision:
         target = output.with_suffix(f".{precision}.onnx")
-        spec = _convert(source, target, precision, config, progress)
-        source = target
+        source = _as_written(target, _convert(source, target, precision, config, progress))
+        spec = source.spec
         written.append(target)
     progress("scoring", 0, 1)
     scores, data = _score(float_file, source, spec, config)
@@ -156,7 +173,21 @@ def build(
     written.append(output)
     parity = check_parity(output, source, spec)
     kept = tuple((spec.calibration or {}).get("kept_fp16", ()))
-    return BuildReport(built, source, tuple(written), scores, data, kept, parity)
+    ran = parity if isinstance(parity, Parity) else None
+    not_run = parity if isinstance(parity, NotRun) else None
+    return BuildReport(built, source.path, tuple(written), scores, data, kept, ran, not_run)
+
+
+def _as_written(path: Path, spec: ModelSpec) -> ModelFile:
+    """A file that this build has just written, read back once for all that is still to come.
+
+    Raises:
+        ModelFileError: it is another one by now.
+    """
+    found = read_model_file(path)
+    if found.spec.sha256 != spec.sha256:
+        raise ModelFileError(f"{path} was replaced during the build", "build the engine again")
+    return found
 
 
 def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
@@ -212,17 +243,16 @@ def _export(model: Path, target: Path, config: BuildConfig) -> ModelSpec:
 
 
 def _convert(
-    source: Path, target: Path, precision: str, config: BuildConfig, progress: Progress
+    model: ModelFile, target: Path, precision: str, config: BuildConfig, progress: Progress
 ) -> ModelSpec:
     """Make the FP16 or INT8 file of an FP32 one."""
     require("onnx", extra="quantize", purpose="changing a model's precision")
     if precision == "int8" and config.calibration is not None:
         from edgecrack.calibration.calibrating import calibrate
 
-        return calibrate(source, target, config.calibration, progress).spec
+        return calibrate(model, target, config.calibration, progress).spec
     from edgecrack.onnx_graph.half import checked_half
 
-    model = read_model_file(source)
     spec, graph = model.spec, read_graph(model, "fp32")
     progress("checking FP16", 0, 1)
     tiles, _ = labelled_tiles(config.calibration, spec, graph)
@@ -240,7 +270,7 @@ def _convert(
 
 
 def _score(
-    float_file: Path | None, source: Path, spec: ModelSpec, config: BuildConfig
+    float_file: ModelFile | None, source: ModelFile, spec: ModelSpec, config: BuildConfig
 ) -> tuple[tuple[Scored, ...], str]:
     """Scores of the FP32 file and of what was built, on the same tiles.
 

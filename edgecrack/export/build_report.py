@@ -38,7 +38,7 @@ def report_text(report: BuildReport) -> str:
         facts.append(("gate", gate_text(built.spec.calibration or {}).removeprefix("gate: ")))
     width = max(len(name) for name, _ in facts)
     lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
-    lines += [f"warning: {text}" for text in built.warnings]
+    lines += [f"warning: {text}" for text in report.warnings]
     lines += ["the same with NVIDIA's tool:", f"  {built.command}"]
     where = "next" if report.parity else "next, where it is to run"
     command = shlex.join(["edgecrack", "stream", "--camera", "0", "--model", str(built.path)])
@@ -66,7 +66,9 @@ def _convolutions(report: BuildReport) -> str:
 def _parity(report: BuildReport) -> str:
     found = report.parity
     if found is None:
-        return "no: this machine cannot run it"
+        if report.not_run is not None and report.not_run.is_for_here:
+            return "NO, though it is for this machine: see the warning"
+        return f"no: {report.not_run or 'this machine cannot run it'}"
     return (
         f"yes: it differs from {report.onnx_file.name} in ONNX Runtime by "
         f"{found.mean_difference:.3f}/255 in the mean, {found.largest_difference}/255 at most"

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, sidecar_path
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.frames import open_frames
 from edgecrack.calibration.sampler import TileSet, sample_tiles
 from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
+from edgecrack.nvidia.engine_info import EngineInfo, current_platform
+from edgecrack.nvidia.gpu import gpu_devices
 from edgecrack.onnx_graph.graph_run import GraphRun
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.terminal.wording import counted
@@ -105,8 +107,8 @@ def labelled_tiles(
 
 
 def score_files(
-    float_file: Path | None,
-    source: Path,
+    float_file: Path | ModelFile | None,
+    source: Path | ModelFile,
     spec: ModelSpec,
     calibration: CalibrationConfig | None,
 ) -> tuple[tuple[Scored, ...], str]:
@@ -121,14 +123,17 @@ def score_files(
     Returns:
         The rows, and what they were measured on.
     """
-    reference_file = float_file or source
-    tiles, data = labelled_tiles(calibration, spec, reference_file.read_bytes())
-    expected = GraphRun(reference_file.read_bytes(), spec.batch)(tiles.pixels)
+    is_same = source == float_file
+    source = read_model_file(source)
+    float_file = None if float_file is None else source if is_same else read_model_file(float_file)
+    reference = (float_file or source).content
+    tiles, data = labelled_tiles(calibration, spec, reference)
+    expected = GraphRun(reference, spec.batch)(tiles.pixels)
     rows = []
     if float_file is not None:
         rows.append(Scored("fp32", _judge(expected, tiles, spec, expected)))
-    if source != float_file:
-        output = GraphRun(_rounded(source.read_bytes()), spec.batch)(tiles.pixels)
+    if source is not float_file:
+        output = GraphRun(_rounded(source.content), spec.batch)(tiles.pixels)
         compared = expected if float_file is not None else None
         rows.append(Scored(spec.precision, _judge(output, tiles, spec, compared)))
     return tuple(rows), data
@@ -177,44 +182,91 @@ class Parity:
         }
 
 
-def check_parity(engine: Path, source: Path, spec: ModelSpec) -> Parity | None:
+@dataclass(frozen=True)
+class NotRun:
+    """Why an engine did not run beside its ONNX file.
+
+    Attributes:
+        reason: as a clause.
+        remedy: what to do about it, as a clause.
+        is_for_here: the engine is for the GPU of this machine, so that it should have run.
+    """
+
+    reason: str
+    remedy: str
+    is_for_here: bool
+
+    def __str__(self) -> str:
+        """A sentence, a warning where it should have run."""
+        if not self.is_for_here:
+            return self.reason
+        return (
+            "the engine is for this machine and did NOT run here, so nobody knows whether it "
+            f"computes what its ONNX file does: {self.reason}; {self.remedy}"
+        )
+
+
+def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Parity | NotRun:
     """Run an engine beside the ONNX file that it was built from, where this machine can.
 
     Returns:
-        The differences, or None for an engine that was built here for another machine.
+        The differences, or why there are none.
 
     Raises:
-        ExportError: the engine does not run, or computes something else; it is removed.
+        ExportError: the engine does not run, or computes something else, or is for this machine and
+            would be refused here; it is removed.
     """
     from edgecrack.nvidia.cuda.open import open_cuda
     from edgecrack.runtime.backends.open import open_runner
     from edgecrack.runtime.backends.preflight import check_engine
 
+    file = read_model_file(engine)
+    here = _is_for_here(EngineInfo.from_dict(file.spec.engine))
     try:
-        check_engine(engine, read_verified_spec(engine))
+        check_engine(engine, file.spec)
         open_cuda()
-    except (ModelFileError, MissingDependencyError, DeviceError):
-        return None  # it was built here for another machine
+    except (MissingDependencyError, DeviceError) as error:
+        return NotRun(error.problem, error.remedy, here)
+    except ModelFileError as error:
+        if not here:
+            return NotRun(error.problem, error.remedy, is_for_here=False)
+        _remove(engine)
+        raise ExportError(
+            f"the engine was built for this machine, which refuses it: {error.problem}; it was "
+            "removed",
+            error.remedy,
+        ) from error
     pixels = _walls(spec.tile_hw, spec.preprocess).pixels
     try:
-        with open_runner(engine) as runner:
+        with open_runner(file) as runner:
             ran = runner.infer(pixels)[:, 0]
     except (ModelFileError, DeviceError) as error:
         _remove(engine)
         raise ExportError(
             f"the engine was built and does not run: {error.problem}; it was removed", error.remedy
         ) from error
-    expected = GraphRun(source.read_bytes(), spec.batch)(pixels)
+    source = read_model_file(source)
+    expected = GraphRun(source.content, spec.batch)(pixels)
     difference = np.abs(ran.astype(np.int16) - expected.astype(np.int16))
     found = Parity(len(pixels), int(difference.max()), float(difference.mean()))
     if found.mean_difference > PARITY_MEAN_LEVELS:
         _remove(engine)
         raise ExportError(
-            f"the engine differs from {source.name} by {found.mean_difference:.2f}/255 in the "
+            f"the engine differs from {source.path.name} by {found.mean_difference:.2f}/255 in the "
             f"mean, {PARITY_MEAN_LEVELS:g} is allowed, and was removed",
             "build it with another TensorRT or precision, and report this",
         )
     return found
+
+
+def _is_for_here(info: EngineInfo) -> bool:
+    """Whether an engine is for the first GPU of this machine, usable by Python or not."""
+    devices = gpu_devices()
+    return (
+        bool(devices)
+        and info.platform == current_platform()
+        and devices[0].compute_capability in info.compute_capabilities
+    )
 
 
 def _remove(engine: Path) -> None:

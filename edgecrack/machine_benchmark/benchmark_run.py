@@ -97,7 +97,7 @@ class Row:
             "backend": self.candidate.backend or "tensorrt",
             "runs_on": self.backend,
             "problem": self.problem,
-            "size_mb": round(self.candidate.model.stat().st_size / 1e6, 3),
+            "size_mb": round(self.candidate.size_bytes / 1e6, 3),
             **self.figures,
         }
         if self.latencies is not None:

@@ -1,8 +1,8 @@
 """A candidate in a process of its own: how long until its first result, and how much memory.
 
-    python -m edgecrack.machine_benchmark.first_result MODEL BACKEND HEIGHT WIDTH THREADS
+    python -m edgecrack.machine_benchmark.first_result MODEL SHA256 BACKEND HEIGHT WIDTH THREADS
 
-The result goes to standard output as JSON.
+The result goes to standard output as JSON. A model of another hash is not run; "-" takes any.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edgecrack.artifacts import read_model_file
+from edgecrack.errors import ModelFileError
 from edgecrack.machine_benchmark.candidates import Candidate
+from edgecrack.outside_text import parse_json
 from edgecrack.runtime.backends.backend_choice import SELF_TEST_BEGINS
 
 _LONGEST_S = 300.0
@@ -35,7 +38,8 @@ def first_result(
         hw: height and width of a frame.
         threads: CPU threads.
     """
-    words = [str(candidate.model), candidate.backend or "-", *map(str, hw), str(threads)]
+    sha256 = "-" if candidate.file is None else candidate.file.spec.sha256
+    words = [str(candidate.model), sha256, candidate.backend or "-", *map(str, hw), str(threads)]
     began = time.monotonic()
     try:
         done = subprocess.run(
@@ -45,7 +49,7 @@ def first_result(
             timeout=_LONGEST_S,
             check=True,
         )
-        told = json.loads(done.stdout)
+        told = parse_json(done.stdout)
     except (subprocess.SubprocessError, OSError, ValueError):
         return dict(_UNKNOWN)
     if told["tested"]:
@@ -76,11 +80,16 @@ def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def _main(model: str, backend: str, height: str, width: str, threads: str) -> dict[str, Any]:
+def _main(
+    model: str, sha256: str, backend: str, height: str, width: str, threads: str
+) -> dict[str, Any]:
     import numpy as np
 
     told: list[str] = []
-    candidate = Candidate(Path(model), None if backend == "-" else backend, "")
+    file = read_model_file(Path(model))
+    if sha256 not in ("-", file.spec.sha256):
+        raise ModelFileError(f"{model} was replaced meanwhile", "run the benchmark again")
+    candidate = Candidate(Path(model), None if backend == "-" else backend, "", file)
     frame = np.random.default_rng(0).integers(90, 160, (int(height), int(width), 3), np.uint8)
     with candidate.open(int(threads), told.append) as detector:
         detector.detect(frame)
@@ -91,4 +100,4 @@ def _main(model: str, backend: str, height: str, width: str, threads: str) -> di
 
 
 if __name__ == "__main__":
-    print(json.dumps(_main(*sys.argv[1:6])))
+    print(json.dumps(_main(*sys.argv[1:7])))

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgecrack.machine_benchmark.latencies import Frame, seconds_of
+from edgecrack.machine_sensors.sensors import clock_mhz, energy_j, power_w, temperature_c
 from edgecrack.runtime.detector import CrackDetector
 
 _BUCKET_S = 10.0
 # Slower than at first by more than this, for the last quarter of the time.
 _THROTTLED = 0.9
-_CLOCKS = Path("/sys/devices/system/cpu")
-_ENERGY = Path("/sys/class/powercap")
-_HWMON = Path("/sys/class/hwmon")
-_ZONES = Path("/sys/class/thermal")
 
 Clock = Callable[[], float]
 
@@ -33,7 +28,7 @@ class Moment:
         at_s: since its beginning.
         frames_per_s: in these seconds.
         clock_mhz: mean of the cores; None where the system does not say.
-        temperature_c: of the hottest zone; None likewise.
+        temperature_c: of the hottest chip, or zone where none is a chip; None likewise.
         power_w: None likewise.
     """
 
@@ -123,47 +118,3 @@ def sustain(
         on_moment(moment)
         since, done, energy = now, 0, energy_j()
     return Sustained(tuple(moments))
-
-
-def clock_mhz(root: Path = _CLOCKS) -> float | None:
-    """Mean clock of the cores, as the kernel's frequency scaling says."""
-    values = [_number(path) for path in root.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    known = [value / 1000 for value in values if value is not None]
-    return round(float(np.mean(known)), 1) if known else None
-
-
-def temperature_c(root: Path = _ZONES) -> float | None:
-    """Of the hottest thermal zone."""
-    values = [_number(path) for path in root.glob("thermal_zone*/temp")]
-    known = [value / 1000 for value in values if value is not None and -40e3 < value < 150e3]
-    return round(max(known), 1) if known else None
-
-
-def energy_j(root: Path = _ENERGY) -> float | None:
-    """Energy that the processor has used, by its own counter (RAPL); None without one."""
-    values = [_number(path) for path in root.glob("*-rapl:[0-9]/energy_uj")]
-    known = [value for value in values if value is not None]
-    return sum(known) / 1e6 if known else None
-
-
-def power_w(root: Path = _HWMON) -> float | None:
-    """Power of a board that has a sensor for it, as a Jetson's `VDD_IN`."""
-    for folder in sorted(root.glob("hwmon*")):
-        for label in sorted(folder.glob("in*_label")):
-            with suppress(OSError, UnicodeDecodeError):
-                if label.read_text(encoding="ascii").strip() not in ("VDD_IN", "POM_5V_IN"):
-                    continue
-                number = label.name[2:-6]
-                volt_m, ampere_m = (
-                    _number(folder / f"{kind}{number}_input") for kind in ("in", "curr")
-                )
-                if volt_m is not None and ampere_m is not None:
-                    return round(volt_m * ampere_m / 1e6, 2)
-    return None
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None

@@ -63,7 +63,9 @@ class CentreLine:
 
 
 def follow(
-    rows: NDArray[np.integer], columns: NDArray[np.integer], spur_px: float = 0.0
+    rows: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    spur_px: float | NDArray[np.float64] = 0.0,
 ) -> list[CentreLine]:
     """The lines of a skeleton.
 
@@ -75,7 +77,8 @@ def follow(
         rows: integers [N], of the skeleton's pixels, in any order, each pixel once.
         columns: integers [N].
         spur_px: a branch that ends nowhere and is shorter is left out: thinning leaves such where a
-            crack's edge is ragged. What stands alone stays.
+            crack's edge is ragged. What stands alone stays. One value, or one for each pixel, the
+            same for all that are connected: float [N].
 
     Returns:
         Lines by their first pixel's row and column; a pixel that stands alone is none.
@@ -86,8 +89,9 @@ def follow(
     rows, columns = rows[order], columns[order]
     first, second = _steps(rows, columns)
     paths = _paths(first, second, len(rows))
-    if spur_px > 0:
-        kept = _without_spurs(paths, rows, columns, spur_px)
+    spurs_px = np.broadcast_to(spur_px, len(order))[order]
+    if spurs_px.any():
+        kept = _without_spurs(paths, rows, columns, spurs_px)
         if len(kept) < len(paths):
             steps = [np.stack([path[:-1], path[1:]]) for path in kept]
             joined = np.concatenate(steps, axis=1) if steps else np.zeros((2, 0), np.intp)
@@ -228,7 +232,7 @@ def _without_spurs(
     paths: list[_Path],
     rows: NDArray[np.integer],
     columns: NDArray[np.integer],
-    spur_px: float,
+    spurs_px: NDArray[np.float64],
 ) -> list[_Path]:
     """Paths but for short ones of which one end is free and the other a junction.
 
@@ -244,7 +248,7 @@ def _without_spurs(
     gone = set()
     for number in sorted(lengths_px, key=lambda each: (lengths_px[each], each)):
         ends = _ends(paths[number])
-        if lengths_px[number] < spur_px and max(meeting[end] for end in ends) > 2:
+        if lengths_px[number] < spurs_px[ends[0]] and max(meeting[end] for end in ends) > 2:
             gone.add(number)
             meeting.subtract(ends)
     return [path for number, path in enumerate(paths) if number not in gone]

@@ -226,14 +226,17 @@ def _traced(
     """The lines of each connected crack, with its label."""
     rows, columns = np.nonzero(skeleton)
     groups = labels[rows, columns]
-    parts = []
-    for label in np.unique(groups[groups > 0]).tolist():
-        chosen = groups == label
-        widest_px = 2 * float(depth_px[rows[chosen], columns[chosen]].max())
-        lines = follow(rows[chosen], columns[chosen], max(spur_px, widest_px))
-        if sum(line.length_px for line in lines) >= least_length_px:
-            parts.append((label, lines))
-    return parts
+    # A mask without background has depths beyond all numbers.
+    widest_px = np.zeros(int(groups.max(initial=0)) + 1, np.float64)
+    np.maximum.at(widest_px, groups, 2 * depth_px[rows, columns].astype(np.float64))
+    parts: dict[int, list[CentreLine]] = {}
+    for line in follow(rows, columns, np.maximum(spur_px, widest_px)[groups]):
+        parts.setdefault(int(groups[line.pixels[0]]), []).append(line)
+    return [
+        (label, lines)
+        for label, lines in sorted(parts.items())
+        if label and sum(line.length_px for line in lines) >= least_length_px
+    ]
 
 
 def _mean_of_groups(

@@ -6,7 +6,6 @@ classified until someone has chosen. Knows numbers, and the tables that come wit
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from edgecrack.errors import ConfigError
 from edgecrack.measurement.budget import Figure, WidthFigures
+from edgecrack.outside_text import parse_json
 
 Measure = Literal["mean", "percentile_95", "largest"]
 """The figure of a crack's width that is compared with the limits, as `Crack` calls it."""
@@ -124,7 +124,7 @@ def severity_tables() -> tuple[SeverityTable, ...]:
     path = resources.files("edgecrack.measurement") / "severity_tables.json"
     return tuple(
         _table({**document["shared"], **table})
-        for document in json.loads(path.read_text(encoding="utf-8"))["documents"]
+        for document in parse_json(path.read_text(encoding="utf-8"))["documents"]
         for table in document["tables"]
     )
 

@@ -49,6 +49,18 @@ def why_no_gpu() -> str | None:
     return reason
 
 
+def driver_cuda() -> tuple[int, int] | None:
+    """Newest CUDA that the driver runs, as in (12, 6); None where there is no driver that tells."""
+    version = ctypes.c_int(0)
+    try:
+        status = ctypes.CDLL(DRIVER_LIBRARY).cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return None
+    if status != 0 or version.value <= 0:
+        return None
+    return version.value // 1000, version.value % 1000 // 10
+
+
 def _driver() -> tuple[Any, str | None]:
     """The started driver and None, or None and why there is none."""
     try:

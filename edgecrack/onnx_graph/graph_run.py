@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME
+from edgecrack.errors import ModelFileError, first_line
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class GraphRun:
 
         Returns:
             Crack probability, uint8 [N, H, W].
+
+        Raises:
+            ModelFileError: the graph fails.
         """
         size = self._batch or _CHUNK
         parts = []
@@ -55,6 +59,13 @@ class GraphRun:
             count = len(chunk)
             if self._batch and count < size:
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-            (output,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(chunk)})
+            given = {INPUT_NAME: np.ascontiguousarray(chunk)}
+            try:
+                (output,) = self._session.run([OUTPUT_NAME], given)
+            except Exception as error:  # ONNX Runtime's own types are not public
+                raise ModelFileError(
+                    f"the graph cannot be run ({first_line(error)})",
+                    "export the model again with `edgecrack export`",
+                ) from error
             parts.append(output[:count, 0])
         return np.concatenate(parts)

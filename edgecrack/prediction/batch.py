@@ -28,6 +28,7 @@ from edgecrack.images.decoding import RefusedImageError, UnreadableImageError
 from edgecrack.measurement.regions import measure_cracks
 from edgecrack.orthomosaic.passes import ENDINGS, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
+from edgecrack.outside_text import read_json
 from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import (
     RESULT_KINDS,
@@ -238,7 +239,7 @@ class _Run:
             self.begin()
             return
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = read_json(path)
         except (OSError, ValueError) as error:
             raise OutputError(f"{path} cannot be read", "give another `out`") from error
         if not isinstance(before, dict):

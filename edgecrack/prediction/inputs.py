@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.files import natural_key
 from edgecrack.images.decoding import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from edgecrack.outside_text import parse_json
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME
 from edgecrack.runtime.sources.base import Unreadable
 from edgecrack.runtime.sources.folder import why_not
@@ -260,7 +260,7 @@ def _written_by(folder: Path) -> Iterator[Path]:
         return
     for line in lines:
         try:
-            yield folder / str(json.loads(line))
+            yield folder / str(parse_json(line))
         except ValueError:  # torn by a kill
             continue
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from edgecrack.errors import OutputError
 from edgecrack.images.photo_facts import PhotoFacts
 from edgecrack.measurement.regions import Region
+from edgecrack.outside_text import parse_json
 from edgecrack.runtime.frame import FrameResult
 
 # Raised when a field of a line is taken away, renamed or given another meaning.
@@ -135,7 +135,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         ) from error
     for line in content.splitlines():
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:  # torn by a kill
             continue
         if isinstance(record, dict) and _is_whole(record):

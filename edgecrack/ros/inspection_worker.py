@@ -19,9 +19,9 @@ from edgecrack.errors import ConfigError
 from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import measure_cracks
-from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.installed_models.opening import open_model_in_use
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, Ignoring, read_ignore_mask
 from edgecrack.runtime.scales import parse_scales
 from edgecrack.runtime.sources.ros_images import UnsupportedEncodingError
@@ -231,8 +231,14 @@ def open_worker(
     )
     mask = None if ignore is None else read_ignore_mask(ignore)
     scales = parse_scales(given["scales"]) if given["scales"] else None
+    detector, _ = open_model_in_use(
+        model,
+        on_fallback=more["warn"],
+        threshold=given["threshold"] or None,
+        scales=scales,
+    )
     return NewestImageWorker(
-        open_detector(model, threshold=given["threshold"] or None, scales=scales),
+        detector,
         to_bgr,
         publish,
         min_area_px=given["min_area"],

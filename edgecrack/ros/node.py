@@ -60,7 +60,7 @@ else:
 PARAMETERS: dict[str, Any] = {
     "image_topic": "/camera/image_raw",
     "compressed": False,  # the topic has CompressedImage
-    "model": "",  # empty takes the bundled one
+    "model": "",  # empty takes the installed one, or the bundled one
     "threshold": 0.0,  # 0 takes the model's own
     "scales": "",  # the model's own
     "ignore": "",  # file of what is not to be inspected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgecrack.errors import SourceError
+from edgecrack.outside_text import parse_json, read_json
 from edgecrack.run_report.site_result import SiteResult, site_result_of_run
 from edgecrack.run_report.structure import Element, Face, Structure
 from edgecrack.run_review.review_state import ReviewState
@@ -183,8 +183,8 @@ def read_facts(
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -317,8 +317,8 @@ def _evidence(model_sha256: str) -> dict[str, Any] | None:
     """Of the bundled model, what share of cracks the yardstick says it finds, by width."""
     models = resources.files("edgecrack") / "models"
     file = models / "edgecrack-bundled.detection.json"
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = parse_json(file.read_text(encoding="utf-8"))
     if found["model_sha256"] != model_sha256:
         return None
     sidecar = models / "edgecrack-bundled.onnx.json"
-    return {**found, "scales": json.loads(sidecar.read_text(encoding="utf-8"))["scales"]}
+    return {**found, "scales": parse_json(sidecar.read_text(encoding="utf-8"))["scales"]}

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from edgecrack.errors import SourceError
 from edgecrack.files import write_atomic
+from edgecrack.outside_text import read_json
 
 MANIFEST_NAME = "manifest.json"
 _VERSION = 1
@@ -60,14 +61,14 @@ def verify(folder: Path) -> Checked:
     """
     path = folder / MANIFEST_NAME
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError as error:
         raise SourceError(
             f"{folder} has no {MANIFEST_NAME}", "give the folder of a report or of measured photos"
         ) from error
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SourceError(f"{path} is damaged", "take it from a copy") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version not in (None, _VERSION):

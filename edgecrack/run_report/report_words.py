@@ -9,9 +9,8 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-import yaml
-
 from edgecrack.errors import ConfigError
+from edgecrack.outside_text import parse_yaml
 
 _PACKAGE = "edgecrack.run_report"
 UNITS = ("metric", "imperial")
@@ -58,7 +57,7 @@ class Words:
         text = (
             file.read_text(encoding="utf-8").replace(" %", "\u202f%").replace("} px", "}\u00a0px")
         )
-        self._words: dict[str, str | dict[str, str]] = yaml.safe_load(text)
+        self._words: dict[str, str | dict[str, str]] = parse_yaml(text)
         self._comma = language != "en"
         self.is_imperial = units == "imperial"
 

@@ -6,13 +6,13 @@ Read in the run's own measured frames where it was in view, or given as the `cra
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from edgecrack.errors import ConfigError
+from edgecrack.outside_text import parse_json
 from edgecrack.site_check.verdict import FEWEST_CRACKS, MOST_SCORE
 
 SITE_CHECK_NAME = "site_check.json"
@@ -95,8 +95,8 @@ def parse_site_check(data: bytes, name: str) -> SiteResult:
         ConfigError: it holds no check.
     """
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(data)
+    except ValueError as error:
         raise ConfigError(f"{name} is not JSON", _REMEDY) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{name} holds no check of a sheet", _REMEDY)
@@ -152,8 +152,8 @@ def _checks_of(path: Path) -> Iterator[dict[str, Any]]:
                 if _MARK not in line:
                     continue
                 try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
+                    record = parse_json(line)
+                except ValueError:
                     continue
                 check = record.get("site_check") if isinstance(record, dict) else None
                 if _is_check(check):

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
-
 from edgecrack.errors import ConfigError
+from edgecrack.outside_text import read_yaml
 
 Edge = Literal["top", "bottom", "left", "right"]
 Axis = Literal["vertical", "horizontal"]
@@ -109,12 +108,12 @@ def read_structure(path: Path) -> Structure:
         ConfigError: it cannot be read or is none: a code or sheet is there twice, say.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path)
     except OSError as error:
         problem = f"cannot read the structure {path}: {error.strerror}"
         raise ConfigError(problem, "check the path") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML", _EXAMPLE) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read: {error}", _EXAMPLE) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} describes no structure", _EXAMPLE)
     listed = document.get("elements") or []

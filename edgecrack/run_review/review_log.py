@@ -22,6 +22,7 @@ from typing import Any
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, OutputError, SourceError
 from edgecrack.files import output_error
+from edgecrack.outside_text import parse_json, read_json
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME, OutputFolder
 
 REVIEW_NAME = "review.jsonl"
@@ -195,9 +196,9 @@ def reviewer_name(text: Any) -> str:
 def run_identity(run: Path, document: Mapping[str, Any]) -> str:
     """What tells a run from every other: its id, or else what its survey found."""
     try:
-        summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
+        summary = read_json(run / SUMMARY_NAME)
         found = summary["run"]["id"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         found = None  # a run that was killed has no summary yet, and its list of files names it
     if not isinstance(found, str) and (run / LEDGER_NAME).is_file():
         noted = [note["run"] for note in OutputFolder(run).notes() if "run" in note]
@@ -224,8 +225,8 @@ def _check_head(path: Path, head: Mapping[str, Any], identity: str) -> None:
 
 def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = parse_json(line)
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise SourceError(f"line {number} of {path} is damaged", "take the file from a copy")

@@ -6,7 +6,6 @@ run that was started again follow each other, as frames of one run between which
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from edgecrack.measurement.centre_lines import CentreLine
 from edgecrack.measurement.cracks import Crack, WidthRow
 from edgecrack.measurement.fitness import Verdict
 from edgecrack.measurement.width import Width
+from edgecrack.outside_text import parse_json
 from edgecrack.run_survey.lines_by_frame import LinesByFrame
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.tracking.kept_run import (
@@ -251,8 +251,8 @@ def _lines(kept: KeptFrames, path: Path) -> Iterator[tuple[dict[str, Any], int]]
             for text in file:
                 begin, offset = offset, offset + len(text)
                 try:
-                    line = json.loads(text)
-                except (ValueError, RecursionError):
+                    line = parse_json(text)
+                except ValueError:
                     line = None
                 if isinstance(line, dict) and line.get("schema_version") == KEPT_SCHEMA_VERSION:
                     yield line, begin

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from edgecrack.outside_text import parse_json
 
 Line = TypeVar("Line")
 
@@ -38,7 +39,7 @@ class LinesByFrame(Mapping[int, Line]):
         path, offset, parse = self._at[frame]
         with path.open("rb") as file:
             file.seek(offset)
-            line = parse(json.loads(file.readline()))
+            line = parse(parse_json(file.readline()))
         if line is None:
             raise KeyError(frame)
         while len(self._parsed) >= self._most:

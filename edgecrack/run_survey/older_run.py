@@ -6,7 +6,6 @@ width can be measured, and a tint is on the map.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from edgecrack.errors import SourceError
 from edgecrack.files import natural_key
 from edgecrack.measurement.fitness import assess
+from edgecrack.outside_text import parse_json
 from edgecrack.run_survey.kept_lines import (
     PARTS,
     KeptFrame,
@@ -101,8 +101,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for text in file:
             try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
+                line = parse_json(text)
+            except ValueError:
                 continue
             if isinstance(line, dict):
                 yield line

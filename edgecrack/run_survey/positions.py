@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.outside_text import read_yaml
 from edgecrack.run_survey.camera_mount import Mount, rotation_of
 from edgecrack.run_survey.kept_lines import KeptFrames
 from edgecrack.runtime.frame import Position
@@ -56,13 +56,13 @@ def read_markers(path: Path) -> KnownMarkers:
     """
     example = "see docs/survey.md for an example"
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path)
     except OSError as error:
         raise ConfigError(
             f"cannot read the markers {path}: {error.strerror}", "check the path"
         ) from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML", example) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read: {error}", example) from error
     if not isinstance(document, dict) or not isinstance(document.get("markers"), dict):
         raise ConfigError(f"{path} names no markers", example)
     family = document.get("family", "aruco")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import SourceError
+from edgecrack.outside_text import read_json
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME
 
 DOCUMENT_NAME = "cracks.json"
@@ -35,12 +35,12 @@ def read_survey(run: Path) -> dict[str, Any]:
     """
     path = run / SURVEY_NAME / DOCUMENT_NAME
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError as error:
         raise SourceError(f"{run} has no survey", "run edgecrack survey on it first") from error
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SourceError(f"{path} is damaged", "run edgecrack survey again") from error
     version = found.get("schema_version") if isinstance(found, dict) else None
     if version != _VERSION:

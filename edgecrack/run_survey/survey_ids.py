@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgecrack.files import write_atomic
+from edgecrack.outside_text import read_json
 from edgecrack.runtime.tracking.kept_run import IDS_NAME, SURVEY_NAME
 
 Place = tuple[int, int]  # a frame, and a crack's place among those found in it
@@ -17,8 +18,8 @@ _VERSION = 1
 def read_ids(run: Path) -> dict[Place, int]:
     """By sighting, the number of its crack in the last survey; empty where there was none."""
     try:
-        document = json.loads((run / SURVEY_NAME / IDS_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = read_json(run / SURVEY_NAME / IDS_NAME)
+    except (OSError, ValueError):
         return {}
     if not isinstance(document, dict) or document.get("schema_version") != _VERSION:
         return {}

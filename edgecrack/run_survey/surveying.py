@@ -26,6 +26,7 @@ from edgecrack import __version__
 from edgecrack.errors import OutputError
 from edgecrack.files import write_atomic, write_png
 from edgecrack.measurement.severity import SeverityTable
+from edgecrack.outside_text import read_json
 from edgecrack.run_survey.camera_mount import Mount
 from edgecrack.run_survey.crack_strip import draw_strip
 from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
@@ -286,8 +287,8 @@ def _maps(
 
 def _model(run: Path) -> dict[str, Any]:
     try:
-        summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        summary = read_json(run / SUMMARY_NAME)
+    except (OSError, ValueError):
         summary = {}
     if not isinstance(summary, dict):
         summary = {}

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import ModelFile, read_model_file
 from edgecrack.closeable import Closeable
 from edgecrack.constants import MIN_AREA_PX, OVERLAP_PX
 from edgecrack.errors import ConfigError, SourceError
@@ -342,7 +343,7 @@ def _plan_around(
 
 
 def open_detector(
-    model: Path | None = None,
+    model: Path | ModelFile | None = None,
     *,
     threshold: float | None = None,
     overlap_px: int | None = None,
@@ -361,7 +362,8 @@ def open_detector(
         [0, 0]
 
     Args:
-        model: `*.onnx` or `*.engine` with its sidecar; None opens the bundled model.
+        model: `*.onnx` or `*.engine` with its sidecar, or one that was read already; None opens
+            the bundled model.
         threshold: as in `CrackDetector`.
         overlap_px: as in `CrackDetector`.
         scales: as in `CrackDetector`.
@@ -375,9 +377,10 @@ def open_detector(
         DeviceError: an engine finds no GPU, or the GPU fails.
         MissingDependencyError: an engine finds no TensorRT, or the backend is not installed.
     """
+    model = read_model_file(BUNDLED_MODEL if model is None else model)
     runner = open_runner(model, threads=threads, backend=backend, on_told=on_told)
     try:
-        name = (model or BUNDLED_MODEL).name
+        name = model.path.name
         return CrackDetector(
             runner, name, threshold=threshold, overlap_px=overlap_px, scales=scales
         )

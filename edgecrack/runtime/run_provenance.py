@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.artifacts import ModelSpec
 from edgecrack.runtime.detector import CrackDetector
+from edgecrack.runtime.telemetry.model_in_use import ModelInUse
 from edgecrack.scale.quantity import Quantity
 
 if TYPE_CHECKING:
     from edgecrack.runtime.measuring.stream_scale import StreamScale
     from edgecrack.scale.camera_file import CameraFile
 
+_LIBRARIES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 _FLAVOURS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 
 
 def run_provenance(
-    detector: CrackDetector, scale: StreamScale | None, camera: CameraFile | None
+    detector: CrackDetector,
+    scale: StreamScale | None,
+    camera: CameraFile | None,
+    model: ModelInUse | None = None,
 ) -> dict[str, Any]:
     """Program, model, backend and where the scale comes from, as plain JSON values.
 
@@ -29,34 +34,45 @@ def run_provenance(
         detector: opened.
         scale: as the user gave it; None without one.
         camera: that the scale names, opened; None without one.
+        model: why the detector's model is that one; None where it was given.
     """
+    model = model or ModelInUse()
     spec = detector.runner.spec
     return {
         "program": f"edgecrack {__version__}",
         "model": {
             "file": detector.model_name,
             "sha256": spec.sha256,
+            "origin": model.origin,
+            "fallback": model.fallback or None,
             "kind": spec.kind,
             "precision": spec.precision,
         },
-        "backend": _backend(spec),
+        "backend": _backend(spec, detector.runner.backend),
         "scale": None if scale is None else _scale(scale),
         "camera": None if camera is None else _camera(camera),
     }
 
 
-def _backend(spec: ModelSpec) -> str:
-    """Such as "ONNX Runtime 1.22.0 (CPU)" or "TensorRT 10.3.0 (GPU, compute capability 8.7)"."""
+def _backend(spec: ModelSpec, runner: str) -> str:
+    """Such as "ONNX Runtime 1.22.0 (CPU)" or "TensorRT 10.3.0 (GPU, compute capability 8.7)".
+
+    Args:
+        spec: of the model.
+        runner: what its runner calls itself, such as "openvino (f32, 1 stream of 2 tiles)".
+    """
     if spec.kind == "engine":
         engine = spec.engine or {}
         flavour = str(engine.get("flavour", "tensorrt"))
-        capability = engine.get("compute_capability")
-        on = "GPU" if capability is None else f"GPU, compute capability {capability}"
+        capabilities = ", ".join(engine.get("compute_capabilities", ()))
+        on = f"GPU, compute capability {capabilities}" if capabilities else "GPU"
         return f"{_FLAVOURS.get(flavour, flavour)} {engine.get('version', '')} ({on})"
+    library, _, how = runner.rstrip(")").partition(" (")
     try:
-        return f"ONNX Runtime {metadata.version('onnxruntime')} (CPU)"
+        name = f"{_LIBRARIES.get(library, library)} {metadata.version(library)}"
     except metadata.PackageNotFoundError:
-        return "ONNX Runtime"
+        name = _LIBRARIES.get(library, library)
+    return f"{name} (CPU, {how})" if how else f"{name} (CPU)"
 
 
 def _scale(scale: StreamScale) -> dict[str, Any]:

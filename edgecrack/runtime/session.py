@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
-from edgecrack.runtime.detector import CrackDetector, open_detector
+from edgecrack.machine_sensors.sensors import ROOT
+from edgecrack.machine_sensors.throttling import ThrottleReader
+from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.installed_models.opening import open_model_in_use
 from edgecrack.runtime.measuring.newest_widths import NewestWidths
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
@@ -39,7 +42,9 @@ from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.model_in_use import ModelInUse
 from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
+from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.tracking.findings import Finding
@@ -56,6 +61,8 @@ if TYPE_CHECKING:
     from edgecrack.scale.camera_file import CameraFile
 
 
+# What stands for "/" where the machine's own files are read; a test gives a folder.
+MACHINE_ROOT = ROOT
 FINDINGS_NAME = "findings.jsonl"
 # Folders that `survey` and `report` make in a run's folder, with lists of their own.
 MADE_OF_A_RUN = ("survey", "report")
@@ -77,6 +84,7 @@ class Session:
         positions: where the robot is, or None.
         page: the live page's address, or None.
         part: the run that this is a part of, and where its results go.
+        model: which model the detector runs, and why that one.
         ignore: where nothing is to be inspected, or None.
     """
 
@@ -91,6 +99,7 @@ class Session:
     positions: PositionSource | None
     page: str | None
     part: RunPart
+    model: ModelInUse
     ignore: IgnoreMask | None = None
 
 
@@ -111,17 +120,17 @@ def open_session(
     kinds = config.outputs
     ignore = None if config.ignore is None else read_ignore_mask(config.ignore)
     with ExitStack() as stack:
-        detector = stack.enter_context(
-            open_detector(
-                config.model,
-                threshold=config.threshold,
-                overlap_px=config.overlap_px,
-                scales=config.scales,
-                threads=config.threads,
-                backend=config.backend,
-                on_told=partial(_tell_of_backend, events),
-            )
+        detector, model = open_model_in_use(
+            config.model,
+            on_fallback=partial(_tell_of_fallback, events),
+            threshold=config.threshold,
+            overlap_px=config.overlap_px,
+            scales=config.scales,
+            threads=config.threads,
+            backend=config.backend,
+            on_told=partial(_tell_of_backend, events),
         )
+        stack.enter_context(detector)
         positions = _open_positions(config, events, stack)
         camera = _open_camera(config)
         source = stack.enter_context(
@@ -135,12 +144,13 @@ def open_session(
             *((EVENTS_NAME, FINDINGS_NAME) if "jsonl" in kinds else ()),
             *(KEPT_PATTERNS if config.survey else ()),
         ]
-        about_run = run_provenance(detector, config.scale, camera)
+        about_run = run_provenance(detector, config.scale, camera, model)
         part = _take_part(config, detector, patterns, events, stack, about_run)
         stats = StreamStats()
+        throttle = ThrottleWatch(_throttle_reader(detector).look, events, stats)
         tracking = _Tracking(config, events)
         tracker = tracking.tracker
-        about = _about(config, detector, source)
+        about = _about(config, detector, model, source)
         snapshots = Snapshots(part.folder, events, config.max_age_ms)
         sinks: list[Sink] = [snapshots]
         recorder, recording = _open_recorder(config, events, stats, about, stack)
@@ -160,6 +170,7 @@ def open_session(
                 about,
                 part,
                 widths,
+                throttle,
             )
             sinks.insert(0, latest)
         # Nothing is written or removed before all else is open.
@@ -167,7 +178,7 @@ def open_session(
             part.folder.clear()
             for name in MADE_OF_A_RUN:
                 part.folder.clear_inner(name)
-        part.begin(_nothing_yet(config, detector, source, part, stats))
+        part.begin(_nothing_yet(config, detector, model, source, part, stats))
         if "jsonl" in kinds:
             stack.callback(EventsFile(part.folder, events).close)
         scale = _frame_scale(config, camera, source, events)
@@ -184,6 +195,8 @@ def open_session(
         )
         # Last, for what is measured at the end is recorded, too.
         sinks += recording
+        throttle.start()
+        stack.callback(throttle.close)
         yield Session(
             source,
             detector,
@@ -196,6 +209,7 @@ def open_session(
             positions,
             page,
             part,
+            model,
             ignore=ignore,
         )
 
@@ -273,6 +287,10 @@ def _take_part(
     return part
 
 
+def _tell_of_fallback(events: EventLog, text: str) -> None:
+    events.emit("model.fallback", text, "error")
+
+
 def _tell_of_backend(events: EventLog, text: str) -> None:
     events.emit("model.backend", text)
 
@@ -280,6 +298,7 @@ def _tell_of_backend(events: EventLog, text: str) -> None:
 def _nothing_yet(
     config: StreamConfig,
     detector: CrackDetector,
+    model: ModelInUse,
     source: Source,
     part: RunPart,
     stats: StreamStats,
@@ -298,15 +317,22 @@ def _nothing_yet(
         frames_expected=None,
         truncated=False,
         stats=stats.snapshot(),
+        model_sha256=model.sha256,
+        model_origin=model.origin,
+        model_fallback=model.fallback,
     )
 
 
-def _about(config: StreamConfig, detector: CrackDetector, source: Source) -> dict[str, str]:
+def _about(
+    config: StreamConfig, detector: CrackDetector, model: ModelInUse, source: Source
+) -> dict[str, str]:
     return {
         "version": __version__,
         "model": detector.model_name,
         "backend": detector.runner.backend,
-        "model_sha256": detector.runner.spec.sha256,
+        "model_sha256": model.sha256,
+        "model_origin": model.origin,
+        **({"model_fallback": model.fallback} if model.fallback else {}),
         "threshold": f"{detector.threshold:g}",
         "scales": ",".join(f"{scale:g}" for scale in detector.scales),
         "source": source.name,
@@ -366,6 +392,15 @@ def _frame_scale(
     )
 
 
+def _throttle_reader(detector: CrackDetector) -> ThrottleReader:
+    """Reads the machine, and the GPUs only where the network runs on one."""
+    if detector.runner.spec.kind != "engine":
+        return ThrottleReader(MACHINE_ROOT)
+    from edgecrack.nvidia.clock_reasons import GpuClocks
+
+    return ThrottleReader(MACHINE_ROOT, [GpuClocks()])
+
+
 def _width_listeners(
     stats: StreamStats, widths: NewestWidths | None, recorder: McapRecorder | None
 ) -> list[WidthListener]:
@@ -419,6 +454,7 @@ def _open_page(
     about: dict[str, str],
     part: RunPart,
     widths: NewestWidths | None,
+    throttle: ThrottleWatch,
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
@@ -441,6 +477,7 @@ def _open_page(
         snapshot=snapshots.take,
         widths=None if widths is None else widths.brief,
         report=LastReport(part.folder.root, config.out),
+        throttling=throttle.status,
     )
     server = stack.enter_context(LiveServer(config.serve, context))
     return server.url, latest

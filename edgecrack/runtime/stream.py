@@ -135,6 +135,7 @@ class _Run:
                     events=self._events,
                     stats=session.stats,
                     backend=session.detector.runner.backend,
+                    model=session.model,
                     findings=lambda: (session.book.count, session.book.confirmed),
                     on_frame=session.tracker.watch,
                     heartbeat=self._systemd.alive,
@@ -241,6 +242,14 @@ def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
     ]
     if faults:
         lines.append(", ".join(faults))
+    if stats.throttle_episodes:
+        rate = "" if stats.throttled_fps is None else f", at {stats.throttled_fps:.1f} frames/s"
+        lines.append(
+            f"the machine was throttled {counted(stats.throttle_episodes, 'time')}, "
+            f"for {stats.throttled_s:.0f} s in all{rate}"
+        )
+    if summary.model_fallback:
+        lines.append(f"warning: {summary.model_fallback}")
     if note:
         lines.append(note)
     lines.append(f"results: {out}")
@@ -258,6 +267,8 @@ def progress_text(stats: StatsSnapshot) -> str:
         parts.append(f"{stats.stale} too old")
     if stats.shedding != "nothing":
         parts.append(f"too slow, leaves out {stats.shedding}")
+    if stats.throttling == "throttled":
+        parts.append("machine throttled")
     if stats.paused:
         parts.append("paused")
     if stats.source_state == "lost":

@@ -36,7 +36,7 @@ class StreamConfig:
         source: address as `open_source` takes it.
         out: folder of the results.
         existing: what becomes of an earlier run's results there, as `take_place` takes it.
-        model: model file; None takes the bundled one.
+        model: model file; None takes the installed one, or else the bundled one.
         save: of "overlay", "mask", "prob", "jsonl" and "widths"; ("none",) writes only the
             summary.
         max_frames: stop after so many; None goes on to the end.

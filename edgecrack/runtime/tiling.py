@@ -201,18 +201,23 @@ class TilePlan:
             return np.ascontiguousarray(tiles[0, 0, : self.frame_hw[0], : self.frame_hw[1]])
         canvas_hw = (max(height, self.frame_hw[0]), max(width, self.frame_hw[1]))
         grid = tiles.reshape(len(self.offsets_y), len(self.offsets_x), height, width)
-        canvas = np.zeros(canvas_hw, dtype=np.float32)
-        # Weights are a product of both axes: blend each row of tiles first, then the rows.
+        result = np.zeros(canvas_hw, dtype=np.uint8)
+        # Weights are a product of both axes: blend each row of tiles first, then the rows. What
+        # the next row of tiles does not reach is finished, so no more is held as float32.
         band = np.empty((height, canvas_hw[1]), dtype=np.float32)
-        for row, y in enumerate(self.offsets_y):
+        open_rows = np.zeros_like(band)
+        ends = (*self.offsets_y[1:], self.offsets_y[-1] + height)
+        for row, (y, end) in enumerate(zip(self.offsets_y, ends, strict=True)):
             band[:] = 0
             for column, x in enumerate(self.offsets_x):
                 band[:, x : x + width] += grid[row, column] * self.weights_x[column]
             band *= self.weights_y[row][:, None]
-            canvas[y : y + height] += band
-        return np.asarray(
-            cv2.convertScaleAbs(canvas[: self.frame_hw[0], : self.frame_hw[1]]), dtype=np.uint8
-        )
+            open_rows += band
+            finished = end - y
+            result[y:end] = cv2.convertScaleAbs(open_rows[:finished])
+            open_rows[: height - finished] = open_rows[finished:].copy()
+            open_rows[height - finished :] = 0
+        return np.ascontiguousarray(result[: self.frame_hw[0], : self.frame_hw[1]])
 
     def stitch_some(
         self, tiles: NDArray[np.uint8], only: Sequence[int]

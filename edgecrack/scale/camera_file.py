@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.files import write_atomic
 from edgecrack.images.photo_facts import PhotoFacts
+from edgecrack.outside_text import parse_yaml
 
 SCHEMA_VERSION = 1
 _MODELS = ("plumb_bob", "rational_polynomial")
@@ -168,9 +169,9 @@ def read_camera(path: Path | str) -> CameraFile:
     try:
         if len(data) > _LARGEST_BYTES:
             raise ValueError("it is larger than a megabyte")
-        document = yaml.safe_load(data.decode("utf-8"))
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path} is not a camera file: it is not YAML", _REMEDY) from error
+        document = parse_yaml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a camera file: {error}", _REMEDY) from error
     try:
         camera = _camera(document)
         return replace(camera, file=path.name, sha256=hashlib.sha256(data).hexdigest())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,11 +171,7 @@ class Association:
         Returns:
             By sighting, the number of its track.
         """
-        parts = {
-            number: part
-            for number, track in self.tracks.items()
-            if len((part := self._part(track, placement)).at)
-        }
+        parts = self._parts(placement)
         votes: set[tuple[int, int]] = set()
         chosen: dict[int, int] = {}
         for number, curve in seen:
@@ -219,14 +216,24 @@ class Association:
             sorted(number for each in own for number in each.members),
         )
 
-    def _part(self, track: Track, placement: Placement) -> _Part:
-        around = in_view(track.curve.xy, placement, -3 * self._within_px)
-        at = np.flatnonzero(around)
-        curve = track.curve.chosen(around)
-        inside = in_view(curve.xy, placement, _MARGIN_PX)
-        low, high = curve.xy.min(axis=0, initial=np.inf), curve.xy.max(axis=0, initial=-np.inf)
-        found = np.zeros(len(at), bool)
-        return _Part(at, curve, inside, found, track.lasting[at], low, high)
+    def _parts(self, placement: Placement) -> dict[int, _Part]:
+        """What a frame shows of each track, by number, of those that it shows at all."""
+        curves = [track.curve for track in self.tracks.values()]
+
+        def shown(margin_px: float) -> list[NDArray[np.bool_]]:
+            return of_each(curves, lambda xy: in_view(xy, placement, margin_px))
+
+        parts = {}
+        views = zip(self.tracks, shown(-3 * self._within_px), shown(_MARGIN_PX), strict=True)
+        for number, around, inside in views:
+            at = np.flatnonzero(around)
+            if len(at):
+                track = self.tracks[number]
+                curve, found = track.curve.chosen(at), np.zeros(len(at), bool)
+                low, high = curve.xy.min(axis=0), curve.xy.max(axis=0)
+                lasting = track.lasting[at]
+                parts[number] = _Part(at, curve, inside[at], found, lasting, low, high)
+        return parts
 
     def _owners(
         self, curve: CrackCurve, parts: Mapping[int, _Part]
@@ -249,6 +256,23 @@ class Association:
                 owners.append((-int(covered.sum()), number))
                 missing &= ~np.asarray(met.any(axis=1))
         return [number for _, number in sorted(owners)], missing
+
+
+def of_each(
+    curves: Sequence[CrackCurve], told: Callable[[Points], NDArray[np.bool_]]
+) -> list[NDArray[np.bool_]]:
+    """What is told of the points of curves, asked once for all of them together.
+
+    Args:
+        curves: any number.
+        told: bool [N] of float64 [N, 2].
+
+    Returns:
+        bool [N] of each curve.
+    """
+    ends = np.cumsum([0, *(len(curve.xy) for curve in curves)]).tolist()
+    everything = told(joined(curves).xy)
+    return [everything[first:end] for first, end in pairwise(ends)]
 
 
 def in_view(

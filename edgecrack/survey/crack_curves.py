@@ -42,8 +42,8 @@ class CrackCurve:
         """Of all lines."""
         return len(self.xy) * STEP_PX
 
-    def chosen(self, which: NDArray[np.bool_]) -> CrackCurve:
-        """Some of the points."""
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> CrackCurve:
+        """Some of the points, as bool [N] or by their numbers."""
         return CrackCurve(self.xy[which], self.along[which])
 
 

@@ -7,7 +7,7 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,11 +19,12 @@ from edgecrack.survey.association import (
     Track,
     in_view,
     looked_at,
+    of_each,
     tolerance_px,
 )
 from edgecrack.survey.confirmation import is_confirmed
 from edgecrack.survey.crack_curves import STEP_PX, CrackCurve, curve_of
-from edgecrack.survey.plane_geometry import Matrix, implausible, inverse, moved, normal
+from edgecrack.survey.plane_geometry import Matrix, Points, implausible, inverse, moved, normal
 from edgecrack.survey.sheets import Placement, is_far
 from edgecrack.survey.track import Step
 
@@ -231,11 +232,9 @@ class LiveCracks:
     def _note_views(
         self, stretch: _Stretch, placement: Placement, ignored: NDArray[np.bool_] | None
     ) -> None:
+        shown = _told(stretch, lambda xy: looked_at(xy, placement, ignored))
         for number, tracks in _by_id(stretch).items():
-            inside = [
-                looked_at(stretch.association.tracks[each].curve.xy, placement, ignored)
-                for each in tracks
-            ]
+            inside = [shown[each] for each in tracks]
             tally = self._tallies[number]
             tally.length_px = sum(_lasting_px(stretch.association.tracks[each]) for each in tracks)
             if float(np.concatenate(inside).mean()) >= _SHARED:
@@ -243,11 +242,10 @@ class LiveCracks:
 
     def _drop_passed(self, stretch: _Stretch, hw: tuple[int, int]) -> list[LiveCrack]:
         newest = Placement(0, inverse(stretch.from_key), hw)
-        closed = []
+        closed, margin_px = [], -_OUTSIDE * min(hw)
+        shown = _told(stretch, lambda xy: in_view(xy, newest, margin_px))
         for number, tracks in _by_id(stretch).items():
-            curves = [stretch.association.tracks[each].curve for each in tracks]
-            margin_px = -_OUTSIDE * min(hw)
-            if any(in_view(each.xy, newest, margin_px).any() for each in curves):
+            if any(shown[each].any() for each in tracks):
                 continue
             closed.append(self._crack(number, closed=True))
             del self._tallies[number]
@@ -276,6 +274,14 @@ class LiveCracks:
             tally.length_px,
             tally.confidence / max(tally.sightings, 1),
         )
+
+
+def _told(
+    stretch: _Stretch, told: Callable[[Points], NDArray[np.bool_]]
+) -> dict[int, NDArray[np.bool_]]:
+    """What is told of the points of each track, by its number."""
+    tracks = stretch.association.tracks
+    return dict(zip(tracks, of_each([each.curve for each in tracks.values()], told), strict=True))
 
 
 def _by_id(stretch: _Stretch) -> dict[int, list[int]]:

@@ -18,15 +18,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from edgecrack.artifacts import ModelSpec, read_model_file, read_verified_spec, write_sidecar
-from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.artifacts import (
+    ModelFile,
+    ModelSpec,
+    read_model_file,
+    read_verified_spec,
+    write_sidecar,
+)
+from edgecrack.errors import ConfigError, ModelFileError, first_line
 from edgecrack.files import write_atomic
 from edgecrack.model.unet import CrackUNet, NetworkConfig
+from edgecrack.outside_text import parse_json
 
 SPEC_KEY = "edgecrack"
 NETWORK_PREFIX = "network."
 SUFFIX = ".safetensors"
 _HEADER = "edgecrack.training_state"
+_MOST_LEVELS = 300
 _RETRAIN = "train again, or copy the file again from where it was made"
 
 
@@ -128,7 +136,11 @@ def strip_training_state(path: Path) -> ModelSpec:
         ModelFileError: the file is damaged or describes no model.
     """
     checkpoint = _load_described(path)
-    kept = {key: checkpoint[key] for key in ("state_dict", SPEC_KEY, "epoch", "global_step")}
+    names = ("state_dict", SPEC_KEY, "epoch", "global_step")
+    lacking = [name for name in names if name not in checkpoint]
+    if lacking:
+        raise ModelFileError(f"{path} lacks {', '.join(lacking)}", _RETRAIN)
+    kept = {name: checkpoint[name] for name in names}
     SafetensorsCheckpointIO().save_checkpoint(kept, path)
     return read_verified_spec(path)
 
@@ -171,7 +183,7 @@ def whole_epochs(path: Path) -> int:
 
 def _load_described(path: Path) -> dict[str, Any]:
     checkpoint = SafetensorsCheckpointIO().load_checkpoint(path)
-    if SPEC_KEY not in checkpoint:
+    if not isinstance(checkpoint.get(SPEC_KEY), dict):
         raise ModelFileError(f"{path} describes no model", _RETRAIN)
     return checkpoint
 
@@ -181,14 +193,20 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        header = json.loads(metadata[_HEADER]) if _HEADER in metadata else None
-    except (SafetensorError, OSError, ValueError) as error:
+        header = _state_of(metadata[_HEADER]) if _HEADER in metadata else None
+    # An unknown type of number is a KeyError of the library's, an absurd shape torch's own error.
+    except (SafetensorError, OSError, ValueError, LookupError, RuntimeError) as error:
         raise _unreadable(path, error) from error
     return header, tensors
 
 
+def _state_of(text: str) -> Any:
+    # A state may hold an infinite best score, and as many levels as Lightning's own.
+    return parse_json(text, most_levels=_MOST_LEVELS, finite=False)
+
+
 def _unreadable(path: Path, error: Exception) -> ModelFileError:
-    return ModelFileError(f"cannot read checkpoint {path}: {error}", _RETRAIN)
+    return ModelFileError(f"cannot read checkpoint {path}: {first_line(error)}", _RETRAIN)
 
 
 def save_weights(weights: Mapping[str, Tensor], spec: ModelSpec, target: Path) -> None:
@@ -208,7 +226,7 @@ def save_weights(weights: Mapping[str, Tensor], spec: ModelSpec, target: Path) -
     )
 
 
-def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
+def load_network(path: Path | ModelFile) -> tuple[CrackUNet, ModelSpec]:
     """The network of a checkpoint, in evaluation mode, and its description.
 
     Raises:
@@ -223,7 +241,7 @@ def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
         )
     try:
         tensors = load(model.content)
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, LookupError, RuntimeError) as error:
         raise _unreadable(path, error) from error
     prefix = f"state_dict/{NETWORK_PREFIX}"
     weights = {
@@ -237,9 +255,9 @@ def load_network(path: Path) -> tuple[CrackUNet, ModelSpec]:
         )
         network.load_state_dict(weights)
     except (ConfigError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[-1].strip()
+        last_line = str(error).strip().splitlines()[-1].strip()
         raise ModelFileError(
-            f"{path} does not hold a {spec.pooling} network of width {spec.width} ({first_line})",
+            f"{path} does not hold a {spec.pooling} network of width {spec.width} ({last_line})",
             _RETRAIN,
         ) from error
     if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecrack.artifacts import ModelSpec
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
 from edgecrack.closeable import Closeable
 from edgecrack.data.patch_grid import PatchGrid, PatchStride, plan_patches
 from edgecrack.errors import ConfigError
@@ -63,7 +63,9 @@ class CheckpointNetwork:
         ConfigError: device or precision is unknown or not there.
     """
 
-    def __init__(self, checkpoint: Path, *, device: str = "auto", precision: str = "32") -> None:
+    def __init__(
+        self, checkpoint: Path | ModelFile, *, device: str = "auto", precision: str = "32"
+    ) -> None:
         if precision not in get_args(Precision):
             raise ConfigError(
                 f"the precision is {precision!r}",
@@ -71,8 +73,9 @@ class CheckpointNetwork:
             )
         self.device = choose_device(device)
         self.precision = precision
-        network, self.spec = load_network(checkpoint)
-        check_runnable(checkpoint, self.spec)
+        file = read_model_file(checkpoint)
+        network, self.spec = load_network(file)
+        check_runnable(file.path, self.spec)
         # channels-last is the faster layout for convolutions of few channels
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from edgecrack import outside_text
 from edgecrack.data.sources import parse_source
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
@@ -76,7 +77,7 @@ def parse_yaml(text: str, where: str) -> Any:
                 f"{where} sets {twice.value!r} twice, again in line {twice.start_mark.line + 1}",
                 "leave one of them out",
             )
-        return yaml.safe_load(text)
+        return outside_text.parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         first_line = " ".join(str(error).split())
         raise ConfigError(f"{where} is no YAML ({first_line})", "mend it") from error

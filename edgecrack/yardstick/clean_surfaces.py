@@ -7,7 +7,6 @@ shows a crack, a line that might be one, or writing. Nothing of these files may 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from edgecrack.data.reading import read_image
 from edgecrack.errors import ConfigError, DataError
+from edgecrack.outside_text import read_json
 from edgecrack.synthetic import WallConfig, generate_wall
 from edgecrack.synthetic.noise import ByteArray
 from edgecrack.yardstick.quilting import quilt
@@ -65,7 +65,7 @@ class CleanSurface:
 @cache
 def clean_crops() -> dict[str, tuple[Crop, ...]]:
     """The crops that were looked at, by the surface's name."""
-    listed = json.loads(_CROPS.read_text(encoding="utf-8"))
+    listed = read_json(_CROPS)
     return {
         surface: tuple(Crop(entry["file"], tuple(entry["box"])) for entry in entries)
         for surface, entries in listed.items()

@@ -24,6 +24,7 @@ from edgecrack.data.reading import read_labelled_image, read_mask_image
 from edgecrack.errors import DataError
 from edgecrack.extras import origin
 from edgecrack.files import write_atomic
+from edgecrack.outside_text import read_json
 from edgecrack.yardstick.strata import SURFACE_KINDS
 
 MANIFEST = "yardstick.json"
@@ -229,14 +230,14 @@ def write_manifest(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         if not isinstance(document, dict):
             raise ValueError("not an object")
     except FileNotFoundError as error:
         raise DataError(
             f"there is no {path}", "build a yardstick with `edgecrack yardstick build`"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}", _MEND) from error
     return document
 

@@ -8,7 +8,6 @@ docs/evaluation.md tells how they were drawn. Knows polygons; must not know fold
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +15,8 @@ from importlib import resources
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from edgecrack.outside_text import parse_json
 
 Polygon = Sequence[Sequence[float]]
 """Corners x, y in pixels; the first pixel's centre is 0.5, 0.5."""
@@ -51,7 +52,7 @@ def read_outlines() -> tuple[Outline, ...]:
             tuple(entry["first"]),
             tuple(entry["second"]),
         )
-        for entry in json.loads(text)["outlines"]
+        for entry in parse_json(text)["outlines"]
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
-from edgecrack.calibration import quantize
+from edgecrack.calibration import openvino_gate, quantize
 from edgecrack.calibration.calibrating import Calibration, calibrate
 from edgecrack.calibration.config import DEFAULT_METHOD, CalibrationConfig
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict
@@ -26,6 +26,7 @@ from edgecrack.files import write_png
 from edgecrack.onnx_graph.precision import float32_tensors
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
+from edgecrack.runtime.backends.openvino_runner import OpenVINORunner
 from edgecrack.synthetic import WallConfig, generate_wall, write_dataset
 from tests.calibration.small import TILE_HW, save_model, small_graph
 
@@ -430,6 +431,60 @@ def test_what_was_not_judged_is_said(kind: Kind) -> None:
     assert text.endswith("not judged: no thin crack, none free of cracks among them")
 
 
+def test_a_file_for_cpus_leaves_what_openvino_gets_wrong_in_fp32(
+    small_model: Path, photos: Path
+) -> None:
+    target = small_model.with_name("small.cpu.onnx")
+    done = calibrate(small_model, target, easy(photos, made_for="cpu"))
+    graph = onnx.load(target)
+    spared = set(quantize.layers_after_concat(small_graph()))
+    quantized = {name.input[0] for name in graph.graph.node if name.op_type == "QuantizeLinear"}
+    inputs = quantize.layer_inputs(small_graph())
+    assert spared
+    assert done.layers == len(inputs) - len(spared)
+    assert not quantized & {inputs[name] for name in spared}
+    assert quantized >= {inputs[name] for name in set(inputs) - spared - set(done.kept)}
+
+
+def test_a_file_for_cpus_is_judged_on_openvino_too(small_model: Path, photos: Path) -> None:
+    pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
+    target = small_model.with_name("small.cpu.onnx")
+    done = calibrate(small_model, target, easy(photos, made_for="cpu"))
+    assert done.openvino is not None
+    assert done.openvino.passed
+    assert done.openvino.verdict is not None
+    assert done.openvino.verdict.tiles == done.verdict.tiles
+    record = (read_verified_spec(target).calibration or {})["openvino"]
+    assert record == json.loads(json.dumps(done.openvino.to_dict()))
+    assert "passes the same gate with it" in calibration_text(done, target)
+    for_gpu = calibrate(small_model, small_model.with_name("gpu.onnx"), easy(photos))
+    assert for_gpu.openvino is None
+    assert "openvino" not in (for_gpu.spec.calibration or {})
+
+
+def test_what_openvino_loses_is_said_and_kept_from_it(
+    small_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a processor on which it overflows: the file is good, and not for OpenVINO."""
+    pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
+    monkeypatch.setattr(OpenVINORunner, "infer", lambda self, given: 0 * given)
+    target = small_model.with_name("small.cpu.onnx")
+    done = calibrate(small_model, target, easy(photos, made_for="cpu", gate=Gate(99, 100)))
+    assert done.verdict.passed
+    assert done.openvino is not None
+    assert not done.openvino.passed
+    assert (done.spec.calibration or {})["openvino"]["passed"] is False
+    assert "loses too much with it, and is not used for it: " in calibration_text(done, target)
+
+
+def test_a_machine_without_openvino_judges_without(
+    small_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_gate, "has_openvino", lambda: False)
+    done = calibrate(small_model, small_model.with_name("i.onnx"), easy(photos, made_for="cpu"))
+    assert done.openvino is None
+
+
 @pytest.mark.usefixtures("few_layers")
 def test_no_drop_at_all_is_either_kept_to_or_refused(
     small_model: Path, photos: Path, tmp_path: Path
@@ -471,7 +526,7 @@ def test_a_file_that_is_no_onnx_is_refused(photos: Path, tmp_path: Path) -> None
     model = tmp_path / "model.onnx"
     model.write_bytes(b"no graph at all")
     write_sidecar(model, ModelSpec("onnx", "max", 2, tile_hw=TILE_HW))
-    with pytest.raises(ModelFileError, match=r"model\.onnx cannot be read as ONNX"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx is no ONNX file"):
         calibrate(model, tmp_path / "int8.onnx", easy(photos))
 
 

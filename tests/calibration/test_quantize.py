@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from edgecrack.calibration.quantize import (
     layer_inputs,
     layer_work,
+    layers_after_concat,
     quantizable_layers,
     quantize,
 )
@@ -55,6 +56,16 @@ def layers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 def reads_pair(model: onnx.ModelProto, node: onnx.NodeProto) -> list[bool]:
     producers = producers_of(model)
     return [name in producers and producers[name].op_type in PAIR for name in node.input]
+
+
+def test_layers_that_read_a_concatenation_are_the_decoder_s_first() -> None:
+    model = small_graph()
+    producers = producers_of(model)
+    found = layers_after_concat(model)
+    assert found == [f"decoder.{number}.project" for number in range(3)]
+    for name in quantizable_layers(model):
+        read = producers.get(layers_of(model)[name].input[0])
+        assert (name in found) == (read is not None and read.op_type == "Concat")
 
 
 def test_layers_are_the_dense_convolutions_by_their_names_in_order() -> None:

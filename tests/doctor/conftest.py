@@ -73,7 +73,7 @@ CSI = {
 
 def one_gpu(name: str, capability: str, gigabytes: float, cuda: int = 12) -> Probed:
     devices = [[name, capability, int(gigabytes * 1e9)]]
-    return Probed({"why": None, "cuda": cuda, "devices": devices})
+    return Probed({"why": None, "cuda": cuda, "cuda_minor": 6, "devices": devices})
 
 
 def release(l4t: str) -> str:
@@ -155,7 +155,7 @@ def orin(make: Make) -> Make:
             "cv2": SYSTEM_OPENCV,
             "gpu": one_gpu("Orin", "8.7", 8.0),
             "tensorrt": TENSORRT,
-            "pycuda": Probed({"version": "2024.1.2"}),
+            "cuda": Probed({"version": "12.6.2", "brings": 12060, "error": ""}),
         }
         modules = frozenset(EXTRAS_OF_ROBOTS)
         given = {"architecture": "aarch64", "modules": modules, **values}

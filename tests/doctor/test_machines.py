@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgecrack.doctor.libraries import EXTRAS
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.probing import NUMPY_MISMATCH, OPTIONAL_MODULES
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
+from tests.machine_sensors import trees
 
 Make = Callable[..., Machine]
 CLOSED = Path("/opt/edge crack/.venv")
@@ -48,6 +50,43 @@ TENSORRT_RTX = Probed({"version": "1.7.1", "builder": True, "targets": ["12.0", 
 NO_BUILD = "Video I/O:\n  FFMPEG: NO\n  GStreamer: NO\n  v4l/v4l2: {v4l}\n"
 
 
+class TestThrottling:
+    def test_a_container_does_not_tell(self, make: Make) -> None:
+        found = line(examine(make({".dockerenv": ""})), "throttling")
+        assert found.status == "not needed here"
+        assert found.found.startswith("unknown: this container does not tell")
+
+    def test_a_jetson_that_is_well(self, orin: Make) -> None:
+        files = {name: f"{value}\n" for name, value in trees.orin(alarms=3).items()}
+        found = line(examine(orin(files)), "throttling")
+        assert found.status == "ok"
+        assert found.found.startswith("none now, 61 °C, 1.3 of 1.3 GHz (told by cooling, ")
+        assert found.found.endswith("since the machine started: power alarms came (oc3 3 times)")
+
+    def test_one_that_throttles_at_this_moment(self, orin: Make) -> None:
+        files = {name: f"{value}\n" for name, value in trees.orin(99_500, alert=1).items()}
+        found = line(examine(orin(files)), "throttling")
+        assert found.status == "warning"
+        assert found.found.startswith("the machine throttles now at 100 °C, 1.3 of 1.3 GHz: ")
+        assert "fan" in found.remedy
+
+    def test_a_counter_that_rises_while_it_looks(self, make: Make) -> None:
+        counters = trees.heat_counters(40, 900)
+        machine = make({name: f"{value}\n" for name, value in counters.items()})
+        assert line(examine(machine), "throttling").status == "ok"
+
+        def pause() -> None:
+            trees.write(machine.root, trees.heat_counters(43, 900))
+
+        found = line(examine(replace(machine, pause=pause)), "throttling")
+        assert (found.status, "3 times for heat" in found.found) == ("warning", True)
+
+    def test_a_weak_supply_has_another_remedy(self, make: Make) -> None:
+        found = line(examine(make({trees.RASPBERRY: "50005\n"})), "throttling")
+        assert found.remedy.startswith("check the power supply")
+        assert "since the machine started: the supply's voltage was too low" in found.found
+
+
 def test_orin_with_jetpack_6_2_lacks_nothing(orin: Make) -> None:
     report = examine(orin())
 
@@ -55,9 +94,9 @@ def test_orin_with_jetpack_6_2_lacks_nothing(orin: Make) -> None:
     assert line(report, "JetPack").found == "6.2 (Jetson Linux R36.4.3)"
     assert line(report, "Jetson").found.endswith("Developer Kit Super")
     assert line(report, "power mode").found == "MAXN_SUPER (mode 2)"
-    assert line(report, "NVIDIA driver").found == "540.4.0, runs CUDA 12"
+    assert line(report, "NVIDIA driver").found == "540.4.0, runs CUDA 12.6"
     assert "8.7" in line(report, "GPU 0").found
-    assert line(report, "CUDA for Python").found == "pycuda 2024.1.2"
+    assert line(report, "CUDA for Python").found == "cuda-python 12.6.2, with CUDA graphs"
     assert line(report, "OpenCV").found == "4.8.0, with V4L2"
     assert line(report, "GStreamer").status == "ok"
     assert line(report, "CSI camera stack").status == "ok"
@@ -170,10 +209,37 @@ def test_a_system_package_that_is_not_seen_is_shown(
 
 def test_jetson_without_tensorrt_installs_it_with_apt(orin: Make) -> None:
     machine = orin()
-    probes = {k: v for k, v in machine.probes.items() if k not in ("tensorrt", "pycuda")}
+    probes = {k: v for k, v in machine.probes.items() if k not in ("tensorrt", "cuda")}
     report = examine(Machine(**{**vars(machine), "probes": probes}))
     assert line(report, "TensorRT").remedy == "sudo apt-get install python3-libnvinfer"
-    assert line(report, "CUDA for Python").remedy == 'pip install "cuda-python>=12,<13"'
+    assert line(report, "CUDA for Python").remedy == "pip install 'cuda-python==12.6.*'"
+
+
+NEWER = Probed({"version": "13.5.0", "brings": 13050, "error": "cudaErrorInsufficientDriver"})
+PYCUDA = Probed({"version": "2024.1.2"})
+
+
+def test_a_cuda_python_that_jetpack_s_driver_cannot_start(orin: Make) -> None:
+    report = examine(orin(probes={"cuda": NEWER}))
+    found = line(report, "CUDA for Python")
+    assert (found.status, found.remedy) == ("missing", "pip install 'cuda-python==12.6.*'")
+    assert (
+        "brings CUDA 13.5, and the driver, which runs CUDA 12.6, cannot start that" in found.found
+    )
+    assert not readiness(report)["run_engines"]
+
+
+def test_pycuda_serves_then_and_what_it_lacks_is_said(orin: Make) -> None:
+    report = examine(orin(probes={"cuda": NEWER, "pycuda": PYCUDA}))
+    found = line(report, "CUDA for Python")
+    assert (found.status, found.remedy) == ("ok", "pip install 'cuda-python==12.6.*'")
+    assert found.found.startswith("pycuda 2024.1.2, without CUDA graphs, since cuda-python cannot")
+    assert readiness(report)["run_engines"]
+
+
+def test_the_library_that_captures_graphs_is_the_one_that_serves(orin: Make) -> None:
+    found = line(examine(orin(probes={"pycuda": PYCUDA})), "CUDA for Python")
+    assert found.found == "cuda-python 12.6.2, with CUDA graphs"
 
 
 def test_a_slow_power_mode_is_hinted_at(orin: Make) -> None:
@@ -193,7 +259,7 @@ def test_in_a_container_the_release_comes_from_dpkg(orin: Make) -> None:
 def test_desktop_without_tensorrt_is_told_both_commands(make: Make) -> None:
     report = examine(make(probes=RTX_3060))
     assert line(report, "TensorRT for RTX").remedy == "pip install -e '/srv/edgecrack[rtx]'"
-    assert line(report, "CUDA for Python").remedy == 'pip install "cuda-python>=12,<13"'
+    assert line(report, "CUDA for Python").remedy == "pip install 'cuda-python>=12.6,<13'"
     assert line(report, "TensorRT").status == "not needed here"
     assert line(report, "extra train").remedy == "pip install -e '/srv/edgecrack[train]'"
     assert readiness(report) == {"stream": True, "build_engines": False, "run_engines": False}

@@ -13,6 +13,7 @@ import pytest
 
 from edgecrack.export.engine import target_machines, verification
 from edgecrack.nvidia.gpu import Gpu
+from tests.nvidia.fake_cuda import Dims
 
 DataType = IntEnum("DataType", ["FLOAT", "HALF", "INT8", "UINT8"])
 LayerType = IntEnum("LayerType", ["CAST", "CONVOLUTION", "DECONVOLUTION", "QUANTIZE", "DEQUANTIZE"])
@@ -28,7 +29,8 @@ class IProgressMonitor:
 
 class Tensor:
     def __init__(self, name: str, dtype: DataType, shape: tuple[int, ...]) -> None:
-        self.name, self.dtype, self.shape = name, dtype, shape
+        self.name, self.dtype = name, dtype
+        self.shape = Dims(shape)
 
 
 class Layer:
@@ -64,7 +66,7 @@ class Network:
         return self._layers[index]
 
     def get_input(self, index: int) -> Tensor:
-        return self.tensors[0]
+        return self.tensors[index]
 
     def get_output(self, index: int) -> Tensor:
         return self.tensors[-1]
@@ -74,8 +76,8 @@ class Timings:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
-    def serialize(self) -> bytes:
-        return self.content + b"+measured"
+    def serialize(self) -> memoryview:
+        return memoryview(self.content + b"+measured")
 
 
 class BuilderConfig:
@@ -116,6 +118,9 @@ class BuilderConfig:
 
 class Profile:
     def set_shape(self, name: str, *shapes: tuple[int, ...]) -> None:
+        least, best, most = shapes
+        if not all(a <= b <= c for a, b, c in zip(least, best, most, strict=True)):
+            raise ValueError("Shape provided for min, opt and max do not fit each other")
         self.name, self.shapes = name, shapes
 
 
@@ -136,7 +141,10 @@ class Builder:
     def create_optimization_profile(self) -> Profile:
         return Profile()
 
-    def build_serialized_network(self, network: Network, config: BuilderConfig) -> bytes | None:
+    def build_serialized_network(
+        self, network: Network, config: BuilderConfig
+    ) -> memoryview | None:
+        """Gives `IHostMemory`, which is a buffer and no bytes."""
         monitor = config.progress_monitor
         monitor.phase_start("Timing tactics", None, self._machine.steps)
         for step in range(self._machine.steps):
@@ -144,7 +152,8 @@ class Builder:
             if not monitor.step_complete("Timing tactics", step):
                 return None
         monitor.phase_finish("Timing tactics")
-        return self._machine.engine
+        built = self._machine.engine
+        return None if built is None else memoryview(built)
 
 
 class FakeTensorRT:
@@ -156,11 +165,15 @@ class FakeTensorRT:
         dla_cores: cores that the builder finds; `dla_layers` are the types that they run.
         engine: bytes that a build gives.
         inspected: type that the inspector tells of the one layer.
+        prepares: whether there is memory for an execution context.
     """
 
     STRONGLY_TYPED = 1
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capability: str = "8.7") -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capability: str = "8.7", version: str = "10.3.0"
+    ) -> None:
+        self.version = version
         self.network: Any = None
         self.config: Any = None
         self.steps, self.taken = 3, 0
@@ -168,6 +181,7 @@ class FakeTensorRT:
         self.dla_layers: tuple[int, ...] = (LayerType.CONVOLUTION,)
         self.engine: bytes | None = b"an engine"
         self.inspected = "Row major linear FP16"
+        self.prepares = True
         self.runtime = SimpleNamespace(
             engine_host_code_allowed=False,
             DLA_core=None,
@@ -182,7 +196,7 @@ class FakeTensorRT:
         module = ModuleType("tensorrt")
         contents = {
             "__spec__": ModuleSpec("tensorrt", None),
-            "__version__": "10.3.0",
+            "__version__": self.version,
             "DataType": DataType,
             "LayerType": LayerType,
             "ILogger": ILogger,
@@ -203,14 +217,59 @@ class FakeTensorRT:
         return module
 
     def _loaded(self) -> Any:
-        output = {"Name": "crack", "Format/Datatype": self.inspected}
-        written = json.dumps({"Layers": [{"Outputs": [output]}]})
-        inspector = SimpleNamespace(get_engine_information=lambda kind: written)
         names = ["tiles", "crack"]
+        batch = self._batch()
+        shape = Dims((batch[0] if batch[0] == batch[2] else -1, 1, 32, 32))
         return SimpleNamespace(
             num_io_tensors=2,
             get_tensor_name=names.__getitem__,
             get_tensor_dtype=lambda name: DataType.UINT8,
-            get_tensor_shape=lambda name: (-1, 1, 32, 32),
-            create_engine_inspector=lambda: inspector,
+            get_tensor_shape=lambda name: shape,
+            create_engine_inspector=lambda: Inspector(self.inspected, is_dynamic=shape[0] == -1),
+            create_execution_context=lambda: Context(batch) if self.prepares else None,
         )
+
+    def _batch(self) -> tuple[int, int, int]:
+        """Least, best and most tiles of what was built last."""
+        if self.config.profiles:
+            least, best, most = (shape[0] for shape in self.config.profiles[0].shapes)
+            return least, best, most
+        fixed = self.network.get_input(0).shape[0]
+        return fixed, fixed, fixed
+
+
+class Context:
+    """`IExecutionContext`: a shape that no profile has is refused."""
+
+    def __init__(self, batch: tuple[int, int, int]) -> None:
+        self._batch = batch
+        self.shape: tuple[int, ...] | None = None
+        if batch[0] == batch[2]:
+            self.shape = (batch[0], 1, 32, 32)
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        least, _, most = self._batch
+        if name != "tiles" or not least <= shape[0] <= most or shape[1:] != (1, 32, 32):
+            return False
+        self.shape = shape
+        return True
+
+
+class Inspector:
+    """`EngineInspector`: of a dynamic engine it tells no type without a context with shapes."""
+
+    execution_context: Context | None = None
+
+    def __init__(self, kind: str, *, is_dynamic: bool) -> None:
+        self._kind, self._is_dynamic = kind, is_dynamic
+
+    def get_engine_information(self, layer_format: str) -> str:
+        context = self.execution_context
+        is_known = not self._is_dynamic or (context is not None and context.shape is not None)
+        output = {
+            "Name": "crack",
+            "Location": "Device",
+            "Dimensions": [8 if is_known else -1, 1, 32, 32],
+            "Format/Datatype": self._kind if is_known else "N/A due to dynamic shapes",
+        }
+        return json.dumps({"Layers": [{"Name": "conv", "Outputs": [output]}], "Bindings": []})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack import cli
-from edgecrack.artifacts import read_model_file, read_verified_spec
+from edgecrack.artifacts import ModelFile, read_model_file, read_verified_spec
 from edgecrack.calibration import quantize
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate, Judged, Verdict
@@ -35,6 +36,7 @@ from edgecrack.export.build import BuildConfig, BuildReport, build
 from edgecrack.export.build_report import report_text
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.target_machines import parse_targets
+from edgecrack.export.model_scores import NotRun
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.onnx_graph.graph_file import read_graph
@@ -294,8 +296,8 @@ def test_an_engine_that_computes_something_else_is_removed(
 
     real = runner_module.open_runner
 
-    def open_any(path: Path) -> Any:
-        return Wrong() if path.suffix == ".engine" else real(path)
+    def open_any(model: ModelFile) -> Any:
+        return Wrong() if model.path.suffix == ".engine" else real(model)
 
     monkeypatch.setattr(runner_module, "open_runner", open_any)
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
@@ -310,10 +312,10 @@ def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
 ) -> None:
     real = runner_module.open_runner
 
-    def open_any(path: Path) -> Any:
-        if path.suffix == ".engine":
+    def open_any(model: ModelFile) -> Any:
+        if model.path.suffix == ".engine":
             raise DeviceError("the GPU fell off the bus", "start again")
-        return real(path)
+        return real(model)
 
     monkeypatch.setattr(runner_module, "open_runner", open_any)
     monkeypatch.setattr(preflight, "check_engine", lambda path, spec: None)
@@ -321,6 +323,18 @@ def test_an_engine_that_was_built_and_does_not_run_here_is_removed(
     with pytest.raises(ExportError, match=r"does not run: the GPU fell off the bus"):
         build(int8[0].onnx_file, tmp_path / "robot.engine", config())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_for_this_machine_that_did_not_run_is_said_loudly(
+    int8: tuple[BuildReport, list[str]],
+) -> None:
+    why = NotRun("no cuda-python is installed", "install it", is_for_here=True)
+    report = dataclasses.replace(int8[0], parity=None, not_run=why)
+    text = report_text(report)
+    assert "run here        NO, though it is for this machine: see the warning" in text
+    assert f"warning: {why}" in text
+    assert report.to_dict()["not_run_because"] == str(why)
+    assert report.to_dict()["warnings"][-1] == str(why)
 
 
 class TestRefusals:

@@ -23,8 +23,10 @@ from edgecrack.errors import (
     MissingDependencyError,
     ModelFileError,
 )
+from edgecrack.export import model_scores
 from edgecrack.export.model_scores import (
     WALLS,
+    NotRun,
     Parity,
     Scored,
     check_parity,
@@ -33,6 +35,8 @@ from edgecrack.export.model_scores import (
 )
 from edgecrack.files import write_png
 from edgecrack.nvidia.cuda import open as cuda_open
+from edgecrack.nvidia.engine_info import EngineInfo, current_platform
+from edgecrack.nvidia.gpu import Gpu
 from edgecrack.onnx_graph.precision import to_half
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends import open as backend_open
@@ -148,7 +152,10 @@ def engine(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cuda_open, "open_cuda", lambda: None)
     path = model.with_name("wall.engine")
     path.write_bytes(b"an engine")
-    write_sidecar(path, dataclasses.replace(read_verified_spec(model), kind="engine"))
+    info = EngineInfo(
+        "tensorrt", "10.3.0", ("8.7",), current_platform(), (1, 8, 8), model.name
+    ).to_dict()
+    write_sidecar(path, dataclasses.replace(read_verified_spec(model), kind="engine", engine=info))
     return path
 
 
@@ -202,8 +209,44 @@ def test_an_engine_for_another_machine_is_not_judged(
         raise error("no GPU", "bring one")
 
     monkeypatch.setattr(preflight if asked == "check_engine" else cuda_open, asked, refuse)
-    assert check_parity(engine, model, read_verified_spec(model)) is None
+    found = check_parity(engine, model, read_verified_spec(model))
+    assert found == NotRun("no GPU", "bring one", is_for_here=False)
+    assert str(found) == "no GPU"
     assert engine.exists()
+
+
+@pytest.mark.parametrize("error", [MissingDependencyError, DeviceError])
+@pytest.mark.parametrize("asked", ["check_engine", "open_cuda"])
+def test_an_engine_for_this_machine_that_cannot_run_is_no_silence(
+    model: Path,
+    engine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[EdgecrackError],
+    asked: str,
+) -> None:
+    def refuse(*given: object) -> None:
+        raise error("no cuda-python", "install it")
+
+    monkeypatch.setattr(model_scores, "gpu_devices", lambda: (Gpu(0, "Orin", "8.7", 1 << 33),))
+    monkeypatch.setattr(preflight if asked == "check_engine" else cuda_open, asked, refuse)
+    found = check_parity(engine, model, read_verified_spec(model))
+    assert found == NotRun("no cuda-python", "install it", is_for_here=True)
+    assert "is for this machine and did NOT run here" in str(found)
+    assert str(found).endswith("no cuda-python; install it")
+    assert engine.exists()
+
+
+def test_an_engine_for_this_machine_that_it_refuses_is_removed(
+    model: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise ModelFileError("of another TensorRT", "build it here")
+
+    monkeypatch.setattr(model_scores, "gpu_devices", lambda: (Gpu(0, "Orin", "8.7", 1 << 33),))
+    monkeypatch.setattr(preflight, "check_engine", refuse)
+    with pytest.raises(ExportError, match="which refuses it: of another TensorRT; it was removed"):
+        check_parity(engine, model, read_verified_spec(model))
+    assert not engine.exists()
 
 
 def test_a_row_goes_into_a_sidecar_and_comes_back() -> None:

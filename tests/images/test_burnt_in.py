@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import cv2
@@ -50,6 +51,38 @@ def test_black_digits_in_a_white_box() -> None:
     found = find_text(changed)
     assert found is not None
     assert found[text].all()
+
+
+def test_text_in_several_places_is_found_as_each_is() -> None:
+    """Above one another, beside one another, and with a row between them that is empty or not."""
+    frame = np.vstack([wall(seed=seed) for seed in range(3)])
+    frame = np.hstack([frame, negative(frame)])
+    height, width = wall().shape
+    text = np.zeros(frame.shape, dtype=np.bool_)
+    for row, column in ((0, 0), (0, 1), (2, 1)):
+        part = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        frame[part], text[part] = with_clock(frame[part])
+    before = frame.copy()
+    found = find_text(frame)
+    assert found is not None
+    assert np.count_nonzero(text & ~found) <= 0.02 * np.count_nonzero(text)
+    assert not (found & ~within(text, 8)).any()
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_pieces_are_labelled_only_in_rows_that_hold_some() -> None:
+    """Labels take four bytes per pixel, which of a frame of 50 Mpx would be 200 MB."""
+    frame = np.tile(wall(), (8, 6))
+    part = np.s_[: wall().shape[0], : wall().shape[1]]
+    frame[part], _ = with_clock(frame[part])
+    tracemalloc.start()
+    try:
+        found = find_text(frame)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert peak < 7 * frame.size
 
 
 def black_crack_in_an_overexposed_wall() -> Image:

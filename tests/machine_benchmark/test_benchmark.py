@@ -196,32 +196,6 @@ def test_a_long_run_is_told_by_its_moments(monkeypatch: pytest.MonkeyPatch) -> N
     assert heard[0].power_w == 0.0
 
 
-def test_sensors_are_read_where_there_are_some(tmp_path: Path) -> None:
-    for number, text in enumerate(("1500000", "2500000", "nonsense")):
-        folder = tmp_path / f"cpu{number}" / "cpufreq"
-        folder.mkdir(parents=True)
-        (folder / "scaling_cur_freq").write_text(text)
-    assert sustained.clock_mhz(tmp_path) == 2000
-    assert sustained.clock_mhz(tmp_path / "none") is None
-    for number, text in enumerate(("45000", "61500", "-274000")):
-        folder = tmp_path / f"thermal_zone{number}"
-        folder.mkdir()
-        (folder / "temp").write_text(text)
-    assert sustained.temperature_c(tmp_path) == 61.5
-    rapl = tmp_path / "intel-rapl:0"
-    rapl.mkdir()
-    (rapl / "energy_uj").write_text("2000000")
-    assert sustained.energy_j(tmp_path) == 2.0
-    assert sustained.energy_j(tmp_path / "none") is None
-    board = tmp_path / "hwmon3"
-    board.mkdir()
-    for name, text in (("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "2000")):
-        (board / name).write_text(text)
-    assert sustained.power_w(tmp_path) == 10.0
-    (board / "in1_label").write_bytes(b"\xff\xfe")
-    assert sustained.power_w(tmp_path) is None
-
-
 def test_the_advised_command_is_for_a_shell_and_has_what_was_asked_for(tmp_path: Path) -> None:
     model = tmp_path / "it's; rm -rf $HOME" / "a model.onnx"
     words = ["--model", str(model), "--backend", "openvino"]

@@ -11,7 +11,7 @@ import ctypes
 import enum
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,10 +35,20 @@ class FakeGpu:
     Args:
         fail_at: number of the call, from 1, that fails; None if none is to.
         capture_fails: no graph can be recorded.
+        brings: CUDA of cuda-python's own runtime, as in 12060.
+        runs: newest CUDA that the driver starts.
     """
 
-    def __init__(self, fail_at: int | None = None, *, capture_fails: bool = False) -> None:
+    def __init__(
+        self,
+        fail_at: int | None = None,
+        *,
+        capture_fails: bool = False,
+        brings: int = 12060,
+        runs: int = 12060,
+    ) -> None:
         self.fail_at, self.capture_fails = fail_at, capture_fails
+        self.brings, self.runs = brings, runs
         self.calls: list[str] = []
         self.failed: str | None = None
         self.faults: list[str] = []
@@ -48,6 +58,7 @@ class FakeGpu:
         self.pinned: dict[int, Image] = {}
         self.streams: dict[int, deque[Work]] = {}
         self.recording: dict[int, list[Work]] = {}
+        self.spoiled: set[int] = set()
         self.graphs: dict[int, list[Work]] = {}
         self.here = threading.local()
         self._handles = 0x1000
@@ -97,7 +108,7 @@ class FakeGpu:
         """Freeing waits for the GPU, as cudaFree does; but nobody should rely on that."""
         if any(self.streams.values()) and self.failed is None:
             self.fault("freed while work was queued")
-        for stream in self.streams:
+        for stream in set(self.streams) - set(self.recording):
             self.synchronize(stream)
         if kind.pop(key, None) is None:
             self.fault("freed what was not allocated")
@@ -144,21 +155,52 @@ CudaError = enum.IntEnum(
     {
         "cudaSuccess": 0,
         "cudaErrorMemoryAllocation": 2,
+        "cudaErrorInsufficientDriver": 35,
         "cudaErrorStreamCaptureUnsupported": 900,
+        "cudaErrorStreamCaptureInvalidated": 901,
         "cudaErrorUnknown": 999,
     },
 )
 
 
+class MemcpyKind(enum.IntEnum):
+    cudaMemcpyHostToDevice = 1  # noqa: N815
+    cudaMemcpyDeviceToHost = 2  # noqa: N815
+
+
+class CaptureMode(enum.IntEnum):
+    cudaStreamCaptureModeThreadLocal = 1  # noqa: N815
+
+
+class DeviceAttr(enum.IntEnum):
+    cudaDevAttrComputeCapabilityMajor = 75  # noqa: N815
+    cudaDevAttrComputeCapabilityMinor = 76  # noqa: N815
+
+
+class Handle:
+    """A stream or graph as cuda-python gives it: an object that `int` makes an address of."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __int__(self) -> int:
+        return self._address
+
+
 class FakeRuntime:
-    """`cuda.bindings.runtime`: functions that give an error code and their results."""
+    """`cuda.bindings.runtime`: functions that give an error code and their results.
+
+    As with the real one, an error comes without its results or with None in their place (12.9 and
+    later),
+    handles are objects, an enumeration's number is not the enumeration (12.6), and a runtime that
+    is
+    newer than the driver gives cudaErrorInsufficientDriver whatever it is asked.
+    """
 
     cudaError_t = CudaError  # noqa: N815
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
-    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
-    cudaDeviceAttr = SimpleNamespace(  # noqa: N815
-        cudaDevAttrComputeCapabilityMajor=75, cudaDevAttrComputeCapabilityMinor=76
-    )
+    cudaMemcpyKind = MemcpyKind  # noqa: N815
+    cudaStreamCaptureMode = CaptureMode  # noqa: N815
+    cudaDeviceAttr = DeviceAttr  # noqa: N815
 
     def __init__(self, gpu: FakeGpu) -> None:
         self.gpu = gpu
@@ -167,7 +209,9 @@ class FakeRuntime:
         self, name: str, action: Callable[[], Any], results: int = 0, *, frees: bool = False
     ) -> tuple[Any, ...]:
         gpu = self.gpu
-        if name != "cudaSetDevice":
+        if gpu.brings > gpu.runs:
+            return (CudaError.cudaErrorInsufficientDriver, *[None] * results)
+        if name not in ("cudaSetDevice", "cudaGetDeviceCount"):
             gpu.need_current(name)
         try:
             gpu.step(name)
@@ -185,6 +229,12 @@ class FakeRuntime:
     def cudaSetDevice(self, index: int) -> Any:  # noqa: N802
         return self._do("cudaSetDevice", lambda: setattr(self.gpu.here, "current", index == 0))
 
+    def cudaGetDeviceCount(self) -> Any:  # noqa: N802
+        return self._do("cudaGetDeviceCount", lambda: 1, 1)
+
+    def cudaRuntimeGetVersion(self) -> Any:  # noqa: N802
+        return (CudaError.cudaSuccess, self.gpu.brings)
+
     def cudaGetLastError(self) -> Any:  # noqa: N802
         return (CudaError.cudaSuccess,)
 
@@ -195,8 +245,8 @@ class FakeRuntime:
         properties = SimpleNamespace(name=b"Fake GPU\0\0")
         return self._do("cudaGetDeviceProperties", lambda: properties, 1)
 
-    def cudaDeviceGetAttribute(self, attribute: int, index: int) -> Any:  # noqa: N802
-        return self._do("cudaDeviceGetAttribute", lambda: {75: 8, 76: 7}[attribute], 1)
+    def cudaDeviceGetAttribute(self, attribute: DeviceAttr, index: int) -> Any:  # noqa: N802
+        return self._do("cudaDeviceGetAttribute", lambda: {75: 8, 76: 7}[attribute.value], 1)
 
     def cudaHostAlloc(self, size: int, flags: int) -> Any:  # noqa: N802
         return self._do("cudaHostAlloc", lambda: self.gpu.make_pinned(size).ctypes.data, 1)
@@ -214,57 +264,71 @@ class FakeRuntime:
 
     def cudaStreamCreateWithFlags(self, flags: int) -> Any:  # noqa: N802
         assert flags == 1
-        return self._do("cudaStreamCreateWithFlags", self.gpu.make_stream, 1)
+        return self._do("cudaStreamCreateWithFlags", lambda: Handle(self.gpu.make_stream()), 1)
 
     def cudaStreamDestroy(self, stream: int) -> Any:  # noqa: N802
         gpu = self.gpu
         return self._do("cudaStreamDestroy", lambda: gpu.free(gpu.streams, stream), frees=True)
 
     def cudaStreamSynchronize(self, stream: int) -> Any:  # noqa: N802
-        return self._do("cudaStreamSynchronize", lambda: self.gpu.synchronize(stream))
+        def wait() -> CudaError | None:
+            if stream not in self.gpu.recording:
+                self.gpu.synchronize(stream)
+                return None
+            self.gpu.spoiled.add(stream)  # waiting is not allowed in a recording, and ends it
+            return CudaError.cudaErrorStreamCaptureUnsupported
 
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> Any:  # noqa: N802
-        device, host = (target, source) if kind == 1 else (source, target)
+        return self._do("cudaStreamSynchronize", wait)
+
+    def cudaMemcpyAsync(  # noqa: N802
+        self, target: int, source: int, size: int, kind: MemcpyKind, stream: int
+    ) -> Any:
+        to_device = kind.value == MemcpyKind.cudaMemcpyHostToDevice
+        device, host = (target, source) if to_device else (source, target)
         return self._do(
             "cudaMemcpyAsync",
-            lambda: self.gpu.copy(device, host, size, stream, to_device=kind == 1),
+            lambda: self.gpu.copy(device, host, size, stream, to_device=to_device),
         )
 
-    def cudaStreamBeginCapture(self, stream: int, mode: int) -> Any:  # noqa: N802
+    def cudaStreamBeginCapture(self, stream: int, mode: CaptureMode) -> Any:  # noqa: N802
+        assert mode.value == 1
         return self._do("cudaStreamBeginCapture", lambda: self.gpu.recording.update({stream: []}))
 
     def cudaStreamEndCapture(self, stream: int) -> Any:  # noqa: N802
         def end() -> Any:
             work = self.gpu.recording.pop(stream)
+            if stream in self.gpu.spoiled:
+                self.gpu.spoiled.remove(stream)
+                return CudaError.cudaErrorStreamCaptureInvalidated
             if self.gpu.capture_fails:
                 return CudaError.cudaErrorStreamCaptureUnsupported
             graph = self.gpu.handle()
             self.gpu.graphs[graph] = work
-            return graph
+            return Handle(graph)
 
         result = self._do("cudaStreamEndCapture", end, 1)
         self.gpu.recording.pop(stream, None)
         return result
 
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> Any:  # noqa: N802
-        def instantiate() -> int:
+    def cudaGraphInstantiate(self, graph: Handle, flags: int) -> Any:  # noqa: N802
+        def instantiate() -> Handle:
             executable = self.gpu.handle()
-            self.gpu.graphs[executable] = self.gpu.graphs[graph]
-            return executable
+            self.gpu.graphs[executable] = self.gpu.graphs[int(graph)]
+            return Handle(executable)
 
         return self._do("cudaGraphInstantiate", instantiate, 1)
 
     def cudaGraphLaunch(self, graph: int, stream: int) -> Any:  # noqa: N802
         return self._do("cudaGraphLaunch", lambda: self.gpu.launch(graph, stream))
 
-    def cudaGraphDestroy(self, graph: int) -> Any:  # noqa: N802
+    def cudaGraphDestroy(self, graph: Handle) -> Any:  # noqa: N802
         return self._do("cudaGraphDestroy", lambda: self._forget(graph), frees=True)
 
     def cudaGraphExecDestroy(self, graph: int) -> Any:  # noqa: N802
         return self._do("cudaGraphExecDestroy", lambda: self._forget(graph), frees=True)
 
-    def _forget(self, graph: int) -> None:
-        del self.gpu.graphs[graph]
+    def _forget(self, graph: int | Handle) -> None:
+        del self.gpu.graphs[int(graph)]
 
 
 class PyCudaError(Exception):
@@ -409,6 +473,27 @@ class TensorIOMode(enum.Enum):
     OUTPUT = 2
 
 
+class Dims:
+    """`Dims`: iterates, equals a tuple, gives tuples when sliced, and is none."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self._sizes = sizes
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._sizes[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._sizes == tuple(other) if isinstance(other, (tuple, Dims)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class FakeTensorRT:
     """The classes of a TensorRT that runs one engine: each tile becomes `255 - tile`, or itself.
 
@@ -441,6 +526,8 @@ class FakeTensorRT:
         self.dla_core = -1
         self.strategy: str | None = None
         self.caches: list[FakeCache] = []
+        self.rtx = False
+        self.logger: Any = None
 
     def step(self, name: str) -> bool:
         """Whether a call of TensorRT succeeds."""
@@ -451,7 +538,14 @@ class FakeTensorRT:
             return False
         return True
 
+    def refuse(self, why: str) -> bool:
+        """False, as from a call that TensorRT refuses, after the reason went to its logger."""
+        if self.logger is not None:
+            self.logger.log(FakeLogger.ERROR, why)
+        return False
+
     def module(self, *, rtx: bool) -> Any:
+        self.rtx = rtx
         names: dict[str, Any] = {
             "ILogger": FakeLogger,
             "DataType": DataType,
@@ -499,6 +593,7 @@ class FakeRuntimeOfTensorRT(Counted):
             raise TypeError("pybind11::init(): factory function returned nullptr")
         super().__init__(trt)
         self._logger = logger
+        trt.logger = logger
 
     @property
     def engine_host_code_allowed(self) -> bool:
@@ -532,7 +627,11 @@ class FakeEngine(Counted):
     def create_runtime_config(self) -> FakeRuntimeConfig:
         return FakeRuntimeConfig(self._trt)
 
-    def create_execution_context(self, runtime_config: Any = None) -> FakeContext | None:
+    def create_execution_context(self, **options: Any) -> FakeContext | None:
+        if not set(options) <= ({"runtime_config"} if self._trt.rtx else set()):
+            raise TypeError(
+                f"create_execution_context(): incompatible function arguments {options}"
+            )
         if not self._trt.step("create_execution_context"):
             return None
         return FakeContext(self._trt)
@@ -553,21 +652,27 @@ class FakeEngine(Counted):
     def get_tensor_dtype(self, name: str) -> DataType:
         return self._tensor(name)[2]
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self._tensor(name)[3]
+    def get_tensor_shape(self, name: str) -> Dims:
+        return Dims(self._tensor(name)[3])
 
-    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
         assert profile_index == 0
-        return [(size, *self._tensor(name)[3][1:]) for size in self._trt.batch]
+        return [Dims((size, *self._tensor(name)[3][1:])) for size in self._trt.batch]
 
 
 class FakeContext(Counted):
-    """`IExecutionContext`."""
+    """`IExecutionContext`.
+
+    Says False, and why in the log, where the real one does: for a name, a shape or an address that
+    does
+    not fit, and for a run before the input's shape and every address are set.
+    """
 
     def __init__(self, trt: FakeTensorRT) -> None:
         super().__init__(trt)
         self._addresses: dict[str, int] = {}
-        self._size = 0
+        least, _, most = trt.batch
+        self._size = most if least == most else 0  # a fixed shape need not be set
         self._changes = 0
         self._is_settled = False
         self._queued = 0
@@ -579,22 +684,33 @@ class FakeContext(Counted):
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         least, _, most = self._trt.batch
-        if not self._trt.step("set_input_shape") or not least <= shape[0] <= most:
+        if not self._trt.step("set_input_shape"):
             return False
-        assert (name, shape[1:]) == ("tiles", (1, *self._trt.tile_hw))
+        fits = least <= shape[0] <= most and tuple(shape[1:]) == (1, *self._trt.tile_hw)
+        if name != "tiles" or not fits:
+            return self._trt.refuse(f"{name} {shape} is not within the profile")
         self._size = shape[0]
         self._changes += 1
         self._is_settled = False
         return True
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
+        if not self._trt.step("set_tensor_address"):
+            return False
+        if name not in {tensor[0] for tensor in self._trt.tensors} or not memory or memory % 256:
+            return self._trt.refuse(f"the address {memory:#x} of {name}")
         self._addresses[name] = memory
-        return self._trt.step("set_tensor_address")
+        return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         if not self._trt.step("execute_async_v3"):
             return False
+        unset = {tensor[0] for tensor in self._trt.tensors} - set(self._addresses)
+        if unset or not self._size:
+            return self._trt.refuse(f"no address of {sorted(unset)}, or no shape ({self._size})")
         gpu, change = self._trt.gpu, self._changes
+        if stream_handle not in gpu.streams:
+            gpu.fault(f"ran on {stream_handle:#x}, which is no stream")
         if stream_handle in gpu.recording and not self._is_settled:
             gpu.fault("recorded before the shape was settled")
         self._is_settled = True
@@ -628,10 +744,11 @@ class FakeCache:
         self.content = blob
         return True
 
-    def serialize(self) -> bytes:
+    def serialize(self) -> memoryview:
+        """`IHostMemory`, which is a buffer and no bytes."""
         if not self._trt.step("serialize"):
             raise RuntimeError("nothing to serialize")
-        return self.content or b"kernels 1"
+        return memoryview(self.content or b"kernels 1")
 
 
 class FakeRuntimeConfig:

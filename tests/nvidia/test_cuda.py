@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from edgecrack.errors import ConfigError, DeviceError, MissingDependencyError
+from edgecrack.nvidia.cuda import driver_fit
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.cuda.base import Cuda, device_error
 from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda
 from edgecrack.nvidia.cuda.through_cuda_python import CudaPython
 from edgecrack.nvidia.cuda.through_pycuda import PyCuda
-from tests.nvidia.fake_cuda import FakeGpu, FakePyCuda, FakeRuntime
+from edgecrack.nvidia.gpu import Gpu
+from tests.nvidia.fake_cuda import (
+    CaptureMode,
+    CudaError,
+    DeviceAttr,
+    FakeGpu,
+    FakePyCuda,
+    FakeRuntime,
+    MemcpyKind,
+)
 from tests.waiting import PATIENCE_S
 
 
@@ -139,7 +153,8 @@ def test_every_failing_call_is_an_error_of_ours(library: str) -> None:
     [
         ("cudaErrorMemoryAllocation", "fewer tiles per call"),
         ("out of memory", "fewer tiles per call"),
-        ("cudaErrorInsufficientDriver", "update the NVIDIA driver"),
+        ("cudaErrorInsufficientDriver", "pip install 'cuda-python>=12.6,<13'"),
+        ("cudaErrorSystemDriverMismatch", "update its NVIDIA driver"),
         ("cudaErrorIllegalAddress", "start the program again"),
     ],
 )
@@ -219,17 +234,54 @@ class TestOpening:
             importlib.util, "find_spec", lambda name: name if name in packages else None
         )
 
-    def test_pycuda_comes_first(self, monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu) -> None:
+    def test_the_one_that_captures_graphs_comes_first(
+        self, monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu
+    ) -> None:
         self.provide(
             monkeypatch, pycuda__driver=FakePyCuda(gpu), cuda__bindings__runtime=FakeRuntime(gpu)
         )
-        assert open_cuda().library == "pycuda"
-        assert open_cuda("cuda-python").library == "cuda-python"
-
-    def test_then_cuda_python(self, monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu) -> None:
-        broken = ImportError("libcuda.so.1: wrong version")
-        self.provide(monkeypatch, pycuda__driver=broken, cuda__bindings__runtime=FakeRuntime(gpu))
         assert open_cuda().library == "cuda-python"
+        assert open_cuda().captures_graphs
+        assert open_cuda("pycuda").library == "pycuda"
+
+    def test_then_pycuda_and_why_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu
+    ) -> None:
+        broken = ImportError("libcuda.so.1: wrong version")
+        self.provide(monkeypatch, pycuda__driver=FakePyCuda(gpu), cuda__bindings__runtime=broken)
+        told: list[str] = []
+        assert open_cuda(on_told=told.append).library == "pycuda"
+        assert told == ["cuda-python cannot be loaded (libcuda.so.1: wrong version); pycuda serves"]
+
+    def test_a_runtime_that_the_driver_cannot_start_gives_way_to_pycuda(
+        self, monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu
+    ) -> None:
+        newer = FakeRuntime(FakeGpu(brings=12090, runs=12060))
+        self.provide(monkeypatch, pycuda__driver=FakePyCuda(gpu), cuda__bindings__runtime=newer)
+        told: list[str] = []
+        assert open_cuda(on_told=told.append).library == "pycuda"
+        assert "brings CUDA 12.9, which the NVIDIA driver here cannot start" in told[0]
+
+    @pytest.mark.parametrize(
+        ("jetson", "command"),
+        [
+            (True, "pip install 'cuda-python==12.6.*'"),
+            (False, "pip install 'cuda-python>=12.6,<13'"),
+        ],
+    )
+    def test_alone_it_is_a_missing_package_of_the_right_version(
+        self, monkeypatch: pytest.MonkeyPatch, jetson: bool, command: str
+    ) -> None:
+        monkeypatch.setattr(driver_fit, "on_jetson", lambda: jetson)
+        monkeypatch.setattr(driver_fit, "driver_cuda", lambda: (12, 6))
+        self.provide(
+            monkeypatch, cuda__bindings__runtime=FakeRuntime(FakeGpu(brings=13050, runs=12060))
+        )
+        with pytest.raises(MissingDependencyError, match=r"brings CUDA 13\.5") as caught:
+            open_cuda()
+        assert caught.value.exit_code == 7
+        assert command in caught.value.remedy
+        assert ("update" in caught.value.remedy) == (not jetson)
 
     def test_under_its_older_name(self, monkeypatch: pytest.MonkeyPatch, gpu: FakeGpu) -> None:
         self.provide(monkeypatch, cuda__cudart=FakeRuntime(gpu))
@@ -239,10 +291,8 @@ class TestOpening:
         self.provide(monkeypatch)
         with pytest.raises(MissingDependencyError) as caught:
             open_cuda()
-        assert "neither pycuda nor cuda-python is installed" in caught.value.problem
-        assert "pip install pycuda" in caught.value.remedy
-        assert "needs the CUDA toolkit" in caught.value.remedy
-        assert "pip install cuda-python" in caught.value.remedy
+        assert "neither cuda-python nor pycuda is installed" in caught.value.problem
+        assert "pip install 'cuda-python" in caught.value.remedy
 
     def test_the_one_that_was_asked_for_is_not_installed(
         self, monkeypatch: pytest.MonkeyPatch, library: str
@@ -260,7 +310,7 @@ class TestOpening:
     def test_a_gpu_that_fails_is_told_and_not_taken_for_a_missing_package(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for number in (1, 2):
+        for number in (1, 2, 3):
             self.provide(monkeypatch, cuda__bindings__runtime=FakeRuntime(FakeGpu(number)))
             with pytest.raises(DeviceError, match="cudaErrorUnknown"):
                 open_cuda()
@@ -280,6 +330,73 @@ class TestOpening:
         self.provide(monkeypatch, pycuda__driver=type("Empty", (), {"Error": RuntimeError}))
         with pytest.raises(MissingDependencyError, match="cannot be loaded"):
             open_cuda()
+
+
+@pytest.mark.parametrize(
+    ("cuda", "jetson", "wanted"),
+    [
+        ((12, 6), True, "cuda-python==12.6.*"),
+        ((12, 2), True, "cuda-python==12.6.*"),
+        ((12, 9), True, "cuda-python==12.6.*"),
+        (None, True, "cuda-python==12.6.*"),
+        ((13, 0), True, "cuda-python>=13,<13.1"),
+        ((13, 2), True, "cuda-python>=13,<13.3"),
+        ((12, 4), False, "cuda-python>=12.6,<13"),
+        (None, False, "cuda-python>=12.6,<13"),
+        ((13, 1), False, "cuda-python>=13,<14"),
+    ],
+)
+def test_the_cuda_python_for_a_driver(
+    cuda: tuple[int, int] | None, jetson: bool, wanted: str
+) -> None:
+    assert driver_fit.cuda_python_for(cuda, jetson=jetson) == wanted
+    Requirement(wanted)
+
+
+def test_a_jetson_is_told_by_its_gpu_or_its_release_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(driver_fit, "RELEASE_FILE", tmp_path / "nv_tegra_release")
+    monkeypatch.setattr(driver_fit, "gpu_devices", lambda: (Gpu(0, "RTX 4090", "8.9", 1),))
+    assert not driver_fit.on_jetson()
+    (tmp_path / "nv_tegra_release").touch()
+    assert driver_fit.on_jetson()
+    (tmp_path / "nv_tegra_release").unlink()
+    monkeypatch.setattr(driver_fit, "gpu_devices", lambda: (Gpu(0, "Orin", "8.7", 1),))
+    assert driver_fit.on_jetson()
+    assert "NVIDIA driver" not in driver_fit.newer_driver()
+    assert "update" not in driver_fit.better_driver()
+
+
+class TestTheFakeIsLikeTheRealOne:
+    """What the fake of cuda-python has exists there, takes as many arguments and is as strict."""
+
+    @pytest.fixture
+    def runtime(self) -> Any:
+        return pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
+
+    def test_names(self, runtime: Any) -> None:
+        names = [name for name in vars(FakeRuntime) if name.startswith("cuda")]
+        assert len(names) > 20
+        assert [name for name in names if not hasattr(runtime, name)] == []
+        for fake_enum in (MemcpyKind, CaptureMode, DeviceAttr):
+            real = {"MemcpyKind": "cudaMemcpyKind", "CaptureMode": "cudaStreamCaptureMode"}.get(
+                fake_enum.__name__, "cudaDeviceAttr"
+            )
+            for member in fake_enum:
+                assert int(getattr(getattr(runtime, real), member.name)) == member.value
+        for code in CudaError:
+            assert int(getattr(runtime.cudaError_t, code.name)) == code.value
+
+    def test_arguments(self, runtime: Any) -> None:
+        for name, function in vars(FakeRuntime).items():
+            if not name.startswith("cuda") or not inspect.isfunction(function):
+                continue
+            declared = (getattr(runtime, name).__doc__ or "").partition("\n")[0]
+            inside = re.search(r"\((.*)\)", declared)
+            assert inside, name
+            wanted = len([part for part in inside[1].split(",") if part.strip()])
+            assert len(inspect.signature(function).parameters) - 1 == wanted, name
 
 
 @pytest.mark.gpu

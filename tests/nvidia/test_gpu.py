@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgecrack.nvidia.gpu import Gpu, gpu_devices, why_no_gpu
+from edgecrack.nvidia.gpu import Gpu, driver_cuda, gpu_devices, why_no_gpu
 
 GIB = 1 << 30
 
@@ -24,6 +24,10 @@ class FakeDriver:
 
     def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
         count._obj.value = len(self._devices)
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+        version._obj.value = 12060
         return 0
 
     def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802
@@ -84,3 +88,10 @@ def test_the_gpu_of_this_machine_has_memory_and_a_compute_capability() -> None:
     first = gpu_devices()[0]
     assert float(first.compute_capability) >= 5.0
     assert first.total_bytes > GIB
+
+
+def test_the_newest_cuda_that_the_driver_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeDriver([]))
+    assert driver_cuda() == (12, 6)
+    use(monkeypatch, None)
+    assert driver_cuda() is None

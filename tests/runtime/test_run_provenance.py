@@ -21,8 +21,20 @@ from tests.runtime.fakes import picture, write_video
 from tests.runtime.models import IdentityRunner, write_quick_model
 
 
-def detector(spec: ModelSpec | None = None) -> CrackDetector:
-    runner = IdentityRunner()
+class NamedRunner(IdentityRunner):
+    """Calls itself as it is told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    @property
+    def backend(self) -> str:
+        return self._name
+
+
+def detector(spec: ModelSpec | None = None, backend: str = "onnxruntime") -> CrackDetector:
+    runner = NamedRunner(backend)
     if spec is not None:
         runner._spec = spec
     return CrackDetector(runner, "walls.onnx")
@@ -46,8 +58,15 @@ def test_program_model_and_what_runs_it_are_told() -> None:
     json.dumps(found)
 
 
+def test_openvino_is_told_with_how_it_runs() -> None:
+    opened = detector(backend="openvino (f32, 2 streams of 1 tile)")
+    backend = run_provenance(opened, None, None)["backend"]
+    assert backend.startswith("OpenVINO")
+    assert backend.endswith("(CPU, f32, 2 streams of 1 tile)")
+
+
 def test_an_engine_tells_its_tensorrt() -> None:
-    engine = {"flavour": "tensorrt_rtx", "version": "1.7.0", "compute_capability": "8.7"}
+    engine = {"flavour": "tensorrt_rtx", "version": "1.7.0", "compute_capabilities": ["8.7"]}
     spec = replace(detector().runner.spec, kind="engine", precision="int8", engine=engine)
     found = run_provenance(detector(spec), None, None)
     assert found["backend"] == "TensorRT for RTX 1.7.0 (GPU, compute capability 8.7)"

@@ -424,6 +424,16 @@ def test_the_progress_line_says_what_is_left_out(shedding: str) -> None:
     assert text.endswith(f" | too slow, leaves out {shedding}")
 
 
+def test_a_machine_that_throttles_is_told_meanwhile_and_at_the_end() -> None:
+    hot = replace(snapshot(), throttling="throttled", throttle_episodes=2, throttled_s=84.2)
+    assert progress_text(hot).endswith(" | machine throttled")
+    assert "throttled" not in progress_text(replace(hot, throttling="not throttled"))
+    stats = replace(hot, throttled_frames=177, throttled_fps=2.1)
+    text = describe(replace(SUMMARY, stats=stats), Path("runs/x"))
+    assert "the machine was throttled 2 times, for 84 s in all, at 2.1 frames/s" in text
+    assert "throttled" not in describe(SUMMARY, Path("runs/x"))
+
+
 def test_one_of_a_thing_is_no_plural() -> None:
     stats = replace(snapshot(1), reconnects=1, stalls=2, size_changes=1, open_failures=1)
     text = describe(replace(SUMMARY, stats=stats), Path("runs/x"))

@@ -136,7 +136,7 @@ def test_what_cannot_be_meant_is_a_sentence_before_anything_is_written(
     for mask, problem in (
         ("none.png", "the ignore mask none.png does not exist; check the path."),
         (white, "so nothing is left to inspect"),
-        (tmp_path / "torn.json", "is no JSON, line 1"),
+        (tmp_path / "torn.json", "is not JSON: "),
     ):
         out = tmp_path / "out"
         done = run(command, *source, "--model", model, "--ignore", mask, "--out", out)

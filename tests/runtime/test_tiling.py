@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -242,12 +243,26 @@ def test_tiles_that_disagree_leave_no_seam() -> None:
     assert stitched[0, 60] == frame[0, 60]
 
 
-def test_the_map_belongs_to_the_caller() -> None:
-    plan = plan_tiles((32, 32), TilingConfig((32, 32), 0))
-    tiles = plan.cut(noise((32, 32)))
+@pytest.mark.parametrize("frame_hw", [(32, 32), (80, 20), (20, 80), (20, 20)])
+def test_the_map_belongs_to_the_caller(frame_hw: tuple[int, int]) -> None:
+    plan = plan_tiles(frame_hw, TilingConfig((32, 32), 0))
+    tiles = plan.cut(noise(frame_hw))
     stitched = plan.stitch(tiles)
     assert stitched.flags.c_contiguous
     assert stitched.flags.writeable
+
+
+def test_a_large_map_is_never_held_as_floats() -> None:
+    """Of a frame of 50 Mpx they would be 200 MB."""
+    plan = plan_tiles((2400, 2400), TilingConfig((64, 64), 8))
+    tiles = np.zeros((len(plan), 1, 64, 64), dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        stitched = plan.stitch(tiles)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * stitched.nbytes
 
 
 def test_a_plan_is_made_once_per_frame_size() -> None:

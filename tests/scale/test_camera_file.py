@@ -75,7 +75,7 @@ def test_a_file_of_ros_is_read_and_says_nothing_of_its_uncertainty(tmp_path: Pat
         ({"distortion_coefficients": {"data": [1e300, 0, 0, 0, 0]}}, "is no lens's"),
         ({"distortion_coefficients": {"data": [-5, 80, 0, 0, 100]}}, "of no lens"),
         ({"camera_matrix": {"data": ["a"] * 9}}, "is not a camera file"),
-        ({"camera_matrix": {"data": [float("nan")] * 9}}, "what is no number"),
+        ({"camera_matrix": {"data": [float("nan")] * 9}}, "the number nan"),
         ({"distortion_model": "equidistant"}, "distortion_model is 'equidistant'"),
         ({"distortion_coefficients": {"data": [1, 2, 3]}}, "has 3 numbers"),
         ({"edgecrack": {"schema_version": 9}}, "schema version is 9"),

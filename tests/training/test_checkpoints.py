@@ -6,6 +6,8 @@ import json
 import os
 import pickletools
 import stat
+import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path, write_sidecar
@@ -26,6 +28,7 @@ from edgecrack.training.checkpoints import (
     read_description,
     strip_training_state,
     unflatten,
+    whole_epochs,
 )
 
 IO = SafetensorsCheckpointIO()
@@ -287,3 +290,58 @@ def test_weights_that_are_not_finite(tmp_path: Path, network: CrackUNet, value: 
     path = make_checkpoint(tmp_path / "x.safetensors", network)
     with pytest.raises(ModelFileError, match="holds weights that are not finite"):
         load_network(path)
+
+
+def raw(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    """A safetensors file: the length of its header, the header, the numbers."""
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def tensor(name: str = "state_dict/network.w", **changes: Any) -> dict[str, Any]:
+    return {name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} | changes}
+
+
+def stated(*pairs: tuple[str, Any]) -> str:
+    """A training state that is a dictionary of these."""
+    return json.dumps({"__dict__": [list(pair) for pair in pairs]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(raw([1]), raw(7), raw(None), raw("text"), raw({"__metadata__": [1]})),
+        raw({"__metadata__": {"edgecrack.training_state": 7}}),
+        *(raw({}, length=length) for length in (500, 1 << 40, (1 << 64) - 1)),
+        raw(tensor(data_offsets=[0, 4000]), b"1234"),
+        raw(tensor(data_offsets=[-4, 0]), b"1234"),
+        raw(tensor(shape=[2**62, 4]), b"1234"),
+        raw(tensor(dtype="F4", shape=[2], data_offsets=[0, 1]), b"1"),
+        raw(tensor(dtype="X"), b"1234"),
+        raw({"w": [1]}),
+        struct.pack("<Q", 100_000) + b"[" * 50_000 + b"]" * 50_000,
+        *(
+            save({"w": torch.zeros(1)}, metadata={"edgecrack.training_state": state})
+            for state in (
+                *("7", "[]", "null", '{"__tuple__": 3}', '{"__tensor__": [1]}'),
+                *("[" * 900 + "]" * 900, "[" * 50_000 + "]" * 50_000),
+                stated(("edgecrack", 7)),
+                stated(("edgecrack", [1]), ("epoch", 1)),
+                stated(("edgecrack", {"__tensor__": "w"})),
+                stated(("edgecrack", {"__dict__": [["schema_version", 2]]})),
+            )
+        ),
+    ],
+    ids=lambda content: content[8:48],
+)
+@pytest.mark.parametrize(
+    "read", [read_description, strip_training_state, whole_epochs, load_network]
+)
+def test_a_header_of_the_wrong_kind_is_the_file_s_error(
+    tmp_path: Path, content: bytes, read: Callable[[Path], Any]
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    write_sidecar(path, ModelSpec(kind="checkpoint", pooling="max", width=2))
+    with pytest.raises(ModelFileError, match=r"model\.safetensors|schema_version|description"):
+        read(path)

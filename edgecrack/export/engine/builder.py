@@ -52,7 +52,7 @@ class EngineBuild:
         types: what the network computes in.
         engine_types: outputs of the engine's layers by type, where a GPU was there to ask; None
             where only the network could be checked.
-        warnings: what TensorRT warned of.
+        warnings: what TensorRT warned of, and what could not be checked.
         command: the line for NVIDIA's command-line tool that builds the same.
     """
 
@@ -67,7 +67,7 @@ class EngineBuild:
 
 
 def build_engine(
-    onnx_file: Path,
+    onnx_file: Path | ModelFile,
     output: Path,
     config: EngineConfig | None = None,
     on_progress: OnProgress | None = None,
@@ -90,9 +90,9 @@ def build_engine(
         OutputError: the engine cannot be written.
     """
     started = time.monotonic()
-    config, onnx_file, output = config or EngineConfig(), Path(onnx_file), Path(output)
+    config, output = config or EngineConfig(), Path(output)
     model = read_onnx_file(onnx_file)
-    spec = model.spec
+    onnx_file, spec = model.path, model.spec
     resolved = resolve_targets(config.targets, config.flavour)
     check_features(config, spec, resolved)
     description = _describe(spec, config, resolved, onnx_file)
@@ -103,7 +103,7 @@ def build_engine(
         description, extra={**spec.extra, "convolutions": dict(job.types.convolutions)}
     )
     try:
-        engine_types = verify_engine(resolved.tensorrt, engine, description)
+        verified = verify_engine(resolved.tensorrt, engine, description)
     except ExportError as error:
         traceback.clear_frames(error.__traceback__)  # as `run_watched` does
         raise
@@ -113,8 +113,8 @@ def build_engine(
         seconds=time.monotonic() - started,
         size_bytes=len(engine),
         types=job.types,
-        engine_types=engine_types,
-        warnings=tuple(job.log.warnings),
+        engine_types=verified.types,
+        warnings=(*job.log.warnings, *verified.warnings),
         command=shlex.join(trtexec_command(onnx_file, output, spec, config, resolved)),
     )
 

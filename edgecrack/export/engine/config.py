@@ -18,6 +18,9 @@ from edgecrack.nvidia.engine_info import FLAVOURS, JETSON_CAPABILITIES
 DYNAMIC_BATCH = (1, 8, 8)
 OPTIMIZATION_LEVELS = (0, 5)
 MOST_TILES = 4096
+_THOR = "11.0"
+# NVIDIA's release notes of TensorRT 11.4.1, "DLA support for NVIDIA JetPack".
+_LAST_DLA_OF_10, _DLA_IS_BACK = (10, 7), (11, 4, 1)
 MOST_WORKSPACE_MIB = 1 << 20
 
 
@@ -41,8 +44,9 @@ class EngineConfig:
             larger and can be slower.
         hardware_compatible: the engine runs on every GPU from compute capability 8.0 on, more
             slowly; not on Jetson.
-        dla_core: deep-learning accelerator of a Jetson that runs what it can; the GPU runs the
-            rest. FP16 only, with a fixed batch. None is the GPU alone.
+        dla_core: deep-learning accelerator of an Orin that runs what it can; the GPU runs the
+            rest. FP16 only, with a fixed batch; TensorRT up to 10.7, and from 11.4.1 on. None is
+            the GPU alone.
         optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own, 3.
     """
 
@@ -141,12 +145,29 @@ def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) ->
                 "leave it out and build one engine for each GPU",
             )
     if config.dla_core is not None:
+        _check_dla_support(resolved)
         _check_dla(config, spec)
+
+
+def _check_dla_support(resolved: Resolved) -> None:
+    tensorrt = resolved.tensorrt
+    if _THOR in resolved.compute_capabilities:
+        raise ConfigError(
+            "a DLA core was asked for on Jetson Thor, which has no DLA", "leave the DLA out"
+        )
+    version = tuple(int(part) for part in tensorrt.version.split(".")[:3] if part.isdecimal())
+    if not (version[:2] <= _LAST_DLA_OF_10 or version >= _DLA_IS_BACK):
+        raise ConfigError(
+            f"a DLA core was asked for, which {tensorrt.flavour} {tensorrt.version} does not "
+            "support: TensorRT 10.7 was the last 10.x that does, and 11.4.1 does again, on AGX "
+            "Orin with JetPack 7.2.2",
+            "leave the DLA out, or build with a JetPack that has one of those",
+        )
 
 
 def _check_dla(config: EngineConfig, spec: ModelSpec) -> None:
     least, _, most = config.batch_of(spec)
-    # The DLA knows INT8 only with ranges set by TensorRT's calibrators, which TensorRT 11 removed.
+    # TensorRT 10's DLA knows INT8 only with calibrators' ranges, which strong typing has not.
     if spec.precision != "fp16":
         raise ConfigError(
             f"a DLA core was asked for an {spec.precision.upper()} model, and the DLA computes "

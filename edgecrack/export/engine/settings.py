@@ -82,7 +82,9 @@ def _set_dla(trt: Any, builder: Any, builder_config: Any, network: Any, core: in
     if core >= cores:
         raise ConfigError(
             f"DLA core {core} was asked for, and this machine has {cores} that TensorRT can use",
-            f"give a core from 0 to {cores - 1}" if cores else "leave the DLA out",
+            f"give a core from 0 to {cores - 1}"
+            if cores
+            else "leave the DLA out (Orin Nano and Thor have none)",
         )
     builder_config.default_device_type = trt.DeviceType.DLA
     builder_config.DLA_core = core

@@ -6,10 +6,10 @@ header and no more; with a GPU that the engine is for, it is loaded and asked fo
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec
@@ -18,7 +18,9 @@ from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.gpu import gpu_devices
 from edgecrack.nvidia.tensorrt_log import construct, make_logger
 from edgecrack.nvidia.tensorrt_module import TensorRT
+from edgecrack.outside_text import parse_json
 
+_UNCHECKED = "the precision of the finished engine could not be checked"
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"
 # As the inspector writes types; "UInt8", which both ends have, is not "Int8".
 _TYPES = {
@@ -28,7 +30,20 @@ _TYPES = {
 }
 
 
-def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mapping[str, int] | None:
+@dataclass(frozen=True)
+class Verified:
+    """What a finished engine told of itself.
+
+    Attributes:
+        types: outputs of its layers by type; None where it was not loaded, or told none.
+        warnings: what could not be checked though the engine is for this machine, as sentences.
+    """
+
+    types: Mapping[str, int] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Verified:
     """Check a finished engine as far as this machine can.
 
     Args:
@@ -37,8 +52,8 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mappin
         spec: its description, `engine` included.
 
     Returns:
-        Outputs of its layers by type, where a GPU that it is for is here and TensorRT tells
-        them; else None.
+        The types of its layers, where a GPU that it is for is here; a warning where TensorRT does
+        not tell them.
 
     Raises:
         ExportError: it is damaged, cannot be loaded, has other inputs or outputs than the
@@ -54,7 +69,7 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mappin
         raise ExportError("TensorRT calls the engine that it built malformed", _REMEDY)
     devices = gpu_devices()
     if not devices or devices[0].compute_capability not in info.compute_capabilities:
-        return None
+        return Verified()
     if info.version_compatible:
         runtime.engine_host_code_allowed = True
     if info.dla_core is not None:
@@ -63,11 +78,16 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Mappin
     if engine is None:
         raise ExportError(f"the engine was built and does not load: {log.reason()}", _REMEDY)
     _check_interface(tensorrt.module, engine, spec)
-    types = inspected_types(_inspect(tensorrt.module, engine))
+    try:
+        types = inspected_types(_inspect(tensorrt.module, engine, spec, info))
+    except _NotInspectedError as error:
+        return Verified(None, (f"{_UNCHECKED}: {error} ({log.reason()})",))
     problem = contradiction(spec.precision, types)
     if problem:
         raise ExportError(f"the engine was built for {spec.precision} and {problem}", _REMEDY)
-    return types or None
+    if not types:
+        return Verified(None, (f"{_UNCHECKED}: TensorRT's inspector names no type of its layers",))
+    return Verified(types)
 
 
 def engine_problems(tensorrt: TensorRT, runtime: Any, content: bytes) -> frozenset[str]:
@@ -101,7 +121,7 @@ def inspected_types(text: str) -> dict[str, int]:
     """
     counts: Counter[str] = Counter()
     try:
-        layers = json.loads(text).get("Layers", [])
+        layers = parse_json(text).get("Layers", [])
     except (ValueError, AttributeError):
         return {}
     outputs = [
@@ -144,6 +164,23 @@ def _check_interface(trt: Any, engine: Any, spec: ModelSpec) -> None:
         raise ExportError(f"the engine was built with tensors {names} of another kind", _REMEDY)
 
 
-def _inspect(trt: Any, engine: Any) -> str:
+class _NotInspectedError(Exception):
+    """The inspector cannot be asked; says why."""
+
+
+def _inspect(trt: Any, engine: Any, spec: ModelSpec, info: EngineInfo) -> str:
+    """What the inspector writes of a loaded engine.
+
+    Without a context whose inputs have shapes, every type of an engine with a dynamic batch is "N/A
+    due to dynamic shapes".
+    """
+    context = engine.create_execution_context()
+    if context is None:
+        raise _NotInspectedError("TensorRT cannot prepare the engine to run")
+    least, best, most = info.batch
+    shape = (best, 1, *spec.tile_hw)
+    if least != most and not context.set_input_shape(INPUT_NAME, shape):
+        raise _NotInspectedError(f"TensorRT refuses {best} tiles per call")
     inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
     return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

@@ -16,7 +16,7 @@ from edgecrack.files import output_error
 _OTHER_KINDS = (".onnx", ".json", ".safetensors")
 
 
-def read_onnx_file(path: Path) -> ModelFile:
+def read_onnx_file(path: Path | ModelFile) -> ModelFile:
     """Read an ONNX file and its sidecar.
 
     Raises:
@@ -25,7 +25,8 @@ def read_onnx_file(path: Path) -> ModelFile:
     model = read_model_file(path)
     if model.spec.kind != "onnx":
         raise ModelFileError(
-            f"{path} is of kind {model.spec.kind!r}, and an engine is built from an ONNX file",
+            f"{model.path} is of kind {model.spec.kind!r}, and an engine is built from an ONNX "
+            "file",
             "give a file made by `edgecrack export` or `edgecrack calibrate`",
         )
     return model

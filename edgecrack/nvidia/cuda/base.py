@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError
+from edgecrack.nvidia.cuda.driver_fit import better_driver, newer_driver
 
 # Never the default stream, and none that waits for it: TensorRT would synchronise with it.
 NON_BLOCKING = 1
@@ -28,7 +29,11 @@ class Cuda(Protocol):
 
     @property
     def library(self) -> str:
-        """Which library serves: "pycuda" or "cuda-python"."""
+        """Which library serves: "cuda-python" or "pycuda"."""
+
+    @property
+    def version(self) -> str:
+        """The library's version, as in "12.6.2"; empty where it does not tell."""
 
     @property
     def captures_graphs(self) -> bool:
@@ -102,8 +107,10 @@ def device_error(what: str, error: str) -> DeviceError:
         remedy = (
             "close other programs that use the GPU, or build the engine for fewer tiles per call"
         )
+    elif "insufficientdriver" in words or "driverversionisinsufficient" in words:
+        remedy = newer_driver()
     elif "driver" in words or "devicenotlicensed" in words:
-        remedy = "update the NVIDIA driver"
+        remedy = better_driver()
     else:
         remedy = "start the program again; if it fails again, restart the machine"
     return DeviceError(f"the GPU failed: {what} gave {error}", remedy)

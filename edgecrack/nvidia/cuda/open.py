@@ -1,4 +1,4 @@
-"""CUDA through whichever library is installed: pycuda or cuda-python.
+"""CUDA through cuda-python, or where that does not serve pycuda, which has no CUDA graphs.
 
 Neither is imported before it is asked for.
 """
@@ -6,28 +6,34 @@ Neither is imported before it is asked for.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 
-from edgecrack.errors import ConfigError, DeviceError, MissingDependencyError
+from edgecrack.errors import ConfigError, DeviceError, MissingDependencyError, first_line
 from edgecrack.nvidia.cuda.base import Cuda
+from edgecrack.nvidia.cuda.driver_fit import how_to_install
 
-LIBRARIES = ("pycuda", "cuda-python")
-_HOW_TO_INSTALL = (
-    "run: pip install pycuda (on a Jetson; it is compiled there and needs the CUDA toolkit), or, "
-    "without a compiler: pip install cuda-python (on JetPack 6, which has CUDA 12: "
-    "'cuda-python<13')"
+_HOW_TO_INSTALL_PYCUDA = (
+    "run: PATH=/usr/local/cuda/bin:$PATH pip install pycuda (it is compiled and needs the CUDA "
+    "toolkit)"
 )
+LIBRARIES = ("cuda-python", "pycuda")  # the preferred one first: it captures CUDA graphs
 
 
-def open_cuda(library: str | None = None) -> Cuda:
+def open_cuda(
+    library: str | None = None, on_told: Callable[[str], None] = lambda text: None
+) -> Cuda:
     """Start CUDA on the first GPU.
 
     Args:
-        library: "pycuda" or "cuda-python"; None takes the first of them that can be loaded.
+        library: "cuda-python" or "pycuda"; None takes the first of them that can be loaded and that
+            the driver starts.
+        on_told: told why one that is installed does not serve, as a clause.
 
     Raises:
         ConfigError: no such library.
         DeviceError: the driver has no GPU, or does not start.
-        MissingDependencyError: neither library is installed, or none can be loaded.
+        MissingDependencyError: neither library is installed, or none can be loaded, or the driver
+            is too old for what is there.
     """
     if library is not None and library not in LIBRARIES:
         raise ConfigError(
@@ -42,18 +48,28 @@ def open_cuda(library: str | None = None) -> Cuda:
             f"no GPU can be used: {reason}",
             "install the NVIDIA driver, or run an ONNX file, which needs no GPU",
         )
-    failures = []
+    failures: list[str] = []
+    remedies: list[str] = []
     for name in (library,) if library else LIBRARIES:
         if not _is_installed(name):
             continue
         try:
-            return _open(name)
+            cuda = _open(name)
+        except MissingDependencyError as error:
+            failures.append(error.problem)
+            remedies.append(error.remedy)
         except (ImportError, RuntimeError, AttributeError) as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            failures.append(f"{name} cannot be loaded ({first})")
-    wanted = library or "neither pycuda nor cuda-python"
+            failures.append(f"{name} cannot be loaded ({first_line(error)})")
+        else:
+            for failure in failures:
+                on_told(f"{failure}; {name} serves")
+            return cuda
+    wanted = library or "neither cuda-python nor pycuda"
     problem = "; ".join(failures) or f"{wanted} is {'not ' if library else ''}installed"
-    raise MissingDependencyError(f"an engine needs access to CUDA, and {problem}", _HOW_TO_INSTALL)
+    raise MissingDependencyError(
+        f"an engine needs access to CUDA, and {problem}",
+        next(iter(remedies), _HOW_TO_INSTALL_PYCUDA if library == "pycuda" else how_to_install()),
+    )
 
 
 def _is_installed(library: str) -> bool:

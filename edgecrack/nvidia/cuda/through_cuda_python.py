@@ -10,15 +10,19 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.errors import DeviceError
+from edgecrack.errors import DeviceError, MissingDependencyError
 from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
+from edgecrack.nvidia.cuda.driver_fit import newer_driver
+from edgecrack.nvidia.gpu import driver_cuda
 
 _DEVICE = 0
+_TOO_OLD = "cudaErrorInsufficientDriver"
 # From cuda-python 12.6 on the first; the second is its name before.
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 
@@ -28,9 +32,12 @@ def open_cuda_python() -> Cuda:
 
     Raises:
         ImportError: it cannot be loaded.
+        MissingDependencyError: it brings a CUDA runtime that the driver cannot start.
         DeviceError: CUDA does not start.
     """
-    cuda = CudaPython(_load())
+    runtime, version = _load(), _version()
+    _check_fit(runtime, version)
+    cuda = CudaPython(runtime, version)
     with cuda.current():
         cuda.memory()  # the first call that needs a context makes it, and shows what is amiss
     return cuda
@@ -47,18 +54,45 @@ def _load() -> Any:
         return importlib.import_module(_MODULES[-1])
 
 
+def _version() -> str:
+    """Of the installed package; from 12.8 on the bindings are a package of their own."""
+    for name in ("cuda-bindings", "cuda-python"):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return ""
+
+
+def _check_fit(runtime: Any, version: str) -> None:
+    """Refuse a runtime that is newer than the driver, before anything is asked of the GPU."""
+    error, *_ = runtime.cudaGetDeviceCount()
+    if int(error) == 0:
+        return
+    if getattr(error, "name", "") != _TOO_OLD:
+        raise device_error("cudaGetDeviceCount", getattr(error, "name", str(error)))
+    _, brought = runtime.cudaRuntimeGetVersion()
+    runs = driver_cuda()
+    raise MissingDependencyError(
+        f"cuda-python {version or 'of unknown version'} brings CUDA "
+        f"{brought // 1000}.{brought % 1000 // 10}, which the NVIDIA driver here cannot start"
+        + (f" (it runs CUDA {runs[0]}.{runs[1]})" if runs else ""),
+        newer_driver(),
+    )
+
+
 class CudaPython:
     """`Cuda` through cuda-python; see the protocol for the methods.
 
     Args:
         runtime: the module `cuda.bindings.runtime`.
+        version: of the package.
     """
 
     library = "cuda-python"
     captures_graphs = True
 
-    def __init__(self, runtime: Any) -> None:
+    def __init__(self, runtime: Any, version: str = "") -> None:
         self._runtime = runtime
+        self.version = version
 
     def _call(self, function: str, *arguments: Any) -> Any:
         """Call a function, which gives an error code and its results.

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError
 from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
+from edgecrack.nvidia.cuda.driver_fit import how_to_install
 
 
 def open_pycuda() -> Cuda:
@@ -25,7 +27,12 @@ def open_pycuda() -> Cuda:
         ImportError: it cannot be loaded.
         DeviceError: CUDA does not start.
     """
-    return PyCuda(importlib.import_module("pycuda.driver"))
+    driver = importlib.import_module("pycuda.driver")
+    try:
+        version = metadata.version("pycuda")
+    except metadata.PackageNotFoundError:  # a Debian package may have no metadata
+        version = ""
+    return PyCuda(driver, version)
 
 
 @cache
@@ -47,6 +54,7 @@ class PyCuda:
 
     Args:
         driver: the module `pycuda.driver`.
+        version: of the package.
 
     Raises:
         DeviceError: CUDA does not start.
@@ -55,8 +63,9 @@ class PyCuda:
     library = "pycuda"
     captures_graphs = False  # pycuda has no CUDA graphs
 
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, version: str = "") -> None:
         self._driver = driver
+        self.version = version
         self._streams: dict[int, Any] = {}
         self._allocations: dict[int, Any] = {}
         with self._typed("starting CUDA"):
@@ -164,4 +173,4 @@ class PyCuda:
         raise self._no_graphs()
 
     def _no_graphs(self) -> DeviceError:
-        return DeviceError("pycuda has no CUDA graphs", "install cuda-python")
+        return DeviceError("pycuda has no CUDA graphs", how_to_install())

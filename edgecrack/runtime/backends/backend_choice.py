@@ -21,10 +21,20 @@ from typing import Any, Literal, get_args
 from edgecrack.artifacts import ModelFile
 from edgecrack.errors import ConfigError, EdgecrackError, ModelFileError, OutputError
 from edgecrack.files import write_atomic
+from edgecrack.outside_text import read_json
 from edgecrack.runtime.backends.base import Runner
-from edgecrack.runtime.backends.cpu_self_test import TriedBackend, self_test, settings_to_try
+from edgecrack.runtime.backends.cpu_self_test import (
+    TriedBackend,
+    judged_by_masks,
+    self_test,
+    settings_to_try,
+)
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
-from edgecrack.runtime.backends.openvino_module import has_openvino, import_openvino
+from edgecrack.runtime.backends.openvino_module import (
+    has_openvino,
+    import_openvino,
+    instruction_limits,
+)
 from edgecrack.runtime.backends.openvino_runner import (
     CpuPrecision,
     OpenVINORunner,
@@ -148,7 +158,7 @@ def _chosen(
         )
     assert best.settings is not None
     masks = ""
-    if best.settings.precision == "bf16" and best.agreement is not None:
+    if judged_by_masks(model, best.settings.precision) and best.agreement is not None:
         masks = f"masks agree to {best.agreement:.1%}, "
     return BackendChoice(
         best.settings,
@@ -193,6 +203,7 @@ def machine_facts(threads: int) -> dict[str, Any]:
     return {
         "processor": processor_name(),
         "instructions": sorted(_INSTRUCTIONS & _flags()),
+        "instruction_limits": instruction_limits(),
         "threads": threads,
         **{name: _version(name) for name in ("onnxruntime", "openvino", "edgecrack")},
     }
@@ -262,10 +273,10 @@ def read_result(
         The result; or None, and why it cannot be used, "" where there is none.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except OSError:
         return None, ""
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, f"{path} is damaged, and was written anew"
     try:
         if document["schema_version"] != _VERSION:
@@ -278,12 +289,14 @@ def read_result(
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError):
         return None, f"{path} is damaged, and was written anew"
     known = settings_to_try(model, machine["threads"], precision)
-    if not _is_possible(tried, known):
+    if not _is_possible(tried, known, judged_by_masks(model, precision)):
         return None, f"{path} is damaged, and was written anew"
     return tried, ""
 
 
-def _is_possible(tried: tuple[TriedBackend, ...], known: Sequence[OpenVINOSettings]) -> bool:
+def _is_possible(
+    tried: tuple[TriedBackend, ...], known: Sequence[OpenVINOSettings], by_masks: bool
+) -> bool:
     """Whether a self-test that tries the `known` settings may have found this."""
     if len(tried) < 2 or tried[0].settings is not None or tried[0].problem:
         return False
@@ -291,5 +304,5 @@ def _is_possible(tried: tuple[TriedBackend, ...], known: Sequence[OpenVINOSettin
     return (
         all(each in known for each in settings)
         and len(set(settings)) == len(settings)
-        and not any(each.misfit for each in tried if not each.problem)
+        and not any(each.misfit(by_masks) for each in tried if not each.problem)
     )

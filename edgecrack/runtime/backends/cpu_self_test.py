@@ -1,7 +1,8 @@
 """The self-test of a CPU: every way to run a model, timed on built-in walls and compared.
 
 ONNX Runtime says what is right. With float32 another program's values may differ by rounding alone;
-with bfloat16 they differ by more, and what is held against ONNX Runtime's are the masks.
+with bfloat16 they differ by more, and with INT8, where a rounding that differs moves a value to the
+next step; what is held against ONNX Runtime's are then the masks.
 """
 
 from __future__ import annotations
@@ -95,13 +96,16 @@ class TriedBackend:
             raise ValueError(f"{found.seconds} s, {found.difference} of {_MOST}")
         return found
 
-    @property
-    def misfit(self) -> str:
-        """Why its values are not good enough; "" where they are."""
+    def misfit(self, by_masks: bool) -> str:
+        """Why its values are not good enough; "" where they are.
+
+        Args:
+            by_masks: whether it is enough that the masks agree, as `judged_by_masks` says.
+        """
         if self.settings is None or self.difference <= MOST_DIFFERENCE:
             return ""
         apart = f"its values are up to {self.difference} of {_MOST} apart"
-        if self.settings.precision == "f32":
+        if not by_masks:
             return apart
         if self.agreement is None:
             return f"{apart}, and no crack on the walls shows what that does to its masks"
@@ -113,6 +117,20 @@ class TriedBackend:
         return ""
 
 
+def judged_by_masks(model: ModelFile, precision: CpuPrecision) -> bool:
+    """Whether OpenVINO's values of a model may differ from ONNX Runtime's as far as masks agree.
+
+    With bfloat16, and with an INT8 file that has passed the calibration gate where OpenVINO ran it.
+
+    Args:
+        model: an ONNX file.
+        precision: of OpenVINO.
+    """
+    judged = (model.spec.calibration or {}).get("openvino")
+    has_passed = isinstance(judged, Mapping) and judged.get("passed") is True
+    return precision == "bf16" or (model.spec.precision == "int8" and has_passed)
+
+
 def self_test(
     model: ModelFile, threads: int, precision: CpuPrecision = "f32", clock: Clock = time.monotonic
 ) -> tuple[TriedBackend, ...]:
@@ -121,7 +139,7 @@ def self_test(
     Args:
         model: an ONNX file.
         threads: CPU threads.
-        precision: of OpenVINO; with "bf16", values may differ as far as the masks agree.
+        precision: of OpenVINO; values may differ as far as `judged_by_masks` allows.
         clock: seconds.
 
     Returns:
@@ -142,8 +160,8 @@ def self_test(
             except EdgecrackError as error:
                 refused.append(TriedBackend(settings, 0.0, 0, str(error)))
                 continue
-            if found.misfit:
-                refused.append(replace(found, problem=found.misfit))
+            if misfit := found.misfit(judged_by_masks(model, precision)):
+                refused.append(replace(found, problem=misfit))
                 continue
             usable.append(found)
             runners.append(runner)

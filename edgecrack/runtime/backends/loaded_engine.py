@@ -12,6 +12,7 @@ from typing import Any
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.errors import DeviceError, ModelFileError
+from edgecrack.nvidia.cuda.driver_fit import better_driver
 from edgecrack.nvidia.engine_info import EngineInfo, rebuild_command
 from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
 from edgecrack.nvidia.tensorrt_module import TensorRT
@@ -111,7 +112,7 @@ def _make_runtime(tensorrt: TensorRT, logger: Any, log: BuildLog) -> Any:
     except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
         raise DeviceError(
             f"{tensorrt.flavour} {tensorrt.version} does not start ({log.reason()})",
-            "check the GPU and update its driver",
+            better_driver(),
         ) from error
 
 
@@ -121,7 +122,8 @@ def _not_loaded(
     problem = f"{tensorrt.flavour} {tensorrt.version} cannot load {path} ({reason})"
     if any(sign in reason.lower() for sign in _SIGNS_OF_THE_GPU):
         return DeviceError(
-            problem, "close other programs that use the GPU, update its driver, and start again"
+            problem,
+            f"close other programs that use the GPU and start again; else {better_driver()}",
         )
     return ModelFileError(problem, f"build it again: {rebuild_command(path, info.source)}")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.closeable import Closeable
-from edgecrack.errors import ConfigError, ModelFileError
+from edgecrack.errors import ConfigError, ModelFileError, first_line
 from edgecrack.runtime.backends.base import check_tiles
 
 _FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one sentence
@@ -113,6 +113,7 @@ class OnnxRuntimeRunner(Closeable):
 
         Raises:
             ConfigError: the tiles have another shape or dtype, or the runner is closed.
+            ModelFileError: the graph fails, or gives other maps than the tiles have.
         """
         if self._shared is None:
             raise ConfigError("the runner is closed", "open the model again")
@@ -164,8 +165,19 @@ class OnnxRuntimeRunner(Closeable):
         count = len(chunk)
         if self._model.spec.batch and count < size:  # a fixed batch is filled up with repeats
             chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-        (output,) = session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(chunk)})
+        try:
+            (output,) = session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(chunk)})
+        except Exception as error:  # ONNX Runtime's own types are not public
+            raise self._cannot_run(first_line(error)) from error
+        if output.shape != chunk.shape:
+            raise self._cannot_run(f"it gives {list(output.shape)} for {list(chunk.shape)}")
         result[first : first + count] = output[:count]
+
+    def _cannot_run(self, reason: str) -> ModelFileError:
+        return ModelFileError(
+            f"ONNX Runtime cannot run {self._model.path} ({reason})",
+            "export the model again with `edgecrack export`",
+        )
 
     def close(self) -> None:
         """Free the sessions and end the threads."""
@@ -190,6 +202,6 @@ def _session(model: ModelFile, threads: int) -> onnxruntime.InferenceSession:
         )
     except Exception as error:  # ONNX Runtime's own types are not public
         raise ModelFileError(
-            f"ONNX Runtime cannot load {model.path} ({str(error).splitlines()[0]})",
+            f"ONNX Runtime cannot load {model.path} ({first_line(error)})",
             "export the model again with `edgecrack export`",
         ) from error

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
 from edgecrack.errors import ConfigError, ModelFileError
 from edgecrack.extras import origin
@@ -57,7 +59,7 @@ def open_runner(
         threads: CPU threads of an ONNX file; None leaves the choice to the backend.
         backend: "auto", "onnxruntime", "openvino" or "openvino-bf16", for an ONNX file; None takes
             what EDGECRACK_BACKEND says, or "auto".
-        on_told: told which backend was chosen and why, as a sentence.
+        on_told: told which backend was chosen and why, and what runs an engine, as a sentence.
 
     Raises:
         ModelFileError: the file is missing, is not ours, does not match its sidecar, is of a
@@ -69,8 +71,7 @@ def open_runner(
         MissingDependencyError: the file is an engine, and TensorRT or access to CUDA is missing;
             or the backend is not installed.
     """
-    if not isinstance(model, ModelFile):
-        model = read_model_file(BUNDLED_MODEL if model is None else model)
+    model = read_model_file(BUNDLED_MODEL if model is None else model)
     path, spec = model.path, model.spec
     if spec.kind == "checkpoint":
         raise ModelFileError(
@@ -84,10 +85,20 @@ def open_runner(
                 f"the backend {backend} was asked for, and {path} is an engine, for TensorRT",
                 "leave the backend out",
             )
-        return _open_engine(model, threads)
+        return _open_engine(model, threads, on_told)
     return _open_onnx(
         model, threads, backend or os.environ.get(BACKEND_VARIABLE) or "auto", on_told
     )
+
+
+def check_it_runs(model: Path | ModelFile) -> None:
+    """Open a model file and run a blank tile; a graph may load and then fail.
+
+    Raises:
+        EdgecrackError: as `open_runner` and `Runner.infer`.
+    """
+    with open_runner(model) as runner:
+        runner.infer(np.zeros((1, 1, *runner.spec.tile_hw), np.uint8))
 
 
 def _open_onnx(
@@ -113,7 +124,7 @@ def _made_for_another(model: ModelFile) -> str:
     )
 
 
-def _open_engine(model: ModelFile, threads: int | None) -> Runner:
+def _open_engine(model: ModelFile, threads: int | None, on_told: Callable[[str], None]) -> Runner:
     if threads is not None:
         raise ConfigError(
             f"{threads} CPU threads were asked for, and {model.path} is an engine, which runs on "
@@ -125,4 +136,4 @@ def _open_engine(model: ModelFile, threads: int | None) -> Runner:
     check_engine(model.path, model.spec)
     from edgecrack.runtime.backends.tensorrt_runner import TensorRTRunner
 
-    return TensorRTRunner(model)
+    return TensorRTRunner(model, on_told=on_told)

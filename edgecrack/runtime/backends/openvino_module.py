@@ -6,6 +6,7 @@ that is missing. A robot reports to nobody, so the package is missing while Open
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from types import ModuleType
@@ -15,6 +16,8 @@ from edgecrack.extras import origin, require
 
 _TELEMETRY = "openvino_telemetry"
 _MACHINES = ("x86_64", "AMD64")
+# oneDNN's limit under both of its names, and that of OpenVINO's own kernels; each obeys its own.
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
 
 
 def import_openvino() -> ModuleType:
@@ -60,3 +63,8 @@ def has_openvino() -> bool:
     from importlib.util import find_spec
 
     return platform.machine() in _MACHINES and find_spec("openvino") is not None
+
+
+def instruction_limits() -> dict[str, str]:
+    """What the environment forbids OpenVINO of the processor's instructions, by variable."""
+    return {name: os.environ[name].upper() for name in _LIMITS if os.environ.get(name)}

@@ -14,10 +14,18 @@ from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, ModelFileError, first_line
 from edgecrack.runtime.backends.base import check_tiles
-from edgecrack.runtime.backends.openvino_module import broken, import_openvino
+from edgecrack.runtime.backends.openvino_module import (
+    broken,
+    import_openvino,
+    instruction_limits,
+)
 
 CpuPrecision = Literal["f32", "bf16"]
 _MOST = 1024
+# Limits that leave no instructions for bfloat16.
+_WITHOUT_BFLOAT16 = frozenset(
+    {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+)
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,7 @@ class OpenVINORunner(Closeable):
         self._model, self.settings = model, settings
         core = _core()
         if settings.precision == "bf16" and not has_bfloat16(core):
-            raise ConfigError(
-                "the precision bf16 was asked for, for which this processor has no instructions",
-                "give `backend` openvino",
-            )
+            raise _no_bfloat16()
         # A fixed shape is planned once; a piece that is too small is filled up.
         self._piece = model.spec.batch or settings.batch
         options = {
@@ -191,8 +196,22 @@ def _core() -> Any:
 
 
 def has_bfloat16(core: Any) -> bool:
-    """Whether the processor reckons with bfloat16 itself: AMX, or AVX-512's own instructions."""
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Whether the processor reckons with bfloat16 itself: AMX, or AVX-512's own instructions.
+
+    OpenVINO does not ask for oneDNN's limit, and would fail later, or be slow.
+    """
+    is_able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return is_able and _WITHOUT_BFLOAT16.isdisjoint(instruction_limits().values())
+
+
+def _no_bfloat16() -> ConfigError:
+    problem = "the precision bf16 was asked for, for which this processor has no instructions"
+    remedy = "give `backend` openvino"
+    if limits := instruction_limits():
+        given = ", ".join(f"{name}={value}" for name, value in limits.items())
+        problem += f", or {given} forbids them"
+        remedy += f", or unset {' and '.join(limits)}"
+    return ConfigError(problem, remedy)
 
 
 def _check_names(compiled: Any) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecrack.artifacts import read_model_file
+from edgecrack.artifacts import ModelFile, read_model_file
 from edgecrack.runtime.backends.cpu_self_test import built_in_tiles
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 from edgecrack.runtime.backends.open import open_runner
@@ -37,7 +37,9 @@ class RelativeTime:
         return self.ratio > _SLOWER
 
 
-def relative_time(model: Path, other: Path, threads: int | None = None) -> RelativeTime:
+def relative_time(
+    model: Path | ModelFile, other: Path | ModelFile, threads: int | None = None
+) -> RelativeTime:
     """Run two ONNX files on built-in walls in turn, each by the backend that serves it best here.
 
     Args:

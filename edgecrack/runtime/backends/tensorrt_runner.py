@@ -1,7 +1,7 @@
 """The GPU backend: TensorRT behind the `Runner` contract.
 
 Batches are in flight two at a time, so that copies and the processor's own work overlap with the
-GPU's. Which tiles make a batch is decided here; running one is `trt_slot`'s job.
+GPU's. Which tiles make a batch is decided here; running one is the job of `buffers.Slot`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ class TensorRTConfig:
             GPU memory of its own.
         cuda_graphs: record a batch's work once and start it with one call, where it can be done.
         runtime_cache: keep what TensorRT for RTX compiles beside the engine.
-        cuda_library: "pycuda" or "cuda-python"; None takes the first that is there.
+        cuda_library: "cuda-python" or "pycuda"; None takes the first that serves.
 
     Raises:
         ConfigError: a value is out of range.
@@ -81,6 +82,8 @@ class TensorRTRunner(Closeable):
         config: how to run it.
         tensorrt: the TensorRT to use; None finds the one that the engine needs.
         cuda: the GPU to use; None opens the first.
+        on_told: told what runs the engine, and what is done without, each as a sentence; also while
+            it runs, and from the thread that runs it.
 
     Raises:
         ModelFileError: the engine cannot be loaded or is not what its sidecar says.
@@ -95,17 +98,20 @@ class TensorRTRunner(Closeable):
         *,
         tensorrt: TensorRT | None = None,
         cuda: Cuda | None = None,
+        on_told: Callable[[str], None] = lambda text: None,
     ) -> None:
+        self._on_told = on_told
         self._path, self._spec, self._config = model.path, model.spec, config or TensorRTConfig()
         self._info = EngineInfo.from_dict(model.spec.engine)
         self._lock = threading.Lock()
         self._notes: list[str] = []
+        self._graphs_failed = False
         self._slots: list[Slot] = []
         self._loaded: LoadedEngine | None = None
         self._kernels: KernelCache | None = None
         self._tensorrt = tensorrt or find_tensorrt(self._info.flavour)
         check_version(model.path, self._info, self._tensorrt.version)
-        self._cuda = cuda or open_cuda(self._config.cuda_library)
+        self._cuda = cuda or open_cuda(self._config.cuda_library, self._add_note)
         self._is_open = True
         try:
             with self._cuda.current():
@@ -117,6 +123,22 @@ class TensorRTRunner(Closeable):
                 traceback.clear_frames(error.__traceback__)
             self._free()
             raise
+        on_told(f"{model.path.name} runs on the GPU by {self._words()}")
+
+    def _words(self) -> str:
+        """What runs the engine, as in "tensorrt 10.3.0, cuda-python 12.6.2, CUDA graphs"."""
+        words = [
+            f"{self._tensorrt.flavour} {self._tensorrt.version}",
+            f"{self._cuda.library} {self._cuda.version}".rstrip(),
+            "CUDA graphs" if self._has_graphs else "no CUDA graphs",
+        ]
+        return ", ".join(words)
+
+    @property
+    def _has_graphs(self) -> bool:
+        """Whether graphs are recorded, by TensorRT for RTX itself or by the slots."""
+        can = self._tensorrt.is_rtx or (self._cuda.captures_graphs and not self._graphs_failed)
+        return self._config.cuda_graphs and can
 
     def _load(self, model: ModelFile) -> None:
         self._loaded = load_engine(self._tensorrt, model, self._info)
@@ -148,7 +170,7 @@ class TensorRTRunner(Closeable):
             # TensorRT for RTX records graphs of its own, and knows when it has compiled enough.
             record=self._config.cuda_graphs and not self._tensorrt.is_rtx,
             reason=loaded.log.reason,
-            note=self._add_note,
+            note=self._without_graphs,
         )
 
     def _make_runtime_config(self, engine: Any) -> Any:
@@ -173,8 +195,9 @@ class TensorRTRunner(Closeable):
 
     @property
     def backend(self) -> str:
-        """TensorRT."""
-        return "tensorrt"
+        """As in "tensorrt (10.3.0, cuda-python 12.6.2, CUDA graphs)"."""
+        flavour, _, rest = self._words().partition(" ")
+        return f"{flavour} ({rest})"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -245,6 +268,11 @@ class TensorRTRunner(Closeable):
                 self._slots.pop().close()
             self._kernels = self._loaded = None
 
+    def _without_graphs(self, note: str) -> None:
+        self._graphs_failed = True
+        self._add_note(note)
+
     def _add_note(self, note: str) -> None:
         if note not in self._notes:
             self._notes.append(note)
+            self._on_told(f"{self._path.name}: {note}")

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from edgecrack.errors import OutputError
 from edgecrack.files import output_error
+from edgecrack.outside_text import parse_json
 
 LEDGER_NAME = ".edgecrack-files"
 SUMMARY_NAME = "summary.json"
@@ -387,7 +388,7 @@ def _end_torn_line(descriptor: int) -> None:
 def _parsed(line: str) -> Any:
     """What a line holds; None for a torn one. JSON, since a name may hold a line break."""
     try:
-        return json.loads(line)
+        return parse_json(line)
     except ValueError:
         return None
 

@@ -22,7 +22,7 @@ from typing import Any
 from edgecrack.files import write_atomic
 from edgecrack.runtime.outputs.output_folder import SUMMARY_NAME, OutputFolder
 from edgecrack.runtime.outputs.output_place import ResultsPlace
-from edgecrack.runtime.telemetry.stats import StreamSummary, share
+from edgecrack.runtime.telemetry.stats import StreamSummary, share, throttled_rate
 
 # Raised when a field of `summary.json` is taken away, renamed or given another meaning; a new field
 # leaves it as it is.
@@ -34,13 +34,14 @@ _ADDED = (
     "frames_read", "frames", "frames_with_cracks", "crack_pixels_total", "drops", "skipped",
     "stale", "findings", "findings_confirmed", "reconnects", "stalls", "open_failures",
     "corrupt_frames", "unreadable", "size_changes", "measured", "fit_to_measure", "site_checks",
-    "site_checks_passed",
+    "site_checks_passed", "throttle_episodes", "throttled_s", "throttled_frames",
     "elapsed_s",
 )  # fmt: skip
 # Said once for the run: what is the same in all its parts, and how the last one was at its end.
 _OF_THE_RUN = (
-    "source", "model", "backend", "min_area_px", "fps", "crack_pixels", "shedding",
-    "inspected_ratio", "ignored_ratio", "paused", "source_state",
+    "source", "model", "model_sha256", "model_origin", "backend", "min_area_px", "fps",
+    "crack_pixels", "shedding", "inspected_ratio", "ignored_ratio", "paused", "source_state",
+    "throttling",
 )  # fmt: skip
 _COMPLETE = ("end of source", "max frames")
 _CRACK_PIXELS = re.compile(rb'"crack_pixels": (\d+)')
@@ -118,6 +119,9 @@ class RunPart:
         parts = [*self.earlier, self._entry(summary)]
         together = {key: _sum(part.get(key) for part in parts) for key in _ADDED}
         together["fit_ratio"] = share(together["fit_to_measure"], together["measured"])
+        together["throttled_fps"] = throttled_rate(
+            together["throttled_frames"], together["throttled_s"]
+        )
         if self.earlier:
             timed = [part for part in parts if "elapsed_s" in part]
             frames = _sum(part["frames"] for part in timed)

@@ -19,6 +19,7 @@ from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.pipeline.overload import Effort
 from edgecrack.runtime.position.base import PositionSource
 from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.model_in_use import ModelInUse
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamStats, StreamSummary
 
 
@@ -100,6 +101,7 @@ class PipelineConfig:
         positions: where the robot was; None knows nothing.
         events: hears of overload, stale results, failed outputs and a network that hangs.
         backend: what runs the model, for the summary.
+        model: which model it is and why that one, for the summary.
         stats: the counters to use, for who reads them while the stream runs; None makes its own.
         findings: number of cracks so far, and of the confirmed among them, for the counters.
         heartbeat: called in the calling thread between frames and while it waits.
@@ -126,6 +128,7 @@ class PipelineConfig:
     controls: StreamControls | None = None
     positions: PositionSource | None = None
     backend: str = ""
+    model: ModelInUse = field(default_factory=ModelInUse)
     events: EventLog = field(default_factory=EventLog)
     stats: StreamStats | None = None
     findings: Callable[[], tuple[int, int]] = lambda: (0, 0)

@@ -21,6 +21,7 @@ from edgecrack.errors import ConfigError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.images.nodata import masked_pixels
+from edgecrack.outside_text import OutsideTextError, parse_json
 from edgecrack.runtime.frame import Frame
 
 SCHEMA_VERSION = 1
@@ -255,13 +256,12 @@ def _of_image(data: bytes, path: Path) -> IgnoreMask:
 
 def _of_json(data: bytes, path: Path) -> IgnoreMask:
     try:
-        frame_hw, polygons = _parsed(json.loads(data.decode("utf-8-sig")))
+        frame_hw, polygons = _parsed(parse_json(data))
     except _FormError as error:
         raise ConfigError(f"in the ignore mask {path}, {error}", error.remedy) from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}: {error.msg}"
-        raise ConfigError(f"the ignore mask {path} is no JSON, {where}", _FORM) from error
-    except (ValueError, RecursionError) as error:
+    except OutsideTextError as error:
+        raise ConfigError(f"the ignore mask {path} cannot be read: {error}", _FORM) from error
+    except ValueError as error:
         raise ConfigError(f"the ignore mask {path} is no JSON of that form", _FORM) from error
     return IgnoreMask(str(path), frame_hw, polygons)
 

@@ -298,6 +298,9 @@ class PipelineRun:
             frames_expected=expected,
             truncated=ended and self._is_truncated(),
             unreadable=self._unreadable,
+            model_sha256=self._config.model.sha256,
+            model_origin=self._config.model.origin,
+            model_fallback=self._config.model.fallback,
             stats=self._stats.snapshot(),
         )
 

@@ -13,8 +13,9 @@ at all. Other keys are left out. Knows text only.
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
+
+from edgecrack.outside_text import parse_json
 
 MAX_LINE_BYTES = 4_096
 _QUATERNION = ("qx", "qy", "qz", "qw")
@@ -49,8 +50,8 @@ def parse_line(line: bytes) -> PositionLine:
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"a line of {len(line)} bytes")
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(line)
+    except ValueError as error:
         raise ValueError("a line that is not JSON") from error
     if not isinstance(values, dict):
         raise ValueError("a line that is not a JSON object")

@@ -177,13 +177,15 @@ def diagnostics(time_ns: int, source: str, stats: StatsSnapshot, dropped: int, s
         "recording_dropped": dropped,
         "recording_stale": stale,
     }
-    well = stats.source_state != "lost" and stats.shedding == "nothing"
+    slowed = stats.shedding != "nothing" or stats.throttling == "throttled"
+    well = stats.source_state != "lost" and not slowed
+    throttled = ", the machine is throttled" if stats.throttling == "throttled" else ""
     writer = CdrWriter()
     writer.header(time_ns, CAMERA)
     writer.uint32(1)
     writer.uint8(_OK if well else _WARN)
     writer.string("edgecrack")
-    writer.string(f"source {stats.source_state}, {stats.fps:.1f} frames/s")
+    writer.string(f"source {stats.source_state}, {stats.fps:.1f} frames/s{throttled}")
     writer.string(source)
     writer.uint32(len(values))
     for key, value in values.items():

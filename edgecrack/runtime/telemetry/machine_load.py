@@ -5,7 +5,6 @@ Reads what the system says at most once a second, however many ask. Knows no str
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 import time
@@ -16,14 +15,10 @@ from typing import Any
 
 import psutil
 
+from edgecrack.machine_sensors.sensors import hottest_chip, is_plausible_c, zone_temperatures
+
 KEEP_S = 1.0
 _THERMAL_ZONES = Path("/sys/class/thermal")
-# Chips that slow down when hot: Intel, AMD, Raspberry Pi, Jetson (cpu, gpu, soc0, cv1, tj). Not
-# disks, power supplies and boards, nor Jetson's PMIC-Die, which always says 50 or 100.
-_CHIPS = re.compile(
-    r"cpu|gpu|soc|^tj|^cv\d|coretemp|k10temp|zenpower|x86_pkg|bcm\d+_thermal", re.IGNORECASE
-)
-_PLAUSIBLE_C = (-40.0, 150.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +139,14 @@ def read_temperatures(thermal_zones: Path = _THERMAL_ZONES) -> dict[str, float]:
         for reading in readings:
             label = str(reading.label).strip()
             _add(found, f"{chip} {label}" if label else chip, reading.current)
-    for zone in sorted(thermal_zones.glob("thermal_zone*")):
-        try:
-            name = (zone / "type").read_text(encoding="ascii", errors="replace").strip()
-            millidegrees = int((zone / "temp").read_text(encoding="ascii", errors="replace"))
-        except (OSError, ValueError):  # e.g. a Jetson's GPU zone while the GPU is switched off
-            continue
+    for name, value_c in zone_temperatures(thermal_zones):
         if name.replace("-", "_") not in known:
-            _add(found, name, millidegrees / 1000)
+            _add(found, name, value_c)
     return found
 
 
-def hottest_chip(temperatures: dict[str, float]) -> float | None:
-    """The highest temperature of a processor, GPU or SoC; None where none is known."""
-    return max((value for name, value in temperatures.items() if _CHIPS.search(name)), default=None)
-
-
 def _add(found: dict[str, float], name: str, value_c: float | None) -> None:
-    if value_c is None or not _PLAUSIBLE_C[0] < value_c < _PLAUSIBLE_C[1]:
+    if value_c is None or not is_plausible_c(value_c):
         return
     unique, number = name, 2
     while unique in found:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgecrack.machine_sensors.throttling import ThrottleState
 from edgecrack.runtime.frame import FrameResult
 
 RECENT_S = 3.0
@@ -44,6 +45,33 @@ class SourceHealth:
     open_failures: int = 0
     corrupt_frames: int = 0
     size_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """How a machine's throttling went so far.
+
+    Attributes:
+        state: as in `ThrottleLook`, but that it changes only when it has lasted.
+        episodes: times that the machine began to be throttled.
+        seconds: that it was throttled in all.
+        frames: processed meanwhile.
+    """
+
+    state: ThrottleState = "unknown"
+    episodes: int = 0
+    seconds: float = 0.0
+    frames: int = 0
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second while it was throttled; None where it never was."""
+        return throttled_rate(self.frames, self.seconds)
+
+
+def throttled_rate(frames: int, seconds: float) -> float | None:
+    """Frames per second while the machine was throttled; None where it never was."""
+    return round(frames / seconds, 3) if seconds > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +112,11 @@ class StatsSnapshot:
         fit_ratio: their share, 0 to 1; None where none was measured.
         site_checks: measured frames with a check sheet in view.
         site_checks_passed: of these, frames that passed.
+        throttling: whether the machine is throttled; "unknown" where it does not tell.
+        throttle_episodes: times that it began to be throttled.
+        throttled_s: seconds that it was throttled in all.
+        throttled_frames: frames processed meanwhile.
+        throttled_fps: frames per second meanwhile; None where it never was throttled.
     """
 
     frames: int
@@ -117,6 +150,11 @@ class StatsSnapshot:
     fit_ratio: float | None = None
     site_checks: int = 0
     site_checks_passed: int = 0
+    throttling: ThrottleState = "unknown"
+    throttle_episodes: int = 0
+    throttled_s: float = 0.0
+    throttled_frames: int = 0
+    throttled_fps: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, rounded to what is worth reading."""
@@ -153,6 +191,7 @@ class StreamStats:
         self._frames_with_cracks = 0
         self._measured = self._fit_to_measure = 0
         self._site_checks = self._site_checks_passed = 0
+        self._throttling = Throttling()
 
     def add(self, result: FrameResult) -> None:
         """Count one processed frame."""
@@ -204,6 +243,11 @@ class StreamStats:
         with self._lock:
             self._health, self._shedding, self._paused = health, shedding, paused
 
+    def set_throttling(self, throttling: Throttling) -> None:
+        """Set whether the machine is throttled, and how often and how long it was."""
+        with self._lock:
+            self._throttling = throttling
+
     def snapshot(self) -> StatsSnapshot:
         """The counters as they are now."""
         with self._lock:
@@ -242,6 +286,11 @@ class StreamStats:
                 fit_ratio=share(self._fit_to_measure, self._measured),
                 site_checks=self._site_checks,
                 site_checks_passed=self._site_checks_passed,
+                throttling=self._throttling.state,
+                throttle_episodes=self._throttling.episodes,
+                throttled_s=self._throttling.seconds,
+                throttled_frames=self._throttling.frames,
+                throttled_fps=self._throttling.fps,
             )
 
 
@@ -274,6 +323,9 @@ class StreamSummary:
             it was not inspected.
         stats: the counters at the end.
         unreadable: files that could not be read and were passed over.
+        model_sha256: hash of the model file; "" where nobody said.
+        model_origin: "given", "installed" or "bundled".
+        model_fallback: why the installed model does not run, though it was meant; "" else.
     """
 
     source: str
@@ -290,6 +342,9 @@ class StreamSummary:
     stats: StatsSnapshot
     unreadable: int = 0
     backend: str = ""
+    model_sha256: str = ""
+    model_origin: str = ""
+    model_fallback: str = ""
 
     @property
     def lacks_frames(self) -> bool:

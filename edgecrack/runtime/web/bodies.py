@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from edgecrack.errors import ConfigError, EdgecrackError
+from edgecrack.outside_text import parse_json
 
 LONGEST_BODY = 4096
 LONGEST_NUMBER = 12
@@ -64,10 +65,10 @@ async def read_json(request: Request, longest: int = LONGEST_BODY) -> dict[str, 
         raise HTTPException(415, "send JSON, with Content-Type: application/json")
     try:
         body = await read_body(request, longest)
-        value = json.loads(body or b"{}")
+        value = parse_json(body or b"{}")
     except TooLongError:
         raise HTTPException(413, "the request is too long") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise HTTPException(400, "the request is not JSON") from None
     if not isinstance(value, dict):
         raise HTTPException(400, "the request is not a JSON object")

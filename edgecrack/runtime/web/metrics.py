@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from edgecrack.machine_sensors.throttling import ThrottleState
 from edgecrack.runtime.telemetry.machine_load import MachineSnapshot
 from edgecrack.runtime.telemetry.stats import SourceState, StatsSnapshot
 from edgecrack.runtime.web.status import LiveContext
@@ -34,6 +35,9 @@ _COUNTERS = (
     ("source_stalls", "stalls", "Times that an open source delivered nothing for too long."),
     ("source_open_failures", "open_failures", "Attempts to open the source that failed."),
     ("source_size_changes", "size_changes", "Times that the frames' size changed."),
+    ("throttle_episodes", "throttle_episodes", "Times that the machine began to be throttled."),
+    ("throttled_seconds", "throttled_s", "Seconds that the machine was throttled."),
+    ("throttled_frames", "throttled_frames", "Frames inspected while it was throttled."),
 )
 _GAUGES = (
     ("frame_rate_hertz", "fps", "Frames inspected per second over the last three seconds."),
@@ -133,6 +137,14 @@ def _stream_metrics(stats: StatsSnapshot) -> Iterator[Metric]:
     for name in get_args(SourceState):
         state.add_metric([name], stats.source_state == name)
     yield state
+    throttling = GaugeMetricFamily(
+        "edgecrack_throttling_state",
+        "1 for what is known of throttling; unknown where the machine does not tell.",
+        labels=["state"],
+    )
+    for name in get_args(ThrottleState):
+        throttling.add_metric([name], stats.throttling == name)
+    yield throttling
     shedding = stats.shedding != "nothing"
     yield _gauge("overloaded", "1 while an overloaded stream leaves work out.", shedding)
 

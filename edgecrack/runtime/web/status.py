@@ -45,6 +45,7 @@ def describe(context: LiveContext, viewers: int, max_viewers: int) -> dict[str, 
         "about": dict(context.about),
         "stats": context.stats().to_dict(),
         "machine": context.machine.sample().to_dict(),
+        "throttling": None if context.throttling is None else context.throttling(),
         "recording": None if recorder is None else asdict(recorder.status()),
         "threshold": controls.threshold,
         "paused": controls.paused,
@@ -139,6 +140,8 @@ class LiveContext:
         widths: a few words of the newest measured frame, or None before the first. None where
             nothing is measured.
         report: finds the last report beside the results; None where nothing is written.
+        throttling: evidence, clock and temperature of the last look at the machine; None where
+            nobody looks.
     """
 
     stats: Callable[[], StatsSnapshot]
@@ -151,3 +154,4 @@ class LiveContext:
     snapshot: Callable[[], Path | None] | None = None
     widths: Callable[[], dict[str, Any] | None] | None = None
     report: LastReport | None = None
+    throttling: Callable[[], dict[str, Any]] | None = None

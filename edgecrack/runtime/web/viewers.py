@@ -7,13 +7,13 @@ and none holds up another. One that takes nothing is dropped.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from contextlib import suppress
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from edgecrack.outside_text import parse_json
 from edgecrack.runtime.web.broadcast import Made
 from edgecrack.runtime.web.config import Patience
 from edgecrack.runtime.web.page_state import PageState, Seat, first_of
@@ -83,7 +83,7 @@ class PageViewer:
     async def _listen(self) -> None:
         while True:
             try:
-                message = json.loads(await self._socket.receive_text())
+                message = parse_json(await self._socket.receive_text())
             except (ValueError, KeyError):  # no JSON, or no text at all
                 raise StrangeMessageError from None
             if not isinstance(message, dict):

@@ -64,7 +64,7 @@ def test_a_version_compatible_engine_is_loaded_as_host_code(
 
 def test_one_number_of_tiles_makes_a_fixed_shape(orin: FakeTensorRT, tmp_path: Path) -> None:
     result = build(tmp_path, batch=(2, 2, 2))
-    assert orin.network.get_input(0).shape == (2, 1, 32, 32)
+    assert tuple(orin.network.get_input(0).shape) == (2, 1, 32, 32)
     assert orin.config.profiles == []
     assert result.spec.batch == 2
 
@@ -124,6 +124,38 @@ def test_what_a_jetson_cannot_do_is_refused(
         build(tmp_path, precision, **options)
 
 
+@pytest.mark.parametrize(
+    ("version", "supports"),
+    [
+        ("10.3.0", True),
+        ("10.7.0", True),
+        ("10.8.0", False),
+        ("10.13.0.35", False),
+        ("11.0.0", False),
+        ("11.4.0.106", False),
+        ("11.4.1", True),
+        ("11.5.0", True),
+    ],
+)
+def test_which_tensorrt_has_a_dla(
+    monkeypatch: pytest.MonkeyPatch, version: str, supports: bool, tmp_path: Path
+) -> None:
+    FakeTensorRT(monkeypatch, version=version)
+    if supports:
+        assert build(tmp_path, dla_core=0, batch=(1, 1, 1)).path.exists()
+    else:
+        with pytest.raises(
+            ConfigError, match=rf"tensorrt {version} does not support: TensorRT 10\.7"
+        ):
+            build(tmp_path, dla_core=0, batch=(1, 1, 1))
+
+
+def test_thor_has_no_dla(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    FakeTensorRT(monkeypatch, "11.0", "10.13.0")
+    with pytest.raises(ConfigError, match="Jetson Thor, which has no DLA"):
+        build(tmp_path, dla_core=0, batch=(1, 1, 1))
+
+
 def test_a_dla_that_runs_no_layer_is_no_dla_engine(orin: FakeTensorRT, tmp_path: Path) -> None:
     orin.dla_layers = ()
     with pytest.raises(ExportError, match="none of the 3 layers"):
@@ -150,6 +182,37 @@ def test_an_engine_that_computes_in_fp32_after_all_is_refused(
     with pytest.raises(ExportError, match="FP32 alone"):
         build(tmp_path)
     assert not (tmp_path / "m.engine").exists()
+
+
+@pytest.mark.parametrize("batch", [(1, 1, 1), (1, 8, 8), (2, 4, 6)])
+def test_the_types_of_a_dynamic_engine_are_told_too(
+    orin: FakeTensorRT, batch: tuple[int, int, int], tmp_path: Path
+) -> None:
+    result = build(tmp_path, batch=batch)
+    assert result.engine_types == {"HALF": 1}
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize("batch", [(1, 1, 1), (1, 8, 8)])
+def test_a_dynamic_engine_of_another_precision_is_refused_too(
+    orin: FakeTensorRT, batch: tuple[int, int, int], tmp_path: Path
+) -> None:
+    orin.inspected = "Int8"
+    with pytest.raises(ExportError, match="lower precision: 1 INT8"):
+        build(tmp_path, batch=batch)
+
+
+def test_an_engine_that_cannot_be_asked_is_a_warning(orin: FakeTensorRT, tmp_path: Path) -> None:
+    orin.prepares = False
+    (warning,) = build(tmp_path).warnings
+    assert warning.startswith("the precision of the finished engine could not be checked: TensorRT")
+
+
+def test_an_inspector_that_tells_no_type_is_a_warning(orin: FakeTensorRT, tmp_path: Path) -> None:
+    orin.inspected = "N/A"
+    result = build(tmp_path)
+    assert result.engine_types is None
+    assert ["names no type" in warning for warning in result.warnings] == [True]
 
 
 def test_an_interruption_stops_tensorrt_at_its_next_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from edgecrack.runtime.backends.cpu_self_test import (
     MOST_DIFFERENCE,
     TriedBackend,
     built_in_tiles,
+    judged_by_masks,
     self_test,
 )
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
@@ -42,6 +44,7 @@ from edgecrack.runtime.backends.openvino_runner import (
 )
 from edgecrack.runtime.detector import open_detector
 from tests.runtime.models import write_quick_model
+from tests.waiting import PATIENCE_S
 
 pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
 MODEL = read_model_file(BUNDLED_MODEL)
@@ -238,6 +241,55 @@ def test_bfloat16_without_instructions_is_refused(
         OpenVINORunner(read_model_file(quick), OpenVINOSettings("bf16"), threads=1)
 
 
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OV_CPU_MAX_ISA"])
+@pytest.mark.parametrize(
+    ("limit", "is_able"),
+    [("avx2", False), ("AVX512_CORE", False), ("AVX512_CORE_BF16", True), ("", True)],
+)
+def test_a_limit_on_instructions_refuses_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, variable: str, limit: str, is_able: bool
+) -> None:
+    monkeypatch.setenv(variable, limit)
+    core = SimpleNamespace(get_property=lambda *_: ["BF16", "FP32"])
+    assert has_bfloat16(core) == is_able
+
+
+def test_a_refusal_names_the_limit(quick: Path) -> None:
+    """In a process of its own, since oneDNN reads its limit once."""
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from edgecrack.artifacts import read_model_file\n"
+        "from edgecrack.runtime.backends.backend_choice import choose_backend\n"
+        "try:\n"
+        "    choose_backend(read_model_file(Path(sys.argv[1])), 1, 'openvino-bf16')\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(quick)],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    ).stdout
+    assert "for which this processor has no instructions, or ONEDNN_MAX_CPU_ISA=AVX2 forb" in found
+    assert "give `backend` openvino, or unset ONEDNN_MAX_CPU_ISA" in found
+
+
+def test_a_result_under_another_limit_is_made_anew(
+    quick: Path, tests_run: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_model_file(quick)
+    choose_backend(model, 2)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "of another machine" in choose_backend(model, 2).note
+    assert "earlier start" in choose_backend(model, 2).note
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert "of another machine" in choose_backend(model, 2).note
+    assert tests_run == [2, 2, 2]
+
+
 def test_the_environment_chooses_where_nobody_else_does(
     quick: Path, monkeypatch: pytest.MonkeyPatch, tests_run: list[int]
 ) -> None:
@@ -397,9 +449,30 @@ def fail(*_: object, **__: object) -> None:
 def test_float32_is_judged_by_values_and_bfloat16_by_masks(
     precision: Any, difference: int, agreement: float | None, problem: str
 ) -> None:
-    found = TriedBackend(OpenVINOSettings(precision), 1.0, difference, "", agreement).misfit
+    tried = TriedBackend(OpenVINOSettings(precision), 1.0, difference, "", agreement)
+    found = tried.misfit(judged_by_masks(MODEL, precision))
     assert problem in found
     assert bool(problem) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("precision", "calibration", "by_masks"),
+    [
+        ("int8", {"openvino": {"passed": True}}, True),
+        ("int8", {"openvino": {"passed": False}}, False),
+        ("int8", {"openvino": {"passed": "yes"}}, False),
+        ("int8", {"openvino": True}, False),
+        ("int8", {"made_for": "tensorrt"}, False),
+        ("int8", None, False),
+        ("fp32", {"openvino": {"passed": True}}, False),
+    ],
+)
+def test_int8_is_judged_by_masks_where_openvino_has_passed_the_gate(
+    precision: str, calibration: Any, by_masks: bool
+) -> None:
+    model = replace(MODEL, spec=replace(MODEL.spec, precision=precision, calibration=calibration))
+    assert judged_by_masks(model, "f32") == by_masks
+    assert judged_by_masks(model, "bf16")
 
 
 class Halving(OnnxRuntimeRunner):
@@ -423,6 +496,39 @@ def test_bfloat16_that_loses_cracks_is_refused(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(2):  # tested, and kept
         with pytest.raises(ModelFileError, match=r"of which 97% are needed; give `backend` onn"):
             choose_backend(MODEL, 1, "openvino-bf16")
+
+
+def of_int8(passed: bool) -> ModelFile:
+    """The bundled model with the sidecar of an INT8 file, which says whether OpenVINO passed."""
+    calibration = {"made_for": "cpu", "openvino": {"passed": passed}}
+    return replace(MODEL, spec=replace(MODEL.spec, precision="int8", calibration=calibration))
+
+
+class OneStepApart(OnnxRuntimeRunner):
+    """As a rounding that differs does it to INT8: some values elsewhere, the masks as they were."""
+
+    def __init__(self, model: ModelFile, settings: OpenVINOSettings, *, threads: int) -> None:
+        super().__init__(model, threads=threads)
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found = super().infer(tiles)
+        return np.where(found < 100, found + 20, found).astype(np.uint8)
+
+
+def test_int8_may_differ_as_far_as_masks_agree_where_it_passed_the_gate(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_self_test, "OpenVINORunner", OneStepApart)
+    monkeypatch.setattr(cpu_self_test, "_BUDGET_S", 0.0)
+    for origin in ("self-test of ", "self-test of an earlier start"):
+        choice = choose_backend(of_int8(True), 1, "openvino")
+        assert choice.settings is not None
+        assert "masks agree to 100.0%, values at most 20 of 255 apart" in choice.note
+        assert origin in choice.note
+    with pytest.raises(ModelFileError, match="its values are up to 20 of 255 apart"):
+        choose_backend(of_int8(False), 1, "openvino")
+    monkeypatch.setattr(cpu_self_test, "OpenVINORunner", Halving)
+    assert all("its masks agree" in each.problem for each in self_test(of_int8(True), 1)[1:])
 
 
 def test_bfloat16_keeps_the_masks_of_the_bundled_model() -> None:

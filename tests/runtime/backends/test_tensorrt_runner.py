@@ -50,7 +50,9 @@ API = Path(__file__).resolve().parents[2] / "export" / "tensorrt_api"
 
 
 def cuda_of(gpu: FakeGpu, library: str = "cuda-python") -> Cuda:
-    return PyCuda(FakePyCuda(gpu)) if library == "pycuda" else CudaPython(FakeRuntime(gpu))
+    if library == "pycuda":
+        return PyCuda(FakePyCuda(gpu), "1.2.3")
+    return CudaPython(FakeRuntime(gpu), "1.2.3")
 
 
 def write_engine(
@@ -266,6 +268,44 @@ class TestGraphs:
                 runner.infer(tiles_of(4))
         assert opened.trt.strategy == "whole graph"
         assert self.launches(opened) == 0
+
+
+class TestWhatRunsItIsTold:
+    def told(self, folder: Path, library: str, *, rtx: bool = False, **options: Any) -> list[str]:
+        told: list[str] = []
+        gpu = options.pop("gpu", FakeGpu())
+        model = write_engine(folder, rtx=rtx)
+        trt = FakeTensorRT(gpu, TILE, (1, 4, 4)).tensorrt(rtx=rtx)
+        config = TensorRTConfig(**options)
+        with TensorRTRunner(
+            model, config, tensorrt=trt, cuda=cuda_of(gpu, library), on_told=told.append
+        ) as runner:
+            for _ in range(3):
+                runner.infer(tiles_of(4))
+            told.append(runner.backend)
+        return told
+
+    def test_with_graphs(self, tmp_path: Path) -> None:
+        first, backend = self.told(tmp_path, "cuda-python")
+        assert first == (
+            "crack.engine runs on the GPU by tensorrt 10.3.0, cuda-python 1.2.3, CUDA graphs"
+        )
+        assert backend == "tensorrt (10.3.0, cuda-python 1.2.3, CUDA graphs)"
+
+    def test_through_a_library_that_has_none(self, tmp_path: Path) -> None:
+        first, second, backend = self.told(tmp_path, "pycuda")
+        assert first == "crack.engine: runs without CUDA graphs, which pycuda does not have"
+        assert second.endswith("by tensorrt 10.3.0, pycuda 1.2.3, no CUDA graphs")
+        assert backend == "tensorrt (10.3.0, pycuda 1.2.3, no CUDA graphs)"
+
+    def test_a_recording_that_fails_is_told_while_it_runs(self, tmp_path: Path) -> None:
+        _, later, backend = self.told(tmp_path, "cuda-python", gpu=FakeGpu(capture_fails=True))
+        assert later.startswith("crack.engine: runs without CUDA graphs: ")
+        assert backend.endswith("no CUDA graphs)")
+
+    def test_tensorrt_for_rtx(self, tmp_path: Path) -> None:
+        *_, backend = self.told(tmp_path, "pycuda", rtx=True)
+        assert backend == "tensorrt_rtx (1.7.1, pycuda 1.2.3, CUDA graphs)"
 
 
 class TestKernelsOfTensorRTForRtx:
@@ -527,7 +567,8 @@ class TestFromAFile:
             "edgecrack.runtime.backends.tensorrt_runner.find_tensorrt", lambda name: trt.tensorrt()
         )
         monkeypatch.setattr(
-            "edgecrack.runtime.backends.tensorrt_runner.open_cuda", lambda library: cuda_of(gpu)
+            "edgecrack.runtime.backends.tensorrt_runner.open_cuda",
+            lambda library, on_told: cuda_of(gpu),
         )
         return write_engine(tmp_path).path
 
@@ -550,6 +591,11 @@ class TestFromAFile:
             opened = open_model(engine, PredictionConfig(protocol=protocol), stack)
             assert opened.predict(image).shape == (45, 70)
             assert opened.spec.kind == "engine"
+
+
+class _Silent:
+    def log(self, severity: Any, message: str) -> None:
+        pass
 
 
 class TestTheFakeIsLikeTheRealOne:
@@ -579,6 +625,29 @@ class TestTheFakeIsLikeTheRealOne:
         assert {"UINT8"} <= set(api["classes"]["DataType"])
         assert {"INPUT", "OUTPUT"} <= set(api["classes"]["TensorIOMode"])
         assert not rtx or "CudaGraphStrategy" in api["names"]
+
+    def test_it_refuses_what_the_real_one_refuses(self) -> None:
+        gpu = FakeGpu()
+        gpu.here.current = True
+        runtime = FakeTensorRT(gpu, TILE, (1, 4, 4)).tensorrt().module.Runtime(_Silent())
+        engine = runtime.deserialize_cuda_engine(b"engine")
+        with pytest.raises(TypeError):
+            engine.create_execution_context(runtime_config=None)
+        context, stream = engine.create_execution_context(), gpu.make_stream()
+        pointers = [gpu.make_device(4 * 8 * 16) for _ in range(2)]
+        assert not context.set_tensor_address("tile", pointers[0])
+        assert not context.set_tensor_address("tiles", pointers[0] + 1)
+        assert not context.set_input_shape("tiles", (5, 1, *TILE))
+        assert context.set_tensor_address("tiles", pointers[0])
+        assert context.set_input_shape("tiles", (2, 1, *TILE))
+        assert not context.execute_async_v3(stream)
+        assert context.set_tensor_address("crack", pointers[1])
+        assert context.execute_async_v3(stream)
+        gpu.synchronize(stream)
+        another = engine.create_execution_context()
+        assert another.set_tensor_address("tiles", pointers[0])
+        assert another.set_tensor_address("crack", pointers[1])
+        assert not another.execute_async_v3(stream)
 
     def test_the_module_is_what_the_runner_expects(self) -> None:
         trt = FakeTensorRT(FakeGpu(), TILE, (1, 1, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,24 @@ def test_parts_add_up(tmp_path: Path) -> None:
     assert (saved["elapsed_s"], saved["fps_overall"]) == (24.0, round(32 / 24, 3))
     assert saved["truncated"] is True
     assert (saved["end_reason"], saved["error"]) == ("stopped", None)
+
+
+def test_throttling_adds_up_over_the_parts_and_ends_as_in_the_last(tmp_path: Path) -> None:
+    for seconds, frames, state in ((10.0, 30, "throttled"), (5.0, 6, "not throttled")):
+        stats = replace(
+            summary_of().stats,
+            throttling=state,  # type: ignore[arg-type]
+            throttle_episodes=1,
+            throttled_s=seconds,
+            throttled_frames=frames,
+            throttled_fps=frames / seconds,
+        )
+        begin(tmp_path).end(summary_of(8, "stopped", 20.0, stats=stats))
+    saved = read(tmp_path)
+    assert (saved["throttling"], saved["throttle_episodes"]) == ("not throttled", 2)
+    assert (saved["throttled_s"], saved["throttled_frames"]) == (15.0, 36)
+    assert saved["throttled_fps"] == 2.4
+    assert [part["throttled_fps"] for part in saved["parts"]] == [3.0, 1.2]
 
 
 def test_a_part_that_was_killed_is_listed_with_what_its_lines_tell(tmp_path: Path) -> None:

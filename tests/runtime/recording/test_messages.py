@@ -25,7 +25,7 @@ from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
 from edgecrack.runtime.telemetry.events import Event, EventLog, Level
-from edgecrack.runtime.telemetry.stats import StreamStats
+from edgecrack.runtime.telemetry.stats import StreamStats, Throttling
 from tests.runtime.recording.reading import Read, read_with_rosbags, result
 from tests.waiting import wait_until
 
@@ -199,10 +199,24 @@ def test_stats_and_events(tmp_path: Path) -> None:
     assert values["source_state"] == "connecting"
     assert values["recording_dropped"] == "0"
     assert values["recording_stale"] == "0"
+    assert values["throttling"] == "unknown"
     log = of_topic(read, "/edgecrack/events")[0]
     assert (log.level, log.function) == (20, "recording.part")
     assert "run_0001.mcap" in log.msg
     assert log.stamp.nanosec == 123_456_794
+
+
+def test_a_machine_that_throttles_is_a_warning_of_the_diagnostics() -> None:
+    stats = StreamStats()
+    stats.set_throttling(Throttling("throttled", 1, 12.0, 30))
+    humble = get_typestore(Stores.ROS2_HUMBLE)
+    said = messages.diagnostics(CAPTURE_NS, "camera:0", stats.snapshot(), 0, 0)
+    array: Any = humble.deserialize_cdr(said, "diagnostic_msgs/msg/DiagnosticArray")
+    [status] = array.status
+    assert status.level == 1
+    assert status.message.endswith("frames/s, the machine is throttled")
+    values = {pair.key: pair.value for pair in status.values}
+    assert (values["throttled_s"], values["throttled_fps"]) == ("12.0", "2.5")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from edgecrack.runtime.telemetry.machine_load import MachineMonitor, hottest_chip, read_temperatures
+from edgecrack.machine_sensors.sensors import hottest_chip
+from edgecrack.runtime.telemetry.machine_load import MachineMonitor, read_temperatures
 from tests.waiting import PATIENCE_S
 
 

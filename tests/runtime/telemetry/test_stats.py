@@ -28,6 +28,7 @@ def test_before_the_first_frame_all_is_zero() -> None:
     assert (shown.pop("shedding"), shown.pop("source_state")) == ("nothing", "connecting")
     assert shown.pop("inspected_ratio") == 1
     assert shown.pop("fit_ratio") is None
+    assert (shown.pop("throttling"), shown.pop("throttled_fps")) == ("unknown", None)
     assert set(shown.values()) == {0}
 
 

@@ -12,11 +12,13 @@ import httpx
 import numpy as np
 
 from edgecrack.files import write_atomic
+from edgecrack.machine_sensors.throttling import ThrottleLook
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.pipeline.controls import RecordingStatus, StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
+from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
 from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.web.config import Patience, ServeConfig
 from edgecrack.runtime.web.last_report import LastReport
@@ -67,6 +69,10 @@ class Rig:
         self.book = FindingBook()
         self.latest = LatestResult(max_age_ms=max_age_ms)
         self.folder = folder
+        self.machine_look, self.now_s = ThrottleLook("unknown"), 0.0
+        self.throttle = ThrottleWatch(
+            lambda: self.machine_look, self.events, self.stats, lambda: self.now_s
+        )
         self.health("live")
         self.context = LiveContext(
             stats=self.stats.snapshot,
@@ -79,6 +85,7 @@ class Rig:
             snapshot=None if folder is None else self.snapshot,
             widths=(lambda: self.widths) if measures else None,
             report=None if folder is None else LastReport(folder, folder),
+            throttling=self.throttle.status,
         )
 
     def server(
@@ -95,6 +102,13 @@ class Rig:
     def health(self, state: str, shedding: str = "nothing") -> None:
         health = SourceHealth(state=state)  # type: ignore[arg-type]
         self.stats.set_state(health, shedding, self.controls.paused)
+
+    def machine(self, look: ThrottleLook, seconds: float) -> None:
+        """What the machine tells for so long, looked at every two seconds."""
+        self.machine_look = look
+        for _ in range(round(seconds / 2)):
+            self.now_s += 2
+            self.throttle.look()
 
     def show(self, result: FrameResult) -> None:
         """What the pipeline does with a result."""

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from edgecrack.machine_sensors.evidence import Evidence
+from edgecrack.machine_sensors.throttling import ThrottleLook
 from edgecrack.runtime.telemetry.machine_load import MachineSnapshot
 from edgecrack.runtime.telemetry.stats import SourceHealth
 from tests.runtime.web.rig import Rig, client
@@ -100,6 +102,33 @@ def test_what_is_not_known_is_left_out() -> None:
     for unknown in ("disk_free_bytes", "open_files", "temperature_celsius", "recording_active",
                     "picture_age_seconds"):  # fmt: skip
         assert f"edgecrack_{unknown}" not in names
+
+
+def test_throttling_is_told_by_its_state_and_by_its_seconds() -> None:
+    rig = Rig()
+    values, _ = scrape(rig)
+    assert values["edgecrack_throttling_state", "state=unknown"] == 1
+    rig.machine(ThrottleLook("throttled", (Evidence("firmware", "too hot"),)), 6)
+    values, kinds = scrape(rig)
+    states = {state: values["edgecrack_throttling_state", f"state={state}"]
+              for state in ("throttled", "not throttled", "unknown")}  # fmt: skip
+    assert states == {"throttled": 1, "not throttled": 0, "unknown": 0}
+    assert values["edgecrack_throttled_seconds_total", ""] == 6
+    assert values["edgecrack_throttle_episodes_total", ""] == 1
+    assert values["edgecrack_events_total", "kind=machine.throttled"] == 1
+    assert kinds["edgecrack_throttled_seconds"][0] == "counter"
+
+
+def test_a_machine_that_throttles_still_delivers() -> None:
+    rig = Rig()
+    rig.machine(ThrottleLook("throttled", (Evidence("firmware", "too hot"),)), 4)
+    with rig.server() as server, client(server) as http:
+        assert http.get("healthz").status_code == 200
+        status = http.get("api/status").json()
+        (event,) = http.get("api/events").json()["events"]
+    assert (status["throttling"]["state"], status["stats"]["throttling"]) == ("throttled",) * 2
+    assert status["throttling"]["evidence"] == [{"kind": "firmware", "text": "too hot"}]
+    assert event["kind"] == "machine.throttled"
 
 
 def test_labels_may_hold_anything() -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from edgecrack.images.ignored import IgnoredPixels
+from edgecrack.machine_sensors.evidence import Evidence
+from edgecrack.machine_sensors.throttling import ThrottleLook
 from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.server import LiveServer
 from tests.runtime.web.rig import Feed, Rig, live_result
@@ -333,6 +335,35 @@ def test_an_old_picture_is_not_shown_as_live(
             page.says("#shedding", "OVERLOADED: leaves out every second frame")
         rig.latest.close()
         page.says("#state", "ENDED")
+
+
+def test_a_machine_that_throttles_is_seen_and_cleared(rig: Rig, page: Page) -> None:
+    hot = ThrottleLook(
+        "throttled",
+        (Evidence("cooling", "the kernel cools by cpu-throttle-alert"),),
+        ("cooling", "clocks"),
+        1200.0,
+        2400.0,
+        71.2,
+    )
+    with rig.server() as server, Feed(rig):
+        page.open(server)
+        page.says("#throttling", "throttling unknown")
+        rig.machine(hot, 4)
+        page.says("#throttled", "THROTTLED: 71 °C, 1.2 of 2.4 GHz, ")
+        page.says("#throttled", "frames/s")
+        page.says("#throttling", "throttled now")
+        page.says("#events", "the machine throttles: 71 °C, 1.2 of 2.4 GHz")
+        assert page.tab.get_attribute("#throttled", "title") == (
+            "The kernel cools by cpu-throttle-alert."
+        )
+        chip, stage = (page.tab.locator(each).bounding_box() for each in ("#throttled", "#stage"))
+        assert stage["x"] < chip["x"]
+        assert chip["x"] + chip["width"] < stage["x"] + stage["width"]
+        rig.machine(ThrottleLook("not throttled", (), ("cooling",), 2400.0, 2400.0, 58.0), 12)
+        page.says("#throttling", "throttled 1 time")
+        assert page.tab.is_hidden("#throttled")
+        page.says("#events", "the machine no longer throttles")
 
 
 def test_the_page_comes_back_when_the_robot_does(rig: Rig, page: Page) -> None:

@@ -43,7 +43,9 @@ async function onPicture(message) {
 function onStatus(now) {
   status = now;
   put("source", now.about.source ?? "");
-  put("model", now.about.model ?? "");
+  const origin = now.about.model_origin;
+  put("model", `${now.about.model ?? ""}${origin && origin !== "given" ? ` (${origin})` : ""}`);
+  byId("model").title = now.about.model_sha256 ? `sha256 ${now.about.model_sha256}` : "";
   byId("report").hidden = !now.report;
   if (now.report) byId("report").title = `Of ${now.report.run}, ${new Date(now.report.written_at).toLocaleString()}`;
   document.title = now.about.source ? `${now.about.source} – edgecrack` : "edgecrack";
@@ -54,6 +56,7 @@ function onStatus(now) {
     shownAt = Math.max(shownAt ?? -Infinity, performance.now() - now.picture.age_ms);
   }
   showStats(now.stats, now.machine);
+  showThrottling(now.stats, now.throttling);
   showSwitches(now);
   showWidths(now.measures, now.widths);
   findings.update(now.findings);
@@ -102,9 +105,11 @@ function renew() {
   for (const id of ["pause", "snapshot", "threshold"]) byId(id).disabled = offline;
   byId("record").disabled = offline || !status?.recording;
   const problem = status?.recording && !status.recording.active && status.recording.problem;
-  byId("alert").hidden = !problem || offline;
-  put("alert", problem ? `Recording stopped: ${problem}` : "");
+  const fallback = status?.about.model_fallback;
+  byId("alert").hidden = (!problem && !fallback) || offline;
+  put("alert", [problem ? `Recording stopped: ${problem}` : "", fallback ? sentence(fallback) : ""].filter(Boolean).join(" · "));
   byId("recording").hidden = offline || !status?.recording?.active;
+  byId("throttled").hidden = offline || status?.stats.throttling !== "throttled";
   byId("shedding").hidden = offline || !status || status.stats.shedding === "nothing";
 }
 
@@ -200,6 +205,30 @@ function showStats(stats, machine) {
   spark("fps", stats.fps);
   spark("latency", stats.latency_p50_ms);
   put("shedding", `OVERLOADED: leaves out ${stats.shedding}`);
+}
+
+// Where the machine does not tell, that is said: it is not the same as "not throttled".
+function showThrottling(stats, look) {
+  const state = stats.throttling;
+  const past = stats.throttle_episodes ? `throttled ${count(stats.throttle_episodes)} ${stats.throttle_episodes === 1 ? "time" : "times"}` : state;
+  put("throttling", state === "throttled" ? "throttled now" : state === "unknown" ? "throttling unknown" : past);
+  const reasons = (look?.evidence ?? []).map((each) => each.text).join("; ");
+  const told = look?.told_by?.length ? `This machine tells: ${look.told_by.join(", ")}.`
+    : "This machine tells nothing of throttling.";
+  byId("throttling").title = `${reasons ? `${sentence(reasons)} ` : ""}${told}`;
+  if (state !== "throttled") return;
+  byId("temperature").closest(".card").dataset.tone = "bad";
+  byId("throttled").title = reasons ? sentence(reasons) : "";
+  const figures = [heat(look?.temperature_c), clockOf(look), `${stats.fps.toFixed(1)} frames/s`];
+  put("throttled", `THROTTLED: ${figures.filter(Boolean).join(", ")}`);
+}
+
+const heat = (celsius) => celsius === null || celsius === undefined ? "" : `${Math.round(celsius)} °C`;
+
+function clockOf(look) {
+  if (!look?.clock_mhz) return "";
+  const rated = look.rated_mhz ? ` of ${(look.rated_mhz / 1000).toFixed(1)}` : "";
+  return `${(look.clock_mhz / 1000).toFixed(1)}${rated} GHz`;
 }
 
 function tone(id, value, warn, bad) {

@@ -1,0 +1,1 @@
+"""What the kernel tells of clocks, heat and power, and whether the machine is throttled."""

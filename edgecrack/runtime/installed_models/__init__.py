@@ -1,0 +1,1 @@
+"""Models installed on this machine: kept, tried, switched and fallen back from."""

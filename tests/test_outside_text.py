@@ -1,0 +1,136 @@
+"""Text from outside: what is JSON comes back as it is, everything else is one error."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecrack.outside_text import (
+    MOST_LEVELS,
+    OutsideTextError,
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_yaml,
+)
+
+PACKAGE = Path(__file__).resolve().parents[1] / "edgecrack"
+# They read what this very program wrote a moment ago, or must import nothing.
+OWN_TEXT = {"doctor/probe.py", "training/run_identity.py", "outside_text.py"}
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text('ab[{]}"\\'), inner),
+    max_leaves=20,
+)
+
+
+@given(value=VALUES)
+def test_what_is_json_comes_back(value: object) -> None:
+    assert parse_json(json.dumps(value)) == value
+    assert parse_json(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not JSON"),
+        ("{", "line 1"),
+        ('{"a": 1e400}', "1e400 is too large"),
+        ('{"a": -1E+999}', "too large"),
+        ('{"a": ' + "9" * 400 + ".0}", "too large"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": Infinity}', "Infinity"),
+        ('{"a": -Infinity}', "-Infinity"),
+        ('{"a": 9223372036854775808}', "too large"),
+        ('{"a": 1' + "0" * 399 + "}", "too large"),
+        ('{"a": 1' + "0" * 20_000 + "}", "too large"),
+        ("[" * 50_000 + "]" * 50_000, "levels deep"),
+        ("[" * 50_000, "levels deep"),
+        ('{"a":' * 50_000 + "1" + "}" * 50_000, "levels deep"),
+        ("[" * (MOST_LEVELS + 1) + "]" * (MOST_LEVELS + 1), "levels deep"),
+        ('["[",' + "[" * MOST_LEVELS + "]" * MOST_LEVELS + "]", "levels deep"),
+        (b"\xff\xfe{}", "UTF-8"),
+        (b'{"a": "\xff"}', "UTF-8"),
+    ],
+    ids=lambda value: value[:16] if isinstance(value, (str, bytes)) else None,
+)
+def test_everything_else_is_one_error(text: str | bytes, words: str) -> None:
+    with pytest.raises(OutsideTextError, match=words):
+        parse_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * MOST_LEVELS + "]" * MOST_LEVELS,
+        json.dumps(["[" * 200, "{" * 200, '"]\\"']),
+        '{"sha256": "12e345", "time_ns": 1764545000000000000, "share": 0.00012345678901234567}',
+        "1e-400",
+    ],
+)
+def test_what_only_looks_like_it_is_read(text: str) -> None:
+    assert parse_json(text) == json.loads(text)
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]") == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "not YAML"),
+        ("a: 2001-99-99", "not YAML"),
+        ("a: .inf", "inf"),
+        ("a: .nan", "nan"),
+        ("a: 1.0e+400", "inf"),
+        ("a: 1" + "0" * 400, "too large"),
+        ("[" * 50_000, "levels deep"),
+        ("a: &a [*a]", "levels deep"),
+        ("a: !!python/object/apply:os.getcwd []", "not YAML"),
+    ],
+    ids=lambda value: value[:16],
+)
+def test_yaml_by_the_same_rule(text: str, words: str) -> None:
+    with pytest.raises(OutsideTextError, match=words):
+        parse_yaml(text)
+
+
+def test_lists_that_yaml_names_often_are_looked_at_once() -> None:
+    lines = ["l0: &l0 [1, 1]"]
+    lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
+    assert parse_yaml("\n".join(lines))["l1"][9] == [1, 1]
+
+
+@pytest.mark.parametrize("read", [read_json, read_yaml])
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, read: object) -> None:
+    path = tmp_path / "file"
+    path.write_text("[1, 2, 3, 4]")
+    assert callable(read)
+    assert read(path, most_bytes=12) == [1, 2, 3, 4]
+    with pytest.raises(OutsideTextError, match="larger than 11 bytes"):
+        read(path, most_bytes=11)
+    with pytest.raises(OSError, match="gone"):
+        read(tmp_path / "gone")
+
+
+def test_nothing_else_reads_json_or_yaml() -> None:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if name not in OWN_TEXT and isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in ("json.loads", "json.load", "yaml.safe_load", "yaml.load"):
+                    found.append(f"{name}:{node.lineno}")
+    assert not found
