@@ -73,6 +73,13 @@ def test_what_fails_at_every_start_comes_to_an_end() -> None:
     assert burst * (int(values["WatchdogSec"]) + int(values["RestartSec"])) > interval
 
 
+def test_no_secret_stands_in_the_command_line() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    assert "TOKEN" not in command
+    # The name that `serve_config` looks for.
+    assert re.findall(r"^#LoadCredential=([\w-]+):", unit(), re.M)[:1] == ["edgecrack-token"]
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")
 def test_systemd_takes_it(tmp_path: Path) -> None:
     # Its program and user are not on this machine.

@@ -133,6 +133,13 @@ def stream(
         Path | None,
         _page("FILE", "File with the token that viewers give; else EDGECRACK_TOKEN."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        _page("FILE", "Serve by HTTPS: the certificate, with those between, as PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, _page("FILE", "The certificate's key as PEM, without a password.")
+    ] = None,
     record: Annotated[
         Path | None,
         _recording("FILE", "Record to FILE_0001.mcap and so on, for Foxglove and ROS 2."),
@@ -250,7 +257,7 @@ def stream(
         record=_recording_config(
             record, record_part_size, record_part_time, record_when_full, record_reserve
         ),
-        serve=serve_config(serve, token_file),
+        serve=serve_config(serve, token_file, tls_cert, tls_key),
         position=position,
         scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
         survey=survey,
