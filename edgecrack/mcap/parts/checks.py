@@ -25,12 +25,16 @@ from edgecrack.mcap.parts.own_records import (
     sealed_definitions,
 )
 from edgecrack.mcap.parts.parsing import FoundChunk
-from edgecrack.mcap.parts.scan import DataEnds, Found, FoundIndex, FoundMessage, FoundRecord, Lost
+from edgecrack.mcap.parts.scan import DataEnds, Found, FoundIndex, FoundMessage, FoundRecord, Lost, Private
 from edgecrack.mcap.parts.summary_section import SummarySection
 from edgecrack.terminal.wording import counted
 
 _NO_CHECKSUM = bytes(4)
-_PLURALS = {"message index": "message indexes", "message outside of chunks": "messages outside of chunks"}
+_PLURALS = {
+    "message index": "message indexes",
+    "message outside of chunks": "messages outside of chunks",
+    "record of an unknown kind, left out": "records of an unknown kind, left out",
+}
 
 
 class Checks:
@@ -91,6 +95,8 @@ class Checks:
             self._wrong["message index"] += not self._fits_chunk(found)
         elif isinstance(found, Lost):
             self._entries, self._has_lost = None, True
+        elif isinstance(found, Private):
+            self._take_private()
         elif isinstance(found, FoundRecord):
             self._take_record(found)
 
@@ -128,6 +134,14 @@ class Checks:
         counts = [counted(n, what, _PLURALS.get(what)) for what, n in self._bare.items() if n]
         return (*bare, *counts)
 
+    def _take_private(self) -> None:
+        """A record that is left out, for only some application knows it; edgecrack writes none."""
+        what = "a record of a kind that edgecrack does not write"
+        if self.is_ours and what not in self.damage:
+            self.damage.append(what)
+        self._bare["record of an unknown kind, left out"] += not self.is_ours
+        self._entries = None
+
     def _fits_chunk(self, index: FoundIndex) -> bool:
         if self._entries is None:  # of a chunk that is lost
             return True
@@ -143,7 +157,7 @@ class Checks:
         elif isinstance(content, Schema | Channel):
             self._found.append(content)
             expected = self._expected.get((type(content), content.id), None)
-            if expected not in (None, content) or (expected is None and self._is_known()):
+            if expected not in (None, content) or (expected is None and self.is_ours):
                 self.damage.append(f"{_named(content)} differs from what is known of it")
         elif isinstance(content, Attachment):
             self._bare["attachment"] += found.record[-len(_NO_CHECKSUM) :] == _NO_CHECKSUM
@@ -164,8 +178,9 @@ class Checks:
         own = self._header is not None and is_ours(self._header)
         return own and metadata.name == METADATA
 
-    def _is_known(self) -> bool:
-        """Whether all definitions of the file are known."""
+    @property
+    def is_ours(self) -> bool:
+        """Whether edgecrack wrote the file: then it is known which records it has."""
         return self._header is not None and is_ours(self._header)
 
     def _expect(self, known: Sequence[Schema | Channel]) -> None:

@@ -104,9 +104,6 @@ class Rebuild:
 
     def _take_record(self, found: FoundRecord) -> None:
         content = found.content
-        if isinstance(content, Metadata):
-            for definition in self._checks.trusted(content):
-                self._learn(definition)
         if isinstance(content, Schema | Channel) and self._checks.is_stray(content):
             return
         if isinstance(content, Schema):
@@ -117,12 +114,19 @@ class Rebuild:
             self._introduce(content.id)
         elif isinstance(content, Metadata):
             self._container.add_metadata(self._checks.honest(content))
+            for definition in self._checks.trusted(content):  # which follow there, damaged or not
+                self._learn(definition)
+                if isinstance(definition, Schema):
+                    self._container.add_schema(self._schemas[definition.id])
+                else:
+                    self._introduce(definition.id)
         elif isinstance(content, Attachment):
             self._container.add_attachment(content, found.record)
         self.data_end = self._container.offset
 
     def _take_message(self, found: FoundMessage) -> None:
-        if self._introduce(found.channel_id):
+        # Of ours each message is in a chunk: this is another record, damaged.
+        if not self._checks.is_ours and self._introduce(found.channel_id):
             self._container.add_message(found.channel_id, found.time_ns, found.record)
             self.data_end = self._container.offset
         else:
