@@ -115,7 +115,7 @@ app.command()(target)
 
 
 def main() -> None:
-    """Run the command line; `entry.py`, where the program begins, has answered signals until now."""
+    """Run the command line; `entry.py`, where the program begins, has answered signals so far."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the program
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))

@@ -31,7 +31,6 @@ from edgecrack.mcap.format import (
 )
 from edgecrack.mcap.records import Record, RecordFile
 
-
 DATA_END_BYTES = RECORD_HEAD.size + 4
 
 

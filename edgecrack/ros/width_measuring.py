@@ -78,9 +78,7 @@ class WidthMeasuring:
         latest_ns = max(now_ns, self._newest_frame_ns) if now_ns else None
         deviation_m = math.sqrt(variance) if variance > 0 else None
         try:
-            self._track.add(
-                time_ns, range_m=found, range_deviation_m=deviation_m, now_ns=latest_ns
-            )
+            self._track.add(time_ns, range_m=found, range_deviation_m=deviation_m, now_ns=latest_ns)
         except ValueError:
             return  # no range that a camera could see anything at, or a time that is yet to come
 

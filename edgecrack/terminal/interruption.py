@@ -122,5 +122,3 @@ def _interrupt_again(what: UnraisableHookArgs) -> None:
     timer = Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     timer.start()
-
-

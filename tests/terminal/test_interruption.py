@@ -1,4 +1,4 @@
-"""Signals at any moment of the program's life, sent by the program to itself so that none is missed."""
+"""Signals at any moment of the program's life, which it sends to itself, so that none is missed."""
 
 from __future__ import annotations
 

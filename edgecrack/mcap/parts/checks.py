@@ -1,8 +1,8 @@
 """Which checksums a file has, and what in it differs from them.
 
 Besides those of the format there is what is known: schemas and channels stand in the index, too; a
-chunk's messages tell its times and its index; of a recording of edgecrack it is known how it begins.
-Takes what a scan finds, changes nothing.
+chunk's messages tell its times and its index; of a recording of edgecrack it is known how it
+begins. Takes what a scan finds, changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ from edgecrack.mcap.parts.own_records import (
     sealed_definitions,
 )
 from edgecrack.mcap.parts.parsing import FoundChunk
-from edgecrack.mcap.parts.scan import DataEnds, Found, FoundIndex, FoundMessage, FoundRecord, Lost, Private
+from edgecrack.mcap.parts.scan import (
+    DataEnds,
+    Found,
+    FoundIndex,
+    FoundMessage,
+    FoundRecord,
+    Lost,
+    Private,
+)
 from edgecrack.mcap.parts.summary_section import SummarySection
 from edgecrack.terminal.wording import counted
 
@@ -107,9 +115,9 @@ class Checks:
             for what, count in self._wrong.items()
             if count
         ]
-        if self._sealed and definitions_checksum(self._found) != self._sealed:
-            if not (self.damage or self._has_lost):
-                self.damage.append("the schemas and channels differ from their checksum")
+        is_clean = not (self.damage or self._has_lost)
+        if is_clean and self._sealed not in (None, definitions_checksum(self._found)):
+            self.damage.append("the schemas and channels differ from their checksum")
         if self._header and is_ours(self._header) and not self._has_own_metadata:
             self.damage.append(f"the metadata {METADATA} is missing")
         if self.data_ends is None or not self.data_ends.checksum:

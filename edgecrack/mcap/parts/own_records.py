@@ -1,8 +1,8 @@
-"""What every recording of edgecrack begins with, and the checksums by which damage in it is noticed.
+"""What every recording of edgecrack begins with, and the checksums that tell of damage in it.
 
 The format has checksums for chunks, for the index, and for a whole file, at its end; a part whose
-recorder was killed has no end. So the metadata of a recording holds two more: of the header and of the
-metadata itself, and of the schemas and channels, which are known besides.
+recorder was killed has no end. So the metadata of a recording holds two more: of the header and of
+the metadata itself, and of the schemas and channels, which are known besides.
 """
 
 from __future__ import annotations

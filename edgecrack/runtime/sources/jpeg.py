@@ -78,7 +78,9 @@ class ScanFinder:
         if self._scan is not None or data[: len(START)] != START:
             return self._scan
         while (
-            self._steps_left and self._place + 4 <= len(data) and data[self._place] == _MARKER_BEGINS
+            self._steps_left
+            and self._place + 4 <= len(data)
+            and data[self._place] == _MARKER_BEGINS
         ):
             self._steps_left -= 1
             marker = data[self._place + 1]
