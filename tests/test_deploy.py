@@ -40,6 +40,12 @@ def test_every_option_that_it_gives_exists() -> None:
     assert given <= known_options()
 
 
+def test_no_secret_stands_in_the_command_line() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    assert set(re.findall(r"\$\{?(EDGECRACK_\w+)", command)) == {"EDGECRACK_OPTIONS"}
+    assert "--source" not in command
+
+
 def test_the_variables_that_it_uses_are_set() -> None:
     used = set(re.findall(r"\$\{?(EDGECRACK_\w+)", unit()))
     text = (DEPLOY / "edgecrack.env").read_text()
