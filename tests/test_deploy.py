@@ -79,7 +79,7 @@ def test_what_fails_at_every_start_comes_to_an_end() -> None:
     assert burst * (int(values["WatchdogSec"]) + int(values["RestartSec"])) > interval
 
 
-def test_no_secret_stands_in_the_command_line() -> None:
+def test_no_token_stands_in_the_command_line() -> None:
     (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
     assert "TOKEN" not in command
     # The name that `serve_config` looks for.

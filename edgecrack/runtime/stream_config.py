@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 # These say how a stream runs and where, not what is found; the model counts by its content, which
 # the session adds.
 _NOT_OF_THE_RUN = (
-    "source", "shows_password", "source_options", "out", "existing", "model", "threshold", "scales",
-    "max_frames", "threads", "backend", "policy", "record", "serve", "log_format", "scale", "survey",
+    "source", "shows_password", "source_options", "out", "existing", "model", "threshold",
+    "scales", "max_frames", "threads", "backend", "policy", "record", "serve", "log_format",
+    "scale", "survey",
 )  # fmt: skip
 
 
