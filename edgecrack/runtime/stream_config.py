@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # the session adds.
 _NOT_OF_THE_RUN = (
     "source", "shows_password", "source_options", "out", "existing", "model", "threshold", "scales",
-    "max_frames", "threads", "backend", "policy", "record", "serve", "log_format", "scale", "survey",
+    "max_frames", "threads", "backend", "policy", "record", "serve", "log_format", "scale",
+    "survey",
 )  # fmt: skip
 
 
