@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -160,3 +162,30 @@ def test_the_users_own_options_of_ffmpeg_stay(
         with open_source(server.url, PATIENT) as source:
             assert source.read() is not None
         assert os.environ[variable] == options
+
+
+@pytest.mark.parametrize("sent", [b"x", b"RTSP/1.0 200 OK\r\n" * 500, b"$\x00\x00\x00" * 5000])
+@pytest.mark.parametrize("begins", [b"", b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nX: "])
+def test_what_drips_or_floods_is_an_error_within_the_timeout(begins: bytes, sent: bytes) -> None:
+    ended = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(begins)
+                while not ended.wait(0.02):
+                    connection.sendall(sent)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        try:
+            with pytest.raises(SourceError, match="does not deliver video"):  # else it hangs
+                open_source(
+                    f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live",
+                    SourceOptions(timeout_ms=1000),
+                )
+        finally:
+            ended.set()
+    thread.join(PATIENCE_S)
