@@ -9,7 +9,7 @@ reconnects, follows cracks, records with parts that roll over, writes JSON lines
 Memory, threads, open files and the filling of caches are read every 250 frames. From when each
 fault has come once, a straight line tells whether each is flat, with the 95 % interval of its slope.
 
-    python benchmarks/soak.py [--frames 20000] [--fault-every 500] [--rate 80] [--without page ...]
+    python benchmarks/soak.py [--frames 20000] [--fault-every 500] [--rate 40] [--without page ...]
 
 Only root can make the disk (a file of 64 MB with ext4, mounted where no other process sees it); without
 one the faults of the disk are left out, and the result says so.
@@ -40,8 +40,8 @@ from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.process_figures import Figures, process_figures, trend, trim, verdict  # noqa: E402
 from benchmarks.soak_surroundings import DISK_FAULTS, FAULTS  # noqa: E402
 from edgecrack.artifacts import ModelSpec, write_sidecar  # noqa: E402
-from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
+from edgecrack.runtime.position.interpolate import CAPACITY  # noqa: E402
 from edgecrack.runtime.recording.config import RecordingConfig  # noqa: E402
 from edgecrack.runtime.session import Session, open_session  # noqa: E402
 from edgecrack.runtime.sources.reconnecting import ReconnectPolicy  # noqa: E402
@@ -61,9 +61,9 @@ FAULTS_OF = {
     "positions": ("positions silent",),
     "faults": FAULTS,
 }  # fmt: skip
-_HW = (256, 256)
-_THRESHOLD = 0.9
-_INTERVAL_FRAMES = 250
+_HW = (128, 128)
+_THRESHOLD = 0.7
+_POLL_S = 0.05
 _DISK_MB = 64
 _INSIDE = "EDGECRACK_SOAK_HAS_OWN_MOUNTS"
 # Per 10,000 frames: of memory in percent of its mean, of what is counted as a number.
@@ -98,49 +98,64 @@ class Around:
                 print(answer, file=sys.stderr, flush=True)
 
 
-class Probe:
-    """A sink that reads the process's figures now and then, and orders faults."""
+class Monitor:
+    """Reads the process's figures every so many frames, and orders faults, in a thread of its own.
 
-    name = "probe"
+    Not as an output: results that the outputs are too slow for would not count.
+    """
 
-    def __init__(self, options: argparse.Namespace, faults: list[str], around: Around) -> None:
+    def __init__(
+        self, options: argparse.Namespace, faults: list[str], around: Around, session: Session
+    ) -> None:
         self.samples: list[Figures] = []
         self.faults: Counter[str] = Counter()
+        self.stop = threading.Event()
         self._options, self._names, self._around = options, faults, around
-        self._frames = 0
-        self.session: Session | None = None
+        self._session = session
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="soak-monitor", daemon=True)
 
-    def write(self, result: FrameResult) -> None:
-        self._frames += 1
-        if self._frames % _INTERVAL_FRAMES == 0:
-            self._sample()
-        if self._names and self._frames % self._options.fault_every == 0:
-            fault = self._names[(self._frames // self._options.fault_every - 1) % len(self._names)]
-            self.faults[fault] += 1
-            self._around.tell(fault=fault)
+    def __enter__(self) -> Monitor:
+        self._thread.start()
+        return self
 
-    def _sample(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        options = self._options
+        sample_at, fault_at = options.every, options.fault_every
+        until_s = time.monotonic() + 60 * options.minutes
+        while not self._ended.wait(_POLL_S):
+            frames = self._session.stats.snapshot().frames
+            if frames >= sample_at:
+                self._sample(frames)
+                sample_at += options.every
+            if self._names and frames >= fault_at:
+                fault = self._names[(fault_at // options.fault_every - 1) % len(self._names)]
+                self.faults[fault] += 1
+                self._around.tell(fault=fault)
+                fault_at += options.fault_every
+            if time.monotonic() > until_s:
+                self.stop.set()
+
+    def _sample(self, frames: int) -> None:
         figures = process_figures(objects=self._options.objects)
         if self._options.trim:
             trim()
             after = process_figures()
             figures |= {f"trimmed_{key}": after[key] for key in ("resident_mb", "heap_used_mb")}
-        self.samples.append({"frame": self._frames, **figures, **self._caches()})
+        self.samples.append({"frame": frames, **figures, **self._caches()})
         print(self.samples[-1], file=sys.stderr, flush=True)
 
     def _caches(self) -> Figures:
-        session = self.session
-        if session is None:
-            return {}
-        positions = getattr(session.positions, "accepted", 0)
+        session = self._session
         return {
             "events_kept": len(session.events.recent()),
             "findings_kept": len(session.book.recent()),
-            "positions_heard": positions,
+            "positions_kept": min(getattr(session.positions, "accepted", 0), CAPACITY),
         }
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def write_inverting_model(path: Path) -> Path:
@@ -198,7 +213,7 @@ def own_disk(folder: Path) -> Iterator[Path | None]:
 @contextmanager
 def surroundings(options: argparse.Namespace, disk: Path | None, port: int) -> Iterator[Around]:
     """The other process, while the block runs."""
-    words = ["--rate", options.rate, "--width", _HW[1], "--height", _HW[0]]
+    words = ["--rate", options.rate, "--width", options.width, "--height", options.height]
     words += ["--positions-port", port, "--threshold", _THRESHOLD]
     words += [] if disk is None else ["--disk", disk]
     program = ROOT / "benchmarks" / "soak_surroundings.py"
@@ -249,30 +264,33 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         port = _free_port()
         with surroundings(options, disk, port) as around:
             config = stream_config(options, Path(name), disk, around.camera, port)
-            probe = Probe(options, faults, around)
-            with open_session(config, events) as session:
-                probe.session = session
-                if session.page is not None:
-                    around.tell(page=session.page)
+            with (
+                open_session(config, events) as session,
+                Monitor(options, faults, around, session) as monitor,
+            ):
+                around.tell(page=session.page or "")
                 summary = run_pipeline(
                     session.source,
                     session.detector,
-                    _sinks(session, options.without, probe),
-                    _pipeline(session, events, options),
+                    _sinks(session, options.without),
+                    _pipeline(session, events, options, monitor.stop),
                 )
+            before = process_figures()
+            trim()
+            after = process_figures()
         lines = Path(name) / "out" / "frames.jsonl"
         written = sum(1 for _ in lines.open("rb")) if lines.exists() else 0
     stats = summary.stats
     return {
         "frames": stats.frames,
         "frames_asked_for": options.frames,
-        "frame": f"{_HW[1]}x{_HW[0]}",
+        "frame": f"{options.width}x{options.height}",
         "fault_every": options.fault_every,
         "without": list(options.without),
         "malloc_arena_max": os.environ.get("MALLOC_ARENA_MAX", ""),
         "trimmed": options.trim,
         "minutes": round((time.monotonic() - started_s) / 60, 1),
-        "faults": dict(probe.faults),
+        "faults": dict(monitor.faults),
         "faults_over": dict(around.over),
         "faults_left_out": sorted(left_out),
         "fault_problems": around.problems,
@@ -284,20 +302,25 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "drops": stats.drops,
         "lines": written,
         "events": events.counts(),
-        **judged(probe.samples, options, len(faults)),
-        "samples": probe.samples,
+        **judged(monitor.samples, options, len(faults)),
+        "closed": before,
+        "closed_and_trimmed": after,
+        "samples": monitor.samples,
     }
 
 
-def _sinks(session: Session, without: list[str], probe: Probe) -> list[Any]:
+def _sinks(session: Session, without: list[str]) -> list[Any]:
     kept = [each for each in session.sinks if each is not session.tracker]
-    return [*(kept if "findings" in without else session.sinks), probe]
+    return kept if "findings" in without else session.sinks
 
 
-def _pipeline(session: Session, events: EventLog, options: argparse.Namespace) -> PipelineConfig:
+def _pipeline(
+    session: Session, events: EventLog, options: argparse.Namespace, stop: threading.Event
+) -> PipelineConfig:
     follow = {} if "findings" in options.without else {"on_frame": session.tracker.watch}
     return PipelineConfig(
         max_frames=options.frames,
+        stop=stop,
         controls=session.controls,
         positions=session.positions,
         events=events,
@@ -337,11 +360,15 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--fault-every", type=int, default=500)
-    parser.add_argument("--rate", type=float, default=80.0, help="pictures per second")
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long anyway")
+    parser.add_argument("--rate", type=float, default=40.0, help="pictures per second")
+    parser.add_argument("--width", type=int, default=_HW[1], help="of the pictures")
+    parser.add_argument("--height", type=int, default=_HW[0])
     parser.add_argument("--warm-up", type=int, help="frames that no trend looks at")
     parser.add_argument("--without", nargs="*", choices=PARTS, default=[])
     parser.add_argument("--faults", nargs="*", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--model", type=Path, help="instead of the one that costs nothing")
+    parser.add_argument("--every", type=int, default=250, help="frames from one sample to the next")
     parser.add_argument("--trim", action="store_true", help="trim the heap at each sample")
     parser.add_argument("--objects", action="store_true", help="count Python's objects, too")
     parser.add_argument("--name", default="soak", help="of the result")

@@ -78,7 +78,8 @@ class Surroundings:
     def begin(self, page: str) -> None:
         """Look at the page and send positions from now on."""
         self._page = page
-        threading.Thread(target=self._come_and_go, daemon=True).start()
+        if page:
+            threading.Thread(target=self._come_and_go, daemon=True).start()
         threading.Thread(target=self._drive, daemon=True).start()
 
     def make(self, fault: str) -> None:
