@@ -4,15 +4,17 @@ What the robot's program meets comes from another process (benchmarks/soak_surro
 camera, viewers, positions, and a disk of its own for the recording. Every 500 frames one of twelve
 faults comes, in turn: the camera is unplugged, a disk is full, a viewer stops reading and so on.
 The program itself inspects with a model that costs nothing, so that the soak takes minutes; it
-reconnects, follows cracks, records with parts that roll over, writes JSON lines and serves the page.
+reconnects, follows cracks, records with parts that roll over, writes JSON lines and serves the
+page.
 
 Memory, threads, open files and the filling of caches are read every 250 frames. From when each
-fault has come once, a straight line tells whether each is flat, with the 95 % interval of its slope.
+fault has come once, a straight line tells whether each is flat, with the 95 % interval of its
+slope.
 
     python benchmarks/soak.py [--frames 20000] [--fault-every 500] [--rate 40] [--without page ...]
 
-Only root can make the disk (a file of 64 MB with ext4, mounted where no other process sees it); without
-one the faults of the disk are left out, and the result says so.
+Only root can make the disk (a file of 64 MB with ext4, mounted where no other process sees it);
+without one the faults of the disk are left out, and the result says so.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +282,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             trim()
             after = process_figures()
         lines = Path(name) / "out" / "frames.jsonl"
-        written = sum(1 for _ in lines.open("rb")) if lines.exists() else 0
+        written = lines.read_bytes().count(b"\n") if lines.exists() else 0
     stats = summary.stats
     return {
         "frames": stats.frames,
@@ -317,8 +320,7 @@ def _sinks(session: Session, without: list[str]) -> list[Any]:
 def _pipeline(
     session: Session, events: EventLog, options: argparse.Namespace, stop: threading.Event
 ) -> PipelineConfig:
-    follow = {} if "findings" in options.without else {"on_frame": session.tracker.watch}
-    return PipelineConfig(
+    config = PipelineConfig(
         max_frames=options.frames,
         stop=stop,
         controls=session.controls,
@@ -326,8 +328,10 @@ def _pipeline(
         events=events,
         stats=session.stats,
         findings=lambda: (session.book.count, session.book.confirmed),
-        **follow,
     )
+    if "findings" in options.without:
+        return config
+    return replace(config, on_frame=session.tracker.watch)
 
 
 def judged(samples: list[Figures], options: argparse.Namespace, faults: int) -> dict[str, Any]:
