@@ -135,7 +135,7 @@ class Monitor:
             if frames >= sample_at:
                 self._sample(frames)
                 sample_at += options.every
-            if self._names and frames >= fault_at:
+            if self._names and fault_at <= frames < options.frames:
                 fault = self._names[(fault_at // options.fault_every - 1) % len(self._names)]
                 self.faults[fault] += 1
                 self._around.tell(fault=fault)
@@ -166,7 +166,7 @@ def write_inverting_model(path: Path) -> Path:
     import onnx
     from onnx import TensorProto, helper
 
-    shape = ["batch", 1, *_HW]
+    shape: list[str | int | None] = ["batch", 1, *_HW]
     graph = helper.make_graph(
         [helper.make_node("BitwiseNot", ["tiles"], ["crack"])],
         "inverting",
@@ -339,7 +339,8 @@ def judged(samples: list[Figures], options: argparse.Namespace, faults: int) -> 
     warm_up = options.warm_up
     if warm_up is None:
         warm_up = min(max(1, faults) * options.fault_every, options.frames // 2)
-    settled = [item for item in samples if item["frame"] > warm_up]
+    # The last sample may be of a stream that closes already.
+    settled = [item for item in samples if warm_up < item["frame"] < options.frames]
     if len(settled) < 3:
         return {"warm_up": warm_up, "verdict": "too few samples to tell"}
     trends, told = {}, {}
