@@ -73,6 +73,9 @@ class Camera(http.server.ThreadingHTTPServer):
         self.sent = 0
         self.turned = False
         self.refuse_until_s = 0.0
+        # A fault that somebody orders comes with the next picture, whatever its number.
+        self.next_fault = ""
+        self.stamps = True
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -99,7 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _one_picture(self) -> bool:
         camera = self.server
         camera.sent += 1
-        fault = ""
+        fault, camera.next_fault = camera.next_fault, ""
         if camera.fault_every and camera.sent % camera.fault_every == 0:
             fault = FAULTS[camera.sent // camera.fault_every % len(FAULTS)]
         if fault == "refuses":
@@ -114,7 +117,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if camera.turned:
             image = np.ascontiguousarray(image[: image.shape[0] * 3 // 4])
         image = image.copy()
-        stamp(image, time.monotonic_ns())
+        if camera.stamps:
+            stamp(image, time.monotonic_ns())
         data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
         if fault == "cuts a picture":
             data = data[: len(data) // 2]

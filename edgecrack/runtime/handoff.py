@@ -81,10 +81,14 @@ class Handoff(Generic[Item]):
             self._changed.notify_all()
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Say that no more comes; `error` is raised by `get` after the last item."""
+        """Say that no more comes; `error` is raised by `get` after the last item.
+
+        Nobody hears of it after `abandon`.
+        """
         with self._changed:
             self._finished = True
-            self._producer_error = error
+            if not self._abandoned:
+                self._producer_error = error
             self._changed.notify_all()
 
     def get(self, timeout_s: float | None = None) -> Item | None:
@@ -114,6 +118,9 @@ class Handoff(Generic[Item]):
             self._abandoned = True
             self._consumer_error = self._consumer_error or error
             self._items.clear()
+            # Its traceback holds the producer's thread with the last item, and that holds this: a
+            # circle that stays until the collector comes by, which takes thousands of frames.
+            self._producer_error = None
             self._changed.notify_all()
 
     def check(self) -> None:

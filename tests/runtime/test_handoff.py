@@ -85,3 +85,12 @@ def test_the_consumer_s_error_reaches_the_producer() -> None:
         handoff.put(1)
     with pytest.raises(OSError, match="disk full"):
         handoff.check()
+
+
+def test_whoever_takes_nothing_more_hears_of_no_error() -> None:
+    for abandons_first in (False, True):
+        handoff = Handoff[int](1)
+        steps = [lambda h=handoff: h.finish(OSError("unplugged")), handoff.abandon]
+        for step in reversed(steps) if abandons_first else steps:
+            step()
+        assert handoff.get(0) is None

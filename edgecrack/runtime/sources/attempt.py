@@ -101,6 +101,7 @@ class SourceAttempt:
         self._left.set()
         self._may_read.set()
         self._newest.abandon()
+        self._failure = None  # as in `Handoff.abandon`
         source = self.source
         if source is not None:
             source.close()
@@ -110,7 +111,8 @@ class SourceAttempt:
         try:
             source = self._open()
         except BaseException as error:
-            self._failure = error
+            if not self._left.is_set():
+                self._failure = error
             self._opened.set()
             return
         self.source = source

@@ -114,15 +114,19 @@ class HttpConnection:
 
     def interrupt(self) -> None:
         """End a read in another thread."""
-        if self._socket is not None:
+        opened = self._socket  # `close` may take it away meanwhile
+        if opened is not None:
             with suppress(OSError):  # the other side may have gone
                 # Not the TLS socket's own, which takes its state from under the reader.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Let go of the connection; not while another thread reads."""
         for answer in self.answers:
             answer.close()
+        # urllib's objects are a circle, which would keep the reader and its buffer.
+        self.answers.clear()
+        self._reader = self._socket = self._response = None
 
 
 class _TimedBytes(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.server
 import socket
 import threading
@@ -17,6 +18,7 @@ import pytest
 from edgecrack.errors import SourceError
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.http_connection import _TimedBytes
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.fakes import (
@@ -135,6 +137,21 @@ def test_an_mjpeg_stream_is_live_and_its_frames_come_in_order() -> None:
     lengths = [int((one.image[12, :, 1] > 128).sum()) for one in taken]
     assert lengths == sorted(lengths)
     assert "hunter2" not in source.name + taken[0].source
+
+
+def test_a_closed_stream_leaves_no_buffer_to_the_collector() -> None:
+    def buffers() -> int:
+        return sum(isinstance(each, _TimedBytes) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        with camera() as url, open_source(f"{url}/live") as source:
+            assert source.read() is not None
+            assert buffers() == 1
+        assert buffers() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_stream_through_the_pipeline(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -178,6 +182,38 @@ def test_no_thread_is_left() -> None:
         next_frame(source)
         next_frame(source)
     wait_until(lambda: not [name for name in stream_threads() if "source" in name])
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """What is in a circle stays, as it does for thousands of frames of a stream."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def test_what_was_lost_or_never_opened_is_let_go_without_the_collector() -> None:
+    tried: list[weakref.ref[FaultySource]] = []
+
+    def lose() -> None:
+        raise SourceError("camera:0 stopped delivering frames", "check its cable")
+
+    def open_() -> FaultySource:
+        opening = FaultySource([HW, lose])
+        tried.append(weakref.ref(opening))
+        if len(tried) in (2, 3):
+            raise SourceError("camera:0 is not there", "plug it in")
+        return opening
+
+    with no_collector():
+        with ReconnectingSource(open_, "camera:0", QUICK) as source:
+            for _ in range(3):
+                next_frame(source)
+        wait_until(lambda: not stream_threads(), "the threads to end")
+        assert [each() is None for each in tried[:-1]] == [True] * 4
 
 
 def test_it_gives_up_after_the_time_allowed() -> None:
