@@ -5,10 +5,11 @@
 
 Command lines, sidecars, checkpoints, recordings and their parts, images, MJPEG streams, lines of
 positions, requests to the live page: valid ones are made by the project's own writers and then
-spoiled, by a seed (`fuzz_mutations.py`). A process uses up to 100 of them one after another, with 1 GiB
-of address space more than it had after the valid ones. A failure is a traceback, exit code 70, an input
-that takes longer than 20 s, or one that the process dies of or gets no memory for. A refused
-allocation that edgecrack turns into a sentence is a refusal. Exits 1 if anything failed. Needs Linux.
+spoiled, by a seed (`fuzz_mutations.py`). A process uses up to 250 of them one after another, with
+1 GiB of address space more than it had after the valid ones. A failure is a traceback, exit code
+70, an input that takes longer than 20 s, or one that the process dies of or gets no memory for. A
+refused allocation that edgecrack turns into a sentence is a refusal. Exits 1 if anything failed.
+Needs Linux.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ NAMES = (
     "commands", "sidecars", "checkpoints", "recordings", "images", "mjpeg", "positions", "page",
 )  # fmt: skip
 TIMEOUT_S = 20.0
-_BATCH = 100
+_BATCH = 250
 _START_S = 300.0
 
 

@@ -1,4 +1,4 @@
-"""What the fuzzer must know of one kind of input: valid examples, how to spoil one, how to use it."""
+"""What the fuzzer must know of a kind of input: valid examples, how to spoil and how to use one."""
 
 from __future__ import annotations
 

@@ -15,16 +15,17 @@ LARGEST_BYTES = 4 << 20
 ABSURD_NUMBERS = (
     b"1e400", b"-1e400", b"1e-400", b"-1", b"0", b"-0.0", b"1e308", b"9223372036854775808",
     b"-9223372036854775809", b"18446744073709551616", b"4294967296", b"2147483648", b"65536",
-    b"NaN", b"-NaN", b"Infinity", b"-Infinity", b"nan", b"inf", b"0x10", b"1_0", b"1.5", b"\xd9\xa3",
-    b"9" * 5000, b"0." + b"3" * 5000,
+    b"NaN", b"-NaN", b"Infinity", b"-Infinity", b"nan", b"inf", b"0x10", b"1_0", b"1.5",
+    b"\xd9\xa3",     b"9" * 5000, b"0." + b"3" * 5000,
 )  # fmt: skip
 WRONG_TYPES = (
     b"null", b"true", b"false", b'""', b'"8"', b"[]", b"{}", b"[[]]", b'{"":{}}', b"[1,2,3,4,5]",
     b'"\\u0000"', b'"\\ud800"', b'"' + b"a" * 70_000 + b'"',
 )  # fmt: skip
 ODD_BYTES = (
-    b"\0", b"\x1b[31m", b"\x07", b"\x7f", b"\r\n", b"\n\n", b"\t", b"\xff\xfe", b"\xc0\xaf", b"\xed\xa0\x80",
-    b"\xf4\x90\x80\x80", b"\xe2\x80\xae", b"\xef\xbb\xbf", b"%00", b"%s%n", b"$(id)", b"'", b'"', b"\\",
+    b"\0", b"\x1b[31m", b"\x07", b"\x7f", b"\r\n", b"\n\n", b"\t", b"\xff\xfe", b"\xc0\xaf",
+    b"\xed\xa0\x80",     b"\xf4\x90\x80\x80", b"\xe2\x80\xae", b"\xef\xbb\xbf", b"%00", b"%s%n",
+    b"$(id)", b"'", b'"', b"\\",
 )  # fmt: skip
 DEPTHS = (90, 101, 1_000, 100_000)
 _EXTREMES = (0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)

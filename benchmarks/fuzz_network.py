@@ -139,8 +139,8 @@ class PageRequests(Kind):
 
     def examples(self) -> list[bytes]:
         bearer = f"Authorization: Bearer {_TOKEN}"
-        gets = ("/", "/page.js", "/api/status", "/api/findings", "/api/findings/1.jpg", "/api/events",
-                "/metrics")  # fmt: skip
+        gets = ("/", "/page.js", "/api/status", "/api/findings", "/api/findings/1.jpg",
+                "/api/events", "/metrics")  # fmt: skip
         found = [_request("GET", path) for path in gets]
         found += [
             _request("GET", "/api/status", bearer),

@@ -9,13 +9,13 @@ goes to a file, since a traceback in it is a failure, too.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,17 +30,23 @@ _TRACEBACK = b"Traceback (most recent call last)"
 _SHOWN = 6000
 
 
-def kinds() -> dict[str, type[Kind]]:
-    """All kinds, by name."""
-    from benchmarks.fuzz_commands import CommandLines
-    from benchmarks.fuzz_files import Checkpoints, Images, Recordings, Sidecars
-    from benchmarks.fuzz_network import MjpegStreams, PageRequests, PositionLines
+KINDS = {
+    "commands": "benchmarks.fuzz_commands:CommandLines",
+    "sidecars": "benchmarks.fuzz_files:Sidecars",
+    "checkpoints": "benchmarks.fuzz_files:Checkpoints",
+    "recordings": "benchmarks.fuzz_files:Recordings",
+    "images": "benchmarks.fuzz_files:Images",
+    "mjpeg": "benchmarks.fuzz_network:MjpegStreams",
+    "positions": "benchmarks.fuzz_network:PositionLines",
+    "page": "benchmarks.fuzz_network:PageRequests",
+}
 
-    found: Sequence[type[Kind]] = (
-        CommandLines, Sidecars, Checkpoints, Recordings, Images, MjpegStreams, PositionLines,
-        PageRequests,
-    )  # fmt: skip
-    return {each.name: each for each in found}
+
+def kind_named(name: str) -> type[Kind]:
+    """A kind by a name of `KINDS`, or by module and class, as `KINDS` says them."""
+    module, _, member = KINDS.get(name, name).partition(":")
+    found: type[Kind] = getattr(importlib.import_module(module), member)
+    return found
 
 
 class Worker:
@@ -122,7 +128,7 @@ def main() -> None:
     os.dup2(said, 2)
     files = place / "files"
     files.mkdir()
-    with kinds()[name](files) as kind:
+    with kind_named(name)(files) as kind:
         Worker(kind, int(seed), channel, place).run(int(first), int(end))
     os._exit(0)  # threads that a stream left behind are no concern here
 
