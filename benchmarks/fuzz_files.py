@@ -90,7 +90,7 @@ class Checkpoints(Kind):
         found = []
         for pooling in ("gated-scale", "max"):
             torch.manual_seed(1)
-            network = CrackUNet(NetworkConfig(width=1, pooling=pooling))  # type: ignore[arg-type]
+            network = CrackUNet(NetworkConfig(width=1, pooling=pooling))
             weights = {f"network.{name}": value for name, value in network.state_dict().items()}
             state = {
                 "state_dict": weights,

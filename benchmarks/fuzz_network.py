@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import random
 import re
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.fuzz_kind import ACCEPTED, Kind, refusal
-from benchmarks.fuzz_mutations import BINARY_MUTATORS
+from benchmarks.fuzz_mutations import BINARY_MUTATORS, mutate
 from edgecrack.errors import EdgecrackError
 from edgecrack.runtime.position.udp import MAX_LINES, UdpPositions
 from edgecrack.runtime.sources.open import open_source
@@ -157,6 +159,19 @@ class PageRequests(Kind):
         found = [each for each in found if self.use(each, _PATIENCE_S) == ACCEPTED]
         self._patient_for = frozenset(found)
         return found
+
+    def spoiled(self, rng: random.Random, examples: Sequence[bytes]) -> bytes:
+        if rng.random() < 0.4:
+            return super().spoiled(rng, examples)
+        head, _, body = rng.choice(examples).partition(b"\r\n\r\n")
+        if body and b"Upgrade" not in head:  # the length fits again
+            changed = mutate(rng, body, [body])
+            head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(changed), head)
+            return head + b"\r\n\r\n" + changed
+        if body:  # a WebSocket's message, after a sound handshake
+            return head + b"\r\n\r\n" + mutate(rng, body, [body])
+        method, path, rest = head.split(b" ", 2)
+        return b" ".join((method, b"/" + mutate(rng, path[1:], [path]), rest)) + b"\r\n\r\n"
 
     def use(self, data: bytes, silence_s: float | None = None) -> str:
         if silence_s is None:

@@ -61,7 +61,7 @@ class Dies(_Spoilt):
 
 class Eats(_Spoilt):
     def fail(self) -> None:
-        bytearray(1 << 30)
+        bytearray(5 << 28)
 
 
 class SaysNoRemedy(_Spoilt):

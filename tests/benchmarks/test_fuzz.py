@@ -112,10 +112,10 @@ def test_command_lines_reach_nothing_outside_their_folder(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["sidecars", "recordings", "images", "mjpeg", "positions"])
 def test_a_short_run_finds_nothing(name: str) -> None:
-    tally = run(name, 12)
+    tally = run(name, 8)
     assert [(one.number, one.what, one.trace) for one in tally.failures] == []
     row = tally.to_dict()
-    assert row["inputs"] == 12
+    assert row["inputs"] == 8
     assert row["refused"]
 
 
