@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # not from `typing`, which the program's first lines do without
 if TYPE_CHECKING:
+    from typing import Any
+
     from edgecrack.artifacts import ModelSpec
     from edgecrack.errors import EdgecrackError
     from edgecrack.runtime.detector import CrackDetector, Detection, open_detector

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecrack.cli import main
+from edgecrack.entry import main
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,6 @@ from edgecrack.commands.doctor import doctor
 from edgecrack.commands.evaluate import evaluate
 from edgecrack.commands.exit_codes import (
     EXIT_CODES,
-    INTERRUPTED,
     failure_of,
     refuse_addresses,
     refuse_renamed,
@@ -45,6 +44,7 @@ from edgecrack.commands.survey import survey
 from edgecrack.commands.target import target
 from edgecrack.commands.train import train
 from edgecrack.commands.yardstick import yardstick
+from edgecrack.terminal.interruption import INTERRUPTED, end_quietly, interrupt_on_signals
 
 app = typer.Typer(
     name="edgecrack",
@@ -117,7 +117,7 @@ app.command()(target)
 
 
 def main() -> None:
-    """Run the command line; the entry point of the `edgecrack` program."""
+    """Run the command line; `entry.py`, where the program begins, has answered signals so far."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the program
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -127,6 +127,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
+        interrupt_on_signals()
         refuse_addresses(sys.argv[1:])
         refuse_renamed(sys.argv[1:])
         code = app(standalone_mode=False)
@@ -135,9 +136,7 @@ def main() -> None:
         # The reader of our output went away; a second message about it would fail as well.
         _drop_output()
         raise SystemExit(1) from None
-    except Exception as error:
-        _fail(error)
-    except KeyboardInterrupt as error:
+    except (Exception, KeyboardInterrupt) as error:
         _fail(error)
     if code == INTERRUPTED:  # typer returns what it would have given to the shell
         _fail(KeyboardInterrupt())
@@ -159,7 +158,9 @@ def _fail(error: BaseException) -> NoReturn:
     sentence, code = failure_of(error, sys.argv[1:])
     if isinstance(error, OSError):
         _drop_output()
-    typer.echo(f"edgecrack: {sentence}", err=True)
+    end_quietly(code)
+    with suppress(BrokenPipeError):
+        typer.echo(f"edgecrack: {sentence}", err=True)
     _leave_if_stuck(code)
     raise SystemExit(code)
 

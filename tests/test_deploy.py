@@ -40,6 +40,12 @@ def test_every_option_that_it_gives_exists() -> None:
     assert given <= known_options()
 
 
+def test_no_secret_stands_in_the_command_line() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    assert set(re.findall(r"\$\{?(EDGECRACK_\w+)", command)) == {"EDGECRACK_OPTIONS"}
+    assert "--source" not in command
+
+
 def test_the_variables_that_it_uses_are_set() -> None:
     used = set(re.findall(r"\$\{?(EDGECRACK_\w+)", unit()))
     text = (DEPLOY / "edgecrack.env").read_text()
@@ -71,6 +77,13 @@ def test_what_fails_at_every_start_comes_to_an_end() -> None:
     assert 0 < burst * int(values["RestartSec"]) < interval
     # A network that hangs now and then is never given up.
     assert burst * (int(values["WatchdogSec"]) + int(values["RestartSec"])) > interval
+
+
+def test_no_token_stands_in_the_command_line() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit(), re.M)
+    assert "TOKEN" not in command
+    # The name that `serve_config` looks for.
+    assert re.findall(r"^#LoadCredential=([\w-]+):", unit(), re.M)[:1] == ["edgecrack-token"]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")

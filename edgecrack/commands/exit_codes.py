@@ -15,9 +15,9 @@ import typer
 
 from edgecrack.errors import ConfigError, EdgecrackError
 from edgecrack.terminal.flags import flags_in
+from edgecrack.terminal.interruption import INTERRUPTED, was_interrupted
 from edgecrack.terminal.redaction import redact
 
-INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 UNEXPECTED = 70
 EXIT_CODES = (
     "Exit codes: 0 done, or a stream stopped by Ctrl-C; 2 option, 3 data set, 4 model file, "
@@ -47,7 +47,9 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
         error: what ended the command.
         arguments: the command line's words, to name the value that an option was given.
     """
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    # A library may make another error of an interruption in its middle.
+    is_ours = isinstance(error, EdgecrackError)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)) or (was_interrupted() and not is_ours):
         return "interrupted.", INTERRUPTED
     if hasattr(error, "format_message"):  # typer's usage errors, which have no public base class
         error = _usage_error(error, arguments)

@@ -9,7 +9,7 @@ import typer
 
 from edgecrack.commands.shared_options import results
 from edgecrack.errors import ConfigError, EdgecrackError
-from edgecrack.terminal.wording import counted
+from edgecrack.terminal.wording import counted, damaged, without_checksum
 
 
 def recover(
@@ -38,15 +38,16 @@ def recover(
                 typer.echo(f"edgecrack: {failure}", err=True)
             failure = error
             continue
+        bare = without_checksum(report.unprotected)
         if report.was_whole:
-            typer.echo(f"{recording}: is whole, {counted(report.messages, 'message')}")
+            typer.echo(f"{recording}: is whole, {counted(report.messages, 'message')}{bare}")
         elif report.out is None:
             typer.echo(f"{recording}: holds no message")
         else:
             typer.echo(
                 f"{recording}: {counted(report.messages, 'message')} kept, "
                 f"{counted(report.bytes_lost, 'byte')} lost; "
-                f"whole: {report.out}"
+                f"{damaged(report.damage)}whole: {report.out}{bare}"
             )
     if failure is not None:
         raise failure

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgecrack.commands.shared_options import heading, results, serve_config
 from edgecrack.terminal.wording import counted
+
+if TYPE_CHECKING:
+    from edgecrack.runtime.web.config import ServeConfig
 
 _page = heading("Page")
 _DEFAULT_ADDRESS = "127.0.0.1:8090"
@@ -28,6 +31,13 @@ def review(
     token_file: Annotated[
         Path | None,
         _page("FILE", "File with the token that reviewers give; else EDGECRACK_TOKEN."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        _page("FILE", "Serve by HTTPS: the certificate, with those between, as PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, _page("FILE", "The certificate's key as PEM, without a password.")
     ] = None,
     browser: Annotated[
         bool, _page("", "Open the page in this machine's browser.", "--browser/--no-browser")
@@ -66,18 +76,18 @@ def review(
                 f"{written.left_out} left out: undecided marks beside them, or no picture of them"
             )
         return
-    _serve_review(run, serve, token_file, opens_browser=browser)
+    config = serve_config(serve, token_file, tls_cert, tls_key)
+    assert config is not None
+    _serve_review(run, config, opens_browser=browser)
 
 
-def _serve_review(run: Path, serve: str, token_file: Path | None, *, opens_browser: bool) -> None:
+def _serve_review(run: Path, config: ServeConfig, *, opens_browser: bool) -> None:
     import webbrowser
 
     from edgecrack.run_review.review_server import ReviewServer
     from edgecrack.run_review.review_session import ReviewSession
     from edgecrack.terminal.signals import stop_on_signals
 
-    config = serve_config(serve, token_file)
-    assert config is not None
     with stop_on_signals() as stop, ReviewSession(run) as session:
         with ReviewServer(config, session) as server:
             typer.echo(f"review: {server.url} (Ctrl-C ends it)")

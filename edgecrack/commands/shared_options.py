@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgecrack.calibration.config import CalibrationConfig
     from edgecrack.calibration.gate import Gate
     from edgecrack.runtime.web.config import ServeConfig
+    from edgecrack.runtime.web.tls import TlsFiles
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
@@ -250,28 +251,59 @@ def tile_hw_of(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def serve_config(address: str | None, token_file: Path | None) -> ServeConfig | None:
-    """Where a page is served, or None where it is left out.
+def serve_config(
+    address: str | None,
+    token_file: Path | None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> ServeConfig | None:
+    """Where and how a page is served, or None where it is left out.
 
     Raises:
-        ConfigError: the address or the token cannot be used.
+        ConfigError: the address, the token, the certificate or its key cannot be used.
     """
     if address is None:
+        if tls_cert is not None or tls_key is not None:
+            raise ConfigError("a certificate is given and no page", "give `serve` HOST:PORT, too")
         return None
     from edgecrack.runtime.web.config import ServeConfig, parse_serve
 
     host, port = parse_serve(address)
-    return ServeConfig(host=host, port=port, token=_token(token_file))
+    return ServeConfig(
+        host=host, port=port, token=_token(token_file), tls=_tls_files(tls_cert, tls_key)
+    )
+
+
+def _tls_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    """Certificate and key, looked at before a model is loaded and a camera opened."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        missing = "`tls_cert`" if certificate is None else "`tls_key`"
+        raise ConfigError(f"{missing} is not given", "give `tls_cert` FILE and `tls_key` FILE")
+    from edgecrack.runtime.web.tls import TlsFiles, server_context
+
+    files = TlsFiles(certificate, key)
+    server_context(files)
+    if _is_open_to_others(key):
+        _warn(f"every user of this machine can read the key {key}; chmod 600 {key}")
+    return files
 
 
 def _token(file: Path | None) -> str | None:
-    """The token in a file or in EDGECRACK_TOKEN; None where there is neither.
+    """The token in a file, in EDGECRACK_TOKEN, or among systemd's credentials; None without any.
 
     Raises:
         ConfigError: the file cannot be read or is empty.
     """
     if file is None:
-        return os.environ.get("EDGECRACK_TOKEN") or None
+        if token := os.environ.get("EDGECRACK_TOKEN"):
+            return token
+        file = _credential()
+        if file is None:
+            return None
+    elif file.is_file() and _is_open_to_others(file):
+        _warn(f"every user of this machine can read the token file {file}; chmod 600 {file}")
     if not file.is_file():
         raise ConfigError(f"the token file {file} is not a file", "give a file with the token")
     try:
@@ -285,3 +317,20 @@ def _token(file: Path | None) -> str | None:
     if not token:
         raise ConfigError(f"the token file {file} is empty", "put the token into it")
     return token
+
+
+def _credential() -> Path | None:
+    """The token that the service was given by `LoadCredential=edgecrack-token:FILE`."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder, "edgecrack-token") if folder else None
+    return path if path is not None and path.is_file() else None
+
+
+def _is_open_to_others(path: Path) -> bool:
+    from edgecrack.runtime.web.tls import is_open_to_others
+
+    return is_open_to_others(path)
+
+
+def _warn(sentence: str) -> None:
+    typer.echo(f"warning: {sentence}", err=True)

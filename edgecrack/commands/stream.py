@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -29,9 +30,14 @@ from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.images.limits import DEFAULT_MEGAPIXELS
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:
     from edgecrack.runtime.recording.config import RecordingConfig
+
+_SOURCE_VARIABLE, _SOURCE_FILE_VARIABLE = "EDGECRACK_SOURCE", "EDGECRACK_SOURCE_FILE"
+_GIVE_A_SOURCE = "give --camera 0, or --source with a video, address or demo"
+_LONGEST_ADDRESS = 16_384
 
 _input, _scale, _live, _page, _recording = map(
     heading, ("Input", "Scale", "Faults and overload", "Live page", "Recording")
@@ -46,6 +52,14 @@ def stream(
             "Video, folder or pattern of images, recording (*.mcap), camera (/dev/v4l/by-id/...), "
             "csi://0, gst://PIPELINE, rtsp:// or http:// address; or demo, a wall that needs no "
             "camera.",
+        ),
+    ] = None,
+    source_file: Annotated[
+        Path | None,
+        _input(
+            "FILE",
+            "File with the source's address, for one with a password: everybody on a machine can "
+            "read its command lines; else EDGECRACK_SOURCE_FILE, EDGECRACK_SOURCE.",
         ),
     ] = None,
     camera: Annotated[int | None, _input("NUMBER", "Camera of this machine; 0: the first.")] = None,
@@ -133,6 +147,13 @@ def stream(
         Path | None,
         _page("FILE", "File with the token that viewers give; else EDGECRACK_TOKEN."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        _page("FILE", "Serve by HTTPS: the certificate, with those between, as PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, _page("FILE", "The certificate's key as PEM, without a password.")
+    ] = None,
     record: Annotated[
         Path | None,
         _recording("FILE", "Record to FILE_0001.mcap and so on, for Foxglove and ROS 2."),
@@ -212,7 +233,8 @@ def stream(
     from edgecrack.runtime.telemetry.logs import LogFormat
 
     config = StreamConfig(
-        source=source_address(source, camera),
+        source=source_address(source, camera, source_file),
+        shows_password=source is not None and redact(source.strip()) != source.strip(),
         out=with_time(out),
         existing=existing_of(overwrite=overwrite, go_on=go_on),
         model=model,
@@ -250,7 +272,7 @@ def stream(
         record=_recording_config(
             record, record_part_size, record_part_time, record_when_full, record_reserve
         ),
-        serve=serve_config(serve, token_file),
+        serve=serve_config(serve, token_file, tls_cert, tls_key),
         position=position,
         scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
         survey=survey,
@@ -259,20 +281,49 @@ def stream(
     run_stream(config, as_json=json_output)
 
 
-def source_address(source: str | None, camera: int | None) -> str:
-    """The address that --source or --camera gives.
+def source_address(source: str | None, camera: int | None, source_file: Path | None = None) -> str:
+    """The address that an option gives or, without one, the environment.
 
     Raises:
-        ConfigError: neither or both are given.
+        ConfigError: there is none, or there are several, or the file cannot be read.
     """
-    if (source is None) == (camera is None):
-        problem = "no source is given" if source is None else "both --source and --camera are given"
-        raise ConfigError(problem, "give --camera 0, or --source with a video, address or demo")
+    options = {"--source": source, "--camera": camera, "--source-file": source_file}
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        both = "both " if len(given) == 2 else ""
+        raise ConfigError(f"{both}{' and '.join(given)} are given", _GIVE_A_SOURCE)
+    if not given:
+        if named := os.environ.get(_SOURCE_FILE_VARIABLE):
+            return _address_in(Path(named))
+        source = os.environ.get(_SOURCE_VARIABLE, "")
+        if not source.strip():
+            raise ConfigError("no source is given", _GIVE_A_SOURCE)
+    if source_file is not None:
+        return _address_in(source_file)
     if source is not None:
         return source.strip()
     if camera is not None and camera < 0:
         raise ConfigError(f"--camera is {camera}", "give 0 for the first camera")
     return f"camera:{camera}"
+
+
+def _address_in(path: Path) -> str:
+    """The address that a file holds; never shown, for a slip may be a file of passwords."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_ADDRESS + 1)
+        text = data.decode().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(
+            f"the source's address cannot be read from {path}: {reason}",
+            "give a file with the address alone, readable by this user",
+        ) from error
+    if not text or len(text.splitlines()) > 1 or len(data) > _LONGEST_ADDRESS:
+        raise ConfigError(
+            f"{path} holds no address in a single line", "write the source's address alone into it"
+        )
+    return text
 
 
 def with_time(path: Path) -> Path:

@@ -33,6 +33,7 @@ LENGTH = struct.Struct("<Q")
 # A footer with its opcode and length: start of the summary and of its offsets, CRC-32; the magic.
 _ENDING = struct.Struct("<BQQQI8s")
 _CHECKSUM_BYTES = 4
+_PIECE_BYTES = 2**20
 
 # A damaged or hostile length never makes a reader take more memory than this for one record.
 LARGEST_BYTES = 2**30
@@ -68,10 +69,12 @@ class Summary(NamedTuple):
     Attributes:
         start: where the first begins.
         data: the records, the footer, and the magic bytes.
+        has_checksum: it has been compared with one.
     """
 
     start: int
     data: bytes
+    has_checksum: bool
 
 
 def unpack_chunk(record: bytes | memoryview) -> UnpackedChunk:
@@ -140,7 +143,23 @@ def read_summary(size: int, read: Callable[[int, int], bytes]) -> Summary | None
     # The checksum covers the footer up to itself.
     if checksum not in (0, zlib.crc32(data[: -len(MAGIC) - _CHECKSUM_BYTES])):
         return None
-    return Summary(start, data)
+    return Summary(start, data, checksum != 0)
+
+
+def data_checksum(end: int, read: Callable[[int, int], bytes]) -> int:
+    """The CRC-32 of the data section, as its last record, DataEnd, holds it.
+
+    Args:
+        end: where that record begins.
+        read: gives the bytes at a place, so many of them; what it raises passes through.
+    """
+    checksum, place = 0, 0
+    while place < end:
+        data = read(place, min(_PIECE_BYTES, end - place))
+        if not data:
+            break
+        checksum, place = zlib.crc32(data, checksum), place + len(data)
+    return checksum
 
 
 def _decompressed(packed: memoryview, compression: str, size: int) -> bytes | memoryview:

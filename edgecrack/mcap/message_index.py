@@ -31,6 +31,8 @@ from edgecrack.mcap.format import (
 )
 from edgecrack.mcap.records import Record, RecordFile
 
+DATA_END_BYTES = RECORD_HEAD.size + 4
+
 
 class Channel(NamedTuple):
     """One stream of messages.
@@ -80,6 +82,8 @@ class McapIndex:
         regions: where they are, in the order of the file.
         span_ns: first and last log time of all messages; None if not known.
         is_cut_short: the file has no end.
+        is_summary_bare: it was told by a summary without a checksum.
+        data_end: where the record that ends the data begins; None where that is not known.
     """
 
     channels: dict[int, Channel] = field(default_factory=dict)
@@ -88,6 +92,8 @@ class McapIndex:
     regions: list[FileRegion] = field(default_factory=list)
     span_ns: tuple[int, int] | None = None
     is_cut_short: bool = False
+    is_summary_bare: bool = False
+    data_end: int | None = None
 
 
 def read_index(file: RecordFile) -> McapIndex:
@@ -104,7 +110,13 @@ def _of_summary(file: RecordFile) -> McapIndex | None:
     """By the summary; None where that is not whole."""
     summary = read_summary(file.size, file.at)
     records = None if summary is None else _parsed(summary.data)
-    return None if summary is None or records is None else _of_records(records, summary.start)
+    if summary is None or records is None:
+        return None
+    index = _of_records(records, summary.start)
+    if index is not None:
+        index.is_summary_bare = not summary.has_checksum
+        index.data_end = max(0, summary.start - DATA_END_BYTES)
+    return index
 
 
 def _of_records(records: list[Any], summary_start: int) -> McapIndex | None:
@@ -150,6 +162,7 @@ class _Scan:
                 chunk = None
             if record.opcode in (DATA_END, FOOTER):
                 self.index.is_cut_short = False
+                self.index.data_end = record.start if record.opcode == DATA_END else None
                 return
             if record.opcode == CHUNK:
                 chunk, indexes = record, {}

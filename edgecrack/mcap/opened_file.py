@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from edgecrack.mcap.format import CHUNK, MESSAGE, MESSAGE_HEAD, DamagedRecordError
 from edgecrack.mcap.message_index import Channel, FileRegion, Schema, read_index
+from edgecrack.mcap.message_schemas import TOPICS
+from edgecrack.mcap.parts.part_names import written_by_edgecrack
 from edgecrack.mcap.records import RecordFile
 
 
@@ -34,6 +36,8 @@ class McapFile:
         channels: by number.
         is_cut_short: the file has no end: its recorder was killed, or it was not copied whole.
         lost_messages: messages of the topics read so far that were in damaged chunks.
+        damage: what else was seen to be damaged, in a clause; None for nothing. Whether the whole
+            file fits its checksum is known when all messages have been read.
 
     Raises:
         SourceError: it cannot be read, or is no MCAP file.
@@ -43,6 +47,7 @@ class McapFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lost_messages = 0
+        self._has_loose_messages = False
         self._file = RecordFile(path)
         try:
             self._index = read_index(self._file)
@@ -51,6 +56,7 @@ class McapFile:
             raise
         self.channels = self._index.channels
         self.is_cut_short = self._index.is_cut_short
+        self.damage = self._wrong_definition() if written_by_edgecrack(path) else None
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -85,6 +91,18 @@ class McapFile:
         for region in self._index.regions:
             if _may_hold(region, wanted):
                 yield from self._messages_in(region, wanted)
+        if self.damage is None and self._file.data_differs(self._index.data_end):
+            self.damage = "its data differs from its checksum"
+
+    @property
+    def unprotected(self) -> list[str]:
+        """What has been read so far that no checksum confirms."""
+        bare = {
+            "its index": self._index.is_summary_bare,
+            "its chunks": self._file.has_bare_chunks,
+            "its messages outside of chunks": self._has_loose_messages,
+        }
+        return [what for what, is_bare in bare.items() if is_bare]
 
     def _messages_in(self, region: FileRegion, wanted: frozenset[int]) -> Iterator[Message]:
         found, fewest_lost = 0, 0
@@ -108,7 +126,15 @@ class McapFile:
                     if opcode == MESSAGE and len(content) >= MESSAGE_HEAD.size:
                         yield content
             elif record.opcode == MESSAGE and record.length >= MESSAGE_HEAD.size:
+                self._has_loose_messages = True
                 yield memoryview(self._file.content(record))
+
+    def _wrong_definition(self) -> str | None:
+        """Which channel of a recording of edgecrack is not what its name says; None if all are."""
+        for channel in self.channels.values():
+            if TOPICS.get(channel.topic) != self.schema_of(channel).name:
+                return f"its channel {channel.topic!r} is none that edgecrack records"
+        return None
 
     def _times(self, region: FileRegion, channel_ids: Collection[int]) -> list[int]:
         """Log times of these channels' messages in a region, by its indexes; none without."""

@@ -16,12 +16,14 @@ from typing import NamedTuple
 from edgecrack.errors import SourceError
 from edgecrack.mcap.bag_compression import open_unpacked
 from edgecrack.mcap.format import (
+    DATA_END,
     INDEX_HEAD,
     LARGEST_BYTES,
     MAGIC,
     MESSAGE_INDEX,
     RECORD_HEAD,
     DamagedRecordError,
+    data_checksum,
     records_inside,
     unpack_chunk,
 )
@@ -29,6 +31,8 @@ from edgecrack.mcap.locating import foreign_recording
 
 # What tells other kinds of recordings.
 _HEAD_BYTES = 16
+# Its head, and the checksum of all before it.
+_DATA_END = struct.Struct("<BQI")
 
 
 class Record(NamedTuple):
@@ -52,6 +56,9 @@ class Record(NamedTuple):
 class RecordFile:
     """An open MCAP file, read at any place; one that is packed as a whole is unpacked first.
 
+    Attributes:
+        has_bare_chunks: a chunk without a checksum has been read.
+
     Raises:
         SourceError: it cannot be opened or unpacked, or does not begin as MCAP files do.
         MissingDependencyError: it is packed, and what unpacks it is not installed.
@@ -59,6 +66,7 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.has_bare_chunks = False
         try:
             self._file = open_unpacked(path)
         except OSError as error:
@@ -120,8 +128,22 @@ class RecordFile:
         Raises:
             DamagedRecordError: it is damaged; what could be told from the rest was given.
         """
-        for opcode, _, content in records_inside(unpack_chunk(self.content(chunk)).content):
+        found = unpack_chunk(self.content(chunk))
+        self.has_bare_chunks |= not found.has_checksum
+        for opcode, _, content in records_inside(found.content):
             yield opcode, content
+
+    def data_differs(self, data_end: int | None) -> bool:
+        """Whether the data differs from the checksum at its end; False where there is none.
+
+        Args:
+            data_end: where the record that ends the data begins; None where that is not known.
+        """
+        if data_end is None:
+            return False
+        opcode, length, told = _DATA_END.unpack(self.at(data_end, _DATA_END.size))
+        is_told = (opcode, length) == (DATA_END, _DATA_END.size - RECORD_HEAD.size) and told != 0
+        return is_told and data_checksum(data_end, self.at) != told
 
     def index_times(self, place: int) -> list[int]:
         """Log times in the message index at a place; none where there is no index."""

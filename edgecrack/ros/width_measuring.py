@@ -55,11 +55,13 @@ class WidthMeasuring:
         self._scale = None if scale is None else FrameScale(scale, camera)
         self._publish, self._clock_ns = publish, clock_ns
         self._track = PositionTrack()
+        self._newest_frame_ns = 0
         self._thread = MeasuringThread(self._measure)
 
     def put(self, result: FrameResult) -> None:
         """Take a result; one that waits is left out for it."""
         if self._publish is not None:
+            self._newest_frame_ns = max(self._newest_frame_ns, result.frame.stamp_ns)
             self._thread.put(result)
 
     def take_range(self, message: Any) -> None:
@@ -69,12 +71,16 @@ class WidthMeasuring:
             return
         variance = getattr(message, "variance", 0.0)  # since ROS 2 Iron
         stamp = message.header.stamp
-        time_ns = stamp.sec * 10**9 + stamp.nanosec or self._clock_ns()
+        now_ns = self._clock_ns()
+        time_ns = stamp.sec * 10**9 + stamp.nanosec or now_ns
+        # Of a robot whose clocks differ, the camera's is the one that counts; 0 is a simulation's
+        # clock before it was heard.
+        latest_ns = max(now_ns, self._newest_frame_ns) if now_ns else None
         deviation_m = math.sqrt(variance) if variance > 0 else None
         try:
-            self._track.add(time_ns, range_m=found, range_deviation_m=deviation_m)
+            self._track.add(time_ns, range_m=found, range_deviation_m=deviation_m, now_ns=latest_ns)
         except ValueError:
-            return  # no range that a camera could see anything at
+            return  # no range that a camera could see anything at, or a time that is yet to come
 
     def check(self) -> None:
         """Raise the error that ended the thread, if one did."""

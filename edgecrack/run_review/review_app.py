@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from edgecrack.run_review.review_session import ReviewSession
 from edgecrack.runtime.web.access import Access
-from edgecrack.runtime.web.bodies import ERROR_HANDLERS, read_json
+from edgecrack.runtime.web.bodies import ERROR_HANDLERS, number_in_path, read_json
 from edgecrack.runtime.web.guard import Guard
 from edgecrack.runtime.web.login import LOGIN, Login
 
@@ -100,23 +100,15 @@ class _Endpoints:
 
     async def frame(self, request: Request) -> Response:
         """A kept frame, as it was kept."""
-        return await _picture(self._session.picture(_number(request)))
+        return await _picture(self._session.picture(number_in_path(request)))
 
     async def view(self, request: Request) -> Response:
         """What was cut out of a crack's best frame."""
-        return await _picture(self._session.view_picture(_number(request)))
+        return await _picture(self._session.view_picture(number_in_path(request)))
 
     async def map(self, request: Request) -> Response:
         """A sheet's map."""
-        return await _picture(self._session.map_picture(_number(request)))
-
-
-def _number(request: Request) -> int:
-    """The number in the address; anything else is an address that there is not."""
-    text = request.path_params["number"]
-    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
-        raise HTTPException(404, "Not Found")
-    return int(text)
+        return await _picture(self._session.map_picture(number_in_path(request)))
 
 
 async def _picture(path: Path | None) -> Response:

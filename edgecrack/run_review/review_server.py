@@ -27,5 +27,5 @@ class ReviewServer(ServedPage):
         from edgecrack.run_review.review_app import build_app
         from edgecrack.runtime.web.uvicorn_server import PageServer
 
-        self._server = PageServer(build_app(self._session, self.config.token), up)
+        self._server = PageServer(build_app(self._session, self.config.token), up, self.tls)
         await self._server.serve(sockets=[bound])

@@ -115,6 +115,13 @@ class _Run:
         """The summary, the run, and why the recording stopped by itself, if it did."""
         form = self._config.log_format
         quiet = log_to(write_to_stderr if form == "json" else self._progress.log, form)
+        if self._config.shows_password:
+            self._events.emit(
+                "source.password_shown",
+                "everybody on this machine can read the source's password in the list of its "
+                "processes; give the address in a file with `source_file`, or in EDGECRACK_SOURCE",
+                "warning",
+            )
         try:
             with (
                 stop_on_signals() as stop,

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 # These say how a stream runs and where, not what is found; the model counts by its content, which
 # the session adds.
 _NOT_OF_THE_RUN = (
-    "source", "source_options", "out", "existing", "model", "threshold", "scales", "max_frames",
-    "threads", "backend", "policy", "record", "serve", "log_format", "scale", "survey",
+    "source", "shows_password", "source_options", "out", "existing", "model", "threshold",
+    "scales", "max_frames", "threads", "backend", "policy", "record", "serve", "log_format",
+    "scale", "survey",
 )  # fmt: skip
 
 
@@ -34,6 +35,7 @@ class StreamConfig:
 
     Attributes:
         source: address as `open_source` takes it.
+        shows_password: the address stood on the command line, with a password in it.
         out: folder of the results.
         existing: what becomes of an earlier run's results there, as `take_place` takes it.
         model: model file; None takes the installed one, or else the bundled one.
@@ -83,6 +85,7 @@ class StreamConfig:
     scale: StreamScale | None = None
     survey: bool = False
     log_format: LogFormat = "text"
+    shows_password: bool = False
 
     def __post_init__(self) -> None:
         # Here, so that a slip shows before a model is loaded and a camera opened.

@@ -33,7 +33,8 @@ _ALIKE = """
     max_age_ms max_drop max_flagged max_frames max_megapixels method mm_per_pixel no_location out
     overwrite pixel_format pooling position precision protocol record record_reserve resume save
     sensor_mm serve severity speed_m_s split survey target_fps teacher threshold_from tilt_deg
-    tilt_towards_deg token_file topic track units wait wanted_overlap warmup_steps width
+    tilt_towards_deg tls_cert tls_key token_file topic track units wait wanted_overlap warmup_steps
+    width
 """.split()  # noqa: SIM905
 FLAGS = {name: "--" + name.replace("_", "-") for name in _ALIKE} | _OTHERS
 _NAME = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)`")

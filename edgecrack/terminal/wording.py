@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A number and what it counts: `1 frame`, `0 frames`, `2 changes of size`.
@@ -43,3 +45,13 @@ def interval(value: float, low: float, high: float, unit: str) -> str:
     """
     digits = {"px": 1, "mm": 2, "in": 3}[unit]
     return f"{value:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def damaged(what: Sequence[str]) -> str:
+    """A clause on what of a recording is damaged; empty for nothing."""
+    return f"damaged: {', '.join(what)}; " if what else ""
+
+
+def without_checksum(what: Sequence[str]) -> str:
+    """A clause on what of a recording could be damaged unnoticed; empty for nothing."""
+    return f"; no checksum tells of damage in: {', '.join(what)}" if what else ""

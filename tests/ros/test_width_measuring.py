@@ -84,6 +84,20 @@ def test_ranges_are_taken_by_their_stamps(tmp_path: Path) -> None:
     assert record["scale"]["spread_95_mm_per_px"] > 0.04 * 50 / FOCAL_PX
 
 
+def test_one_range_in_five_from_the_future_blinds_no_frame(tmp_path: Path) -> None:
+    result = wall(live=True)
+    frame_ns = result.frame.stamp_ns
+    node = Node(now_ns=frame_ns)
+    measuring = opened(node, camera_file=str(camera_path(tmp_path)), range_topic="/laser")
+    for index in range(20):
+        ahead_ns = 10**15 if index % 5 == 0 else (index - 20) * 10**7
+        node.topics["/laser"](range_message(0.05, frame_ns + ahead_ns, variance=0.000001))
+    measuring.put(result)
+    measuring.close()
+    (record,) = map(json.loads, node.said)
+    assert record["scale"]["mm_per_px"] == pytest.approx(50 / FOCAL_PX, rel=0.003)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

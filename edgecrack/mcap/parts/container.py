@@ -48,6 +48,7 @@ class Container:
     def __init__(self, append: Callable[[bytes], None]) -> None:
         self._append = append
         self.offset = 0
+        self._checksum = 0
         self.messages = 0
         self.time_span_ns: tuple[int, int] | None = None
         self._schemas: dict[int, Schema] = {}
@@ -138,6 +139,7 @@ class Container:
     def _put(self, data: bytes) -> None:
         self._append(data)
         self.offset += len(data)
+        self._checksum = zlib.crc32(data, self._checksum)
 
     def _count(self, channel_id: int, first_ns: int, last_ns: int, messages: int) -> None:
         self._counts[channel_id] += messages
@@ -146,7 +148,7 @@ class Container:
         self.time_span_ns = min(before[0], first_ns), max(before[1], last_ns)
 
     def _ending(self) -> bytes:
-        end = encoded(DataEnd(0))
+        end = encoded(DataEnd(self._checksum))
         start = self.offset + len(end)
         groups: Mapping[Opcode, list[McapRecord]] = {
             Opcode.SCHEMA: [*self._schemas.values()],

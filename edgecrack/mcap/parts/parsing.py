@@ -46,11 +46,21 @@ SMALL: dict[int, Callable[[ReadDataStream], McapRecord]] = {
 
 @dataclass(frozen=True, slots=True)
 class FoundChunk:
-    """A whole chunk and the schemas and channels in it."""
+    """A whole chunk and the schemas and channels in it.
+
+    Attributes:
+        chunk: with the times in its head that its messages have.
+        content: its records.
+        definitions: the schemas and channels among them.
+        has_checksum: the content has been compared with one.
+        had_wrong_times: those in its head, which has none, were others.
+    """
 
     chunk: Chunk
     content: memoryview = field(repr=False)
     definitions: tuple[Schema | Channel, ...]
+    has_checksum: bool
+    had_wrong_times: bool
 
 
 def parse_small(opcode: int, content: bytes) -> McapRecord | None:
@@ -93,8 +103,20 @@ def parse_chunk(record: bytes, need_checksum: bool = False) -> FoundChunk | None
     except DamagedRecordError:
         return None
     size = len(found.content)
-    chunk = Chunk(record, found.compression, found.stored_bytes, size, entries)
-    return FoundChunk(chunk, found.content, definitions)
+    right = _with_times(record, entries)
+    chunk = Chunk(right, found.compression, found.stored_bytes, size, entries)
+    return FoundChunk(chunk, found.content, definitions, found.has_checksum, right != record)
+
+
+def _with_times(record: bytes, entries: Entries) -> bytes:
+    """A chunk with the first and last time of its messages in its head; 0 without any."""
+    times_ns = [time_ns for messages in entries.values() for time_ns, _ in messages] or [0]
+    place = RECORD_HEAD.size
+    told = CHUNK_HEAD.unpack_from(record, place)
+    if told[:2] == (min(times_ns), max(times_ns)):
+        return record
+    head = CHUNK_HEAD.pack(min(times_ns), max(times_ns), *told[2:])
+    return record[:place] + head + record[place + len(head) :]
 
 
 def _walk(content: memoryview) -> tuple[Entries, tuple[Schema | Channel, ...]]:

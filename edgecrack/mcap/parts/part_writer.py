@@ -14,24 +14,17 @@ from contextlib import suppress
 
 import edgecrack
 from edgecrack.errors import OutputError
-from edgecrack.mcap import message_schemas
-from edgecrack.mcap.library import Channel, Header, Metadata, Schema
+from edgecrack.mcap.library import Header, Schema
 from edgecrack.mcap.parts.chunk import ChunkBuilder
 from edgecrack.mcap.parts.container import Container
+from edgecrack.mcap.parts.own_records import CHANNEL_IDS, definitions, sealed
 from edgecrack.mcap.parts.part_file import PartFile, sync_folder
 from edgecrack.mcap.parts.part_names import LIBRARY, UNFINISHED, PartNames
 
-METADATA = "edgecrack"
 CHUNK_BYTES = 2**20
 
 _ATTEMPTS = 5
 _LATEST_NS = 2**63 - 1  # ROS counts in int64
-
-_CHANNEL_IDS = {topic: number for number, topic in enumerate(message_schemas.TOPICS, start=1)}
-_SCHEMA_IDS = {
-    name: number
-    for number, name in enumerate(dict.fromkeys(message_schemas.TOPICS.values()), start=1)
-}
 
 
 class PartWriter:
@@ -86,7 +79,7 @@ class PartWriter:
 
     def add(self, topic: str, time_ns: int, data: bytes) -> None:
         """Take one message; it is in memory until `write_out`."""
-        channel_id = _CHANNEL_IDS[topic]
+        channel_id = CHANNEL_IDS[topic]
         self._sequences[channel_id] += 1
         held_ns = min(max(time_ns, 0), _LATEST_NS)
         self._chunk.add(channel_id, self._sequences[channel_id], held_ns, data)
@@ -124,24 +117,14 @@ class PartWriter:
         self._file.close()
 
     def _begin(self, about: Mapping[str, str]) -> None:
-        library = f"{LIBRARY}/{edgecrack.__version__}"
-        self._container.start(Header("ros2", library))
-        self._container.add_metadata(Metadata(METADATA, dict(about)))
-        for name, schema_id in _SCHEMA_IDS.items():
-            text = message_schemas.definition(name).encode()
-            self._container.add_schema(
-                Schema(id=schema_id, name=name, encoding="ros2msg", data=text)
-            )
-        for topic, channel_id in _CHANNEL_IDS.items():
-            self._container.add_channel(
-                Channel(
-                    id=channel_id,
-                    topic=topic,
-                    message_encoding="cdr",
-                    metadata={},
-                    schema_id=_SCHEMA_IDS[message_schemas.TOPICS[topic]],
-                )
-            )
+        header = Header("ros2", f"{LIBRARY}/{edgecrack.__version__}")
+        self._container.start(header)
+        self._container.add_metadata(sealed(header, about))
+        for definition in definitions():
+            if isinstance(definition, Schema):
+                self._container.add_schema(definition)
+            else:
+                self._container.add_channel(definition)
 
 
 def _new_file(names: PartNames) -> tuple[int, PartFile]:

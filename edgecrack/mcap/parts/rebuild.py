@@ -17,11 +17,11 @@ from edgecrack.mcap.library import (
     Metadata,
     Schema,
 )
+from edgecrack.mcap.parts.checks import Checks
 from edgecrack.mcap.parts.chunk import Chunk, Entries, build_chunk
 from edgecrack.mcap.parts.container import Container
 from edgecrack.mcap.parts.parsing import FoundChunk
 from edgecrack.mcap.parts.scan import (
-    DataEnds,
     Found,
     FoundMessage,
     FoundRecord,
@@ -45,6 +45,8 @@ class Rebuild:
     Attributes:
         was_whole: nothing is damaged, and its own index is.
         bytes_lost: bytes of data that are not in the new file.
+        damage: what else differs from a checksum, or from what is known of it, each in a few words.
+        unprotected: what has no checksum, so that damage in it would not be noticed.
         data_end: where in the new file its data ends; what follows can be made again.
     """
 
@@ -53,19 +55,24 @@ class Rebuild:
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._started = False
+        self._checks = Checks()
         self.bytes_lost = 0
         self.data_end = 0
         summary = read_definitions(file)
-        for definition in summary or []:
+        for definition in summary.definitions if summary else []:
             self._learn(definition)
-        data_ends = False
+        self._checks.take_summary(summary)
         for found in scan(file):
-            data_ends = data_ends or isinstance(found, DataEnds)
             self._take(found)
         self._start(_HEADER)
-        self.was_whole = summary is not None and data_ends and not self.bytes_lost
-        if self.bytes_lost:
+        self._checks.finish(file)
+        self.damage, self.unprotected = self._checks.damage, self._checks.unprotected()
+        self.was_whole = summary is not None and self._checks.data_ends is not None
+        self.was_whole &= not self.bytes_lost and not self.damage
+        if self.bytes_lost or self.damage:
             note = {"bytes_lost": str(self.bytes_lost)}
+            if self.damage:
+                note["damage"] = "; ".join(self.damage)
             self._container.add_metadata(Metadata(RECOVERY_METADATA, note))
         self._container.finish()
 
@@ -80,6 +87,7 @@ class Rebuild:
         return self._container.time_span_ns
 
     def _take(self, found: Found) -> None:
+        self._checks.take(found)
         if isinstance(found, Lost):
             self.bytes_lost += 0 if found.index_only else found.length
             return
@@ -96,6 +104,8 @@ class Rebuild:
 
     def _take_record(self, found: FoundRecord) -> None:
         content = found.content
+        if isinstance(content, Schema | Channel) and self._checks.is_stray(content):
+            return
         if isinstance(content, Schema):
             self._learn(content)
             self._container.add_schema(self._schemas[content.id])
@@ -103,13 +113,20 @@ class Rebuild:
             self._learn(content)
             self._introduce(content.id)
         elif isinstance(content, Metadata):
-            self._container.add_metadata(content)
+            self._container.add_metadata(self._checks.honest(content))
+            for definition in self._checks.trusted(content):  # which follow there, damaged or not
+                self._learn(definition)
+                if isinstance(definition, Schema):
+                    self._container.add_schema(self._schemas[definition.id])
+                else:
+                    self._introduce(definition.id)
         elif isinstance(content, Attachment):
             self._container.add_attachment(content, found.record)
         self.data_end = self._container.offset
 
     def _take_message(self, found: FoundMessage) -> None:
-        if self._introduce(found.channel_id):
+        # Of ours each message is in a chunk: this is another record, damaged.
+        if not self._checks.is_ours and self._introduce(found.channel_id):
             self._container.add_message(found.channel_id, found.time_ns, found.record)
             self.data_end = self._container.offset
         else:

@@ -40,6 +40,8 @@ class RecoveryReport:
         time_span_ns: first and last log time, None without messages.
         was_whole: nothing was damaged.
         kept: what a leftover is called now that could not be replaced without loss.
+        damage: what else was not as it had been written, each in a few words.
+        unprotected: what has no checksum, so that nobody knows whether it is as it was written.
     """
 
     path: Path
@@ -49,6 +51,8 @@ class RecoveryReport:
     time_span_ns: tuple[int, int] | None
     was_whole: bool
     kept: Path | None = None
+    damage: tuple[str, ...] = ()
+    unprotected: tuple[str, ...] = ()
 
 
 def recover(path: Path, out: Path | None = None) -> RecoveryReport:
@@ -75,7 +79,7 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
                 ending = _Ending(file)
                 survey = Rebuild(ending, file)
                 unfinished = path.name.endswith(UNFINISHED)
-                if not unfinished and (survey.was_whole or ending.nothing_missing):
+                if not unfinished and _is_whole(survey, ending):
                     return _report(path, path, survey, was_whole=True)
             target = out or _default_target(path)
             if target.exists():
@@ -84,6 +88,10 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
         except OSError as error:
             raise _unreadable(path, error) from error
     return _report(path, target, rebuilt, rebuilt.was_whole)
+
+
+def _is_whole(survey: Rebuild, ending: _Ending) -> bool:
+    return survey.was_whole or (ending.nothing_missing and not survey.damage)
 
 
 def finish_leftover(path: Path, target: Path) -> RecoveryReport:
@@ -124,7 +132,7 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
             if rebuilt.messages:
                 rebuilt, out = _copy(path, file, target), target
             report = _report(path, out, rebuilt, was_whole=False)
-            if is_ours and not rebuilt.bytes_lost and not differs_bytes:
+            if is_ours and not rebuilt.bytes_lost and not rebuilt.damage and not differs_bytes:
                 path.unlink()
                 return report
             return replace(report, kept=set_aside(path))
@@ -222,7 +230,14 @@ def _default_target(path: Path) -> Path:
 
 def _report(path: Path, out: Path | None, rebuilt: Rebuild, was_whole: bool) -> RecoveryReport:
     return RecoveryReport(
-        path, out, rebuilt.messages, rebuilt.bytes_lost, rebuilt.time_span_ns, was_whole
+        path,
+        out,
+        rebuilt.messages,
+        rebuilt.bytes_lost,
+        rebuilt.time_span_ns,
+        was_whole,
+        damage=tuple(rebuilt.damage),
+        unprotected=rebuilt.unprotected,
     )
 
 

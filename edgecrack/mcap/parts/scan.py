@@ -9,11 +9,12 @@ not know what is done with it.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from edgecrack.mcap.format import LARGEST_BYTES, MAGIC, MESSAGE_HEAD, RECORD_HEAD
+from edgecrack.mcap.format import INDEX_HEAD, LARGEST_BYTES, MAGIC, MESSAGE_HEAD, RECORD_HEAD
 from edgecrack.mcap.library import McapRecord, Opcode
 from edgecrack.mcap.parts.parsing import (
     SMALL,
@@ -29,6 +30,7 @@ _CHUNK_BEGINS = re.compile(
     rb"\x06(?=.{4}\x00{4}.{28}(?:\x00{4}|\x03\x00{3}lz4|\x04\x00{3}zstd))", re.DOTALL
 )
 _PRIVATE = 0x80
+_ENTRY = struct.Struct("<QQ")
 _AFTER_DATA = {
     Opcode.SCHEMA,
     Opcode.CHANNEL,
@@ -68,8 +70,24 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundIndex:
+    """The index of one channel's messages in the chunk before it: (log time, place) each."""
+
+    channel_id: int
+    entries: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class DataEnds:
-    """The file says that its data ends here."""
+    """The file says that its data ends here.
+
+    Attributes:
+        offset: of the record that says so.
+        checksum: CRC-32 of all before it; 0 for none.
+    """
+
+    offset: int
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +95,7 @@ class Private:
     """A record of a kind that only some application knows; it is left out."""
 
 
-Found = FoundRecord | FoundMessage | FoundChunk | Private | Lost | DataEnds
+Found = FoundRecord | FoundMessage | FoundChunk | FoundIndex | Private | Lost | DataEnds
 
 
 def is_mcap(file: BinaryIO) -> bool:
@@ -96,11 +114,8 @@ def scan(file: BinaryIO) -> Iterator[Found]:
     while position < size:
         opcode, end = _outline(file, position, size)
         if opcode == Opcode.DATA_END and _is_data_end(file, position, end, size):
-            yield DataEnds()
+            yield DataEnds(position, _checksum_at(file, position))
             return
-        if opcode == Opcode.MESSAGE_INDEX and end <= size:
-            position = end
-            continue
         found: Found | None = None
         if end <= size and end - position <= LARGEST_BYTES:
             found = _parse(opcode, _read(file, position, end - position))
@@ -121,6 +136,8 @@ def _parse(opcode: int, record: bytes) -> Found | None:
     """
     if opcode == Opcode.CHUNK:
         return parse_chunk(record)
+    if opcode == Opcode.MESSAGE_INDEX:
+        return _parse_index(record)
     content = record[RECORD_HEAD.size :]
     if opcode == Opcode.MESSAGE:
         if len(content) < MESSAGE_HEAD.size:
@@ -131,6 +148,21 @@ def _parse(opcode: int, record: bytes) -> Found | None:
         small = parse_small(opcode, content)
         return None if small is None else FoundRecord(small, record)
     return Private() if opcode >= _PRIVATE else None
+
+
+def _parse_index(record: bytes) -> FoundIndex:
+    """A message index; one that is damaged has no channel that exists, and no entries."""
+    place = RECORD_HEAD.size + INDEX_HEAD.size
+    if len(record) < place or (len(record) - place) % _ENTRY.size:
+        return FoundIndex(-1, [])
+    channel_id, length = INDEX_HEAD.unpack_from(record, RECORD_HEAD.size)
+    if length != len(record) - place:
+        return FoundIndex(-1, [])
+    return FoundIndex(channel_id, [*_ENTRY.iter_unpack(record[place:])])
+
+
+def _checksum_at(file: BinaryIO, data_end: int) -> int:
+    return int.from_bytes(_read(file, data_end + RECORD_HEAD.size, 4), "little")
 
 
 def _outline(file: BinaryIO, position: int, size: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from edgecrack.mcap.format import (
     MAGIC,
@@ -14,7 +14,19 @@ from edgecrack.mcap.library import Channel, Opcode, Schema
 from edgecrack.mcap.parts.parsing import parse_definition
 
 
-def read_definitions(file: BinaryIO) -> list[Schema | Channel] | None:
+class SummarySection(NamedTuple):
+    """What is needed of the index.
+
+    Attributes:
+        definitions: its schemas and channels.
+        has_checksum: it has been compared with one.
+    """
+
+    definitions: list[Schema | Channel]
+    has_checksum: bool
+
+
+def read_definitions(file: BinaryIO) -> SummarySection | None:
     """Schemas and channels of a file's index; None if the file does not end with a whole one."""
 
     def read(place: int, length: int) -> bytes:
@@ -25,10 +37,11 @@ def read_definitions(file: BinaryIO) -> list[Schema | Channel] | None:
     if summary is None:
         return None
     try:
-        return [
+        found = [
             parse_definition(opcode, content)
             for opcode, _, content in records_inside(memoryview(summary.data)[: -len(MAGIC)])
             if opcode in (Opcode.SCHEMA, Opcode.CHANNEL)
         ]
     except DamagedRecordError:
         return None
+    return SummarySection(found, summary.has_checksum)

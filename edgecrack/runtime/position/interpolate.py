@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position
-from edgecrack.runtime.position.series import PositionSample, Row, Series
+from edgecrack.runtime.position.series import REORDER_NS, PositionSample, Row, Series
 from edgecrack.runtime.position.transforms import between_on_earth, earth_distance_m, slerp, unit
 
 MAX_GAP_MS = 500.0
@@ -24,6 +24,18 @@ LARGEST_M = 1e7
 ALTITUDES_M = (-12_000.0, 100_000.0)
 SHORTEST_RANGE_M, LONGEST_RANGE_M = 0.001, 10_000.0
 _TIMES_NS = (0, 2**63 - 1)
+
+
+class StrangeTimeError(ValueError):
+    """A sample's time is none that a frame could have.
+
+    Attributes:
+        ahead_s: how far it is after the present or, below 0, before it.
+    """
+
+    def __init__(self, ahead_s: float) -> None:
+        self.ahead_s = ahead_s
+        super().__init__(f"a time {abs(ahead_s):.0f} s {'after' if ahead_s > 0 else 'before'} now")
 
 
 class _Around(NamedTuple):
@@ -85,6 +97,8 @@ class PositionTrack:
         fix: tuple[float, float, float | None] | None = None,
         range_m: float | None = None,
         range_deviation_m: float | None = None,
+        now_ns: int | None = None,
+        oldest_ns: int | None = None,
     ) -> bool:
         """Take a sample: all of it, or nothing.
 
@@ -96,25 +110,41 @@ class PositionTrack:
                 the ellipsoid in metres, if known.
             range_m: from the camera to what it looks at, 1 mm to 10 km.
             range_deviation_m: standard uncertainty of the range, if known; goes with `range_m`.
+            now_ns: the present on the clock of the frames, where they are live: a sample more than
+                two seconds later is refused, before it makes all others look late.
+            oldest_ns: with `now_ns`, how much older than that a sample may be. The clock of the
+                samples is then that of the frames, and late ones in a row do not show that it was
+                set back.
 
         Returns:
             False where it came more than two seconds after newer ones, and so was left out.
 
         Raises:
+            StrangeTimeError: the time is too far from `now_ns`.
             ValueError: a number is not finite or out of range; the text says which.
         """
         _check("the time in ns", time_ns, *_TIMES_NS)
+        latest_ns = None if now_ns is None else now_ns + REORDER_NS
+        if now_ns is not None:
+            _check_time(time_ns, now_ns, oldest_ns)
+        goes_back = oldest_ns is None
         pose_row = None if xyz_m is None else _pose_row(xyz_m, quaternion_xyzw)
         fix_row = None if fix is None else _fix_row(fix)
         range_row = None if range_m is None else _range_row(range_m, range_deviation_m)
         is_taken = True
         with self._lock:
             if pose_row is not None:
-                is_taken &= self._poses.add(time_ns, pose_row)
+                is_taken &= self._poses.add(
+                    time_ns, pose_row, latest_ns, follows_late_samples=goes_back
+                )
             if fix_row is not None:
-                is_taken &= self._fixes.add(time_ns, fix_row)
+                is_taken &= self._fixes.add(
+                    time_ns, fix_row, latest_ns, follows_late_samples=goes_back
+                )
             if range_row is not None:
-                is_taken &= self._ranges.add(time_ns, range_row)
+                is_taken &= self._ranges.add(
+                    time_ns, range_row, latest_ns, follows_late_samples=goes_back
+                )
         return is_taken
 
     def __len__(self) -> int:
@@ -243,6 +273,12 @@ def _range_row(range_m: float, deviation_m: float | None) -> Row:
         return range_m, math.nan, 0.0
     _check("the range's uncertainty", deviation_m, 0.0, range_m)
     return range_m, deviation_m, 0.0
+
+
+def _check_time(time_ns: int, now_ns: int, oldest_ns: int | None) -> None:
+    too_old = oldest_ns is not None and time_ns < now_ns - oldest_ns
+    if time_ns > now_ns + REORDER_NS or too_old:
+        raise StrangeTimeError((time_ns - now_ns) / 1e9)
 
 
 def _check(name: str, value: float, lowest: float, highest: float) -> None:

@@ -16,6 +16,8 @@ Row = tuple[float, ...]
 
 REORDER_NS = 2_000_000_000
 CLOCK_SET_SAMPLES = 5
+# Samples that one which comes out of order is put in front of, at most: each of them is done again.
+MOST_REORDERED = 1_000
 MAX_SPEED_M_S = 100.0
 _SHORTEST_STEP_S = 0.1
 _FIRST_ROOM = 256
@@ -68,21 +70,41 @@ class Series:
     def __len__(self) -> int:
         return self._end - self._start
 
-    def add(self, time_ns: int, values: Row) -> bool:
+    def add(
+        self,
+        time_ns: int,
+        values: Row,
+        latest_ns: int | None = None,
+        *,
+        follows_late_samples: bool = True,
+    ) -> bool:
         """Take a sample; False if it came too late to be believed.
 
         A sample with the time of another replaces it. After several samples in a row that are
         all late, but in order among themselves, the clock was set back: what was before is
         forgotten, for its times mean nothing now, and the path goes on from where it was.
+
+        Args:
+            time_ns: of the sample.
+            values: its numbers.
+            latest_ns: no sample can be later; where the newest is, that clock was set back, and
+                what was before is forgotten.
+            follows_late_samples: take late samples in a row for a clock that was set back.
         """
+        if latest_ns is not None and len(self) and self._newest[0] > latest_ns:
+            self._forget()
         newest_ns = self._newest[0]
         if len(self) and time_ns < newest_ns - REORDER_NS:
+            if not follows_late_samples:
+                return False
             in_order = self._late_count > 0 and time_ns > self._late_ns
             self._late_count = self._late_count + 1 if in_order else 1
             self._late_ns = time_ns
             if self._late_count < CLOCK_SET_SAMPLES:
                 return False
             self._forget()
+        if len(self) and self._end - self._place_of(time_ns) > MOST_REORDERED:
+            return False
         self._late_count = 0
         self._make_room()
         if len(self) and time_ns <= self._newest[0]:

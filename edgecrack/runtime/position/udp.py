@@ -12,18 +12,20 @@ import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Position
-from edgecrack.runtime.position.interpolate import PositionTrack
+from edgecrack.runtime.position.interpolate import PositionTrack, StrangeTimeError
 from edgecrack.runtime.position.lines import parse_line
 from edgecrack.runtime.telemetry.events import EventLog
 
 SILENCE_S = 5.0
 EPISODE_S = 10.0
-MAX_CLOCK_DIFFERENCE_S = 60.0
+# A frame is not older than that when its position is asked for.
+OLDEST_S = 60.0
 MAX_LINES = 256
 _DATAGRAM_BYTES = 65_536
 _POLL_S = 0.2
@@ -43,6 +45,7 @@ class UdpPositions(Closeable):
         events: hears when positions begin and cease to come, and of lines that are refused.
         track: where samples go; None makes one.
         silence_s: without a sample for so long, positions have ceased to come.
+        clock_ns: this machine's wall clock; a test may give its own.
 
     Raises:
         ConfigError: the host is not the loopback.
@@ -56,9 +59,10 @@ class UdpPositions(Closeable):
         events: EventLog | None = None,
         track: PositionTrack | None = None,
         silence_s: float = SILENCE_S,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._events, self._track = events or EventLog(), track or PositionTrack()
-        self._silence_s = silence_s
+        self._silence_s, self._clock_ns = silence_s, clock_ns
         self._lock = threading.Lock()
         self._accepted = self._rejected = 0
         self._last_said_s: dict[str, float] = {}
@@ -80,7 +84,7 @@ class UdpPositions(Closeable):
 
     @property
     def rejected(self) -> int:
-        """Lines refused so far: not readable, out of range, or far too late."""
+        """Lines refused so far: not readable, out of range, far too late or ahead of the clock."""
         with self._lock:
             return self._rejected
 
@@ -101,7 +105,7 @@ class UdpPositions(Closeable):
                 except TimeoutError:
                     pass
                 else:
-                    self._take(datagram, time.time_ns())
+                    self._take(datagram, self._clock_ns())
                 self._note_silence()
         except Exception as error:
             self._events.emit(
@@ -118,6 +122,8 @@ class UdpPositions(Closeable):
         for line in lines[:MAX_LINES]:
             try:
                 self._take_line(line, arrival_ns)
+            except StrangeTimeError as error:
+                self._reject_time(error.ahead_s)
             except ValueError as error:
                 self._reject(str(error))
         if len(lines) > MAX_LINES:
@@ -133,12 +139,14 @@ class UdpPositions(Closeable):
             fix=found.fix,
             range_m=found.range_m,
             range_deviation_m=found.range_deviation_m,
+            now_ns=arrival_ns,
+            oldest_ns=int(OLDEST_S * 1e9),
         )
         if not is_taken:
             raise ValueError("a sample more than two seconds older than the one before")
-        self._note_sample(time_ns, arrival_ns)
+        self._note_sample()
 
-    def _note_sample(self, time_ns: int, arrival_ns: int) -> None:
+    def _note_sample(self) -> None:
         with self._lock:
             self._accepted += 1
         self._last_sample_s = time.monotonic()
@@ -146,16 +154,6 @@ class UdpPositions(Closeable):
             self._is_heard = True
             self._events.emit(
                 "position.heard", f"positions come on {self.address}", address=self.address
-            )
-        ahead_s = (time_ns - arrival_ns) / 1e9
-        if abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S and self._is_news("clock"):
-            self._events.emit(
-                "position.clock",
-                f"positions on {self.address} have times {abs(ahead_s):.0f} s "
-                f"{'after' if ahead_s > 0 else 'before'} this machine's clock, so no frame fits; "
-                "send Unix time (t in seconds, t_ns in nanoseconds), or none",
-                "warning",
-                ahead_s=round(ahead_s, 3),
             )
 
     def _note_silence(self) -> None:
@@ -181,6 +179,22 @@ class UdpPositions(Closeable):
                 f"refused {why[:120]}, sent to {self.address}",
                 "warning",
                 address=self.address,
+                rejected=rejected,
+            )
+
+    def _reject_time(self, ahead_s: float) -> None:
+        """Refuse a sample that no frame can fit, and that would make true ones look late."""
+        with self._lock:
+            self._rejected += 1
+            rejected = self._rejected
+        if self._is_news("clock"):
+            self._events.emit(
+                "position.clock",
+                f"refused a position on {self.address} whose time is {abs(ahead_s):.0f} s "
+                f"{'after' if ahead_s > 0 else 'before'} this machine's clock, so no frame fits; "
+                "send Unix time (t in seconds, t_ns in nanoseconds), or none",
+                "warning",
+                ahead_s=round(ahead_s, 3),
                 rejected=rejected,
             )
 

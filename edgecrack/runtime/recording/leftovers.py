@@ -18,7 +18,7 @@ from edgecrack.mcap.parts.part_file import lock
 from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.mcap.parts.recovery import RecoveryReport, finish_leftover
 from edgecrack.runtime.telemetry.events import EventLog
-from edgecrack.terminal.wording import counted
+from edgecrack.terminal.wording import counted, damaged
 
 _LOG = logging.getLogger("edgecrack")
 # As `edgecrack.files.replacing` calls a file that is being written.
@@ -115,12 +115,14 @@ def _say_done(events: EventLog, report: RecoveryReport) -> None:
         )
         return
     lost = f", lost at its end or in damage: {counted(report.bytes_lost, 'byte')}"
+    lost = lost if report.bytes_lost else ""
+    harm = f"; {damaged(report.damage).removesuffix('; ')}" if report.damage else ""
     kept = f"; the original is kept as {report.kept.name}" if report.kept else ""
     events.emit(
         "recording.recovered",
         f"{report.path.name} of a run that was killed is whole again as {report.out.name}: "
-        f"{counted(report.messages, 'message')}{lost if report.bytes_lost else ''}{kept}",
-        "warning" if report.bytes_lost else "info",
+        f"{counted(report.messages, 'message')}{lost}{harm}{kept}",
+        "warning" if report.bytes_lost or report.damage else "info",
         file=str(report.out),
         messages=report.messages,
         bytes_lost=report.bytes_lost,

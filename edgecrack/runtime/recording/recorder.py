@@ -23,7 +23,7 @@ import cv2
 from edgecrack.errors import EdgecrackError, first_line
 from edgecrack.files import make_folder, output_error
 from edgecrack.mcap import message_schemas
-from edgecrack.mcap.parts.part_names import PartNames
+from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.pipeline.controls import RecordingStatus
@@ -124,13 +124,9 @@ class McapRecorder:
             config, names, room, events, stats, about, lambda: self.dropped, self._ages, clock
         )
         self._unsubscribe = events.subscribe(self._session.hear)
+        self._names = names
         self._threads = [
-            threading.Thread(
-                target=recover_leftovers,
-                args=(names, leftovers, events),
-                name="edgecrack-recovery",
-                daemon=True,
-            ),
+            self._recovery(leftovers),
             threading.Thread(target=self._serve_all, name="edgecrack-recording", daemon=True),
         ]
         for thread in self._threads:
@@ -179,6 +175,10 @@ class McapRecorder:
             self._active = True
             self._problem = None
             self._run_number += 1
+            # Before this run has a part of its own: what a full disk kept from being finished.
+            leftovers = [] if self._session.has_part else self._leftovers()
+        if leftovers:
+            self._recovery(leftovers).start()
 
     def stop(self) -> None:
         """Finish the part in progress; it is whole and readable when this returns.
@@ -222,6 +222,20 @@ class McapRecorder:
         self._unsubscribe()
         if self._threads[-1].is_alive():
             self._say_unfinished()
+
+    def _leftovers(self) -> list[Part]:
+        try:
+            return self._names.leftovers()
+        except OSError:
+            return []  # the recording itself says what is wrong with its folder
+
+    def _recovery(self, leftovers: list[Part]) -> threading.Thread:
+        return threading.Thread(
+            target=recover_leftovers,
+            args=(self._names, leftovers, self._events),
+            name="edgecrack-recovery",
+            daemon=True,
+        )
 
     def _put(self, order: _Order, longest_s: float) -> bool:
         """Hand an order to the thread; False if there was no room for it in the time given."""

@@ -85,6 +85,11 @@ class RecordingSession:
         self._records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
         self.progress = Progress()
 
+    @property
+    def has_part(self) -> bool:
+        """Whether a part is in progress."""
+        return self._part is not None
+
     def hear(self, event: Event) -> None:
         """Take an event for the part in progress; from any thread."""
         if self._part is not None:

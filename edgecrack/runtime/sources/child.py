@@ -18,6 +18,8 @@ from edgecrack.errors import first_line
 
 START_S = 10.0
 _LAST_LINES = 40
+# A child has no use for them.
+_SECRETS = ("EDGECRACK_SOURCE", "EDGECRACK_TOKEN")
 _LONGEST_LINE = 1000
 # SIGINT first: a camera's driver killed in the middle may keep the camera.
 _POLITE_S = 0.25
@@ -42,7 +44,8 @@ class Child:
         self, command: Sequence[str], pass_fd: int, settings: Mapping[str, str] | None = None
     ) -> None:
         self._command = _ending_with_us(command)
-        self._environment = {**os.environ, **(settings or {})}
+        inherited = {name: text for name, text in os.environ.items() if name not in _SECRETS}
+        self._environment = {**inherited, **(settings or {})}
         self._pass_fd = pass_fd
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: BaseException | None = None

@@ -92,6 +92,16 @@ class McapSource(SourceBase):
                 self.name,
             )
 
+        if bare := self._file.unprotected:
+            _LOG.warning(
+                "%s has no checksum for %s: damage there would not be noticed",
+                self.name,
+                " and ".join(bare),
+            )
+        self._has_said_damage = False
+        if self._file.damage is not None:
+            self._say_damage()
+
     @property
     def corrupt_frames(self) -> int:
         """Images so far that are damaged, alone or with the chunk they lie in."""
@@ -100,7 +110,7 @@ class McapSource(SourceBase):
     @property
     def status(self) -> SourceStatus:
         """What it knows of how it goes."""
-        return SourceStatus(is_cut_short=self.is_cut_short)
+        return SourceStatus(is_cut_short=self.is_cut_short or self._file.damage is not None)
 
     def read(self) -> Frame | None:
         """The next image, or None after the last; damaged ones are counted and left out.
@@ -115,6 +125,7 @@ class McapSource(SourceBase):
                 first, self._first = self._first, None
                 frame = first or self._next_frame()
                 if frame is None:
+                    self._say_damage()
                     return None
                 self._delivered += 1
                 return replace(frame, monotonic_ns=time.monotonic_ns())
@@ -131,6 +142,17 @@ class McapSource(SourceBase):
                 self._file.close()
             finally:
                 self._lock.release()
+
+    def _say_damage(self) -> None:
+        if self._file.damage is None or self._has_said_damage:
+            return
+        self._has_said_damage = True
+        _LOG.warning(
+            "%s is damaged: %s; what can be told of it says: edgecrack recover %s",
+            self.name,
+            self._file.damage,
+            self.name,
+        )
 
     def _first_frame(self) -> Frame:
         for message in self._messages:

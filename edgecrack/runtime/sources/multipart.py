@@ -2,14 +2,15 @@
 
 Servers differ: with and without `Content-Length`, with a boundary that is announced with or
 without its two dashes, with bare line feeds, with a length that is wrong. A part is taken as soon
-as its picture is whole, not when the next one begins. Knows bytes only: no network, no pixels.
+as its picture is whole, not when the next one begins. No byte is looked at more than a few times,
+whatever comes and however little at a time. Knows bytes only: no network, no pixels.
 """
 
 from __future__ import annotations
 
 import re
 
-from edgecrack.runtime.sources.jpeg import END, START, read_head
+from edgecrack.runtime.sources.jpeg import END, START, ScanFinder
 
 MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024
@@ -19,7 +20,9 @@ _PADDING = b"\r\n\0-"
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n]*)")
-_DASHES_LINE = re.compile(rb"(?:^|\n)--([!-~][ -~]{0,199}?)[ \t]*\r?\n")
+_LONGEST_BLANK_LINE, _LONGEST_DASHES_LINE = 4, 256
+# Blanks at the end are cut off behind: left out here, each of them would be tried as an end.
+_DASHES_LINE = re.compile(rb"(?:^|\n)--([!-~][ -~\t]{0,199})\r?\n")
 
 
 class JpegParts:
@@ -46,7 +49,8 @@ class JpegParts:
         self._in_part = False
         self._length: int | None = None
         self._is_picture = True
-        self._searched = 0
+        self._searched = self._end_searched = 0
+        self._scan = ScanFinder()
         self.damaged = 0
         self.ended = False
 
@@ -80,30 +84,38 @@ class JpegParts:
             if tail == b"--":
                 self.ended = True
                 return False
-            blank = _BLANK_LINE.search(self._buffer, start, start + MAX_HEADER_BYTES)
-            another = self._buffer.find(self._delimiter, start, blank.start() if blank else None)
-            if another >= 0 or (blank is None and len(self._buffer) > start + MAX_HEADER_BYTES):
+            limit = start + MAX_HEADER_BYTES
+            # The next boundary first: looking for a blank line behind each of many boundaries
+            # would go through the same bytes for each of them.
+            fresh = max(start, self._searched - len(self._delimiter) - _LONGEST_BLANK_LINE)
+            another = self._buffer.find(self._delimiter, fresh, limit)
+            header_end = min(limit, len(self._buffer)) if another < 0 else another
+            blank = _BLANK_LINE.search(self._buffer, fresh, header_end)
+            if blank is None and another < 0 and len(self._buffer) <= limit:
+                self._searched = len(self._buffer)
+                return False
+            if blank is None or not self._read_header(bytes(self._buffer[start : blank.start()])):
                 self._give_up(start)
                 continue
-            if blank is None:
-                return False
-            if self._read_header(bytes(self._buffer[start : blank.start()])):
-                del self._buffer[: blank.end()]
-                self._in_part, self._searched = True, 0
-                return True
-            self._give_up(start)
+            del self._buffer[: blank.end()]
+            self._in_part, self._scan = True, ScanFinder()
+            self._searched = self._end_searched = 0
+            return True
         return False
 
     def _find_delimiter(self) -> bool:
         """Drop what lies before the next boundary; False until one has come."""
         if not self._delimiter and (found := _DASHES_LINE.search(self._buffer)):
-            self._delimiter = b"--" + found[1].lstrip(b"-")
+            self._delimiter = b"--" + found[1].rstrip().lstrip(b"-")
         place = self._buffer.find(self._delimiter) if self._delimiter else -1
         if place < 0:
             # Its beginning may have arrived already.
-            del self._buffer[: max(0, len(self._buffer) - max(len(self._delimiter), 256))]
+            kept = len(self._delimiter) or _LONGEST_DASHES_LINE
+            del self._buffer[: max(0, len(self._buffer) - kept)]
             return False
-        del self._buffer[:place]
+        if place:
+            del self._buffer[:place]
+            self._searched = 0
         return len(self._buffer) >= len(self._delimiter) + 2
 
     def _read_header(self, header: bytes) -> bool:
@@ -143,7 +155,7 @@ class JpegParts:
             self._give_up(end)
             return True, None
         del self._buffer[:end]
-        self._in_part = False
+        self._in_part, self._searched = False, 0
         return True, jpeg if self._is_picture else None
 
     def _end_by_length(self) -> int | None:
@@ -153,7 +165,8 @@ class JpegParts:
             return None
         if bytes(self._buffer[max(0, length - 64) : length]).rstrip(_PADDING).endswith(END):
             return length
-        self._length, self._searched = None, 0  # wrong: look for the end as if there were none
+        self._length = None
+        self._searched = self._end_searched = 0  # wrong: look for the end as if there were none
         return None
 
     def _end_by_content(self) -> int | None:
@@ -162,8 +175,11 @@ class JpegParts:
         boundary = self._buffer.find(self._delimiter_in_part, from_place)
         self._searched = len(self._buffer)
         end = -1
-        if self._length is None and self._is_picture and (head := read_head(self._buffer)):
-            end = self._buffer.find(END, max(head.scan, from_place))
+        is_sought = self._length is None and self._is_picture
+        if is_sought and (scan := self._scan.look(self._buffer)) is not None:
+            # What came before its scan was known has not been searched for its end.
+            end = self._buffer.find(END, max(scan, self._end_searched - 1))
+            self._end_searched = len(self._buffer)
         if end >= 0 and (boundary < 0 or end < boundary):
             return end + len(END)
         return boundary if boundary >= 0 else None
@@ -172,4 +188,4 @@ class JpegParts:
         """Count a damaged part and go on looking from `end`."""
         self.damaged += 1
         del self._buffer[:end]
-        self._in_part = False
+        self._in_part, self._searched = False, 0

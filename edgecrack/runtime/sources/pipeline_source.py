@@ -6,16 +6,19 @@ does, takes nothing along with it. Knows nothing of the pipeline but that it end
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Sequence
 
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources import gst_child
 from edgecrack.runtime.sources.base import SourceBase
 from edgecrack.runtime.sources.child import Child
-from edgecrack.runtime.sources.gst_messages import INSTALL, failure
+from edgecrack.runtime.sources.gst_messages import INSTALL, failure, without_passwords
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, STALE_AFTER_S
 from edgecrack.runtime.sources.pipe import Pipe
 from edgecrack.runtime.sources.raw_stream import ELEMENTS, BrokenStreamError, RawFrames
@@ -95,10 +98,16 @@ class PipelineSource(SourceBase):
                 f"{self.name} needs {_PROGRAM}, which is not installed", INSTALL
             )
         tail = f"! {_NEWEST} ! {ELEMENTS} ! fdsink fd={self._pipe.write_end}"
-        command = [program, "-q", "--", *pipeline, *tail.split()]
+        words = [*pipeline, *tail.split()]
+        # English messages, since they are read here.
+        settings = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+        command = [program, "-q", "--", *words]
+        if without_passwords(words) != " ".join(words):
+            # Everybody on this machine can read a command line.
+            command = [sys.executable, "-I", gst_child.__file__]
+            settings[gst_child.VARIABLE] = json.dumps(words)
         try:
-            # English messages, since they are read here.
-            child = Child(command, self._pipe.write_end, {"LC_ALL": "C.UTF-8", "LANGUAGE": ""})
+            child = Child(command, self._pipe.write_end, settings)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
             raise SourceError(

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from edgecrack.runtime.web.bodies import member, read_json
+from edgecrack.runtime.web.bodies import member, number_in_path, read_json
 from edgecrack.runtime.web.config import Patience
 from edgecrack.runtime.web.metrics import CONTENT_TYPE_LATEST, StreamCollector, metrics_text
 from edgecrack.runtime.web.mjpeg_stream import MjpegStream
@@ -66,7 +66,7 @@ class Api:
             WebSocketRoute("/api/live", self.live),
             Route("/api/status", self.status),
             Route("/api/findings", self.findings),
-            Route("/api/findings/{number:int}.jpg", self.thumbnail),
+            Route("/api/findings/{number}.jpg", self.thumbnail),
             Route("/api/events", self.events),
             Route("/api/threshold", self.set_threshold, methods=["POST"]),
             Route("/api/pause", self.pause, methods=["POST"]),
@@ -109,7 +109,7 @@ class Api:
 
     async def thumbnail(self, request: Request) -> Response:
         """The picture of one crack."""
-        number = request.path_params["number"]
+        number = number_in_path(request)
         for finding in self._context.findings.recent():
             if finding.id == number:
                 # The page's address for it changes with the picture.

@@ -1,4 +1,4 @@
-"""What comes in a request's body, and how errors go out: as JSON, with a sentence.
+"""What comes in a request's body and address, and how errors go out: as JSON, with a sentence.
 
 Knows no endpoint.
 """
@@ -18,6 +18,7 @@ from edgecrack.errors import ConfigError, EdgecrackError
 from edgecrack.outside_text import parse_json
 
 LONGEST_BODY = 4096
+LONGEST_NUMBER = 12
 _BODY_S = 5.0
 
 
@@ -85,6 +86,21 @@ def member(values: dict[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise HTTPException(400, f"{name} is {json.dumps(value)}, which does not fit")
     return value
+
+
+def number_in_path(request: Request) -> int:
+    """The number that the address names; anything else is an address that there is not.
+
+    Python refuses to read a number of thousands of digits, for which starlette's own conversion of
+    addresses is not prepared.
+
+    Raises:
+        HTTPException: it is none, or longer than any that there is.
+    """
+    text: str = request.path_params["number"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER):
+        raise HTTPException(404, "Not Found")
+    return int(text)
 
 
 async def http_error(request: Request, error: Exception) -> Response:

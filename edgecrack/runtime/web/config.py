@@ -6,16 +6,27 @@ Knows addresses and limits only; needs no web framework.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edgecrack.errors import ConfigError
 from edgecrack.terminal.wording import counted
+
+if TYPE_CHECKING:
+    from edgecrack.runtime.web.tls import TlsFiles
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_MAX_VIEWERS = 16
 DEFAULT_MAX_FPS = 10.0
 SHORTEST_TOKEN = 8
+# A right token is let in however many were wrong before it, so that guessing is as fast as the
+# server answers: at 2,500 tries per second (benchmarks/page_guessing.py), half of 2^40 take seven
+# years.
+_LEAST_BITS = 40
+_LEAST_DIFFERENT = 5
+_RANDOM = "for instance from: openssl rand -hex 16"
 
 _FORM = "give 8080, 127.0.0.1:8080 or 0.0.0.0:8080"
 _NAME = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
@@ -31,6 +42,7 @@ class ServeConfig:
         token: what a viewer must know; None asks for nothing, and is for the loopback alone.
         max_viewers: live pictures delivered at a time; more are refused.
         max_fps: most pictures per second, made and sent to each viewer.
+        tls: certificate and key for HTTPS; None serves HTTP.
 
     Raises:
         ConfigError: a value is out of range, or the address can be reached from other machines
@@ -42,6 +54,7 @@ class ServeConfig:
     token: str | None = field(default=None, repr=False)
     max_viewers: int = DEFAULT_MAX_VIEWERS
     max_fps: float = DEFAULT_MAX_FPS
+    tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be served, or not safely."""
@@ -137,10 +150,27 @@ def _check_token(token: str) -> None:
     if len(token) < SHORTEST_TOKEN or len(token) > 512:
         raise ConfigError(
             f"the page's token has {counted(len(token), 'character')}",
-            f"give {SHORTEST_TOKEN} to 512, for instance from: openssl rand -hex 16",
+            f"give {SHORTEST_TOKEN} to 512, {_RANDOM}",
         )
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise ConfigError(
             "the page's token holds a space or a character that is not plain ASCII",
-            "give letters and digits, for instance from: openssl rand -hex 16",
+            f"give letters and digits, {_RANDOM}",
         )
+    if len(set(token)) < _LEAST_DIFFERENT or _bits(token) < _LEAST_BITS:
+        raise ConfigError(
+            f"the page's token of {len(token)} characters can be guessed",
+            f"give a longer or a more varied one, {_RANDOM}",
+        )
+
+
+def _bits(token: str) -> float:
+    """How many bits a token holds if each character was drawn at random from those of its kinds."""
+    alphabet = sum(
+        size
+        for pattern, size in (("[0-9]", 10), ("[a-f]", 6), ("[g-z]", 20), ("[A-Z]", 26))
+        if re.search(pattern, token)
+    )
+    if re.search(r"[^0-9A-Za-z]", token):
+        alphabet += 32
+    return len(token) * math.log2(max(alphabet, 1))

@@ -7,18 +7,26 @@ on every answer that keep a browser from doing more than the page needs.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from edgecrack.runtime.web.access import host_is_local, origin_is_ours
-from edgecrack.runtime.web.login import COOKIE, LOGIN, Login, client_address
+from edgecrack.runtime.web.access import (
+    host_is_local,
+    host_is_plain,
+    leads_here,
+    origin_is_ours,
+)
+from edgecrack.runtime.web.login import LOGIN, Login, client_address, is_encrypted
 
 _LOG = logging.getLogger("edgecrack")
 
+# In a request's scope: a function of the server, which wants to know who may use the page.
+KNOWN = "edgecrack.known"
 _HEALTH = "/healthz"
 # What needs no token: nothing of it tells anything of the run.
 _FREE = frozenset({_HEALTH, LOGIN, "/page.css", "/icon.svg"})
@@ -69,14 +77,16 @@ class Guard:
         # Never `request.url`: it is put together with the Host header, which anybody may fill
         # with a path of his own.
         path = scope["path"]
-        answer = self._refusal(request, path) or self._admission(request, path)
         try:
+            answer = self._refusal(request, path) or await self._admission(request, path)
             if answer is None:
                 await self._app(scope, receive, send_guarded)
             elif scope["type"] == "websocket":
                 await WebSocket(scope, receive, send_guarded).send_denial_response(answer)
             else:
                 await answer(scope, receive, send_guarded)
+        except ClientDisconnect:
+            _LOG.debug("a client of the page left before its request was whole")
         except Exception:
             # The server's own log is off: it would write a line for each port scanner's noise.
             _LOG.exception("a request to the live page failed: %r", path)
@@ -87,25 +97,33 @@ class Guard:
         """Where the request comes from."""
         if path == _HEALTH:
             return None
-        host = request.headers.get("host")
+        headers = request.headers
+        host = headers.get("host")
         if self._access.open and not host_is_local(host):
             return _forbidden("this page answers to 127.0.0.1 and localhost only")
+        if host is not None and not host_is_plain(host):
+            return JSONResponse({"error": "the Host header is no name and no address"}, 400)
         reads = request.scope["type"] == "http" and request.scope["method"] in ("GET", "HEAD")
         # A link on another site may lead to the page itself; nothing else is used from there.
-        if reads and path == "/":
+        if (
+            reads
+            and path == "/"
+            and leads_here(headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+        ):
             return None
-        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        if not origin_is_ours(origin, host, site):
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if not origin_is_ours(origin, host, site, encrypted=is_encrypted(request)):
             return _forbidden("requests from other sites are refused")
         return None
 
-    def _admission(self, request: HTTPConnection, path: str) -> Response | None:
+    async def _admission(self, request: HTTPConnection, path: str) -> Response | None:
         """Who asks: by session, header or token in the address."""
         if path in _FREE:
             return None
         in_address = request.query_params.get("token") if path in _QUERY_TOKEN else None
         leads_on = path == "/" and in_address is not None
-        if self._access.session_is_valid(request.cookies.get(COOKIE, "")):
+        if self._login.is_signed_in(request):
+            self._is_known(request)
             return self._login.lead_on(request) if leads_on else None
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         given = bearer.strip() if scheme.lower() == "bearer" else in_address
@@ -113,8 +131,15 @@ class Guard:
             return self._login.refuse(request, None)
         verdict = self._access.try_token(given, client_address(request))
         if verdict != "right":
-            return self._login.refuse(request, verdict)
-        return self._login.admit(self._login.lead_on(request)) if leads_on else None
+            return await self._login.refuse_token(request, verdict)
+        self._is_known(request)
+        return self._login.admit(request, self._login.lead_on(request)) if leads_on else None
+
+    def _is_known(self, request: HTTPConnection) -> None:
+        """Tell the server, which keeps room for those who may use the page."""
+        tell: Callable[[], None] | None = request.scope.get(KNOWN)
+        if tell is not None:
+            tell()
 
 
 def _forbidden(message: str) -> Response:

@@ -5,6 +5,7 @@ Knows tokens and requests; must not know what is behind them.
 
 from __future__ import annotations
 
+import asyncio
 import html
 from urllib.parse import parse_qs
 
@@ -14,8 +15,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from edgecrack.runtime.web.access import SESSION_S, TRIES_WINDOW_S, Access, Verdict
 from edgecrack.runtime.web.bodies import TooLongError, read_body
 
-COOKIE = "edgecrack_session"
 LOGIN = "/login"
+# How long the answer to a wrong token too many is held back.
+HOLD_S = 1.0
+_COOKIE = "edgecrack_session"
 _LEAD_ON = (
     '<!doctype html><meta http-equiv="refresh" content="0;url=/"><title>edgecrack</title>'
     '<link rel="icon" href="/icon.svg">'
@@ -51,14 +54,32 @@ class Login:
         given = fields.get("token", [""])[0].strip()
         verdict = self.access.try_token(given, client_address(request))
         if verdict != "right":
-            return self.refuse(request, verdict)
-        return self.admit(RedirectResponse("/", 303))
+            return await self.refuse_token(request, verdict)
+        return self.admit(request, RedirectResponse("/", 303))
 
-    def admit(self, answer: Response) -> Response:
+    def admit(self, request: HTTPConnection, answer: Response) -> Response:
         """Add a session to an answer."""
-        session = self.access.new_session()
-        answer.set_cookie(COOKIE, session, SESSION_S, httponly=True, samesite="strict")
+        # A proxy in front of this server may be the one who encrypts; then the browser says so.
+        origin = request.headers.get("origin", "")
+        answer.set_cookie(
+            cookie_name(request),
+            self.access.new_session(),
+            SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=is_encrypted(request) or origin.startswith("https://"),
+        )
         return answer
+
+    def is_signed_in(self, request: HTTPConnection) -> bool:
+        """Whether a request brings a session."""
+        return self.access.session_is_valid(request.cookies.get(cookie_name(request), ""))
+
+    async def refuse_token(self, request: HTTPConnection, verdict: Verdict) -> Response:
+        """Refuse a wrong token; after too many, late."""
+        if verdict == "wait":
+            await asyncio.sleep(HOLD_S)
+        return self.refuse(request, verdict)
 
     def lead_on(self, request: HTTPConnection) -> Response:
         """To the page without the token in its address, so that it stays in no history."""
@@ -75,8 +96,8 @@ class Login:
         if verdict == "wrong":
             message = "That token is not right."
         elif verdict == "wait":
-            status, message = 429, "Too many wrong tokens. Wait a minute and try again."
-            headers["Retry-After"] = f"{TRIES_WINDOW_S:.0f}"
+            status, message = 429, "Too many wrong tokens; this one is wrong, too."
+            headers = {"Retry-After": f"{TRIES_WINDOW_S:.0f}", "Connection": "close"}
         if request.scope["path"] not in ("/", LOGIN):
             return JSONResponse(
                 {"error": message}, status, {**headers, "WWW-Authenticate": "Bearer"}
@@ -87,3 +108,21 @@ class Login:
 def client_address(request: HTTPConnection) -> str:
     """The client's address without the port."""
     return request.client.host if request.client else ""
+
+
+def is_encrypted(request: HTTPConnection) -> bool:
+    """Whether the request came by HTTPS to this server itself."""
+    return request.scope["scheme"] in ("https", "wss")
+
+
+def cookie_name(request: HTTPConnection) -> str:
+    """The session's cookie as the browser keeps it for this page.
+
+    Browsers give a cookie to every port of a host, so that the live page and the review page of one
+    robot, or two robots behind tunnels, would take each other's sessions away; the port is the one
+    that the browser knows.
+    """
+    # With this prefix a browser takes it from no unencrypted page of the host.
+    prefix = "__Host-" if is_encrypted(request) else ""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"{prefix}{_COOKIE}_{port}" if port.isdecimal() and port.isascii() else prefix + _COOKIE

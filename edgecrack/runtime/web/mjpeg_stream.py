@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.page_state import PageState, first_of
+from edgecrack.runtime.web.page_state import PageState, Seat, first_of
 from edgecrack.runtime.web.page_worker import WorkerBusyError
 from edgecrack.runtime.web.picture import stale_jpeg
 
@@ -39,7 +39,8 @@ class MjpegStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer until the client leaves, takes nothing, or the page closes."""
-        if not self._state.viewers.take():
+        seat = self._state.viewers.take(self._request.client)
+        if seat is None:
             await JSONResponse({"error": self._state.viewers.refusal()}, 503)(scope, receive, send)
             return
         try:
@@ -53,20 +54,24 @@ class MjpegStream(Response):
             )
             await first_of(
                 asyncio.ensure_future(self._gone(receive)),
-                asyncio.ensure_future(self._send_pictures(send)),
+                asyncio.ensure_future(self._send_pictures(send, seat)),
+                asyncio.ensure_future(seat.lost.wait()),
                 asyncio.ensure_future(self._state.closing.wait()),
             )
+            if seat.lost.is_set():
+                self._state.hang_up(self._request.client)
+                return
             await self._send(send, {"type": "http.response.body", "body": b""})
         except TimeoutError:
             self._state.hang_up(self._request.client)
         finally:
-            self._state.viewers.leave()
+            self._state.viewers.leave(seat)
 
     async def _gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    async def _send_pictures(self, send: Send) -> None:
+    async def _send_pictures(self, send: Send, seat: Seat) -> None:
         loop = asyncio.get_running_loop()
         last, due_s = 0, 0.0
         while True:
@@ -79,9 +84,10 @@ class MjpegStream(Response):
                     len(jpeg),
                 )
                 part = head + jpeg + b"\r\n"
-                await self._send(
-                    send, {"type": "http.response.body", "body": part, "more_body": True}
-                )
+                with seat.owing():
+                    await self._send(
+                        send, {"type": "http.response.body", "body": part, "more_body": True}
+                    )
 
     async def _next(self, last: int) -> tuple[bytes | None, int]:
         """The next picture; where none comes, the last one marked as old."""

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from edgecrack.runtime.web.access import network_of
 from edgecrack.runtime.web.broadcast import Broadcast
 from edgecrack.runtime.web.config import ServeConfig
 from edgecrack.runtime.web.page_worker import Worker
@@ -20,29 +23,89 @@ _LOG = logging.getLogger("edgecrack")
 
 Client = tuple[str, int]
 
+# A viewer that has not shown its picture for so long gives its seat to whoever wants one.
+OWES_S = 2.0
+
+
+class Seat:
+    """A viewer's place among those that get live pictures.
+
+    Args:
+        network: where the viewer comes from.
+
+    Attributes:
+        lost: set when another viewer has taken it.
+    """
+
+    def __init__(self, network: str) -> None:
+        self.network = network
+        self.lost = asyncio.Event()
+        self._owes_since_s: float | None = None
+
+    @contextmanager
+    def owing(self) -> Iterator[None]:
+        """While it is waited for the viewer to take or to show what was sent."""
+        self._owes_since_s = asyncio.get_running_loop().time()
+        try:
+            yield
+        finally:
+            self._owes_since_s = None
+
+    @property
+    def owes_s(self) -> float:
+        """How long it has been waited for by now."""
+        since_s = self._owes_since_s
+        return 0.0 if since_s is None else asyncio.get_running_loop().time() - since_s
+
 
 class ViewerLimit:
-    """Viewers of live pictures, at most so many at a time."""
+    """Viewers of live pictures, at most so many at a time.
+
+    Where all seats are taken, a newcomer gets that of a viewer that has taken nothing for some
+    seconds, or one of the network that has the most, if it has at least two more than the
+    newcomer's.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.taken = 0
+        self._seats: list[Seat] = []
 
-    def take(self) -> bool:
-        """Take a seat; False where none is free."""
-        if self.taken >= self.limit:
-            return False
-        self.taken += 1
-        return True
+    @property
+    def taken(self) -> int:
+        """How many watch."""
+        return len(self._seats)
 
-    def leave(self) -> None:
-        """Give a seat back."""
-        self.taken -= 1
+    def take(self, client: Client | None) -> Seat | None:
+        """Take a seat; None where none is free."""
+        newcomer = Seat(network_of(client[0]) if client else "")
+        if len(self._seats) >= self.limit:
+            loser = self._loser(newcomer)
+            if loser is None:
+                return None
+            self.leave(loser)
+            loser.lost.set()
+        self._seats.append(newcomer)
+        return newcomer
+
+    def leave(self, seat: Seat) -> None:
+        """Give a seat back; one that was lost is another's already."""
+        if seat in self._seats:
+            self._seats.remove(seat)
 
     def refusal(self) -> str:
         """Why a viewer too many gets no picture."""
         watching = "one viewer watches" if self.limit == 1 else f"{self.limit} viewers watch"
         return f"{watching} already; close a page elsewhere and try again"
+
+    def _loser(self, newcomer: Seat) -> Seat | None:
+        slowest = max(self._seats, key=lambda seat: seat.owes_s)
+        if slowest.owes_s > OWES_S:
+            return slowest
+        counts = Counter(seat.network for seat in self._seats)
+        network, most = counts.most_common(1)[0]
+        if most <= counts[newcomer.network] + 1:
+            return None
+        return next(seat for seat in self._seats if seat.network == network)
 
 
 class PageState:

@@ -10,14 +10,19 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.runtime.web.config import ServeConfig
+from edgecrack.runtime.web.page_worker import Worker, WorkerBusyError
+from edgecrack.runtime.web.tls import RenewableTls
 
 if TYPE_CHECKING:
     from edgecrack.runtime.web.uvicorn_server import PageServer
@@ -28,6 +33,8 @@ Self_ = TypeVar("Self_", bound="ServedPage")
 
 _START_S = 20.0
 _CLOSE_S = 3.0
+_BACKLOG = 1024
+RENEW_S = 10.0
 _ANOTHER_PORT = "give another port, e.g. `serve` 127.0.0.1:8091"
 _REMEDIES = {
     errno.EADDRINUSE: _ANOTHER_PORT,
@@ -43,10 +50,14 @@ class ServedPage(Closeable):
         config: where, and for whom.
         modules: what must be installed.
         purpose: what for, as a clause.
+
+    Raises:
+        ConfigError: certificate or key cannot be used.
     """
 
     def __init__(self, config: ServeConfig, modules: tuple[str, ...], purpose: str) -> None:
         self.config = config
+        self._tls = None if config.tls is None else RenewableTls(config.tls)
         self._modules, self._purpose = modules, purpose
         self._socket: socket.socket | None = None
         self._address: tuple[str, int] = (config.host, config.port)
@@ -66,7 +77,13 @@ class ServedPage(Closeable):
         """Where to find the page from this machine; never holds the token."""
         host = self.config.host
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{shown}]:{self.port}/" if ":" in shown else f"http://{shown}:{self.port}/"
+        name = f"[{shown}]" if ":" in shown else shown
+        return f"{'http' if self._tls is None else 'https'}://{name}:{self.port}/"
+
+    @property
+    def tls(self) -> Callable[[], ssl.SSLContext] | None:
+        """Gives the context of a new connection's TLS; None where HTTP is served."""
+        return None if self._tls is None else self._tls.context
 
     @abstractmethod
     async def serve(self, up: threading.Event, bound: socket.socket) -> None:
@@ -133,7 +150,25 @@ class ServedPage(Closeable):
     async def _serve(self) -> None:
         assert self._socket is not None
         self._loop = asyncio.get_running_loop()
-        await self.serve(self._up, self._socket)
+        renewing = self._loop.create_task(_renew(self._tls))
+        try:
+            await self.serve(self._up, self._socket)
+        finally:
+            renewing.cancel()
+
+
+async def _renew(tls: RenewableTls | None) -> None:
+    """Look for a renewed certificate from time to time; to be cancelled."""
+    if tls is None:
+        return
+    worker = Worker("page-certificate")
+    try:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with suppress(WorkerBusyError):
+                await worker.run(tls.renew)
+    finally:
+        worker.close(0.0)
 
 
 def _bind(config: ServeConfig) -> socket.socket:
@@ -151,7 +186,8 @@ def _bind(config: ServeConfig) -> socket.socket:
         # So that a restart need not wait for the connections of the run before.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(128)
+        # Who comes when this is full tries again a second later.
+        bound.listen(_BACKLOG)
         bound.setblocking(False)
         return bound
     except OSError as error:

@@ -54,7 +54,7 @@ class LiveServer(ServedPage):
 
         self._state = state = PageState(self.config, self._context)
         try:
-            server = self._server = PageServer(build_app(state, self._patience), up)
+            server = self._server = PageServer(build_app(state, self._patience), up, self.tls)
             state.hang_up = server.hang_up
             pictures = asyncio.ensure_future(state.run())
             # Without pictures there is nothing to serve; what ended them is raised below.

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from edgecrack.outside_text import parse_json
 from edgecrack.runtime.web.broadcast import Made
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.page_state import PageState, first_of
+from edgecrack.runtime.web.page_state import PageState, Seat, first_of
 from edgecrack.runtime.web.picture import PagePicture
 
 _LOG = logging.getLogger("edgecrack")
@@ -52,7 +52,8 @@ class PageViewer:
     async def serve(self) -> None:
         """Until it leaves, takes nothing, or the page closes."""
         await self._socket.accept()
-        if not self._state.viewers.take():
+        seat = self._state.viewers.take(self._socket.client)
+        if seat is None:
             await self._end(CLOSE_FULL, self._state.viewers.refusal())
             return
         self._state.status.renew()
@@ -61,9 +62,12 @@ class PageViewer:
             await first_of(
                 asyncio.ensure_future(self._listen()),
                 asyncio.ensure_future(self._send_status()),
-                asyncio.ensure_future(self._send_pictures()),
+                asyncio.ensure_future(self._send_pictures(seat)),
+                asyncio.ensure_future(seat.lost.wait()),
                 asyncio.ensure_future(self._state.closing.wait()),
             )
+            if seat.lost.is_set():
+                code, reason = CLOSE_SLOW, "another viewer has taken this one's place"
         except TimeoutError:  # first, for it is an OSError too
             code, reason = CLOSE_SLOW, "this viewer did not keep up"
         except (WebSocketDisconnect, OSError, RuntimeError):
@@ -72,7 +76,7 @@ class PageViewer:
         except StrangeMessageError:
             code, reason = CLOSE_WRONG, "this is not a message of the page"
         finally:
-            self._state.viewers.leave()
+            self._state.viewers.leave(seat)
             self._state.status.renew()
         await self._end(code, reason)
 
@@ -94,11 +98,11 @@ class PageViewer:
                 await self._socket.send_text(text)
             await self._state.status.wait()
 
-    async def _send_pictures(self) -> None:
+    async def _send_pictures(self, seat: Seat) -> None:
         loop = asyncio.get_running_loop()
         due_s = 0.0
         while True:
-            with anyio.fail_after(self._patience.show_s):
+            with seat.owing(), anyio.fail_after(self._patience.show_s):
                 await self._shown.wait()
             await asyncio.sleep(max(0.0, due_s - loop.time()))
             due_s = loop.time() + 1 / self._state.config.max_fps
@@ -108,7 +112,7 @@ class PageViewer:
             self._sent = made.shown.number
             self._shown.clear()
             message = made.picture.message(self._sent, age_ms, latest.stale_after_ms)
-            with anyio.fail_after(self._patience.send_s):
+            with seat.owing(), anyio.fail_after(self._patience.send_s):
                 await self._socket.send_bytes(message)
 
     async def _end(self, code: int, reason: str) -> None:

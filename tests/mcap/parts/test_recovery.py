@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 
+from edgecrack.commands.recover import recover as recover_command
 from edgecrack.errors import EdgecrackError, OutputError, SourceError
 from edgecrack.mcap.library import lz4
 from edgecrack.mcap.message_schemas import DISTANCE, EVENTS
@@ -635,3 +637,122 @@ def test_a_new_recording_recovers_the_leftovers_of_its_name(tmp_path: Path) -> N
     assert not empty.exists()
     assert other.exists()
     assert len(frame_times(tmp_path / "run_0006.mcap")) == 3
+
+
+# --- every byte ---
+
+
+def content_of(path: Path) -> tuple[Messages, dict[str, dict[str, str]], list[Any]]:
+    """All that a reader can take from a recording: messages, metadata, definitions."""
+    with path.open("rb") as file:
+        reader = make_reader(file)
+        summary = reader.get_summary()
+        assert summary is not None
+        notes = {one.name: one.metadata for one in reader.iter_metadata()}
+        return read_with_mcap(path), notes, [summary.schemas, summary.channels]
+
+
+def flips(data: bytes, every: int) -> Iterator[bytes]:
+    """Copies with one bit flipped, in each record's first bytes and in every so many-th byte."""
+    heads = {place + step for place in record_places(data) for step in range(0, 20, 3)}
+    for place in sorted({*heads, *range(0, len(data), every)} & set(range(len(data)))):
+        yield data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :]
+
+
+def record_places(data: bytes) -> list[int]:
+    places, place = [], len(MAGIC)
+    while place + 9 <= len(data) - len(MAGIC):
+        places.append(place)
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], "little")
+    return places
+
+
+def test_no_flipped_bit_of_a_finished_recording_passes_in_silence(tmp_path: Path) -> None:
+    path = ours(tmp_path)
+    whole = path.read_bytes()
+    told = recover(path)
+    assert (told.was_whole, told.damage, told.unprotected) == (True, (), ())
+    for number, data in enumerate(flips(whole, every=29)):
+        damaged = written(tmp_path, data, "damaged.mcap")
+        out = tmp_path / f"out{number}.mcap"
+        try:
+            report = recover(damaged, out)
+        except SourceError:
+            continue  # no MCAP file any more
+        assert not report.was_whole
+        out.unlink()
+
+
+def test_a_threshold_that_was_changed_is_noticed_and_not_handed_on(tmp_path: Path) -> None:
+    part = PartWriter(PartNames(tmp_path / "run.mcap"), {"threshold": "0.83"})
+    part.add(DISTANCE, 1000, struct.pack("<Id", 256, 1))
+    part.write_out()
+    unfinished = Path(part.path).read_bytes()
+    finished = Path(part.finish()).read_bytes()
+    for name, data in (("a.mcap", finished), ("b.mcap.part", unfinished)):
+        damaged = written(tmp_path, data.replace(b"0.83", b"0.13"), name)
+        report = recover(damaged)
+        assert report.out is not None
+        assert not report.was_whole
+        assert any("metadata edgecrack" in one for one in report.damage)
+        with report.out.open("rb") as file:
+            notes = {one.name: one.metadata for one in make_reader(file).iter_metadata()}
+        assert "edgecrack" not in notes
+        assert notes["edgecrack_damaged"]["threshold"] == "0.13"
+        assert "metadata" in notes["edgecrack_recovery"]["damage"]
+
+
+def test_no_flipped_bit_of_a_killed_recording_changes_what_is_read_in_silence(
+    tmp_path: Path,
+) -> None:
+    """Without an end there is no checksum of it all, but of metadata, definitions and chunks."""
+    path = ours(tmp_path, finish=False)
+    data = path.read_bytes()
+    finish_leftover(path, tmp_path / "whole.mcap")
+    expected = content_of(tmp_path / "whole.mcap")
+    for number, flipped in enumerate(flips(data, every=31)):
+        part = written(tmp_path, flipped, f"run_{number}.mcap.part")
+        out = tmp_path / f"run_{number}.mcap"
+        try:
+            report = recover(part, out)
+        except SourceError:
+            continue
+        if not (report.damage or report.bytes_lost):
+            assert content_of(out) == expected or "metadata record" in str(report.unprotected)
+        if not report.bytes_lost and not re.search("metadata|kind", str(report.damage)):
+            # Schemas, channels, times and indexes are known, and so made as they were.
+            messages, _, definitions = content_of(out)
+            assert (messages, definitions) == (expected[0], expected[2])
+        part.unlink()
+        out.unlink()
+
+
+def test_what_others_leave_without_a_checksum_is_said(tmp_path: Path) -> None:
+    with_checksums = written(tmp_path, foreign(), "with.mcap")
+    assert recover(with_checksums).unprotected == ("1 metadata record",)
+    without = recover(written(tmp_path, foreign(crcs=False), "without.mcap"))
+    assert without.was_whole
+    assert without.unprotected == ("the index", "1 metadata record", "5 chunks")
+
+
+def test_a_foreign_definition_that_differs_from_the_index_is_noticed(tmp_path: Path) -> None:
+    data = foreign(use_chunking=False)
+    place = data.index(b"float64 data")
+    damaged = data[:place] + b"float32" + data[place + 7 :]
+    report = recover(written(tmp_path, damaged))
+    assert not report.was_whole
+    assert report.damage == ("the schema 'std_msgs/msg/Float64' differs from what is known of it",)
+    assert report.out is not None
+    assert content_of(report.out)[2] == content_of(written(tmp_path, data, "whole.mcap"))[2]
+
+
+def test_the_command_says_what_is_damaged_and_what_nobody_can_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = ours(tmp_path).read_bytes()
+    damaged = written(tmp_path, whole.replace(b"bright", b"blight"), "damaged.mcap")
+    bare = written(tmp_path, foreign(crcs=False), "bare.mcap")
+    recover_command([damaged, bare])
+    said = capsys.readouterr().out.splitlines()
+    assert "damaged: header or metadata edgecrack differ from their checksum; whole:" in said[0]
+    assert "is whole, 12 messages; no checksum tells of damage in: the index" in said[1]

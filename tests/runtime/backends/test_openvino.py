@@ -627,3 +627,26 @@ def test_an_openvino_that_loads_and_does_not_start(
 )
 def test_settings_in_words(streams: int, batch: int | None, words: str) -> None:
     assert OpenVINOSettings("f32", streams, batch).words == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({(1, 2): 0.50, (2, 1): 0.51, (2, 2): 0.51, (1, None): 0.52}, (2, 1)),
+        ({(1, 2): 0.50, (2, 1): 0.60, (2, 2): 0.61, (1, None): 0.70}, (1, 2)),
+        ({(1, 2): 0.70, (2, 1): 0.60, (2, 2): 0.50, (1, None): 0.70}, (2, 2)),
+    ],
+)
+def test_of_ways_that_are_as_fast_the_one_with_the_smallest_pieces_runs(
+    seconds: dict[tuple[int, int | None], float],
+    chosen: tuple[int, int | None],
+    quick: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [TriedBackend(None, 1.0)]
+    for (streams, batch), each in seconds.items():
+        found.append(TriedBackend(OpenVINOSettings("f32", streams, batch), each, 1, ""))
+    monkeypatch.setattr(backend_choice, "self_test", lambda *given: tuple(found))
+    choice = choose_backend(read_model_file(quick), 2, "auto")
+    assert choice.settings == OpenVINOSettings("f32", *chosen)

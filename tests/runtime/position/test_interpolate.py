@@ -371,6 +371,23 @@ def test_one_sample_from_the_far_future_is_got_over() -> None:
     assert found.distance_m == pytest.approx(3.9, abs=0.5)
 
 
+def test_a_flood_in_wrong_order_costs_no_more_than_one_in_order() -> None:
+    """Each sample before all the others: without a bound, each would have all of them done anew."""
+    track = PositionTrack()
+    done = [0]
+    step_m = track._poses._step_m
+
+    def counted(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+        done[0] += 1
+        return step_m(first, second)
+
+    track._poses._step_m = counted
+    taken = [track.add(T0 - index * 1000, xyz_m=(0.0, 0.0, 0.0)) for index in range(4_000)]
+    assert sum(taken) == 1_001
+    assert done[0] <= 1_001 * 1_000
+    assert track.add(T0 + 1, xyz_m=(1.0, 0.0, 0.0))
+
+
 def test_memory_is_bounded_and_the_path_does_not_forget() -> None:
     track = PositionTrack(capacity=100)
     for index in range(5_000):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -37,7 +36,9 @@ class Sender:
 
     def __init__(self, **settings: Any) -> None:
         self.events = EventLog()
-        self.positions = UdpPositions("127.0.0.1", 0, self.events, **settings)
+        self.now_s = float(T0)
+        clock = {"clock_ns": lambda: int(self.now_s * 1e9), **settings}
+        self.positions = UdpPositions("127.0.0.1", 0, self.events, **clock)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def send(self, *lines: Any) -> None:
@@ -95,12 +96,10 @@ def test_ranges_come_alone_or_with_a_pose(sender: Sender) -> None:
 
 
 def test_without_a_time_the_arrival_counts(sender: Sender) -> None:
-    before = time.time_ns()
     sender.send({"x": 1, "y": 2})
-    found = sender.positions.locate(time.time_ns())
+    found = sender.positions.locate(T0 * 10**9 + 10**8)
     assert found is not None
-    assert found.xyz_m == (1.0, 2.0, 0.0)
-    assert found.time_ns - found.gap_ms * 1e6 >= before - 1e6
+    assert (found.xyz_m, found.gap_ms) == ((1.0, 2.0, 0.0), 100.0)
     assert sender.said() == ["position.heard"]
 
 
@@ -201,7 +200,8 @@ def test_seconds_keep_what_a_float_has(seconds: float) -> None:
 
 
 def test_late_stragglers_are_counted(sender: Sender) -> None:
-    sender.send({"t": T0 + 100, "x": 1, "y": 1})
+    sender.now_s += 10
+    sender.send({"t": T0 + 10, "x": 1, "y": 1})
     sender.send({"t": T0, "x": 1, "y": 1})
     assert (sender.positions.accepted, sender.positions.rejected) == (1, 1)
 
@@ -209,10 +209,44 @@ def test_late_stragglers_are_counted(sender: Sender) -> None:
 def test_times_that_no_frame_can_have_are_said(sender: Sender) -> None:
     for index in range(5):
         sender.send({"t": 12.0 + index / 10, "x": 1, "y": 1})  # since the machine was started
-    assert sender.said() == ["position.heard", "position.clock"]
+    assert sender.said() == ["position.clock"]
+    assert (sender.positions.accepted, sender.positions.rejected) == (0, 5)
     (event,) = [event for event in sender.events.recent() if event.kind == "position.clock"]
     assert "before this machine's clock" in event.message
     assert event.data["ahead_s"] < -1e9
+
+
+@pytest.mark.parametrize("share", [2, 5, 50])
+@pytest.mark.parametrize("lie_s", [2.5, 30, 3600, 1e8, -3.0, -59.0, -3600])
+def test_samples_with_a_wrong_time_among_true_ones_blind_no_frame(
+    lie_s: float, share: int, sender: Sender
+) -> None:
+    for index in range(100):
+        sender.now_s = T0 + 200 + index / 20
+        time_s = sender.now_s + (lie_s if index % share == share - 1 else 0)
+        sender.send({"t": time_s, "x": float(index), "y": 0})
+        if index % share != share - 1:
+            found = sender.positions.locate(int(sender.now_s * 1e9))
+            assert found is not None
+            assert found.gap_ms == pytest.approx(0, abs=1e-3)
+    assert sender.positions.accepted == 100 - 100 // share
+    # Nor do many in a row, in order among themselves, as of a clock that was set.
+    for index in range(20):
+        sender.send({"t": sender.now_s + lie_s + index / 100, "x": -1.0, "y": 0})
+    assert sender.positions.locate(int((T0 + 202) * 1e9)) is not None
+
+
+def test_a_clock_of_this_machine_that_is_set_back_is_followed_at_once(sender: Sender) -> None:
+    for index in range(10):
+        sender.now_s = T0 + 3600 + index / 20
+        sender.send({"t": sender.now_s, "x": 1.0, "y": 0})
+    for index in range(10):
+        sender.now_s = T0 + index / 20
+        sender.send({"t": sender.now_s, "x": 2.0, "y": 0})
+    assert (sender.positions.accepted, sender.positions.rejected) == (20, 0)
+    found = sender.positions.locate(int(T0 * 1e9))
+    assert found is not None
+    assert (found.xyz_m, found.gap_ms) == ((2.0, 0.0, 0.0), 0.0)
 
 
 def test_silence_is_said_once_and_so_is_its_end() -> None:

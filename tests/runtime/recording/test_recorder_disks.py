@@ -318,6 +318,34 @@ def test_a_full_disk_that_only_a_write_notices(
     assert recorder.status().problem is None
 
 
+def test_a_part_whose_index_found_no_room_is_mended_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the recorder that goes on, at its next start; no other process has to be started."""
+    heard, full, real = Heard(), threading.Event(), os.pwrite
+
+    def pwrite(descriptor: int, data: memoryview, offset: int) -> int:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with recording(tmp_path, heard) as recorder:
+        recorder.write(result(0))
+        wait_for_pictures(tmp_path, 1)
+        full.set()
+        recorder.write(result(1))
+        wait_until(lambda: recorder.status().problem is not None, "the stop")
+        assert names(tmp_path) == ["run_0001.mcap.part"]
+        full.clear()
+        recorder.start()
+        wait_until(lambda: "recording.recovered" in heard.kinds(), "the recovery")
+        recorder.write(result(2))
+    assert names(tmp_path) == ["run_0001.mcap", "run_0002.mcap"]
+    assert frame_times(tmp_path / "run_0001.mcap") == times([result(0)])
+    assert frame_times(tmp_path / "run_0002.mcap") == times([result(2)])
+
+
 class SlowDisk:
     """An fdatasync that waits until it is let go."""
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -385,3 +386,49 @@ def test_passwords_of_a_pipeline_are_hidden() -> None:
     )
     assert "hunter2" not in spaced
     assert without_passwords(["videotestsrc", "pattern=ball", "!"]) == "videotestsrc pattern=ball !"
+
+
+SECRET = "hunter2"
+
+
+def processes_that_show(text: str) -> list[str]:
+    shown = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if text.encode() in (folder / "cmdline").read_bytes():
+                shown.append(folder.name)
+    return shown
+
+
+@needs_gstreamer
+def test_a_password_in_a_pipeline_stands_in_no_command_line() -> None:
+    pipeline = f"{LIVE} ! identity name=password={SECRET}"
+    with open_source(pipeline, PATIENT) as source:
+        frames = [source.read() for _ in range(3)]
+        shown = processes_that_show(SECRET)
+        keepers = stream_threads()
+    assert shown == []
+    assert SECRET not in source.name
+    assert [frame.hw for frame in frames if frame] == [(120, 160)] * 3
+    assert keepers
+    wait_until(lambda: not stream_threads())
+
+
+@needs_gstreamer
+@pytest.mark.parametrize(
+    ("pipeline", "problem"),
+    [
+        ("nosuchelement password=PW", "nosuchelement"),
+        ("videotestsrc password=PW", "no property"),
+        ("filesrc location=/no/PW name=password=PW ! decodebin", "No such file"),
+        ("videotestsrc num-buffers=1 name=pw=PW ! fakesink", "could not link"),
+        ("rtspsrc location=rtsp://bob:PW@127.0.0.1:1/x ! decodebin", "rtsp"),
+    ],
+)
+def test_a_wrong_pipeline_with_a_password_is_refused_with_a_reason_and_without_it(
+    pipeline: str, problem: str
+) -> None:
+    with pytest.raises((SourceError, MissingDependencyError)) as caught:
+        open_source(f"gst://{pipeline.replace('PW', SECRET)}", PATIENT)
+    assert problem in str(caught.value)
+    assert SECRET not in str(caught.value).replace(f"/no/{SECRET}", "")

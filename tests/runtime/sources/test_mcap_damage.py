@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType
 
 from edgecrack.errors import SourceError
+from edgecrack.mcap.message_schemas import IMAGE
+from edgecrack.mcap.parts.part_names import PartNames
+from edgecrack.mcap.parts.part_writer import PartWriter
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.position.replay import recorded_positions
+from edgecrack.runtime.recording.messages import compressed_image
 from edgecrack.runtime.sources.mcap_recording import open_recording
 from edgecrack.runtime.sources.options import SourceOptions
 from tests.runtime.sources import bags
@@ -175,3 +179,63 @@ def test_a_killed_recorder_s_last_whole_chunk_counts_though_its_index_is_cut(fil
     with open_recording(file, SourceOptions()) as source:
         assert (source.frame_count, source.is_cut_short) == (2, True)
         assert source.read() is not None
+
+
+def ours(folder: Path) -> Path:
+    part = PartWriter(PartNames(folder / "run.mcap"), {"threshold": "0.83"})
+    for index in range(FRAMES):
+        image = jpeg_of(picture(index, HW))
+        part.add(IMAGE, START_NS + index, compressed_image(START_NS + index, "jpeg", image))
+        part.write_out()
+    return Path(part.finish())
+
+
+def replayed(path: Path, caplog: pytest.LogCaptureFixture) -> tuple[bool, str]:
+    """Whether a replay knows of damage at its end, and what it has said."""
+    caplog.clear()
+    with open_recording(path, SourceOptions()) as source:
+        while source.read() is not None:
+            pass
+        return source.status.is_cut_short, caplog.text
+
+
+def test_damage_that_costs_no_frame_is_said_by_the_end_of_a_replay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = ours(tmp_path)
+    assert replayed(path, caplog) == (False, "")
+    path.write_bytes(path.read_bytes().replace(b"0.83", b"0.13"))
+    is_damaged, said = replayed(path, caplog)
+    assert is_damaged
+    assert "its data differs from its checksum" in said
+    assert f"edgecrack recover {path}" in said
+
+
+def test_a_killed_recording_with_a_wrong_channel_is_said_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = ours(tmp_path)
+    data = path.read_bytes()
+    data = data[: data.rindex(b"\x0f\x04" + bytes(7))]  # up to the end of its data
+    path.write_bytes(data.replace(b"/edgecrack/pose", b"/edgecrack/nose"))
+    is_damaged, said = replayed(path, caplog)
+    assert is_damaged
+    assert "its channel '/edgecrack/nose' is none that edgecrack records" in said
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("chunks", ""),
+        ("no checksums", "its index and its chunks"),
+        ("no chunks", "its messages outside of chunks"),
+    ],
+)
+def test_what_no_checksum_confirms_is_said(
+    case: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run.mcap"
+    path.write_bytes(CASES[case])
+    with open_recording(path, SourceOptions(topic="/a")):
+        assert (f"has no checksum for {said}:" in caplog.text) == bool(said)
+        assert ("checksum" in caplog.text) == bool(said)

@@ -184,6 +184,43 @@ def test_a_camera_that_drips_is_an_error_within_the_timeout(inside: str) -> None
     assert "0.5 s" in error.problem
 
 
+def in_chunks(data: bytes) -> bytes:
+    return b"".join(b"1\r\n%c\r\n" % byte for byte in data)
+
+
+FLOODS = {
+    "boundaries": (b"", b"--frame\r\n" * 20_000),
+    "boundaries with a blank line": (b"", b"--frame\r\n\r\n" * 20_000),
+    "a header": (b"", b"--frame\r\nX: " + b"a" * 200_000),
+    "a picture that never ends": (b"--frame\r\n\r\n" + jpeg()[:-2], b"\x10" * 200_000),
+    "segments": (b"--frame\r\n\r\n\xff\xd8", b"\xff\xfe\x00\x02" * 50_000),
+    "chunks of one byte": (b"", in_chunks(b"--frame\r\n" * 2_000)),
+    "chunks of no byte's head": (b"", b"\r\n" * 50_000),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_camera_that_floods_is_an_error_within_the_timeout(name: str) -> None:
+    begins, goes_on = FLOODS[name]
+
+    def answer(handler: Handler) -> None:
+        if name.startswith("chunks"):
+            handler.protocol_version = "HTTP/1.1"
+            handler.send_response(200)
+            handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+        else:
+            handler.begin()
+        handler.send(begins)
+        while not handler.end.is_set():
+            handler.send(goes_on)
+
+    with serving(answer) as address:
+        error = refused(address, timeout_ms=500)  # otherwise it would not return
+    assert "stopped delivering frames after 0" in error.problem
+
+
 @pytest.mark.parametrize(
     ("stream", "reason"),
     [(b"--frame--\r\n", "ended the stream"), (b"", "ended the stream")],

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
+import time
+from typing import Any
 
 import cv2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecrack.runtime.sources import multipart
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.multipart import JpegParts
 from tests.runtime.fakes import picture
+from tests.waiting import PATIENCE_S
 
 
 def jpeg(index: int = 0, *settings: int) -> bytes:
@@ -232,3 +237,63 @@ def test_a_header_of_any_bytes_is_read_or_refused(data: bytes) -> None:
     for start in (b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\0\x11\x08"):
         head = read_head(start + data)
         assert head is None or head.scan < len(start + data)
+
+
+KIB = 1024
+BOUNDARY = b"--frame\r\n"
+SEGMENT = b"\xff\xfe\x00\x02"
+HOSTILE = {
+    "boundaries alone": (BOUNDARY * (1024 * KIB // 9), 256 * KIB),
+    "boundaries with a blank line": ((BOUNDARY + b"\r\n") * (512 * KIB // 11), 256 * KIB),
+    "a header byte by byte": (BOUNDARY + b"X: " + b"a" * 256 * KIB, 1),
+    "header lines byte by byte": (BOUNDARY + b"X: a\r\n" * (256 * KIB // 6), 1),
+    "a header of segments that never ends": (BOUNDARY + b"\r\n\xff\xd8" + SEGMENT * 512 * KIB, KIB),
+    "fill bytes that never end": (BOUNDARY + b"\r\n\xff\xd8" + b"\xff" * 512 * KIB, 16),
+    "a picture that never ends": (BOUNDARY + b"\r\n" + OTHER[:-2] + b"\x10" * 4096 * KIB, 16),
+    "a picture byte by byte": (BOUNDARY + b"\r\n" + OTHER[:-2] + b"\x10" * 512 * KIB, 1),
+    "half a boundary again and again": (BOUNDARY + b"\r\n" + b"--fram" * (1024 * KIB // 6), 64),
+    "an unknown boundary before blanks": (b"\n--" + b"a " * 1024 * KIB, 64 * KIB),
+    "many lines that could be a boundary": (b"\n--a" + b" " * 190 + b"b" * 20, 1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_work_grows_with_what_comes_and_no_faster(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts the bytes that are looked at, whatever is sent and however it is cut."""
+    stream, step = HOSTILE[name]
+    looked_at = [0]
+
+    class Counted(bytearray):
+        def find(self, wanted: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+            end = len(self) if end is None else min(end, len(self))
+            found = super().find(wanted, start, end)
+            looked_at[0] += max(0, (end if found < 0 else found) - start) + 1
+            return found
+
+        def __getitem__(self, place: Any) -> Any:
+            found = super().__getitem__(place)
+            looked_at[0] += len(found) if isinstance(found, bytearray) else 1
+            return found
+
+    class Pattern:
+        def __init__(self, pattern: re.Pattern[bytes]) -> None:
+            self._pattern = pattern
+
+        def search(self, data: bytearray, start: int = 0, end: int = 1 << 40) -> object:
+            found = self._pattern.search(data, start, end)
+            end = min(end, len(data))
+            looked_at[0] += max(0, (end if found is None else found.end()) - start) + 1
+            return found
+
+    monkeypatch.setattr(multipart, "_BLANK_LINE", Pattern(multipart._BLANK_LINE))
+    monkeypatch.setattr(multipart, "_DASHES_LINE", Pattern(multipart._DASHES_LINE))
+    parts = JpegParts(None if "boundary before" in name or "could be" in name else "frame")
+    parts._buffer = Counted()
+    begun_s = time.monotonic()
+    for start in range(0, len(stream), step):
+        parts.feed(stream[start : start + step])
+        assert parts.next_jpeg() is None
+        assert time.monotonic() < begun_s + PATIENCE_S  # work that is not counted above
+        assert looked_at[0] <= 300 * KIB + 64 * (start + step)

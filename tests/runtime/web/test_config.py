@@ -68,7 +68,8 @@ def test_a_token_is_never_shown() -> None:
         {"port": -1}, {"port": 65_536}, {"host": ""}, {"host": "a/b"}, {"max_viewers": 0},
         {"max_viewers": 1000}, {"max_fps": 0.0}, {"max_fps": float("nan")}, {"max_fps": 61.0},
         {"token": ""}, {"token": "short"}, {"token": "has a space"}, {"token": "ümlaut-token"},
-        {"token": "line\nbreak-token"},
+        {"token": "line\nbreak-token"}, {"token": "12345678"}, {"token": "deadbeef"},
+        {"token": "aaaaaaaaaaaaaaaa"}, {"token": "wordword"},
     ],
 )  # fmt: skip
 def test_what_cannot_be_served(values: dict[str, object]) -> None:
@@ -76,3 +77,8 @@ def test_what_cannot_be_served(values: dict[str, object]) -> None:
         ServeConfig(**values)  # type: ignore[arg-type]
     if token := values.get("token"):
         assert str(token) not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["8z4kq0va", "4086131795524", "0f3a9c81d2", "correct-horse"])
+def test_tokens_that_take_years_to_guess(token: str) -> None:
+    assert ServeConfig(token=token).token == token

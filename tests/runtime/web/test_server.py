@@ -326,7 +326,7 @@ def test_a_page_is_served_again_on_the_same_port() -> None:
 
 
 def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_server.PageServer.__init__, "__defaults__", (1.0,))
+    monkeypatch.setattr(uvicorn_server, "IDLE_S", 1.0)
     rig = Rig()
     with rig.server() as server, viewer(server) as page:
         for start in (b"", b"GET / HTTP/1.1\r\nHost: "):
