@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import resource
 import shutil
 import signal
@@ -125,11 +126,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def endless(out: Path, model: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A stream that runs until it is told to stop, past its second frame."""
+def endless(
+    out: Path, model: Path, *arguments: str, terminal: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A stream that runs until it is told to stop, past its second frame.
+
+    Args:
+        out: folder of its results.
+        model: what it streams with.
+        arguments: more of them.
+        terminal: file descriptor of a terminal that is to be its own; None for this one's, which
+            may have none.
+    """
+    words = command(["--source", ENDLESS, "--model", model, "--json", "--out", out, *arguments])
     with subprocess.Popen(
-        command(["--source", ENDLESS, "--model", model, "--json", "--out", out, *arguments]),
+        words if terminal is None else ["setsid", "--ctty", *words],
         env=environment(),
+        stdin=terminal,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,6 +160,15 @@ def endless(out: Path, model: Path, *arguments: str) -> Iterator[subprocess.Pope
 
 
 @pytest.fixture
+def terminal() -> Iterator[int]:
+    """A file descriptor of a terminal, without which a hang-up does nothing."""
+    controlling, own = pty.openpty()
+    yield own
+    os.close(own)
+    os.close(controlling)
+
+
+@pytest.fixture
 def hang_up_counts() -> Iterator[None]:
     """Tests may run under nohup, which lets every process below it ignore a hang-up."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -155,11 +177,12 @@ def hang_up_counts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hang_up_counts")
+@pytest.mark.skipif(not shutil.which("setsid"), reason="no setsid, which gives a terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_stream_cleanly(
-    tmp_path: Path, model: Path, number: signal.Signals
+    tmp_path: Path, model: Path, number: signal.Signals, terminal: int
 ) -> None:
-    with endless(tmp_path / "out", model) as process:
+    with endless(tmp_path / "out", model, terminal=terminal) as process:
         process.send_signal(number)
         output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
