@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -125,25 +128,42 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def endless(out: Path, model: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A stream that runs until it is told to stop, past its second frame."""
+def endless(
+    out: Path, model: Path, *arguments: str, terminal: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A stream that runs until it is told to stop, past its second frame.
+
+    Args:
+        out: where it writes.
+        model: of the stream.
+        arguments: more of its options.
+        terminal: descriptor of the terminal that it belongs to; None for none, as a service.
+    """
+    take = None if terminal is None else lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
     with subprocess.Popen(
         command(["--source", ENDLESS, "--model", model, "--json", "--out", out, *arguments]),
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
+        preexec_fn=take,
     ) as process:
         try:
-            deadline_s = time.monotonic() + PATIENCE_S
-            log = out / "frames.jsonl"
-            while not (log.exists() and log.read_text().count("\n") >= 2):
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline_s
-                time.sleep(0.05)
+            wait_for_frames(process, out, 2)
             yield process
         finally:
             process.kill()
+
+
+def wait_for_frames(process: subprocess.Popen[str], out: Path, count: int) -> None:
+    """Wait until a stream has written results of so many frames."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    log = out / "frames.jsonl"
+    while not (log.exists() and log.read_text().count("\n") >= count):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -159,9 +179,14 @@ def hang_up_counts() -> Iterator[None]:
 def test_a_signal_ends_a_stream_cleanly(
     tmp_path: Path, model: Path, number: signal.Signals
 ) -> None:
-    with endless(tmp_path / "out", model) as process:
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=PATIENCE_S)
+    ends = pty.openpty()
+    try:
+        with endless(tmp_path / "out", model, terminal=ends[1]) as process:
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=PATIENCE_S)
+    finally:
+        for end in ends:
+            os.close(end)
     assert process.returncode == 0, errors
     summary = json.loads(output)
     assert summary["end_reason"] == "stopped"
@@ -169,6 +194,22 @@ def test_a_signal_ends_a_stream_cleanly(
     assert summary["frames"] >= 2
     assert "Traceback" not in errors
     check_results(tmp_path / "out", summary["frames"])
+
+
+@pytest.mark.usefixtures("hang_up_counts")
+def test_signals_that_mean_nothing_to_a_service_leave_it_running(
+    tmp_path: Path, model: Path
+) -> None:
+    out = tmp_path / "out"
+    with endless(out, model) as process:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        written = (out / "frames.jsonl").read_text().count("\n")
+        wait_for_frames(process, out, written + 2)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["end_reason"] == "stopped"
 
 
 @pytest.fixture(scope="module")
