@@ -135,28 +135,33 @@ def endless(
         out: folder of its results.
         model: what it streams with.
         arguments: more of them.
-        terminal: file descriptor of a terminal that is to be its own; None for this one's, which
-            may have none.
+        terminal: file descriptor of a terminal that is to be its own; None for none, as a service.
     """
     words = command(["--source", ENDLESS, "--model", model, "--json", "--out", out, *arguments])
     with subprocess.Popen(
         words if terminal is None else ["setsid", "--ctty", *words],
         env=environment(),
         stdin=terminal,
+        start_new_session=terminal is None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         try:
-            deadline_s = time.monotonic() + PATIENCE_S
-            log = out / "frames.jsonl"
-            while not (log.exists() and log.read_text().count("\n") >= 2):
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline_s
-                time.sleep(0.05)
+            wait_for_frames(process, out, 2)
             yield process
         finally:
             process.kill()
+
+
+def wait_for_frames(process: subprocess.Popen[str], out: Path, count: int) -> None:
+    """Wait until a stream has written results of so many frames."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    log = out / "frames.jsonl"
+    while not (log.exists() and log.read_text().count("\n") >= count):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -192,6 +197,22 @@ def test_a_signal_ends_a_stream_cleanly(
     assert summary["frames"] >= 2
     assert "Traceback" not in errors
     check_results(tmp_path / "out", summary["frames"])
+
+
+@pytest.mark.usefixtures("hang_up_counts")
+def test_signals_that_mean_nothing_to_a_service_leave_it_running(
+    tmp_path: Path, model: Path
+) -> None:
+    out = tmp_path / "out"
+    with endless(out, model) as process:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        written = (out / "frames.jsonl").read_text().count("\n")
+        wait_for_frames(process, out, written + 2)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["end_reason"] == "stopped"
 
 
 @pytest.fixture(scope="module")
