@@ -18,12 +18,14 @@ import argparse
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,19 +150,31 @@ def _follow(
             else:
                 tally.outcomes[told["outcome"]] += 1
             continue
+        if line is None:
+            _abort(process)
         if busy is None and first < end and line is None:
-            raise BrokenFuzzerError(f"{name}: the worker hangs between inputs")
+            raise BrokenFuzzerError(f"{name}: the worker hangs between inputs: {_said(folder)}")
         if busy is None:
             if process.wait(timeout_s) and first < end and not tally.failures:
-                said = (folder / "said").read_text("utf-8", "replace")
-                raise BrokenFuzzerError(f"{name}: the worker does not start: {said[-2000:]}")
+                raise BrokenFuzzerError(f"{name}: the worker does not start: {_said(folder)}")
             return first
         what = "hang" if line is None else "died"
         trace = f"longer than {timeout_s:g} s" if line is None else f"exit {process.wait()}"
-        said = (folder / "said").read_text("utf-8", "replace")
         content = (folder / "input").read_bytes()
-        tally.failures.append(Failure(name, busy, what, f"{trace}\n{said[-2000:]}", content))
+        tally.failures.append(Failure(name, busy, what, f"{trace}\n{_said(folder)}", content))
         return busy + 1
+
+
+def _said(folder: Path) -> str:
+    """The end of what a worker printed, which tells where each of its threads was."""
+    return (folder / "said").read_text("utf-8", "replace")[-4000:]
+
+
+def _abort(process: subprocess.Popen[bytes]) -> None:
+    """End a worker that hangs, so that it says where."""
+    process.send_signal(signal.SIGABRT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
 
 
 class _Lines:

@@ -32,11 +32,13 @@ _LINES = (
     "--version",
     "stream --help",
     "stream --source demo?frames=2&seed=7 --out run --max-frames 2 --threads 1 --min-area 8 "
-    "--mm-per-pixel 0.12+-0.005 --record run.mcap --record-part-size 1MiB --scales 1,0.5",
+    "--backend onnxruntime --mm-per-pixel 0.12+-0.005 --record run.mcap "
+    "--record-part-size 1MiB --scales 1,0.5",
     "stream --source wall.png --out run --ignore nowhere.json --max-age-ms 500 --target-fps 5",
     "stream --source run.mcap --position recording --out run --distance-m 1.5+-0.02 "
     "--tilt-deg 5+-2",
-    "predict wall.png --out found --save mask,prob --threads 1 --threshold 0.5 --overlap 16",
+    "predict wall.png --out found --save mask,prob --threads 1 --threshold 0.5 --overlap 16 "
+    "--backend onnxruntime",
     "measure wall.png --out widths --mm-per-pixel 0.2+-0.01 --units metric --severity en-1992:xc3",
     "plan --distance-m 1.5 --speed-m-s 0.5 --exposure-ms 1 --fps 10 --focal-mm 8 --sensor-mm 7.2 "
     "--resolution 1920x1080 --width-mm 0.3 --json",
@@ -48,7 +50,7 @@ _LINES = (
     "verify run",
     "calibrate-camera wall.png --out camera.yaml --board 9x6:25mm",
     "evaluate model.onnx --data photos --split test",
-    "train --data photos --out trained --steps 2 --width 4 --batch-size 2 --seed 1",
+    "train --data photos --out trained --epochs 2 --width 4 --seed 1",
     "export model.safetensors --out model.onnx --tile 256x256 --batch 4 --precision fp16",
     "calibrate model.onnx --data photos --out int8.onnx --for cpu",
     "yardstick build --data photos --out yard --per-cell 1 --blur 0.8 --walls 1 --seed 3",

@@ -9,6 +9,7 @@ goes to a file, since a traceback in it is a failure, too.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -126,6 +127,7 @@ def main() -> None:
     said = os.open(place / "said", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    faulthandler.enable()  # tells where a hang was that the parent ends by SIGABRT
     files = place / "files"
     files.mkdir()
     with kind_named(name)(files) as kind:
