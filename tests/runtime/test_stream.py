@@ -326,7 +326,7 @@ def test_a_limit_on_file_sizes_ends_with_whole_lines_and_exit_code_6(
     tmp_path: Path, model: Path
 ) -> None:
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 
     out = tmp_path / "out"
     words: list[str | Path] = [
