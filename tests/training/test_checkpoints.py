@@ -21,6 +21,7 @@ from torch import Tensor
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path, write_sidecar
 from edgecrack.errors import ModelFileError
 from edgecrack.model.unet import CrackUNet, NetworkConfig
+from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.training.checkpoints import (
     SafetensorsCheckpointIO,
     flatten,
@@ -277,9 +278,14 @@ def test_weights_of_another_network(
         load_network(path)
 
 
-def test_other_kinds_of_model_are_refused(checkpoint: Path) -> None:
-    write_sidecar(checkpoint, ModelSpec("onnx", "max", 2, tile_hw=(64, 64)))
+def test_other_kinds_of_model_are_refused() -> None:
     with pytest.raises(ModelFileError, match="is a model of kind 'onnx'"):
+        load_network(BUNDLED_MODEL)
+
+
+def test_a_checkpoint_that_calls_itself_onnx_is_refused(checkpoint: Path) -> None:
+    write_sidecar(checkpoint, ModelSpec("onnx", "max", 2, tile_hw=(64, 64)))
+    with pytest.raises(ModelFileError, match="is no ONNX file"):
         load_network(checkpoint)
 
 
