@@ -1,12 +1,12 @@
-"""Lines of code, by package: no docstrings, no comments, no blank lines; and the length of functions.
+"""Lines of code by package, without docstrings and comments; and how long functions are.
 
     python tools/code_lines.py                       # this checkout
-    python tools/code_lines.py --since 2238cf8       # and of what stood at that commit, then and now
+    python tools/code_lines.py --since 2238cf8       # and of what stood there
     python tools/code_lines.py --of edgecrack/runtime/web edgecrack/doctor
 
-"What stood" is every module that has the path of one of then, or that Git takes for one of these under
-another name, with at least 30 % of its lines the same. What such a module learned since counts, too,
-so the share that was saved is a lower bound.
+"What stood" is every module that has the path of one of then, or that Git takes for one of these
+under another name, with at least 30 % of its lines the same. What such a module learned since
+counts, too, so the share that was saved is a lower bound.
 """
 
 from __future__ import annotations
