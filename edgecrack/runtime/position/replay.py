@@ -11,28 +11,22 @@ import math
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
-from edgecrack.mcap.cdr_reading import (
-    FIX,
-    ODOMETRY,
-    POSE,
-    POSE_WITH_COVARIANCE,
-    RANGE,
-    MalformedMessageError,
-    read_fix,
-    read_pose,
-    read_range,
-)
-from edgecrack.mcap.message_index import Channel
-from edgecrack.mcap.opened_file import McapFile
+from edgecrack.mcap.cdr import MalformedMessageError, read_fix, read_pose, read_range
+from edgecrack.mcap.message_types import FIX, ODOMETRY, POSE, POSE_WITH_COVARIANCE, RANGE
+from edgecrack.mcap.reader import McapFile
 from edgecrack.mcap.topics import OWN_PREFIX, channels_of
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.terminal.wording import counted
+
+if TYPE_CHECKING:
+    from mcap.records import Channel
 
 POSE_TYPES = (ODOMETRY, POSE, POSE_WITH_COVARIANCE)
 SPACING_NS = 20_000_000
@@ -83,7 +77,7 @@ def recorded_positions(
     try:
         chosen = _choose(file, topics, needs_range)
         samples = _Samples()
-        types = {channel.id: file.schema_of(channel).name for channel in chosen}
+        types = {channel.id: file.type_of(channel)[0] for channel in chosen}
         for message in file.messages(types):
             samples.take(message.data, types[message.channel_id], message.log_time_ns)
     finally:

@@ -22,7 +22,7 @@ import cv2
 
 from edgecrack.errors import EdgecrackError, first_line
 from edgecrack.files import make_folder, output_error
-from edgecrack.mcap import message_schemas
+from edgecrack.mcap.message_types import CRACKS_TOPIC, WIDTHS_TOPIC
 from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
@@ -157,7 +157,7 @@ class McapRecorder:
         with self._lock:
             if not self._active:
                 return
-        self._session.hear_record(message_schemas.WIDTHS, result.frame.stamp_ns, record)
+        self._session.hear_record(WIDTHS_TOPIC, result.frame.stamp_ns, record)
 
     def take_finding(self, record: Mapping[str, Any]) -> None:
         """Record a crack that is out of view for good; never waits."""
@@ -165,7 +165,7 @@ class McapRecorder:
             if not self._active:
                 return
         time_ns = record["ended_ns"] or time.time_ns()
-        self._session.hear_record(message_schemas.CRACKS, time_ns, record)
+        self._session.hear_record(CRACKS_TOPIC, time_ns, record)
 
     def start(self) -> None:
         """Record from the next result on, into a new part; nothing where it records already."""

@@ -16,9 +16,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from edgecrack.errors import EdgecrackError, OutputError
-from edgecrack.mcap import message_schemas
+from edgecrack.mcap.message_types import EVENTS_TOPIC, STATS_TOPIC
 from edgecrack.mcap.parts.part_names import PartNames
-from edgecrack.mcap.parts.part_writer import CHUNK_BYTES, PartWriter
+from edgecrack.mcap.parts.writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.config import RecordingConfig
@@ -234,7 +234,7 @@ class RecordingSession:
     def _add_heard(self, part: PartWriter) -> None:
         while self._heard:
             event = self._heard.popleft()
-            part.add(message_schemas.EVENTS, event.time_ns, messages.log(event))
+            part.add(EVENTS_TOPIC, event.time_ns, messages.log(event))
         while self._records:
             topic, time_ns, record = self._records.popleft()
             part.add(topic, time_ns, messages.json_text(record))
@@ -251,7 +251,7 @@ class RecordingSession:
         time_ns = time.time_ns()
         source = self._about.get("source", "")
         data = messages.diagnostics(time_ns, source, stats, self._dropped(), self._ages.count)
-        part.add(message_schemas.STATS, time_ns, data)
+        part.add(STATS_TOPIC, time_ns, data)
 
 
 def now_ns() -> int:

@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError
-from edgecrack.mcap.cdr_reading import (
-    IMAGE,
-    MalformedMessageError,
-    read_compressed_image,
-    read_image,
-)
-from edgecrack.mcap.opened_file import McapFile, Message
+from edgecrack.mcap.cdr import MalformedMessageError, read_compressed_image, read_image
+from edgecrack.mcap.message_types import IMAGE
+from edgecrack.mcap.reader import McapFile, Message
 from edgecrack.mcap.topics import choose_image_topic, recovery_remedy
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import SourceBase, SourceStatus
@@ -73,7 +69,7 @@ class McapSource(SourceBase):
         self._first_time_ns: int | None = None
         try:
             self.topic, channels = choose_image_topic(file, topic)
-            self._types = {item.id: file.schema_of(item).name for item in channels}
+            self._types = {each.id: file.type_of(each)[0] for each in channels}
             self.is_cut_short = file.is_cut_short
             self.frame_count: int | None = file.count(self._types)
             self.frame_rate_hz = _plausible(file.rate_hz(self._types))

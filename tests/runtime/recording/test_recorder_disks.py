@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import OutputError
-from edgecrack.mcap.parts.part_writer import PartWriter
+from edgecrack.mcap.parts.writer import PartWriter
 from edgecrack.runtime.recording import recorder as recorder_module
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder

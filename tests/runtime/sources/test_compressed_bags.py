@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lz4.frame as lz4
 import numpy as np
 import pytest
 import zstandard
@@ -25,7 +26,6 @@ from edgecrack.errors import SourceError
 from edgecrack.mcap import bag_compression
 from edgecrack.mcap.bag_compression import open_unpacked, unpack_message
 from edgecrack.mcap.format import DamagedRecordError
-from edgecrack.mcap.library import lz4
 from edgecrack.mcap.parts.recovery import recover
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.mcap_recording import open_recording
