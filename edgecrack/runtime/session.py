@@ -39,7 +39,7 @@ from edgecrack.runtime.outputs.sinks import (
 from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
-from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source

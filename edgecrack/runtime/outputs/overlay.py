@@ -22,7 +22,7 @@ from edgecrack.files import output_error
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import Region
 from edgecrack.runtime.frame import Frame, FrameResult, describe_position
-from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.output_folder import OutputFolder, output_errors
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ _SMALLEST_SIDE_PX = 16
 def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     """Draw what was found into a copy of the frame.
 
-    Crack pixels are tinted and outlined so that the crack itself stays visible, its middle is a
-    thin line; the largest regions get a thin box; what is ignored is darkened and hatched; a
-    caption says which frame it is and how much was found.
+    Crack pixels are tinted and outlined so that the crack itself stays visible; its centre is a
+    thin line; the largest regions get a thin box; ignored parts are darkened and hatched; a caption
+    names the frame and the number of crack pixels.
 
     Returns:
         uint8 [H, W, 3] BGR, of the frame's size.
@@ -89,7 +89,7 @@ def _shade_ignored(image: NDArray[np.uint8], ignored: IgnoredPixels, scale: int)
 
 @lru_cache(maxsize=4)
 def _hatching(ignored: IgnoredPixels, scale: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the pixels of a hatching and of the outline; made once and kept."""
+    """Rows and columns of the pixels of hatching and outline; cached."""
     height, width = ignored.mask.shape
     y, x = np.ogrid[:height, :width]
     lines = (x + y) % (_HATCH_STEP_PX * scale) < scale
@@ -149,8 +149,8 @@ def _draw_lines(
 def caption(result: FrameResult) -> str:
     """One line: frame, time, crack pixels, and latency.
 
-    The time is that of the picture: of day (UTC) for a live source, the position in a
-    recording, nothing for a still.
+    The time is that of the picture: time of day (UTC) for a live source, the position in a
+    recording, none for a still.
     """
     frame, regions = result.frame, counted(len(result.regions), "region")
     found = f"crack {result.crack_pixels:,} px in {regions}" if result.regions else "no crack"
@@ -206,12 +206,12 @@ def _moment(frame: Frame) -> str:
 class OverlaySink:
     """Draws each result and appends it to a video.
 
-    The video has its name from the beginning and can be played while it is written, and after a
+    The video has its name from the beginning and can be played while it is written and after a
     kill. A frame of another size starts `overlay_2.mp4`, and so on; so does one after a million.
 
     Args:
-        folder: where the video goes.
-        frame_rate_hz: of frames that have no time of their own (see `FrameTimes`); None gives 10.
+        folder: of the video.
+        frame_rate_hz: of frames that have no time of their own (see `FrameTimes`); None means 10.
         reserve_bytes: stop with an error while this much disk space is still free.
         encoders: the first that works is used; None takes those of `video_writer`.
     """
@@ -264,17 +264,17 @@ class OverlaySink:
         self._videos += 1
         name = "overlay.mp4" if self._videos == 1 else f"overlay_{self._videos}.mp4"
         path = self._folder.path / name
-        if os.path.lexists(path):  # before the name is claimed, for the next run removes those
+        if os.path.lexists(
+            path
+        ):  # before the name is claimed, as the next run removes claimed files
             raise output_error(path, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
         self._times = FrameTimes(self._frame_rate_hz)
         encoders = self._encoders or ENCODERS
         return VideoWriter(self._folder.claim(name), hw, self._frame_rate_hz, encoders)
 
     def _check_room(self) -> None:
-        try:
+        with output_errors(self._folder.path):
             free_bytes = shutil.disk_usage(self._folder.path).free
-        except OSError as error:
-            raise output_error(self._folder.path, error) from error
         if free_bytes < self._reserve_bytes:
             raise OutputError(
                 f"{self._folder.path} has {free_bytes / 2**20:.0f} MiB left, too little for the "
@@ -284,12 +284,12 @@ class OverlaySink:
 
 
 class FrameTimes:
-    """When each frame of a video is shown, in nanoseconds after the first.
+    """The time at which each frame of a video is shown, in nanoseconds after the first.
 
-    Frames of a recording keep the distances of their media times, those of a live source the
-    distances at which they were captured. A frame follows by one interval of the constant rate
-    where there is no such time (still images), where time goes back (a recording played again), and
-    where it leaps by more than `LONGEST_STEP_S` (an outage, a pause).
+    Frames of a recording keep the intervals of their media times, those of a live source the
+    intervals of their capture. A frame follows after one interval of the constant rate where there
+    is no such time (still images), where time goes back (a recording played again), and where it
+    jumps by more than `LONGEST_STEP_S` (an outage, a pause).
 
         times = FrameTimes(frame_rate_hz=10.0)
         times.after_ns(first), times.after_ns(second)    # (0, 100_000_000) for two still images
@@ -301,7 +301,7 @@ class FrameTimes:
         self._time_ns = 0
 
     def after_ns(self, frame: Frame) -> int:
-        """The time of the next frame; above that of the one before."""
+        """The time of the next frame; above the last one."""
         if self._before is not None:
             step_ns = _step_ns(self._before, frame)
             usable = step_ns is not None and 0 < step_ns <= LONGEST_STEP_S * 1e9
@@ -319,7 +319,7 @@ def _step_ns(before: Frame, frame: Frame) -> int | None:
 
 
 def _encodable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pad to even sides of at least 16 pixels, which the encoder needs."""
+    """Pad to even sides of at least 16 pixels, as the encoder requires."""
     height, width = image.shape[:2]
     down = max(height + height % 2, _SMALLEST_SIDE_PX) - height
     right = max(width + width % 2, _SMALLEST_SIDE_PX) - width

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgecrack.errors import ConfigError, OutputError
 from edgecrack.files import output_error, write_atomic, write_png
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.outputs.output_folder import SNAPSHOTS_NAME, SUMMARY_NAME, OutputFolder
+from edgecrack.runtime.outputs.output_folder import (
+    SNAPSHOTS_NAME,
+    SUMMARY_NAME,
+    OutputFolder,
+    output_errors,
+)
 from edgecrack.runtime.outputs.overlay import OverlaySink, draw_overlay
 from edgecrack.runtime.telemetry.events import Event, EventLog
 
@@ -73,11 +78,11 @@ class PassiveSink:
 
 
 class JsonLines:
-    """Appends one object per line; each line goes to the system in one piece.
+    """A file of JSON lines that a killed process leaves with whole lines only.
 
     Args:
         path: replaced if it exists, unless `keeps`.
-        keeps: go on behind the whole lines that are there.
+        keeps: append to the whole lines that exist.
 
     Raises:
         OutputError: it cannot be made.
@@ -87,14 +92,11 @@ class JsonLines:
         self._path = path
         self._size = 0
         self._descriptor = -1
-        try:
+        with output_errors(path):
             if keeps and path.exists():
                 self._size = path.read_bytes().rfind(b"\n") + 1
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
             os.ftruncate(self._descriptor, self._size)
-            os.lseek(self._descriptor, self._size, os.SEEK_SET)
-        except OSError as error:
-            raise output_error(path, error) from error
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append one line; after a failure the file ends with the last whole one.
@@ -106,11 +108,11 @@ class JsonLines:
         try:
             written = 0
             while written < len(line):
-                written += os.write(self._descriptor, line[written:])
+                place = self._size + written
+                written += os.pwrite(self._descriptor, line[written:], place)
             self._size += written
         except OSError as error:
             os.ftruncate(self._descriptor, self._size)
-            os.lseek(self._descriptor, self._size, os.SEEK_SET)
             raise output_error(self._path, error) from error
 
     def close(self) -> None:
@@ -263,7 +265,7 @@ class WidthSink:
         self._thread.put(result)
 
     def close(self) -> None:
-        """Measure what waits, and close the file.
+        """Measure the frames taken, and close the file.
 
         Raises:
             OutputError: a line could not be written.
@@ -315,7 +317,7 @@ class EventsFile:
 
 
 class Snapshots(PassiveSink):
-    """Keeps the newest result, and writes it when a person asks for it."""
+    """Keeps the newest result and writes it on request."""
 
     name = "snapshots"
 
@@ -333,13 +335,12 @@ class Snapshots(PassiveSink):
         """Nothing is open."""
 
     def take(self) -> Path | None:
-        """Write the newest result: the frame, the overlay, and what is known of it.
+        """Write the newest result: the frame, the overlay, and its line of `frames.jsonl`.
 
-        No run removes or replaces a snapshot: somebody chose to keep it.
+        No run removes or replaces a snapshot.
 
         Returns:
-            The overlay's path; None where there is no result yet, or only one that is older than
-            results may be.
+            The overlay's path; None where there is no result yet, or only one that is too old.
 
         Raises:
             OutputError: it cannot be written.
@@ -361,7 +362,7 @@ class Snapshots(PassiveSink):
 
 
 def _free_stem(folder: Path, stem: str) -> str:
-    """A recording that is replayed shows the same frame at the same time again."""
+    """A free name; a recording that is replayed shows the same frame at the same time again."""
     names = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
     return next(name for name in names if not any(folder.glob(f"{name}[._]*")))
 
@@ -386,12 +387,11 @@ def result_patterns(kinds: Sequence[str]) -> list[str]:
 def open_sinks(kinds: Sequence[str], out: Path, frame_rate_hz: float | None = None) -> list[Sink]:
     """Open the sinks for `kinds` in a folder that no other run has; see `sinks_in`.
 
-    A stream takes its folder with `output_place.take_folder`, which finds one that is free.
+    A stream takes its folder with `output_place.take_place`, which finds a free one.
 
     Raises:
         ConfigError: a kind is unknown or given twice.
-        OutputError: the folder cannot be written, or holds foreign files where results
-            would go.
+        OutputError: the folder cannot be written, or has foreign files under the names of results.
     """
     patterns = result_patterns(kinds)
     folder = OutputFolder(out)
@@ -415,7 +415,7 @@ def sinks_in(
         kinds: of `overlay`, `mask`, `prob`, `jsonl`, `widths`; each once.
         frame_rate_hz: of the overlay video; None gives 10 frames per second.
         scale: finds the scale of frames for `widths`; None measures in pixels.
-        width_listeners: hear of each measured frame.
+        width_listeners: called for each measured frame.
         newest_widths: figures of the newest measured frame, for `frames.jsonl`.
 
     Raises:

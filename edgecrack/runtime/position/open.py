@@ -1,15 +1,28 @@
-"""Open a source of positions by its address."""
+"""Sources of positions, opened by their address."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.frame import Position
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.redaction import redact
 
 _KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
+
+
+class PositionSource(Protocol):
+    """Says where the robot was."""
+
+    def locate(self, time_ns: int) -> Position | None:
+        """The position at a moment; None if none is known near it. Never waits."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the socket or file; may be called twice."""
+        ...
 
 
 def open_positions(

@@ -1,18 +1,20 @@
-"""What the recorder's thread does with results: messages, parts, flushes, room on the disk.
+"""Writes results into the parts of a recording: messages, new parts, flushes, room on the disk.
 
-Used by one thread; only `hear`, `hear_record` and `progress` are for others. Raises what goes wrong
-with the disk; who calls decides what that means for the stream.
+Used by one thread; only `hear`, `hear_record` and `progress` are for others. Errors of the disk are
+raised; the recorder decides what they mean for the stream.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import EdgecrackError, OutputError
@@ -22,7 +24,7 @@ from edgecrack.mcap.parts.writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.config import RecordingConfig
-from edgecrack.runtime.recording.room import FULL, DiskRoom
+from edgecrack.runtime.recording.disk import FULL, DiskRoom
 from edgecrack.runtime.telemetry.events import Event, EventLog
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 from edgecrack.terminal.wording import counted
@@ -31,11 +33,12 @@ _LOG = logging.getLogger("edgecrack")
 _STATS_S = 1.0
 _MOST_EVENTS = 256
 EPISODE_S = 10.0
+_ENDS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a recording has come; as in `RecordingStatus`."""
+    """Progress of a recording; fields as in `RecordingStatus`."""
 
     path: str | None = None
     parts: int = 0
@@ -49,12 +52,15 @@ class RecordingSession:
         config: where and how.
         names: the recording's files.
         room: the disk.
-        events: hears of every part.
+        events: notified of every part.
         stats: the stream's counters; None leaves them out.
-        about: what to say of the recording in each part.
-        dropped: how many frames were left out so far.
+        about: of the recording, for the metadata of each part.
+        dropped: number of frames left out so far.
         ages: refuses results that are too old.
         clock: seconds, monotonic.
+
+    Attributes:
+        part: the part in progress.
     """
 
     def __init__(
@@ -69,35 +75,24 @@ class RecordingSession:
         ages: AgeLimit,
         clock: Callable[[], float],
     ) -> None:
-        self._config = config
-        self._names = names
-        self._room = room
-        self._events = events
-        self._stats = stats
-        self._about = dict(about)
-        self._dropped = dropped
-        self._ages = ages
-        self._clock = clock
-        self._part: PartWriter | None = None
+        self._config, self._names, self._room, self._events = config, names, room, events
+        self._stats, self._about, self._dropped = stats, dict(about), dropped
+        self._ages, self._clock = ages, clock
+        self.part: PartWriter | None = None
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
         self._finished_bytes = 0
         self._heard: deque[Event] = deque(maxlen=_MOST_EVENTS)
         self._records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
         self.progress = Progress()
 
-    @property
-    def has_part(self) -> bool:
-        """Whether a part is in progress."""
-        return self._part is not None
-
     def hear(self, event: Event) -> None:
         """Take an event for the part in progress; from any thread."""
-        if self._part is not None:
+        if self.part is not None:
             self._heard.append(event)
 
     def hear_record(self, topic: str, time_ns: int, record: Mapping[str, Any]) -> None:
         """Take a record for the part in progress, to be written as JSON; from any thread."""
-        if self._part is not None:
+        if self.part is not None:
             self._records.append((topic, time_ns, record))
 
     def take(self, result: FrameResult) -> None:
@@ -110,9 +105,9 @@ class RecordingSession:
         if self._ages.refuses(result.frame):
             return
         found = messages.frame_messages(result)
-        if self._part is not None and self._is_over(self._part):
+        if self.part is not None and self._is_over(self.part):
             self.finish()
-        part = self._part or self._open()
+        part = self.part or self._open()
         # The end of one part and the start of another wait for the disk.
         if self._ages.refuses(result.frame):
             return
@@ -123,14 +118,14 @@ class RecordingSession:
             self._write_out(part)
 
     def tick(self) -> None:
-        """Bring to the disk what is due; call it often.
+        """Write to the disk what is due; call it often.
 
         Raises:
             OSError: the disk failed.
             OutputError: the disk is nearly full, or somebody removed or changed the part.
         """
         now_s = self._clock()
-        part = self._part
+        part = self.part
         if part is None or now_s < self._flush_due_s:
             return
         self._flush_due_s = now_s + self._config.flush_s
@@ -145,7 +140,7 @@ class RecordingSession:
 
     def due_in_s(self) -> float:
         """Seconds until `tick` has something to do, at least 0."""
-        if self._part is None:
+        if self.part is None:
             return self._config.flush_s
         return max(0.0, self._flush_due_s - self._clock())
 
@@ -155,7 +150,7 @@ class RecordingSession:
         Raises:
             OSError: the disk failed; `give_up` follows.
         """
-        part = self._part
+        part = self.part
         if part is None:
             return
         self._add_heard(part)
@@ -163,15 +158,15 @@ class RecordingSession:
         self._close(part)
 
     def give_up(self) -> str | None:
-        """Make of the part in progress what can be made of it; never raises.
+        """Finish the part in progress as far as possible; never raises.
 
         Returns:
-            The part if it could not be made whole and lies where it was.
+            The part if it could not be finished and is still in its place.
         """
-        part = self._part
+        part = self.part
         if part is None:
             return None
-        # Whatever went wrong may go wrong again: the disk, and memory just as well.
+        # The same error may come again: of the disk, or of memory.
         try:
             with suppress(Exception):
                 part.write_out()
@@ -183,26 +178,23 @@ class RecordingSession:
                 part.abandon()
             return part.path if part.is_in_place else None
         finally:
-            self._part = None
+            self.part = None
         return None
 
     def _open(self) -> PartWriter:
         self._check_room(0)
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        part = PartWriter(self._names, {**self._about, "part_started_at": moment})
+        part = self.part = PartWriter(self._names, {**self._about, "part_started_at": moment})
         self._heard.clear()
-        self._part = part
-        self._opened_s = self._clock()
-        self._flush_due_s = self._stats_due_s = self._opened_s
-        self.progress = Progress(
-            part.path, self.progress.parts + 1, self._finished_bytes + part.size
-        )
+        self._opened_s = self._flush_due_s = self._stats_due_s = self._clock()
+        bytes_written = self._finished_bytes + part.size
+        self.progress = Progress(part.path, self.progress.parts + 1, bytes_written)
         self._events.emit("recording.part", f"recording into {part.path}", file=part.path)
         return part
 
     def _close(self, part: PartWriter) -> None:
         path = part.finish()
-        self._part = None
+        self.part = None
         self._finished_bytes += part.size
         self.progress = Progress(path, self.progress.parts, self._finished_bytes)
         self._events.emit(
@@ -264,7 +256,7 @@ class AgeLimit:
 
     Args:
         limit_ms: the largest age, counted from the grab; None allows any.
-        events: hears when an episode begins.
+        events: notified when an episode begins.
     """
 
     def __init__(self, limit_ms: float | None, events: EventLog) -> None:
@@ -274,7 +266,7 @@ class AgeLimit:
         self.count = 0
 
     def refuses(self, frame: Frame) -> bool:
-        """Whether a frame is too old; it is counted then. Those of recordings never are."""
+        """Whether a frame is too old, which is counted; frames of recordings never are."""
         if self._limit_ms is None or not frame.live:
             return False
         moment_ns = now_ns()
@@ -294,3 +286,58 @@ class AgeLimit:
                 limit_ms=self._limit_ms,
             )
         return True
+
+
+class MessageBacklog:
+    """Counts frames left out because the disk is too slow; one event per episode. Thread-safe.
+
+    Args:
+        folder: on the disk that is too slow.
+        events: notified when an episode begins and ends.
+    """
+
+    def __init__(self, folder: Path, events: EventLog) -> None:
+        self._folder, self._events = folder, events
+        self._lock = threading.Lock()
+        self._count = self._count_before = 0
+        self._last_s: float | None = None
+
+    @property
+    def count(self) -> int:
+        """Frames left out so far."""
+        with self._lock:
+            return self._count
+
+    @property
+    def lasts(self) -> bool:
+        """Whether frames were left out just now."""
+        with self._lock:
+            return self._last_s is not None
+
+    def add(self) -> None:
+        """One frame is left out."""
+        with self._lock:
+            begins = self._last_s is None
+            self._last_s = time.monotonic()
+            if begins:
+                self._count_before = self._count
+            self._count += 1
+        if begins:
+            self._events.emit(
+                "recording.behind",
+                f"the disk of {self._folder} is too slow: frames are left out of the recording",
+                "warning",
+            )
+
+    def settle(self) -> None:
+        """End the episode if no frame was left out for a while; call it often."""
+        with self._lock:
+            if self._last_s is None or time.monotonic() - self._last_s < _ENDS_S:
+                return
+            self._last_s = None
+            count = self._count - self._count_before
+        self._events.emit(
+            "recording.caught_up",
+            f"the disk keeps up again; left out of the recording: {counted(count, 'frame')}",
+            frames=count,
+        )

@@ -48,6 +48,7 @@ from tests.waiting import wait_until
 
 Messages = list[tuple[str, int, bytes]]
 MAGIC = b"\x89MCAP0\r\n"
+NOISE = b"\x55" + random.Random(0).randbytes(5000)
 
 
 def foreign(
@@ -144,7 +145,7 @@ def test_a_missing_footer(tmp_path: Path, compression: CompressionType) -> None:
         assert reader.get_header().library == "somebody"
 
 
-@pytest.mark.parametrize("garbage", [b"\0" * 5000, b"\x06" * 5000, os.urandom(5000), MAGIC])
+@pytest.mark.parametrize("garbage", [b"\0" * 5000, b"\x06" * 5000, NOISE, MAGIC])
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_garbage_at_the_end(tmp_path: Path, garbage: bytes, unfinished: bool) -> None:
     path = ours(tmp_path, finish=not unfinished)
@@ -564,7 +565,7 @@ def test_a_recovery_that_fails_of_any_error_is_said(
     def fail(path: Path, target: Path) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("edgecrack.runtime.recording.leftovers.finish_leftover", fail)
+    monkeypatch.setattr("edgecrack.runtime.recording.disk.finish_leftover", fail)
     heard = Heard()
     with recording(tmp_path, heard):
         wait_until(lambda: "recording.unrecoverable" in heard.kinds(), "the failure")

@@ -14,8 +14,7 @@ from rosbags.rosbag2.enums import CompressionMode
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.position.base import PositionSource
-from edgecrack.runtime.position.open import open_positions
+from edgecrack.runtime.position.open import PositionSource, open_positions
 from edgecrack.runtime.position.replay import recorded_positions
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.position import udp
 from edgecrack.runtime.position.interpolate import PositionTrack
-from edgecrack.runtime.position.lines import parse_line
 from edgecrack.runtime.position.open import open_positions
-from edgecrack.runtime.position.udp import UdpPositions
+from edgecrack.runtime.position.udp import UdpPositions, parse_line
 from edgecrack.runtime.telemetry.events import EventLog
 from tests.waiting import wait_until
 
