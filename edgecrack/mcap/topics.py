@@ -38,7 +38,7 @@ def choose_image_topic(file: McapFile, wanted: str | None) -> tuple[str, list[Ch
             topic that edgecrack did not write.
 
     Raises:
-        SourceError: it cannot be told, or there is none.
+        SourceError: there are several, or none.
     """
     topics = channels_of(file, _IMAGE_TYPES)
     if wanted is not None:
@@ -70,10 +70,10 @@ def _not_an_image_topic(file: McapFile, wanted: str, others: list[str]) -> Sourc
 
 
 def recovery_remedy(file: McapFile) -> str | None:
-    """What to do about a file that is not whole; None for one that is."""
+    """How to repair a file that is not whole; None for a whole one."""
     if not (file.is_cut_short or file.lost_messages):
         return None
-    return f"make what is left of it whole with: edgecrack recover {file.path}"
+    return f"recover what is left of it with: edgecrack recover {file.path}"
 
 
 def _no_images(file: McapFile) -> SourceError:
@@ -82,7 +82,7 @@ def _no_images(file: McapFile) -> SourceError:
         if any(word in name for word in ("image", "video", "ffmpeg")):
             return SourceError(
                 f"{file.path} holds images on {channel.topic} only as "
-                f"{_described(file, channel)}, which is not read",
+                f"{_described(file, channel)}, which is not supported",
                 "record sensor_msgs/msg/CompressedImage or Image with `ros2 bag record -s mcap`",
             )
     topics = sorted({channel.topic for channel in file.channels.values()})

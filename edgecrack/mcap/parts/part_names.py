@@ -1,7 +1,7 @@
-"""How the parts of a recording are called, and which of them lie in its folder.
+"""The names of a recording's parts, and the parts in its folder.
 
-`run.mcap` is recorded as `run_0001.mcap`, `run_0002.mcap` and so on; a part that is not whole
-has `.part` behind that. Knows names, and of a file's content only who wrote it.
+`run.mcap` is recorded as `run_0001.mcap`, `run_0002.mcap` and so on; an unfinished part ends in
+`.part`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PartNames:
         return self.folder / f"{self._stem}_{number:04d}{self._suffix}"
 
     def check_length(self) -> None:
-        """Make sure that the disk takes the longest name that a part can have.
+        """Make sure that the disk supports the longest name that a part can have.
 
         Raises:
             OSError: it does not.
@@ -63,7 +63,7 @@ class PartNames:
         return sorted(Part(number, path) for number, path, whole in self._found() if not whole)
 
     def finished(self) -> list[Part]:
-        """Whole parts that edgecrack has written, oldest first; no other's file and no link."""
+        """Whole parts that edgecrack wrote, oldest first; no foreign files, no links."""
         return sorted(
             Part(number, path)
             for number, path, whole in self._found()

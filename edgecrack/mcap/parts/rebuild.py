@@ -61,6 +61,8 @@ class Rebuild:
         file: the damaged file; begins with the magic bytes.
 
     Attributes:
+        messages: number of messages in the new file.
+        time_span_ns: their first and last log time, None without messages.
         was_whole: nothing is damaged, the file's own index included.
         bytes_lost: bytes of data that are not in the new file.
         damage: what else differs from a checksum or from known content, each in a few words.
@@ -91,16 +93,7 @@ class Rebuild:
                 note["damage"] = "; ".join(self.damage)
             self._container.add_metadata(Metadata(RECOVERY_METADATA, note))
         self._container.finish()
-
-    @property
-    def messages(self) -> int:
-        """Messages in the new file."""
-        return self._container.messages
-
-    @property
-    def time_span_ns(self) -> tuple[int, int] | None:
-        """First and last log time, None without messages."""
-        return self._container.time_span_ns
+        self.messages, self.time_span_ns = self._container.messages, self._container.time_span_ns
 
     def _take(self, found: Found) -> None:
         self._checks.take(found)

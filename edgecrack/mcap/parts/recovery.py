@@ -1,7 +1,7 @@
-"""Makes a damaged or unfinished recording whole again.
+"""Recovers a damaged or unfinished recording.
 
-Any MCAP file can be recovered into a new one; parts that a killed process of ours left behind
-are finished in place, since a robot's disk may have no room for a second copy.
+Any MCAP file can be recovered into a new one; parts that a killed process of ours left behind are
+finished in place, since a robot's disk may have no room for a second copy.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from edgecrack.mcap.parts.part_names import UNFINISHED, written_by_edgecrack
 from edgecrack.mcap.parts.rebuild import Rebuild
 
 _LARGEST_ENDING = 64 * 2**20
-# A write that was cut off is not longer than that: a chunk with one result's messages behind it.
+# The longest write that can be cut off: a chunk with the messages of one result behind it.
 _LARGEST_TEAR = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What a recovery found.
+    """The result of a recovery.
 
     Attributes:
         path: the damaged file.
@@ -37,9 +37,9 @@ class RecoveryReport:
         bytes_lost: bytes of data that could not be kept.
         time_span_ns: first and last log time, None without messages.
         was_whole: nothing was damaged.
-        kept: what a leftover is called now that could not be replaced without loss.
-        damage: what else was not as it had been written, each in a few words.
-        unprotected: what has no checksum, so that nobody knows whether it is as it was written.
+        kept: the new name of a leftover that could not be replaced without loss.
+        damage: what else differs from what was written, each in a few words.
+        unprotected: what has no checksum, so damage in it would not be noticed.
     """
 
     path: Path
@@ -66,8 +66,8 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
             file is whole.
 
     Raises:
-        SourceError: the file cannot be read or unpacked, is no MCAP file, is being recorded, or
-            has lost all that it held.
+        SourceError: the file cannot be read or unpacked, is not an MCAP file, is being recorded, or
+            has no whole message left.
         OutputError: the new file cannot be written or exists already.
         MissingDependencyError: it is packed, and what unpacks it is not installed.
     """
@@ -85,19 +85,19 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
 
 
 def finish_leftover(path: Path, target: Path) -> RecoveryReport:
-    """Make a part that a killed process left behind whole, and give it its name.
+    """Finish a part that a killed process left behind, and give it its final name.
 
-    It is removed only where all that it held is kept and edgecrack wrote it. A torn end of one of
+    It is removed only if all of its content is kept and edgecrack wrote it. A torn end of one of
     our own is cut off in place. Otherwise it stays beside the whole one, as `NAME.mcap.damaged`.
 
     Args:
         path: the part.
-        target: its name when whole; must be free.
+        target: its final name; must be free.
 
     Raises:
         BlockingIOError: it is being recorded into.
         OSError: it cannot be read or written; it stays as it was or can be tried again.
-        SourceError: it is no MCAP file.
+        SourceError: it cannot be read, or is not an MCAP file.
         OutputError: the new file cannot be written.
     """
     part = PartFile(path, existing=True)
@@ -110,7 +110,7 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
             ending = _Ending(file)
             rebuilt = Rebuild(ending.append, file)
             is_ours = written_by_edgecrack(path)
-            # What a whole file would not have there, an index behind the data included.
+            # Bytes that a whole file would not have there, an index behind the data included.
             differs_bytes = part.size - ending.same
             has_ending = rebuilt.messages and ending.is_all_that_is_missing(rebuilt.data_end)
             if has_ending and differs_bytes <= (_LARGEST_TEAR if is_ours else 0):

@@ -205,51 +205,46 @@ class PartWriter:
     may raise OutputError where somebody else removed or changed the file.
 
     Args:
-        names: where it is; it takes the next number.
+        names: of the recording; the part takes the next number.
         about: of the recording, for its metadata.
+
+    Attributes:
+        file: grows by whole chunks.
+        messages: number of messages in the file.
     """
 
     def __init__(self, names: PartNames, about: Mapping[str, str]) -> None:
         self._names = names
-        self._number, self._file = _new_file(names)
-        self._container = Container(self._file.append)
+        self._number, self.file = _new_file(names)
+        self._container = Container(self.file.append)
+        self.messages = 0
         self._chunk = ChunkBuilder()
         self._sequences: Counter[int] = Counter()
         try:
             self._begin({**about, "part": str(self._number)})
-            self._file.sync()
+            self.file.sync()
             sync_folder(names.folder)
         except (OSError, OutputError):
             with suppress(OSError):
-                if self._file.is_in_place:
-                    self._file.path.unlink()
-            self._file.close()
+                if self.file.is_in_place:
+                    self.file.path.unlink()
+            self.file.close()
             raise
 
     @property
     def path(self) -> str:
         """The file while it grows."""
-        return str(self._file.path)
-
-    @property
-    def is_in_place(self) -> bool:
-        """Whether the file is at `path`; False too if that cannot be found out."""
-        return self._file.is_in_place
+        return str(self.file.path)
 
     @property
     def size(self) -> int:
         """Bytes written and about to be written."""
-        return self._file.size + self._chunk.size
+        return self.file.size + self._chunk.size
 
     @property
     def pending(self) -> int:
         """Bytes that are not in the file yet."""
         return self._chunk.size
-
-    @property
-    def messages(self) -> int:
-        """Messages in the file."""
-        return self._container.messages
 
     def add(self, topic: str, time_ns: int, data: bytes) -> None:
         """Take one message; it is in memory until `write_out`."""
@@ -263,14 +258,7 @@ class PartWriter:
         if self._chunk.size:
             self._container.add_chunk(self._chunk.build())
             self._chunk.clear()
-
-    def check_place(self) -> None:
-        """Raise OutputError unless the file is at `path`."""
-        self._file.check_place()
-
-    def sync(self) -> None:
-        """Wait until what was written to the file is on the disk."""
-        self._file.sync()
+            self.messages = self._container.messages
 
     def finish(self) -> str:
         """Write the index, give the file its final name, and return that.
@@ -279,16 +267,16 @@ class PartWriter:
         """
         self._chunk.clear()
         self._container.finish()
-        self._file.check_place()
+        self.file.check_place()
         path = self._names.path_of(self._number)
         if path.exists():
             path = self._names.path_of(self._names.next_number())
-        self._file.finish(path)
+        self.file.finish(path)
         return str(path)
 
     def abandon(self) -> None:
         """Close the file, which can be recovered."""
-        self._file.close()
+        self.file.close()
 
     def _begin(self, about: Mapping[str, str]) -> None:
         header = Header("ros2", f"{LIBRARY}/{edgecrack.__version__}")

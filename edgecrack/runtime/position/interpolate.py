@@ -9,6 +9,7 @@ import math
 import threading
 from typing import NamedTuple
 
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.series import REORDER_NS, PositionSample, Row, Series
@@ -30,10 +31,10 @@ Quaternion = tuple[float, float, float, float]
 
 
 class StrangeTimeError(ValueError):
-    """A sample's time is none that a frame could have.
+    """A sample's time is one that no frame can have.
 
     Attributes:
-        ahead_s: how far it is after the present or, below 0, before it.
+        ahead_s: seconds after the present or, below 0, before it.
     """
 
     def __init__(self, ahead_s: float) -> None:
@@ -42,7 +43,7 @@ class StrangeTimeError(ValueError):
 
 
 class _Around(NamedTuple):
-    """The samples to mix: `share` of the second, and how far the nearer one is away in time."""
+    """The samples to mix: `share` of the second, and the time to the nearer one."""
 
     first: PositionSample
     second: PositionSample
@@ -57,15 +58,15 @@ class _Around(NamedTuple):
         return _mix(self.first.distance_m, self.second.distance_m, self.share)
 
 
-class PositionTrack:
-    """Samples of where the robot was.
+class PositionTrack(Closeable):
+    """Samples of the robot's position.
 
-    A moment is located where its nearest sample is at most the largest gap away: between two
-    samples that are at most twice that apart by interpolation; otherwise, and before the first
-    and after the last, the nearest sample counts as it is. Nothing is extrapolated.
+    A moment has a position if its nearest sample is at most the largest gap away: interpolated
+    between two samples that are at most twice that apart; otherwise, and before the first and after
+    the last, the nearest sample as it is. Nothing is extrapolated.
 
-    The distance driven is that of the odometry, past standstill of less than 1 cm; without any
-    odometry it is roughly that of the GNSS, past wandering of less than 2 m.
+    The distance driven is that of the odometry, without steps of less than 1 cm; without any
+    odometry it is roughly that of the GNSS, without steps of less than 2 m.
 
     Args:
         max_gap_ms: largest gap to a sample of odometry or range.
@@ -115,20 +116,20 @@ class PositionTrack:
             quaternion_xyzw: orientation in that frame, of any length but 0; goes with `xyz_m`.
             fix: latitude (-90 to 90) and longitude (-180 to 180) in degrees, and altitude above
                 the ellipsoid in metres, if known.
-            range_m: from the camera to what it looks at, 1 mm to 10 km.
+            range_m: from the camera to the surface, 1 mm to 10 km.
             range_deviation_m: standard uncertainty of the range, if known; goes with `range_m`.
             now_ns: the present on the clock of the frames, where they are live: a sample more than
                 two seconds later is refused, before it makes all others look late.
             oldest_ns: with `now_ns`, how much older than that a sample may be. The clock of the
-                samples is then that of the frames, and late ones in a row do not show that it was
+                samples is then that of the frames, and late ones in a row do not mean that it was
                 set back.
 
         Returns:
-            False where it came more than two seconds after newer ones, and so was left out.
+            False where it came more than two seconds after newer ones and was left out.
 
         Raises:
             StrangeTimeError: the time is too far from `now_ns`.
-            ValueError: a number is not finite or out of range; the text says which.
+            ValueError: a number is not finite or out of range; the message says which.
         """
         _check("the time in ns", time_ns, *_TIMES_NS)
         latest_ns = None if now_ns is None else now_ns + REORDER_NS
@@ -147,12 +148,15 @@ class PositionTrack:
             ]
         return all(taken)
 
+    def close(self) -> None:
+        """Nothing is open; a source of positions can be closed."""
+
     def __len__(self) -> int:
         with self._lock:
             return len(self._poses) + len(self._fixes) + len(self._ranges)
 
     def locate(self, time_ns: int) -> Position | None:
-        """Where the robot was; None if no sample is near enough. Never waits for samples.
+        """The robot's position; None if no sample is near enough. Never waits for samples.
 
         Args:
             time_ns: wall clock.
@@ -266,10 +270,10 @@ def _check(name: str, value: float, lowest: float, highest: float) -> None:
 
 
 def earth_distance_m(first: tuple[float, ...], second: tuple[float, ...]) -> float:
-    """Great-circle distance of two places, by the haversine formula.
+    """Great-circle distance between two places, by the haversine formula.
 
     Args:
-        first: latitude and longitude in degrees; more numbers are left out.
+        first: latitude and longitude in degrees; further numbers are ignored.
         second: as `first`.
     """
     latitude_1, latitude_2 = math.radians(first[0]), math.radians(second[0])
@@ -286,13 +290,13 @@ def between_on_earth(
 ) -> tuple[float, float]:
     """Latitude and longitude in degrees on the shortest way from one place to another.
 
-    Goes through unit vectors, so the date line and the poles are places like any other. On the
-    few metres between two fixes this is linear in both angles.
+    Computed with unit vectors, so the date line and the poles need no special case. Over the few
+    metres between two fixes this is linear in both angles.
 
     Args:
         first: latitude and longitude in degrees.
-        second: as `first`. Opposite each other on the earth, the nearer of both is returned.
-        share: 0 gives `first`, 1 gives `second`.
+        second: as `first`. Of places opposite each other on the earth, the nearer is returned.
+        share: 0 returns `first`, 1 returns `second`.
     """
     if share <= 0 or first == second:
         return first
@@ -307,17 +311,17 @@ def between_on_earth(
 
 
 def slerp(first: Quaternion, second: Quaternion, share: float) -> Quaternion:
-    """The orientation between two, turning at an even rate the shorter way round.
+    """Spherical linear interpolation between two orientations, the shorter way round.
 
     Args:
         first: x, y, z, w of length 1.
         second: as `first`.
-        share: 0 gives `first`, 1 gives `second`, up to the sign.
+        share: 0 returns `first`, 1 returns `second`, up to the sign.
     """
     cosine = sum(a * b for a, b in zip(first, second, strict=True))
     sign = -1.0 if cosine < 0 else 1.0  # q and -q are one orientation
     cosine = abs(cosine)
-    if cosine > _PARALLEL:  # the sine below would be lost; here the chord is the arc
+    if cosine > _PARALLEL:  # the sine below would be too small; here the chord equals the arc
         weights = (1 - share, share)
     else:
         angle = math.acos(cosine)
@@ -330,7 +334,7 @@ def slerp(first: Quaternion, second: Quaternion, share: float) -> Quaternion:
 
 
 def unit(x: float, y: float, z: float, w: float) -> Quaternion:
-    """A quaternion brought to length 1.
+    """A quaternion scaled to length 1.
 
     Raises:
         ValueError: it has no direction.

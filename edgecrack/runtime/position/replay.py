@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecrack.closeable import Closeable
 from edgecrack.errors import SourceError
 from edgecrack.mcap.cdr import MalformedMessageError, read_fix, read_pose, read_range
 from edgecrack.mcap.message_types import FIX, ODOMETRY, POSE, POSE_WITH_COVARIANCE, RANGE
 from edgecrack.mcap.reader import McapFile
 from edgecrack.mcap.topics import OWN_PREFIX, channels_of
-from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.terminal.wording import counted
 
@@ -33,27 +31,9 @@ SPACING_NS = 20_000_000
 _LOG = logging.getLogger("edgecrack")
 
 
-class RecordedPositions(Closeable):
-    """The robot's positions when a recording was made.
-
-    Args:
-        track: holds all of the recording's positions.
-    """
-
-    def __init__(self, track: PositionTrack) -> None:
-        self._track = track
-
-    def locate(self, time_ns: int) -> Position | None:
-        """The position at a moment; None if none is known near it."""
-        return self._track.locate(time_ns)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
 def recorded_positions(
     path: Path, topics: Sequence[str] | None = None, *, needs_range: bool = False
-) -> RecordedPositions:
+) -> PositionTrack:
     """Read the poses, fixes and ranges of an MCAP recording.
 
     Samples closer than 20 ms to the one before are left out: a robot moves little in that time,
@@ -92,7 +72,7 @@ def recorded_positions(
     if refused:
         lost, verb = counted(refused, "position"), "is" if refused == 1 else "are"
         _LOG.warning("%s: %s on %s %s damaged and left out", path, lost, names, verb)
-    return RecordedPositions(track)
+    return track
 
 
 class _Thinned:

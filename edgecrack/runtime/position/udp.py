@@ -32,7 +32,7 @@ from edgecrack.runtime.telemetry.events import EventLog
 
 SILENCE_S = 5.0
 EPISODE_S = 10.0
-# A frame is not older than that when its position is asked for.
+# No frame is older than this when its position is looked up.
 OLDEST_S = 60.0
 MAX_LINES = 256
 MAX_LINE_BYTES = 4_096
@@ -44,14 +44,14 @@ _REMEDY = "give udp://127.0.0.1:PORT with a port of 1 to 65535"
 
 
 class PositionLine(NamedTuple):
-    """What a line says.
+    """The content of a line.
 
     Attributes:
         time_ns: wall clock, None where the line has no time.
         xyz_m: position in the odometry's frame.
         quaternion_xyzw: orientation in it.
         fix: latitude and longitude in degrees, altitude in metres or None.
-        range_m: from the camera to what it looks at.
+        range_m: from the camera to the surface.
         range_deviation_m: standard uncertainty of the range.
     """
 
@@ -64,10 +64,10 @@ class PositionLine(NamedTuple):
 
 
 def parse_line(line: bytes) -> PositionLine:
-    """Read one line. Ranges are the track's to check.
+    """Parse one line; the track checks the ranges of its numbers.
 
     Raises:
-        ValueError: it is no such line; the text says why, for a person.
+        ValueError: the line is not as described above; the message says why.
     """
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"a line of {len(line)} bytes")
@@ -142,18 +142,22 @@ def _number(values: dict[str, Any], name: str) -> float | None:
 
 
 class UdpPositions(Closeable):
-    """Listens on a UDP port of the loopback and says where the robot was.
+    """Positions received on a UDP port of the loopback interface.
 
-    What cannot be read is counted and said once, never an error: whoever sends it may be mended
-    while the stream runs.
+    A line that cannot be parsed is counted and reported once; it is never an error, since the
+    sender may be fixed while the stream runs.
 
     Args:
         host: 127.0.0.1 or another address of the loopback, ::1, or localhost.
         port: 0 takes any free one.
-        events: hears when positions begin and cease to come, and of lines that are refused.
-        track: where samples go; None makes one.
-        silence_s: without a sample for so long, positions have ceased to come.
-        clock_ns: this machine's wall clock; a test may give its own.
+        events: notified when positions begin or stop to arrive, and of refused lines.
+        track: receives the samples; None makes one.
+        silence_s: after this time without a sample, positions count as lost.
+        clock_ns: this machine's wall clock; tests replace it.
+
+    Attributes:
+        accepted: lines accepted so far.
+        rejected: lines refused so far: malformed, out of range, far too late or ahead of the clock.
 
     Raises:
         ConfigError: the host is not the loopback.
@@ -171,8 +175,7 @@ class UdpPositions(Closeable):
     ) -> None:
         self._events, self._track = events or EventLog(), track or PositionTrack()
         self._silence_s, self._clock_ns = silence_s, clock_ns
-        self._lock = threading.Lock()
-        self._accepted = self._rejected = 0
+        self.accepted = self.rejected = 0
         self._last_said_s: dict[str, float] = {}
         self._is_heard: bool | None = None
         self._last_sample_s = time.monotonic()
@@ -183,18 +186,6 @@ class UdpPositions(Closeable):
         self.address = f"udp://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{self.port}"
         self._thread = threading.Thread(target=self._run, name="edgecrack-position", daemon=True)
         self._thread.start()
-
-    @property
-    def accepted(self) -> int:
-        """Lines taken so far."""
-        with self._lock:
-            return self._accepted
-
-    @property
-    def rejected(self) -> int:
-        """Lines refused so far: not readable, out of range, far too late or ahead of the clock."""
-        with self._lock:
-            return self._rejected
 
     def locate(self, time_ns: int) -> Position | None:
         """The position at a moment; None if none is known near it. Never waits."""
@@ -247,21 +238,19 @@ class UdpPositions(Closeable):
         self._note_sample()
 
     def _note_sample(self) -> None:
-        with self._lock:
-            self._accepted += 1
+        self.accepted += 1
         self._last_sample_s = time.monotonic()
         if not self._is_heard:
             self._is_heard = True
             self._events.emit(
-                "position.heard", f"positions come on {self.address}", address=self.address
+                "position.heard", f"positions arrive on {self.address}", address=self.address
             )
 
     def _note_silence(self) -> None:
         silent_s = time.monotonic() - self._last_sample_s
         if silent_s >= self._silence_s and self._is_heard is not False:
-            has_come = self._is_heard is True
-            self._is_heard = False
-            what = "no longer come" if has_come else "have not come yet"
+            has_come, self._is_heard = self._is_heard is True, False
+            what = "no longer arrive" if has_come else "have not arrived yet"
             self._events.emit(
                 "position.lost",
                 f"positions {what} on {self.address} ({silent_s:.0f} s)",
@@ -271,11 +260,9 @@ class UdpPositions(Closeable):
 
     def _reject(self, kind: str, message: str, **data: str | float) -> None:
         """Count a sample that is refused, and report it unless that was done a moment ago."""
-        with self._lock:
-            self._rejected += 1
-            rejected = self._rejected
+        self.rejected += 1
         if self._is_news(kind):
-            self._events.emit(kind, message, "warning", **data, rejected=rejected)
+            self._events.emit(kind, message, "warning", **data, rejected=self.rejected)
 
     def _reject_line(self, why: str) -> None:
         message = f"refused {why[:120]}, sent to {self.address}"
@@ -292,7 +279,7 @@ class UdpPositions(Closeable):
         )
 
     def _is_news(self, what: str) -> bool:
-        """Whether this did not happen for a while; an episode is said once."""
+        """Whether this has not happened for a while; an episode is reported once."""
         now_s = time.monotonic()
         last_s = self._last_said_s.get(what)
         self._last_said_s[what] = now_s
@@ -310,11 +297,9 @@ def open_udp(address: str, events: EventLog) -> UdpPositions:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"the position source {address} has no port that exists", _REMEDY) from (
-            error
-        )
+        raise ConfigError(f"the position source {address} has no valid port", _REMEDY) from (error)
     if not host or not port or parts.path.strip("/") or parts.query or parts.username:
-        raise ConfigError(f"the position source {address} is not understood", _REMEDY)
+        raise ConfigError(f"the position source {address} is not supported", _REMEDY)
     return UdpPositions(host, port, events)
 
 

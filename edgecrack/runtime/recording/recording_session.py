@@ -129,14 +129,14 @@ class RecordingSession:
         if part is None or now_s < self._flush_due_s:
             return
         self._flush_due_s = now_s + self._config.flush_s
-        part.check_place()
+        part.file.check_place()
         self._add_heard(part)
         if now_s >= self._stats_due_s:
             self._stats_due_s = now_s + _STATS_S
             self._add_stats(part)
         self._check_room(part.pending)
         self._write_out(part)
-        part.sync()
+        part.file.sync()
 
     def due_in_s(self) -> float:
         """Seconds until `tick` has something to do, at least 0."""
@@ -176,7 +176,7 @@ class RecordingSession:
                 _LOG.exception("the part cannot be finished")
             with suppress(Exception):
                 part.abandon()
-            return part.path if part.is_in_place else None
+            return part.path if part.file.is_in_place else None
         finally:
             self.part = None
         return None

@@ -217,7 +217,7 @@ def test_a_recording_of_images_alone_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["camera:0", "wall.mp4", "rtsp://camera/stream", "frames/"])
 def test_the_recording_s_positions_need_a_recording(source: str) -> None:
-    with pytest.raises(ConfigError, match="from the recording, but the source is"):
+    with pytest.raises(ConfigError, match="`position` is recording, but the source is"):
         open_positions("recording", source, EventLog())
 
 
