@@ -124,7 +124,7 @@ def graph_that_fails_while_running(checkout: Path, folder: Path) -> str:
     import onnx
     from onnx import TensorProto, helper
 
-    shape = ["N", 1, 256, 256]
+    shape: list[str | int | None] = ["N", 1, 256, 256]
     nodes = [
         helper.make_node("Gather", ["tiles", "ninth"], ["one"], axis=0),
         helper.make_node("Sub", ["tiles", "one"], ["crack"]),
