@@ -378,7 +378,12 @@ def interrupt_during_the_imports(checkout: Path, folder: Path) -> str:
         )
         time.sleep(wait_s)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=PATIENCE_S)[1]
+        try:
+            said = process.communicate(timeout=20)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return f"after {wait_s} s: the interrupt was lost"
         if "Traceback" in said or process.returncode not in (0, 130):
             return f"after {wait_s} s: exit {process.returncode}, {len(said.splitlines())} lines"
     return ""
