@@ -60,7 +60,7 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
 
     Args:
         path: an MCAP file, cut short, damaged or unfinished; also one that `ros2 bag` packed as a
-            whole, of which what can be unpacked is recovered.
+            whole, which is recovered as far as it can be unpacked.
         out: must not exist; None takes `run_0001.mcap` for `run_0001.mcap.part`, and
             `NAME_recovered.mcap` for `NAME.mcap` and `NAME.mcap.zstd`, and writes nothing if the
             file is whole.
@@ -200,7 +200,7 @@ def _check_magic(file: RecordFile) -> None:
 
 def _copy(file: RecordFile, target: Path) -> Rebuild:
     with ExitStack() as kept, replacing(target) as partial, partial.open("xb") as output:
-        # Locked until it has its name, so that nobody takes it for a killed process's leftover.
+        # Locked until it has its name, so that it is not taken for a leftover.
         kept.callback(os.close, os.dup(output.fileno()))
         lock(output.fileno())
 

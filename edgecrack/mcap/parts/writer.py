@@ -202,7 +202,7 @@ class PartWriter:
 
     Messages are collected into chunks, which reach the file whole. Every method may raise OSError;
     the file then ends with its last whole chunk, and what was not written can be tried again. It
-    may raise OutputError where somebody else removed or changed the file.
+    may raise OutputError where another program removed or changed the file.
 
     Args:
         names: of the recording; the part takes the next number.

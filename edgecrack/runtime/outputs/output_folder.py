@@ -34,7 +34,7 @@ Lock = Literal["held", "busy", "impossible"]
 
 
 class OutputFolder:
-    """A folder that a run writes into, and the list of its files.
+    """A folder of results, and the list of its files.
 
         folder = OutputFolder(Path("runs/bridge"))
         folder.claim("masks/000001.png").write_bytes(mask)
@@ -43,8 +43,8 @@ class OutputFolder:
         path: made if it does not exist, with the folders above it.
 
     Attributes:
-        root: the folder that holds the list.
-        path: what names are relative to: `root`, or a folder inside of it (`within`).
+        root: the folder with the list.
+        path: base of file names: `root`, or a folder inside it (`within`).
 
     Raises:
         OutputError: the folder cannot be made.
@@ -58,7 +58,7 @@ class OutputFolder:
             path.mkdir(parents=True, exist_ok=True)
 
     def within(self, name: str) -> OutputFolder:
-        """A folder inside of this one, whose files are on the same list.
+        """A folder inside this one, whose files are on the same list.
 
         Args:
             name: relative, with forward slashes, e.g. `part-2`; made when a file is claimed in it.
@@ -82,7 +82,7 @@ class OutputFolder:
                 self.root.mkdir(parents=True, exist_ok=True)
                 return self._ledger.lock()
             except FileNotFoundError:
-                continue  # another run that could not begin has just removed what it had made
+                continue  # another run that could not begin has just removed it
             except OSError as error:
                 raise output_error(error.filename or self.root, error) from error
 
@@ -91,12 +91,12 @@ class OutputFolder:
         self._ledger.unlock()
 
     def discard(self) -> None:
-        """Unlock, and undo the making of folder and list where a run could not begin."""
+        """Unlock, and remove folder and list again if a run could not begin."""
         if self._ledger.is_new and not self._ledger.lines():
             with suppress(OSError):
                 self._ledger.path.unlink()
                 for folder in self._made:
-                    folder.rmdir()  # not where somebody put something there meanwhile
+                    folder.rmdir()  # fails where other files have been put there
         self.unlock()
 
     @property
@@ -319,7 +319,7 @@ class _Ledger:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            self.is_new = False  # who has it has also looked at it
+            self.is_new = False  # the run that has it has examined it, too
             return "busy"
         except OSError:
             state = "impossible"
@@ -383,7 +383,7 @@ def _end_torn_line(descriptor: int) -> None:
 
 
 def _parsed(line: str) -> Any:
-    """What a line holds; None for a torn one. JSON, since a name may hold a line break."""
+    """The content of a line; None if torn. JSON, since a name may contain a line break."""
     try:
         return parse_json(line)
     except ValueError:

@@ -146,7 +146,10 @@ def _free(path: Path, patterns: Sequence[str], *, refuses: bool) -> OutputFolder
         return None
     folder = OutputFolder(path)
     try:
-        is_free = _locked(folder) and not folder.has_results()
+        state = folder.lock()
+        # Where there are no locks, only the run that made the list can be sure to be alone.
+        is_locked = state == "held" or (state == "impossible" and folder.is_new)
+        is_free = is_locked and not folder.has_results()
         if is_free and refuses:
             folder.refuse_foreign(patterns)
         is_free = is_free and not folder.in_the_way(patterns)
@@ -157,12 +160,3 @@ def _free(path: Path, patterns: Sequence[str], *, refuses: bool) -> OutputFolder
         folder.discard()
         return None
     return folder
-
-
-def _locked(folder: OutputFolder) -> bool:
-    """Whether no other run uses the folder or can begin to.
-
-    Where there are no locks, only the run that made the list can be sure.
-    """
-    state = folder.lock()
-    return state == "held" or (state == "impossible" and folder.is_new)

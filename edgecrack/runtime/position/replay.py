@@ -36,20 +36,20 @@ def recorded_positions(
 ) -> PositionTrack:
     """Read the poses, fixes and ranges of an MCAP recording.
 
-    Samples closer than 20 ms to the one before are left out: a robot moves little in that time,
-    and a shift's odometry fits in memory. A sample's time is its message's stamp or, where that
-    is not set, the time at which it was recorded, as for images.
+    Samples less than 20 ms after the last one are left out: a robot moves little in that time, and
+    the odometry of a shift fits in memory. A sample's time is its message's stamp or, if that is
+    not set, the time at which it was recorded, as for images.
 
     Args:
         path: the recording.
         topics: one with poses (Odometry, PoseStamped, PoseWithCovarianceStamped), one with
             NavSatFix, one with Range, or several of these. None takes those that edgecrack
-            recorded, otherwise the only ones; of several Range topics, as a robot with sonars
-            has, none.
-        needs_range: without a Range topic there is nothing to be had.
+            recorded, otherwise the only ones; of several Range topics, as on a robot with sonars,
+            none.
+        needs_range: a recording without a Range topic is refused.
 
     Raises:
-        SourceError: it cannot be read, has no such topic, or several where one is to be taken.
+        SourceError: it cannot be read, has no such topic, or several of which none was chosen.
         MissingDependencyError: the extra "record" is not installed.
     """
     file = McapFile(path)
@@ -123,7 +123,7 @@ class _Samples:
             if type_name == FIX:
                 fix = read_fix(data)
                 place = (fix.latitude_deg, fix.longitude_deg)
-                # Without a fix receivers send anything, and that is no damage.
+                # Without a fix receivers send any values, which is not damage.
                 if fix.status >= 0 and all(map(math.isfinite, place)):
                     self._fixes.take(fix.stamp_ns or log_time_ns, (*place, fix.altitude_m))
             elif type_name == RANGE:
@@ -176,7 +176,7 @@ def _choose(file: McapFile, topics: Sequence[str] | None, needs_range: bool) -> 
         else:
             names = [topic for topic in kind if topic.startswith(OWN_PREFIX)] or list(kind)
         if kind is ranges and len(names) > 1 and not topics and not needs_range and chosen:
-            continue  # a robot has many, and which one looks where the camera does, nobody says
+            continue  # a robot has many, and it is not known which one faces the camera's way
         if len(names) > 1:
             raise SourceError(
                 f"{file.path} holds the same kind of position on {', '.join(names)}",
@@ -186,7 +186,7 @@ def _choose(file: McapFile, topics: Sequence[str] | None, needs_range: bool) -> 
     if needs_range and not any(channel.topic in ranges for channel in chosen):
         held = f"it has them on {', '.join(ranges)}" if ranges else "it holds none"
         raise SourceError(
-            f"{file.path} gives no ranges for the scale: {held}",
+            f"{file.path} has no ranges for the scale: {held}",
             f"name the topic with `position`, such as recording:{next(iter(ranges))}"
             if ranges
             else "give `distance_m`",

@@ -31,7 +31,7 @@ from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.disk import DiskRoom, free_bytes, recover_leftovers
 from edgecrack.runtime.recording.recording_session import (
     AgeLimit,
-    MessageBacklog,
+    DroppedFrames,
     RecordingSession,
 )
 from edgecrack.runtime.telemetry.events import EventLog
@@ -116,13 +116,13 @@ class McapRecorder:
         self._active, self._closed = active, False
         self._problem: str | None = None
         self._run_number, self._ended_run = 1, 0
-        self._backlog = MessageBacklog(config.path.parent, events)
+        self._dropped_frames = DroppedFrames(config.path.parent, events)
         self._ages = AgeLimit(max_age_ms, events)
         self._inbox: Handoff[_Order] = Handoff(QUEUE_FRAMES)
         self._session = RecordingSession(
             config, names, room, events, stats, about, lambda: self.dropped, self._ages, clock
         )
-        self._unsubscribe = events.subscribe(self._session.hear)
+        self._unsubscribe = events.subscribe(self._session.on_event)
         self._threads = [
             self._recovery(leftovers),
             threading.Thread(target=self._serve_all, name="edgecrack-recording", daemon=True),
@@ -133,7 +133,7 @@ class McapRecorder:
     @property
     def dropped(self) -> int:
         """Frames left out because the disk was too slow, `stale` ones included."""
-        return self._backlog.count + self._ages.count
+        return self._dropped_frames.count + self._ages.count
 
     @property
     def stale(self) -> int:
@@ -146,20 +146,20 @@ class McapRecorder:
             if not self._active:
                 return
             run = self._run_number
-        at_once = result.frame.live or self._backlog.lasts
+        at_once = result.frame.live or self._dropped_frames.lasts
         if not self._put(_Order(run, result), 0.0 if at_once else LONGEST_WAIT_S):
-            self._backlog.add()
+            self._dropped_frames.add()
 
     def take_widths(self, result: FrameResult, record: Mapping[str, Any]) -> None:
         """Record what was measured in a frame; never waits."""
         if self._is_active:
-            self._session.hear_record(WIDTHS_TOPIC, result.frame.stamp_ns, record)
+            self._session.on_record(WIDTHS_TOPIC, result.frame.stamp_ns, record)
 
     def take_finding(self, record: Mapping[str, Any]) -> None:
         """Record a crack that has left the view for good; never waits."""
         if self._is_active:
             time_ns = record["ended_ns"] or time.time_ns()
-            self._session.hear_record(CRACKS_TOPIC, time_ns, record)
+            self._session.on_record(CRACKS_TOPIC, time_ns, record)
 
     def start(self) -> None:
         """Record from the next result on, into a new part; no effect while recording."""
@@ -279,7 +279,7 @@ class McapRecorder:
         finally:
             if order is not None:
                 order.done.set()
-        self._backlog.settle()
+        self._dropped_frames.settle()
         return more
 
     def _carry_out(self, order: _Order | None, more: bool) -> None:

@@ -1,7 +1,7 @@
 """Writes results into the parts of a recording: messages, new parts, flushes, room on the disk.
 
-Used by one thread; only `hear`, `hear_record` and `progress` are for others. Errors of the disk are
-raised; the recorder decides what they mean for the stream.
+Used by one thread; only `on_event`, `on_record` and `progress` are for others. Errors of the disk
+are raised; the recorder decides what they mean for the stream.
 """
 
 from __future__ import annotations
@@ -81,19 +81,19 @@ class RecordingSession:
         self.part: PartWriter | None = None
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
         self._finished_bytes = 0
-        self._heard: deque[Event] = deque(maxlen=_MOST_EVENTS)
-        self._records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
+        self._new_events: deque[Event] = deque(maxlen=_MOST_EVENTS)
+        self._new_records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
         self.progress = Progress()
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event for the part in progress; from any thread."""
         if self.part is not None:
-            self._heard.append(event)
+            self._new_events.append(event)
 
-    def hear_record(self, topic: str, time_ns: int, record: Mapping[str, Any]) -> None:
+    def on_record(self, topic: str, time_ns: int, record: Mapping[str, Any]) -> None:
         """Take a record for the part in progress, to be written as JSON; from any thread."""
         if self.part is not None:
-            self._records.append((topic, time_ns, record))
+            self._new_records.append((topic, time_ns, record))
 
     def take(self, result: FrameResult) -> None:
         """Record one result, in a new part if it is time for one; nothing if it is too old.
@@ -113,7 +113,7 @@ class RecordingSession:
             return
         for topic, data in found:
             part.add(topic, result.frame.stamp_ns, data)
-        self._add_heard(part)
+        self._add_pending(part)
         if part.pending >= CHUNK_BYTES:
             self._write_out(part)
 
@@ -130,7 +130,7 @@ class RecordingSession:
             return
         self._flush_due_s = now_s + self._config.flush_s
         part.file.check_place()
-        self._add_heard(part)
+        self._add_pending(part)
         if now_s >= self._stats_due_s:
             self._stats_due_s = now_s + _STATS_S
             self._add_stats(part)
@@ -153,7 +153,7 @@ class RecordingSession:
         part = self.part
         if part is None:
             return
-        self._add_heard(part)
+        self._add_pending(part)
         self._write_out(part)
         self._close(part)
 
@@ -185,7 +185,7 @@ class RecordingSession:
         self._check_room(0)
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         part = self.part = PartWriter(self._names, {**self._about, "part_started_at": moment})
-        self._heard.clear()
+        self._new_events.clear()
         self._opened_s = self._flush_due_s = self._stats_due_s = self._clock()
         bytes_written = self._finished_bytes + part.size
         self.progress = Progress(part.path, self.progress.parts + 1, bytes_written)
@@ -223,12 +223,12 @@ class RecordingSession:
         if shortage := self._room.shortage(needed):
             raise OutputError(shortage, "free some space and start the recording again")
 
-    def _add_heard(self, part: PartWriter) -> None:
-        while self._heard:
-            event = self._heard.popleft()
+    def _add_pending(self, part: PartWriter) -> None:
+        while self._new_events:
+            event = self._new_events.popleft()
             part.add(EVENTS_TOPIC, event.time_ns, messages.log(event))
-        while self._records:
-            topic, time_ns, record = self._records.popleft()
+        while self._new_records:
+            topic, time_ns, record = self._new_records.popleft()
             part.add(topic, time_ns, messages.json_text(record))
 
     def _add_stats(self, part: PartWriter) -> None:
@@ -288,7 +288,7 @@ class AgeLimit:
         return True
 
 
-class MessageBacklog:
+class DroppedFrames:
     """Counts frames left out because the disk is too slow; one event per episode. Thread-safe.
 
     Args:
