@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgecrack.errors import EdgecrackError, OutputError, first_line
-from edgecrack.files import output_error
 from edgecrack.mcap.parts.part_file import lock
 from edgecrack.mcap.parts.part_names import Part, PartNames, written_by_edgecrack
 from edgecrack.mcap.parts.recovery import RecoveryReport, finish_leftover
+from edgecrack.runtime.outputs.output_folder import output_errors
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.wording import counted, damaged
@@ -72,11 +72,9 @@ class DiskRoom:
             OutputError: too little is free, and removing parts could not help either.
         """
         reserve = self._config.reserve_bytes
-        try:
+        with output_errors(self._names.folder):
             free = self._free(self._names.folder)
             possible = free + self._removable_bytes() if free <= reserve else free
-        except OSError as error:
-            raise output_error(self._names.folder, error) from error
         if possible < reserve or not possible:
             remedy = "free some space, or give another folder"
             raise OutputError(

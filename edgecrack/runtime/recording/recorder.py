@@ -26,6 +26,7 @@ from edgecrack.mcap.message_types import CRACKS_TOPIC, WIDTHS_TOPIC
 from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.outputs.output_folder import output_errors
 from edgecrack.runtime.pipeline.controls import RecordingStatus
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.disk import DiskRoom, free_bytes, recover_leftovers
@@ -100,14 +101,9 @@ class McapRecorder:
     ) -> None:
         make_folder(config.path.parent)
         names = PartNames(config.path)
-        try:
+        with output_errors(config.path.parent):
             leftovers = names.leftovers()  # before this recording has a part of its own
-        except OSError as error:
-            raise output_error(config.path.parent, error) from error
-        try:
             names.check_length()
-        except OSError as error:
-            raise output_error(names.path_of(1), error) from error
         room = DiskRoom(config, names, events, free, clock)
         if active:
             room.check_start()

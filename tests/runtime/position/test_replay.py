@@ -266,7 +266,7 @@ def test_of_a_robot_s_many_range_finders_none_is_taken_unless_named(tmp_path: Pa
         open_positions("recording", str(path), EventLog(), needs_range=True)
     named = open_positions("recording:/odom,/sonar_1", str(path), EventLog(), needs_range=True)
     assert at(named, START_NS).range_m == 1.0
-    with pytest.raises(SourceError, match=r"gives no ranges for the scale: it has them on"):
+    with pytest.raises(SourceError, match=r"has no ranges for the scale: it has them on"):
         open_positions("recording:/odom", str(path), EventLog(), needs_range=True)
 
 
