@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import NamedTuple
@@ -56,14 +56,14 @@ Definition = Schema | Channel
 # Where each message of a channel is in its chunk: (log time, offset).
 Entries = dict[int, list[tuple[int, int]]]
 
-_KINDS: dict[int, type[McapRecord]] = {
-    Opcode.HEADER: Header,
-    Opcode.SCHEMA: Schema,
-    Opcode.CHANNEL: Channel,
-    Opcode.METADATA: Metadata,
-    Opcode.ATTACHMENT: Attachment,
-    Opcode.STATISTICS: Statistics,
-    Opcode.CHUNK_INDEX: ChunkIndex,
+_READERS: dict[int, Callable[[ReadDataStream], McapRecord]] = {
+    Opcode.HEADER: Header.read,
+    Opcode.SCHEMA: Schema.read,
+    Opcode.CHANNEL: Channel.read,
+    Opcode.METADATA: Metadata.read,
+    Opcode.ATTACHMENT: Attachment.read,
+    Opcode.STATISTICS: Statistics.read,
+    Opcode.CHUNK_INDEX: ChunkIndex.read,
 }
 _IN_SUMMARY = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS, Opcode.CHUNK_INDEX)
 
@@ -78,11 +78,11 @@ def encoded(record: McapRecord) -> bytes:
 
 def parse_record(opcode: int, content: bytes | memoryview) -> McapRecord | None:
     """A record of one of the kinds that the library parses; None if damaged or of another kind."""
-    if opcode not in _KINDS:
+    if opcode not in _READERS:
         return None
     content = bytes(content)
     try:
-        record: McapRecord = _KINDS[opcode].read(ReadDataStream(BytesIO(content)))  # type: ignore[attr-defined]
+        record: McapRecord = _READERS[opcode](ReadDataStream(BytesIO(content)))
     except (struct.error, ValueError, OverflowError, McapError):
         return None
     # The library accepts fields that are shorter than their length; so compare with the whole.

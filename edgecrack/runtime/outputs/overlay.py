@@ -45,6 +45,7 @@ _FRACTION_BITS = 4
 _LEAST_MISSED = 1e-6  # below that is rounding
 
 DEFAULT_FRAME_RATE_HZ = 10.0
+# Writing stops with an error while this much disk space is still free.
 RESERVE_BYTES = 32 * 2**20
 # The index of so many frames needs less than what is reserved, and a day's at 10 per second fit.
 MOST_FRAMES_PER_VIDEO = 1_000_000
@@ -204,7 +205,7 @@ def _moment(frame: Frame) -> str:
 
 
 class OverlaySink:
-    """Draws each result and appends it to a video.
+    """Draws each result and appends it to a video, until the disk is nearly full.
 
     The video has its name from the beginning and can be played while it is written and after a
     kill. A frame of another size starts `overlay_2.mp4`, and so on; so does one after a million.
@@ -212,7 +213,6 @@ class OverlaySink:
     Args:
         folder: of the video.
         frame_rate_hz: of frames that have no time of their own (see `FrameTimes`); None means 10.
-        reserve_bytes: stop with an error while this much disk space is still free.
         encoders: the first that works is used; None takes those of `video_writer`.
     """
 
@@ -222,12 +222,10 @@ class OverlaySink:
         self,
         folder: OutputFolder,
         frame_rate_hz: float | None = None,
-        reserve_bytes: int = RESERVE_BYTES,
         encoders: Sequence[Encoder] | None = None,
     ) -> None:
         self._folder = folder
         self._frame_rate_hz = frame_rate_hz or DEFAULT_FRAME_RATE_HZ
-        self._reserve_bytes = reserve_bytes
         self._encoders = encoders
         self._writer: VideoWriter | None = None
         self._times = FrameTimes(self._frame_rate_hz)
@@ -275,7 +273,7 @@ class OverlaySink:
     def _check_room(self) -> None:
         with output_errors(self._folder.path):
             free_bytes = shutil.disk_usage(self._folder.path).free
-        if free_bytes < self._reserve_bytes:
+        if free_bytes < RESERVE_BYTES:
             raise OutputError(
                 f"{self._folder.path} has {free_bytes / 2**20:.0f} MiB left, too little for the "
                 "overlay video",

@@ -28,7 +28,7 @@ from edgecrack.errors import ConfigError, SourceError
 from edgecrack.outside_text import parse_json
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.interpolate import PositionTrack, Quaternion, StrangeTimeError
-from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.events import EventLog, Level
 
 SILENCE_S = 5.0
 EPISODE_S = 10.0
@@ -207,12 +207,8 @@ class UdpPositions(Closeable):
                     self._take(datagram, self._clock_ns())
                 self._note_silence()
         except Exception as error:
-            self._events.emit(
-                "position.failed",
-                f"positions on {self.address} are no longer read: {type(error).__name__}: {error}",
-                "error",
-                address=self.address,
-            )
+            reason = f"{type(error).__name__}: {error}"
+            self._report("failed", f"on {self.address} are no longer read: {reason}", "error")
         finally:
             self._socket.close()
 
@@ -242,21 +238,17 @@ class UdpPositions(Closeable):
         self._last_sample_s = time.monotonic()
         if not self._is_heard:
             self._is_heard = True
-            self._events.emit(
-                "position.heard", f"positions arrive on {self.address}", address=self.address
-            )
+            self._report("heard", f"arrive on {self.address}", "info")
 
     def _note_silence(self) -> None:
         silent_s = time.monotonic() - self._last_sample_s
         if silent_s >= self._silence_s and self._is_heard is not False:
             has_come, self._is_heard = self._is_heard is True, False
             what = "no longer arrive" if has_come else "have not arrived yet"
-            self._events.emit(
-                "position.lost",
-                f"positions {what} on {self.address} ({silent_s:.0f} s)",
-                "warning",
-                address=self.address,
-            )
+            self._report("lost", f"{what} on {self.address} ({silent_s:.0f} s)", "warning")
+
+    def _report(self, kind: str, what: str, level: Level) -> None:
+        self._events.emit(f"position.{kind}", f"positions {what}", level, address=self.address)
 
     def _reject(self, kind: str, message: str, **data: str | float) -> None:
         """Count a sample that is refused, and report it unless that was done a moment ago."""
@@ -297,7 +289,7 @@ def open_udp(address: str, events: EventLog) -> UdpPositions:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"the position source {address} has no valid port", _REMEDY) from (error)
+        raise ConfigError(f"the position source {address} has no valid port", _REMEDY) from error
     if not host or not port or parts.path.strip("/") or parts.query or parts.username:
         raise ConfigError(f"the position source {address} is not supported", _REMEDY)
     return UdpPositions(host, port, events)
