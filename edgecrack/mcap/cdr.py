@@ -71,7 +71,7 @@ def decode(message_type: str, data: memoryview, optional: str = "") -> Any:
 
     Args:
         message_type: as in `encode`.
-        data: the bytes of either order, perhaps packed by rosbag2.
+        data: of either byte order; may be packed by rosbag2.
         optional: a field that may be missing at the end.
 
     Raises:

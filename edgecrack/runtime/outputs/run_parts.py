@@ -178,22 +178,18 @@ def plan_part(
     Raises:
         OutputError: the folder cannot be read or written.
     """
-    about = dict(about or {})
-    started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     folder = place.folder
     begun = _last_run(folder.notes()) if place.goes_on else []
-    if not begun:
-        return RunPart(_new_id(), 1, started_at, folder, requested, dict(settings), about=about)
     number = len(begun) + 1
     return RunPart(
-        run_id=str(begun[0]["run"]),
+        run_id=str(begun[0]["run"]) if begun else _new_id(),
         number=number,
-        started_at=started_at,
-        folder=folder.within(part_name(number)),
+        started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        folder=folder.within(part_name(number)) if begun else folder,
         requested=requested,
         settings=dict(settings),
         earlier=tuple(_ended(folder, note) for note in begun),
-        about=about,
+        about=dict(about or {}),
     )
 
 
