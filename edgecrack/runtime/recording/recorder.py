@@ -30,11 +30,7 @@ from edgecrack.runtime.outputs.output_folder import output_errors
 from edgecrack.runtime.pipeline.controls import RecordingStatus
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.disk import DiskRoom, free_bytes, recover_leftovers
-from edgecrack.runtime.recording.recording_session import (
-    AgeLimit,
-    DroppedFrames,
-    RecordingSession,
-)
+from edgecrack.runtime.recording.recording_session import LeftOutFrames, RecordingSession
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 
@@ -112,11 +108,10 @@ class McapRecorder:
         self._active, self._closed = active, False
         self._problem: str | None = None
         self._run_number, self._ended_run = 1, 0
-        self._dropped_frames = DroppedFrames(config.path.parent, events)
-        self._ages = AgeLimit(max_age_ms, events)
+        self._left_out = LeftOutFrames(config.path.parent, max_age_ms, events)
         self._inbox: Handoff[_Order] = Handoff(QUEUE_FRAMES)
         self._session = RecordingSession(
-            config, names, room, events, stats, about, lambda: self.dropped, self._ages, clock
+            config, names, room, events, stats, about, self._left_out, clock
         )
         self._unsubscribe = events.subscribe(self._session.on_event)
         self._threads = [
@@ -129,12 +124,12 @@ class McapRecorder:
     @property
     def dropped(self) -> int:
         """Frames left out because the disk was too slow, `stale` ones included."""
-        return self._dropped_frames.count + self._ages.count
+        return self._left_out.count
 
     @property
     def stale(self) -> int:
         """Frames left out because they were too old when their turn came."""
-        return self._ages.count
+        return self._left_out.stale
 
     def write(self, result: FrameResult) -> None:
         """Take one result; ignored while nothing is recorded. Errors of the disk are not raised."""
@@ -142,9 +137,9 @@ class McapRecorder:
             if not self._active:
                 return
             run = self._run_number
-        at_once = result.frame.live or self._dropped_frames.lasts
+        at_once = result.frame.live or self._left_out.lasts
         if not self._put(_Order(run, result), 0.0 if at_once else LONGEST_WAIT_S):
-            self._dropped_frames.add()
+            self._left_out.drop()
 
     def take_widths(self, result: FrameResult, record: Mapping[str, Any]) -> None:
         """Record what was measured in a frame; never waits."""
@@ -275,7 +270,7 @@ class McapRecorder:
         finally:
             if order is not None:
                 order.done.set()
-        self._dropped_frames.settle()
+        self._left_out.settle()
         return more
 
     def _carry_out(self, order: _Order | None, more: bool) -> None:

@@ -55,8 +55,7 @@ class RecordingSession:
         events: notified of every part.
         stats: the stream's counters; None leaves them out.
         about: of the recording, for the metadata of each part.
-        dropped: number of frames left out so far.
-        ages: refuses results that are too old.
+        left_out: counts frames that the disk is too slow for.
         clock: seconds, monotonic.
 
     Attributes:
@@ -71,13 +70,12 @@ class RecordingSession:
         events: EventLog,
         stats: Callable[[], StatsSnapshot] | None,
         about: Mapping[str, str],
-        dropped: Callable[[], int],
-        ages: AgeLimit,
+        left_out: LeftOutFrames,
         clock: Callable[[], float],
     ) -> None:
         self._config, self._names, self._room, self._events = config, names, room, events
-        self._stats, self._about, self._dropped = stats, dict(about), dropped
-        self._ages, self._clock = ages, clock
+        self._stats, self._about = stats, dict(about)
+        self._left_out, self._clock = left_out, clock
         self.part: PartWriter | None = None
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
         self._finished_bytes = 0
@@ -102,14 +100,14 @@ class RecordingSession:
             OSError: the disk failed.
             OutputError: the disk is nearly full, or the frame cannot be encoded.
         """
-        if self._ages.refuses(result.frame):
+        if self._left_out.is_stale(result.frame):
             return
         found = messages.frame_messages(result)
         if self.part is not None and self._is_over(self.part):
             self.finish()
         part = self.part or self._open()
         # The end of one part and the start of another wait for the disk.
-        if self._ages.refuses(result.frame):
+        if self._left_out.is_stale(result.frame):
             return
         for topic, data in found:
             part.add(topic, result.frame.stamp_ns, data)
@@ -242,7 +240,8 @@ class RecordingSession:
             return
         time_ns = time.time_ns()
         source = self._about.get("source", "")
-        data = messages.diagnostics(time_ns, source, stats, self._dropped(), self._ages.count)
+        left_out = self._left_out
+        data = messages.diagnostics(time_ns, source, stats, left_out.count, left_out.stale)
         part.add(STATS_TOPIC, time_ns, data)
 
 
@@ -251,21 +250,66 @@ def now_ns() -> int:
     return time.monotonic_ns()
 
 
-class AgeLimit:
-    """How old a live frame may be when it is recorded.
+class LeftOutFrames:
+    """Counts frames that a slow disk makes a recording leave out; one event per episode.
+
+    Thread-safe.
 
     Args:
-        limit_ms: the largest age, counted from the grab; None allows any.
-        events: notified when an episode begins.
+        folder: on the disk.
+        limit_ms: the largest age of a live frame, counted from the grab; None allows any.
+        events: notified when an episode begins and ends.
+
+    Attributes:
+        stale: frames left out because they were too old when their turn came.
     """
 
-    def __init__(self, limit_ms: float | None, events: EventLog) -> None:
-        self._limit_ms = limit_ms
-        self._events = events
-        self._last_ns: int | None = None
-        self.count = 0
+    def __init__(self, folder: Path, limit_ms: float | None, events: EventLog) -> None:
+        self._folder, self._limit_ms, self._events = folder, limit_ms, events
+        self._lock = threading.Lock()
+        self._dropped = self._dropped_before = self.stale = 0
+        self._last_drop_s: float | None = None
+        self._last_stale_ns: int | None = None
 
-    def refuses(self, frame: Frame) -> bool:
+    @property
+    def count(self) -> int:
+        """All frames left out so far."""
+        return self._dropped + self.stale
+
+    @property
+    def lasts(self) -> bool:
+        """Whether frames were dropped just now."""
+        return self._last_drop_s is not None
+
+    def drop(self) -> None:
+        """Count a frame for which there was no room in the queue."""
+        with self._lock:
+            begins = self._last_drop_s is None
+            self._last_drop_s = time.monotonic()
+            if begins:
+                self._dropped_before = self._dropped
+            self._dropped += 1
+        if begins:
+            self._events.emit(
+                "recording.behind",
+                f"the disk of {self._folder} is too slow: frames are left out of the recording",
+                "warning",
+            )
+
+    def settle(self) -> None:
+        """End the episode if no frame was dropped for a while; call it often."""
+        with self._lock:
+            if self._last_drop_s is None or time.monotonic() - self._last_drop_s < _ENDS_S:
+                return
+            self._last_drop_s = None
+            count = self._dropped - self._dropped_before
+        self._events.emit(
+            "recording.caught_up",
+            f"the disk keeps up again; left out of the recording: {counted(count, 'frame')}",
+            frames=count,
+        )
+
+    def is_stale(self, frame: Frame) -> bool:
         """Whether a frame is too old, which is counted; frames of recordings never are."""
         if self._limit_ms is None or not frame.live:
             return False
@@ -273,10 +317,9 @@ class AgeLimit:
         age_ms = (moment_ns - frame.monotonic_ns) / 1e6
         if age_ms <= self._limit_ms:
             return False
-        self.count += 1
-        begins = self._last_ns is None or moment_ns - self._last_ns > EPISODE_S * 1e9
-        self._last_ns = moment_ns
-        if begins:
+        self.stale += 1
+        last_ns, self._last_stale_ns = self._last_stale_ns, moment_ns
+        if last_ns is None or moment_ns - last_ns > EPISODE_S * 1e9:
             self._events.emit(
                 "recording.stale",
                 f"the disk is too slow: a result was {age_ms:.0f} ms old and is left out of the "
@@ -286,58 +329,3 @@ class AgeLimit:
                 limit_ms=self._limit_ms,
             )
         return True
-
-
-class DroppedFrames:
-    """Counts frames left out because the disk is too slow; one event per episode. Thread-safe.
-
-    Args:
-        folder: on the disk that is too slow.
-        events: notified when an episode begins and ends.
-    """
-
-    def __init__(self, folder: Path, events: EventLog) -> None:
-        self._folder, self._events = folder, events
-        self._lock = threading.Lock()
-        self._count = self._count_before = 0
-        self._last_s: float | None = None
-
-    @property
-    def count(self) -> int:
-        """Frames left out so far."""
-        with self._lock:
-            return self._count
-
-    @property
-    def lasts(self) -> bool:
-        """Whether frames were left out just now."""
-        with self._lock:
-            return self._last_s is not None
-
-    def add(self) -> None:
-        """One frame is left out."""
-        with self._lock:
-            begins = self._last_s is None
-            self._last_s = time.monotonic()
-            if begins:
-                self._count_before = self._count
-            self._count += 1
-        if begins:
-            self._events.emit(
-                "recording.behind",
-                f"the disk of {self._folder} is too slow: frames are left out of the recording",
-                "warning",
-            )
-
-    def settle(self) -> None:
-        """End the episode if no frame was left out for a while; call it often."""
-        with self._lock:
-            if self._last_s is None or time.monotonic() - self._last_s < _ENDS_S:
-                return
-            self._last_s = None
-            count = self._count - self._count_before
-        self._events.emit(
-            "recording.caught_up",
-            f"the disk keeps up again; left out of the recording: {counted(count, 'frame')}",
-            frames=count,
-        )
