@@ -30,7 +30,7 @@ from edgecrack.commands.shared_options import (
     warn,
 )
 from edgecrack.errors import ConfigError, UnreadableInputsError
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.files import replacing, write_png
-from edgecrack.images.bit_depth import to_8_bits
+from edgecrack.images.decoding import to_8_bits
 from edgecrack.images.nodata import masked_pixels
 from edgecrack.measurement.centre_lines import follow
 from edgecrack.measurement.regions import Region

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecrack.nvidia.tensorrt_log import BuildLog, construct
+from edgecrack.nvidia.tensorrt_module import BuildLog, construct
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]

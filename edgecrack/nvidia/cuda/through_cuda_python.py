@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError, MissingDependencyError
-from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
-from edgecrack.nvidia.cuda.driver_fit import newer_driver
+from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error, newer_driver
 from edgecrack.nvidia.gpu import driver_cuda
 
 _DEVICE = 0
