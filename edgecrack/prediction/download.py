@@ -6,8 +6,7 @@ import time
 
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError
-from edgecrack.runtime.sources.http_connection import READ_ERRORS
-from edgecrack.runtime.sources.http_stream import connect
+from edgecrack.runtime.sources.http_connection import READ_ERRORS, connect
 
 _LARGEST_DOWNLOAD_BYTES = 512 * 2**20
 
