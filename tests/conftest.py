@@ -61,14 +61,14 @@ def nothing_is_synced() -> Iterator[None]:
 @pytest.fixture
 def one_demo_wall(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's wall is painted once for all tests that use this; it takes half a second."""
-    from edgecrack.synthetic import demo_frames
+    from edgecrack.synthetic import demo
 
-    monkeypatch.setattr(demo_frames, "build_long_wall", _painted_once)
+    monkeypatch.setattr(demo, "build_long_wall", _painted_once)
 
 
 @lru_cache(maxsize=2)
 def _painted_once(seed: int) -> Any:
-    from edgecrack.synthetic.demo_wall import build_long_wall
+    from edgecrack.synthetic.demo import build_long_wall
 
     return build_long_wall(seed)
 

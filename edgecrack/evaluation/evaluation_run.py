@@ -18,17 +18,20 @@ from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
 from edgecrack.data.sources import DataSource, parse_source
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.evaluation.cached_predictor import CachedPredictor
 from edgecrack.evaluation.false_positives import false_positive_ratio
-from edgecrack.evaluation.image_results import Evaluation
+from edgecrack.evaluation.image_results import Evaluation, Predict, evaluate
 from edgecrack.evaluation.model_groups import ScoredModel, check_distinct, labels_of
-from edgecrack.evaluation.open_model import OpenModel, open_model
+from edgecrack.evaluation.open_model import CachedPredictor, OpenModel, open_model
 from edgecrack.evaluation.protocols import PredictionConfig
-from edgecrack.evaluation.report import REPORT_FILES, Report, report_document, write_report
+from edgecrack.evaluation.report import (
+    REPORT_FILES,
+    Report,
+    report_document,
+    report_text,
+    write_report,
+)
 from edgecrack.evaluation.report_page import unlabelled_sentence
-from edgecrack.evaluation.report_text import report_text
-from edgecrack.evaluation.scored_images import Predict, evaluate
-from edgecrack.evaluation.strata.labelled import by_width
+from edgecrack.evaluation.strata.stratum_scores import by_width
 from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic

@@ -16,7 +16,7 @@ import numpy as np
 from edgecrack import __version__, metrics
 from edgecrack.data.datasets import Sample, open_dataset
 from edgecrack.errors import ConfigError, DataError, EdgecrackError, SourceError
-from edgecrack.evaluation.scored_images import evaluate
+from edgecrack.evaluation.image_results import evaluate
 from edgecrack.machine_benchmark.candidates import Candidate, candidates, first_result
 from edgecrack.machine_benchmark.sustained import (
     Frame,

@@ -16,8 +16,7 @@ from edgecrack.images.kinds import opened
 from edgecrack.orthomosaic.map_grid import MapGrid
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
 from edgecrack.orthomosaic.windows import Box
-from edgecrack.prediction.download import downloaded
-from edgecrack.prediction.inputs import ImageInput, find_images
+from edgecrack.prediction.inputs import ImageInput, downloaded, find_images
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions

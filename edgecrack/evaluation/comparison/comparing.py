@@ -1,28 +1,61 @@
-"""Write how several models compare: numbers, curves, and the images on which groups differ.
-
-Knows scored models and their images; must not know datasets on disk or how models are run.
-Every file is written whole or not at all.
-"""
+"""How several models compare: numbers, curves, and the images on which groups differ."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecrack.evaluation import curves, figures
-from edgecrack.evaluation.comparison.base import Compared, Pair
-from edgecrack.evaluation.comparison.side_by_side import comparison_page
-from edgecrack.evaluation.comparison.text import comparison_markdown, comparison_text
-from edgecrack.evaluation.model_groups import Group, ScoredModel, group_models, summarise
-from edgecrack.evaluation.paired import compare, image_f1
-from edgecrack.evaluation.scored_images import LabelledSample, predict_sample
+from edgecrack.evaluation import curves
+from edgecrack.evaluation.comparison.side_by_side import (
+    comparison_markdown,
+    comparison_page,
+    comparison_text,
+)
+from edgecrack.evaluation.image_results import LabelledSample, predict_sample
+from edgecrack.evaluation.model_groups import Group, ScoredModel, Spread, group_models, summarise
+from edgecrack.evaluation.paired import Comparison, compare, image_f1
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The first group against another one.
+
+    Attributes:
+        groups: the two.
+        comparison: their scores' differences.
+        images: (name, mean F1 of the first, mean F1 of the second), by falling difference.
+        pictures: file name and caption of the overlays where the first is better, and where worse.
+    """
+
+    groups: tuple[Group, Group]
+    comparison: Comparison
+    images: tuple[tuple[str, float, float], ...]
+    pictures: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """All that a comparison's page shows.
+
+    Attributes:
+        title: one line.
+        groups: in the order of the models that were given.
+        summaries: for each group, mean and spread by quantity.
+        pairs: the first group against each of the others.
+    """
+
+    title: str
+    groups: tuple[Group, ...]
+    summaries: tuple[Mapping[str, Spread], ...]
+    pairs: tuple[Pair, ...]
+
 
 # What `write_comparison` writes, as patterns.
 COMPARISON_FILES = (
@@ -164,5 +197,5 @@ def _write_pair(
         score = 100 * image_f1(model.evaluation)[place]
         threshold = model.evaluation.operating_threshold
         title = f"{model.label}: F1 {score:.1f} at threshold {threshold:.2f}"
-        predictions.append(figures.PredictedImage(model.predict(image), threshold, title))
-    write_png(path, figures.overlays(image, truth, predictions, sample.name))
+        predictions.append(curves.PredictedImage(model.predict(image), threshold, title))
+    write_png(path, curves.overlays(image, truth, predictions, sample.name))

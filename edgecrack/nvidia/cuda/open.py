@@ -9,7 +9,8 @@ import importlib.util
 from collections.abc import Callable
 
 from edgecrack.errors import ConfigError, DeviceError, MissingDependencyError, first_line
-from edgecrack.nvidia.cuda.base import Cuda, how_to_install
+from edgecrack.nvidia.cuda.base import Cuda
+from edgecrack.nvidia.gpu import how_to_install
 
 _HOW_TO_INSTALL_PYCUDA = (
     "run: PATH=/usr/local/cuda/bin:$PATH pip install pycuda (it is compiled and needs the CUDA "

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError, MissingDependencyError
-from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error, newer_driver
-from edgecrack.nvidia.gpu import driver_cuda
+from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
+from edgecrack.nvidia.gpu import driver_cuda, newer_driver
 
 _DEVICE = 0
 _TOO_OLD = "cudaErrorInsufficientDriver"

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError
-from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error, how_to_install
+from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
+from edgecrack.nvidia.gpu import how_to_install
 
 
 def open_pycuda() -> Cuda:

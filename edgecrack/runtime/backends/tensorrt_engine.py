@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelSpec
 from edgecrack.errors import DeviceError, ModelFileError
-from edgecrack.nvidia.cuda.base import Cuda, better_driver
+from edgecrack.nvidia.cuda.base import Cuda
 from edgecrack.nvidia.engine_info import EngineInfo, rebuild_command
+from edgecrack.nvidia.gpu import better_driver
 from edgecrack.nvidia.tensorrt_module import BuildLog, TensorRT, construct, make_logger
 
 Note = Callable[[str], None]
