@@ -79,7 +79,7 @@ def calibrate(
 def _tell_speed(output: Path, model: Path, made_for: str) -> None:
     """Whether the file is worth anything on this machine's CPU; TensorRT's is for another."""
     from edgecrack.calibration.config import CPU
-    from edgecrack.runtime.backends.backend_choice import relative_time
+    from edgecrack.runtime.backends.relative_speed import relative_time
 
     if made_for != CPU:
         return

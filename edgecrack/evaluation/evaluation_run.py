@@ -158,7 +158,7 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
                 )
             )
         if several:
-            from edgecrack.evaluation.comparison.comparing import write_comparison
+            from edgecrack.evaluation.comparison import write_comparison
 
             title = f"{len(scored)} models on {images.dataset.name} ({images.split})"
             document, text = write_comparison(scored, images.scored, taken.folder, title=title)
@@ -189,7 +189,7 @@ def _patterns(several: bool) -> Sequence[str]:
     """What is written for one model or for several, relative to the report's folder."""
     if not several:
         return REPORT_FILES
-    from edgecrack.evaluation.comparison.comparing import COMPARISON_FILES
+    from edgecrack.evaluation.comparison import COMPARISON_FILES
 
     return (*COMPARISON_FILES, *(f"models/*/{name}" for name in REPORT_FILES))
 

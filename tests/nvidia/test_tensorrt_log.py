@@ -18,16 +18,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CHILD = """
 import gc
 import tensorrt_rtx as trt
-from edgecrack.nvidia import tensorrt_log
+from edgecrack.nvidia import tensorrt_module
 
-logger, _ = tensorrt_log.make_logger(trt)
+logger, _ = tensorrt_module.make_logger(trt)
 gc.disable()
 cycle = [trt.Builder(logger)]
 cycle.append(cycle)
 del cycle
 
 gc.set_threshold(1)
-tensorrt_log.construct(trt.Builder, logger)
+tensorrt_module.construct(trt.Builder, logger)
 gc.enable()
 gc.collect()
 print("made")

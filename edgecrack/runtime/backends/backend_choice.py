@@ -1,4 +1,8 @@
-"""How long a model file takes on this machine's CPU, over another: of INT8 over FP32, say."""
+"""Which backend runs an ONNX file on this machine's CPU: measured once, and kept.
+
+ONNX Runtime serves everywhere and says what is right. OpenVINO is often faster; it is taken where
+a short self-test on built-in walls finds it faster and its values equal.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,24 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgecrack.artifacts import ModelFile, read_model_file
+from edgecrack.artifacts import ModelFile
 from edgecrack.errors import ConfigError, EdgecrackError, ModelFileError, OutputError
 from edgecrack.files import write_atomic
 from edgecrack.outside_text import read_json
 from edgecrack.runtime.backends.base import Runner
 from edgecrack.runtime.backends.cpu_self_test import (
     TriedBackend,
-    built_in_tiles,
     judged_by_masks,
     self_test,
     settings_to_try,
 )
-from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner, default_threads
-from edgecrack.runtime.backends.open import open_runner
+from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
 from edgecrack.runtime.backends.openvino_runner import (
     CpuPrecision,
     OpenVINORunner,
@@ -37,66 +39,16 @@ from edgecrack.runtime.backends.openvino_runner import (
     instruction_limits,
 )
 
-_PASSES = 3
-# Of the other's time; less is this machine's noise.
-_SLOWER = 1.05
-
-
-@dataclass(frozen=True)
-class RelativeTime:
-    """The time of one file over that of another.
-
-    Attributes:
-        ratio: below 1 is faster.
-        backend: what ran the file.
-        other_backend: what ran the other.
-    """
-
-    ratio: float
-    backend: str
-    other_backend: str
-
-    @property
-    def is_slower(self) -> bool:
-        """Whether the file is worth nothing on this machine."""
-        return self.ratio > _SLOWER
-
-
-def relative_time(
-    model: Path | ModelFile, other: Path | ModelFile, threads: int | None = None
-) -> RelativeTime:
-    """Run two ONNX files on built-in walls in turn, each by the backend that serves it best here.
-
-    Args:
-        model: the file.
-        other: what it is compared with, of the same tile size.
-        threads: CPU threads; None takes all.
-
-    Raises:
-        ModelFileError: a file cannot be used.
-    """
-    files = [read_model_file(each) for each in (model, other)]
-    tiles = built_in_tiles(files[1], threads or default_threads())
-    with ExitStack() as stack:
-        runners = [stack.enter_context(open_runner(each, threads=threads)) for each in files]
-        fastest = [float("inf"), float("inf")]
-        for number in range(_PASSES + 1):
-            for place, runner in enumerate(runners):
-                began = time.perf_counter()
-                runner.infer(tiles)
-                if number:  # the first pass warms up
-                    fastest[place] = min(fastest[place], time.perf_counter() - began)
-        return RelativeTime(fastest[0] / fastest[1], runners[0].backend, runners[1].backend)
-
-
 Backend = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
+
 SELF_TEST_BEGINS = "trying which backend is the fastest on this machine, once for this model"
 # A gain that is smaller is not worth another program.
 _LEAST_GAIN = 1.05
 _ALIKE, _ALL_TILES = 1.05, 1_000_000
 _VERSION = 2
 _CACHE = "XDG_CACHE_HOME"
+
 Told = Callable[[str], None]
 
 

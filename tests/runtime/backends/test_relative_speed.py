@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecrack.runtime.backends.backend_choice import RelativeTime, relative_time
 from edgecrack.runtime.backends.open import open_runner
+from edgecrack.runtime.backends.relative_speed import RelativeTime, relative_time
 from tests.runtime.models import write_quick_model
 
 
