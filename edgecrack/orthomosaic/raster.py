@@ -29,9 +29,8 @@ from edgecrack.images.kinds import (
     read_tags,
 )
 from edgecrack.images.nodata import with_mask
-from edgecrack.orthomosaic.geotiff import gdal_path
+from edgecrack.orthomosaic.geotiff import Box, gdal_path
 from edgecrack.orthomosaic.map_grid import MapGrid
-from edgecrack.orthomosaic.windows import Box
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

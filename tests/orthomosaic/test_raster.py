@@ -13,8 +13,8 @@ import pytest
 from edgecrack.errors import MissingDependencyError
 from edgecrack.images.kinds import DamagedImageError, RefusedImageError, directories
 from edgecrack.images.nodata import masked_pixels
+from edgecrack.orthomosaic.geotiff import Box
 from edgecrack.orthomosaic.raster import Orthomosaic, is_georeferenced, reading
-from edgecrack.orthomosaic.windows import Box
 from tests.orthomosaic.mosaics import ORIGIN, PIXEL_M, write_mosaic
 from tests.waiting import PATIENCE_S
 
