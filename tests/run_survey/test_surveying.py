@@ -424,7 +424,7 @@ def test_markers_that_are_none_are_refused(tmp_path: Path, text: str, message: s
 def test_a_sheet_that_is_full_is_followed_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("sheets", "closure"):
+    for name in ("sheets", "layout"):
         monkeypatch.setattr(f"edgecrack.survey.{name}.MOST_KEYS", 3)
     keep(tmp_path, views(along(0, 440, 60)))
     found = survey_run(tmp_path)
