@@ -26,8 +26,7 @@ from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.export.model_scores import labelled_tiles
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.model_target import check_model_target
-from edgecrack.onnx_graph.graph_file import read_graph
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun, read_graph
 from edgecrack.training.checkpoints import save_weights
 
 _LARGEST_DIFFERENCE = 1  # of 255 levels

@@ -16,12 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from edgecrack.calibration import defaults
-from edgecrack.calibration.accuracy import ImageCounts, scores_of
-from edgecrack.calibration.bootstrap import (
+from edgecrack.calibration.accuracy import (
     CONFIDENCE,
     DRAWS,
     LEAST_IMAGES,
+    ImageCounts,
     draw_images,
+    scores_of,
     upper_bound,
 )
 from edgecrack.errors import AccuracyError, ConfigError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecrack.calibration.bootstrap import DRAWS
+from edgecrack.calibration.accuracy import DRAWS
 from edgecrack.calibration.gate import FLAGGED, NAMES, Judged
 from edgecrack.terminal.table import rows_text
 from edgecrack.terminal.wording import counted

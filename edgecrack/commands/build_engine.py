@@ -101,8 +101,7 @@ def build_engine(
     compares with FP32. The ONNX file that the engine was built from is kept beside it.
     """
     from edgecrack.calibration.gate import Gate
-    from edgecrack.export.build import BuildConfig, build
-    from edgecrack.export.build_report import report_text
+    from edgecrack.export.build import BuildConfig, build, report_text
     from edgecrack.export.engine.config import EngineConfig
     from edgecrack.export.engine.target_machines import parse_targets
     from edgecrack.terminal.progress import StageBar

@@ -78,8 +78,7 @@ def export(
     require_extra("export")
     from edgecrack.artifacts import read_verified_spec
     from edgecrack.export.border import parse_border
-    from edgecrack.export.check_tiles import tiles_of_images
-    from edgecrack.export.graph import ExportConfig, export_checkpoint
+    from edgecrack.export.graph import ExportConfig, export_checkpoint, tiles_of_images
     from edgecrack.files import make_folder, output_error
 
     size = None if batch == "dynamic" else whole_number("--batch", batch)
@@ -116,7 +115,7 @@ def _half_words(extra: Any) -> str:
 
 
 def _border_words(extra: Any) -> str:
-    from edgecrack.export.border_check import IGNORED_PX
+    from edgecrack.export.border import IGNORED_PX
 
     found = extra.get("border_difference")
     if found is None:

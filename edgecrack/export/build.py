@@ -3,11 +3,14 @@
 export -> precision or calibration -> engine -> scores. What lies between is kept beside the
 engine: the ONNX file that it was built from serves every other GPU and version. Must not know
 the command line.
+
+What `edgecrack build-engine` prints.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +18,11 @@ from typing import Any
 
 from edgecrack.artifacts import PRECISIONS, ModelFile, ModelSpec, read_model_file, write_model
 from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.calibration.summary import SCORE_HEADS, gate_text, score_row
 from edgecrack.errors import ConfigError, ModelFileError
-from edgecrack.export.engine.builder import EngineBuild, build_engine
+from edgecrack.export.engine.builder import EngineBuild, build_engine, check_output
 from edgecrack.export.engine.config import EngineConfig, check_features
 from edgecrack.export.engine.target_machines import resolve_targets
-from edgecrack.export.engine.written_files import check_output
 from edgecrack.export.model_scores import (
     NotRun,
     Parity,
@@ -31,9 +34,10 @@ from edgecrack.export.model_scores import (
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
-from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES
+from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, EngineInfo
 from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.runtime.backends.open import check_it_runs
+from edgecrack.terminal.table import rows_text
 
 _TILE_HW = (256, 256)
 
@@ -251,7 +255,7 @@ def _convert(
         from edgecrack.calibration.calibrating import calibrate
 
         return calibrate(model, target, config.calibration, progress).spec
-    from edgecrack.onnx_graph.half import checked_half
+    from edgecrack.onnx_graph.precision import checked_half
 
     spec, graph = model.spec, read_graph(model, "fp32")
     progress("checking FP16", 0, 1)
@@ -282,3 +286,68 @@ def _score(
             rows = tuple(Scored.from_mapping(item) for item in found)
             return rows, str(found[-1].get("data", "unknown data"))
     return score_files(float_file, source, spec, config.calibration)
+
+
+def report_text(report: BuildReport) -> str:
+    """The report as a person reads it: scores, then what lies where."""
+    built = report.engine
+    info = EngineInfo.from_dict(built.spec.engine)
+    lines = []
+    if report.scores:
+        compared = any(item.name == "fp32" for item in report.scores)
+        rows = [
+            score_row(item.name.upper(), item.accuracy, compared=compared) for item in report.scores
+        ]
+        lines += [rows_text(SCORE_HEADS, rows), f"measured on: {report.data}", ""]
+    gpus = ", ".join(f"SM{item.replace('.', '')}" for item in info.compute_capabilities)
+    facts = [
+        ("engine", f"{built.path} ({built.size_bytes / 1e6:.2f} MB)"),
+        ("precision", f"{built.spec.precision.upper()}, verified from {_convolutions(report)}"),
+        ("for", f"{gpus}; {info.flavour} {info.version}, {info.platform}"),
+        ("tiles per call", "{} to {}, tuned for {}".format(*_batch(info))),
+        ("built in", f"{built.seconds:.1f} s"),
+        ("sidecar", f"{built.path}.json"),
+        ("built from", str(report.onnx_file)),
+    ]
+    facts.append(("run here", _parity(report)))
+    if built.spec.precision == "int8":
+        kept = ", ".join(report.kept_fp16) or "none but those that always are"
+        facts.append(("kept in FP16", kept))
+        facts.append(("gate", gate_text(built.spec.calibration or {}).removeprefix("gate: ")))
+    width = max(len(name) for name, _ in facts)
+    lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
+    lines += [f"warning: {text}" for text in report.warnings]
+    lines += ["the same with NVIDIA's tool:", f"  {built.command}"]
+    where = "next" if report.parity else "next, where it is to run"
+    command = shlex.join(["edgecrack", "stream", "--camera", "0", "--model", str(built.path)])
+    lines.append(f"{where}: {command}")
+    return "\n".join(lines)
+
+
+def _batch(info: EngineInfo) -> tuple[int, int, int]:
+    least, best, most = info.batch
+    return least, most, best
+
+
+def _convolutions(report: BuildReport) -> str:
+    counts = report.engine.types.convolutions
+    words = [f"{count} {name}" for name, count in counts.items()]
+    text = f"the network: convolutions {', '.join(words)}"
+    found = report.engine.engine_types
+    if found:
+        text += "; from the engine: outputs " + ", ".join(
+            f"{n} {name}" for name, n in found.items()
+        )
+    return text
+
+
+def _parity(report: BuildReport) -> str:
+    found = report.parity
+    if found is None:
+        if report.not_run is not None and report.not_run.is_for_here:
+            return "NO, though it is for this machine: see the warning"
+        return f"no: {report.not_run or 'this machine cannot run it'}"
+    return (
+        f"yes: it differs from {report.onnx_file.name} in ONNX Runtime by "
+        f"{found.mean_difference:.3f}/255 in the mean, {found.largest_difference}/255 at most"
+    )

@@ -3,6 +3,10 @@
 The graph takes and gives bytes: `tiles` uint8 [N, 1, H, W] (preprocessed) and `crack` uint8
 [N, 1, H, W], 255 = certain crack. Scaling, softmax and rounding are inside, so that whoever
 runs the file needs to know no mean, no scale and no threshold of ours.
+
+Real tiles for the check of an exported graph: cut from a user's images, spread over them.
+
+Random tiles try values that no camera gives; real ones try what the network will see.
 """
 
 from __future__ import annotations
@@ -24,16 +28,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec, write_model
+from edgecrack.data.datasets import read_image
 from edgecrack.errors import ConfigError, ExportError
-from edgecrack.export.border import Border, parse_border
-from edgecrack.export.border_check import BorderDifference, border_difference
+from edgecrack.export.border import Border, BorderDifference, border_difference, parse_border
 from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.model_target import check_model_target
 from edgecrack.onnx_graph.graph_file import OPSET
-from edgecrack.onnx_graph.half import checked_half
+from edgecrack.onnx_graph.precision import checked_half
 from edgecrack.onnx_graph.tidy import check_operators, tidy
+from edgecrack.prediction.inputs import find_images
+from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.scales import ScalesConfig, parse_merge
+from edgecrack.runtime.tiling import TilingConfig, plan_tiles
 from edgecrack.training.checkpoints import load_network
 
 PARITY_LEVELS = 1  # largest difference from torch, of 255
@@ -280,3 +287,34 @@ def reference_output(network: nn.Module, tiles: Tensor) -> NDArray[Any]:
         logits = network(tiles.float() / 255.0)
         crack = torch.softmax(logits, dim=1)[:, 1:2]
     return np.asarray(torch.round(crack * 255.0).to(torch.uint8).numpy())
+
+
+MAX_TILES = 8
+
+
+def tiles_of_images(
+    path: Path, config: PreprocessConfig, tile_hw: tuple[int, int], count: int = MAX_TILES
+) -> list[NDArray[np.uint8]]:
+    """The middle tile of up to `count` images, taken at even steps.
+
+    Args:
+        path: an image or a folder of images.
+        config: how the model's frames are prepared.
+        tile_hw: height and width of a tile in pixels.
+        count: most tiles wanted, at least 1.
+
+    Returns:
+        Preprocessed tiles, uint8 [H, W] each.
+
+    Raises:
+        SourceError: the path does not exist or holds no images.
+        DataError: an image cannot be read.
+    """
+    found, _ = find_images([str(path)], out=path)
+    files = [one.path for one in found if one.path is not None]
+    tiles = []
+    for file in files[:: -(-len(files) // count)]:
+        frame = preprocess(read_image(file), config)
+        plan = plan_tiles((frame.shape[0], frame.shape[1]), TilingConfig(tile_hw, 0))
+        tiles.append(plan.cut(frame)[len(plan) // 2, 0])
+    return tiles

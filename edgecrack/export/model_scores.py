@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, sidecar_path
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
 from edgecrack.calibration.config import CalibrationConfig
-from edgecrack.calibration.frames import open_frames
-from edgecrack.calibration.sampler import TileSet, sample_tiles
+from edgecrack.calibration.sampler import TileSet, open_frames, sample_tiles
 from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
 from edgecrack.nvidia.gpu import gpu_devices
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.terminal.wording import counted
 

@@ -1,4 +1,9 @@
-"""The training loss: cross-entropy and Dice, the paper's two; centreline Dice, distillation.
+"""The soft skeleton of a crack map: its centreline, differentiable by way of pooling.
+
+Shit et al., "clDice - a novel topology-preserving loss function for tubular structure
+segmentation", CVPR 2021, algorithm 1. Knows maps of 0 to 1, nothing of losses.
+
+The training loss: cross-entropy and Dice, the paper's two; centreline Dice, distillation.
 
 Dice alone gives no gradient for false alarms on tiles without crack, which are most of what a
 robot sees; cross-entropy alone drowns thin cracks in background. The paper sums the two.
@@ -6,18 +11,55 @@ robot sees; cross-entropy alone drowns thin cracks in background. The paper sums
 Every term is a formula over sums of pixels. The sums are added up over all processes before the
 formula, so that the loss is that of the whole batch, whichever process holds which part of it.
 Knows logits and truth; must not know networks or how processes talk.
+
+The teacher of a distilled network: a finished, usually wider one that is only asked.
+
+It sees the same changed patches as its student. Knows how to ask a network; the loss is in
+`losses.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgecrack.model.unet import CrackUNet
 from edgecrack.training.config import DiceDenominator, LossConfig
-from edgecrack.training.skeleton import soft_skeleton
+
+
+def soft_erode(maps: Tensor) -> Tensor:
+    """The least of each pixel and its four neighbours; [N, H, W] both ways."""
+    vertical = -functional.max_pool2d(-maps, (3, 1), stride=1, padding=(1, 0))
+    horizontal = -functional.max_pool2d(-maps, (1, 3), stride=1, padding=(0, 1))
+    return torch.minimum(vertical, horizontal)
+
+
+def soft_dilate(maps: Tensor) -> Tensor:
+    """The greatest of each pixel and its eight neighbours; [N, H, W] both ways."""
+    return functional.max_pool2d(maps, 3, stride=1, padding=1)
+
+
+def soft_skeleton(maps: Tensor, iterations: int) -> Tensor:
+    """What successive erosions leave behind, joined: the ridge of every crack.
+
+    Args:
+        maps: float [N, H, W] in 0..1, N at least 1.
+        iterations: erosions, at least half the width in pixels of the widest crack.
+
+    Returns:
+        Float [N, H, W] in 0..1.
+    """
+    skeleton = functional.relu(maps - soft_dilate(soft_erode(maps)))
+    for _ in range(iterations):
+        maps = soft_erode(maps)
+        ridge = functional.relu(maps - soft_dilate(soft_erode(maps)))
+        skeleton = skeleton + functional.relu(ridge - skeleton * ridge)
+    return skeleton
+
 
 SMOOTH = 1.0
 _DEFAULT = LossConfig()
@@ -147,3 +189,35 @@ def divergence_sums(margin: Tensor, teacher_margin: Tensor, temperature: float =
     )
     total = (cross_entropy - entropy).sum() * temperature**2
     return torch.stack([total, total.new_tensor(margin.numel())])
+
+
+class Teacher:
+    """A network that takes no part in training: no gradient, no copy, no place in checkpoints.
+
+    No `nn.Module`, so that neither optimizer nor checkpoint nor other processes find it.
+
+    Args:
+        network: the finished network.
+    """
+
+    def __init__(self, network: CrackUNet) -> None:
+        self._network = network.eval().requires_grad_(False)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        """The same: the averaged copy of a student needs no teacher of its own."""
+        return self
+
+    def margin(self, tiles: Tensor) -> Tensor:
+        """Crack logit less background logit.
+
+        Args:
+            tiles: float [N, 1, H, W] in 0..1; the network follows them to their device.
+
+        Returns:
+            Float [N, H, W], outside any gradient.
+        """
+        with torch.no_grad():
+            logits = self._network.to(tiles.device)(tiles)
+        margin: Tensor = logits[:, 1].float() - logits[:, 0].float()
+        return margin

@@ -1,4 +1,8 @@
-"""The Lightning module: loss, optimizer and validation of one network.
+"""The optimizer, and its learning rate at every step.
+
+Knows nothing of losses or data.
+
+The Lightning module: loss, optimizer and validation of one network.
 
 Knows nothing of files; what is saved and where is decided in `fit.py` and `checkpoints.py`.
 """
@@ -12,7 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from edgecrack.artifacts import ModelSpec
@@ -20,12 +24,38 @@ from edgecrack.errors import TrainingError
 from edgecrack.metrics import ThresholdCounts, count_image, iou, ods
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import TrainingConfig
-from edgecrack.training.distillation import Teacher
-from edgecrack.training.distributed import pool_over_processes, sum_over_processes
-from edgecrack.training.losses import segmentation_loss
-from edgecrack.training.optimization import learning_rate_share, make_optimizer
-from edgecrack.training.run_identity import check_same_run
+from edgecrack.training.config import OptimizerConfig, TrainingConfig
+from edgecrack.training.losses import Teacher, segmentation_loss
+from edgecrack.training.processes import pool_over_processes, sum_over_processes
+from edgecrack.training.run_folder import check_same_run
+
+_FINAL_LEARNING_RATE_SHARE = 0.01
+
+
+def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimizer of all weights of a network."""
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+    return torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+
+
+def learning_rate_share(step: int, total_steps: int, config: OptimizerConfig) -> float:
+    """Share of the highest learning rate that a step uses, 0 to 1."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return _FINAL_LEARNING_RATE_SHARE + (1 - _FINAL_LEARNING_RATE_SHARE) * cosine
+
 
 _LEAST_SCALE = 1.0  # float16 gradients that still overflow unscaled will not recover
 _TAMER = "lower `learning_rate` or raise `warmup_steps`; the checkpoints of whole epochs are kept"

@@ -1,28 +1,108 @@
-"""Batches of training patches, drawn, cut and changed on the training device.
+"""How often each image is drawn: by the weight of its source, or every image alike.
+
+Batches of training patches, drawn, cut and changed on the training device.
 
 All random numbers of a batch are drawn on the host from (seed, step), one row per patch: any
 step can be drawn again without those before it, a process of several draws its share of the
 rows and nothing else, and no device is waited for. What they decide is done on the device.
+
+What a training step and a validation step are given, in every process its share.
+
+Batches are made on the training device, in the process that trains: the images lie there, and a
+worker process would have to copy them. Knows which process this is, nothing of networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
 
 from edgecrack.data.plan import EpochPlan, EpochSlots
+from edgecrack.data.training_set import ImageSet, TrainingSet
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance
-from edgecrack.training.draw_probabilities import check_sources, cumulative_probabilities
-from edgecrack.training.patch_placement import PLACEMENT_DRAWS, draw_shapes, place
-from edgecrack.training.patch_settings import PatchConfig
-from edgecrack.training.resampling import Resampler
+from edgecrack.training.config import PatchConfig, TrainingConfig
+from edgecrack.training.patch_windows import (
+    PLACEMENT_DRAWS,
+    Resampler,
+    cut_plain,
+    draw_shapes,
+    place,
+    turn_over,
+)
+from edgecrack.training.processes import ProcessRank
 from edgecrack.training.resident import ResidentImages
-from edgecrack.training.whole_pixels import cut_plain, turn_over
+
+
+def check_sources(
+    images: int,
+    source_of: Sequence[int] | None,
+    source_weights: Sequence[float] | None,
+) -> NDArray[np.int64]:
+    """Number of each image's source; all are of source 0 where none are given.
+
+    Raises:
+        ConfigError: sources or weights are missing, or out of range.
+    """
+    if source_of is None:
+        if source_weights is not None:
+            raise ConfigError(
+                "there are weights of sources, but no source of any image", "give source_of"
+            )
+        return np.zeros(images, np.int64)
+    sources = np.asarray(source_of, np.int64)
+    if len(sources) != images or sources.min() < 0:
+        raise ConfigError(
+            f"there are {images} images, and sources {list(source_of)[:5]}... for {len(sources)}",
+            "give one source per image, from 0 on",
+        )
+    if source_weights is not None:
+        weights = np.asarray(source_weights, np.float64)
+        if len(weights) <= sources.max() or not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ConfigError(
+                f"the weights of {sources.max() + 1} sources are {list(source_weights)}",
+                "give one number per source, none below 0",
+            )
+    return sources
+
+
+def cumulative_probabilities(
+    sources: NDArray[np.int64],
+    eligible: NDArray[np.bool_],
+    source_weights: Sequence[float] | None,
+) -> NDArray[np.float64]:
+    """Chance of each image or one before it, rising to exactly 1.
+
+    Args:
+        sources: int64 [N], number of each image's source.
+        eligible: bool [N], which images take part.
+        source_weights: how often each source is drawn, shared by its eligible images; without
+            it, every eligible image is drawn as often as any other.
+
+    Returns:
+        float64 [N]; the first entry above an even random number tells the image.
+
+    Raises:
+        ConfigError: no eligible image has a source of a weight above 0.
+    """
+    chance = eligible.astype(np.float64)
+    if source_weights is not None:
+        of_source = np.bincount(sources, weights=chance)
+        weights = np.asarray(source_weights, np.float64)[: len(of_source)]
+        chance *= (weights / np.maximum(of_source, 1))[sources]
+    risen = np.cumsum(chance)
+    if risen[-1] == 0:
+        raise ConfigError(
+            "every source that has images to draw from has the weight 0",
+            "give a weight above 0 to a source whose images show crack",
+        )
+    return np.asarray(risen / risen[-1])
+
 
 _DRAW_STREAM = 0  # apart from the orders of epochs and the bank of noise
 _IMAGE, _TURN, _OWN_DRAWS = 0, 1, 2
@@ -192,3 +272,78 @@ class DevicePatchSampler:
             turn_over(pairs, np.floor(8 * own[:, _TURN]).astype(np.int64))
         patches = self._appearance.change(pairs[:, 0], looks)
         return patches[:, None], pairs[:, 1:].contiguous()
+
+
+class Batches(IterableDataset[tuple[Tensor, Tensor]]):
+    """One epoch of batches: patches and masks, uint8 [N, 1, P, P] each on the training device.
+
+    Args:
+        data: what is trained on.
+        config: the run.
+        place: this process's; the batches of all processes together are those of a single one.
+        device: the training device.
+        steps_taken: tells how many steps were taken so far, from which the next batch follows;
+            a resumed run therefore draws what it would have drawn.
+
+    Raises:
+        DataError: the images do not go with the patches that are asked for.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        config: TrainingConfig,
+        place: ProcessRank,
+        device: torch.device,
+        steps_taken: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.steps_taken = steps_taken
+        names, weights = zip(*data.sources, strict=True)
+        plan = EpochPlan(config.plan).ordered(names) if config.plan else None
+        self._sampler = DevicePatchSampler(
+            data.train.images,
+            data.train.masks,
+            config.patches,
+            config.seed,
+            source_of=data.train.sources,
+            source_weights=weights,
+            plan=plan,
+            device=device,
+        )
+        self._place = place
+        self._size = config.batch_size // place.ranks
+        self._steps = (
+            self._sampler.steps_per_epoch(config.batch_size) if plan else config.steps_per_epoch
+        )
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        first = self.steps_taken()
+        for step in range(first, first + self._steps):
+            yield self._sampler.batch(step, self._size, self._place.rank, self._place.ranks)
+
+    def __len__(self) -> int:
+        return self._steps
+
+
+class WholeImages(Dataset[tuple[Tensor, Tensor]]):
+    """Every image of a set in exactly one process: image and mask, uint8 [1, 1, H, W] each.
+
+    A process for which none is left gets one empty item, so that it takes part in validation.
+    """
+
+    def __init__(self, images: ImageSet, place: ProcessRank) -> None:
+        self._set = images
+        self._indices = range(place.rank, len(images.images), place.ranks)
+
+    def __len__(self) -> int:
+        return max(1, len(self._indices))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not self._indices:
+            empty = torch.empty((1, 1, 0, 0), dtype=torch.uint8)
+            return empty, empty
+        chosen = self._indices[index]
+        return (
+            torch.from_numpy(self._set.images[chosen])[None, None],
+            torch.from_numpy(self._set.masks[chosen])[None, None],
+        )

@@ -17,8 +17,7 @@ from edgecrack import outside_text
 from edgecrack.data.sources import parse_source
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
-from edgecrack.training.config import TrainingConfig
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, TrainingConfig
 from edgecrack.training.plain_values import build, to_plain
 
 FOLDER = Path(__file__).resolve().parents[1] / "presets"

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
-from edgecrack.calibration import openvino_gate, quantize
+from edgecrack.calibration import held_out, quantize
 from edgecrack.calibration.calibrating import Calibration, calibrate
 from edgecrack.calibration.config import DEFAULT_METHOD, CalibrationConfig
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict
@@ -480,7 +480,7 @@ def test_what_openvino_loses_is_said_and_kept_from_it(
 def test_a_machine_without_openvino_judges_without(
     small_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_gate, "has_openvino", lambda: False)
+    monkeypatch.setattr(held_out, "has_openvino", lambda: False)
     done = calibrate(small_model, small_model.with_name("i.onnx"), easy(photos, made_for="cpu"))
     assert done.openvino is None
 

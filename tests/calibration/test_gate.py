@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.calibration.accuracy import (
+    DRAWS,
     ImageCounts,
     count_images,
+    draw_images,
     measure_accuracy,
     scores_of,
+    upper_bound,
 )
-from edgecrack.calibration.bootstrap import DRAWS, draw_images, upper_bound
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict, refusal
 from edgecrack.errors import ConfigError
 

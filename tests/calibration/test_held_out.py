@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.calibration.bootstrap import LEAST_IMAGES
+from edgecrack.calibration.accuracy import LEAST_IMAGES
 from edgecrack.calibration.gate import Gate, Kind
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.sampler import TileSet

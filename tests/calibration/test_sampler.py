@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.calibration.frames import CalibrationFrame, CalibrationFrames, open_frames
-from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
+from edgecrack.calibration.sampler import (
+    CalibrationFrame,
+    CalibrationFrames,
+    SamplerConfig,
+    TileSet,
+    open_frames,
+    sample_tiles,
+)
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from tests.data.folders import crack_mask, make_folder, photo, write_image

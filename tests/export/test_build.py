@@ -32,8 +32,7 @@ from edgecrack.errors import (
     OutputError,
 )
 from edgecrack.export import model_scores
-from edgecrack.export.build import BuildConfig, BuildReport, build
-from edgecrack.export.build_report import report_text
+from edgecrack.export.build import BuildConfig, BuildReport, build, report_text
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.target_machines import parse_targets
 from edgecrack.export.model_scores import NotRun

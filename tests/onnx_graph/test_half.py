@@ -12,10 +12,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecrack.errors import ExportError
-from edgecrack.onnx_graph import half as module
+from edgecrack.onnx_graph import precision as module
 from edgecrack.onnx_graph.graph_file import OPSET
-from edgecrack.onnx_graph.half import checked_half, largest_activation
-from edgecrack.onnx_graph.precision import float32_tensors, simulate_half, to_half
+from edgecrack.onnx_graph.precision import (
+    checked_half,
+    float32_tensors,
+    largest_activation,
+    simulate_half,
+    to_half,
+)
 from tests.calibration.small import SIDE, run, small_graph, tiles
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import ConfigError
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig
 
 
 @pytest.mark.parametrize(

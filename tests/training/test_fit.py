@@ -31,11 +31,10 @@ from edgecrack.errors import (
 from edgecrack.metrics import count_image, ods
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
-from edgecrack.training.config import TrainingConfig
+from edgecrack.training.config import PatchConfig, TrainingConfig
 from edgecrack.training.fit import TrainingResult
 from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.losses import segmentation_loss
-from edgecrack.training.patch_settings import PatchConfig
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import config_of_run
 from tests.training.runs import (

@@ -24,7 +24,7 @@ from edgecrack.training.launch import run_in_processes
 from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import to_yaml
-from edgecrack.training.process_rank import find_process_rank
+from edgecrack.training.processes import find_process_rank
 from tests.training.runs import make_walls, run, tiny_config, training_state_of
 from tests.training.work import fail_in_the_second
 from tests.waiting import PATIENCE_S, wait_until

@@ -18,16 +18,15 @@ from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig
+from edgecrack.training.config import LossConfig, OptimizerConfig, PatchConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
     CrackModule,
+    learning_rate_share,
     predict_image,
     to_network_input,
 )
-from edgecrack.training.optimization import learning_rate_share
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
 from tests.training.runs import tiny_config
 
 

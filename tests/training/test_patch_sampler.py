@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from edgecrack.data.plan import EpochPlan, PatchCount
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, PatchConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
 from tests.training.pictures import Bytes, diagonal, numbered
 from tests.training.slow_patches import SlowPatchSampler
 

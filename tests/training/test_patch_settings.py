@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import ConfigError
-from edgecrack.training.augment_settings import AugmentConfig
-from edgecrack.training.patch_settings import PatchConfig
+from edgecrack.training.config import AugmentConfig, PatchConfig
 
 
 def test_defaults_are_the_paper_s() -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from edgecrack.data.plan import PAPER_COUNTS, PatchCount
 from edgecrack.errors import ConfigError
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
-from edgecrack.training.config import TrainingConfig
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, TrainingConfig
 from edgecrack.training.presets import (
     build_config,
     config_of_run,

@@ -10,7 +10,7 @@ import torch
 
 from edgecrack.errors import ConfigError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.process_rank import find_process_rank
+from edgecrack.training.processes import find_process_rank
 
 _FOREIGN = "TORCHELASTIC_RUN_ID RANK WORLD_SIZE LOCAL_RANK NODE_RANK MASTER_ADDR MASTER_PORT"
 _FOREIGN += " SLURM_NTASKS SLURM_STEP_NUM_TASKS"

@@ -1,4 +1,13 @@
-"""From an ONNX file to a TensorRT engine with its sidecar.
+"""The files of a build: the ONNX file that goes in, the engine and sidecar that come out.
+
+Knows paths and sidecars; must not import TensorRT.
+
+Runs a build so that it can be watched and stopped.
+
+TensorRT builds in a thread of its own and calls back from whichever thread it likes. The caller
+is told of progress in the caller's thread, where Ctrl-C arrives, too.
+
+From an ONNX file to a TensorRT engine with its sidecar.
 
 One path for `tensorrt` and `tensorrt_rtx`. An engine that is not finished, or whose precision is
 not what its file claims, takes no name. Knows neither PyTorch nor how an engine is run.
@@ -7,37 +16,201 @@ not what its file claims, takes no name. Knows neither PyTorch nor how an engine
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import shlex
+import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from edgecrack.artifacts import ModelFile, ModelSpec, write_model
-from edgecrack.errors import ExportError
-from edgecrack.export.engine.build_progress import (
-    BuildControl,
-    OnProgress,
-    make_monitor,
-    run_watched,
-)
-from edgecrack.export.engine.command import trtexec_command
+from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, write_model
+from edgecrack.errors import ConfigError, ExportError, ModelFileError
 from edgecrack.export.engine.config import EngineConfig, check_features
-from edgecrack.export.engine.config_check import TensorTypes, check_precision
-from edgecrack.export.engine.network import check_interface, parse_network, set_shapes
+from edgecrack.export.engine.network import (
+    TensorTypes,
+    check_interface,
+    check_precision,
+    parse_network,
+    set_shapes,
+)
 from edgecrack.export.engine.settings import (
     apply_settings,
     load_timing_cache,
     save_timing_cache,
     timing_cache_path,
+    trtexec_command,
 )
 from edgecrack.export.engine.target_machines import Resolved, resolve_targets
 from edgecrack.export.engine.verification import verify_engine
-from edgecrack.export.engine.written_files import check_output, read_onnx_file
+from edgecrack.files import output_error
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
 from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
+
+_OTHER_KINDS = (".onnx", ".json", ".safetensors")
+
+
+def read_onnx_file(path: Path | ModelFile) -> ModelFile:
+    """Read an ONNX file and its sidecar.
+
+    Raises:
+        ModelFileError: a file is missing, they do not match, or it is no ONNX file.
+    """
+    model = read_model_file(path)
+    if model.spec.kind != "onnx":
+        raise ModelFileError(
+            f"{model.path} is of kind {model.spec.kind!r}, and an engine is built from an ONNX "
+            "file",
+            "give a file made by `edgecrack export` or `edgecrack calibrate`",
+        )
+    return model
+
+
+def check_output(output: Path, timing_cache: Path | None) -> None:
+    """Refuse a place that cannot be written before minutes are spent on building.
+
+    Args:
+        output: the engine.
+        timing_cache: the timing cache, where the user named one.
+
+    Raises:
+        ConfigError: the engine has the name of another kind of file.
+        OutputError: a folder is missing or may not be written to.
+    """
+    if output.suffix.lower() in _OTHER_KINDS:
+        raise ConfigError(
+            f"the engine's file is {output.name}, the name of another kind of file",
+            "give a name that ends in .engine",
+        )
+    for path in filter(None, (output, timing_cache)):
+        folder = Path(os.path.realpath(path)).parent
+        if path.is_dir():
+            raise output_error(path, IsADirectoryError(errno.EISDIR, "it is a folder"))
+        if not folder.exists():
+            problem = FileNotFoundError(errno.ENOENT, "its folder does not exist")
+            raise output_error(path, problem)
+        if not folder.is_dir():
+            raise output_error(path, NotADirectoryError(errno.ENOTDIR, "its folder is a file"))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise output_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+Progress = tuple[str, int, int]
+OnProgress = Callable[[str, int, int], None]
+POLL_S = 0.05
+
+
+class BuildControl:
+    """What a build tells and is told, between threads."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self._progress: SimpleQueue[Progress] = SimpleQueue()
+
+    def put(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage is; from any thread."""
+        self._progress.put((stage, done, total))
+
+    def take(self) -> list[Progress]:
+        """What was told since the last call: of each stage the last word, in order."""
+        latest: list[Progress] = []
+        while True:
+            try:
+                progress = self._progress.get_nowait()
+            except Empty:
+                return latest
+            if latest and latest[-1][0] == progress[0]:
+                latest.pop()
+            latest.append(progress)
+
+
+def make_monitor(trt: Any, control: BuildControl) -> Any:
+    """A TensorRT progress monitor that reports to `control` and stops when it says so.
+
+    Args:
+        trt: the TensorRT module.
+        control: where progress goes and whence the stop comes.
+    """
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = max(1, num_steps)
+            control.put(phase_name, 0, self._steps[phase_name])
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            total = self._steps.get(phase_name, step + 1)
+            control.put(phase_name, min(step + 1, total), total)
+            return not control.cancelled.is_set()
+
+    return Monitor()
+
+
+def run_watched(
+    build: Callable[[], Any], control: BuildControl, on_progress: OnProgress | None
+) -> Any:
+    """Run a build in a thread and report from this one.
+
+    If this thread is interrupted, or `on_progress` raises, the build is told to stop, and the
+    exception goes on once it has. A second Ctrl-C does not wait.
+
+    Args:
+        build: the build; must end soon after `control.cancelled` is set.
+        control: what the build's monitor writes to.
+        on_progress: called with a stage, the steps done of it and their number.
+
+    Returns:
+        What `build` returned.
+    """
+    results: list[Any] = []
+    failures: list[BaseException] = []
+    # Not Thread.join: interrupted once, it returns while the thread still runs.
+    finished = threading.Event()
+
+    def work() -> None:
+        try:
+            results.append(build())
+        except BaseException as error:
+            # The frames hold TensorRT's objects, for as long as somebody keeps the error; they are
+            # to end here and now, and not when Python's collector comes by (`construct`).
+            traceback.clear_frames(error.__traceback__)
+            failures.append(error)
+        finally:
+            finished.set()
+
+    # A daemon, so that a second Ctrl-C can end the program while TensorRT still works.
+    threading.Thread(target=work, name="engine-build", daemon=True).start()
+    try:
+        while not finished.wait(POLL_S):
+            _report(control, on_progress)
+        _report(control, on_progress)
+    except BaseException:
+        control.cancelled.set()
+        finished.wait()
+        raise
+    if failures:
+        failure = failures.pop()
+        try:
+            raise failure
+        finally:
+            del failure  # it would hold this frame, and this frame it
+    return results[0]
+
+
+def _report(control: BuildControl, on_progress: OnProgress | None) -> None:
+    for stage, done, total in control.take():
+        if on_progress is not None:
+            on_progress(stage, done, total)
 
 
 @dataclass(frozen=True)
