@@ -11,11 +11,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Predicate
+from pydantic import Field
 
 from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.extras import origin
@@ -24,12 +26,17 @@ from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.onnx_contents import DamagedOnnxError, read_contents
 from edgecrack.outside_text import read_json
 from edgecrack.preprocess import PreprocessConfig
+from edgecrack.settings import settings
 
 SCHEMA_VERSION = 2
-PRECISIONS = ("fp32", "fp16", "int8")
-KINDS = ("checkpoint", "onnx", "engine")
-POOLINGS = ("gated-scale", "stacked", "max")
-LAYOUTS = ("nchw", "nhwc")
+Kind = Literal["checkpoint", "onnx", "engine"]
+Pooling = Literal["gated-scale", "stacked", "max"]
+Precision = Literal["fp32", "fp16", "int8"]
+Layout = Literal["nchw", "nhwc"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 # Tensors of every ONNX file and engine: what goes in, what comes out.
 INPUT_NAME, OUTPUT_NAME = "tiles", "crack"
 MIN_SCALE, MAX_SCALE = 1 / 64, 4.0
@@ -38,36 +45,21 @@ Merge = Literal["max", "wide-max"]
 MERGES: tuple[Merge, ...] = get_args(Merge)
 _HASH_BLOCK_BYTES = 1 << 20
 _MOST_SIDECAR_BYTES = 1 << 24
-_MOST_WIDTH, _MOST_BATCH = 4096, 65536
-_NOTHING = type(None)
-_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "kind": (str,),
-    "pooling": (str,),
-    "width": (int,),
-    "gate_bias": (bool,),
-    "tile_hw": (list, tuple),
-    "batch": (int, _NOTHING),
-    "preprocess": (dict,),
-    "threshold": (float, int),
-    "precision": (str,),
-    "sha256": (str,),
-    "parent_sha256": (str, _NOTHING),
-    "calibration": (dict, _NOTHING),
-    "engine": (dict, _NOTHING),
-    "scores": (list, tuple),
-    "scales": (list, tuple),
-    "merge": (str,),
-    "channels": (int,),
-    "layout": (str,),
-    "temperature": (float, int),
-}
+_MOST_TILE_PX = 16384
 # What version 2 brought. A version-1 file in which one of these stands was edited by hand, or its
 # maker meant something else by it: an older program passed over it, this one would obey it.
 _SINCE_2 = ("scales", "merge", "channels", "layout", "temperature")
 _PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile", "stretch_margin")
 
 
-@dataclass(frozen=True)
+def _refuse(name: str, value: str | None, _remedy: str = "") -> ModelFileError:
+    described = f"without {name}" if value is None else f"with {name} {value}"
+    return ModelFileError(
+        f"a model is described {described}", "export it again with `edgecrack export`"
+    )
+
+
+@settings(_refuse)
 class ModelSpec:
     """What a runtime must know of a model file.
 
@@ -102,64 +94,37 @@ class ModelSpec:
         extra: what later versions may add; kept as it is.
     """
 
-    kind: str
-    pooling: str
-    width: int
+    kind: Kind
+    pooling: Pooling
+    width: Annotated[int, Field(ge=1, le=4096)]
     gate_bias: bool = False
-    tile_hw: tuple[int, int] = (0, 0)
-    batch: int | None = None
+    tile_hw: Annotated[tuple[int, int], Field(strict=False)] = (0, 0)
+    batch: Annotated[int, Field(ge=1, le=65536)] | None = None
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    threshold: float = 0.5
-    precision: str = "fp32"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    precision: Precision = "fp32"
     sha256: str = ""
     parent_sha256: str | None = None
     calibration: Mapping[str, Any] | None = None
     engine: Mapping[str, Any] | None = None
-    scores: tuple[Mapping[str, Any], ...] = ()
-    scales: tuple[float, ...] = (1.0,)
-    merge: str = "max"
-    channels: int = 1
-    layout: str = "nchw"
-    temperature: float = 1.0
+    scores: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] = ()
+    scales: Annotated[
+        tuple[Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)], ...],
+        Field(min_length=1, max_length=MOST_SCALES, strict=False),
+    ] = (1.0,)
+    merge: Merge = "max"
+    channels: Annotated[int, Predicate((1, 3).__contains__)] = 1
+    layout: Layout = "nchw"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         height, width = self.tile_hw
-        problem = None
-        if self.kind not in KINDS:
-            problem = f"kind {self.kind!r}"
-        elif self.pooling not in POOLINGS:
-            problem = f"pooling {self.pooling!r}"
-        elif self.precision not in PRECISIONS:
-            problem = f"precision {self.precision!r}"
-        elif not 0 < self.threshold < 1:
-            problem = f"threshold {self.threshold}"
-        elif self.kind != "checkpoint" and (
-            min(height, width) < 8 or height % 8 or width % 8 or max(height, width) > 16384
-        ):
-            problem = f"tile {width}x{height} px"
-        elif self.batch is not None and not 1 <= self.batch <= _MOST_BATCH:
-            problem = f"batch {self.batch}"
-        elif not 1 <= self.width <= _MOST_WIDTH:
-            problem = f"width {self.width}"
-        elif not 0 < len(self.scales) <= MOST_SCALES or not all(
-            MIN_SCALE <= scale <= MAX_SCALE for scale in self.scales
-        ):
-            problem = f"scales {list(self.scales)}"
-        elif len(set(self.scales)) < len(self.scales):
-            problem = f"a scale given twice, {list(self.scales)}"
-        elif self.merge not in MERGES:
-            problem = f"the rule {self.merge!r} to merge scales"
-        elif self.channels not in (1, 3):
-            problem = f"{self.channels} channels"
-        elif self.layout not in LAYOUTS:
-            problem = f"layout {self.layout!r}"
-        elif not 0 < self.temperature < math.inf:
-            problem = f"temperature {self.temperature}"
-        if problem:
-            raise ModelFileError(
-                f"a model is described with {problem}", "export it again with `edgecrack export`"
-            )
+        fits = all(8 <= side <= _MOST_TILE_PX and side % 8 == 0 for side in self.tile_hw)
+        if self.kind != "checkpoint" and not fits:
+            raise _refuse("tile", f"{width}x{height} px")
+        if len(set(self.scales)) < len(self.scales):
+            raise _refuse("a scale given twice,", f"{list(self.scales)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as it stands in the sidecar."""
@@ -206,28 +171,15 @@ class ModelSpec:
             for key, value in document.items()
             if key not in names and key != "schema_version"
         }
-        try:
-            _check_types(known)
-            known["preprocess"] = PreprocessConfig(**{"stretch": "minmax", **known["preprocess"]})
-            height, width = known.get("tile_hw", (0, 0))
-            known["tile_hw"] = (height, width)
-            known["threshold"] = float(known.get("threshold", 0.5))
-            known["scores"] = tuple(known.get("scores", ()))
-            known["scales"] = tuple(float(scale) for scale in known.get("scales", (1.0,)))
-            known["temperature"] = float(known.get("temperature", 1.0))
-            if "sha256" not in known:
-                raise KeyError("sha256")
-            return cls(**known, extra=extra)
-        except EdgecrackError:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelFileError(
-                f"the description is damaged ({type(error).__name__}: {error})",
-                "export the model again with `edgecrack export`",
-            ) from error
+        for name in ("preprocess", "sha256"):
+            if name not in known:
+                raise _refuse(name, None)
+        if isinstance(known["preprocess"], Mapping):
+            known["preprocess"] = _preparation(known["preprocess"])
+        return cls(**known, extra=extra)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ModelFile:
     """A model file, read once and checked; what is handed on is what was checked.
 
@@ -242,12 +194,16 @@ class ModelFile:
     content: bytes = field(repr=False)
 
 
-def _refuse_later_fields(document: Mapping[str, Any]) -> None:
-    """Refuse a version-1 description that holds what only version 2 gives a meaning.
+def _preparation(values: Mapping[str, Any]) -> PreprocessConfig:
+    """How frames are prepared; from before there was a choice where nothing is said of it."""
+    try:
+        return PreprocessConfig(**{"stretch": "minmax", **values})
+    except TypeError as error:
+        raise _refuse("preprocess", f"{values!r:.60}") from error
 
-    Raises:
-        ModelFileError: naming the field.
-    """
+
+def _refuse_later_fields(document: Mapping[str, Any]) -> None:
+    """Refuse a version-1 description with a field that came with version 2."""
     preparation = document.get("preprocess")
     later = [name for name in _SINCE_2 if name in document]
     if isinstance(preparation, Mapping):
@@ -258,26 +214,6 @@ def _refuse_later_fields(document: Mapping[str, Any]) -> None:
             "2",
             'take it out, or write "schema_version": 2 if it is meant',
         )
-
-
-def _is_a(value: Any, types: tuple[type, ...]) -> bool:
-    """`isinstance`, except that True is no number."""
-    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
-
-
-def _check_types(fields: Mapping[str, Any]) -> None:
-    """Refuse a value that JSON holds in another type; a text "8" must not pass for a number.
-
-    Raises:
-        TypeError: naming the field.
-    """
-    typed = [(name, value, _JSON_TYPES[name]) for name, value in fields.items()]
-    typed += [("tile_hw", side, (int,)) for side in fields.get("tile_hw", ())]
-    typed += [("scores", score, (dict,)) for score in fields.get("scores", ())]
-    typed += [("scales", scale, (float, int)) for scale in fields.get("scales", ())]
-    for name, value, types in typed:
-        if not _is_a(value, types):
-            raise TypeError(f"{name} holds {value!r:.40}")
 
 
 def sidecar_path(model: Path) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 # Of the four, the one that changes the output least on average; in scores they do not differ
 # reliably (benchmarks/calibrators.py, docs/engines.md).
-METHOD = "entropy"
+METHOD: Final = "entropy"
 # Most that a score may lose, in points, at the upper end of what the images leave open. With
 # labels: ODS, strict F1 and recall on thin cracks. Without: agreement with FP32, and its recall.
 MAX_DROP = 1.0
@@ -14,4 +16,4 @@ MAX_THIN_DISAGREEMENT = 5.0
 MAX_FLAGGED = 0.05  # percent of the area without crack that INT8 may flag beyond FP32
 TILES = 256
 HELD_OUT_TILES = 192
-MADE_FOR = "tensorrt"
+MADE_FOR: Final = "tensorrt"

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from edgecrack.calibration import defaults
 from edgecrack.calibration.accuracy import (
@@ -25,7 +26,8 @@ from edgecrack.calibration.accuracy import (
     scores_of,
     upper_bound,
 )
-from edgecrack.errors import AccuracyError, ConfigError
+from edgecrack.errors import AccuracyError
+from edgecrack.settings import settings
 from edgecrack.terminal.wording import counted
 
 Kind = Literal["labels", "agreement"]
@@ -148,30 +150,19 @@ class Verdict:
         }
 
 
-@dataclass(frozen=True)
+@settings()
 class Gate:
     """What INT8 may lose.
 
     Attributes:
         max_drop: points that each score may lose at the upper end of its confidence interval, 0 to
-            100; None for the defaults, which differ between the two gates.
-        max_flagged: percent of the area without crack that INT8 may flag beyond FP32, 0 to 100;
-            a tenth of what FP32 flags comes on top.
+            100; None for the defaults, which differ between the two kinds of gate.
+        max_flagged: percent of the crack-free area that INT8 may flag beyond FP32, 0 to 100, plus
+            a tenth of what FP32 flags.
     """
 
-    max_drop: float | None = None
-    max_flagged: float = defaults.MAX_FLAGGED
-
-    def __post_init__(self) -> None:
-        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
-            raise ConfigError(
-                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in `max_drop` 1"
-            )
-        if not 0 <= self.max_flagged <= 100:
-            raise ConfigError(
-                f"the allowed flagged area is {self.max_flagged} %",
-                "give 0 to 100, as in `max_flagged` 0.05",
-            )
+    max_drop: Annotated[float, Field(ge=0, le=100)] | None = None
+    max_flagged: Annotated[float, Field(ge=0, le=100)] = defaults.MAX_FLAGGED
 
     def judge(
         self, kind: Kind, reference: ImageCounts, candidate: ImageCounts, seed: int, tiles: int

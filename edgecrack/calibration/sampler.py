@@ -15,20 +15,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edgecrack.calibration import defaults
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset
 from edgecrack.data.layouts import UnknownLayoutError
-from edgecrack.errors import ConfigError, DataError, EdgecrackError
+from edgecrack.errors import DataError, EdgecrackError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.scales import ScalesConfig, plan_scales
 from edgecrack.runtime.sources.folder import images_in
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.tiling import TilingConfig
+from edgecrack.settings import settings
 from edgecrack.terminal.wording import counted
 
 _Item = TypeVar("_Item")
@@ -226,7 +228,7 @@ Detect = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 """From tiles, uint8 [N, 1, H, W], to what counts as crack, bool [N, H, W]."""
 
 
-@dataclass(frozen=True)
+@settings()
 class SamplerConfig:
     """How many tiles, and which.
 
@@ -236,19 +238,9 @@ class SamplerConfig:
         seed: draws them; the same data and seed give the same tiles.
     """
 
-    tiles: int = defaults.TILES
-    held_out: int = defaults.HELD_OUT_TILES
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("number of calibration tiles", self.tiles, LEAST_TILES),
-            ("number of held-out tiles", self.held_out, LEAST_HELD_OUT),
-        ):
-            if not least <= value <= 4096:
-                raise ConfigError(f"the {name} is {value}", f"give {least} to 4096")
-        if self.seed < 0:
-            raise ConfigError(f"the seed is {self.seed}", "give 0 or more")
+    tiles: Annotated[int, Field(ge=LEAST_TILES, le=4096)] = defaults.TILES
+    held_out: Annotated[int, Field(ge=LEAST_HELD_OUT, le=4096)] = defaults.HELD_OUT_TILES
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, eq=False)

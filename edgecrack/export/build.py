@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import PRECISIONS, ModelFile, ModelSpec, read_model_file, write_model
+from edgecrack.artifacts import ModelFile, ModelSpec, Precision, read_model_file, write_model
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.summary import SCORE_HEADS, gate_text, score_row
 from edgecrack.errors import ConfigError, ModelFileError
@@ -37,6 +37,7 @@ from edgecrack.model_target import check_model_target
 from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, EngineInfo
 from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.runtime.backends.open import check_it_runs
+from edgecrack.settings import settings
 from edgecrack.terminal.table import rows_text
 
 _TILE_HW = (256, 256)
@@ -45,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 """Told (stage, done, total)."""
 
 
-@dataclass(frozen=True)
+@settings()
 class BuildConfig:
     """What is built.
 
@@ -58,17 +59,11 @@ class BuildConfig:
         engine: how the engine is built.
     """
 
-    precision: str | None = None
+    precision: Precision | None = None
     calibration: CalibrationConfig | None = None
     tile_hw: tuple[int, int] | None = None
     batch: int | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
-
-    def __post_init__(self) -> None:
-        if self.precision is not None and self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"the precision is {self.precision!r}", f"give one of: {', '.join(PRECISIONS)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -194,7 +189,7 @@ def _as_written(path: Path, spec: ModelSpec) -> ModelFile:
     return found
 
 
-def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
+def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> Precision:
     """The precision to build, after what cannot be had is refused.
 
     Raises:
@@ -205,7 +200,7 @@ def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
         raise ModelFileError(
             f"{model} is an engine already", "give the checkpoint or the ONNX file it came from"
         )
-    own = spec.precision if spec.kind == "onnx" else "fp32"
+    own: Precision = spec.precision if spec.kind == "onnx" else "fp32"
     precision = config.precision or (own if own != "fp32" else "fp16")
     if own not in ("fp32", precision):
         raise ModelFileError(
@@ -247,7 +242,7 @@ def _export(model: Path, target: Path, config: BuildConfig) -> ModelSpec:
 
 
 def _convert(
-    model: ModelFile, target: Path, precision: str, config: BuildConfig, progress: Progress
+    model: ModelFile, target: Path, precision: Precision, config: BuildConfig, progress: Progress
 ) -> ModelSpec:
     """Make the FP16 or INT8 file of an FP32 one."""
     require("onnx", extra="quantize", purpose="changing a model's precision")

@@ -17,20 +17,20 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
-from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec, write_model
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, Merge, ModelSpec, write_model
 from edgecrack.data.datasets import read_image
 from edgecrack.errors import ConfigError, ExportError
-from edgecrack.export.border import Border, BorderDifference, border_difference, parse_border
+from edgecrack.export.border import Border, BorderDifference, border_difference
 from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.model_target import check_model_target
@@ -39,15 +39,20 @@ from edgecrack.onnx_graph.precision import checked_half
 from edgecrack.onnx_graph.tidy import check_operators, tidy
 from edgecrack.prediction.inputs import find_images
 from edgecrack.preprocess import PreprocessConfig, preprocess
-from edgecrack.runtime.scales import ScalesConfig, parse_merge
+from edgecrack.runtime.scales import ScalesConfig
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+from edgecrack.settings import settings
 from edgecrack.training.checkpoints import load_network
 
 PARITY_LEVELS = 1  # largest difference from torch, of 255
 _RANDOM_TILES = 4
+_CALIBRATE = "edgecrack calibrate MODEL --data FOLDER -o FILE"
 
 
-@dataclass(frozen=True)
+_Side = Annotated[int, Field(ge=16, le=4096, multiple_of=SIZE_MULTIPLE)]
+
+
+@settings()
 class ExportConfig:
     """What is exported.
 
@@ -68,39 +73,25 @@ class ExportConfig:
             them, so that the same pixels count.
     """
 
-    tile_hw: tuple[int, int] = (256, 256)
-    batch: int | None = None
-    precision: str = "fp32"
+    tile_hw: Annotated[
+        tuple[_Side, _Side], Field(description="sides that are multiples of 8, 16 to 4096")
+    ] = (256, 256)
+    batch: Annotated[int, Field(ge=1, le=4096, description='1 to 4096, or "dynamic"')] | None = None
+    precision: Annotated[
+        Literal["fp32", "fp16"],
+        Field(description=f"fp32 or fp16; INT8 needs images: {_CALIBRATE}"),
+    ] = "fp32"
     border: Border = "fused"
     scales: tuple[float, ...] | None = None
-    merge: str | None = None
-    threshold: float | None = None
-    temperature: float = 1.0
+    merge: Merge | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    temperature: Annotated[float, Field(ge=0.05, le=20)] = 1.0
 
     def __post_init__(self) -> None:
-        for side in self.tile_hw:
-            if not 16 <= side <= 4096 or side % SIZE_MULTIPLE:
-                raise ConfigError(f"tile side is {side} px", "give a multiple of 8, 16 to 4096")
-        if self.batch is not None and not 1 <= self.batch <= 4096:
-            raise ConfigError(f"batch is {self.batch}", 'give 1 to 4096, or "dynamic"')
-        if self.precision not in ("fp32", "fp16"):
-            remedy = "give fp32 or fp16"
-            if self.precision == "int8":
-                remedy += "; INT8 needs images: edgecrack calibrate MODEL --data FOLDER -o FILE"
-            raise ConfigError(f"the precision is {self.precision!r}", remedy)
-        parse_border(self.border)
         ScalesConfig(
             (1.0,) if self.scales is None else self.scales,
-            parse_merge("max" if self.merge is None else self.merge),
+            "max" if self.merge is None else self.merge,
         )
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise ConfigError(
-                f"the threshold is {self.threshold:g}", "give a number above 0 and below 1"
-            )
-        if not 0.05 <= self.temperature <= 20:
-            raise ConfigError(
-                f"the temperature is {self.temperature:g}", "give a number from 0.05 to 20"
-            )
 
 
 def export_checkpoint(

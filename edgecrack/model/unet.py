@@ -6,22 +6,26 @@ Knows nothing of preprocessing, tiles or files.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgecrack.artifacts import Pooling
 from edgecrack.errors import ConfigError
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling, make_pool
+from edgecrack.model.gated_scale_pool import make_pool
 from edgecrack.model.partial_conv import PartialConv2d
+from edgecrack.settings import settings
 
 SIZE_MULTIPLE = 8  # three poolings halve the sides three times
 CLASS_COUNT = 2  # background, crack
 _CONVOLUTIONS_PER_BLOCK = 4
 
 
-@dataclass(frozen=True)
+@settings()
 class NetworkConfig:
     """What defines a network's parameters.
 
@@ -32,17 +36,9 @@ class NetworkConfig:
         gate_bias: give the gating filters a bias.
     """
 
-    width: int = 16
+    width: Annotated[int, Field(ge=1, le=256)] = 16
     pooling: Pooling = "gated-scale"
     gate_bias: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.width <= 256:
-            raise ConfigError(f"width is {self.width}", "give 1 to 256 channels")
-        if self.pooling not in POOLINGS:
-            raise ConfigError(
-                f"pooling is {self.pooling!r}", f"choose one of: {', '.join(POOLINGS)}"
-            )
 
     def to_dict(self) -> dict[str, int | str | bool]:
         """The parameters as they stand in a checkpoint's JSON."""

@@ -1,25 +1,13 @@
-"""Change some members of a batch and leave the others alone.
+"""Changes to the appearance of training patches; their labels stay as they are.
 
-Which members are chosen is known to the host, so the device is never asked and waited for.
+Applied in the order in which they happen to a picture: the surface, the light on it, the lens and
+camera motion, the tone curve, noise, compression. Each change draws its own random numbers, so
+enabling one leaves the others as they are. The host knows which patches are changed, so it never
+waits for the device.
 
-Blur patches: out of focus (Gaussian), or moved while the shutter was open (a line).
-
-The marks that JPEG compression leaves on gray patches.
-
-What is lost in JPEG is lost where 8x8 blocks of cosine coefficients are rounded; that is done
-here, and the lossless rest of the format is left out. Quality has libjpeg's meaning.
-
-Light that falls unevenly: brightness gradients, broad shadows, and shadows of bars.
-
-A bar's or a cable's shadow is a dark line, and so is a crack. What tells them apart is that the
-shadow is perfectly straight, of one width and one darkness, and lets the surface show through;
-so these are drawn that way and labelled as background.
-
-Changes to the looks of training patches; the truth stays what it was.
-
-In the order in which they happen to a picture: the surface, the light on it, the lens and the
-moving camera, the camera's tone curve, its noise, its compression. Each change reads random
-numbers of its own, so switching one on or off leaves the others as they are.
+A bar's or a cable's shadow is a dark line, and so is a crack. The shadow is perfectly straight,
+has one width and one darkness, and the surface shows through; it is drawn that way and labelled
+as background.
 """
 
 from __future__ import annotations
@@ -47,7 +35,7 @@ def change_members(
         batch: [N, ...].
         chosen: bool [N].
         change: called with the chosen members [M, ...] and their parameters, float32 [M, ...] on
-            the batch's device; gives the changed members. It may work in place.
+            the batch's device; returns the changed members. It may work in place.
         parameters: [N, ...] each, on the host.
     """
     rows = np.flatnonzero(chosen)
@@ -72,12 +60,12 @@ def between(
 def between_logarithmically(
     draws: NDArray[np.float64], low: float, high: float
 ) -> NDArray[np.float64]:
-    """Draws in 0..1 spread from `low` to `high`, every ratio alike."""
+    """Draws in 0..1 spread evenly in the logarithm from `low` to `high`."""
     return low * np.asarray(high / low) ** draws
 
 
-_GAUSSIAN_REACH_PX = 4  # three standard deviations of the widest one that is drawn, 1.4 px
-_STOPS_PER_PX = 4  # how finely a line of motion is drawn
+_GAUSSIAN_REACH_PX = 4  # three standard deviations of the widest blur, 1.4 px
+_STOPS_PER_PX = 4  # sampling of a motion line
 
 
 def gaussian_blur(patches: Tensor, sigma_px: Tensor) -> Tensor:
@@ -118,7 +106,7 @@ def motion_kernels(
         longest_px: bounds the size of the kernels.
 
     Returns:
-        float64 [N, K, K], each with the sum 1; K is odd and at least `longest_px`.
+        float64 [N, K, K], each with sum 1; K is odd and at least `longest_px`.
     """
     count, reach = len(angle), longest_px // 2 + 1
     size = 2 * reach + 1
@@ -136,7 +124,7 @@ def motion_kernels(
 
 
 def filter_patches(patches: Tensor, kernels: NDArray[np.float64]) -> Tensor:
-    """Correlate each patch with its own kernel; its border pixels go on beyond it.
+    """Correlate each patch with its own kernel; border pixels are repeated beyond it.
 
     Args:
         patches: float32 [N, H, W].
@@ -149,7 +137,7 @@ def filter_patches(patches: Tensor, kernels: NDArray[np.float64]) -> Tensor:
     padded = functional.pad(patches, (reach,) * 4, mode="replicate")
     weights = torch.from_numpy(kernels.astype(np.float32)).to(patches.device)
     result = torch.zeros_like(patches)
-    # A line touches few pixels of its kernel, which the host knows.
+    # A line covers few pixels of its kernel, and the host knows which.
     for y, x in np.argwhere(kernels.any(axis=0)).tolist():
         view = padded[:, y : y + height, x : x + width]
         result.addcmul_(view, weights[:, y, x, None, None])
@@ -172,11 +160,11 @@ _LUMINANCE_STEPS = np.array(
     dtype=np.int64,
 )
 
-_FINENESS = 8  # libjpeg's coefficients are whole eighths before they are rounded to steps
+_FINENESS = 8  # libjpeg rounds coefficients to eighths before it rounds them to steps
 
 
 def quantisation_steps(quality: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Steps that coefficients are rounded to.
+    """Quantisation steps of the cosine coefficients.
 
     Args:
         quality: int64 [N], 1 to 100.
@@ -190,7 +178,10 @@ def quantisation_steps(quality: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def compress(patches: Tensor, steps: Tensor) -> Tensor:
-    """Gray patches as they come back from a JPEG file.
+    """Gray patches after JPEG compression.
+
+    Only the rounding of cosine coefficients in 8x8 blocks loses anything, so the lossless rest of
+    the format is left out. Quality has libjpeg's meaning.
 
     Args:
         patches: float32 [N, H, W], gray levels 0..255; H and W are multiples of 8.
@@ -204,15 +195,15 @@ def compress(patches: Tensor, steps: Tensor) -> Tensor:
     levels = patches.round().clamp_(0, 255).sub_(128)
     blocks = levels.view(count, rows, BLOCK_PX, columns, BLOCK_PX).permute(0, 2, 4, 1, 3)
     blocks = blocks.reshape(count, BLOCK_PX**2, rows * columns)
-    # A cosine transform of a block is one product with a 64 x 64 matrix. A product per patch
-    # gives each patch the same result, whatever it is compressed together with.
+    # The cosine transform of a block is one product with a 64 x 64 matrix. With a product per
+    # patch, the result does not depend on the rest of the batch.
     transform = torch.from_numpy(_cosine_transform()).to(patches.device)
     forward, back = (
         matrix.expand(count, -1, -1) for matrix in (_FINENESS * transform, transform.T)
     )
     step = steps.view(count, BLOCK_PX**2, 1)
     coefficients = torch.bmm(forward, blocks).round_().div_(step * _FINENESS)
-    # Halves, which are frequent, go away from zero.
+    # Halves, which are frequent, round away from zero.
     coefficients.add_(coefficients.sign().mul_(0.5)).trunc_().mul_(step)
     blocks = torch.bmm(back, coefficients)
     blocks = blocks.view(count, BLOCK_PX, BLOCK_PX, rows, columns).permute(0, 3, 1, 4, 2)
@@ -243,7 +234,7 @@ def shade(patches: Tensor, draws: Draws, config: AugmentConfig) -> None:
     Args:
         patches: float32 [N, side, side], gray levels.
         draws: float64 [N, SHADING_DRAWS] in 0..1.
-        config: how many, and how strongly.
+        config: how many, and how dark.
     """
     side = patches.shape[-1]
     if config.gradient > 0:
@@ -262,7 +253,7 @@ def _edges(draws: Draws, side: int, config: AugmentConfig) -> Draws:
     second = first + between(draws[:, 1], np.pi / 4, 7 / 4 * np.pi)
     angle = np.stack([first, second], axis=1)
     offset = between(draws[:, 2:4], -0.35, 0.35) * side
-    # A lone edge has its partner so far away that all of the patch lies beyond it.
+    # A single edge has its partner so far away that the whole patch is beyond it.
     offset[draws[:, 4] >= _SECOND_EDGE_SHARE, 1] = -_FAR_PX
     softness = between_logarithmically(draws[:, 5:7], 1.0, side / 6)
     darkness = between(draws[:, 7:8], 0.3, 1) * config.shadow_darkness
@@ -280,7 +271,7 @@ def _bars(draws: Draws, side: int, config: AugmentConfig) -> Draws:
     offset = between(draws[:, 1], -0.45, 0.45) * side
     width = between_logarithmically(draws[:, 2], *_BAR_WIDTH_PX)
     softness = between(draws[:, 3], *_BAR_SOFTNESS_PX)
-    # One draw says whether there is a row, and, stretched, how far apart its bars are.
+    # One draw decides whether there is a row and, rescaled, how far apart its bars are.
     spread = draws[:, 4] / _RAILING_SHARE
     period = np.where(spread < 1, between(spread, 3 * width + 8, 0.6 * side + 40), _FAR_PX)
     darkness = between(draws[:, 5], 0.3, 1) * config.shadow_darkness
@@ -325,19 +316,19 @@ def _from_middle(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 _OWN_DRAWS = 13
 APPEARANCE_DRAWS = _OWN_DRAWS + SHADING_DRAWS
-_NOISE_STREAM = 2  # apart from the draws of batches and the orders of epochs
-_NOISE_BANK = 2**20  # places in the bank where a patch's noise may begin
+_NOISE_STREAM = 2  # other than that of batches and epoch orders
+_NOISE_BANK = 2**20  # offsets at which a patch's noise may start
 _BLUR_SIGMA_PX = (0.4, 1.4)
 _SHORTEST_MOTION_PX = 2.0
 
 
 class Appearance:
-    """Changes tone, light, sharpness, noise and compression of patches.
+    """Changes tone, light, sharpness, noise and compression artefacts of patches.
 
     Args:
         config: strength of each change.
         side: side of the patches in pixels.
-        seed: decides the bank of noise, of which every patch takes a stretch.
+        seed: of the noise, of which every patch gets a section.
         device: where the patches are.
     """
 
@@ -361,14 +352,14 @@ class Appearance:
         )
 
     def change(self, patches: Tensor, draws: Draws) -> Tensor:
-        """Change each patch as its row of random numbers says.
+        """Change each patch by its row of random numbers.
 
         Args:
             patches: uint8 [N, side, side].
             draws: float64 [N, APPEARANCE_DRAWS] in 0..1.
 
         Returns:
-            uint8 [N, side, side]; `patches` is left alone.
+            uint8 [N, side, side]; `patches` is not changed.
         """
         if self._idle:
             return patches.contiguous()
@@ -406,7 +397,7 @@ def _blur(levels: Tensor, draws: Draws, config: AugmentConfig) -> None:
 
 
 def _change_tone(levels: Tensor, draws: Draws, strength: float) -> None:
-    """Gamma, then contrast about middle gray, then brightness; dark stays darker than bright."""
+    """Gamma, then contrast about middle gray, then brightness; the order of levels is kept."""
     signed = 2 * draws - 1
     gamma = to_device(np.exp(strength * signed[:, 0]), levels.device)[:, None, None]
     contrast = 1 + strength * signed[:, 1]

@@ -1,21 +1,10 @@
-"""The soft skeleton of a crack map: its centreline, differentiable by way of pooling.
+"""The training loss: cross-entropy and Dice, as in the paper; centreline Dice; distillation.
 
-Shit et al., "clDice - a novel topology-preserving loss function for tubular structure
-segmentation", CVPR 2021, algorithm 1. Knows maps of 0 to 1, nothing of losses.
-
-The training loss: cross-entropy and Dice, the paper's two; centreline Dice, distillation.
-
-Dice alone gives no gradient for false alarms on tiles without crack, which are most of what a
-robot sees; cross-entropy alone drowns thin cracks in background. The paper sums the two.
+Dice alone has no gradient for false positives on tiles without crack, which are most of what a
+robot sees; with cross-entropy alone, background outweighs thin cracks. The paper sums the two.
 
 Every term is a formula over sums of pixels. The sums are added up over all processes before the
-formula, so that the loss is that of the whole batch, whichever process holds which part of it.
-Knows logits and truth; must not know networks or how processes talk.
-
-The teacher of a distilled network: a finished, usually wider one that is only asked.
-
-It sees the same changed patches as its student. Knows how to ask a network; the loss is in
-`losses.py`.
+formula is applied, so the loss is that of the whole batch, however it is divided.
 """
 
 from __future__ import annotations
@@ -32,19 +21,22 @@ from edgecrack.training.config import DiceDenominator, LossConfig
 
 
 def soft_erode(maps: Tensor) -> Tensor:
-    """The least of each pixel and its four neighbours; [N, H, W] both ways."""
+    """Minimum of each pixel and its four neighbours; [N, H, W] -> [N, H, W]."""
     vertical = -functional.max_pool2d(-maps, (3, 1), stride=1, padding=(1, 0))
     horizontal = -functional.max_pool2d(-maps, (1, 3), stride=1, padding=(0, 1))
     return torch.minimum(vertical, horizontal)
 
 
 def soft_dilate(maps: Tensor) -> Tensor:
-    """The greatest of each pixel and its eight neighbours; [N, H, W] both ways."""
+    """Maximum of each pixel and its eight neighbours; [N, H, W] -> [N, H, W]."""
     return functional.max_pool2d(maps, 3, stride=1, padding=1)
 
 
 def soft_skeleton(maps: Tensor, iterations: int) -> Tensor:
-    """What successive erosions leave behind, joined: the ridge of every crack.
+    """The soft skeleton of a crack map: its centrelines, differentiable by way of pooling.
+
+    Shit et al., "clDice - a novel topology-preserving loss function for tubular structure
+    segmentation", CVPR 2021, algorithm 1.
 
     Args:
         maps: float [N, H, W] in 0..1, N at least 1.
@@ -77,15 +69,15 @@ def segmentation_loss(
     teacher_margin: Tensor | None = None,
     combine: Callable[[Tensor], Tensor] = _alone,
 ) -> Tensor:
-    """The weighted sum of all terms, in float32 at least, whatever the network's precision.
+    """The weighted sum of all terms, in float32 or wider, whatever the network's precision.
 
-    Cross-entropy works on logits: a softmax output of 1.0000001 breaks its plain form.
+    Cross-entropy works on logits: a softmax output of 1.0000001 breaks the plain form.
 
     Args:
         logits: [N, 2, H, W] (background, crack).
         truth: integer [N, H, W], 0 or 1.
         config: the terms and their weights.
-        teacher_margin: the teacher's crack logit less its background logit, [N, H, W]; needed
+        teacher_margin: the teacher's crack logit minus its background logit, [N, H, W]; required
             with a distillation weight.
         combine: adds up float [K] over all processes; the default is for one process.
 
@@ -132,7 +124,7 @@ def dice_sums(probability: Tensor, crack: Tensor, denominator: DiceDenominator =
     """Overlap and total of two maps, float [N, H, W] in 0..1 each; see `dice_of`.
 
     The total is that of the maps, or of their squares (Milletari et al., "V-Net", 2016): a pixel
-    that is halfway certain then weighs a quarter in place of half.
+    with probability 0.5 then counts 0.25 instead of 0.5.
     """
     if denominator == "squares":
         total = probability.square().sum() + crack.square().sum()
@@ -149,7 +141,7 @@ def dice_of(sums: Tensor) -> Tensor:
 
 
 def cl_dice_sums(probability: Tensor, crack: Tensor, iterations: int) -> Tensor:
-    """What of each centreline lies within the other map, and their lengths; see `cl_dice_of`."""
+    """Length of each centreline inside the other map, and in total; see `cl_dice_of`."""
     predicted, true = (soft_skeleton(item, iterations) for item in (probability, crack))
     return torch.stack(
         [(predicted * crack).sum(), predicted.sum(), (true * probability).sum(), true.sum()]
@@ -168,13 +160,13 @@ def cl_dice_of(sums: Tensor) -> Tensor:
 def divergence_sums(margin: Tensor, teacher_margin: Tensor, temperature: float = 1.0) -> Tensor:
     """Divergence of the crack probability from the teacher's; see `mean_of`.
 
-    Each pixel adds the binary cross-entropy to the teacher's probability less that
-    probability's own entropy, so that a student that agrees pays nothing. Both probabilities
-    are softened by the temperature, and the sum is scaled by its square, which keeps the
-    gradient's size (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+    Each pixel adds the binary cross-entropy with the teacher's probability minus that
+    probability's own entropy, which is 0 where both agree. Both probabilities are softened by the
+    temperature, and the sum is scaled by its square, which keeps the size of the gradient (Hinton
+    et al., "Distilling the knowledge in a neural network", 2015).
 
     Args:
-        margin: crack logit less background logit, [N, H, W].
+        margin: crack logit minus background logit, [N, H, W].
         teacher_margin: the teacher's, [N, H, W].
         temperature: 1 or above.
 
@@ -192,9 +184,9 @@ def divergence_sums(margin: Tensor, teacher_margin: Tensor, temperature: float =
 
 
 class Teacher:
-    """A network that takes no part in training: no gradient, no copy, no place in checkpoints.
+    """The teacher of a distilled network: finished, usually wider, and not trained.
 
-    No `nn.Module`, so that neither optimizer nor checkpoint nor other processes find it.
+    Not an `nn.Module`, so that neither optimizer nor checkpoint nor other processes include it.
 
     Args:
         network: the finished network.
@@ -205,17 +197,17 @@ class Teacher:
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
-        """The same: the averaged copy of a student needs no teacher of its own."""
+        """The same object: the averaged copy of a student needs no teacher of its own."""
         return self
 
     def margin(self, tiles: Tensor) -> Tensor:
-        """Crack logit less background logit.
+        """Crack logit minus background logit.
 
         Args:
-            tiles: float [N, 1, H, W] in 0..1; the network follows them to their device.
+            tiles: float [N, 1, H, W] in 0..1; the network is moved to their device.
 
         Returns:
-            Float [N, H, W], outside any gradient.
+            Float [N, H, W], without gradient.
         """
         with torch.no_grad():
             logits = self._network.to(tiles.device)(tiles)

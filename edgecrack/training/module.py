@@ -1,11 +1,4 @@
-"""The optimizer, and its learning rate at every step.
-
-Knows nothing of losses or data.
-
-The Lightning module: loss, optimizer and validation of one network.
-
-Knows nothing of files; what is saved and where is decided in `fit.py` and `checkpoints.py`.
-"""
+"""The Lightning module: optimizer, learning rate, loss and validation of one network."""
 
 from __future__ import annotations
 
@@ -47,7 +40,7 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.O
 
 
 def learning_rate_share(step: int, total_steps: int, config: OptimizerConfig) -> float:
-    """Share of the highest learning rate that a step uses, 0 to 1."""
+    """Learning rate of a step as a share of the highest one, 0 to 1."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     if config.schedule == "constant":
@@ -88,8 +81,8 @@ class CrackModule(pl.LightningModule):
 
     Args:
         config: the run.
-        steps_per_epoch: where it is not the configuration's but follows from its plan.
-        teacher: what to learn from besides the truth.
+        steps_per_epoch: where a plan sets it; None for the configuration's.
+        teacher: what to learn from besides the labels.
     """
 
     def __init__(
@@ -130,7 +123,7 @@ class CrackModule(pl.LightningModule):
             teacher_margin=margin,
             combine=sum_over_processes,
         )
-        # The same in every process, so that all of them stop here.
+        # The loss is the same in every process, so all of them stop here.
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss became {loss.item()} at step {self.global_step}", _TAMER)
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
@@ -142,10 +135,10 @@ class CrackModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient's norm, which tells by the way whether the gradient is sound.
+        """Clip the gradient's norm, and check that it is finite.
 
         Raises:
-            TrainingError: it is not finite; the weights are still those of the step before.
+            TrainingError: it is not finite; the weights are those of the step before.
         """
         limit = self.config.optimizer.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
@@ -154,16 +147,16 @@ class CrackModule(pl.LightningModule):
         plugin = self.trainer.precision_plugin
         scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
         if scaler is not None and scaler.get_scale() > _LEAST_SCALE:
-            return  # the scaler leaves this step out and tries a smaller scale
+            return  # the scaler skips this step and reduces the scale
         raise TrainingError(f"the gradient became {norm.item()} at step {self.global_step}", _TAMER)
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting afresh."""
+        """Reset the counts."""
         self._strict_counts.clear()
         self._tolerant_counts.clear()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Count one whole image; an empty one stands for none."""
+        """Count one whole image; an empty one is skipped."""
         image, truth = batch
         if not image.numel():
             return
@@ -173,7 +166,7 @@ class CrackModule(pl.LightningModule):
         self._tolerant_counts.append(count_image(probability, mask, "square"))
 
     def on_validation_epoch_end(self) -> None:
-        """Log pooled scores; the threshold of the best strict F1 travels with the model."""
+        """Log pooled scores; the threshold of the best strict F1 is stored with the model."""
         strict = pool_over_processes(self._strict_counts, "strict", self.device)
         tolerant = pool_over_processes(self._tolerant_counts, "square", self.device)
         best = ods(strict)
@@ -190,7 +183,7 @@ class CrackModule(pl.LightningModule):
         """Add the model's description, from which the sidecar is written.
 
         Raises:
-            TrainingError: a weight is not finite; the checkpoint before this one stays.
+            TrainingError: a weight is not finite; the previous checkpoint stays.
         """
         if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
             raise TrainingError(f"the weights became infinite at step {self.global_step}", _TAMER)
@@ -208,17 +201,17 @@ class CrackModule(pl.LightningModule):
         ).to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another network than the checkpoint's.
+        """Refuse to continue with another network than the checkpoint's.
 
         Raises:
-            TrainingError: width, pooling or gate bias differ.
+            TrainingError: width, pooling, gate bias or a setting differs.
         """
         saved = ModelSpec.from_dict(checkpoint[SPEC_KEY])
         check_same_run(saved, self.config)
         self.threshold = saved.threshold
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and a learning rate that is set at every step."""
+        """The optimizer and the learning-rate schedule, updated at every step."""
         config = self.config.optimizer
         total_steps = self.config.epochs * self.steps_per_epoch
         optimizer = make_optimizer(self.network, config)

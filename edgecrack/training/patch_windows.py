@@ -1,16 +1,8 @@
-"""Where patches lie: which window of an image, around crack or clear of it.
+"""Windows of images that become patches: where they are placed, and how they are cut and resampled.
 
-Every random number comes from the caller, one row of them per patch, so a patch depends on its
-own row alone. Knows nothing of pixel values.
-
-Cut plain windows of images, and mirror and turn them: whole pixels, byte for byte.
-
-What needs interpolation is in `resampling.py`. Knows nothing of why a window was chosen.
-
-Cut windows of images resized and turned by any angle, gray values and truth alike.
-
-Pixels are interpolated once, bilinearly, after smoothing as far as the window shrinks; beyond
-the image's border it is mirrored. Knows nothing of why a window was chosen.
+All random numbers come from the caller, one row per patch, so a patch depends on its own row alone.
+Plain windows are copied byte for byte. Resized or rotated ones are interpolated once, bilinearly,
+after smoothing as far as they shrink. Beyond the image's border both see its mirror image.
 """
 
 from __future__ import annotations
@@ -28,24 +20,24 @@ from edgecrack.training.augmentation import change_members
 from edgecrack.training.config import AugmentConfig
 from edgecrack.training.resident import ResidentImages
 
-# Windows looked at for one without crack, before the least cracked is taken. Most images have
-# one among the first few.
+# Candidates for a window without crack, before the least cracked is used. Most images have one
+# among the first few.
 _ROUNDS = ((0, 4), (4, 12), (12, 32))
 _CANDIDATES = _ROUNDS[-1][1]
 _PIXEL, _Y, _X, _SCALE, _ANGLE, _CANDIDATES_AT = range(6)
 PLACEMENT_DRAWS = _CANDIDATES_AT + 2 * _CANDIDATES
-_PARTS = 4  # a turned window is looked at as 4 x 4 upright squares that cover it
+_PARTS = 4  # a rotated window is checked as 4 x 4 upright squares that cover it
 
 Draws = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """How large a window is that becomes a patch, and how it is turned.
+    """Size and rotation of the windows that become patches.
 
     Attributes:
         cut_px: int64 [N], side of the window.
-        angle: float64 [N], its turn in radians.
+        angle: float64 [N], its rotation in radians.
     """
 
     cut_px: NDArray[np.int64]
@@ -54,13 +46,13 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Placements:
-    """Where patches lie: the patch pixel `(at_y, at_x)` shows the image point `(y, x)`.
+    """Where windows are: the patch pixel `(at_y, at_x)` shows the image point `(y, x)`.
 
     Attributes:
-        image: int64 [N], of which image.
-        y, x: float64 [N], a point of the image; whole numbers are centres of pixels.
+        image: int64 [N], index of the image.
+        y, x: float64 [N], a point of the image; whole numbers are pixel centres.
         at_y, at_x: float64 [N], where that point is in the patch. Around crack it is the pixel
-            that was drawn, otherwise the middle.
+            that was drawn, otherwise the centre.
     """
 
     image: Tensor
@@ -71,12 +63,12 @@ class Placements:
 
 
 def draw_shapes(draws: Draws, side: int, config: AugmentConfig) -> Shapes:
-    """Sizes and turns of windows.
+    """Sizes and rotations of windows.
 
     Args:
         draws: float64 [N, PLACEMENT_DRAWS] in 0..1.
         side: side of the patches in pixels.
-        config: how much may change.
+        config: limits of scale and rotation.
     """
     low, high = np.log(config.scale_range)
     scale = np.exp(low + (high - low) * draws[:, _SCALE])
@@ -92,14 +84,15 @@ def place(
     draws: Draws,
     side: int,
 ) -> Placements:
-    """Lay a window of each shape into its image; turned about its point it may stand out of it.
+    """Place a window of each shape in its image; rotated about its point it may extend beyond it.
 
     Args:
-        resident: the images; of one smaller than its window its mirror image is seen beside it.
-        image: int64 [N], of which image each patch is.
+        resident: the images; one smaller than its window is continued by its mirror image.
+        image: int64 [N], index of each patch's image.
         with_crack: bool [N]; where True, a crack pixel is drawn and shown by the patch. Where
-            False, the window is clear of crack if any of 32 tries is, or else the least cracked.
-        shapes: sizes and turns of the windows.
+            False, the window is free of crack if any of 32 candidates is, or else the least
+            cracked.
+        shapes: sizes and rotations of the windows.
         draws: float64 [N, PLACEMENT_DRAWS] in 0..1.
         side: side of the patches in pixels.
     """
@@ -130,7 +123,7 @@ def _around_crack(
     position = torch.stack([index // width, index % width])
     room = torch.stack([height, width]) - cut
     lowest, highest = position - cut + 1, position
-    # A window stands out of its image only where it does not fit.
+    # A window extends beyond its image only where it does not fit.
     lowest = torch.where(room < 0, lowest, lowest.clamp_min(0))
     highest = torch.where(room < 0, highest, torch.minimum(highest, room))
     corner = lowest + torch.floor(where * (highest - lowest + 1)).long()
@@ -141,7 +134,7 @@ def _around_crack(
 def _clear_of_crack(
     resident: ResidentImages, image: NDArray[np.int64], shapes: Shapes, draws: Draws, side: int
 ) -> Tensor:
-    """The middle of the first window without crack, or of the least cracked of all tries."""
+    """The centre of the first window without crack, or of the least cracked candidate."""
     device = resident.device
     images = torch.from_numpy(image).to(device)
     cut = torch.from_numpy(shapes.cut_px).to(device)
@@ -163,7 +156,7 @@ def _clear_of_crack(
         found = tries.gather(2, which.expand(2, -1)[..., None])[..., 0]
         best[:, rows] = torch.where(better, found, best[:, rows])
         fewest[rows] = torch.where(better, count.long(), fewest[rows])
-        if device.type == "cpu":  # elsewhere, asking costs more than looking at every candidate
+        if device.type == "cpu":  # elsewhere a query costs more than checking every candidate
             rows = rows[fewest[rows] > 0]
             if not len(rows):
                 break
@@ -178,14 +171,14 @@ def _crack_pixels(
     cut: Tensor,
     angle: Tensor | None,
 ) -> Tensor:
-    """Crack pixels in windows, or, if turned, in upright squares that cover them.
+    """Crack pixels in windows or, if rotated, in upright squares that cover them.
 
     Args:
         resident: the images.
         image: int64 [N].
-        corners: int64 [2, N, C], rows and columns of the windows before they are turned.
+        corners: int64 [2, N, C], rows and columns of the windows before rotation.
         cut: int64 [N], side of the windows.
-        angle: float64 [N], turns about their middles in radians, or None.
+        angle: float64 [N], rotations about their centres in radians, or None.
 
     Returns:
         int64 [N, C].
@@ -197,23 +190,23 @@ def _crack_pixels(
     along, across = (part * angle.cos())[:, None], (part * angle.sin())[:, None]
     u, v = (axis.flatten() for axis in torch.meshgrid(offset, offset, indexing="ij"))
     middles = torch.stack([along * u + across * v, along * v - across * u])
-    # One pixel more, for the neighbours that interpolation looks at.
+    # One pixel more, for the neighbours that interpolation reads.
     reach = (along.abs() + across.abs()) / 2 + 1
     low = torch.floor(middles - reach).long()[:, :, None] + (corners + cut[:, None] // 2)[..., None]
     high = low + torch.ceil(2 * reach).long()[..., None] + 1
-    # What stands out of the image shows its mirror image, which is looked at as well.
+    # Parts beyond the image show its mirror image, which is checked as well.
     counts = resident.crack_pixels(image, low.flatten(2), high.flatten(2))
     return counts.view(*corners.shape[1:], -1).sum(dim=-1)
 
 
 def cut_plain(resident: ResidentImages, places: Placements, side: int) -> Tensor:
-    """Windows as they are: uint8 [N, 2, side, side], gray values, and truth as 0 or 1."""
+    """Unchanged windows: uint8 [N, 2, side, side], gray values and labels as 0 or 1."""
     y, x = (places.y - places.at_y).long(), (places.x - places.at_x).long()
     return resident.cut(places.image, y, x, side)
 
 
 def turn_over(patches: Tensor, turn: NDArray[np.int64]) -> None:
-    """Mirror and turn by quarter turns, exactly and in place.
+    """Mirror and rotate by quarter turns, exactly and in place.
 
     Args:
         patches: [N, ..., side, side].
@@ -228,11 +221,11 @@ def turn_over(patches: Tensor, turn: NDArray[np.int64]) -> None:
         change_members(patches, (turn >> bit) & 1 == 1, way)
 
 
-# Thin cracks vanish under nearest-neighbour shrinking: keep what is 40 % covered.
+# Thin cracks vanish under nearest-neighbour shrinking: keep pixels that are 40 % covered.
 _COVERED, _COVERED_IF_SHRUNK = 0.5, 0.4
-_SPARE_PX = 6  # room for the neighbours that interpolation and smoothing look at
-_SIDE_MULTIPLE = 32  # windows of like size are read together; a multiple of 2, for halving
-# Pixels that are worked on at a time: on a processor they stay in its cache, elsewhere in bounds.
+_SPARE_PX = 6  # for the neighbours that interpolation and smoothing read
+_SIDE_MULTIPLE = 32  # windows of similar size are read together; even, for halving
+# Pixels per step: on a CPU they stay in its cache, on a GPU memory stays bounded.
 _AT_ONCE_PX, _AT_ONCE_PX_ELSEWHERE = 2**17, 2**24
 
 
@@ -246,7 +239,7 @@ def largest_window_px(side: int, config: AugmentConfig) -> int:
 
 
 class Resampler:
-    """Cuts windows, resized and turned about their points.
+    """Cuts windows that are resized and rotated about their points.
 
     Args:
         resident: the images.
@@ -257,19 +250,18 @@ class Resampler:
     def __init__(self, resident: ResidentImages, side: int, config: AugmentConfig) -> None:
         self._resident, self._side = resident, side
         self._largest_px = largest_window_px(side, config)
-        # Large buffers taken anew for every step cost more than the work that is done in them.
+        # Allocating large buffers at every step costs more than the work done in them.
         self._buffers = torch.empty((2, 0), device=resident.device)
 
     def cut(self, places: Placements, shapes: Shapes) -> Tensor:
-        """Windows brought to the patch's size.
+        """Windows resampled to the patch size.
 
         Returns:
-            uint8 [N, 2, side, side]: gray values, and truth as 0 or 1.
+            uint8 [N, 2, side, side]: gray values, and labels as 0 or 1.
         """
         side, device, count = self._side, self._resident.device, len(shapes.cut_px)
-        # What a patch looks at depends on its own shape and the configuration alone, so that it
-        # is the same, whatever it is drawn together with. A processor gains from small windows
-        # that stay in its cache, other devices from few and large steps.
+        # A patch depends on its own shape and the configuration alone, not on the rest of its
+        # batch. A CPU gains from small windows that stay in its cache, a GPU from few large steps.
         step, small = shapes.cut_px / side, device.type == "cpu"
         window = _window_px(shapes) if small else np.full(count, self._largest_px)
         groups = list(_alike(window, step, _AT_ONCE_PX if small else _AT_ONCE_PX_ELSEWHERE))
@@ -282,13 +274,13 @@ class Resampler:
             own = _Views(views.corner[:, here], views.mapping[:, here])
             shrinks = step[members].max() > 1
             sampled = self._sample(own, int(window[members[0]]), float(step[members].max()))
-            patches[here, 0].copy_(sampled[:, 0].add_(0.5))  # which rounds, as bytes are cut off
+            patches[here, 0].copy_(sampled[:, 0].add_(0.5))  # rounds, since bytes are truncated
             covered = _COVERED_IF_SHRUNK if shrinks else _COVERED
             torch.ge(sampled[:, 1], covered, out=patches[here, 1].view(torch.bool))
         return patches.index_select(0, torch.from_numpy(np.argsort(order)).to(device))
 
     def _sample(self, views: _Views, window: int, largest_step: float) -> Tensor:
-        """float32 [N, 2, side, side]: gray values, and the share of each pixel that is crack."""
+        """float32 [N, 2, side, side]: gray values, and the crack share of each pixel."""
         image, top, left = views.corner
         seen = self._resident.cut(image, top, left, window)
         if self._buffers.shape[1] < seen.numel():
@@ -323,7 +315,7 @@ class _Views:
 
 
 def _window_px(shapes: Shapes) -> NDArray[np.int64]:
-    """Sides of upright windows that hold all that turned ones look at."""
+    """Sides of upright windows that contain the rotated ones."""
     turned = shapes.cut_px * (np.abs(np.cos(shapes.angle)) + np.abs(np.sin(shapes.angle)))
     units = np.ceil((turned + _SPARE_PX) / _SIDE_MULTIPLE).astype(np.int64)
     return np.asarray(_SIDE_MULTIPLE * units)
@@ -332,14 +324,12 @@ def _window_px(shapes: Shapes) -> NDArray[np.int64]:
 def _alike(
     window: NDArray[np.int64], step: NDArray[np.float64], at_once: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Members that are resampled in one go: windows of one size, enlarged or shrunk alike.
-
-    The host knows all that decides it; no device is asked.
+    """Members that are resampled together: windows of one size, all enlarged or all shrunk.
 
     Args:
         window: int64 [N], sides of the windows that are read.
         step: float64 [N], pixels of the image per pixel of the patch.
-        at_once: how many pixels to read at a time.
+        at_once: pixels to read at a time.
     """
     kinds = np.stack([window, np.searchsorted([1.0, 2.0], step, side="left")])
     for kind in np.unique(kinds, axis=1).T:
@@ -365,8 +355,8 @@ def _views(
     y, x, at_y, at_x = torch.stack([places.y, places.x, places.at_y, places.at_x])[:, rows]
     zero = torch.stack([y - along * at_y - across * at_x, x - along * at_x + across * at_y])
     middle = zero + (side - 1) / 2 * torch.stack([along + across, along - across])
-    # At the image's border the window is moved inwards where it fits: what is then mirrored about
-    # its last row is mirrored about the image's own, and reading whole rows is quicker.
+    # At the image's border the window is moved inwards where it fits: mirroring about its last row
+    # is then mirroring about the image's own, and reading whole rows is faster.
     room = torch.stack([resident.height[image], resident.width[image]]) - window_of
     around = torch.floor(middle - (window_of - 2) / 2)
     corner = torch.where(room < 0, around, torch.minimum(around.clamp_min(0), room))
@@ -378,14 +368,14 @@ def _smooth(planes: Tensor, sides: Tensor, step: Tensor) -> Tensor:
     """Sum over a square of `step` pixels around each pixel, in place.
 
     Args:
-        planes: float32 [N, 2, H, W]; holds the sums afterwards.
-        sides: of the same shape, to work in.
+        planes: float32 [N, 2, H, W]; contains the sums afterwards.
+        sides: a work buffer of the same shape.
         step: float64 [N], 1 to 2.
 
     Returns:
-        float32 [N, 1, 1, 1], what turns the sums into averages.
+        float32 [N, 1, 1, 1], the factor that turns sums into averages.
     """
-    # The square covers the middle pixel whole and `(step - 1) / 2` of its neighbours.
+    # The square covers the central pixel fully and `(step - 1) / 2` of its neighbours.
     outer = ((step - 1) / 2).float()[:, None, None, None]
     for axis in (-1, -2):
         length = planes.shape[axis]

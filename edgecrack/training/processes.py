@@ -1,12 +1,7 @@
-"""Where this process stands among those of a run, and what it computes on.
+"""The processes of a run: the rank and device of this one, and sums over all of them.
 
-A run of several processes is started either by ourselves (`launch.py`) or from outside, by
-torchrun or Slurm, which tell each process its number in the environment. Knows the environment
-and the machine's GPUs, nothing of data or training.
-
-Sums over all processes of a run; without other processes they change nothing.
-
-Knows torch.distributed and tensors; who starts the processes is in `launch.py`.
+A run of several processes is started by `launch.py` or from outside, by torchrun or Slurm, which
+pass each process its rank in the environment.
 """
 
 from __future__ import annotations
@@ -35,12 +30,12 @@ Starter = Literal["ourselves", "torchrun", "slurm"]
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """One process among those of a run.
+    """One of the processes of a run.
 
     Attributes:
-        rank: its number, or that of the first process that it will start.
-        ranks: number of processes of the run.
-        starter: who starts the processes.
+        rank: its rank, or that of the first process that it will start.
+        ranks: number of processes in the run.
+        starter: what starts the processes.
         device: "cuda" or "cpu".
     """
 
@@ -51,7 +46,7 @@ class ProcessRank:
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the one that prints and writes."""
+        """Whether this process prints and writes."""
         return self.rank == 0
 
     @property
@@ -60,8 +55,8 @@ class ProcessRank:
         return self.starter == "ourselves" and self.ranks > 1
 
     def environment(self) -> ClusterEnvironment:
-        """How Lightning finds the other processes, once they are started."""
-        # Not above: Lightning takes seconds to import, and only training itself needs it.
+        """How Lightning finds the other processes."""
+        # Imported here: Lightning takes seconds to import, and only training needs it.
         from lightning.fabric.plugins.environments.lightning import LightningEnvironment
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
         from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -69,17 +64,17 @@ class ProcessRank:
         if self.starter == "torchrun":
             return TorchElasticEnvironment()
         if self.starter == "slurm":
-            # Lightning's requeueing saves in the middle of an epoch, which is not exact.
+            # Lightning's requeueing saves mid-epoch, which does not resume exactly.
             return SLURMEnvironment(auto_requeue=False)
         return LightningEnvironment()
 
 
 def find_process_rank(config: TrainingConfig) -> ProcessRank:
-    """The place of this process in a run.
+    """The rank of this process in a run.
 
     Raises:
-        ConfigError: the machine has no such GPUs, the precision needs one, or the processes that
-            were started from outside are not those that the configuration asks for.
+        ConfigError: the machine lacks the GPUs, the precision needs one, or the number of processes
+            started from outside is not the configured one.
     """
     device = _device(config)
     starter, rank, ranks = _started_from_outside()
@@ -88,8 +83,8 @@ def find_process_rank(config: TrainingConfig) -> ProcessRank:
     elif ranks != config.processes:
         raise ConfigError(
             f"{starter} started {ranks} processes, but {config.processes_per_machine} on each of "
-            f"{config.machines} machines were asked for",
-            "give `processes_per_machine` with the processes on each machine and `machines`",
+            f"{config.machines} machines were requested",
+            "set `processes_per_machine` to the processes on each machine, and `machines`",
         )
     return ProcessRank(rank, ranks, starter, device)
 
@@ -98,36 +93,36 @@ def _device(config: TrainingConfig) -> Literal["cuda", "cpu"]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if config.device == "cuda" and not count:
         raise ConfigError(
-            "device is 'cuda', but PyTorch finds no CUDA GPU here",
+            "`device` is 'cuda', but PyTorch finds no CUDA GPU",
             "give `device` cpu, or install a PyTorch build for CUDA and the GPU's driver",
         )
     if count and config.device != "cpu":
         if config.processes_per_machine > count:
             raise ConfigError(
-                f"{config.processes_per_machine} processes were asked for, but this machine has "
+                f"{config.processes_per_machine} processes were requested, but this machine has "
                 f"{count} GPUs",
                 f"give `processes_per_machine` {count}, or `device` cpu",
             )
         return "cuda"
     if config.precision == "16":
         raise ConfigError(
-            "precision is '16', which needs a CUDA GPU, but training runs on the CPU",
+            "`precision` is '16', which needs a CUDA GPU, but training runs on the CPU",
             "give `precision` bf16 or 32",
         )
     return "cpu"
 
 
 def _started_from_outside() -> tuple[Starter, int, int]:
-    """Who started this process, its number and the number of all; ("ourselves", 0, 1) if no one."""
+    """What started this process, its rank and the number of ranks; else ("ourselves", 0, 1)."""
     environment = os.environ
     if distributed.is_available() and distributed.is_torchelastic_launched():
         return "torchrun", int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    # An interactive allocation has the number of tasks set, but runs one process.
+    # An interactive allocation sets the number of tasks, but runs one process.
     tasks = int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1")))
     if tasks > 1 and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
         if "SLURM_NTASKS_PER_NODE" not in environment:
             raise ConfigError(
-                f"Slurm started {tasks} tasks without a number for each machine",
+                f"Slurm started {tasks} tasks without a number per machine",
                 "start through srun, and give srun and sbatch --ntasks-per-node, not --ntasks",
             )
         return "slurm", int(environment["SLURM_PROCID"]), tasks
@@ -135,7 +130,7 @@ def _started_from_outside() -> tuple[Starter, int, int]:
 
 
 def _node_rank(config: TrainingConfig) -> int:
-    """The number of this machine among those of a run that is started by hand on each."""
+    """The rank of this machine in a run that is started by hand on each machine."""
     if config.machines == 1:
         return 0
     address, port, number = (os.environ.get(name, "") for name in _RENDEZVOUS)
@@ -143,8 +138,8 @@ def _node_rank(config: TrainingConfig) -> int:
     if not address or not whole or int(number) >= config.machines:
         found = ", ".join(f"{name} is {os.environ.get(name, '')!r}" for name in _RENDEZVOUS)
         raise ConfigError(
-            f"{config.machines} machines were asked for, but {found}",
-            "start it on every machine with torchrun or srun, or set MASTER_ADDR, MASTER_PORT "
+            f"{config.machines} machines were requested, but {found}",
+            "start on every machine with torchrun or srun, or set MASTER_ADDR, MASTER_PORT "
             f"and NODE_RANK (0 to {config.machines - 1}) there",
         )
     return int(number)
@@ -154,7 +149,7 @@ _FIELDS = ("predicted", "predicted_matched", "truth", "truth_matched")
 
 
 def process_count() -> int:
-    """Number of processes that are connected; 1 without any connection."""
+    """Number of connected processes; 1 without any connection."""
     return distributed.get_world_size() if _connected() else 1
 
 
@@ -171,17 +166,17 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        # Every process has this same gradient of the whole batch's loss, and takes from it the
-        # part that its own patches cause. What is wanted is the sum of the parts, but gradients
-        # of weights are averaged over processes, hence the factor.
+        # Every process has this gradient of the whole batch's loss and derives the part of its
+        # own patches. The sum of the parts is wanted, but weight gradients are averaged over
+        # processes, hence the factor.
         return gradient * distributed.get_world_size()
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """Add up a tensor of one shape over all processes, gradient included.
+    """Sum a tensor over all processes, gradient included.
 
-    A loss made of such sums has, once the gradients of the weights are averaged over processes
-    as `DistributedDataParallel` does, the gradient that one process with all patches would have.
+    With weight gradients averaged over processes, as `DistributedDataParallel` does, a loss of such
+    sums has the gradient that one process with all patches would have.
 
     Returns:
         The sum, the same in every process.
@@ -195,12 +190,12 @@ def sum_over_processes(values: Tensor) -> Tensor:
 def pool_over_processes(
     counts: Sequence[ThresholdCounts], tolerance: Tolerance, device: torch.device | str = "cpu"
 ) -> ThresholdCounts:
-    """Add up the counts of all images of all processes, exactly, for they are integers.
+    """Sum the counts of all images over all processes; exact, since they are integers.
 
     Args:
-        counts: one item per image of this process; may be empty where another process has one.
-        tolerance: theirs.
-        device: where this process may exchange tensors.
+        counts: one item per image of this process; may be empty.
+        tolerance: of the counts.
+        device: on which this process can exchange tensors.
     """
     sums = np.zeros((len(_FIELDS), len(THRESHOLDS)), dtype=np.int64)
     for item in counts:

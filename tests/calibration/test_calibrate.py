@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
 from edgecrack.calibration import held_out, quantize
 from edgecrack.calibration.calibrating import Calibration, calibrate
-from edgecrack.calibration.config import DEFAULT_METHOD, CalibrationConfig
+from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.calibration.defaults import METHOD
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.sampler import SamplerConfig
@@ -138,7 +139,7 @@ def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) ->
         "made_for": "tensorrt",
         "truth": "labels",
         "parts": "train split for the ranges, val split held out",
-        "method": DEFAULT_METHOD,
+        "method": METHOD,
         "seed": 0,
         "tiles": 64,
         "held_out_images": 10,
@@ -197,7 +198,7 @@ def test_what_is_printed_has_the_scores_the_gate_and_the_next_step(
         "gate: labels; ",
         f"images of {walls.name}",
         "at most: with 95 % confidence",
-        f"{DEFAULT_METHOD}, from 64 tiles",
+        f"{METHOD}, from 64 tiles",
         "next: edgecrack build-engine",
     ):
         assert words in text
@@ -323,7 +324,7 @@ def test_a_model_that_loses_too_much_is_not_written(
     assert (target.read_bytes(), sidecar_path(target).read_bytes()) == before
     assert "ODS 90.00 -> 80.00 (+10.00, at most +10.00, 1 allowed)" in caught.value.problem
     assert len(few_layers) == 6
-    assert f"5 of 5 mixes with FP16 tried, {DEFAULT_METHOD} ranges" in caught.value.problem
+    assert f"5 of 5 mixes with FP16 tried, {METHOD} ranges" in caught.value.problem
     assert stages.count("ranking layers") == 6
     assert stages.count("keeping layers in FP16") == 5
 
@@ -594,5 +595,5 @@ def test_a_file_for_cpus_has_no_fp16_and_says_so(small_model: Path, photos: Path
     assert "next: edgecrack stream --model" in text
     with open_runner(target, threads=1) as runner:
         assert runner.infer(np.zeros((1, 1, *TILE_HW), np.uint8)).shape == (1, 1, *TILE_HW)
-    with pytest.raises(ConfigError, match="`for` is 'gpu'; give tensorrt or cpu"):
+    with pytest.raises(ConfigError, match="`made_for` is 'gpu'; give one of: tensorrt, cpu"):
         easy(photos, made_for="gpu")

@@ -323,10 +323,10 @@ def test_a_verdict_stands_in_a_sidecar_with_all_its_figures() -> None:
 
 @pytest.mark.parametrize("limit", [-0.01, -1, 100.5, math.inf, -math.inf, NAN])
 def test_a_limit_out_of_range_is_refused(limit: float) -> None:
-    expected = f"the allowed drop is {re.escape(str(limit))} points; give 0 to 100"
+    expected = f"`max_drop` is {re.escape(str(limit))}; give a number from 0 to 100"
     with pytest.raises(ConfigError, match=expected):
         Gate(limit)
-    expected = f"the allowed flagged area is {re.escape(str(limit))} %; give 0 to 100"
+    expected = f"`max_flagged` is {re.escape(str(limit))}; give a number from 0 to 100"
     with pytest.raises(ConfigError, match=expected):
         Gate(max_flagged=limit)
 

@@ -283,11 +283,11 @@ def test_without_labels_and_without_a_finding_it_is_the_model_that_found_none() 
 @pytest.mark.parametrize(
     ("tiles", "held_out", "seed", "problem"),
     [
-        (63, 16, 0, "calibration tiles is 63; give 64 to 4096"),
-        (4097, 16, 0, "calibration tiles is 4097"),
-        (64, 15, 0, "held-out tiles is 15; give 16 to 4096"),
-        (64, 4097, 0, "held-out tiles is 4097"),
-        (64, 16, -1, "the seed is -1; give 0 or more"),
+        (63, 16, 0, "`tiles` is 63; give a whole number from 64 to 4096"),
+        (4097, 16, 0, "`tiles` is 4097"),
+        (64, 15, 0, "`held_out` is 15; give a whole number from 16 to 4096"),
+        (64, 4097, 0, "`held_out` is 4097"),
+        (64, 16, -1, "`seed` is -1; give a whole number, 0 or more"),
     ],
 )
 def test_numbers_out_of_range_are_refused(

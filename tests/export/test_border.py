@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecrack.artifacts import read_verified_spec
+from edgecrack.artifacts import POOLINGS, Pooling, read_verified_spec
 from edgecrack.calibration.quantize import layer_inputs, quantize
 from edgecrack.errors import ConfigError, ExportError
 from edgecrack.export.border import (
@@ -28,7 +28,6 @@ from edgecrack.export.border import (
 )
 from edgecrack.export.lowering import network_with_border
 from edgecrack.model import partial_conv
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.onnx_graph.graph_file import GraphRun
 from edgecrack.preprocess import preprocess

@@ -100,7 +100,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             program.kill()
     assert program.returncode == TrainingError.exit_code, complained
     assert complained.startswith("edgecrack: process 2 of 2 was ended by SIGKILL; ")
-    assert complained.endswith("--resume to go on from the last whole epoch.\n")
+    assert complained.endswith("--resume to continue from the last complete epoch.\n")
     assert complained.count("\n") == 1
     wait_until_gone(workers)
     return folder

@@ -218,8 +218,8 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": NetworkConfig(width=4)}, "has width 2, but 4 was asked for"),
-        ({"network": NetworkConfig(2, "max")}, "has pooling gated-scale, but max was asked for"),
+        ({"network": NetworkConfig(width=4)}, "has width 2, but 4 was requested"),
+        ({"network": NetworkConfig(2, "max")}, "has pooling gated-scale, but max was requested"),
         ({"network": NetworkConfig(2, gate_bias=True)}, "has gate bias False, but True"),
         ({"optimizer": OptimizerConfig("sgd")}, "has optimizer name adamw, but sgd"),
         ({"average_decay": 0.9}, "has average decay 0.0, but 0.9"),

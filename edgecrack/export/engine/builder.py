@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, write_model
 from edgecrack.errors import ConfigError, ExportError, ModelFileError
@@ -48,7 +48,7 @@ from edgecrack.export.engine.settings import (
 from edgecrack.export.engine.target_machines import Resolved, resolve_targets
 from edgecrack.export.engine.verification import verify_engine
 from edgecrack.files import output_error
-from edgecrack.nvidia.engine_info import EngineInfo, current_platform
+from edgecrack.nvidia.engine_info import EngineInfo, Flavour, current_platform
 from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
 
 _OTHER_KINDS = (".onnx", ".json", ".safetensors")
@@ -349,7 +349,7 @@ def _describe(
     """The engine's sidecar, but for the hash and what the build will find."""
     batch = config.batch_of(spec)
     info = EngineInfo(
-        flavour=resolved.tensorrt.flavour,
+        flavour=cast(Flavour, resolved.tensorrt.flavour),
         version=resolved.tensorrt.version,
         compute_capabilities=resolved.compute_capabilities,
         platform=current_platform(),

@@ -1,22 +1,23 @@
-"""What can be chosen when an engine is built, and what a TensorRT refuses of it.
-
-Knows names and numbers; must not import TensorRT.
-"""
+"""Settings of an engine build, and what a TensorRT, a GPU or a model does not support of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Predicate
+from pydantic import Field
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError
 from edgecrack.export.engine.target_machines import AUTO, Resolved, Targets
-from edgecrack.nvidia.engine_info import FLAVOURS, JETSON_CAPABILITIES
+from edgecrack.nvidia.engine_info import JETSON_CAPABILITIES, Flavour
+from edgecrack.settings import settings
 
 # A video frame is cut into more than eight tiles, so nearly every call is a full one; TensorRT
 # tunes for the middle number.
 DYNAMIC_BATCH = (1, 8, 8)
-OPTIMIZATION_LEVELS = (0, 5)
 MOST_TILES = 4096
 _THOR = "11.0"
 # NVIDIA's release notes of TensorRT 11.4.1, "DLA support for NVIDIA JetPack".
@@ -24,7 +25,14 @@ _LAST_DLA_OF_10, _DLA_IS_BACK = (10, 7), (11, 4, 1)
 MOST_WORKSPACE_MIB = 1 << 20
 
 
-@dataclass(frozen=True)
+Batch = Annotated[
+    tuple[int, int, int],
+    Predicate(lambda counts: 1 <= counts[0] <= counts[1] <= counts[2] <= MOST_TILES),
+    Field(description=f"least, best and most tiles per call, 1 to {MOST_TILES}, in rising order"),
+]
+
+
+@settings()
 class EngineConfig:
     """How an engine is built.
 
@@ -51,49 +59,22 @@ class EngineConfig:
     """
 
     targets: Targets = field(default_factory=lambda: Targets(AUTO))
-    flavour: str | None = None
-    batch: tuple[int, int, int] | None = None
-    workspace_mib: int | None = None
+    flavour: Flavour | None = None
+    batch: Batch | None = None
+    workspace_mib: Annotated[int, Field(ge=1, le=MOST_WORKSPACE_MIB)] | None = None
     timing_cache: Path | None = None
     use_timing_cache: bool = True
     version_compatible: bool = False
     hardware_compatible: bool = False
-    dla_core: int | None = None
-    optimization_level: int | None = None
+    dla_core: Annotated[int, Field(ge=0, description="0 or 1")] | None = None
+    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
 
     def __post_init__(self) -> None:
-        lowest, highest = OPTIMIZATION_LEVELS
-        problem = None
-        if self.flavour is not None and self.flavour not in FLAVOURS:
-            problem = f"the TensorRT is {self.flavour!r}", f"give one of: {', '.join(FLAVOURS)}"
-        elif self.batch is not None and not (
-            1 <= self.batch[0] <= self.batch[1] <= self.batch[2] <= MOST_TILES
-        ):
-            problem = (
-                f"the tiles per call are {self.batch}",
-                f"give least, best and most, 1 to {MOST_TILES}, none smaller than the one before",
-            )
-        elif self.workspace_mib is not None and not 1 <= self.workspace_mib <= MOST_WORKSPACE_MIB:
-            problem = (
-                f"the workspace is {self.workspace_mib} MiB",
-                f"give 1 to {MOST_WORKSPACE_MIB}",
-            )
-        elif self.dla_core is not None and self.dla_core < 0:
-            problem = f"the DLA core is {self.dla_core}", "give 0 or 1"
-        elif self.optimization_level is not None and not (
-            lowest <= self.optimization_level <= highest
-        ):
-            problem = (
-                f"the optimization level is {self.optimization_level}",
-                f"give {lowest} to {highest}",
-            )
-        elif self.timing_cache is not None and not self.use_timing_cache:
-            problem = (
-                f"the timing cache {self.timing_cache} is named and turned off",
+        if self.timing_cache is not None and not self.use_timing_cache:
+            raise ConfigError(
+                f"the timing cache {self.timing_cache} is named and disabled",
                 "give one of the two",
             )
-        if problem:
-            raise ConfigError(*problem)
 
     def batch_of(self, spec: ModelSpec) -> tuple[int, int, int]:
         """Least, best and most tiles per call of an engine made of an ONNX file.

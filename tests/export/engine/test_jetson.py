@@ -257,10 +257,10 @@ def test_the_command_is_that_of_trtexec(orin: FakeTensorRT, tmp_path: Path) -> N
         ({"batch": (0, 1, 2)}, "tiles per call"),
         ({"batch": (2, 1, 2)}, "tiles per call"),
         ({"batch": (1, 3, 2)}, "tiles per call"),
-        ({"workspace_mib": 0}, "0 MiB"),
+        ({"workspace_mib": 0}, "`workspace_mib` is 0; give"),
         ({"dla_core": -1}, "-1"),
         ({"optimization_level": 6}, "0 to 5"),
-        ({"timing_cache": Path("t"), "use_timing_cache": False}, "turned off"),
+        ({"timing_cache": Path("t"), "use_timing_cache": False}, "disabled"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
