@@ -1,9 +1,8 @@
-"""The model specification and the sidecar JSON that travels with every model file.
+"""The model specification and the sidecar JSON beside every model file.
 
-A sidecar has the model file's name plus `.json`. It says what the file is, what it was made
-from and how its input must be prepared, and it holds the file's hash, so that a file that was
-swapped, truncated or edited is refused before anything loads it. Of what is inside a model file,
-it knows the names of the two tensors, and that an ONNX file is to hold all its own.
+A sidecar has the model file's name plus `.json`. It describes the file, what it was made from and
+how its input must be prepared, and contains the file's hash, so that a file that was swapped,
+truncated or edited is refused before anything loads it.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-# Tensors of every ONNX file and engine: what goes in, what comes out.
+# Input and output tensor of every ONNX file and engine.
 INPUT_NAME, OUTPUT_NAME = "tiles", "crack"
 MIN_SCALE, MAX_SCALE = 1 / 64, 4.0
 MOST_SCALES = 8
@@ -46,8 +45,8 @@ MERGES: tuple[Merge, ...] = get_args(Merge)
 _HASH_BLOCK_BYTES = 1 << 20
 _MOST_SIDECAR_BYTES = 1 << 24
 _MOST_TILE_PX = 16384
-# What version 2 brought. A version-1 file in which one of these stands was edited by hand, or its
-# maker meant something else by it: an older program passed over it, this one would obey it.
+# Fields of version 2. A version-1 file with one of them was edited by hand or means something else
+# by it: an older program ignored it, this one would apply it.
 _SINCE_2 = ("scales", "merge", "channels", "layout", "temperature")
 _PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile", "stretch_margin")
 
@@ -61,7 +60,7 @@ def _refuse(name: str, value: str | None, _remedy: str = "") -> ModelFileError:
 
 @settings(_refuse)
 class ModelSpec:
-    """What a runtime must know of a model file.
+    """Description of a model file for the runtime.
 
         >>> from edgecrack import open_detector
         >>> with open_detector(threads=1) as detector:
@@ -74,24 +73,23 @@ class ModelSpec:
         pooling: "gated-scale", "stacked" or "max".
         width: channels of the network's first block.
         gate_bias: whether the gating filters have a bias.
-        tile_hw: height and width of a tile in pixels, multiples of 8; (0, 0) for a checkpoint,
-            which has none.
+        tile_hw: height and width of a tile in pixels, multiples of 8; (0, 0) for a checkpoint.
         batch: tiles per call, or None for any number.
         preprocess: how a frame is prepared.
         threshold: crack probability from which a pixel counts as crack, in 0..1.
         precision: "fp32", "fp16" or "int8".
         sha256: hash of the model file, hexadecimal.
-        parent_sha256: hash of the file that it was made from, or None.
+        parent_sha256: hash of the file it was made from, or None.
         calibration: calibration-set hash and method of an INT8 file, or None.
         engine: TensorRT flavour, version, compute capability and platform of an engine, or None.
         scores: accuracy figures, each with the data it was measured on.
-        scales: sizes of the frame at which the network runs, as factors from 1/64 to 4, at most
-            eight, each once.
-        merge: how the maps of several sizes become one; see `runtime.scales.ScalesConfig`.
+        scales: frame sizes at which the network runs, as factors from 1/64 to 4; at most eight,
+            all different.
+        merge: how the maps of several sizes are merged; see `runtime.scales.ScalesConfig`.
         channels: 1 for gray, 3 for colour.
         layout: order of the graph's input, "nchw" or "nhwc".
-        temperature: what the network's logits are divided by, above 0.
-        extra: what later versions may add; kept as it is.
+        temperature: divisor of the network's logits, above 0.
+        extra: unknown fields, kept unchanged.
     """
 
     kind: Kind
@@ -127,7 +125,7 @@ class ModelSpec:
             raise _refuse("a scale given twice,", f"{list(self.scales)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The specification as it stands in the sidecar."""
+        """The specification as the sidecar stores it."""
         document = dataclasses.asdict(self)
         extra = document.pop("extra")
         document["tile_hw"] = list(self.tile_hw)
@@ -139,12 +137,12 @@ class ModelSpec:
     def from_dict(cls, document: Mapping[str, Any]) -> ModelSpec:
         """Read a specification; the inverse of `to_dict`.
 
-        A description of version 1 means what it meant then: frames stretched from their darkest
-        to their brightest pixel.
+        A version-1 description keeps its meaning: frames are stretched from their darkest to their
+        brightest pixel.
 
         Raises:
-            ModelFileError: a field is missing, has the wrong type, or came with a later version
-                than the description's; or the schema is newer.
+            ModelFileError: a field is missing, wrong, or newer than the description's version; or
+                the schema is newer than this program.
         """
         if not isinstance(document, Mapping):
             raise ModelFileError(
@@ -158,7 +156,7 @@ class ModelSpec:
             )
         if version > SCHEMA_VERSION:
             raise ModelFileError(
-                f"the description has schema version {version}, this program knows "
+                f"the description has schema version {version}, this program supports "
                 f"{SCHEMA_VERSION}",
                 origin().update(),
             )
@@ -181,12 +179,12 @@ class ModelSpec:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFile:
-    """A model file, read once and checked; what is handed on is what was checked.
+    """A model file, read once and verified; its bytes are used from memory.
 
     Attributes:
-        path: where it lies, for messages and for what belongs beside it.
+        path: its path, for messages and for files beside it.
         spec: its description.
-        content: its bytes, whose hash the description holds.
+        content: its bytes, whose hash is in the description.
     """
 
     path: Path
@@ -195,7 +193,7 @@ class ModelFile:
 
 
 def _preparation(values: Mapping[str, Any]) -> PreprocessConfig:
-    """How frames are prepared; from before there was a choice where nothing is said of it."""
+    """How frames are prepared; without a `stretch`, that of version 1."""
     try:
         return PreprocessConfig(**{"stretch": "minmax", **values})
     except TypeError as error:
@@ -210,14 +208,14 @@ def _refuse_later_fields(document: Mapping[str, Any]) -> None:
         later += [f"preprocess.{name}" for name in _PREPROCESS_SINCE_2 if name in preparation]
     if later:
         raise ModelFileError(
-            f"the description has schema version 1 and holds {later[0]!r}, which came with version "
-            "2",
-            'take it out, or write "schema_version": 2 if it is meant',
+            f"the description has schema version 1 and contains {later[0]!r}, which came with "
+            "version 2",
+            'remove it, or write "schema_version": 2 if it is intended',
         )
 
 
 def sidecar_path(model: Path) -> Path:
-    """Where the sidecar of a model file lies."""
+    """The sidecar of a model file."""
     return model.with_name(model.name + ".json")
 
 
@@ -247,7 +245,7 @@ def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
     """Hash a finished model file and write its sidecar.
 
     Returns:
-        The specification with the file's hash in it.
+        The specification with the file's hash.
 
     Raises:
         OutputError: the sidecar cannot be written.
@@ -260,14 +258,14 @@ def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
 def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
     """Write a model file and its sidecar: both whole, or neither.
 
-    Both lie complete on the disk before either takes its name, so that a full disk leaves an
-    older pair as it was. A kill between the two renames leaves a pair that does not match, which
-    every reader refuses.
+    Both are completely on the disk before either gets its name, so a full disk leaves an older pair
+    unchanged. A kill between the two renames leaves a pair that does not match, which every reader
+    refuses.
 
     Args:
         model: the model file; its folder must exist.
         content: its bytes.
-        spec: its description, but for the hash.
+        spec: its description without the hash.
 
     Returns:
         The description with the hash of `content`.
@@ -285,17 +283,17 @@ def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
 def read_model_file(model: Path | ModelFile) -> ModelFile:
     """Read a model file, once, and check that its sidecar belongs to it.
 
-    An engine file is executable code, and a file may be swapped after it was checked: so whatever
-    loads a model takes the bytes that are returned, and does not open the file again. An ONNX file
-    is to hold all its tensors: those that lie in files beside it would be read from there, or from
-    the working folder, and no hash covers them.
+    An engine file is executable code, and a file may be swapped after the check, so a model must be
+    loaded from the returned bytes and not from the file. An ONNX file must contain all its tensors:
+    those in other files would be read from beside it or from the working folder, and no hash covers
+    them.
 
     Args:
-        model: the file; one that was read already is given back as it is.
+        model: the file; one that was already read is returned unchanged.
 
     Raises:
         ModelFileError: the file or its sidecar is missing, damaged, or they do not match; or an
-            ONNX file holds no graph, or not all of it.
+            ONNX file has no graph, or not all of it.
     """
     if isinstance(model, ModelFile):
         return model
@@ -362,7 +360,7 @@ def _read_sidecar(model: Path) -> ModelSpec:
     try:
         spec = ModelSpec.from_dict(document)
     except EdgecrackError as error:
-        # An update stays an update; what is to be made again depends on the file.
+        # The remedy to update stays; the remedy to make the file again depends on the file.
         remedy = _make_again(model) if "edgecrack export" in error.remedy else error.remedy
         raise ModelFileError(f"sidecar {sidecar}: {error.problem}", remedy) from error
     return spec
@@ -381,11 +379,11 @@ def _check_hash(model: Path, spec: ModelSpec, actual: str) -> None:
 
 
 def _make_again(model: Path, engine: Mapping[str, Any] | None = None) -> str:
-    """What to do about a model file that cannot be trusted, as a clause.
+    """The remedy for a model file that cannot be trusted, as a clause.
 
     Args:
         model: the file.
-        engine: the `engine` field of its sidecar, where that can be read.
+        engine: the `engine` field of its sidecar, if that can be read.
     """
     if engine is None and model.suffix.lower() not in ENGINE_SUFFIXES:
         return "export the model again with `edgecrack export`"

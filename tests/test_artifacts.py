@@ -226,8 +226,8 @@ def test_version_1_with_a_field_of_version_2_is_refused(
 ) -> None:
     version_1(model, **changes)
     error = refusal(model)
-    assert f"schema version 1 and holds {named}" in error.problem
-    assert error.remedy == 'take it out, or write "schema_version": 2 if it is meant'
+    assert f"schema version 1 and contains {named}" in error.problem
+    assert error.remedy == 'remove it, or write "schema_version": 2 if it is intended'
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
@@ -305,7 +305,7 @@ def test_a_truncated_sidecar_is_refused_wherever_it_ends(model: Path) -> None:
 def test_a_newer_schema_asks_for_an_update(model: Path) -> None:
     rewrite(model, schema_version=SCHEMA_VERSION + 1)
     error = refusal(model)
-    assert "schema version 3, this program knows 2" in error.problem
+    assert "schema version 3, this program supports 2" in error.problem
     assert error.remedy == origin().update()
 
 

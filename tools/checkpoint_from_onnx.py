@@ -39,7 +39,7 @@ def network_of(graph: ModelProto, spec: ModelSpec) -> CrackUNet:
         ModelFileError: the graph lacks a weight, or has one of another shape.
     """
     network = CrackUNet(
-        NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
+        NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)
     )
     stored = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
     weights = {}

@@ -1,14 +1,14 @@
-"""Defaults that the command line shows; importing them costs nothing."""
+"""Defaults that the command line shows; cheap to import."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# Of the four, the one that changes the output least on average; in scores they do not differ
-# reliably (benchmarks/calibrators.py, docs/engines.md).
+# Changes the output least on average; the four methods' scores do not differ reliably
+# (benchmarks/calibrators.py, docs/engines.md).
 METHOD: Final = "entropy"
-# Most that a score may lose, in points, at the upper end of what the images leave open. With
-# labels: ODS, strict F1 and recall on thin cracks. Without: agreement with FP32, and its recall.
+# Largest drop of a score in points, at the upper confidence bound. With labels: ODS, strict F1 and
+# recall on thin cracks. Without: agreement with FP32, and its recall.
 MAX_DROP = 1.0
 MAX_DISAGREEMENT = 1.0
 # Noise of two gray levels makes FP32 itself differ by 1.5 to 3.9 points (docs/engines.md).

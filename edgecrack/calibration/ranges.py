@@ -1,7 +1,6 @@
-"""How far each tensor of a graph swings, and four ways to choose what INT8 shall cover.
+"""Histograms of a graph's tensors, and four methods to choose the range that INT8 covers.
 
-The choice is between clipping what is rare and coarse steps for what is common. Knows arrays
-and ONNX graphs; must not know images, labels or accuracy.
+The choice is between clipping rare values and coarse steps for common ones.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _BINS = 4096
 _ENTROPY_BINS, _ENTROPY_STRIDE = 2048, 8
 _MSE_CANDIDATES = 100
 _CHUNK = 4
-_NOTHING = 1e-30  # below it, float32 cannot hold bins per unit
+_NOTHING = 1e-30  # below, bins per unit exceed float32
 
 
 def parse_method(text: str) -> Method:
     """The calibration method of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such method.
     """
     for method in METHODS:
         if text == method:
@@ -62,7 +61,7 @@ class Histogram:
 
 
 def range_of(histogram: Histogram, method: Method) -> float:
-    """The magnitude that the largest INT8 level shall stand for, above 0."""
+    """The magnitude that the largest INT8 level represents, above 0."""
     chosen: Mapping[Method, Callable[[Histogram], float]] = {
         "minmax": lambda values: values.maximum,
         "percentile": _percentile_range,
@@ -73,14 +72,14 @@ def range_of(histogram: Histogram, method: Method) -> float:
 
 
 def _percentile_range(histogram: Histogram) -> float:
-    """What 99.999 % of the values do not exceed."""
+    """The magnitude that 99.999 % of the values do not exceed."""
     share = np.cumsum(histogram.counts) / histogram.counts.sum()
     index = int(np.searchsorted(share, PERCENTILE / 100.0))
     return histogram.maximum * (min(index, histogram.counts.size - 1) + 1) / histogram.counts.size
 
 
 def _mse_range(histogram: Histogram) -> float:
-    """The range whose rounding and clipping together lose least, in squared error."""
+    """The range with the least squared error of rounding and clipping."""
     candidates = histogram.maximum * np.arange(1, _MSE_CANDIDATES + 1) / _MSE_CANDIDATES
     centres = histogram.centres
     losses = []
@@ -94,8 +93,8 @@ def _mse_range(histogram: Histogram) -> float:
 def _entropy_range(histogram: Histogram) -> float:
     """The range whose INT8 histogram diverges least (Kullback-Leibler) from the true one.
 
-    As NVIDIA describes it (Migacz, "8-bit Inference with TensorRT", 2017): one-sided, 128 levels,
-    and the first bin, where ReLU heaps its zeros, taken as full as the second.
+    As NVIDIA describes it (Migacz, "8-bit Inference with TensorRT", 2017): one-sided, 128 levels.
+    The first bin, which has ReLU's zeros, is set to the second.
     """
     counts = histogram.counts.reshape(_ENTROPY_BINS, -1).sum(1).astype(np.float64)
     counts[0] = counts[1]
@@ -128,16 +127,16 @@ def collect_histograms(
     tiles: NDArray[np.uint8],
     batch: int | None = None,
 ) -> dict[str, Histogram]:
-    """Run tiles through a graph twice: for the largest magnitudes, then for their counts.
+    """Run tiles through a graph twice: for the largest magnitudes, then for the histograms.
 
     Args:
-        model: the float graph, `tiles` in.
-        tensors: names of the float tensors wanted.
+        model: the float graph, with the input `tiles`.
+        tensors: names of the float tensors.
         tiles: uint8 [N, 1, H, W].
-        batch: tiles per call that the graph wants, or None for any number.
+        batch: tiles per call, or None for any number.
 
     Returns:
-        One histogram for each tensor.
+        A histogram per tensor.
 
     Raises:
         ExportError: a value is infinite or not a number.
@@ -153,7 +152,7 @@ def collect_histograms(
                 )
             largest[name] = max(largest[name], peak)
     counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
-    # A tensor that is always zero still needs a step that is no division by zero.
+    # A tensor that is always 0 still needs a step above 0.
     bounds = {name: value if value > _NOTHING else 1.0 for name, value in largest.items()}
     for outputs in _outputs(session, tensors, tiles, batch):
         for name, values in outputs.items():

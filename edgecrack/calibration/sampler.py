@@ -1,12 +1,8 @@
-"""Frames for calibration: from a labelled dataset, a folder of images, or a video.
+"""Frames and tiles for calibration: from a labelled dataset, a folder of images, or a video.
 
-Says which frames may set the ranges and which are held out to judge the result; the two never
-share an image. Knows sources; must not know models, tiles or INT8.
-
-Tiles for calibration: stratified by crack and brightness, seeded, hashed.
-
-Ranges taken from bare wall alone clip what a crack does to a network, and tiles of one
-brightness clip the others. Knows frames and tiles; must not know INT8 or accuracy.
+Some frames set the ranges and others are held out to judge the result; no image is in both. Tiles
+are stratified by crack and brightness, since ranges from crack-free wall alone clip the response
+to a crack, and tiles of one brightness clip the others. They are seeded and hashed.
 """
 
 from __future__ import annotations
@@ -36,7 +32,7 @@ from edgecrack.terminal.wording import counted
 _Item = TypeVar("_Item")
 MAX_FRAMES = 400
 _HELD_OUT_SHARE = 1 / 3
-_MEMORY_BYTES = 512 << 20  # frames of a video are kept: seeking is inexact in many files
+_MEMORY_BYTES = 512 << 20  # of a video's frames, which are kept: seeking is inexact in many files
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +41,8 @@ class CalibrationFrame:
 
     Attributes:
         name: file or frame number.
-        load: gives the image, uint8 [H, W, 3] BGR, and its truth, uint8 [H, W] with 255 on crack,
-            or None where nobody has labelled it.
+        load: returns the image, uint8 [H, W, 3] BGR, and its labels, uint8 [H, W] with 255 on
+            crack, or None without labels.
     """
 
     name: str
@@ -59,10 +55,10 @@ class CalibrationFrames:
 
     Attributes:
         name: the folder's or file's name.
-        labelled: whether each frame has a truth.
-        calibration: frames that may set the ranges.
+        labelled: whether the frames have labels.
+        calibration: frames that set the ranges.
         held_out: frames that judge the result.
-        parts: how the two parts came about, in words.
+        parts: how the frames were divided, in words.
     """
 
     name: str
@@ -75,18 +71,18 @@ class CalibrationFrames:
 def open_frames(data: Path, seed: int = 0) -> CalibrationFrames:
     """Open the data of a calibration.
 
-    A labelled dataset with train and val splits gives each its part, and its test split to
-    neither. Any other labelled dataset gives every third of its images, drawn by seed, to the
-    held-out part; of a video, or of a folder of images without labels, it is the last third, for
-    neighbouring frames are nearly the same image. At most
-    400 frames are used, drawn by seed or, of a video, at even steps.
+    The train split of a labelled dataset sets the ranges and its val split is held out; the test
+    split is not used. Without these splits, every third image, drawn by seed, is held out. Of a
+    video, or of a folder of images without labels, it is the last third, since neighbouring frames
+    are nearly the same image. At most 400 frames are used, drawn by seed or, of a video, at even
+    steps.
 
     Args:
         data: a dataset's folder, a folder of images, or a video.
         seed: draws the frames.
 
     Raises:
-        DataError: it does not exist, is of no known kind, or has fewer than three frames.
+        DataError: it does not exist, its kind is unknown, or it has fewer than three frames.
         SourceError: a video cannot be read.
     """
     data = Path(data)
@@ -99,7 +95,7 @@ def open_frames(data: Path, seed: int = 0) -> CalibrationFrames:
     except UnknownLayoutError as error:
         if not _has_images(data):
             raise DataError(
-                f"{data} is no dataset and holds no images",
+                f"{data} is not a dataset and contains no images",
                 "give a folder of images, a labelled dataset (docs/datasets.md) or a video",
             ) from error
         return _of_images(data, seed)
@@ -146,7 +142,7 @@ def _of_images(folder: Path, seed: int) -> CalibrationFrames:
     def frame(path: Path) -> CalibrationFrame:
         return CalibrationFrame(path.name, lambda: (read_image(path), None))
 
-    # A folder without labels is mostly a robot's recording, whose neighbours are nearly one image.
+    # A folder without labels is mostly a robot's recording, in which neighbours are nearly alike.
     first, second = _last_third([frame(path) for path in images_in(folder)], folder.name)
     return CalibrationFrames(
         folder.resolve().name,
@@ -221,11 +217,11 @@ LEAST_HELD_OUT = 16
 _BRIGHTNESS_STRATA = 4
 _CANDIDATES_PER_TILE = 4
 _MOST_PER_FRAME = 16
-_COVERED = 77  # of 255: a reduced pixel is crack where three tenths of it are
-_CRACK_PX = 20  # fewer are a speck at a tile's corner
+_COVERED = 77  # of 255: a reduced pixel is crack if 30 % of it are
+_CRACK_PX = 20  # fewer are a speck at a tile's border
 
 Detect = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
-"""From tiles, uint8 [N, 1, H, W], to what counts as crack, bool [N, H, W]."""
+"""From tiles, uint8 [N, 1, H, W], to predicted crack, bool [N, H, W]."""
 
 
 @settings()
@@ -245,14 +241,14 @@ class SamplerConfig:
 
 @dataclass(frozen=True, eq=False)
 class TileSet:
-    """Tiles as the network takes them, with what counts as truth.
+    """Network input with its labels.
 
     Attributes:
         pixels: uint8 [N, 1, H, W], preprocessed.
-        truth: bool [N, H, W], crack; by hand, or what the FP32 model finds.
-        frame: int64 [N], the place of each tile's frame among the frames it was cut from.
-        cracked: how many tiles hold a crack.
-        strata: how many tiles each stratum gave, by name.
+        truth: bool [N, H, W], crack, from labels or from the FP32 model.
+        frame: int64 [N], index of the frame that each tile was cut from.
+        cracked: number of tiles with a crack.
+        strata: number of tiles of each stratum, by name.
     """
 
     pixels: NDArray[np.uint8]
@@ -262,12 +258,12 @@ class TileSet:
 
     @property
     def has_crack(self) -> NDArray[np.bool_]:
-        """Which tiles hold a crack, bool [N]."""
+        """Which tiles have a crack, bool [N]."""
         return np.asarray(self.truth.sum((1, 2)) >= _CRACK_PX)
 
     @property
     def cracked(self) -> int:
-        """How many tiles hold a crack."""
+        """Number of tiles with a crack."""
         return int(self.has_crack.sum())
 
     @property
@@ -280,7 +276,7 @@ class TileSet:
 
     @property
     def images(self) -> int:
-        """How many frames gave at least one tile."""
+        """Number of frames with at least one tile."""
         return len(np.unique(self.frame))
 
     def __len__(self) -> int:
@@ -313,24 +309,24 @@ def sample_tiles(
 ) -> tuple[TileSet, TileSet]:
     """Draw the tiles that set the ranges and those held out.
 
-    Half of each set holds a crack where there are enough such tiles, and each half is spread
-    evenly over four classes of brightness. Where the model runs at several sizes of a frame, tiles
-    of all of them are drawn, as often as they occur.
+    Half of each set has a crack where there are enough such tiles, and each half is spread evenly
+    over four brightness classes. Where the model runs at several sizes of a frame, tiles of all
+    sizes are drawn, as often as they occur.
 
     Args:
-        frames: where they are cut from.
-        config: how many.
+        frames: the frames to cut.
+        config: number of tiles and seed.
         preparation: how the model's frames are prepared.
         tile_hw: height and width of a tile in pixels.
-        detect: the FP32 model, which stands in for a truth that nobody has drawn.
-        advance: told how many frames were cut, of how many.
+        detect: the FP32 model, which replaces missing labels.
+        advance: called with the number of frames done and their total.
         scales: sizes of the frame at which the model runs.
 
     Returns:
         Calibration tiles and held-out tiles.
 
     Raises:
-        DataError: too few tiles, or none with a crack.
+        DataError: there are too few tiles, or none has a crack.
     """
     sets: list[TileSet] = []
     total = len(frames.calibration) + len(frames.held_out)
@@ -363,9 +359,9 @@ def sample_tiles(
 
 
 def _without_crack(frames: CalibrationFrames, part: str, tiles: int) -> DataError:
-    remedy = "give images of cracks, too: ranges from bare wall clip what a crack does"
+    remedy = "give images of cracks, too: ranges from crack-free wall clip the response to a crack"
     if frames.labelled:
-        return DataError(f"none of the {tiles} {part} tiles of {frames.name} holds a crack", remedy)
+        return DataError(f"none of the {tiles} {part} tiles of {frames.name} has a crack", remedy)
     return DataError(
         f"{frames.name} has no labels, and the FP32 model finds no crack in any of its {tiles} "
         f"{part} tiles",
@@ -383,9 +379,9 @@ def _candidates(
     advance: Callable[[int], None],
     scales: ScalesConfig,
 ) -> list[_Candidate]:
-    """Some tiles of every frame, the same number of each as far as it has them."""
+    """Some tiles of every frame, the same number of each where it has enough."""
     per_frame = -(-wanted * _CANDIDATES_PER_TILE // max(1, len(part)))
-    # Few large frames may give more each, lest there be too few tiles in all.
+    # A few large frames give more each, so that there are enough tiles.
     per_frame = min(max(per_frame, 1), max(_MOST_PER_FRAME, -(-wanted // max(1, len(part)))))
     found = []
     for index, item in enumerate(part):
@@ -401,14 +397,14 @@ def _candidates(
 
 
 def _full(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A mask with 255 for crack, whatever it has above 0."""
+    """A mask with 255 wherever it is above 0."""
     return np.where(mask > 0, 255, 0).astype(np.uint8)
 
 
 def _stratified(
     candidates: list[_Candidate], wanted: int, generator: np.random.Generator
 ) -> TileSet:
-    """Take turns between the strata until there are enough tiles or none are left."""
+    """Draw from the strata in turn until there are enough tiles or none are left."""
     strata: dict[str, list[_Candidate]] = {}
     for cracked in (True, False):
         part = sorted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -109,7 +109,7 @@ def build_engine(
     keeps = timing_cache != "none"
     engine = EngineConfig(
         targets=parse_targets(target),
-        flavour=tensorrt,
+        flavour=cast(Any, tensorrt),
         batch=_batches(batch),
         workspace_mib=workspace,
         timing_cache=Path(timing_cache) if timing_cache and keeps else None,
@@ -124,7 +124,7 @@ def build_engine(
         data or Path(), method, Gate(max_drop, max_flagged), tiles, held_out, seed
     )
     config = BuildConfig(
-        precision,
+        cast(Any, precision),
         calibration if data is not None else None,
         None if tile is None else tile_hw_of(tile),
         None,

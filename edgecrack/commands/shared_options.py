@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -219,11 +219,11 @@ def calibration_of(
         ConfigError: a value is out of range.
     """
     from edgecrack.calibration.config import CalibrationConfig
-    from edgecrack.calibration.ranges import parse_method
     from edgecrack.calibration.sampler import SamplerConfig
 
     sampler = SamplerConfig(tiles, held_out, seed)
-    return CalibrationConfig(data, parse_method(method), gate, sampler, made_for)
+    # A name that is none is refused where the configuration is made.
+    return CalibrationConfig(data, cast(Any, method), gate, sampler, cast(Any, made_for))
 
 
 def whole_number(option: str, text: str) -> int:

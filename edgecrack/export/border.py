@@ -1,13 +1,9 @@
-"""The border ratio of partial convolution in an FP32 graph: taken out, or put back.
+"""The border ratio of partial convolution in an FP32 graph: removed, restored, and its effect.
 
-A partial convolution is Conv -> Mul by a constant that is 1 but on the outermost ring -> Add of
-the bias. Nothing fuses across these two, so a runtime computes convolution and ReLU apart. Where
-the ratio is left out, the bias goes into Conv and ReLU follows it at once. Both changes keep
-every weight, so either form is made of the other. Knows ONNX alone; must not import torch.
-
-How far a tile's output changes where the border ratio is left out, and how near its border.
-
-Knows arrays alone.
+A partial convolution is Conv -> Mul by a constant that is 1 except on the outermost ring -> Add of
+the bias. Runtimes do not fuse across these two, so they compute convolution and ReLU separately.
+Without the ratio, the bias is part of Conv and ReLU follows directly. Both forms have the same
+weights, so either can be made from the other.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ from edgecrack.constants import OVERLAP_PX
 from edgecrack.errors import ConfigError, ExportError
 
 Border = Literal["fused", "exact"]
-"""`exact` computes what was trained; `fused` leaves the ratio out on the two finest scales."""
+"""`exact` computes what was trained; `fused` omits the ratio on the two finest scales."""
 BORDERS: tuple[Border, ...] = get_args(Border)
 FUSED_SCALES = 2
 _KERNEL = 3
@@ -36,7 +32,7 @@ def parse_border(text: str) -> Border:
     """The form of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such form.
     """
     for border in BORDERS:
         if text == border:
@@ -49,16 +45,16 @@ def with_border(model: onnx.ModelProto, border: Border) -> onnx.ModelProto:
 
     Args:
         model: an FP32 graph as `edgecrack export` makes it, in either form.
-        border: the form wanted.
+        border: the form to make.
 
     Raises:
-        ExportError: the graph holds no partial convolution.
+        ExportError: the graph has no partial convolution.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     if not holds_ratio(result.graph):
         raise ExportError(
-            "the graph holds no partial convolution", "give an FP32 file of `edgecrack export`"
+            "the graph has no partial convolution", "give an FP32 file of `edgecrack export`"
         )
     maps_hw = _maps_hw(result)
     if border == "fused":
@@ -72,7 +68,7 @@ def with_border(model: onnx.ModelProto, border: Border) -> onnx.ModelProto:
 
 
 def holds_ratio(graph: onnx.GraphProto) -> dict[str, bool]:
-    """Names of a graph's partial convolutions in its order, and whether each has its ratio."""
+    """The graph's partial convolutions by name, in order, and whether each has its ratio."""
     kernels = {item.name: tuple(item.dims[2:]) for item in graph.initializer}
     return {
         node.name: len(node.input) == 2
@@ -93,7 +89,7 @@ def _maps_hw(model: onnx.ModelProto) -> dict[str, _Side]:
 def _take_out(
     graph: onnx.GraphProto, maps_hw: Mapping[str, _Side], sides: Collection[_Side]
 ) -> None:
-    """Leave the ratio out of the partial convolutions whose maps have one of these sides."""
+    """Remove the ratio from the partial convolutions whose maps have one of these sizes."""
     scaled = holds_ratio(graph)
     readers = {name: node for node in graph.node for name in node.input}
     constants = {item.name: item for item in graph.initializer}
@@ -114,7 +110,7 @@ def _take_out(
 
 
 def _put_in(graph: onnx.GraphProto, maps_hw: Mapping[str, _Side]) -> None:
-    """Give every partial convolution its ratio."""
+    """Restore the ratio of every partial convolution."""
     scaled = holds_ratio(graph)
     constants = {item.name: item for item in graph.initializer}
     nodes = []
@@ -154,23 +150,23 @@ def _reshape(constant: onnx.TensorProto, shape: tuple[int, ...]) -> None:
     constant.CopyFrom(numpy_helper.from_array(values, constant.name))
 
 
-IGNORED_PX = OVERLAP_PX // 4  # of a tile's side that has a neighbour, nothing of it is used
+IGNORED_PX = OVERLAP_PX // 4  # of a tile's side with a neighbour, which blending ignores
 _SAME_LEVELS = 1  # of 255
 
 
 @dataclass(frozen=True)
 class BorderDifference:
-    """Two outputs compared on the outermost 8 px of their tiles, and inside of these.
+    """Two outputs compared on the outermost 8 px of their tiles, and inside.
 
     Attributes:
         tiles: number of tiles.
-        share_at_border: share of the pixels there that differ by more than 1/255, 0 to 1.
-        share_inside: the same of the pixels inside.
-        mean_at_border: mean difference there, in levels of 255.
+        share_at_border: share of the border pixels that differ by more than 1/255, 0 to 1.
+        share_inside: the same inside.
+        mean_at_border: mean difference at the border, in levels of 255.
         mean_inside: the same inside.
-        largest_at_border: largest difference there, in levels of 255.
+        largest_at_border: largest difference at the border, in levels of 255.
         largest_inside: the same inside.
-        reach_px: distance from the border within which all lie that differ by more than 1/255.
+        reach_px: all pixels that differ by more than 1/255 are closer to the border than this.
     """
 
     tiles: int
@@ -183,7 +179,7 @@ class BorderDifference:
     reach_px: int
 
     def to_dict(self) -> dict[str, float]:
-        """The figures as they stand in a sidecar."""
+        """The figures as a sidecar stores them."""
         return {name: round(value, 5) for name, value in asdict(self).items()}
 
 

@@ -1,10 +1,7 @@
-"""From a checkpoint or an ONNX file to an engine, each stage checked, in one call.
+"""From a checkpoint or an ONNX file to an engine in one call, each stage checked, and its report.
 
-export -> precision or calibration -> engine -> scores. What lies between is kept beside the
-engine: the ONNX file that it was built from serves every other GPU and version. Must not know
-the command line.
-
-What `edgecrack build-engine` prints.
+Export -> precision or calibration -> engine -> scores. Intermediate files are kept beside the
+engine: the ONNX file that it was built from serves every other GPU and version.
 """
 
 from __future__ import annotations
@@ -43,17 +40,17 @@ from edgecrack.terminal.table import rows_text
 _TILE_HW = (256, 256)
 
 Progress = Callable[[str, int, int], None]
-"""Told (stage, done, total)."""
+"""Called with (stage, done, total)."""
 
 
 @settings()
 class BuildConfig:
-    """What is built.
+    """What to build.
 
     Attributes:
         precision: "fp32", "fp16" or "int8"; None takes an ONNX file's own where that is FP16 or
             INT8, else FP16.
-        calibration: data, method and gate; needed to make INT8, and its data also score FP16.
+        calibration: data, method and gate; required for INT8, and its data also score FP16.
         tile_hw: height and width of a tile in pixels, for a checkpoint alone; None is 256x256.
         batch: tiles per call for a checkpoint, or None for any number.
         engine: how the engine is built.
@@ -68,13 +65,13 @@ class BuildConfig:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was built and how good it is.
+    """The built engine and its accuracy.
 
     Attributes:
         engine: the engine.
         onnx_file: the ONNX file that it was built from.
-        written: every model file that was written, in order; each has its sidecar beside it.
-        scores: by precision, the file before and after; empty where nothing could score them.
+        written: every model file written, in order; each has its sidecar beside it.
+        scores: by precision, the file before and after; empty where nothing could be scored.
         data: what the scores were measured on.
         kept_fp16: layers of an INT8 engine that stay in FP16.
         parity: how the engine differs from the ONNX file, where it ran on this machine.
@@ -92,12 +89,12 @@ class BuildReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """TensorRT's, and what could not be checked though it should have been."""
+        """TensorRT's warnings, and checks that should have been possible and were not."""
         unrun = self.not_run is not None and self.not_run.is_for_here
         return (*self.engine.warnings, *([str(self.not_run)] if unrun else []))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The report as JSON values."""
         spec = self.engine.spec
         return {
             "engine": str(self.engine.path),
@@ -128,22 +125,22 @@ def build(
     Args:
         model: `*.safetensors` or `*.onnx`, with its sidecar.
         output: the engine to write; NAME.fp32.onnx, NAME.fp16.onnx or NAME.int8.onnx come beside
-            NAME.engine where they are made on the way.
+            NAME.engine where they are intermediate files.
         config: precision, data and target.
-        progress: told of each stage.
+        progress: called at each stage.
 
     Raises:
-        EdgecrackError: as `export_checkpoint`, `calibrate` and `build_engine`. Nothing that was
-            not checked is written.
+        EdgecrackError: as `export_checkpoint`, `calibrate` and `build_engine`. Nothing is written
+            unchecked.
     """
     config, model, output = config or BuildConfig(), Path(model), Path(output)
-    # Asked first: nobody waits for a calibration to learn that nothing builds for the target.
+    # First, so that an impossible target is refused before a long calibration.
     resolved = resolve_targets(config.engine.targets, config.engine.flavour)
     given = read_model_file(model)
     spec = given.spec
     precision = _precision(model, spec, config)
     if spec.kind == "onnx":
-        check_it_runs(given)  # says in one sentence what is wrong with a graph
+        check_it_runs(given)  # reports faults of a graph in one sentence
     planned = dataclasses.replace(spec, precision=precision)
     check_features(config.engine, planned, resolved)
     config.engine.batch_of(planned)
@@ -178,10 +175,10 @@ def build(
 
 
 def _as_written(path: Path, spec: ModelSpec) -> ModelFile:
-    """A file that this build has just written, read back once for all that is still to come.
+    """A file that this build has just written, read back once for the later stages.
 
     Raises:
-        ModelFileError: it is another one by now.
+        ModelFileError: it was replaced.
     """
     found = read_model_file(path)
     if found.spec.sha256 != spec.sha256:
@@ -190,44 +187,44 @@ def _as_written(path: Path, spec: ModelSpec) -> ModelFile:
 
 
 def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> Precision:
-    """The precision to build, after what cannot be had is refused.
+    """The precision to build; impossible combinations are refused.
 
     Raises:
         ConfigError: INT8 without data.
-        ModelFileError: an engine, or a file that has already been rounded to another precision.
+        ModelFileError: the file is an engine, or already has another lower precision.
     """
     if spec.kind == "engine":
         raise ModelFileError(
-            f"{model} is an engine already", "give the checkpoint or the ONNX file it came from"
+            f"{model} is already an engine", "give the checkpoint or the ONNX file it came from"
         )
     own: Precision = spec.precision if spec.kind == "onnx" else "fp32"
     precision = config.precision or (own if own != "fp32" else "fp16")
     if own not in ("fp32", precision):
         raise ModelFileError(
-            f"{model} is {own.upper()} and {precision.upper()} is asked for",
+            f"{model} is {own.upper()} and {precision.upper()} was requested",
             "give the FP32 file that it was made from",
         )
     if own == "int8" and config.calibration is not None:
         raise ConfigError(
-            f"{model} is INT8 already, and data to calibrate it were given",
+            f"{model} is already INT8, and calibration data were given",
             "leave out `data`, or give the FP32 file",
         )
     if spec.kind == "onnx" and config.tile_hw is not None:
         raise ConfigError(
-            f"a tile of {config.tile_hw[1]}x{config.tile_hw[0]} px was asked for, and {model} "
+            f"a tile of {config.tile_hw[1]}x{config.tile_hw[0]} px was requested, and {model} "
             f"takes {spec.tile_hw[1]}x{spec.tile_hw[0]} px",
             "leave out `tile_hw`, or give the checkpoint",
         )
     if precision == "int8" and own != "int8" and config.calibration is None:
         raise ConfigError(
-            "INT8 is asked for without data",
+            "INT8 was requested without data",
             "give images of what the robot sees: `data` FOLDER",
         )
     return precision
 
 
 def _steps(spec: ModelSpec, precision: str) -> list[str]:
-    """Suffixes of the files that are written on the way."""
+    """Suffixes of the intermediate files."""
     steps = [".fp32.onnx"] if spec.kind == "checkpoint" else []
     own = "fp32" if spec.kind == "checkpoint" else spec.precision
     return steps if precision == own else [*steps, f".{precision}.onnx"]
@@ -273,7 +270,7 @@ def _score(
 ) -> tuple[tuple[Scored, ...], str]:
     """Scores of the FP32 file and of what was built, on the same tiles.
 
-    An INT8 file brings those that the gate judged it by; a CPU would need as long again.
+    An INT8 file has the gate's scores, which would take a CPU as long to compute again.
     """
     if spec.precision == "int8":
         found = [item for item in spec.scores if "ods" in item and "precision" in item]
@@ -284,7 +281,7 @@ def _score(
 
 
 def report_text(report: BuildReport) -> str:
-    """The report as a person reads it: scores, then what lies where."""
+    """The report as text: scores, then the files."""
     built = report.engine
     info = EngineInfo.from_dict(built.spec.engine)
     lines = []
@@ -306,7 +303,7 @@ def report_text(report: BuildReport) -> str:
     ]
     facts.append(("run here", _parity(report)))
     if built.spec.precision == "int8":
-        kept = ", ".join(report.kept_fp16) or "none but those that always are"
+        kept = ", ".join(report.kept_fp16) or "only those that always are"
         facts.append(("kept in FP16", kept))
         facts.append(("gate", gate_text(built.spec.calibration or {}).removeprefix("gate: ")))
     width = max(len(name) for name, _ in facts)
@@ -340,7 +337,7 @@ def _parity(report: BuildReport) -> str:
     found = report.parity
     if found is None:
         if report.not_run is not None and report.not_run.is_for_here:
-            return "NO, though it is for this machine: see the warning"
+            return "NO, although it is for this machine: see the warning"
         return f"no: {report.not_run or 'this machine cannot run it'}"
     return (
         f"yes: it differs from {report.onnx_file.name} in ONNX Runtime by "

@@ -1,12 +1,9 @@
-"""From a checkpoint to ONNX made of standard operators, checked against torch.
+"""From a checkpoint to ONNX with standard operators, checked against torch.
 
-The graph takes and gives bytes: `tiles` uint8 [N, 1, H, W] (preprocessed) and `crack` uint8
-[N, 1, H, W], 255 = certain crack. Scaling, softmax and rounding are inside, so that whoever
-runs the file needs to know no mean, no scale and no threshold of ours.
-
-Real tiles for the check of an exported graph: cut from a user's images, spread over them.
-
-Random tiles try values that no camera gives; real ones try what the network will see.
+Input and output are bytes: `tiles` uint8 [N, 1, H, W] (preprocessed) and `crack` uint8
+[N, 1, H, W], 255 = certain crack. Scaling, softmax and rounding are inside the graph, so whatever
+runs the file needs no mean, scale or threshold. The check uses random tiles, and real ones from a
+user's images.
 """
 
 from __future__ import annotations
@@ -54,23 +51,23 @@ _Side = Annotated[int, Field(ge=16, le=4096, multiple_of=SIZE_MULTIPLE)]
 
 @settings()
 class ExportConfig:
-    """What is exported.
+    """How a checkpoint is exported.
 
     Attributes:
         tile_hw: height and width of a tile in pixels, multiples of 8, 16 to 4096. The border
-            ratio of partial convolution is baked for it.
+            ratio of partial convolution is a constant of it.
         batch: tiles per call, 1 to 4096, or None for any number.
         precision: "fp32", or "fp16" for a graph that is typed FP16 throughout.
-        border: "fused" leaves the border ratio out on the two finest scales, where runtimes then
-            fuse convolution and ReLU; "exact" computes what was trained.
-        scales: sizes of the frame at which the robot runs the model, as `runtime.scales` has them;
-            None keeps the checkpoint's.
-        merge: how the maps of several sizes become one; None keeps the checkpoint's.
+        border: "fused" omits the border ratio on the two finest scales, so that runtimes can fuse
+            convolution and ReLU; "exact" computes what was trained.
+        scales: frame sizes at which the model runs, see `runtime.scales`; None keeps the
+            checkpoint's.
+        merge: how the maps of several sizes are merged; None keeps the checkpoint's.
         threshold: crack probability from which a pixel counts, above 0 and below 1; None keeps
             the checkpoint's.
-        temperature: the logits are divided by it within the graph, 0.05 to 20: above 1,
-            probabilities are less certain, in the same order. A threshold that is kept moves with
-            them, so that the same pixels count.
+        temperature: divisor of the logits within the graph, 0.05 to 20: above 1, probabilities
+            are less certain, in the same order. A kept threshold is adapted, so that the same
+            pixels count.
     """
 
     tile_hw: Annotated[
@@ -106,16 +103,16 @@ def export_checkpoint(
         checkpoint: `*.safetensors` with its sidecar.
         target: the ONNX file to write.
         config: tile, batch, precision and border.
-        real_tiles: preprocessed uint8 [H, W] tiles for the check, beside random ones.
+        real_tiles: preprocessed uint8 [H, W] tiles for the check, in addition to random ones.
 
     Returns:
-        The description that went into the sidecar.
+        The description in the sidecar.
 
     Raises:
         ConfigError: the target is the checkpoint itself, or does not end in .onnx.
         ModelFileError: the checkpoint is missing or damaged.
-        ExportError: the graph holds a foreign operator, or differs by more than 1/255 from what
-            torch computes in the same form.
+        ExportError: the graph has a foreign operator, or differs by more than 1/255 from torch in
+            the same form.
         OutputError: the file cannot be written.
     """
     config = config or ExportConfig()
@@ -163,7 +160,7 @@ def export_checkpoint(
 
 
 def _threshold(own: float, config: ExportConfig) -> float:
-    """The threshold that is asked for, or the checkpoint's own, moved with the temperature."""
+    """The configured threshold, or the checkpoint's own, adapted to the temperature."""
     if config.threshold is not None or config.temperature == 1:
         return own if config.threshold is None else config.threshold
     logit = math.log(own / (1 - own)) / config.temperature
@@ -171,7 +168,7 @@ def _threshold(own: float, config: ExportConfig) -> float:
 
 
 def _at_temperature(network: CrackUNet, temperature: float) -> CrackUNet:
-    """The network with its logits divided, which the fusion's weights take in."""
+    """The network with its logits divided, by way of the fusion's weights."""
     if temperature == 1:
         return network
     result = copy.deepcopy(network)
@@ -187,8 +184,8 @@ def _random_tiles(tile_hw: tuple[int, int]) -> list[NDArray[np.uint8]]:
 
 
 def _compare(own: nn.Module, exact: nn.Module, tiles: NDArray[np.uint8]) -> BorderDifference:
-    """What leaving out the border ratio does to tiles, uint8 [N, 1, H, W]."""
-    # One by one, so that memory does not grow with their number.
+    """The effect of omitting the border ratio on tiles, uint8 [N, 1, H, W]."""
+    # One by one, so that memory use does not grow with their number.
     outputs = [
         np.concatenate([reference_output(item, torch.from_numpy(tile[None])) for tile in tiles])
         for item in (own, exact)
@@ -215,7 +212,7 @@ def build_onnx(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
     tiles = torch.zeros(config.batch or 2, 1, height, width, dtype=torch.uint8)
     dynamic = None if config.batch else {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's notes are for its developers
+        warnings.simplefilter("ignore")  # meant for the exporter's developers
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             lowered,
@@ -243,10 +240,10 @@ def measure_parity(
     """Largest difference between the graph in ONNX Runtime and the network in torch.
 
     Args:
-        network: what the graph shall compute, float in and logits out.
+        network: the reference, float in and logits out.
         serialised: the ONNX file's bytes.
         config: tile and batch of the graph.
-        real_tiles: uint8 [H, W] tiles beside fresh random ones.
+        real_tiles: uint8 [H, W] tiles, in addition to new random ones.
 
     Returns:
         Difference in levels of 255.
@@ -273,7 +270,7 @@ def measure_parity(
 
 
 def reference_output(network: nn.Module, tiles: Tensor) -> NDArray[Any]:
-    """What a graph must give, computed by its network: uint8 [N, 1, H, W] of the same."""
+    """The expected output of a graph, computed by its network: uint8 [N, 1, H, W]."""
     with torch.no_grad():
         logits = network(tiles.float() / 255.0)
         crack = torch.softmax(logits, dim=1)[:, 1:2]
@@ -292,13 +289,13 @@ def tiles_of_images(
         path: an image or a folder of images.
         config: how the model's frames are prepared.
         tile_hw: height and width of a tile in pixels.
-        count: most tiles wanted, at least 1.
+        count: largest number of tiles, at least 1.
 
     Returns:
         Preprocessed tiles, uint8 [H, W] each.
 
     Raises:
-        SourceError: the path does not exist or holds no images.
+        SourceError: the path does not exist or has no images.
         DataError: an image cannot be read.
     """
     found, _ = find_images([str(path)], out=path)

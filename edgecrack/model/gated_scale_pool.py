@@ -16,10 +16,10 @@ _GATE_STANDARD_DEVIATION = 0.1
 
 
 def stacked_pool(maximum: Tensor) -> Tensor:
-    """Mean of three successive max poolings, the first of which has been taken already.
+    """Mean of three successive max poolings, the first of which is the input.
 
     The second pools 2x2 at stride 1 and the third 3x3 at stride 1, so together they see 2x2, 4x4
-    and 8x8 pixels of the input. Windows that leave the map see only what lies inside.
+    and 8x8 pixels of the input. Windows that extend beyond the map see only the part inside.
 
     Args:
         maximum: [N, C, H, W], the input after max pooling 2x2 at stride 2.

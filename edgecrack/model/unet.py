@@ -1,7 +1,6 @@
 """The crack-segmentation network: a U-Net with Gated Scale Pooling and multi-scale fusion.
 
-Paper, section II. It works in logits; softmax belongs to the loss and to the exported graph.
-Knows nothing of preprocessing, tiles or files.
+Paper, section II. It outputs logits; softmax belongs to the loss and to the exported graph.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class NetworkConfig:
 
     Attributes:
         width: channels of the first block, doubled after each pooling; 1 to 256. The paper's is
-            best read as 32; 16 and 8 are for the edge.
+            most likely 32; 16 and 8 are for edge devices.
         pooling: the pooling between encoder blocks.
         gate_bias: give the gating filters a bias.
     """
@@ -41,7 +40,7 @@ class NetworkConfig:
     gate_bias: bool = False
 
     def to_dict(self) -> dict[str, int | str | bool]:
-        """The parameters as they stand in a checkpoint's JSON."""
+        """The parameters as a checkpoint's JSON stores them."""
         return asdict(self)
 
 

@@ -1,7 +1,7 @@
-"""What an engine's sidecar says of where the engine runs: the `engine` field of `ModelSpec`.
+"""The `engine` field of an engine's sidecar: the TensorRT and the GPUs that the engine is for.
 
-An engine is code for one GPU architecture and one version of TensorRT. Knows neither TensorRT
-nor CUDA: it is read on machines that have none.
+An engine is code for one GPU architecture and one version of TensorRT. Needs neither TensorRT nor
+CUDA, so that sidecars can be read on any machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgecrack.settings import settings
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
-_LONGEST_NAME = 255  # characters of a file name that a sentence repeats
+_LONGEST_NAME = 255  # characters of a file name in a message
 ENGINE_SUFFIXES = (".engine", ".plan")
 JETSON_CAPABILITIES = frozenset({"7.2", "8.7", "11.0"})  # Xavier, Orin, Thor
 _Capability = Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]$")]
@@ -34,11 +34,11 @@ def current_platform() -> str:
 
 
 def rebuild_command(engine: Path, source: str | None = None) -> str:
-    """The command that builds an engine again, for the GPU of the machine it is run on.
+    """The command that builds an engine again, for the GPU of the machine that runs it.
 
     Args:
         engine: the engine's file.
-        source: file name of the ONNX that it was built from; None where it is not known.
+        source: name of the ONNX file that it was built from; None if it is not known.
     """
     onnx_file = source or f"{engine.stem}.onnx"
     beside = engine.with_name(Path(onnx_file).name or "model.onnx")
@@ -63,14 +63,14 @@ class EngineInfo:
 
     Attributes:
         flavour: "tensorrt" or "tensorrt_rtx" (TensorRT for RTX), the module that built it.
-        version: that module's version, as in "10.3.0".
-        compute_capabilities: GPUs that it is for, as in ("8.6", "8.9"); not empty.
+        version: version of that module, as in "10.3.0".
+        compute_capabilities: GPUs that it runs on, as in ("8.6", "8.9"); not empty.
         platform: operating system and processor, as in "linux-aarch64".
-        batch: least, best and most tiles per call; all alike where the batch is fixed.
-        source: file name of the ONNX that it was built from, for the rebuild command.
-        version_compatible: it runs in later TensorRT of the same major version, too.
-        hardware_compatible: it runs on later GPUs than `compute_capabilities`, too.
-        dla_core: core of the deep-learning accelerator that runs what it can, or None.
+        batch: least, best and most tiles per call; all equal if the batch is fixed.
+        source: name of the ONNX file that it was built from, for the rebuild command.
+        version_compatible: it also runs in later TensorRT of the same major version.
+        hardware_compatible: it also runs on later GPUs than `compute_capabilities`.
+        dla_core: core of the deep-learning accelerator that it uses, or None.
     """
 
     flavour: Flavour
@@ -89,7 +89,7 @@ class EngineInfo:
             raise _refuse("batch", str(self.batch))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as they stand in the sidecar."""
+        """The fields as the sidecar stores them."""
         document = dataclasses.asdict(self)
         document["compute_capabilities"] = list(self.compute_capabilities)
         document["batch"] = list(self.batch)
@@ -97,7 +97,7 @@ class EngineInfo:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any] | None) -> EngineInfo:
-        """Read the `engine` field of a sidecar; unknown entries are passed over.
+        """Read the `engine` field of a sidecar; unknown entries are ignored.
 
         Raises:
             ModelFileError: it is missing or damaged.

@@ -1,9 +1,4 @@
-"""Reading an ONNX file of ours back as a graph.
-
-Runs a graph that is not on disk yet on tiles, in ONNX Runtime on the CPU.
-
-What the runtime does for files with a sidecar, without the sidecar.
-"""
+"""Reads an ONNX file of edgecrack as a graph, and runs a graph without a sidecar on the CPU."""
 
 from __future__ import annotations
 
@@ -34,8 +29,8 @@ def read_graph(model: ModelFile, precision: str) -> ModelProto:
         precision: the precision that it must have.
 
     Raises:
-        ModelFileError: the file is no ONNX file, or of another precision.
-        ExportError: it holds an operator outside the contract.
+        ModelFileError: the file is not an ONNX file, or has another precision.
+        ExportError: it has an operator outside the contract.
         MissingDependencyError: the package onnx is not installed.
     """
     require("onnx", extra="quantize", purpose="changing a model's precision")
@@ -58,13 +53,13 @@ def read_graph(model: ModelFile, precision: str) -> ModelProto:
     try:
         graph = onnx.load_model_from_string(model.content)
         if any(item.data_location == onnx.TensorProto.EXTERNAL for item in graph.graph.initializer):
-            raise ValueError("its weights lie in another file, which no hash covers")
+            raise ValueError("its weights are in another file, which no hash covers")
         onnx.checker.check_model(graph)
         if graph.opset_import[0].version < OPSET:  # files of edgecrack 0.1 have 18
             graph = onnx.version_converter.convert_version(graph, OPSET)
         names = [node.name for node in graph.graph.node]
         if len(set(names)) < len(names) or "" in names:
-            raise ValueError("its nodes have no names of their own")
+            raise ValueError("its nodes have no unique names")
     except Exception as error:  # protobuf's and onnx's own types are not public
         raise ModelFileError(
             f"{path} cannot be read as ONNX ({first_line(error)})",
@@ -83,7 +78,7 @@ class GraphRun:
 
     Args:
         model: the graph or its bytes, `tiles` in and `crack` out.
-        batch: tiles per call that it wants, or None for any number.
+        batch: tiles per call, or None for any number.
     """
 
     def __init__(self, model: onnx.ModelProto | bytes, batch: int | None = None) -> None:
@@ -100,7 +95,7 @@ class GraphRun:
         """Run tiles.
 
         Args:
-            tiles: uint8 [N, 1, H, W], any N from 1.
+            tiles: uint8 [N, 1, H, W], N at least 1.
 
         Returns:
             Crack probability, uint8 [N, H, W].

@@ -251,7 +251,7 @@ def load_network(path: Path | ModelFile) -> tuple[CrackUNet, ModelSpec]:
     }
     try:
         network = CrackUNet(
-            NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
+            NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)
         )
         network.load_state_dict(weights)
     except (ConfigError, RuntimeError) as error:

@@ -223,7 +223,7 @@ def test_images_without_labels_are_judged_by_the_fp32_model(
     assert 0.9 < done.int8_share < 1  # what is never INT8 does the rest
     text = calibration_text(done, tmp_path / "int8.onnx")
     for words in (
-        "gate: agreement with FP32, for the data have no labels; 48 held-out tiles",
+        "gate: agreement with FP32, since the data have no labels; 48 held-out tiles",
         "agreement with FP32 within 2 px",
         f"agreement to the pixel, not judged: {done.accuracy.strict_f1:.2f}",
     ):
@@ -376,7 +376,7 @@ def test_what_a_search_chose_is_judged_on_images_that_it_never_saw(
     assert done.spec.scores[-1]["data"] == f"confirmation tiles of {photos.name}"
     part = verdicts.parts[-1]
     assert done.reference == part.accuracy(part.expected)
-    words = f"tiles that the choice of layers ({len(first)} other images) never saw, of"
+    words = f"tiles not used to choose layers ({len(first)} other images), of"
     assert words in calibration_text(done, target)
 
 
@@ -389,7 +389,7 @@ def test_a_choice_that_is_not_confirmed_is_refused(
     with pytest.raises(AccuracyError) as caught:
         calibrate(small_model, tmp_path / "int8.onnx", CalibrationConfig(photos, sampler=FEW))
     problem = caught.value.problem
-    assert problem.startswith("the layers chosen do not hold on tiles that the choice never saw")
+    assert problem.startswith("the chosen layers fail on tiles that were not used to choose them")
     assert "ODS 90.00 -> 88.75" in problem
     assert "2 of 5 mixes" in problem
     assert files_in(tmp_path) == names
@@ -475,7 +475,7 @@ def test_what_openvino_loses_is_said_and_kept_from_it(
     assert done.openvino is not None
     assert not done.openvino.passed
     assert (done.spec.calibration or {})["openvino"]["passed"] is False
-    assert "loses too much with it, and is not used for it: " in calibration_text(done, target)
+    assert "loses too much with it and is not used for it: " in calibration_text(done, target)
 
 
 def test_a_machine_without_openvino_judges_without(
@@ -574,12 +574,12 @@ def test_data_without_a_crack_are_refused(
         wall = generate_wall(WallConfig(seed, (96, 160), None, 0))
         write_png(data / "images" / f"{seed}.png", wall.image)
         write_png(data / "masks" / f"{seed}.png", wall.mask)
-    with pytest.raises(DataError, match=r"none of the \d+ calibration tiles of bare holds a crack"):
+    with pytest.raises(DataError, match=r"none of the \d+ calibration tiles of bare has a crack"):
         calibrate(small_model, tmp_path / "int8.onnx", easy(data))
 
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the method is 'kl'; give one of"):
+    with pytest.raises(ConfigError, match="`method` is 'kl'; give one of"):
         CalibrationConfig(tmp_path, method="kl")  # type: ignore[arg-type]
 
 

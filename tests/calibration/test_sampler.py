@@ -262,7 +262,7 @@ def test_too_few_tiles_are_refused_with_their_number(
 )
 def test_tiles_of_bare_wall_alone_are_refused(cracked: tuple[int, ...], part: str) -> None:
     frames = frames_of(cracked=lambda index: index in cracked)
-    with pytest.raises(DataError, match=rf"none of the \d+ {part} tiles of walls holds a crack"):
+    with pytest.raises(DataError, match=rf"none of the \d+ {part} tiles of walls has a crack"):
         sample(frames)
 
 

@@ -116,7 +116,7 @@ def test_a_graph_that_fp16_changes_is_refused_with_both_limits() -> None:
         checked_half(model, tiles(2))
     assert re.search(r"FP16 differs from FP32 by up to 1\d\d/255, 1\d\d\.", caught.value.problem)
     assert "16 and 0.1 are allowed" in caught.value.problem
-    assert caught.value.remedy.startswith("use `precision` fp32, or train for longer")
+    assert caught.value.remedy.startswith("use `precision` fp32, or train longer")
     assert "`precision` fp32" in caught.value.remedy
 
 

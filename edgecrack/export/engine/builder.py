@@ -1,16 +1,8 @@
-"""The files of a build: the ONNX file that goes in, the engine and sidecar that come out.
+"""From an ONNX file to a TensorRT engine with its sidecar, for `tensorrt` and `tensorrt_rtx`.
 
-Knows paths and sidecars; must not import TensorRT.
-
-Runs a build so that it can be watched and stopped.
-
-TensorRT builds in a thread of its own and calls back from whichever thread it likes. The caller
-is told of progress in the caller's thread, where Ctrl-C arrives, too.
-
-From an ONNX file to a TensorRT engine with its sidecar.
-
-One path for `tensorrt` and `tensorrt_rtx`. An engine that is not finished, or whose precision is
-not what its file claims, takes no name. Knows neither PyTorch nor how an engine is run.
+An unfinished engine, or one whose precision is not what its file claims, is not written. TensorRT
+builds in a thread of its own and calls back from any thread; progress is reported in the caller's
+thread, which also receives Ctrl-C.
 """
 
 from __future__ import annotations
@@ -58,7 +50,7 @@ def read_onnx_file(path: Path | ModelFile) -> ModelFile:
     """Read an ONNX file and its sidecar.
 
     Raises:
-        ModelFileError: a file is missing, they do not match, or it is no ONNX file.
+        ModelFileError: a file is missing, they do not match, or it is not an ONNX file.
     """
     model = read_model_file(path)
     if model.spec.kind != "onnx":
@@ -71,19 +63,19 @@ def read_onnx_file(path: Path | ModelFile) -> ModelFile:
 
 
 def check_output(output: Path, timing_cache: Path | None) -> None:
-    """Refuse a place that cannot be written before minutes are spent on building.
+    """Refuse an output that cannot be written, before minutes are spent on building.
 
     Args:
         output: the engine.
-        timing_cache: the timing cache, where the user named one.
+        timing_cache: the timing cache, if the user named one.
 
     Raises:
-        ConfigError: the engine has the name of another kind of file.
-        OutputError: a folder is missing or may not be written to.
+        ConfigError: the engine has the suffix of another kind of file.
+        OutputError: a folder is missing or not writable.
     """
     if output.suffix.lower() in _OTHER_KINDS:
         raise ConfigError(
-            f"the engine's file is {output.name}, the name of another kind of file",
+            f"the engine's file is {output.name}, which has the suffix of another kind of file",
             "give a name that ends in .engine",
         )
     for path in filter(None, (output, timing_cache)):
@@ -105,18 +97,18 @@ POLL_S = 0.05
 
 
 class BuildControl:
-    """What a build tells and is told, between threads."""
+    """Progress and cancellation of a build, shared between threads."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
         self._progress: SimpleQueue[Progress] = SimpleQueue()
 
     def put(self, stage: str, done: int, total: int) -> None:
-        """Tell how far a stage is; from any thread."""
+        """Report the progress of a stage; from any thread."""
         self._progress.put((stage, done, total))
 
     def take(self) -> list[Progress]:
-        """What was told since the last call: of each stage the last word, in order."""
+        """Progress since the last call: the latest of each stage, in order."""
         latest: list[Progress] = []
         while True:
             try:
@@ -129,11 +121,11 @@ class BuildControl:
 
 
 def make_monitor(trt: Any, control: BuildControl) -> Any:
-    """A TensorRT progress monitor that reports to `control` and stops when it says so.
+    """A TensorRT progress monitor that reports to `control` and stops when it is cancelled.
 
     Args:
         trt: the TensorRT module.
-        control: where progress goes and whence the stop comes.
+        control: receives the progress and signals cancellation.
     """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -159,18 +151,18 @@ def make_monitor(trt: Any, control: BuildControl) -> Any:
 def run_watched(
     build: Callable[[], Any], control: BuildControl, on_progress: OnProgress | None
 ) -> Any:
-    """Run a build in a thread and report from this one.
+    """Run a build in a thread and report its progress from this one.
 
-    If this thread is interrupted, or `on_progress` raises, the build is told to stop, and the
-    exception goes on once it has. A second Ctrl-C does not wait.
+    If this thread is interrupted, or `on_progress` raises, the build is cancelled, and the
+    exception is raised once it has stopped. A second Ctrl-C does not wait.
 
     Args:
         build: the build; must end soon after `control.cancelled` is set.
-        control: what the build's monitor writes to.
-        on_progress: called with a stage, the steps done of it and their number.
+        control: receives the build's progress.
+        on_progress: called with a stage, its steps done and their number.
 
     Returns:
-        What `build` returned.
+        The result of `build`.
     """
     results: list[Any] = []
     failures: list[BaseException] = []
@@ -181,8 +173,8 @@ def run_watched(
         try:
             results.append(build())
         except BaseException as error:
-            # The frames hold TensorRT's objects, for as long as somebody keeps the error; they are
-            # to end here and now, and not when Python's collector comes by (`construct`).
+            # The frames hold TensorRT's objects as long as the error lives. They must end now, not
+            # when Python's collector runs (see `construct`).
             traceback.clear_frames(error.__traceback__)
             failures.append(error)
         finally:
@@ -203,7 +195,7 @@ def run_watched(
         try:
             raise failure
         finally:
-            del failure  # it would hold this frame, and this frame it
+            del failure  # breaks the cycle of error and frame
     return results[0]
 
 
@@ -223,10 +215,10 @@ class EngineBuild:
         seconds: how long it took, reading and writing included.
         size_bytes: size of the file.
         types: what the network computes in.
-        engine_types: outputs of the engine's layers by type, where a GPU was there to ask; None
-            where only the network could be checked.
-        warnings: what TensorRT warned of, and what could not be checked.
-        command: the line for NVIDIA's command-line tool that builds the same.
+        engine_types: outputs of the engine's layers by type, if a GPU could be asked; None if only
+            the network could be checked.
+        warnings: TensorRT's warnings, and checks that were not possible.
+        command: the command of NVIDIA's command-line tool that builds the same.
     """
 
     path: Path
@@ -250,13 +242,13 @@ def build_engine(
     Args:
         onnx_file: ONNX file with its sidecar, made by `edgecrack export` or `calibrate`.
         output: the engine to write; its folder must exist.
-        config: how; None builds for the GPU of this machine.
-        on_progress: called in this thread with a stage, the steps done of it and their number.
-            If it raises, or Ctrl-C comes, the build is stopped and nothing is written.
+        config: the options; None builds for the GPU of this machine.
+        on_progress: called in this thread with a stage, its steps done and their number. If it
+            raises, or on Ctrl-C, the build is stopped and nothing is written.
 
     Raises:
-        ConfigError: nothing here builds for the targets, or an option does not fit.
-        ModelFileError: the ONNX file is missing, damaged, or no ONNX file.
+        ConfigError: no TensorRT here builds for the targets, or an option is not supported.
+        ModelFileError: the ONNX file is missing, damaged, or not an ONNX file.
         MissingDependencyError: no TensorRT can be loaded.
         ExportError: TensorRT cannot read or build the network, or the network's precision is
             not what the sidecar says.
@@ -293,7 +285,7 @@ def build_engine(
 
 
 class _Job:
-    """One build, to be run in a thread; holds what it found out."""
+    """One build, run in a thread, with its findings."""
 
     def __init__(
         self,
@@ -346,7 +338,7 @@ class _Job:
 def _describe(
     spec: ModelSpec, config: EngineConfig, resolved: Resolved, onnx_file: Path
 ) -> ModelSpec:
-    """The engine's sidecar, but for the hash and what the build will find."""
+    """The engine's sidecar without the hash and the findings of the build."""
     batch = config.batch_of(spec)
     info = EngineInfo(
         flavour=cast(Flavour, resolved.tensorrt.flavour),
@@ -372,7 +364,7 @@ def _describe(
 def _make_builder(trt: Any, logger: Any, log: BuildLog) -> Any:
     try:
         return construct(trt.Builder, logger)
-    except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
+    except (TypeError, RuntimeError) as error:  # how the bindings report a null pointer
         raise ExportError(
             f"TensorRT cannot start: {log.reason()}",
             "check the GPU and its driver, as `edgecrack doctor` does",

@@ -15,8 +15,8 @@ from edgecrack.export.engine.target_machines import AUTO, Resolved, Targets
 from edgecrack.nvidia.engine_info import JETSON_CAPABILITIES, Flavour
 from edgecrack.settings import settings
 
-# A video frame is cut into more than eight tiles, so nearly every call is a full one; TensorRT
-# tunes for the middle number.
+# A video frame has more than eight tiles, so nearly every call is full; TensorRT tunes for the
+# middle number.
 DYNAMIC_BATCH = (1, 8, 8)
 MOST_TILES = 4096
 _THOR = "11.0"
@@ -37,24 +37,24 @@ class EngineConfig:
     """How an engine is built.
 
     Attributes:
-        targets: GPUs that it is for, of `parse_targets`.
-        flavour: "tensorrt" or "tensorrt_rtx"; None takes what builds for the targets.
+        targets: GPUs to build for, from `parse_targets`.
+        flavour: "tensorrt" or "tensorrt_rtx"; None for the one that builds for the targets.
         batch: least, best and most tiles per call, of an ONNX file with a dynamic batch; None
             is `DYNAMIC_BATCH`. Three times the same number makes an engine of fixed shape.
-        workspace_mib: most GPU memory that a layer may use while it computes, in MiB; None
-            leaves the GPU's whole memory.
+        workspace_mib: largest GPU memory of a layer while it computes, in MiB; None for the GPU's
+            whole memory.
         timing_cache: file that keeps measured timings for the next build; None is the output's
             name plus `.timing`. TensorRT for RTX measures nothing while it builds.
         use_timing_cache: whether timings are kept at all.
-        version_compatible: the engine also runs in later TensorRT. Such an engine carries its
-            own lean runtime, that is program code for the processor: whoever loads it must set
+        version_compatible: the engine also runs in later TensorRT. Such an engine contains a lean
+            runtime, which is code for the CPU: its loader must set
             `Runtime.engine_host_code_allowed`, which is why its hash is checked first. It is
             larger and can be slower.
         hardware_compatible: the engine runs on every GPU from compute capability 8.0 on, more
             slowly; not on Jetson.
-        dla_core: deep-learning accelerator of an Orin that runs what it can; the GPU runs the
-            rest. FP16 only, with a fixed batch; TensorRT up to 10.7, and from 11.4.1 on. None is
-            the GPU alone.
+        dla_core: core of an Orin's deep-learning accelerator; the GPU runs what it cannot. FP16
+            only, with a fixed batch; TensorRT up to 10.7, and from 11.4.1 on. None uses the GPU
+            alone.
         optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own, 3.
     """
 
@@ -77,27 +77,27 @@ class EngineConfig:
             )
 
     def batch_of(self, spec: ModelSpec) -> tuple[int, int, int]:
-        """Least, best and most tiles per call of an engine made of an ONNX file.
+        """Least, best and most tiles per call of an engine built from an ONNX file.
 
         Raises:
-            ConfigError: the file has a fixed batch and another one was asked for.
+            ConfigError: the file has a fixed batch and another one was requested.
         """
         if spec.batch is None:
             return self.batch or DYNAMIC_BATCH
         fixed = (spec.batch, spec.batch, spec.batch)
         if self.batch not in (None, fixed):
             raise ConfigError(
-                f"the tiles per call asked for are {self.batch}, and the ONNX file takes "
-                f"{spec.batch} and no other number",
+                f"{self.batch} tiles per call were requested, and the ONNX file takes exactly "
+                f"{spec.batch}",
                 "leave the batch out, or export the file with a dynamic batch",
             )
         return fixed
 
 
 def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) -> None:
-    """Refuse what a TensorRT, a GPU or a model cannot do, before any work.
+    """Refuse options that a TensorRT, a GPU or a model does not support, before any work.
 
-    TensorRT for RTX takes most of these without a word and does nothing.
+    TensorRT for RTX silently ignores most of them.
 
     Raises:
         ConfigError: naming the option and the TensorRT.
@@ -148,7 +148,7 @@ def _check_dla_support(resolved: Resolved) -> None:
 
 def _check_dla(config: EngineConfig, spec: ModelSpec) -> None:
     least, _, most = config.batch_of(spec)
-    # TensorRT 10's DLA knows INT8 only with calibrators' ranges, which strong typing has not.
+    # TensorRT 10's DLA supports INT8 only with calibrators' ranges, which strong typing lacks.
     if spec.precision != "fp16":
         raise ConfigError(
             f"a DLA core was asked for an {spec.precision.upper()} model, and the DLA computes "

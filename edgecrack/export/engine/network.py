@@ -1,12 +1,7 @@
-"""From an ONNX file's bytes to a TensorRT network, strongly typed, and its input shapes.
+"""From an ONNX file's bytes to a strongly typed TensorRT network, its shapes, and its precision.
 
-Strong typing makes TensorRT keep every tensor's type as the file has it, on every version. Knows
-nothing of precision or of files.
-
-Checks that a network computes in the precision that its file claims.
-
-Reads TensorRT's own network after parsing: what is counted here is what the builder is given.
-Knows nothing of files or of GPUs.
+Strong typing makes TensorRT keep every tensor's type as in the file, on every version. The types
+are counted in TensorRT's own network after parsing, which is what the builder receives.
 """
 
 from __future__ import annotations
@@ -27,7 +22,7 @@ _REMEDY = "export the model again with `edgecrack export`, with a single file an
 
 @dataclass(frozen=True)
 class ParsedNetwork:
-    """A network and what must live as long as it.
+    """A network and the parser that must live as long.
 
     Attributes:
         network: TensorRT's INetworkDefinition.
@@ -43,17 +38,17 @@ def parse_network(
 ) -> ParsedNetwork:
     """Parse an ONNX model.
 
-    Weights must be inside the file: what lies beside it is covered by no hash and is not read.
+    Weights must be inside the file; files beside it are covered by no hash and are not read.
 
     Args:
         tensorrt: the TensorRT that parses.
         builder: its Builder.
         logger: its logger, which fills `log`.
-        log: what TensorRT said.
+        log: TensorRT's messages.
         model: the file's bytes.
 
     Raises:
-        ExportError: TensorRT cannot parse it; all nodes that it objects to are named.
+        ExportError: TensorRT cannot parse it; all refused nodes are named.
     """
     trt = tensorrt.module
     typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -69,7 +64,7 @@ def parse_network(
 
 
 def check_interface(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> None:
-    """Check that a network takes and gives what the sidecar and the contract say.
+    """Check that a network's input and output match the sidecar and the contract.
 
     Raises:
         ExportError: it has other inputs or outputs, or their shapes or types differ.
@@ -92,12 +87,12 @@ def check_interface(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> None:
 def set_shapes(
     builder: Any, builder_config: Any, network: Any, batch: tuple[int, int, int]
 ) -> None:
-    """Fix the batch of a network, or give TensorRT the range that it must serve.
+    """Fix the batch of a network, or set the range that TensorRT must support.
 
     Args:
         builder: TensorRT's Builder.
         builder_config: its IBuilderConfig.
-        network: its INetworkDefinition, whose input has a dynamic or a fixed batch.
+        network: its INetworkDefinition, with a dynamic or a fixed batch.
         batch: least, best and most tiles per call.
 
     Raises:
@@ -134,7 +129,7 @@ def _list(tensors: list[tuple[str, Any, tuple[int, ...]]]) -> str:
 ISLANDS = "fp32_islands"
 _SHOWN_NAMES = 5
 _ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-# Types of whole numbers that shapes, masks, and both ends of the network have.
+# Integer types of shapes, masks, and the network's input and output.
 _NEUTRAL = frozenset({"INT32", "INT64", "BOOL", "UINT8"})
 _ALLOWED: Mapping[str, frozenset[str]] = {
     "fp32": frozenset({"FLOAT"}),
@@ -145,13 +140,13 @@ _ALLOWED: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True)
 class TensorTypes:
-    """What a network computes in.
+    """The data types that a network computes in.
 
     Attributes:
         layers: number of layers.
         convolutions: convolutions, transposed ones included, by the type they compute in:
             "FLOAT", "HALF" or "INT8".
-        tensors: outputs of layers by type; without scales and zero points of Q/DQ pairs.
+        tensors: outputs of layers by type, without scales and zero points of Q/DQ pairs.
         foreign: names of layers whose output has a type that the precision does not allow.
     """
 
@@ -170,11 +165,11 @@ class TensorTypes:
 
 
 def check_precision(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> TensorTypes:
-    """Count the types of a network and hold them against the sidecar.
+    """Count the types of a network and compare them with the sidecar.
 
-    FP32 allows FLOAT alone; FP16 HALF alone; INT8 asks for convolutions whose input comes from a
+    FP32 allows FLOAT alone; FP16 HALF alone; INT8 requires convolutions whose input comes from a
     Q/DQ pair and allows HALF for the rest. Nodes that the sidecar lists as `fp32_islands`
-    (names of ONNX nodes, casts included) may give FLOAT in FP16 and INT8.
+    (names of ONNX nodes, casts included) may output FLOAT in FP16 and INT8.
 
     Args:
         tensorrt: the TensorRT that parsed.
@@ -182,7 +177,7 @@ def check_precision(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> Tensor
         spec: the ONNX file's sidecar.
 
     Raises:
-        ExportError: the network is of another precision; the counts are in the message.
+        ExportError: the network has another precision; the message contains the counts.
     """
     islands = frozenset(str(name) for name in spec.extra.get(ISLANDS, ()))
     types = count_types(tensorrt, network, _ALLOWED[spec.precision], islands)
@@ -192,9 +187,7 @@ def check_precision(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> Tensor
     elif spec.precision == "int8" and not types.convolutions.get("INT8"):
         problem = "has no convolution behind a Q/DQ pair"
     elif spec.precision == "int8" and types.convolutions["INT8"] != _promised(spec, types):
-        problem = (
-            f"has not the {_promised(spec, types)} INT8 convolutions that it was calibrated to"
-        )
+        problem = f"lacks the {_promised(spec, types)} INT8 convolutions that it was calibrated to"
     elif types.foreign:
         shown = ", ".join(types.foreign[:_SHOWN_NAMES])
         more = len(types.foreign) - _SHOWN_NAMES
@@ -208,20 +201,20 @@ def check_precision(tensorrt: TensorRT, network: Any, spec: ModelSpec) -> Tensor
 
 
 def _promised(spec: ModelSpec, types: TensorTypes) -> int:
-    """INT8 convolutions that the sidecar names; as many as there are where it names none."""
+    """Number of INT8 convolutions in the sidecar; the network's own where it names none."""
     return int((spec.calibration or {}).get("int8_layers", types.convolutions["INT8"]))
 
 
 def count_types(
     tensorrt: TensorRT, network: Any, allowed: Collection[str], islands: Collection[str]
 ) -> TensorTypes:
-    """Count what a network computes in.
+    """Count the types that a network computes in.
 
     Args:
         tensorrt: the TensorRT that parsed.
         network: its INetworkDefinition.
-        allowed: types that a layer may give, beside whole numbers.
-        islands: names of ONNX nodes that may give any type.
+        allowed: types that a layer may output, besides integers.
+        islands: names of ONNX nodes that may output any type.
     """
     kinds = tensorrt.module.LayerType
     layers = [network.get_layer(index) for index in range(network.num_layers)]
@@ -251,8 +244,8 @@ def _quantization(kinds: Any, layers: list[Any]) -> tuple[set[str], set[str]]:
     """Tensors of the Q/DQ pairs.
 
     Returns:
-        Names of scales and zero points, which TensorRT types as it likes; and names of what comes
-        out of a dequantization of INT8.
+        Names of scales and zero points, whose types TensorRT chooses, and of the outputs of INT8
+        dequantization.
     """
     scales, restored = set(), set()
     for layer in layers:

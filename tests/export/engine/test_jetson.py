@@ -83,7 +83,7 @@ def test_timings_of_another_machine_are_begun_anew(orin: FakeTensorRT, tmp_path:
     cache.write_bytes(b"of another GPU")
     result = build(tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b"+measured"
-    assert ["begun anew" in warning for warning in result.warnings] == [True]
+    assert ["is replaced" in warning for warning in result.warnings] == [True]
 
 
 def test_a_cache_that_cannot_be_written_costs_no_engine(orin: FakeTensorRT, tmp_path: Path) -> None:
