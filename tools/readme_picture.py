@@ -32,7 +32,7 @@ def overlay_frames(video: Path) -> list[Image.Image]:
     """Every fifth frame of the overlay video."""
     with av.open(video) as container:
         frames = list(container.decode(video=0))[::EVERY]
-        return [to_height(frame.to_image()) for frame in frames]
+        return [to_height(frame.to_image()) for frame in frames]  # type: ignore[no-untyped-call]
 
 
 def report_page(report: Path, chromium: str) -> Image.Image:

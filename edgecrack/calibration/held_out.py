@@ -29,8 +29,11 @@ from edgecrack.calibration.gate import Gate, Kind, Verdict
 from edgecrack.calibration.sampler import TileSet
 from edgecrack.errors import DataError, EdgecrackError
 from edgecrack.runtime.backends.onnx_runtime import default_threads
-from edgecrack.runtime.backends.openvino_module import has_openvino
-from edgecrack.runtime.backends.openvino_runner import OpenVINORunner, OpenVINOSettings
+from edgecrack.runtime.backends.openvino_runner import (
+    OpenVINORunner,
+    OpenVINOSettings,
+    has_openvino,
+)
 
 _MOST_CRACK = 0.5  # of all pixels; cracks cover a few percent, an inverted mask nearly all
 _LEAST_ODS = 10.0  # points; below, a loss cannot be measured

@@ -41,7 +41,7 @@ from edgecrack.export.engine.target_machines import Resolved, resolve_targets
 from edgecrack.export.engine.verification import verify_engine
 from edgecrack.files import output_error
 from edgecrack.nvidia.engine_info import EngineInfo, Flavour, current_platform
-from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
+from edgecrack.nvidia.tensorrt_module import BuildLog, construct, make_logger
 
 _OTHER_KINDS = (".onnx", ".json", ".safetensors")
 

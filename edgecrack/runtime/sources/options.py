@@ -8,7 +8,7 @@ from annotated_types import Predicate
 from pydantic import Field
 
 from edgecrack.errors import ConfigError
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.settings import settings
 
 DEFAULT_TIMEOUT_MS = 5_000
