@@ -5,15 +5,15 @@ The choice is between clipping rare values and coarse steps for common ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import INPUT_NAME
 from edgecrack.errors import ConfigError, ExportError
+from edgecrack.onnx_graph.graph_file import GraphRun, with_outputs
 
 if TYPE_CHECKING:
     import onnx
@@ -25,7 +25,6 @@ LEVELS = 127  # symmetric INT8: -127 to 127
 _BINS = 4096
 _ENTROPY_BINS, _ENTROPY_STRIDE = 2048, 8
 _MSE_CANDIDATES = 100
-_CHUNK = 4
 _NOTHING = 1e-30  # below, bins per unit exceed float32
 
 
@@ -141,10 +140,10 @@ def collect_histograms(
     Raises:
         ExportError: a value is infinite or not a number.
     """
-    session = _session_with_outputs(model, tensors)
+    run = GraphRun(with_outputs(model, tensors), batch, tensors)
     largest = dict.fromkeys(tensors, 0.0)
-    for outputs in _outputs(session, tensors, tiles, batch):
-        for name, values in outputs.items():
+    for found in run.values(tiles):
+        for name, values in zip(tensors, found, strict=True):
             peak = float(np.abs(values).max())
             if not np.isfinite(peak):
                 raise ExportError(
@@ -154,40 +153,9 @@ def collect_histograms(
     counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
     # A tensor that is always 0 still needs a step above 0.
     bounds = {name: value if value > _NOTHING else 1.0 for name, value in largest.items()}
-    for outputs in _outputs(session, tensors, tiles, batch):
-        for name, values in outputs.items():
+    for found in run.values(tiles):
+        for name, values in zip(tensors, found, strict=True):
             scaled = np.abs(values).ravel() * (_BINS / bounds[name])
             bins = np.minimum(scaled.astype(np.int32), _BINS - 1)
             counts[name] += np.bincount(bins, minlength=_BINS)
     return {name: Histogram(counts[name], bounds[name]) for name in tensors}
-
-
-def _outputs(
-    session: Any, tensors: Sequence[str], tiles: NDArray[np.uint8], batch: int | None
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """The tensors' values, some tiles at a time; what fills up a fixed batch is left out."""
-    size = batch or _CHUNK
-    for first in range(0, len(tiles), size):
-        chunk = tiles[first : first + size]
-        count = len(chunk)
-        if batch and count < size:
-            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-        found = session.run(list(tensors), {INPUT_NAME: np.ascontiguousarray(chunk)})
-        yield {name: values[:count] for name, values in zip(tensors, found, strict=True)}
-
-
-def _session_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
-    import onnx
-    import onnxruntime
-
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
-    del opened.graph.output[:]
-    opened.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

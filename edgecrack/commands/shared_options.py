@@ -16,8 +16,7 @@ from edgecrack.errors import ConfigError
 if TYPE_CHECKING:
     from edgecrack.calibration.config import CalibrationConfig
     from edgecrack.calibration.gate import Gate
-    from edgecrack.runtime.web.config import ServeConfig
-    from edgecrack.runtime.web.tls import TlsFiles
+    from edgecrack.runtime.web.config import ServeConfig, TlsFiles
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
@@ -281,7 +280,8 @@ def _tls_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
     if certificate is None or key is None:
         missing = "`tls_cert`" if certificate is None else "`tls_key`"
         raise ConfigError(f"{missing} is not given", "give `tls_cert` FILE and `tls_key` FILE")
-    from edgecrack.runtime.web.tls import TlsFiles, server_context
+    from edgecrack.runtime.web.config import TlsFiles
+    from edgecrack.runtime.web.tls import server_context
 
     files = TlsFiles(certificate, key)
     server_context(files)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -14,7 +15,6 @@ from edgecrack.extras import require
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 
 if TYPE_CHECKING:
-    import onnx
     from onnx import ModelProto
 
 
@@ -79,9 +79,15 @@ class GraphRun:
     Args:
         model: the graph or its bytes, `tiles` in and `crack` out.
         batch: tiles per call, or None for any number.
+        outputs: names of the tensors that `values` returns.
     """
 
-    def __init__(self, model: onnx.ModelProto | bytes, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelProto | bytes,
+        batch: int | None = None,
+        outputs: Sequence[str] = (OUTPUT_NAME,),
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = default_threads()
@@ -89,7 +95,7 @@ class GraphRun:
         self._session = onnxruntime.InferenceSession(
             serialised, options, providers=["CPUExecutionProvider"]
         )
-        self._batch = batch
+        self._batch, self._outputs = batch, list(outputs)
 
     def __call__(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run tiles.
@@ -103,20 +109,38 @@ class GraphRun:
         Raises:
             ModelFileError: the graph fails.
         """
+        return np.concatenate([found[0][:, 0] for found in self.values(tiles)])
+
+    def values(self, tiles: NDArray[np.uint8]) -> Iterator[list[NDArray[Any]]]:
+        """The outputs [n, ...] of a few tiles at a time; padding of a fixed batch is removed.
+
+        Raises:
+            ModelFileError: the graph fails.
+        """
         size = self._batch or _CHUNK
-        parts = []
         for first in range(0, len(tiles), size):
             chunk = tiles[first : first + size]
             count = len(chunk)
             if self._batch and count < size:
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-            given = {INPUT_NAME: np.ascontiguousarray(chunk)}
             try:
-                (output,) = self._session.run([OUTPUT_NAME], given)
+                found = self._session.run(self._outputs, {INPUT_NAME: np.ascontiguousarray(chunk)})
             except Exception as error:  # ONNX Runtime's own types are not public
                 raise ModelFileError(
                     f"the graph cannot be run ({first_line(error)})",
                     "export the model again with `edgecrack export`",
                 ) from error
-            parts.append(output[:count, 0])
-        return np.concatenate(parts)
+            yield [values[:count] for values in found]
+
+
+def with_outputs(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+    """A copy of a graph whose outputs are these float tensors."""
+    import onnx
+
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.output[:]
+    result.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
+    )
+    return result

@@ -15,9 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from edgecrack.artifacts import INPUT_NAME
 from edgecrack.errors import ExportError
-from edgecrack.onnx_graph.graph_file import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun, with_outputs
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
@@ -242,22 +241,10 @@ def largest_activation(
         tiles: uint8 [N, 1, H, W].
         batch: tiles per call that the graph wants, or None for any number.
     """
-    import onnxruntime
-
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
     names = _float_outputs(model)
-    opened.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
-    )
-    session = onnxruntime.InferenceSession(
-        opened.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    largest = 0.0
-    for tile in tiles:
-        values = session.run(names, {INPUT_NAME: np.repeat(tile[None], batch or 1, axis=0)})
-        largest = max(largest, *(float(np.abs(value).max()) for value in values))
-    return largest
+    run = GraphRun(with_outputs(model, names), batch, names)
+    peaks = [float(np.abs(value).max()) for found in run.values(tiles) for value in found]
+    return max(peaks, default=0.0)
 
 
 def _float_outputs(model: onnx.ModelProto) -> Sequence[str]:

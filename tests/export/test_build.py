@@ -359,7 +359,12 @@ class TestRefusals:
         ],
     )
     def test_what_does_not_fit(
-        self, precision: str, name: str, kind: type[EdgecrackError], words: str, tmp_path: Path
+        self,
+        precision: Precision,
+        name: str,
+        kind: type[EdgecrackError],
+        words: str,
+        tmp_path: Path,
     ) -> None:
         need_rtx()
         with pytest.raises(kind) as caught:

@@ -6,12 +6,12 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.web.tls import TlsFiles
 from edgecrack.settings import settings
 from edgecrack.terminal.wording import counted
 
@@ -27,6 +27,28 @@ _RANDOM = "for instance from: openssl rand -hex 16"
 
 _FORM = "give 8080, 127.0.0.1:8080 or 0.0.0.0:8080"
 _NAME = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of certificate and key, both PEM; one file may contain both.
+
+    Attributes:
+        certificate: of this machine, followed by the intermediate ones, as `fullchain.pem`.
+        key: of the certificate, without a password.
+    """
+
+    certificate: Path
+    key: Path
+
+    def state(self) -> tuple[tuple[int, int, int], ...]:
+        """A value that changes when a file is replaced or written to.
+
+        Raises:
+            OSError: a file is missing.
+        """
+        found = (self.certificate.stat(), self.key.stat())
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
 
 
 @settings()
