@@ -255,7 +255,7 @@ def load_network(path: Path | ModelFile) -> tuple[CrackUNet, ModelSpec]:
         )
         network.load_state_dict(weights)
     except (ConfigError, RuntimeError) as error:
-        last_line = str(error).strip().splitlines()[-1].strip()
+        last_line = str(error).strip().splitlines()[-1].strip().replace("`", "")
         raise ModelFileError(
             f"{path} does not contain a {spec.pooling} network of width {spec.width} ({last_line})",
             _RETRAIN,

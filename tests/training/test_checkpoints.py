@@ -349,5 +349,5 @@ def test_a_header_of_the_wrong_kind_is_the_file_s_error(
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     write_sidecar(path, ModelSpec(kind="checkpoint", pooling="max", width=2))
-    with pytest.raises(ModelFileError, match=r"model\.safetensors|schema_version|description"):
+    with pytest.raises(ModelFileError, match=r"model\.safetensors|schema_version|descri"):
         read(path)
