@@ -134,6 +134,7 @@ def test_the_robot_install_has_no_training_dependency() -> None:
         "opencv-python-headless",
         "onnxruntime",
         "pillow",
+        "pydantic",
         "pyyaml",
         "rich",
         "simplejpeg",

@@ -25,7 +25,7 @@ OWN_TEXT = {
     "doctor/probe.py",
     "outside_text.py",
     "runtime/sources/gst_child.py",
-    "training/run_identity.py",
+    "training/run_folder.py",
 }
 
 VALUES = st.recursive(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -101,8 +101,7 @@ def build_engine(
     compares with FP32. The ONNX file that the engine was built from is kept beside it.
     """
     from edgecrack.calibration.gate import Gate
-    from edgecrack.export.build import BuildConfig, build
-    from edgecrack.export.build_report import report_text
+    from edgecrack.export.build import BuildConfig, build, report_text
     from edgecrack.export.engine.config import EngineConfig
     from edgecrack.export.engine.target_machines import parse_targets
     from edgecrack.terminal.progress import StageBar
@@ -110,7 +109,7 @@ def build_engine(
     keeps = timing_cache != "none"
     engine = EngineConfig(
         targets=parse_targets(target),
-        flavour=tensorrt,
+        flavour=cast(Any, tensorrt),
         batch=_batches(batch),
         workspace_mib=workspace,
         timing_cache=Path(timing_cache) if timing_cache and keeps else None,
@@ -125,7 +124,7 @@ def build_engine(
         data or Path(), method, Gate(max_drop, max_flagged), tiles, held_out, seed
     )
     config = BuildConfig(
-        precision,
+        cast(Any, precision),
         calibration if data is not None else None,
         None if tile is None else tile_hw_of(tile),
         None,

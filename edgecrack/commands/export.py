@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -77,19 +77,17 @@ def export(
     """Export a checkpoint to ONNX and check the file against it."""
     require_extra("export")
     from edgecrack.artifacts import read_verified_spec
-    from edgecrack.export.border import parse_border
-    from edgecrack.export.check_tiles import tiles_of_images
-    from edgecrack.export.graph import ExportConfig, export_checkpoint
+    from edgecrack.export.graph import ExportConfig, export_checkpoint, tiles_of_images
     from edgecrack.files import make_folder, output_error
 
     size = None if batch == "dynamic" else whole_number("--batch", batch)
     config = ExportConfig(
         tile_hw_of(tile),
         size,
-        precision,
-        parse_border(border),
+        cast(Any, precision),
+        cast(Any, border),
         scales_of(scales),
-        merge,
+        cast(Any, merge),
         threshold,
         temperature,
     )
@@ -116,7 +114,7 @@ def _half_words(extra: Any) -> str:
 
 
 def _border_words(extra: Any) -> str:
-    from edgecrack.export.border_check import IGNORED_PX
+    from edgecrack.export.border import IGNORED_PX
 
     found = extra.get("border_difference")
     if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,8 +16,7 @@ from edgecrack.errors import ConfigError
 if TYPE_CHECKING:
     from edgecrack.calibration.config import CalibrationConfig
     from edgecrack.calibration.gate import Gate
-    from edgecrack.runtime.web.config import ServeConfig
-    from edgecrack.runtime.web.tls import TlsFiles
+    from edgecrack.runtime.web.config import ServeConfig, TlsFiles
 
 _MODULES = {
     "training": ("torch", "lightning", "safetensors", "matplotlib", "yaml"),
@@ -219,11 +218,11 @@ def calibration_of(
         ConfigError: a value is out of range.
     """
     from edgecrack.calibration.config import CalibrationConfig
-    from edgecrack.calibration.ranges import parse_method
     from edgecrack.calibration.sampler import SamplerConfig
 
     sampler = SamplerConfig(tiles, held_out, seed)
-    return CalibrationConfig(data, parse_method(method), gate, sampler, made_for)
+    # A name that is none is refused where the configuration is made.
+    return CalibrationConfig(data, cast(Any, method), gate, sampler, cast(Any, made_for))
 
 
 def whole_number(option: str, text: str) -> int:
@@ -281,7 +280,8 @@ def _tls_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
     if certificate is None or key is None:
         missing = "`tls_cert`" if certificate is None else "`tls_key`"
         raise ConfigError(f"{missing} is not given", "give `tls_cert` FILE and `tls_key` FILE")
-    from edgecrack.runtime.web.tls import TlsFiles, server_context
+    from edgecrack.runtime.web.config import TlsFiles
+    from edgecrack.runtime.web.tls import server_context
 
     files = TlsFiles(certificate, key)
     server_context(files)

@@ -29,7 +29,6 @@ from edgecrack.commands.shared_options import (
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
-from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:
@@ -342,6 +341,8 @@ def _timeout_ms(stall_after_s: float) -> int:
         raise ConfigError(
             f"--stall-after is {stall_after_s:g}", "give seconds above 0, at most 590"
         )
+    from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+
     return max(DEFAULT_TIMEOUT_MS, round(1000 * stall_after_s) + 1000)
 
 

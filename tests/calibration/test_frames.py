@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.calibration import frames as module
-from edgecrack.calibration.frames import CalibrationFrames, open_frames
+from edgecrack.calibration import sampler as module
+from edgecrack.calibration.sampler import CalibrationFrames, open_frames
 from edgecrack.errors import DataError, EdgecrackError, SourceError
 from edgecrack.runtime.sources.open import open_source
 from tests.data.folders import crack_mask, make_folder, photo, write_image, write_splits

@@ -11,7 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
 
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
@@ -21,16 +24,11 @@ from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
 from edgecrack.runtime.sources.outages import OutageRecord
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import SourceHealth
+from edgecrack.settings import settings
 
 _POLL_S = 0.1
 _NOT_TRIED_AGAIN = (ConfigError, MissingDependencyError)  # no waiting mends these
 _LOG = logging.getLogger("edgecrack")
-_WAITS = {
-    "open_timeout_s": "the time for opening a source",
-    "stall_timeout_s": "the time after which a silent source is opened again",
-    "first_delay_s": "the first wait for a lost source",
-    "longest_delay_s": "the longest wait for a lost source",
-}
 
 
 class ReconnectingSource(SourceBase):
@@ -246,39 +244,31 @@ class ReconnectingSource(SourceBase):
             )
 
 
-@dataclass(frozen=True)
+_Wait = Annotated[float, Field(gt=0, le=3600)]
+
+
+@settings()
 class ReconnectPolicy:
-    """How long to wait for what.
+    """Timeouts and waits of a live source.
 
     Attributes:
-        open_timeout_s: an attempt to open that takes longer is given up.
+        open_timeout_s: an attempt to open that takes longer is abandoned.
         stall_timeout_s: an open source that delivers nothing for so long counts as lost.
         first_delay_s: wait before the second attempt; doubles with each further one.
-        longest_delay_s: the wait never grows beyond this.
+        longest_delay_s: upper limit of that wait.
         give_up_after_s: end with an error after being lost for so long; None never does.
         wait_for_first: also keep trying where the source has never been open.
-        max_stuck: calls that may hang in a driver at once before the run ends with an error, so
-            that whoever supervises the process starts it afresh.
+        max_stuck: calls that may hang in a driver at the same time before the run ends with an
+            error, so that the supervisor of the process restarts it.
     """
 
-    open_timeout_s: float = 8.0
-    stall_timeout_s: float = 5.0
-    first_delay_s: float = 0.5
-    longest_delay_s: float = 10.0
-    give_up_after_s: float | None = None
+    open_timeout_s: _Wait = 8.0
+    stall_timeout_s: _Wait = 5.0
+    first_delay_s: _Wait = 0.5
+    longest_delay_s: _Wait = 10.0
+    give_up_after_s: Annotated[float, Field(ge=0)] | None = None
     wait_for_first: bool = False
     max_stuck: int = 4
-
-    def __post_init__(self) -> None:
-        """Refuse waits that make no sense."""
-        for name, words in _WAITS.items():
-            value = getattr(self, name)
-            if not 0 < value <= 3600:
-                raise ConfigError(f"{words} is {value} s", "give seconds above 0, at most 3600")
-        if self.give_up_after_s is not None and not self.give_up_after_s >= 0:
-            raise ConfigError(
-                f"the time to keep trying is {self.give_up_after_s} s", "give 0 or more"
-            )
 
     def delay_s(self, failures: int) -> float:
         """The wait after so many failures in a row."""

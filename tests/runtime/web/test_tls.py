@@ -20,8 +20,8 @@ import pytest
 from edgecrack.commands.shared_options import serve_config
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.web import server, uvicorn_server
-from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.tls import RenewableTls, TlsFiles, server_context
+from edgecrack.runtime.web.config import ServeConfig, TlsFiles
+from edgecrack.runtime.web.tls import RenewableTls, server_context
 from tests.runtime.web.certificates import (
     certificate,
     encrypted_pem,
