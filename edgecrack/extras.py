@@ -51,6 +51,19 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "psutil>=5.9.8,<8",
     ),
 }
+# The modules that each extra needs.
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy"),
+    "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
+    "quantize": ("onnx",),
+    "cpu": ("openvino",),
+    "record": ("mcap", "lz4", "zstandard"),
+    "heic": ("pillow_heif",),
+    "maps": ("rasterio", "pyogrio"),
+    "measure": ("matplotlib",),
+    "report": ("jinja2", "reportlab"),
+    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
+}
 
 
 @dataclass(frozen=True)

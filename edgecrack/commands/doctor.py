@@ -17,8 +17,8 @@ def doctor(
 
     Exit code 0: `edgecrack stream` can run here; 1: it cannot. Changes nothing.
     """
-    from edgecrack.doctor.examination import examine, show, show_json
-    from edgecrack.doctor.probing import this_machine
+    from edgecrack.doctor.report import examine, show, show_json
+    from edgecrack.doctor.machine import this_machine
 
     report = examine(this_machine())
     (show_json if json_output else show)(report)

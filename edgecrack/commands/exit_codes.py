@@ -58,7 +58,7 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
 
         error = output_error(error.filename or "the output", error)
     elif isinstance(error, ImportError):
-        from edgecrack.doctor.missing_module import missing_module  # only where it is needed
+        from edgecrack.doctor.libraries import missing_module  # only where it is needed
 
         error = missing_module(error) or error
     if isinstance(error, EdgecrackError):
