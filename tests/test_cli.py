@@ -458,7 +458,7 @@ class TestAddresses:
         outcome = run(*words)
         assert outcome.code == 2
         assert "://***@host/x" in outcome.sentence
-        assert "an address where a path is wanted" in outcome.sentence
+        assert "an address instead of a path" in outcome.sentence
         assert "hunter2" not in outcome.err
         assert not list(Path().glob("*:"))
 
@@ -581,7 +581,7 @@ def test_an_earlier_name_of_an_option_says_the_present_one(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
-    assert capsys.readouterr().err.rstrip().endswith(f"has another name now; give {now}.")
+    assert capsys.readouterr().err.rstrip().endswith(f"has been renamed; give {now}.")
 
 
 def test_alone_it_shows_the_commands_of_daily_use() -> None:

@@ -1,4 +1,4 @@
-"""The command `calibrate`: from an FP32 ONNX file to one in INT8."""
+"""`edgecrack calibrate`: an FP32 ONNX file to INT8."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def calibrate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="FP32 model (*.onnx).")],
     data: Annotated[
         Path,
-        _input("PATH", "Labelled dataset, folder of images, or video of what the robot sees."),
+        _input("PATH", "Labelled dataset, image folder or video that represents the robot's view."),
     ],
     output: OutputOption,
     made_for: Annotated[
         str,
         results(
             "NAME",
-            "What the file is for: tensorrt, with FP16 beside INT8, or cpu, with FP32 beside it.",
+            "Purpose: tensorrt (INT8 and FP16) or cpu (INT8 and FP32).",
             "--for",
         ),
     ] = defaults.MADE_FOR,
@@ -53,8 +53,8 @@ def calibrate(
 ) -> None:
     """Quantize a model to INT8, and write it only if it stays accurate.
 
-    Layers that INT8 harms most stay in FP16, as few as the allowed drop asks for. With labels INT8
-    may lose little by them; without, it may differ little from what the FP32 model finds.
+    The layers most affected by INT8 stay in FP16, as few as the allowed drop requires. With labels,
+    the drop is measured against them; without, against the result of the FP32 model.
     """
     require_extra("calibration")
     from edgecrack.calibration.calibrating import calibrate as run
@@ -73,11 +73,11 @@ def calibrate(
         typer.echo(json.dumps(calibration_dict(done, output), indent=2))
     else:
         typer.echo(calibration_text(done, output))
-        _tell_speed(output, model, made_for)
+        _show_speed(output, model, made_for)
 
 
-def _tell_speed(output: Path, model: Path, made_for: str) -> None:
-    """Whether the file is worth anything on this machine's CPU; TensorRT's is for another."""
+def _show_speed(output: Path, model: Path, made_for: str) -> None:
+    """Print the speed on this machine's CPU, for a file made for CPUs."""
     from edgecrack.calibration.config import CPU
     from edgecrack.runtime.backends.relative_speed import relative_time
 

@@ -1,4 +1,4 @@
-"""The `train` command: preset, then single options over it, then --set for everything else."""
+"""`edgecrack train`: a preset, options that override it, and --set for all other values."""
 
 from __future__ import annotations
 
@@ -15,46 +15,42 @@ _network, _patches, _optimisation = map(heading, ("Network", "Patches", "Optimis
 
 
 def train(
-    out: Annotated[str, _results("FOLDER", "The run, e.g. runs/NAME.", "--out", "-o")],
+    out: Annotated[str, _results("FOLDER", "Folder of the run, e.g. runs/NAME.", "--out", "-o")],
     data: Annotated[
         list[str] | None,
         _input(
             "SOURCE",
             r"\[NAME=]FOLDER\[@WEIGHT], synthetic\[:COUNT]\[@WEIGHT] for generated walls, or "
-            "clean:FOLDER for photos without any crack; may be repeated.",
+            "clean:FOLDER for photos without cracks; repeatable.",
         ),
     ] = None,
     preset: Annotated[
         str,
-        _input(
-            "NAME|FILE", "edge, paper, or a file such as runs/NAME/config.yaml.", show_default=True
-        ),
+        _input("NAME|FILE", "edge, paper, or a file such as runs/NAME/config.yaml."),
     ] = "edge",
     changes: Annotated[
         list[str] | None,
         _input(
             "KEY=VALUE",
-            "Any value of the preset, e.g. loss.cl_dice_weight=0.5; may be repeated.",
+            "Any value of the preset, e.g. loss.cl_dice_weight=0.5; repeatable.",
             "--set",
         ),
     ] = None,
     yardstick: Annotated[
         str | None,
-        _input("FOLDER", "A yardstick of your own: to train on its photos is refused."),
+        _input("FOLDER", "Your own yardstick; training on its photos is refused."),
     ] = None,
-    init: Annotated[
-        str | None, _input("CHECKPOINT", "Start from these weights, of the same width.")
-    ] = None,
+    init: Annotated[str | None, _input("CHECKPOINT", "Initial weights, of the same width.")] = None,
     width: Annotated[int | None, _network("COUNT", "Channels of the first block.")] = None,
     pooling: Annotated[str | None, _network("NAME", "gated-scale, max or stacked.")] = None,
     epochs: Annotated[
-        int | None, _optimisation("COUNT", "Each ends with a validation and a checkpoint.")
+        int | None, _optimisation("COUNT", "Epochs; each ends with validation and a checkpoint.")
     ] = None,
     steps: Annotated[
         int | None, _optimisation("COUNT", "Batches per epoch.", "--steps-per-epoch")
     ] = None,
     batch: Annotated[
-        int | None, _optimisation("COUNT", "Patches per step, over all processes.")
+        int | None, _optimisation("COUNT", "Patches per step over all processes.")
     ] = None,
     patch: Annotated[int | None, _patches("PIXELS", "Side of a patch.")] = None,
     crack_share: Annotated[
@@ -62,44 +58,42 @@ def train(
     ] = None,
     augment: Annotated[
         bool | None,
-        _patches("", "Mirror, turn, scale, tone, blur, noise, shadows, JPEG; or nothing."),
+        _patches("", "Augmentation: flips, rotation, scale, tone, blur, noise, shadows, JPEG."),
     ] = None,
     optimizer: Annotated[str | None, _optimisation("NAME", "adamw or sgd.")] = None,
     learning_rate: Annotated[
         float | None, _optimisation("NUMBER", "Highest learning rate.")
     ] = None,
     warmup: Annotated[
-        int | None, _optimisation("COUNT", "Steps over which the rate rises.", "--warmup-steps")
+        int | None, _optimisation("COUNT", "Steps until the full learning rate.", "--warmup-steps")
     ] = None,
     schedule: Annotated[str | None, _optimisation("NAME", "cosine or constant.")] = None,
     average: Annotated[
         float | None,
         _optimisation(
-            "NUMBER", "Decay per step of the averaged weights; 0: none.", "--average-decay"
+            "NUMBER", "Decay per step of the weight average; 0: no averaging.", "--average-decay"
         ),
     ] = None,
     precision: Annotated[
-        str | None, _optimisation("NAME", "32, or mixed: bf16, or 16 on a GPU.")
+        str | None, _optimisation("NAME", "32, or mixed precision: bf16, or 16 on a GPU.")
     ] = None,
     teacher: Annotated[
         str | None,
         _optimisation(
-            "CHECKPOINT", "A wider network to learn from (with loss.distillation_weight)."
+            "CHECKPOINT", "Wider network for distillation (see loss.distillation_weight)."
         ),
     ] = None,
     seed: Annotated[
-        int | None, _optimisation("NUMBER", "Decides weights, patches and generated walls.")
+        int | None, _optimisation("NUMBER", "Random seed of weights, patches and generated walls.")
     ] = None,
     device: Annotated[str | None, _run("NAME", "auto, cpu or cuda.")] = None,
-    processes: Annotated[
-        int | None, _run("COUNT", "Processes on each machine, one for each GPU.")
-    ] = None,
+    processes: Annotated[int | None, _run("COUNT", "Processes per machine, one per GPU.")] = None,
     machines: Annotated[int | None, _run("COUNT", "Machines.")] = None,
-    resume: Annotated[bool, _run("", "Go on with the run in --out.", "--resume")] = False,
+    resume: Annotated[bool, _run("", "Continue the run in --out.", "--resume")] = False,
 ) -> None:
     """Train a crack-segmentation network.
 
-    Values come from --preset; any option given here replaces the preset's.
+    Values come from --preset; options given here override them.
     """
     require_extra("training")
     from edgecrack.training.fit import train as run_training

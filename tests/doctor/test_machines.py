@@ -229,7 +229,9 @@ def test_pycuda_serves_then_and_what_it_lacks_is_said(orin: Make) -> None:
     report = examine(orin(probes={"cuda": NEWER, "pycuda": PYCUDA}))
     found = line(report, "CUDA for Python")
     assert (found.status, found.remedy) == ("ok", "pip install 'cuda-python==12.6.*'")
-    assert found.found.startswith("pycuda 2024.1.2, without CUDA graphs, because cuda-python cannot")
+    assert found.found.startswith(
+        "pycuda 2024.1.2, without CUDA graphs, because cuda-python cannot"
+    )
     assert readiness(report)["run_engines"]
 
 

@@ -64,9 +64,7 @@ def test_a_closed_environment_on_a_jetson(orin: Make) -> None:
     machine = orin(virtual_environment=Path("/opt/edgecrack"))
     error = missing_module(ModuleNotFoundError("no cv2", name="cv2"), machine)
     assert error is not None
-    assert error.problem == (
-        "cv2 is not found: this virtual environment hides the system's copy"
-    )
+    assert error.problem == ("cv2 is not found: this virtual environment hides the system's copy")
     assert "include-system-site-packages = true" in error.remedy
     assert "/opt/edgecrack/pyvenv.cfg" in error.remedy
 
