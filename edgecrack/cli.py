@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -88,17 +89,22 @@ def _global_options(
         typer.echo(_DAILY)
 
 
+def _add(*commands: Callable[..., None]) -> None:
+    """Add commands, and let their help texts wrap at the width of the terminal."""
+    for command in commands:
+        paragraphs = (command.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+        app.command(command.__name__.replace("_", "-"), help=text)(command)
+
+
 # In the order of the help page.
-app.command()(train)
-app.command()(evaluate)
+_add(train, evaluate)
 app.add_typer(yardstick, name="yardstick")
-for _command in (export, calibrate, build_engine, stream, survey, review, report, inspect, verify):
-    app.command(_command.__name__.replace("_", "-"))(_command)
-for _command in (recover, predict, measure):
-    app.command()(_command)
+_add(export, calibrate, build_engine)
+_add(stream, survey, review, report, inspect, verify, recover)
+_add(predict, measure)
 app.add_typer(model, name="model")
-for _command in (plan, calibrate_camera, doctor, benchmark, target):
-    app.command(_command.__name__.replace("_", "-"))(_command)
+_add(plan, calibrate_camera, doctor, benchmark, target)
 
 
 def main() -> None:

@@ -377,7 +377,7 @@ class TestHelp:
         outcome = run("--help")
         assert outcome.code == 0
         assert all(f" {name} " in outcome.out for name in COMMANDS)
-        assert "Exit codes: 0 done" in outcome.out
+        assert "Exit codes: 0 success" in outcome.out
 
     @pytest.mark.parametrize("command", COMMANDS)
     @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -100,6 +100,7 @@ class StageBar:
     def __init__(self, output: TextIO, *, names_stages: bool = True) -> None:
         self._output = output
         self._names_stages = names_stages
+        self._stage = ""
         self._named: set[str] = set()
         self._bar: Any = None
         self._task: Any = None
@@ -127,7 +128,10 @@ class StageBar:
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task(stage, total=total)
-            self._bar.update(self._task, description=stage, completed=done, total=total)
+            is_new, self._stage = stage != self._stage, stage
+            self._bar.update(
+                self._task, description=stage, completed=done, total=total, refresh=is_new
+            )
         elif self._names_stages and stage not in self._named:
             self._named.add(stage)
             with suppress(OSError, ValueError):
