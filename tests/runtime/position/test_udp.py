@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.position import udp
 from edgecrack.runtime.position.interpolate import PositionTrack
-from edgecrack.runtime.position.lines import parse_line
+from edgecrack.runtime.position.lines import PositionLine, parse_line
 from edgecrack.runtime.position.open import open_positions
 from edgecrack.runtime.position.udp import UdpPositions
 from edgecrack.runtime.telemetry.events import EventLog
@@ -173,7 +173,7 @@ def test_of_a_datagram_full_of_lines_the_first_256_count(sender: Sender) -> None
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_line_or_refused(data: bytes) -> None:
     with suppress(ValueError):
-        parse_line(data)
+        assert isinstance(parse_line(data), PositionLine)
 
 
 JSON = st.recursive(

@@ -331,3 +331,4 @@ def test_ports_are_not_kept(files: TlsFiles) -> None:
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+        assert again.getsockname()[1] == port
