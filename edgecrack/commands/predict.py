@@ -27,7 +27,7 @@ from edgecrack.commands.shared_options import (
     warn,
 )
 from edgecrack.constants import MIN_AREA_PX
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.progress import StageBar
 from edgecrack.terminal.wording import counted

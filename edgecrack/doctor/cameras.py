@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgecrack.doctor.machine import Check, Machine, Status
 from edgecrack.doctor.nvidia import find_jetson
-from edgecrack.runtime.sources.gst_messages import INSTALL
+from edgecrack.runtime.sources.child import INSTALL
 
 CAMERAS = "cameras"
 

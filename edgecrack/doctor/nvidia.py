@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgecrack.doctor.machine import Check, Machine, Probed, find_hidden, gigabytes
-from edgecrack.nvidia.cuda.driver_fit import install_command
+from edgecrack.nvidia.gpu import install_command
 from edgecrack.nvidia.tensorrt_module import OLDEST_TENSORRT
 
 OLDEST_L4T = (36, 4, 0)  # JetPack 6.1, the first with TensorRT 10.3

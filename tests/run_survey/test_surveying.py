@@ -602,7 +602,7 @@ def test_notes_are_kept_by_key_for_other_languages(tmp_path: Path) -> None:
 def test_what_a_check_sheet_in_view_says_is_kept_with_the_run(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the sheet is drawn by the measure extra")
     from edgecrack.run_report.site_result import site_result_of_run
-    from edgecrack.site_check.rendered_sheet import render_sheet, view_of_sheet
+    from edgecrack.site_check.printing import render_sheet, view_of_sheet
 
     gray = render_sheet(view_of_sheet(0.4), np.random.default_rng(1))
     image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
