@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, get_type_hints
 
 import typer
 
@@ -89,12 +90,21 @@ def _global_options(
         typer.echo(_DAILY)
 
 
+# An argument in a Google docstring: its name and its text, up to the next one.
+_ARGUMENT = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+
+
 def _add(*commands: Callable[..., None]) -> None:
-    """Add commands, and let their help texts wrap at the width of the terminal."""
+    """Add commands, with the help texts of their docstrings."""
     for command in commands:
-        paragraphs = (command.__doc__ or "").split("\n\n")
-        text = "\n\n".join(" ".join(each.split()) for each in paragraphs)
-        app.command(command.__name__.replace("_", "-"), help=text)(command)
+        about, _, arguments = (command.__doc__ or "").partition("\n    Args:\n")
+        hints = get_type_hints(command, include_extras=True)
+        for name, text in _ARGUMENT.findall(arguments):
+            hints[name].__metadata__[0].help = " ".join(text.split())
+        command.__annotations__ = hints
+        # Joined lines wrap at the width of the terminal.
+        help_text = "\n\n".join(" ".join(each.split()) for each in about.split("\n\n"))
+        app.command(command.__name__.replace("_", "-"), help=help_text.strip())(command)
 
 
 # In the order of the help page.

@@ -107,7 +107,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _missing_library(error: BaseException | None) -> str | None:
+def missing_library(error: BaseException | None) -> str | None:
     """The library whose absence caused an error; None for another cause."""
     while error is not None:
         name = getattr(error, "name", None)
@@ -126,7 +126,7 @@ def pytest_make_collect_report(
     report = yield
     call = getattr(report, "call", None)
     if collector.config.getoption("--fast") and call is not None and call.excinfo is not None:
-        library = _missing_library(call.excinfo.value)
+        library = missing_library(call.excinfo.value)
         if library is not None:
             report.outcome = "skipped"
             report.longrepr = (str(collector.path), 0, f"Skipped: needs {library}")
@@ -141,7 +141,7 @@ def pytest_runtest_makereport(
     """With `--fast`, skip a test that turns out to need a missing library."""
     report = yield
     if item.config.getoption("--fast") and call.excinfo is not None:
-        library = _missing_library(call.excinfo.value)
+        library = missing_library(call.excinfo.value)
         if library is not None:
             report.outcome = "skipped"
             report.longrepr = (str(item.path), 0, f"Skipped: needs {library}")

@@ -14,29 +14,14 @@ _input, _measurement = map(heading, ("Input", "Measurement"))
 
 
 def benchmark(
-    models: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="MODELS...", help="ONNX files and engines; default: the bundled model."
-        ),
-    ] = None,
-    source: Annotated[
-        str, _input("URI", "Source of the frames, as in `stream`; sets their size.")
-    ] = "demo",
-    data: Annotated[
-        Path | None, _input("DIR", "Labelled images for scores; at most 40 are used.")
-    ] = None,
-    frames: Annotated[int, _measurement("COUNT", "Frames per round.")] = 8,
-    rounds: Annotated[int, _measurement("COUNT", "Rounds; all models take turns.")] = 5,
-    minutes: Annotated[
-        float,
-        _measurement("NUMBER", "How long to run the fastest, to detect throttling."),
-    ] = 0.0,
-    mm_per_pixel: Annotated[float, _measurement("NUMBER", "Scale for the area per hour.")] = 0.5,
-    out: Annotated[
-        Path | None,
-        results("FOLDER", "Write benchmark.json and benchmark.png there.", "--out", "-o"),
-    ] = None,
+    models: Annotated[list[Path] | None, typer.Argument(metavar="MODELS...")] = None,
+    source: Annotated[str, _input("URI")] = "demo",
+    data: Annotated[Path | None, _input("DIR")] = None,
+    frames: Annotated[int, _measurement("COUNT")] = 8,
+    rounds: Annotated[int, _measurement("COUNT")] = 5,
+    minutes: Annotated[float, _measurement("NUMBER")] = 0.0,
+    mm_per_pixel: Annotated[float, _measurement("NUMBER")] = 0.5,
+    out: Annotated[Path | None, results("FOLDER", "--out", "-o")] = None,
     json_output: JsonOption = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -44,6 +29,16 @@ def benchmark(
 
     All take turns, so that a busy moment affects all of them. The table shows the slowest and the
     fastest round, the time from process start to first result, and the memory.
+
+    Args:
+        models: ONNX files and engines; default: the bundled model.
+        source: Source of the frames, as in `stream`; sets their size.
+        data: Labelled images for scores; at most 40 are used.
+        frames: Frames per round.
+        rounds: Rounds; all models take turns.
+        minutes: How long to run the fastest, to detect throttling.
+        mm_per_pixel: Scale for the area per hour.
+        out: Write benchmark.json and benchmark.png there.
     """
     from edgecrack.machine_benchmark.benchmark_files import (
         benchmark_folder,

@@ -31,73 +31,48 @@ _input, _engine = map(heading, ("Input", "Engine"))
 
 
 def build_engine(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Checkpoint (*.safetensors) or ONNX file.")
-    ],
+    model: Annotated[Path, typer.Argument(metavar="MODEL")],
     output: OutputOption,
-    precision: Annotated[
-        str | None,
-        _engine("NAME", "fp32, fp16 or int8; default: that of the ONNX file, else fp16."),
-    ] = None,
-    target: Annotated[
-        str,
-        _engine(
-            "NAMES",
-            "Target GPUs: auto for this machine's, orin, sm86, several such as sm86,sm89, or rtx "
-            "for all that TensorRT for RTX supports.",
-        ),
-    ] = "auto",
-    data: Annotated[
-        Path | None,
-        _input("PATH", "Dataset, image folder or video, to set INT8 ranges or score FP16."),
-    ] = None,
+    precision: Annotated[str | None, _engine("NAME")] = None,
+    target: Annotated[str, _engine("NAMES")] = "auto",
+    data: Annotated[Path | None, _input("PATH")] = None,
     method: MethodOption = defaults.METHOD,
     max_drop: MaxDropOption = None,
     max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
     tiles: TilesOption = defaults.TILES,
     held_out: HeldOutOption = defaults.HELD_OUT_TILES,
     seed: SeedOption = 0,
-    tile: Annotated[
-        str | None,
-        _input("PIXELS", "For a checkpoint: side of a tile, or HEIGHTxWIDTH; default: 256."),
-    ] = None,
-    batch: Annotated[
-        str | None,
-        _engine("COUNTS", "Tiles per call: a number, or min,opt,max such as 1,8,8 (default)."),
-    ] = None,
-    workspace: Annotated[
-        int | None, _engine("MIB", "Maximum GPU memory per layer; default: all.")
-    ] = None,
-    timing_cache: Annotated[
-        str | None,
-        _engine("FILE", "Timing cache for later builds, or none; default: beside the engine."),
-    ] = None,
-    version_compatible: Annotated[
-        bool,
-        _engine(
-            "", "Also run in later TensorRT of the same major version.", "--version-compatible"
-        ),
-    ] = False,
-    hardware_compatible: Annotated[
-        bool,
-        _engine("", "Also run on later desktop GPUs, more slowly.", "--hardware-compatible"),
-    ] = False,
-    dla: Annotated[
-        int | None, _engine("CORE", "DLA core of an Orin, with the GPU as fallback.")
-    ] = None,
-    optimization_level: Annotated[
-        int | None, _engine("LEVEL", "0 (fastest build) to 5 (longest search).")
-    ] = None,
-    tensorrt: Annotated[
-        str | None,
-        _engine("NAME", "tensorrt or tensorrt_rtx; default: the one that supports the target."),
-    ] = None,
+    tile: Annotated[str | None, _input("PIXELS")] = None,
+    batch: Annotated[str | None, _engine("COUNTS")] = None,
+    workspace: Annotated[int | None, _engine("MIB")] = None,
+    timing_cache: Annotated[str | None, _engine("FILE")] = None,
+    version_compatible: Annotated[bool, _engine("", "--version-compatible")] = False,
+    hardware_compatible: Annotated[bool, _engine("", "--hardware-compatible")] = False,
+    dla: Annotated[int | None, _engine("CORE")] = None,
+    optimization_level: Annotated[int | None, _engine("LEVEL")] = None,
+    tensorrt: Annotated[str | None, _engine("NAME")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Build a TensorRT engine, check it, and report its accuracy.
 
     Exports a checkpoint, converts the precision or calibrates, builds, and compares with FP32. The
     ONNX file from which the engine was built is kept beside it.
+
+    Args:
+        model: Checkpoint (*.safetensors) or ONNX file.
+        precision: fp32, fp16 or int8; default: that of the ONNX file, else fp16.
+        target: Target GPUs: auto for this machine's, orin, sm86, several such as sm86,sm89, or rtx
+            for all that TensorRT for RTX supports.
+        data: Dataset, image folder or video, to set INT8 ranges or score FP16.
+        tile: For a checkpoint: side of a tile, or HEIGHTxWIDTH; default: 256.
+        batch: Tiles per call: a number, or min,opt,max such as 1,8,8 (default).
+        workspace: Maximum GPU memory per layer; default: all.
+        timing_cache: Timing cache for later builds, or none; default: beside the engine.
+        version_compatible: Also run in later TensorRT of the same major version.
+        hardware_compatible: Also run on later desktop GPUs, more slowly.
+        dla: DLA core of an Orin, with the GPU as fallback.
+        optimization_level: 0 (fastest build) to 5 (longest search).
+        tensorrt: tensorrt or tensorrt_rtx; default: the one that supports the target.
     """
     from edgecrack.calibration.gate import Gate
     from edgecrack.export.build import BuildConfig, build

@@ -29,20 +29,10 @@ _input = heading("Input")
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="FP32 model (*.onnx).")],
-    data: Annotated[
-        Path,
-        _input("PATH", "Labelled dataset, image folder or video that represents the robot's view."),
-    ],
+    model: Annotated[Path, typer.Argument(metavar="MODEL")],
+    data: Annotated[Path, _input("PATH")],
     output: OutputOption,
-    made_for: Annotated[
-        str,
-        results(
-            "NAME",
-            "Purpose: tensorrt (INT8 and FP16) or cpu (INT8 and FP32).",
-            "--for",
-        ),
-    ] = defaults.MADE_FOR,
+    made_for: Annotated[str, results("NAME", "--for")] = defaults.MADE_FOR,
     method: MethodOption = defaults.METHOD,
     max_drop: MaxDropOption = None,
     max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
@@ -55,6 +45,11 @@ def calibrate(
 
     The layers most affected by INT8 stay in FP16, as few as the allowed drop requires. With labels,
     the drop is measured against them; without, against the result of the FP32 model.
+
+    Args:
+        model: FP32 model (*.onnx).
+        data: Labelled dataset, image folder or video that represents the robot's view.
+        made_for: Purpose: tensorrt (INT8 and FP16) or cpu (INT8 and FP32).
     """
     require_extra("calibration")
     from edgecrack.calibration.calibrating import calibrate as run

@@ -14,38 +14,24 @@ _board = heading("Board and camera")
 
 
 def calibrate_camera(
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO...",
-            help="Ten or more photos of the board with one camera and zoom: close, tilted by 20 to "
-            "45 degrees in all directions, and in the corners of the image.",
-        ),
-    ],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...")],
     out: OutputOption,
-    board: Annotated[
-        str,
-        _board(
-            "COLUMNSxROWS:SIDE",
-            "Inner corners, where four squares meet, and side of a square: 9x6:25mm.",
-            show_default=False,
-        ),
-    ],
-    name: Annotated[str, _board("TEXT", "Name of the camera in the file.")] = "camera",
-    fixed_focus: Annotated[
-        bool | None,
-        _board(
-            "",
-            "Whether focus and zoom are fixed; autofocus cameras are refused for measurements in "
-            "millimetres.",
-            "--fixed-focus/--autofocus",
-        ),
-    ] = None,
+    board: Annotated[str, _board("COLUMNSxROWS:SIDE", show_default=False)],
+    name: Annotated[str, _board("TEXT")] = "camera",
+    fixed_focus: Annotated[bool | None, _board("", "--fixed-focus/--autofocus")] = None,
 ) -> None:
     """Calibrate a camera from photos of a chessboard.
 
     The file is in ROS's camera_info format, for `measure --camera` and `stream --camera-file`. It
     is valid for the focus and zoom of the photos.
+
+    Args:
+        photos: Ten or more photos of the board with one camera and zoom: close, tilted by 20 to 45
+            degrees in all directions, and in the corners of the image.
+        board: Inner corners, where four squares meet, and side of a square: 9x6:25mm.
+        name: Name of the camera in the file.
+        fixed_focus: Whether focus and zoom are fixed; autofocus cameras are refused for
+            measurements in millimetres.
     """
     from edgecrack.photo_measurement.photo_reading import one_focal_mm, read_photos
     from edgecrack.scale.camera_file import write_camera

@@ -20,83 +20,46 @@ _input, _results, _detection = map(heading, ("Input", "Results", "Detection"))
 
 
 def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL", help="Model files (*.onnx) or checkpoints; several are compared."
-        ),
-    ],
-    data: Annotated[
-        str,
-        _input(
-            "FOLDER",
-            "Dataset: images/ and masks/, or as published, with an optional splits.json; "
-            "LAYOUT=FOLDER sets the layout. A yardstick is scored by stratum.",
-        ),
-    ],
-    split: Annotated[
-        str | None,
-        _input("NAME", "train, val, test or all; default: test if it exists, else all."),
-    ] = None,
-    split_set: Annotated[
-        str | None, _input("NAME", "Set of splits, if there are several; default: paper.")
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        _detection(
-            "NAME",
-            "tiled (as on the robot), whole, or patch-stride-N (the paper's mean over patches at "
-            "every N-th position). Default: tiled for *.onnx, whole for checkpoints.",
-        ),
-    ] = None,
-    stride: Annotated[int | None, _detection("PIXELS", "N for --protocol patch-stride.")] = None,
-    patch: Annotated[
-        int | None,
-        _detection("PIXELS", "Side of a patch; default: as in training, else 48."),
-    ] = None,
-    threshold_from: Annotated[
-        str,
-        _detection(
-            "SOURCE",
-            "Threshold: model (the model's own), val or test (best on that split; test is "
-            "optimistic), or a number from 0.01 to 0.99.",
-        ),
-    ] = "model",
-    device: Annotated[
-        str, _detection("NAME", "Device for checkpoints: auto, cpu or cuda.")
-    ] = "auto",
-    precision: Annotated[
-        str, _detection("NAME", "Precision for checkpoints: 32, or bf16 or 16 for mixed precision.")
-    ] = "32",
-    out: Annotated[
-        Path | None,
-        _results(
-            "FOLDER",
-            "Folder for the report; default: runs/evaluate-MODEL-DATASET, for several models "
-            "runs/compare-DATASET. FOLDER-2 if it contains an earlier report.",
-            "--out",
-            "-o",
-        ),
-    ] = None,
+    models: Annotated[list[str], typer.Argument(metavar="MODEL")],
+    data: Annotated[str, _input("FOLDER")],
+    split: Annotated[str | None, _input("NAME")] = None,
+    split_set: Annotated[str | None, _input("NAME")] = None,
+    protocol: Annotated[str | None, _detection("NAME")] = None,
+    stride: Annotated[int | None, _detection("PIXELS")] = None,
+    patch: Annotated[int | None, _detection("PIXELS")] = None,
+    threshold_from: Annotated[str, _detection("SOURCE")] = "model",
+    device: Annotated[str, _detection("NAME")] = "auto",
+    precision: Annotated[str, _detection("NAME")] = "32",
+    out: Annotated[Path | None, _results("FOLDER", "--out", "-o")] = None,
     overwrite: OverwriteOption = False,
-    json_file: Annotated[
-        Path | None, _results("FILE", "Also write the scores to this file.", "--scores-file")
-    ] = None,
-    mm_per_px: Annotated[
-        float | None,
-        _results(
-            "NUMBER",
-            "For a yardstick: millimetres per pixel, for detection by width; default: 0.25.",
-        ),
-    ] = None,
-    unlabelled: Annotated[
-        bool, _input("", "Also count flagged pixels on images without labels.")
-    ] = True,
+    json_file: Annotated[Path | None, _results("FILE", "--scores-file")] = None,
+    mm_per_px: Annotated[float | None, _results("NUMBER")] = None,
+    unlabelled: Annotated[bool, _input("")] = True,
 ) -> None:
     """Score models on labelled images.
 
     Reports ODS, OIS, precision and recall as defined in the paper, and strict F1 and IoU.
     Several models are grouped, e.g. by seeds of one recipe, and compared.
+
+    Args:
+        models: Model files (*.onnx) or checkpoints; several are compared.
+        data: Dataset: images/ and masks/, or as published, with an optional splits.json;
+            LAYOUT=FOLDER sets the layout. A yardstick is scored by stratum.
+        split: train, val, test or all; default: test if it exists, else all.
+        split_set: Set of splits, if there are several; default: paper.
+        protocol: tiled (as on the robot), whole, or patch-stride-N (the paper's mean over patches
+            at every N-th position). Default: tiled for *.onnx, whole for checkpoints.
+        stride: N for --protocol patch-stride.
+        patch: Side of a patch; default: as in training, else 48.
+        threshold_from: Threshold: model (the model's own), val or test (best on that split; test is
+            optimistic), or a number from 0.01 to 0.99.
+        device: Device for checkpoints: auto, cpu or cuda.
+        precision: Precision for checkpoints: 32, or bf16 or 16 for mixed precision.
+        out: Folder for the report; default: runs/evaluate-MODEL-DATASET, for several models
+            runs/compare-DATASET. FOLDER-2 if it contains an earlier report.
+        json_file: Also write the scores to this file.
+        mm_per_px: For a yardstick: millimetres per pixel, for detection by width; default: 0.25.
+        unlabelled: Also count flagged pixels on images without labels.
     """
     require_extra("evaluation reports")
     from edgecrack.evaluation.evaluation_run import (

@@ -14,65 +14,36 @@ from edgecrack.terminal.wording import counted
 
 
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint (*.safetensors) of `train`.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="Output file (*.onnx).")
-    ],
-    tile: Annotated[
-        str, typer.Option(metavar="PIXELS", help="Side of a tile, or HEIGHTxWIDTH; multiples of 8.")
-    ] = "256",
-    batch: Annotated[
-        str, typer.Option(metavar="COUNT", help='Tiles per call, or "dynamic".')
-    ] = "dynamic",
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32, or fp16 for a graph entirely in FP16.")
-    ] = "fp32",
-    border: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="fused omits partial convolution's border ratio on the two finest scales, for "
-            "speed; exact keeps it everywhere, as trained.",
-        ),
-    ] = "fused",
-    scales: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FACTORS",
-            help="Frame sizes at which the model runs, such as 1,0.5; smaller ones find wider "
-            "cracks. Default: the checkpoint's own.",
-        ),
-    ] = None,
-    merge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="How to merge the maps of several sizes: max, or wide-max, where smaller sizes "
-            "add only wide cracks. Default: the checkpoint's own.",
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Minimum crack probability of a pixel. Default: the checkpoint's own.",
-        ),
-    ] = None,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            metavar="NUMBER",
-            help="Divisor of the network's logits; above 1, probabilities are less extreme.",
-        ),
-    ] = 1.0,
-    check_images: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Images to check with, in addition to random tiles."),
-    ] = None,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="FILE")],
+    tile: Annotated[str, typer.Option(metavar="PIXELS")] = "256",
+    batch: Annotated[str, typer.Option(metavar="COUNT")] = "dynamic",
+    precision: Annotated[str, typer.Option(metavar="NAME")] = "fp32",
+    border: Annotated[str, typer.Option(metavar="NAME")] = "fused",
+    scales: Annotated[str | None, typer.Option(metavar="FACTORS")] = None,
+    merge: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="NUMBER")] = None,
+    temperature: Annotated[float, typer.Option(metavar="NUMBER")] = 1.0,
+    check_images: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None,
 ) -> None:
-    """Export a checkpoint to ONNX and compare the file with it."""
+    """Export a checkpoint to ONNX and compare the file with it.
+
+    Args:
+        checkpoint: Checkpoint (*.safetensors) of `train`.
+        output: Output file (*.onnx).
+        tile: Side of a tile, or HEIGHTxWIDTH; multiples of 8.
+        batch: Tiles per call, or "dynamic".
+        precision: fp32, or fp16 for a graph entirely in FP16.
+        border: fused omits partial convolution's border ratio on the two finest scales, for speed;
+            exact keeps it everywhere, as trained.
+        scales: Frame sizes at which the model runs, such as 1,0.5; smaller ones find wider cracks.
+            Default: the checkpoint's own.
+        merge: How to merge the maps of several sizes: max, or wide-max, where smaller sizes add
+            only wide cracks. Default: the checkpoint's own.
+        threshold: Minimum crack probability of a pixel. Default: the checkpoint's own.
+        temperature: Divisor of the network's logits; above 1, probabilities are less extreme.
+        check_images: Images to check with, in addition to random tiles.
+    """
     require_extra("export")
     from edgecrack.artifacts import read_verified_spec
     from edgecrack.export.border import parse_border

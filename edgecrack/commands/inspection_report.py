@@ -38,24 +38,27 @@ if TYPE_CHECKING:
 
 StructureOption = Annotated[
     Path | None,
-    results("FILE", "YAML file with the structure's elements and faces, to locate the cracks."),
+    results(
+        "FILE", text="YAML file with the structure's elements and faces, to locate the cracks."
+    ),
 ]
 FormatOption = Annotated[
     str,
-    results("KINDS", "Any of html, pdf, csv, geojson, wall, coco.", "--format"),
+    results("KINDS", "--format", text="Any of html, pdf, csv, geojson, wall, coco."),
 ]
-LanguageOption = Annotated[str, results("CODE", "Language of the report: en or de.")]
+LanguageOption = Annotated[str, results("CODE", text="Language of the report: en or de.")]
 UnitsOption = Annotated[
-    str, results("UNITS", "Units of the report: metric or imperial. Other files use millimetres.")
+    str,
+    results("UNITS", text="Units of the report: metric or imperial. Other files use millimetres."),
 ]
 SiteCheckOption = Annotated[
     Path | None,
-    results("FILE", "cracks.json of `edgecrack measure` from photos of the check sheet."),
+    results("FILE", text="cracks.json of `edgecrack measure` from photos of the check sheet."),
 ]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a surveyed run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
     structure: StructureOption = None,
     formats: FormatOption = "html,pdf,csv,coco",
     language: LanguageOption = "en",
@@ -68,6 +71,9 @@ def report(
 
     The page embeds its images. manifest.json contains the hashes of all files that the report is
     based on; edgecrack verify checks them.
+
+    Args:
+        run: Folder of a surveyed run.
     """
     from edgecrack.run_report.reporting import report_run
 
@@ -76,16 +82,8 @@ def report(
 
 
 def inspect(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE|RUN", help="Any source of `stream`, or a run streamed with --survey."
-        ),
-    ],
-    out: Annotated[
-        Path,
-        results("FOLDER", "Folder for the run; FOLDER-2 if it contains another.", "--out", "-o"),
-    ] = Path("runs/inspection"),
+    source: Annotated[str, typer.Argument(metavar="SOURCE|RUN")],
+    out: Annotated[Path, results("FOLDER", "--out", "-o")] = Path("runs/inspection"),
     structure: StructureOption = None,
     severity: SeverityOption = None,
     formats: FormatOption = "html,pdf,csv,coco",
@@ -106,7 +104,12 @@ def inspect(
     ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Find and survey the cracks in a video or photos, and write the report, in one step."""
+    """Find and survey the cracks in a video or photos, and write the report, in one step.
+
+    Args:
+        source: Any source of `stream`, or a run streamed with --survey.
+        out: Folder for the run; FOLDER-2 if it contains another.
+    """
     from edgecrack.run_report.reporting import report_run
     from edgecrack.run_survey.surveying import SurveyConfig, is_run, survey_run
 
@@ -132,12 +135,14 @@ def inspect(
 
 
 def verify(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of a reported run or measured photos.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")],
     json_output: JsonOption = False,
 ) -> None:
-    """Verify that the files of a report are unchanged."""
+    """Verify that the files of a report are unchanged.
+
+    Args:
+        folder: Folder of a reported run or measured photos.
+    """
     from edgecrack.run_report.file_hashes import verify as check
 
     checked = check(folder)

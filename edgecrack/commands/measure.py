@@ -55,53 +55,26 @@ def _list_tables(wanted: bool) -> None:
 
 
 def measure(
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO...",
-            help="Images; folders (recursive); patterns; @list.txt; http:// addresses.",
-        ),
-    ],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...")],
     out: FolderOption,
     mm_per_pixel: MmPerPixelOption = None,
-    camera: Annotated[
-        Path | None, _scale("FILE", "Calibrated camera, from calibrate-camera or ROS.")
-    ] = None,
+    camera: Annotated[Path | None, _scale("FILE")] = None,
     distance_m: DistanceOption = None,
     tilt_deg: TiltOption = None,
     tilt_towards_deg: TowardsOption = None,
-    marker: Annotated[
-        str | None,
-        _scale("KIND:SIDE", "Marker in view and the side of its black square: aruco:50mm."),
-    ] = None,
-    gauge: Annotated[
-        list[str] | None,
-        _site(
-            "WIDTH=READ",
-            "Crack gauge reading on the printed sheet: 0.4=0.38+-0.01; repeatable.",
-        ),
-    ] = None,
-    bar: Annotated[
-        str | None, _site("MM", "Measured length of the printed sheet's bar: 100.2+-0.3.")
-    ] = None,
+    marker: Annotated[str | None, _scale("KIND:SIDE")] = None,
+    gauge: Annotated[list[str] | None, _site("WIDTH=READ")] = None,
+    bar: Annotated[str | None, _site("MM")] = None,
     severity: SeverityOption = None,
     severity_tables: Annotated[
         bool,
         typer.Option(
-            "--severity-tables",
-            callback=_list_tables,
-            is_eager=True,
-            help="List the tables and exit.",
-            rich_help_panel="Results",
+            "--severity-tables", callback=_list_tables, is_eager=True, rich_help_panel="Results"
         ),
     ] = False,
-    units: Annotated[
-        str, results("NAME", "Units of the table, drawings and plots: metric or imperial.")
-    ] = "metric",
+    units: Annotated[str, results("NAME")] = "metric",
     decimal_comma: CommaOption = False,
-    plots: Annotated[
-        bool, results("", "Plot the width along each crack.", "--plots/--no-plots")
-    ] = True,
+    plots: Annotated[bool, results("", "--plots/--no-plots")] = True,
     overwrite: OverwriteOption = False,
     max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
     location: LocationOption = True,
@@ -116,6 +89,16 @@ def measure(
     Without a scale, results are in pixels. With one, cracks.json, cracks.csv, the drawings and
     plots are in millimetres with 95 % intervals. Results are marked as unchecked unless a sheet of
     known cracks (edgecrack target) was in view.
+
+    Args:
+        photos: Images; folders (recursive); patterns; @list.txt; http:// addresses.
+        camera: Calibrated camera, from calibrate-camera or ROS.
+        marker: Marker in view and the side of its black square: aruco:50mm.
+        gauge: Crack gauge reading on the printed sheet: 0.4=0.38+-0.01; repeatable.
+        bar: Measured length of the printed sheet's bar: 100.2+-0.3.
+        severity_tables: List the tables and exit.
+        units: Units of the table, drawings and plots: metric or imperial.
+        plots: Plot the width along each crack.
     """
     from edgecrack.photo_measurement.measuring_run import MeasureConfig, measure_photos
     from edgecrack.photo_measurement.photo_reading import parse_readings

@@ -28,43 +28,21 @@ _IMPERIAL = {
 
 
 def plan(
-    distance_m: Annotated[float, _run("METRES", "Distance from the lens to the surface.")],
-    camera: Annotated[
-        Path | None, _camera("FILE", "Calibrated camera, with its resolution.")
-    ] = None,
-    focal_px: Annotated[float | None, _camera("PIXELS", "Focal length from a calibration.")] = None,
-    fov_deg: Annotated[
-        float | None,
-        _camera("DEGREES", "Horizontal field of view; data sheets often state the diagonal one."),
-    ] = None,
-    focal_mm: Annotated[
-        float | None,
-        _camera("MM", "Focal length, with --sensor-mm; not the 35 mm equivalent."),
-    ] = None,
-    sensor_mm: Annotated[
-        float | None, _camera("MM", "Width of the sensor area in the image.")
-    ] = None,
-    resolution: Annotated[
-        str | None, _camera("WIDTHxHEIGHT", "Image size in pixels, such as 1920x1080.")
-    ] = None,
-    speed_m_s: Annotated[float, _run("M/S", "Speed along the surface; 0 on a tripod.")] = 0.0,
-    along: Annotated[
-        str, _run("SIDE", "Image side along which the camera moves: height or width.")
-    ] = "height",
-    exposure_ms: Annotated[
-        float | None, _run("MS", "Exposure time of a frame; required if the camera moves.")
-    ] = None,
-    fps: Annotated[float | None, _run("COUNT", "Frames per second.")] = None,
-    wanted_overlap: Annotated[
-        float, _run("SHARE", "Wanted overlap of consecutive frames, 0 to 1.")
-    ] = 0.7,
-    width_mm: Annotated[float | None, _results("MM", "Smallest crack width to measure.")] = None,
-    bytes_per_frame: Annotated[
-        float | None, _results("BYTES", "Size of a recorded frame; default: JPEG of quality 95.")
-    ] = None,
-    units: Annotated[
-        str, _results("SYSTEM", "metric; imperial adds inches and feet to the table.")
-    ] = "metric",
+    distance_m: Annotated[float, _run("METRES")],
+    camera: Annotated[Path | None, _camera("FILE")] = None,
+    focal_px: Annotated[float | None, _camera("PIXELS")] = None,
+    fov_deg: Annotated[float | None, _camera("DEGREES")] = None,
+    focal_mm: Annotated[float | None, _camera("MM")] = None,
+    sensor_mm: Annotated[float | None, _camera("MM")] = None,
+    resolution: Annotated[str | None, _camera("WIDTHxHEIGHT")] = None,
+    speed_m_s: Annotated[float, _run("M/S")] = 0.0,
+    along: Annotated[str, _run("SIDE")] = "height",
+    exposure_ms: Annotated[float | None, _run("MS")] = None,
+    fps: Annotated[float | None, _run("COUNT")] = None,
+    wanted_overlap: Annotated[float, _run("SHARE")] = 0.7,
+    width_mm: Annotated[float | None, _results("MM")] = None,
+    bytes_per_frame: Annotated[float | None, _results("BYTES")] = None,
+    units: Annotated[str, _results("SYSTEM")] = "metric",
     json_output: JsonOption = False,
 ) -> None:
     """Calculate what a run will see, before it starts.
@@ -72,6 +50,23 @@ def plan(
     Scale, motion blur, overlap, the thinnest cracks that are found and measured, area and data
     size, for a camera perpendicular to a flat surface. Give the camera as --camera, --focal-px,
     --fov-deg, or --focal-mm with --sensor-mm. JSON is always metric.
+
+    Args:
+        distance_m: Distance from the lens to the surface.
+        camera: Calibrated camera, with its resolution.
+        focal_px: Focal length from a calibration.
+        fov_deg: Horizontal field of view; data sheets often state the diagonal one.
+        focal_mm: Focal length, with --sensor-mm; not the 35 mm equivalent.
+        sensor_mm: Width of the sensor area in the image.
+        resolution: Image size in pixels, such as 1920x1080.
+        speed_m_s: Speed along the surface; 0 on a tripod.
+        along: Image side along which the camera moves: height or width.
+        exposure_ms: Exposure time of a frame; required if the camera moves.
+        fps: Frames per second.
+        wanted_overlap: Wanted overlap of consecutive frames, 0 to 1.
+        width_mm: Smallest crack width to measure.
+        bytes_per_frame: Size of a recorded frame; default: JPEG of quality 95.
+        units: metric; imperial adds inches and feet to the table.
     """
     from edgecrack.planning import PlanConfig
     from edgecrack.planning import plan as plan_run

@@ -37,21 +37,10 @@ if TYPE_CHECKING:
 
 
 def predict(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGES...",
-            help="Images; folders (recursive); patterns such as 'photos/**/*.jpg'; @list.txt with "
-            "one path per line; http:// addresses.",
-        ),
-    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...")],
     out: FolderOption,
-    save: Annotated[
-        str, results("KINDS", "Any of prob, mask, overlay; each is written as NAME.KIND.png.")
-    ] = "prob,mask,overlay",
-    resume: Annotated[
-        bool, results("", "Continue the earlier run in the folder without repeating images.")
-    ] = False,
+    save: Annotated[str, results("KINDS")] = "prob,mask,overlay",
+    resume: Annotated[bool, results("")] = False,
     overwrite: OverwriteOption = False,
     max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
     location: LocationOption = True,
@@ -70,6 +59,12 @@ def predict(
     and results.csv have one line per image. From a georeferenced TIFF of any size, GeoTIFF maps and
     a GeoPackage of crack lines are written. Unreadable images are listed too, and the exit code is
     then 12.
+
+    Args:
+        images: Images; folders (recursive); patterns such as 'photos/**/*.jpg'; @list.txt with one
+            path per line; http:// addresses.
+        save: Any of prob, mask, overlay; each is written as NAME.KIND.png.
+        resume: Continue the earlier run in the folder without repeating images.
     """
     from edgecrack.prediction.batch import PredictConfig, predict_images
     from edgecrack.runtime.installed_models.opening import open_model_in_use

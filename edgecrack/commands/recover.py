@@ -13,15 +13,15 @@ from edgecrack.terminal.wording import counted, damaged, without_checksum
 
 
 def recover(
-    recordings: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Truncated or damaged recordings.")
-    ],
-    out: Annotated[
-        Path | None,
-        results("FILE", "Repaired recording; default: NAME_recovered.mcap.", "--out", "-o"),
-    ] = None,
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILES...")],
+    out: Annotated[Path | None, results("FILE", "--out", "-o")] = None,
 ) -> None:
-    """Repair a recording that a power cut or kill left incomplete."""
+    """Repair a recording that a power cut or kill left incomplete.
+
+    Args:
+        recordings: Truncated or damaged recordings.
+        out: Repaired recording; default: NAME_recovered.mcap.
+    """
     from edgecrack.mcap.parts.recovery import recover as recover_file
 
     if out is not None and len(recordings) > 1:

@@ -27,32 +27,27 @@ _DEFAULT_ADDRESS = "127.0.0.1:8090"
 
 
 def review(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a surveyed run.")],
-    serve: Annotated[
-        str, _page("HOST:PORT", "Address of the page; any but 127.0.0.1 needs a token.")
-    ] = _DEFAULT_ADDRESS,
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    serve: Annotated[str, _page("HOST:PORT")] = _DEFAULT_ADDRESS,
     token_file: TokenFileOption = None,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
-    browser: Annotated[
-        bool, _page("", "Open the page in a browser.", "--browser/--no-browser")
-    ] = True,
-    labels: Annotated[
-        Path | None,
-        results(
-            "FOLDER",
-            "Write the reviewed cracks as training labels (images, masks and COCO) instead of "
-            "serving a page.",
-        ),
-    ] = None,
-    json_output: Annotated[
-        bool, results("", "With --labels: print the result as JSON.", "--json")
-    ] = False,
+    browser: Annotated[bool, _page("", "--browser/--no-browser")] = True,
+    labels: Annotated[Path | None, results("FOLDER")] = None,
+    json_output: Annotated[bool, results("", "--json")] = False,
 ) -> None:
     """Review a survey on a page: confirm, reject, draw, split and merge cracks, and add readings.
 
     Each action is saved in RUN/review.jsonl before the page confirms it. edgecrack report then
     shows the reviewer's decisions beside the machine's, and is final once every crack is decided.
+
+    Args:
+        run: Folder of a surveyed run.
+        serve: Address of the page; any but 127.0.0.1 needs a token.
+        browser: Open the page in a browser.
+        labels: Write the reviewed cracks as training labels (images, masks and COCO) instead of
+            serving a page.
+        json_output: With --labels: print the result as JSON.
     """
     if labels is not None:
         from edgecrack.run_review.training_labels import export_labels

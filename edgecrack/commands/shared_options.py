@@ -35,9 +35,12 @@ _SHOWN_PROBLEMS = 5
 
 
 def heading(panel: str) -> Callable[..., Any]:
-    """Return a function that declares options under one heading of a help page."""
+    """Return a function that declares options under one heading of a help page.
 
-    def option(metavar: str, text: str, *names: str, show_default: bool = True) -> Any:
+    An option without a text takes its help from the docstring of the command.
+    """
+
+    def option(metavar: str, *names: str, text: str = "", show_default: bool = True) -> Any:
         return typer.Option(
             *names, metavar=metavar, help=text, rich_help_panel=panel, show_default=show_default
         )
@@ -62,41 +65,42 @@ def group(text: str) -> typer.Typer:
 _input, _scale, _detection, results = map(heading, ("Input", "Scale", "Detection", "Results"))
 _accuracy, _page = map(heading, ("Accuracy", "Live page"))
 
-MaxFramesOption = Annotated[int | None, _input("COUNT", "Stop after this many frames.")]
+MaxFramesOption = Annotated[int | None, _input("COUNT", text="Stop after this many frames.")]
 MegapixelsOption = Annotated[
     float,
-    _input("COUNT", "Skip larger images; a pixel takes about 8 bytes of memory."),
+    _input("COUNT", text="Skip larger images; a pixel takes about 8 bytes of memory."),
 ]
 LocationOption = Annotated[
-    bool, _input("", "Keep a photo's GPS location in the results.", "--location/--no-location")
+    bool, _input("", "--location/--no-location", text="Keep a photo's GPS location in the results.")
 ]
 
 ModelOption = Annotated[
     Path | None,
     _detection(
         "FILE",
-        "Model file (*.onnx or engine, with its sidecar beside it); default: the model set by "
+        text="Model file (*.onnx or engine, with its sidecar beside it); default: the model set by "
         "`edgecrack model use`, else the bundled one.",
     ),
 ]
 ThresholdOption = Annotated[
     float | None,
     _detection(
-        "NUMBER", "Minimum crack probability of a pixel, between 0 and 1; default: the model's own."
+        "NUMBER",
+        text="Minimum crack probability of a pixel, between 0 and 1; default: the model's own.",
     ),
 ]
 MinAreaOption = Annotated[
-    int, _detection("PIXELS", "Discard smaller groups of crack pixels.", "--min-area")
+    int, _detection("PIXELS", "--min-area", text="Discard smaller groups of crack pixels.")
 ]
 OverlapOption = Annotated[
     int | None,
-    _detection("PIXELS", f"Minimum overlap of neighbouring tiles; default: {OVERLAP_PX}."),
+    _detection("PIXELS", text=f"Minimum overlap of neighbouring tiles; default: {OVERLAP_PX}."),
 ]
 ScalesOption = Annotated[
     str | None,
     _detection(
         "FACTORS",
-        "Frame sizes at which the model runs, such as 1,0.5; smaller ones find wider cracks. "
+        text="Frame sizes at which the model runs, such as 1,0.5; smaller ones find wider cracks. "
         "Default: the model's own.",
     ),
 ]
@@ -104,45 +108,46 @@ IgnoreOption = Annotated[
     Path | None,
     _detection(
         "FILE",
-        "Area to ignore: an image that is white there, or polygons in a *.json file; see "
+        text="Area to ignore: an image that is white there, or polygons in a *.json file; see "
         "docs/runtime.md.",
     ),
 ]
-ThreadsOption = Annotated[int | None, _detection("COUNT", "CPU threads; default: all.")]
+ThreadsOption = Annotated[int | None, _detection("COUNT", text="CPU threads; default: all.")]
 BackendOption = Annotated[
     str | None,
     _detection(
         "NAME",
-        "Backend for ONNX files: onnxruntime, openvino, openvino-bf16 (faster on some processors, "
-        "slightly different values), or auto (default), which picks the fastest after one test.",
+        text="Backend for ONNX files: onnxruntime, openvino, openvino-bf16 (faster on some "
+        "processors, slightly different values), or auto (default), which tests once which is "
+        "fastest.",
     ),
 ]
 
 MmPerPixelOption = Annotated[
     str | None,
-    _scale("MM", "Millimetres per pixel, with 95 % uncertainty: 0.12+-0.005."),
+    _scale("MM", text="Millimetres per pixel, with 95 % uncertainty: 0.12+-0.005."),
 ]
 SurveyCameraOption = Annotated[
     str | None,
-    _scale("FILE", "Calibrated camera, with --distance-m, instead of --mm-per-pixel."),
+    _scale("FILE", text="Calibrated camera, with --distance-m, instead of --mm-per-pixel."),
 ]
 DistanceOption = Annotated[
-    str | None, _scale("METRES", "Distance from the camera to the wall: 1.5+-0.02 (95 %).")
+    str | None, _scale("METRES", text="Distance from the camera to the wall: 1.5+-0.02 (95 %).")
 ]
 TiltOption = Annotated[
     str | None,
     _scale(
         "DEGREES",
-        "Angle between the viewing direction and the wall's normal: 20+-2; default: 0+-5.",
+        text="Angle between the viewing direction and the wall's normal: 20+-2; default: 0+-5.",
     ),
 ]
 TowardsOption = Annotated[
     float | None,
     _scale(
         "DEGREES",
-        "Direction in the image in which the wall recedes: 0 right, 90 down, 180 left, 270 up. "
-        "If omitted, millimetres are less certain.",
         "--tilt-towards-deg",
+        text="Direction in the image in which the wall recedes: 0 right, 90 down, 180 left, "
+        "270 up. If omitted, millimetres are less certain.",
     ),
 ]
 
@@ -150,49 +155,53 @@ FolderOption = Annotated[
     Path,
     results(
         "FOLDER",
-        "Folder for the results; FOLDER-2 if it contains those of an earlier run.",
         "--out",
         "-o",
+        text="Folder for the results; FOLDER-2 if it contains those of an earlier run.",
     ),
 ]
-OverwriteOption = Annotated[bool, results("", "Delete the earlier run's results.", "--overwrite")]
-OutputOption = Annotated[Path, results("FILE", "Output file.", "--out", "-o")]
-JsonOption = Annotated[bool, results("", "Print the result as JSON only.", "--json")]
+OverwriteOption = Annotated[
+    bool, results("", "--overwrite", text="Delete the earlier run's results.")
+]
+OutputOption = Annotated[Path, results("FILE", "--out", "-o", text="Output file.")]
+JsonOption = Annotated[bool, results("", "--json", text="Print the result as JSON only.")]
 SeverityOption = Annotated[
     str | None,
-    results("TABLE", "Width classes, such as en-1992:xc3, or your own JSON or YAML file."),
+    results("TABLE", text="Width classes, such as en-1992:xc3, or your own JSON or YAML file."),
 ]
 CommaOption = Annotated[
-    bool, results("", "Use a decimal comma in cracks.csv: 0,38.", "--decimal-comma")
+    bool, results("", "--decimal-comma", text="Use a decimal comma in cracks.csv: 0,38.")
 ]
 
 MethodOption = Annotated[
-    str, _accuracy("NAME", "Method for INT8 ranges: entropy, percentile, minmax or mse.")
+    str, _accuracy("NAME", text="Method for INT8 ranges: entropy, percentile, minmax or mse.")
 ]
 MaxDropOption = Annotated[
     float | None,
     _accuracy(
         "POINTS",
-        "Maximum loss of each score from INT8, at the upper end of its confidence interval; "
+        text="Maximum loss of each score from INT8, at the upper end of its confidence interval; "
         f"default: {defaults.MAX_DROP:g}; without labels {defaults.MAX_DISAGREEMENT:g} of the "
         f"agreement with FP32 and {defaults.MAX_THIN_DISAGREEMENT:g} of its thin cracks.",
     ),
 ]
 MaxFlaggedOption = Annotated[
     float,
-    _accuracy("PERCENT", "Maximum share of crack-free area that INT8 flags beyond FP32."),
+    _accuracy("PERCENT", text="Maximum share of crack-free area that INT8 flags beyond FP32."),
 ]
-TilesOption = Annotated[int, _accuracy("COUNT", "Tiles that set the ranges; at least 64.")]
-HeldOutOption = Annotated[int, _accuracy("COUNT", "Tiles that test the result; at least 16.")]
-SeedOption = Annotated[int, _accuracy("NUMBER", "Random seed for the choice of tiles.")]
+TilesOption = Annotated[int, _accuracy("COUNT", text="Tiles that set the ranges; at least 64.")]
+HeldOutOption = Annotated[int, _accuracy("COUNT", text="Tiles that test the result; at least 16.")]
+SeedOption = Annotated[int, _accuracy("NUMBER", text="Random seed for the choice of tiles.")]
 
 TokenFileOption = Annotated[
     Path | None,
-    _page("FILE", "File with the token for viewers; default: EDGECRACK_TOKEN."),
+    _page("FILE", text="File with the token for viewers; default: EDGECRACK_TOKEN."),
 ]
-TlsCertOption = Annotated[Path | None, _page("FILE", "Serve over HTTPS: certificate chain as PEM.")]
+TlsCertOption = Annotated[
+    Path | None, _page("FILE", text="Serve over HTTPS: certificate chain as PEM.")
+]
 TlsKeyOption = Annotated[
-    Path | None, _page("FILE", "Private key of the certificate as PEM, without a password.")
+    Path | None, _page("FILE", text="Private key of the certificate as PEM, without a password.")
 ]
 
 

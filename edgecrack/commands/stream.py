@@ -52,152 +52,48 @@ _input, _scale, _live, _page, _recording = map(
 
 
 def stream(
-    source: Annotated[
-        str | None,
-        _input(
-            "SOURCE",
-            "Video, folder or pattern of images, recording (*.mcap), camera (/dev/v4l/by-id/...), "
-            "csi://0, gst://PIPELINE, rtsp:// or http:// address; or demo, a generated wall.",
-        ),
-    ] = None,
-    source_file: Annotated[
-        Path | None,
-        _input(
-            "FILE",
-            "File with the address of the source, to keep its password off the command line. "
-            "Default: EDGECRACK_SOURCE_FILE, then EDGECRACK_SOURCE.",
-        ),
-    ] = None,
-    camera: Annotated[int | None, _input("NUMBER", "Camera of this machine, from 0.")] = None,
-    width: Annotated[int | None, _input("PIXELS", "Width to request from the camera.")] = None,
-    height: Annotated[int | None, _input("PIXELS", "Height to request from the camera.")] = None,
-    rate: Annotated[float | None, _input("HZ", "Frame rate to request from the camera.")] = None,
-    pixel_format: Annotated[
-        str | None, _input("FOURCC", "Format to request from the camera, such as MJPG or YUYV.")
-    ] = None,
-    flip: Annotated[
-        str, _input("HOW", "none, horizontal, vertical, or both for a camera mounted upside down.")
-    ] = "none",
-    loop: Annotated[bool, _input("", "Restart a file at its end.", "--loop")] = False,
-    topic: Annotated[
-        str | None, _input("TOPIC", "Image topic of a recording; default: its only one.")
-    ] = None,
-    track: Annotated[
-        int | None, _input("NUMBER", "Video track of a file with several, from 0.")
-    ] = None,
-    capture_delay_ms: Annotated[
-        float,
-        _input(
-            "MS",
-            "Time from exposure to arrival of a frame, if a live source does not report it.",
-        ),
-    ] = 0.0,
+    source: Annotated[str | None, _input("SOURCE")] = None,
+    source_file: Annotated[Path | None, _input("FILE")] = None,
+    camera: Annotated[int | None, _input("NUMBER")] = None,
+    width: Annotated[int | None, _input("PIXELS")] = None,
+    height: Annotated[int | None, _input("PIXELS")] = None,
+    rate: Annotated[float | None, _input("HZ")] = None,
+    pixel_format: Annotated[str | None, _input("FOURCC")] = None,
+    flip: Annotated[str, _input("HOW")] = "none",
+    loop: Annotated[bool, _input("", "--loop")] = False,
+    topic: Annotated[str | None, _input("TOPIC")] = None,
+    track: Annotated[int | None, _input("NUMBER")] = None,
+    capture_delay_ms: Annotated[float, _input("MS")] = 0.0,
     max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
     location: LocationOption = True,
-    position: Annotated[
-        str | None,
-        _input(
-            "ADDRESS",
-            "Source of the robot's position: udp://127.0.0.1:PORT (JSON lines), or recording for "
-            "the topics of the replayed *.mcap.",
-        ),
-    ] = None,
+    position: Annotated[str | None, _input("ADDRESS")] = None,
     mm_per_pixel: MmPerPixelOption = None,
-    camera_file: Annotated[
-        str | None,
-        _scale(
-            "FILE",
-            "Calibrated camera, from calibrate-camera or ROS, or recording for the CameraInfo of "
-            "the replayed *.mcap. Needs --distance-m, or ranges from --position.",
-        ),
-    ] = None,
+    camera_file: Annotated[str | None, _scale("FILE")] = None,
     distance_m: DistanceOption = None,
     tilt_deg: TiltOption = None,
     tilt_towards_deg: TowardsOption = None,
     max_frames: MaxFramesOption = None,
-    wait: Annotated[
-        bool, _live("", "Wait for a source that is not available yet.", "--wait")
-    ] = False,
-    give_up_after: Annotated[
-        float | None,
-        _live("SECONDS", "Stop when a live source is lost for this long; default: never."),
-    ] = None,
-    stall_after: Annotated[
-        float, _live("SECONDS", "Reopen a live source that is silent for this long.")
-    ] = 5.0,
-    max_age_ms: Annotated[
-        float | None,
-        _live("MS", "Never publish results older than this; default: publish all."),
-    ] = None,
-    target_fps: Annotated[
-        float | None,
-        _live(
-            "RATE",
-            "Target results per second. Frames above it are skipped; below it, tiles overlap less, "
-            "then alternate.",
-        ),
-    ] = None,
-    serve: Annotated[
-        str | None,
-        _page("HOST:PORT", "Serve a live page; any address but 127.0.0.1 needs a token."),
-    ] = None,
+    wait: Annotated[bool, _live("", "--wait")] = False,
+    give_up_after: Annotated[float | None, _live("SECONDS")] = None,
+    stall_after: Annotated[float, _live("SECONDS")] = 5.0,
+    max_age_ms: Annotated[float | None, _live("MS")] = None,
+    target_fps: Annotated[float | None, _live("RATE")] = None,
+    serve: Annotated[str | None, _page("HOST:PORT")] = None,
     token_file: TokenFileOption = None,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
-    record: Annotated[
-        Path | None,
-        _recording("FILE", "Record to FILE_0001.mcap and so on, for Foxglove and ROS 2."),
-    ] = None,
-    record_part_size: Annotated[
-        str, _recording("SIZE", "Start a new part at this size.")
-    ] = "512MiB",
-    record_part_time: Annotated[
-        str, _recording("TIME", "Start a new part after this time.")
-    ] = "10min",
-    record_when_full: Annotated[
-        str, _recording("HOW", "stop, or delete-oldest to delete the oldest finished part.")
-    ] = "stop",
-    record_reserve: Annotated[str, _recording("SIZE", "Disk space to keep free.")] = "512MiB",
-    out: Annotated[
-        Path,
-        results(
-            "FOLDER",
-            "Folder for the results; FOLDER-2 if it contains those of an earlier run. {date} and "
-            "{time} are replaced by those of the start.",
-            "--out",
-            "-o",
-        ),
-    ] = Path("runs/stream"),
-    overwrite: Annotated[
-        bool, results("", "Delete the earlier run's results in --out.", "--overwrite")
-    ] = False,
-    go_on: Annotated[
-        bool,
-        results(
-            "",
-            "Continue the earlier run in --out, in its subfolder part-2, unless it is complete or "
-            "had other settings; for services that restart.",
-            "--continue",
-        ),
-    ] = False,
-    save: Annotated[
-        str,
-        results(
-            "KINDS", "Any of overlay, mask, prob, jsonl, widths; or none. A scale adds widths."
-        ),
-    ] = "overlay,mask,jsonl",
-    survey: Annotated[
-        bool,
-        results(
-            "",
-            "Keep key frames without drawing and frame positions, for `edgecrack survey FOLDER`.",
-            "--survey",
-        ),
-    ] = False,
+    record: Annotated[Path | None, _recording("FILE")] = None,
+    record_part_size: Annotated[str, _recording("SIZE")] = "512MiB",
+    record_part_time: Annotated[str, _recording("TIME")] = "10min",
+    record_when_full: Annotated[str, _recording("HOW")] = "stop",
+    record_reserve: Annotated[str, _recording("SIZE")] = "512MiB",
+    out: Annotated[Path, results("FOLDER", "--out", "-o")] = Path("runs/stream"),
+    overwrite: Annotated[bool, results("", "--overwrite")] = False,
+    go_on: Annotated[bool, results("", "--continue")] = False,
+    save: Annotated[str, results("KINDS")] = "overlay,mask,jsonl",
+    survey: Annotated[bool, results("", "--survey")] = False,
     json_output: JsonOption = False,
-    log_format: Annotated[
-        str, results("FORMAT", "Log format on standard error: text, or json with counters.")
-    ] = "text",
+    log_format: Annotated[str, results("FORMAT")] = "text",
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = MIN_AREA_PX,
@@ -211,6 +107,47 @@ def stream(
 
     Cameras and streams that drop out are reopened. Ctrl-C or SIGTERM stops it cleanly, with
     complete and readable results up to then.
+
+    Args:
+        source: Video, folder or pattern of images, recording (*.mcap), camera (/dev/v4l/by-id/...),
+            csi://0, gst://PIPELINE, rtsp:// or http:// address; or demo, a generated wall.
+        source_file: File with the address of the source, to keep its password off the command line.
+            Default: EDGECRACK_SOURCE_FILE, then EDGECRACK_SOURCE.
+        camera: Camera of this machine, from 0.
+        width: Width to request from the camera.
+        height: Height to request from the camera.
+        rate: Frame rate to request from the camera.
+        pixel_format: Format to request from the camera, such as MJPG or YUYV.
+        flip: none, horizontal, vertical, or both for a camera mounted upside down.
+        loop: Restart a file at its end.
+        topic: Image topic of a recording; default: its only one.
+        track: Video track of a file with several, from 0.
+        capture_delay_ms: Time from exposure to arrival of a frame, if a live source does not report
+            it.
+        position: Source of the robot's position: udp://127.0.0.1:PORT (JSON lines), or recording
+            for the topics of the replayed *.mcap.
+        camera_file: Calibrated camera, from calibrate-camera or ROS, or recording for the
+            CameraInfo of the replayed *.mcap. Needs --distance-m, or ranges from --position.
+        wait: Wait for a source that is not available yet.
+        give_up_after: Stop when a live source is lost for this long; default: never.
+        stall_after: Reopen a live source that is silent for this long.
+        max_age_ms: Never publish results older than this; default: publish all.
+        target_fps: Target results per second. Frames above it are skipped; below it, tiles overlap
+            less, then alternate.
+        serve: Serve a live page; any address but 127.0.0.1 needs a token.
+        record: Record to FILE_0001.mcap and so on, for Foxglove and ROS 2.
+        record_part_size: Start a new part at this size.
+        record_part_time: Start a new part after this time.
+        record_when_full: stop, or delete-oldest to delete the oldest finished part.
+        record_reserve: Disk space to keep free.
+        out: Folder for the results; FOLDER-2 if it contains those of an earlier run. {date} and
+            {time} are replaced by those of the start.
+        overwrite: Delete the earlier run's results in --out.
+        go_on: Continue the earlier run in --out, in its subfolder part-2, unless it is complete or
+            had other settings; for services that restart.
+        save: Any of overlay, mask, prob, jsonl, widths; or none. A scale adds widths.
+        survey: Keep key frames without drawing and frame positions, for `edgecrack survey FOLDER`.
+        log_format: Log format on standard error: text, or json with counters.
     """
     from edgecrack.runtime.measuring.stream_scale import stream_scale
     from edgecrack.runtime.outputs.output_place import existing_of

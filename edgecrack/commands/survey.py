@@ -38,40 +38,12 @@ _SHOWN = 12
 
 
 def survey(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|VIDEO|FOLDER",
-            help="Folder of a run streamed with --survey; or a video, a folder of photos or "
-            "another source of `stream`, which is streamed first.",
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        results(
-            "FOLDER",
-            "For a run: folder for its survey; default: `survey` in the run's folder. For a video: "
-            "folder for the run; default: runs/survey.",
-            "--out",
-            "-o",
-        ),
-    ] = None,
+    source: Annotated[str, typer.Argument(metavar="RUN|VIDEO|FOLDER")],
+    out: Annotated[Path | None, results("FOLDER", "--out", "-o")] = None,
     severity: SeverityOption = None,
-    unconfirmed: Annotated[
-        bool, results("", "Also draw unconfirmed cracks on the map.", "--unconfirmed")
-    ] = False,
-    mount: Annotated[
-        str | None,
-        _place(
-            "MOUNT",
-            "Camera pose on the robot: x,y,z in m and roll,pitch,yaw in degrees (zero: looking "
-            "along the robot's x axis); or BAG.mcap:BASE:CAMERA, two frames of its /tf_static.",
-        ),
-    ] = None,
-    markers: Annotated[
-        Path | None,
-        _place("FILE", "YAML file with markers and their positions in m, which place the sheets."),
-    ] = None,
+    unconfirmed: Annotated[bool, results("", "--unconfirmed")] = False,
+    mount: Annotated[str | None, _place("MOUNT")] = None,
+    markers: Annotated[Path | None, _place("FILE")] = None,
     json_output: JsonOption = False,
     mm_per_pixel: MmPerPixelOption = None,
     camera_file: SurveyCameraOption = None,
@@ -90,6 +62,16 @@ def survey(
     Writes cracks.json, cracks.csv, the map with numbered cracks, the coverage of the wall, and the
     best view of each crack. A crack is confirmed if at least three frames show it, and at least
     half of those that cover its place; others are listed as unconfirmed.
+
+    Args:
+        source: Folder of a run streamed with --survey; or a video, a folder of photos or another
+            source of `stream`, which is streamed first.
+        out: For a run: folder for its survey; default: `survey` in the run's folder. For a video:
+            folder for the run; default: runs/survey.
+        unconfirmed: Also draw unconfirmed cracks on the map.
+        mount: Camera pose on the robot: x,y,z in m and roll,pitch,yaw in degrees (zero: looking
+            along the robot's x axis); or BAG.mcap:BASE:CAMERA, two frames of its /tf_static.
+        markers: YAML file with markers and their positions in m, which place the sheets.
     """
     from edgecrack.run_survey.camera_mount import parse_mount
     from edgecrack.run_survey.positions import read_markers

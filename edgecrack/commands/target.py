@@ -13,14 +13,16 @@ _results = heading("Results")
 
 
 def target(
-    output: Annotated[
-        Path, _results("FILE", "Output file: *.pdf for printing, or *.png.", "--out", "-o")
-    ],
-    dpi: Annotated[int, _results("COUNT", "Pixels per inch of a *.png.")] = 300,
+    output: Annotated[Path, _results("FILE", "--out", "-o")],
+    dpi: Annotated[int, _results("COUNT")] = 300,
 ) -> None:
     """Write a check sheet: a page with cracks of known width, to fix to the wall.
 
     Filmed before and after a run, it checks camera, distance and software together.
+
+    Args:
+        output: Output file: *.pdf for printing, or *.png.
+        dpi: Pixels per inch of a *.png.
     """
     from edgecrack.files import make_folder
     from edgecrack.site_check.printing import write_sheet

@@ -22,20 +22,19 @@ yardstick = group(
 @yardstick.command()
 def build(
     data: Annotated[
-        Path,
-        _input("FOLDER", "Folder with any of concrete_tiles/, uav315/ and road_frames/."),
+        Path, _input("FOLDER", text="Folder with any of concrete_tiles/, uav315/ and road_frames/.")
     ],
     out: Annotated[
-        Path, _results("FOLDER", "Folder of the yardstick, new or existing.", "--out", "-o")
+        Path, _results("FOLDER", "--out", "-o", text="Folder of the yardstick, new or existing.")
     ],
     per_cell: Annotated[
-        int, _results("COUNT", "Rendered cracks per surface, width class and contrast.")
+        int, _results("COUNT", text="Rendered cracks per surface, width class and contrast.")
     ] = 2,
     blur: Annotated[
-        float, _results("PIXELS", "Standard deviation of the blur of rendered cracks.")
+        float, _results("PIXELS", text="Standard deviation of the blur of rendered cracks.")
     ] = 0.8,
-    walls: Annotated[int, _results("COUNT", "Generated walls with cracks.")] = 45,
-    seed: Annotated[int, _results("NUMBER", "Random seed.")] = 0,
+    walls: Annotated[int, _results("COUNT", text="Generated walls with cracks.")] = 45,
+    seed: Annotated[int, _results("NUMBER", text="Random seed.")] = 0,
 ) -> None:
     """Build a yardstick: cracks and crack-like objects, with exact or hand-drawn ground truth.
 
