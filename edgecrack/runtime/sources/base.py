@@ -5,7 +5,10 @@ A source delivers frames and says what it knows of itself; it does not drop, res
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -130,9 +133,51 @@ class Source(Protocol):
 
 
 class SourceBase(Closeable):
-    """What sources share: the `with` statement, and a status that says nothing."""
+    """The `with` statement and an empty status, for sources to inherit."""
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Counters and notes beyond the frames."""
         return SourceStatus()
+
+
+class InterruptibleSource(SourceBase):
+    """A source that another thread may close during `read`.
+
+    `read` uses the device or file inside `with self._reading()`. `close` interrupts it, waits half
+    a second, and otherwise leaves the release to `read`: a release during a native call crashes.
+
+    Args:
+        name: without credentials.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Release the device or file; waits only briefly for a read in another thread."""
+        self._closed = True
+        self._interrupt()
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._release()
+            finally:
+                self._lock.release()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            finally:
+                if self._closed:
+                    self._release()
+
+    def _interrupt(self) -> None:
+        """Make a read in another thread end soon."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Release the device or file; may be called twice."""

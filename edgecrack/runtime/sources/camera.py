@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, SourceOptions
 from edgecrack.terminal.native_logs import silence_native_logs
@@ -38,7 +37,7 @@ _OLDEST_STAMP_NS = 2_000_000_000
 _FOCUS_AGAIN_FRAMES = 32  # somebody may switch autofocus while the camera runs
 
 
-class CameraSource(SourceBase):
+class CameraSource(InterruptibleSource):
     """Frames of a camera on this machine, the newest whenever somebody asks.
 
     Args:
@@ -56,13 +55,11 @@ class CameraSource(SourceBase):
     def __init__(
         self, capture: cv2.VideoCapture, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._timeout_s = timeout_ms / 1000
         rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
         self.frame_rate_hz = rate_hz if 0 < rate_hz <= MAX_FRAME_RATE_HZ else None
         self._capture = capture
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self.corrupt_frames = 0
         self._focus_moves: bool | None = None
@@ -116,27 +113,20 @@ class CameraSource(SourceBase):
         self._delivered += 1
         return frame
 
-    def close(self) -> None:
-        """Release the device; waits for a read in another thread only briefly."""
-        self._closed = self._grabs.closed = True
-        # Releasing under a running grab crashes in native code; then the read releases.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._capture.release()
-            finally:
-                self._lock.release()
+    def _interrupt(self) -> None:
+        self._grabs.closed = True
+
+    def _release(self) -> None:
+        self._capture.release()
 
     def _next_frame(self) -> Frame | None:
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 return None if self._closed else self._decode()
-            except cv2.error as error:
-                raise SourceError(
-                    f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
-                ) from error
-            finally:
-                if self._closed:
-                    self._capture.release()
+        except cv2.error as error:
+            raise SourceError(
+                f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
+            ) from error
 
     def _decode(self) -> Frame | None:
         if not self._grabs.drain():

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources import gst_child
-from edgecrack.runtime.sources.base import SourceBase
+from edgecrack.runtime.sources.base import InterruptibleSource
 from edgecrack.runtime.sources.child import INSTALL, Child, Pipe, failure, without_passwords
 from edgecrack.runtime.sources.options import (
     DEFAULT_TIMEOUT_MS,
@@ -211,7 +210,7 @@ _PROGRAM = "gst-launch-1.0"
 _NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 
 
-class PipelineSource(SourceBase):
+class PipelineSource(InterruptibleSource):
     """Frames of a GStreamer pipeline in a child process.
 
     Args:
@@ -230,13 +229,11 @@ class PipelineSource(SourceBase):
     def __init__(
         self, pipeline: Sequence[str], name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.frame_rate_hz: float | None = None
         self.corrupt_frames = 0
         self._timeout_s = timeout_ms / 1000
         self._raw = RawFrames()
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self._pipe = Pipe()
         try:
@@ -264,15 +261,11 @@ class PipelineSource(SourceBase):
         self._delivered += 1
         return frame
 
-    def close(self) -> None:
-        """End the pipeline within half a second; a read in another thread ends with an error."""
-        self._closed = True
+    def _interrupt(self) -> None:
         self._child.stop()
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._pipe.close()
-            finally:
-                self._lock.release()
+
+    def _release(self) -> None:
+        self._pipe.close()
 
     def _start(self, pipeline: Sequence[str]) -> Child:
         program = shutil.which(_PROGRAM)
@@ -300,19 +293,16 @@ class PipelineSource(SourceBase):
         return child
 
     def _next_frame(self) -> Frame:
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     raise self._was_closed()
                 return self._receive()
-            except BrokenStreamError as error:
-                raise SourceError(
-                    f"{self.name} stopped: its pipeline sends no pictures ({error})",
-                    "try the pipeline with gst-launch-1.0, then start again",
-                ) from error
-            finally:
-                if self._closed:
-                    self._pipe.close()
+        except BrokenStreamError as error:
+            raise SourceError(
+                f"{self.name} stopped: its pipeline sends no pictures ({error})",
+                "try the pipeline with gst-launch-1.0, then start again",
+            ) from error
 
     def _receive(self) -> Frame:
         deadline_s = time.monotonic() + self._timeout_s

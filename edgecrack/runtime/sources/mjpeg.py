@@ -7,7 +7,6 @@ are put up with. Must not know what is done with frames.
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
@@ -17,7 +16,7 @@ from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
-from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, Source, SourceStatus
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection, connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, STALE_AFTER_S
@@ -35,7 +34,7 @@ _PAGES = {
 _LARGEST_AREA_PX = 64_000_000
 
 
-class MjpegSource(SourceBase):
+class MjpegSource(InterruptibleSource):
     """Frames of an HTTP answer of type multipart/x-mixed-replace.
 
     Of several pictures that have arrived, only the newest is decoded and delivered. So a picture
@@ -58,12 +57,10 @@ class MjpegSource(SourceBase):
     def __init__(
         self, connection: HttpConnection, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._connection = connection
         self._timeout_ms = timeout_ms
         self._arrivals = Arrivals(connection)
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self._undecodable = 0
         self._replaced = 0
@@ -103,29 +100,22 @@ class MjpegSource(SourceBase):
         self._delivered += 1
         return first
 
-    def close(self) -> None:
-        """Let go of the connection; a read in another thread ends with an error."""
-        self._closed = True
+    def _interrupt(self) -> None:
         self._connection.interrupt()
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._connection.close()
-            finally:
-                self._lock.release()
+
+    def _release(self) -> None:
+        self._connection.close()
 
     def _next_frame(self) -> Frame:
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     raise ConnectionError
                 self._connection.deadline_s = time.monotonic() + self._timeout_ms / 1000
                 return self._decoded()
-            except READ_ERRORS as error:
-                reason = "it was closed" if self._closed else _reason(error, self._timeout_ms)
-                raise self._stopped(reason) from error
-            finally:
-                if self._closed:
-                    self._connection.close()
+        except READ_ERRORS as error:
+            reason = "it was closed" if self._closed else _reason(error, self._timeout_ms)
+            raise self._stopped(reason) from error
 
     def _decoded(self) -> Frame:
         after_pause = time.monotonic() - self._read_s > STALE_AFTER_S

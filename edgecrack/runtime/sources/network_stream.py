@@ -6,7 +6,6 @@ Knows which of FFmpeg's settings keep a stream current, and how old its pictures
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 from av.container import InputContainer
@@ -14,7 +13,7 @@ from av.error import FFmpegError
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_of
 from edgecrack.runtime.sources.http_connection import CHECK_CAMERA
@@ -36,7 +35,7 @@ LONGEST_JOURNEY_NS = 2_000_000_000
 CLOCKS_DIFFER_NS = 20_000_000
 
 
-class StreamSource(SourceBase):
+class StreamSource(InterruptibleSource):
     """The newest frame of a network stream without an end.
 
     A frame has waited for us about one frame time at most, and longer only where the stream gives
@@ -66,11 +65,9 @@ class StreamSource(SourceBase):
         name: str,
         timeout_ms: int = DEFAULT_TIMEOUT_MS,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._container = container
         self._timeout_s = timeout_ms / 1000
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self._clock = SenderClock()
         self._picture: Picture | None = None
@@ -127,34 +124,27 @@ class StreamSource(SourceBase):
         Raises:
             SourceError: no frame came in time, the stream ended, or the source was closed.
         """
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     raise self._stopped(": it was closed")
                 goes_on = self._grabs.drain() and self._grabs.grab()
-                # Where it ends while old frames are passed over, the last of them is the newest.
+                # If the stream ends during the draining, the last drained frame is the newest.
                 if self._picture is None or not (goes_on or self._is_new) or self._closed:
                     raise self._stopped(": it was closed" if self._closed else self._why())
                 self._grabs.read_s, self._is_new = time.monotonic(), False
                 return self._frame(self._picture)
-            except FFmpegError as error:
-                raise SourceError(
-                    f"{self.name} fails to decode: {reason_of(error)}",
-                    "check that it plays in a video player",
-                ) from error
-            finally:
-                if self._closed:
-                    self._container.close()
+        except FFmpegError as error:
+            raise SourceError(
+                f"{self.name} fails to decode: {reason_of(error)}",
+                "check that it plays in a video player",
+            ) from error
 
-    def close(self) -> None:
-        """Let go of the connection; waits for a read in another thread only briefly."""
-        self._closed = self._grabs.closed = self._decoder.stopped = True
-        # Not under a running read: it closes the container itself when it is done.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._container.close()
-            finally:
-                self._lock.release()
+    def _interrupt(self) -> None:
+        self._grabs.closed = self._decoder.stopped = True
+
+    def _release(self) -> None:
+        self._container.close()
 
     def _frame(self, picture: Picture) -> Frame:
         index = self._delivered

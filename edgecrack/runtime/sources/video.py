@@ -6,7 +6,6 @@ Knows when a file is damaged or cut short; must not know what is done with the f
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -18,7 +17,7 @@ from av.error import FFmpegError
 from edgecrack.errors import SourceError
 from edgecrack.images.photo_facts import ns_since_1970
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, file_address, open_input, reason_of
 from edgecrack.runtime.sources.options import SourceOptions
@@ -34,7 +33,7 @@ _TS_BYTES = 188
 _EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
-class VideoSource(SourceBase):
+class VideoSource(InterruptibleSource):
     """Frames of an opened container that has an end.
 
     Args:
@@ -64,11 +63,9 @@ class VideoSource(SourceBase):
         *,
         lacks_bytes: bool = False,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._lacks_bytes = lacks_bytes
         self._container = container
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = self.size_changes = 0
         self._hw: tuple[int, int] | None = None
         try:
@@ -120,30 +117,23 @@ class VideoSource(SourceBase):
         Raises:
             SourceError: a frame cannot be converted, or a file over the network stopped.
         """
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     return None
                 picture, self._first = self._first, None
                 return self._frame(picture or self._decoder.next())
-            except FFmpegError as error:
-                raise SourceError(
-                    f"{self.name} fails to decode: {reason_of(error)}",
-                    "check that it plays in a video player",
-                ) from error
-            finally:
-                if self._closed:
-                    self._container.close()
+        except FFmpegError as error:
+            raise SourceError(
+                f"{self.name} fails to decode: {reason_of(error)}",
+                "check that it plays in a video player",
+            ) from error
 
-    def close(self) -> None:
-        """Close the file; waits for a read in another thread only briefly."""
-        self._closed = self._decoder.stopped = True
-        # Not under a running read: it closes the container itself when it is done.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._container.close()
-            finally:
-                self._lock.release()
+    def _interrupt(self) -> None:
+        self._decoder.stopped = True
+
+    def _release(self) -> None:
+        self._container.close()
 
     def _frame(self, picture: Picture | None) -> Frame | None:
         if picture is None:
