@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecrack.machine_sensors.evidence import Evidence
+from edgecrack.machine_sensors.evidence import Evidence, EvidenceReader
 from edgecrack.machine_sensors.sensors import CPUS, read_number, read_text
 
 BUSY = 0.8
@@ -36,7 +36,7 @@ class _Core:
     is_judged: bool
 
 
-class CpuClocks:
+class CpuClocks(EvidenceReader):
     """The cores' clocks and limits.
 
     Args:
@@ -85,10 +85,6 @@ class CpuClocks:
         would_tell = any(each.is_judged and each.rated_khz for each in self._cores)
         can_tell = bool(pairs) or (limits_known and would_tell and not busy)
         return fallen if fallen or can_tell else None
-
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
 
     @property
     def power_mode(self) -> str | None:

@@ -95,11 +95,11 @@ class EvidenceReader(Protocol):
         ...
 
     def since_start(self) -> str:
-        """What has been since the machine started, as a clause; empty where nothing is known."""
-        ...
+        """What happened since the machine started, as a clause; empty if unknown."""
+        return ""
 
 
-class HeatCounters:
+class HeatCounters(EvidenceReader):
     """Intel's counters of how often, and how long, the processor slowed itself down for heat.
 
     A count rises when a processor begins, its time when that ends. One that stays slow without a
@@ -144,7 +144,7 @@ class HeatCounters:
         return f"the processor slowed itself down for heat {counted(most, 'time')}" if most else ""
 
 
-class CoolingDevices:
+class CoolingDevices(EvidenceReader):
     """What the kernel slows down to cool the processor or the GPU.
 
     Args:
@@ -170,10 +170,6 @@ class CoolingDevices:
         active = {self._types[path.parent] for path, state in states.items() if state > 0}
         return [Evidence("cooling", f"the kernel cools by {kind}") for kind in sorted(active)]
 
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
-
 
 def slowing_devices(root: Path) -> dict[Path, str]:
     """The folders of cooling devices that slow a processor or a GPU down, and their types."""
@@ -182,7 +178,7 @@ def slowing_devices(root: Path) -> dict[Path, str]:
     return {folder: kind for folder, kind in found.items() if _SLOWING.search(kind)}
 
 
-class TripPoints:
+class TripPoints(EvidenceReader):
     """Thermal zones of chips at the temperature from which they are cooled by slowing down.
 
     Where the kernel tells what it slows down at a trip point, that must be slowed down, too: some
@@ -220,10 +216,6 @@ class TripPoints:
             if known.get(trip.zone, trip.at_mc - 1) >= trip.at_mc and _acts(trip.devices)
         ]  # fmt: skip
 
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
-
 
 @dataclass(frozen=True, slots=True)
 class _Trip:
@@ -259,7 +251,7 @@ def _acts(devices: Iterable[Path]) -> bool:
     return not states or any(state > 0 for state in states.values())
 
 
-class PowerAlarms:
+class PowerAlarms(EvidenceReader):
     """A Jetson's counters of over-current and under-voltage, at which its hardware slows down.
 
     Args:
@@ -311,7 +303,7 @@ class PowerAlarms:
         return f"power alarms came ({alarms})" if alarms else ""
 
 
-class RaspberryFirmware:
+class RaspberryFirmware(EvidenceReader):
     """What a Raspberry Pi's firmware says in `get_throttled`.
 
     Four bits say what is now and four what has been: since the start with old kernels, and since

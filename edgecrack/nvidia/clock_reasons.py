@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from edgecrack.machine_sensors.evidence import Evidence
+from edgecrack.machine_sensors.evidence import Evidence, EvidenceReader
 
 LIBRARY = "libnvidia-ml.so.1"
 _SM_CLOCK, _TEMPERATURE_GPU = 1, 0
@@ -23,7 +23,7 @@ _REASONS = (
 _HARDWARE_SLOWDOWN = 0x8  # set beside the two hardware reasons, and alone by old drivers
 
 
-class GpuClocks:
+class GpuClocks(EvidenceReader):
     """Throttling of the GPUs.
 
     Args:
@@ -62,10 +62,6 @@ class GpuClocks:
                 text = f"GPU {index} slows down {' and '.join(said)}{self._figures(gpu)}"
                 found.append(Evidence("gpu", text))
         return found if told else None
-
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
 
     def _figures(self, gpu: ctypes.c_void_p) -> str:
         clock, largest, heat = ctypes.c_uint(0), ctypes.c_uint(0), ctypes.c_uint(0)
