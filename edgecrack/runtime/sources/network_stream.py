@@ -1,7 +1,4 @@
-"""RTSP, and over HTTP what is no MJPEG.
-
-Knows which of FFmpeg's settings keep a stream current, and how old its pictures are.
-"""
+"""RTSP streams, and HTTP streams other than MJPEG, with low latency and capture times."""
 
 from __future__ import annotations
 
@@ -25,34 +22,32 @@ from edgecrack.terminal.redaction import redact
 OPTIONS_VARIABLE = "EDGECRACK_FFMPEG_OPTIONS"
 # As OpenCV names it, with its separators.
 _OLD_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# TCP, for UDP loses packets on a robot's radio link. No probing of the frame rate, which takes
-# most of a second. Not `nobuffer`: it throws the first key frame away and waits for the next, and
-# cameras send one every few seconds.
+# TCP, since UDP loses packets on a robot's radio link. No frame rate probing, which takes most of a
+# second. Not `nobuffer`: it drops the first key frame, and cameras send one every few seconds.
 _RTSP_OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
 _FALLBACK_RATE_HZ = 30.0
-# From light to the last byte here, at most; and the clocks' own difference where both are set.
+# Longest time from exposure to the last byte here; and the offset of synchronised clocks.
 LONGEST_JOURNEY_NS = 2_000_000_000
 CLOCKS_DIFFER_NS = 20_000_000
 
 
 class StreamSource(InterruptibleSource):
-    """The newest frame of a network stream without an end.
+    """The newest frame of an endless network stream.
 
-    A frame has waited for us about one frame time at most, and longer only where the stream gives
-    no times, or where decoding alone takes longer than a frame time.
+    A frame is at most about one frame time old, older only if the stream has no timestamps or
+    decoding takes longer than a frame time.
 
     Args:
         container: opened; the source owns it from now on.
-        said: while it was opened.
+        said: FFmpeg messages during opening.
         name: without credentials.
-        timeout_ms: the container's own for one packet, and how long the stream may deliver
-            nothing but damaged frames.
+        timeout_ms: the container's own for one packet, and the longest run of damaged frames.
 
     Attributes:
-        note: which track is read, where there are several; else None.
+        note: which of several tracks is read; else None.
 
     Raises:
-        SourceError: not even the first frame can be read. The container is closed.
+        SourceError: the first frame cannot be read. The container is closed.
     """
 
     live = True
@@ -93,12 +88,12 @@ class StreamSource(InterruptibleSource):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that arrived damaged and were left out."""
+        """Damaged frames skipped so far."""
         return self._decoder.corrupt_frames
 
     @property
     def passed_over(self) -> int:
-        """Frames so far that were left out for a newer one."""
+        """Frames skipped so far for newer ones."""
         return self._grabs.passed_over
 
     def grab(self) -> bool:
@@ -115,14 +110,14 @@ class StreamSource(InterruptibleSource):
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Counters and notes beyond the frames."""
         return SourceStatus(passed_over=self.passed_over, note=self.note)
 
     def read(self) -> Frame:
-        """The newest frame; waits for one where there is none.
+        """The newest frame; waits if there is none.
 
         Raises:
-            SourceError: no frame came in time, the stream ended, or the source was closed.
+            SourceError: no frame arrived in time, the stream ended, or the source was closed.
         """
         try:
             with self._reading():
@@ -181,23 +176,23 @@ class StreamSource(InterruptibleSource):
 def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> StreamSource | VideoSource:
     """Open an RTSP (over TCP) or HTTP address.
 
-    FFmpeg's own options in the environment, such as EDGECRACK_FFMPEG_OPTIONS=rtsp_transport=udp,
-    take the place of the ones here.
+    FFmpeg options in the environment, such as EDGECRACK_FFMPEG_OPTIONS=rtsp_transport=udp,
+    replace the defaults.
 
     Args:
         uri: with credentials if needed; they appear nowhere else.
         timeout_ms: longest wait for the connection, and for each frame.
 
     Raises:
-        SourceError: nobody answers, or what answers is no video.
+        SourceError: no answer, or the answer is not video.
     """
     started_s = time.monotonic()
     name = redact(uri)
     is_rtsp = uri.lower().startswith("rtsp")
     options = _user_options() or (_RTSP_OPTIONS if is_rtsp else {})
-    # FFmpeg's own limits end a wait that PyAV's cannot interrupt; in microseconds.
+    # FFmpeg's timeouts, in microseconds, end waits that PyAV's cannot interrupt.
     if not is_rtsp:
-        options = {"multiple_requests": "1", **options}  # else parts of a file get lost on the way
+        options = {"multiple_requests": "1", **options}  # otherwise parts of a file get lost
     options = {("timeout" if is_rtsp else "rw_timeout"): str(1000 * timeout_ms), **options}
     try:
         container, said = open_input(uri, options, timeout_ms / 1000)
@@ -238,19 +233,19 @@ def _remedy(uri: str) -> str:
 
 
 class SenderClock:
-    """Believes a clock as long as its pictures arrive shortly after they were taken.
+    """Uses the sender's clock as long as pictures arrive shortly after they were taken.
 
-    Once it has said what cannot be, it is not believed any more: its other times are no better.
+    After one impossible time the clock is ignored for good.
     """
 
     def __init__(self) -> None:
         self._is_wrong = False
 
     def taken_ns(self, sender_ns: int | None, arrival_ns: int) -> int | None:
-        """When a picture was taken, or None where that is not known.
+        """When a picture was taken, or None if unknown.
 
         Args:
-            sender_ns: by the sender's clock, in ns since 1970; None where it did not say.
+            sender_ns: by the sender's clock, in ns since 1970; None if not sent.
             arrival_ns: when it arrived here, by our clock.
         """
         if sender_ns is None or self._is_wrong:

@@ -1,7 +1,4 @@
-"""The function that opens a source by its address.
-
-Each kind of source has its own module; this one only decides which.
-"""
+"""Opens a source by its address; each kind of source has its own module."""
 
 from __future__ import annotations
 

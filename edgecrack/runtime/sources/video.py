@@ -1,7 +1,4 @@
-"""Video files: every whole picture, upright and with its own time.
-
-Knows when a file is damaged or cut short; must not know what is done with the frames.
-"""
+"""Video files: every undamaged frame, upright and with its own time; detects truncated files."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, file_address, open_input, reason_of
 from edgecrack.runtime.sources.options import SourceOptions
 
-# What a file names besides itself must be a file, too: a playlist leads nowhere else.
+# A file may refer to other files only, so that a playlist cannot open network addresses.
 _FILE_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
 _MOMENT = re.compile(
     r"(?P<moment>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?P<fraction>\.\d{1,9})?\s*"
     r"(?:Z|UTC|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
 )
-# Clocks that were never set begin here or at zero.
 _TS_BYTES = 188
+# Clocks that were never set begin here or at zero.
 _EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
@@ -38,17 +35,17 @@ class VideoSource(InterruptibleSource):
 
     Args:
         container: opened; the source owns it from now on.
-        said: while it was opened.
+        said: FFmpeg messages during opening.
         name: without credentials.
         track: which of several video tracks, from 0; None takes the default one.
-        lacks_bytes: the file is shorter than it says of itself.
+        lacks_bytes: the file is shorter than its header says.
 
     Attributes:
-        note: which track is read, where there are several; else None.
-        size_changes: times so far that the frames' size changed.
+        note: which of several tracks is read; else None.
+        size_changes: number of frame size changes so far.
 
     Raises:
-        SourceError: there is no such track, or not even the first frame can be decoded. The
+        SourceError: the track does not exist, or the first frame cannot be decoded. The
             container is closed.
     """
 
@@ -77,7 +74,7 @@ class VideoSource(InterruptibleSource):
         self.frame_rate_hz = self._decoder.frame_rate_hz
         self.frame_count = self._decoder.frame_count
         self._began_ns = _began_ns(container.metadata)
-        # Reading one frame now tells a video that cannot be decoded from a good one.
+        # Read one frame now, to refuse a video that cannot be decoded.
         try:
             self._first = self._decoder.next()
             if self._first is None:
@@ -88,22 +85,22 @@ class VideoSource(InterruptibleSource):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that were damaged and left out."""
+        """Damaged frames skipped so far."""
         return self._decoder.corrupt_frames
 
     @property
     def counts_exactly(self) -> bool:
-        """Whether `frame_count` is the container's own count, not a guess from its duration."""
+        """Whether `frame_count` is stored in the container, not estimated from its duration."""
         return self._decoder.counts_exactly
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the file turned out, at its end, to lack data that it should have."""
+        """Whether the file turned out, at its end, to be truncated."""
         return self._lacks_bytes or self._decoder.is_cut_short
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Counters and notes beyond the frames."""
         return SourceStatus(
             size_changes=self.size_changes,
             counts_exactly=self.counts_exactly,
@@ -112,7 +109,7 @@ class VideoSource(InterruptibleSource):
         )
 
     def read(self) -> Frame | None:
-        """The next whole frame, or None at the end.
+        """The next undamaged frame, or None at the end.
 
         Raises:
             SourceError: a frame cannot be converted, or a file over the network stopped.
@@ -174,7 +171,7 @@ class VideoSource(InterruptibleSource):
 
 
 def _began_ns(metadata: Mapping[str, str]) -> int | None:
-    """When a recording began by its own word, in ns since 1970, or None."""
+    """When a recording began by its metadata, in ns since 1970, or None."""
     latest = datetime.now(timezone.utc) + timedelta(days=1)
     for key in ("com.apple.quicktime.creationdate", "creation_time"):
         moment = _moment(metadata.get(key, ""))
@@ -184,7 +181,7 @@ def _began_ns(metadata: Mapping[str, str]) -> int | None:
 
 
 def _moment(text: str) -> datetime | None:
-    """A moment as containers write it, in UTC where they do not say; None where it is none."""
+    """A container's timestamp, UTC by default; None if it is not one."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         return None
@@ -207,7 +204,7 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
         options: `track` chooses one of several video tracks.
 
     Raises:
-        SourceError: the file is no video, or is damaged beyond the first frame.
+        SourceError: the file is not a video, or its first frame is damaged.
     """
     track = None if options is None else options.track
     address = file_address(str(path))
@@ -227,15 +224,15 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
 
 
 def _lacks_bytes(path: Path) -> bool:
-    """Whether a file ends before the end that its form names; FFmpeg does not tell.
+    """Whether a file is truncated in a way that FFmpeg does not report.
 
-    That is, an AVI before the end in its header, or a transport stream within a packet.
+    That is, an AVI shorter than its header says, or a transport stream that ends within a packet.
     """
     try:
         with path.open("rb") as file:
             head = file.read(3 * _TS_BYTES)
             size = file.seek(0, 2)
-    except OSError:  # it has gone in the meantime
+    except OSError:  # it was removed meanwhile
         return False
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return size < int.from_bytes(head[4:8], "little") + 8
@@ -244,7 +241,7 @@ def _lacks_bytes(path: Path) -> bool:
 
 
 def _page_or_nothing(path: Path) -> str | None:
-    """What a file is that is no video at all, if its first bytes tell."""
+    """What a non-video file is, by its first bytes."""
     try:
         with path.open("rb") as file:
             begin = file.read(512)
@@ -257,7 +254,7 @@ def _page_or_nothing(path: Path) -> str | None:
 
 
 def _needs_patience(container: InputContainer) -> bool:
-    """Whether the beginning did not show what is in the file."""
+    """Whether the beginning did not show the video track."""
     videos = container.streams.video
     return not videos or any(
         one.codec_context is not None and one.codec_context.width == 0 for one in videos
