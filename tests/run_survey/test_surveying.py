@@ -29,8 +29,7 @@ from edgecrack.run_survey.surveying import found_in
 from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.stream_scale import StreamScale
-from edgecrack.runtime.outputs.json_lines import JsonLines
-from edgecrack.runtime.outputs.sinks import frame_record
+from edgecrack.runtime.outputs.sinks import JsonLines, frame_record
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.scale import Quantity
 from tests.run_survey.kept_flight import LONG, keep, painted_wall, views
@@ -425,7 +424,7 @@ def test_markers_that_are_none_are_refused(tmp_path: Path, text: str, message: s
 def test_a_sheet_that_is_full_is_followed_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("sheets", "closure"):
+    for name in ("sheets", "layout"):
         monkeypatch.setattr(f"edgecrack.survey.{name}.MOST_KEYS", 3)
     keep(tmp_path, views(along(0, 440, 60)))
     found = survey_run(tmp_path)

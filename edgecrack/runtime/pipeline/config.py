@@ -17,7 +17,7 @@ from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.pipeline.overload import Effort
-from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.model_in_use import ModelInUse
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamStats, StreamSummary
