@@ -38,8 +38,8 @@ EvidenceKind = Literal[
     "gpu",
 ]
 # Kernel names of cooling devices that slow a processor or GPU down: ACPI's processors, cpufreq,
-# devfreq and idle injection by today's and former names, Intel's powerclamp, a Jetson's alerts. Not fans,
-# nor "TCC Offset", whose state is a setting, nor "hot-surface-alert", which slows nothing.
+# devfreq and idle injection by current and former names, Intel's powerclamp, a Jetson's alerts. Not
+# fans, "TCC Offset", whose state is a setting, nor "hot-surface-alert", which slows nothing.
 _SLOWING = re.compile(
     r"^(processor$|(thermal-)?(cpufreq|devfreq|idle)-|intel_powerclamp$)|-throttle-alert$",
     re.IGNORECASE,

@@ -13,28 +13,14 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from email.message import Message
-from typing import IO, Any, Protocol
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from edgecrack.errors import SourceError, first_line
 from edgecrack.terminal.redaction import redact
 
 
-class Reader(Protocol):
-    """Reads responses in place of urllib.
-
-    Attributes:
-        answers: so far; redirects and authentication challenges before the last.
-    """
-
-    answers: list[http.client.HTTPResponse]
-
-    def adopt(self, opened: socket.socket) -> io.BufferedReader:
-        """A reader for `opened`."""
-        ...
-
-
-def open_answer(address: str, reader: Reader, timeout_s: float) -> Any:
+def open_answer(address: str, reader: HttpConnection, timeout_s: float) -> Any:
     """Request an address that may contain user and password.
 
     Returns:
@@ -100,7 +86,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 class _TimedHandler(urllib.request.AbstractHTTPHandler):
     """Opens http and https with our own reader."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: HttpConnection) -> None:
         super().__init__()
         self._reader = reader
 
@@ -133,7 +119,7 @@ class _TimedHandler(urllib.request.AbstractHTTPHandler):
 class _Adopting:
     """Stands in for the socket of `HTTPResponse`, which only calls `makefile`."""
 
-    def __init__(self, opened: socket.socket, reader: Reader) -> None:
+    def __init__(self, opened: socket.socket, reader: HttpConnection) -> None:
         self._opened, self._reader = opened, reader
 
     def makefile(self, mode: str) -> io.BufferedReader:

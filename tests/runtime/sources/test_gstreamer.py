@@ -239,7 +239,7 @@ def test_a_pipeline_that_falls_silent_is_an_error_and_can_be_opened_again() -> N
             (child,) = children()
             os.killpg(child, signal.SIGSTOP)
             _, error = read_to_end(source)
-            assert "nothing came" in error.problem
+            assert "nothing arrived" in error.problem
         assert children() == []
         assert stream_threads() == []
 
