@@ -77,11 +77,6 @@ class CameraSource(InterruptibleSource):
             )
         self._grabs.expect_backlog()  # the first frame is stale by the time it is read
 
-    @property
-    def passed_over(self) -> int:
-        """Frames skipped so far for newer ones."""
-        return self._grabs.passed_over
-
     def grab(self) -> bool:
         """Grab the next frame, for `LiveGrabs`; False where the camera has stopped."""
         return bool(self._capture.grab())
@@ -95,7 +90,7 @@ class CameraSource(InterruptibleSource):
     @property
     def status(self) -> SourceStatus:
         """Counters and notes beyond the frames."""
-        return SourceStatus(passed_over=self.passed_over, focus_moves=self._focus_moves)
+        return SourceStatus(passed_over=self._grabs.passed_over, focus_moves=self._focus_moves)
 
     def read(self) -> Frame:
         """The newest frame; waits if there is none.

@@ -94,14 +94,10 @@ class ImagesSource(SourceBase):
         return len(self.unreadable)
 
     @property
-    def counts_exactly(self) -> bool:
-        """Always: unreadable images are reported one by one."""
-        return True
-
-    @property
     def status(self) -> SourceStatus:
         """Counters and notes beyond the frames."""
-        return SourceStatus(unreadable=tuple(self.unreadable), counts_exactly=self.counts_exactly)
+        # Unreadable images are reported one by one, so the count is exact.
+        return SourceStatus(unreadable=tuple(self.unreadable), counts_exactly=True)
 
     def read(self) -> Frame | None:
         """The next image that can be read, or None after the last.

@@ -91,11 +91,6 @@ class StreamSource(InterruptibleSource):
         """Damaged frames skipped so far."""
         return self._decoder.corrupt_frames
 
-    @property
-    def passed_over(self) -> int:
-        """Frames skipped so far for newer ones."""
-        return self._grabs.passed_over
-
     def grab(self) -> bool:
         """Decode the next frame, for `LiveGrabs`; False where the stream has stopped."""
         picture = self._decoder.next(time.monotonic() + self._timeout_s)
@@ -111,7 +106,7 @@ class StreamSource(InterruptibleSource):
     @property
     def status(self) -> SourceStatus:
         """Counters and notes beyond the frames."""
-        return SourceStatus(passed_over=self.passed_over, note=self.note)
+        return SourceStatus(passed_over=self._grabs.passed_over, note=self.note)
 
     def read(self) -> Frame:
         """The newest frame; waits if there is none.

@@ -89,22 +89,12 @@ class VideoSource(InterruptibleSource):
         return self._decoder.corrupt_frames
 
     @property
-    def counts_exactly(self) -> bool:
-        """Whether `frame_count` is stored in the container, not estimated from its duration."""
-        return self._decoder.counts_exactly
-
-    @property
-    def is_cut_short(self) -> bool:
-        """Whether the file turned out, at its end, to be truncated."""
-        return self._lacks_bytes or self._decoder.is_cut_short
-
-    @property
     def status(self) -> SourceStatus:
         """Counters and notes beyond the frames."""
         return SourceStatus(
             size_changes=self.size_changes,
-            counts_exactly=self.counts_exactly,
-            is_cut_short=self.is_cut_short,
+            counts_exactly=self._decoder.counts_exactly,
+            is_cut_short=self._lacks_bytes or self._decoder.is_cut_short,
             note=self.note,
         )
 
