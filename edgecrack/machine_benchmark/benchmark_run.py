@@ -264,7 +264,7 @@ def _measured(
 
 
 def _labelled(data: Path | None) -> Sequence[Sample] | None:
-    """At most 40 labelled images, those of a test split first; None where none were given."""
+    """At most 40 labelled images, those of a test split first; None without data."""
     if data is None:
         return None
     dataset = open_dataset(data)
@@ -306,7 +306,7 @@ def as_json(found: Benchmarked) -> str:
 
 
 def is_noisy() -> bool:
-    """Whether other programs keep the machine busy, so that figures say little."""
+    """Whether other programs keep the machine busy, so that results are unreliable."""
     try:
         return os.getloadavg()[0] > 0.5 * default_threads()
     except OSError:

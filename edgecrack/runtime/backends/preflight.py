@@ -54,7 +54,7 @@ class KernelCache:
         """Write the kernels to their file, if there are new ones.
 
         Returns:
-            None, or why they could not be kept.
+            None, or why they could not be saved.
         """
         try:
             kernels = bytes(self._cache.serialize())
@@ -127,7 +127,7 @@ def write_runtime_cache(engine: Path, engine_sha256: str, kernels: bytes) -> str
         kernels: TensorRT's own bytes.
 
     Returns:
-        None, or why they could not be kept.
+        None, or why they could not be saved.
     """
     try:
         content = _HEADER + _digest(engine_sha256, kernels) + kernels
@@ -141,7 +141,7 @@ def _digest(engine_sha256: str, kernels: bytes) -> bytes:
     return hashlib.sha256(engine_sha256.encode() + b"\n" + kernels).digest()
 
 
-# What TensorRT calls AMPERE_PLUS: every GPU from this compute capability on.
+# TensorRT's AMPERE_PLUS: every GPU from this compute capability on.
 _HARDWARE_COMPATIBLE_FROM = "8.0"
 _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
@@ -155,9 +155,9 @@ class RunningMachine:
 
     Attributes:
         platform: operating system and processor, as in "linux-aarch64".
-        tensorrt: version of each TensorRT that is installed, by flavour.
+        tensorrt: version of each installed TensorRT, by flavour.
         compute_capability: of the first GPU, as in "8.7"; None without one.
-        no_gpu: why there is none, as a clause; None with one.
+        no_gpu: why there is no GPU, as a clause; None with one.
     """
 
     platform: str
@@ -189,13 +189,13 @@ def check_engine(path: Path, spec: ModelSpec, machine: RunningMachine | None = N
         machine: where it is to run; None is this machine.
 
     Returns:
-        Where the engine runs, as its sidecar says.
+        The engine's target, from its sidecar.
 
     Raises:
-        ModelFileError: it was built for another platform, GPU or TensorRT, or its sidecar says
-            nothing of that.
+        ModelFileError: it was built for another platform, GPU or TensorRT, or its sidecar does
+            not say.
         DeviceError: the machine has no GPU.
-        MissingDependencyError: the machine has not the TensorRT that the engine needs.
+        MissingDependencyError: the machine lacks the TensorRT that the engine needs.
     """
     info = _read_info(path, spec)
     machine = machine or this_machine()
@@ -228,7 +228,7 @@ def check_version(path: Path, info: EngineInfo, version: str) -> None:
     Args:
         path: the engine's file, for the error.
         info: where the engine runs.
-        version: the version that is here, of the engine's flavour.
+        version: the installed version of the engine's flavour.
 
     Raises:
         ModelFileError: the engine does not run in it.
@@ -295,7 +295,7 @@ def _installed_version(flavour: str) -> str | None:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    try:  # JetPack's comes as a Debian package, which may have no metadata
+    try:  # JetPack's Debian package may have no metadata
         return find_tensorrt(flavour).version
     except MissingDependencyError:
         return None

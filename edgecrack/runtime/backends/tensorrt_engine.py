@@ -101,7 +101,7 @@ class Slot:
 
         Args:
             tiles: uint8 [N, 1, H, W], N from 1 to `size`; it may change when this returns.
-            size: tiles of the batch; what is missing is filled up with the last tile.
+            size: tiles of the batch; missing ones repeat the last tile.
 
         Raises:
             DeviceError: TensorRT or the GPU refuses.

@@ -211,7 +211,7 @@ def open_camera(address: str, options: SourceOptions | None = None) -> CameraSou
 
 
 def _index_of(address: str) -> int:
-    """The number of the camera's device, through links that udev made."""
+    """The camera's device number, through udev links."""
     if address.startswith(_BY_PATH):
         link = _DEVICES / Path(address).relative_to("/dev")
         if not _exists(link):
@@ -232,14 +232,14 @@ def _index_of(address: str) -> int:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is longer than names can be
+    except OSError:  # the name is too long
         return False
 
 
 def _apply(capture: cv2.VideoCapture, address: str, options: SourceOptions) -> None:
-    """Set what was asked for and check what became of it."""
+    """Apply the requested settings and check them."""
     code, rate_hz = options.pixel_format, options.frame_rate_hz
-    # The format first: each has sizes and rates of its own.
+    # The format first: each has its own sizes and rates.
     if code is not None:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*code))
     if options.width is not None and options.height is not None:

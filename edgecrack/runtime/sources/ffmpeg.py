@@ -140,14 +140,14 @@ def video_tracks(container: InputContainer) -> list[VideoStream]:
 def choose_track(
     container: InputContainer, said: Sequence[FFmpegMessage], name: str, track: int | None
 ) -> tuple[VideoStream, str | None]:
-    """The video track to read, and which one where there was a choice.
+    """The video track to read, and a note if there was a choice.
 
     Args:
         container: opened.
-        said: while it was opened.
+        said: FFmpeg messages during opening.
         name: for messages.
-        track: which of several, from 0; None takes the one that the file marks as default, or
-            else the first.
+        track: which of several, from 0; None takes the file's default track, or else the
+            first.
 
     Raises:
         SourceError: the track does not exist, or its codec is unknown or encrypted.
@@ -226,12 +226,12 @@ def _contents(container: InputContainer) -> str:
     return f"{container.format.long_name}: {', '.join(kinds) or 'nothing'}"
 
 
-def reason_of(error: FFmpegError, said: Sequence[FFmpegMessage] = ()) -> str:
-    """Why something failed, in a clause: FFmpeg's own words, without addresses and passwords."""
+def reason_of(error: FFmpegError) -> str:
+    """Why something failed, in a clause without addresses and passwords."""
     if isinstance(error, av.error.ExitError):
         return "nothing came in time"
     if isinstance(error, av.error.InvalidDataError):
-        return "it is no video that FFmpeg knows, or it is damaged"
+        return "it is not a video that FFmpeg knows, or it is damaged"
     if (
         isinstance(error, (av.error.ArgumentError, av.error.UndefinedError))
         or error.errno == errno.EINVAL
@@ -242,7 +242,7 @@ def reason_of(error: FFmpegError, said: Sequence[FFmpegMessage] = ()) -> str:
     return (error.strerror or "it cannot be read").rstrip(".").lower()
 
 
-# A stream that refreshes its picture in stripes has no key frames. By then all stripes were sent.
+# With intra refresh by stripes there are no key frames; by then all stripes were sent.
 LONGEST_DAMAGE_FRAMES = 300
 _REMEMBERED = 4096
 
@@ -250,11 +250,11 @@ _REMEMBERED = 4096
 class DamageRecord:
     """Follows the packets of one video track as they are decoded.
 
-    Packets are numbered in the order of decoding; a picture has its packet's number. Pictures
-    come in the order of display.
+    Packets are numbered in decoding order; a picture has its packet's number. Pictures come in
+    presentation order.
 
     Args:
-        starts_clean: the first packet needs none before it.
+        starts_clean: the first packet can be decoded on its own.
     """
 
     def __init__(self, starts_clean: bool = True) -> None:
@@ -269,19 +269,19 @@ class DamageRecord:
             self._damaged.append(number)
 
     def note_entry(self, number: int) -> None:
-        """The container calls the packet a place where decoding can begin."""
+        """The container marks the packet as an entry point for decoding."""
         self._entries.append(number)
 
     def is_damaged(self, number: int) -> bool:
-        """Whether the packet itself is."""
+        """Whether the packet itself is damaged."""
         return number in self._damaged
 
     def is_sound(self, number: int, is_key: bool) -> bool:
-        """Whether a picture shows what was filmed; to be asked once per picture, as they come.
+        """Whether a picture is undamaged; call once per picture, in order.
 
         Args:
             number: of the picture's packet.
-            is_key: it was encoded without others.
+            is_key: it was encoded without reference to others.
         """
         before = [damaged for damaged in self._open if damaged <= number]
         if not before:
