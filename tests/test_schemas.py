@@ -25,8 +25,7 @@ from edgecrack.runtime.outputs.snapshots import Snapshots
 from edgecrack.runtime.outputs.widths import WIDTHS_SCHEMA_VERSION, width_record
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
-from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog
-from edgecrack.runtime.telemetry.logs import log_to
+from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog, log_to
 from edgecrack.runtime.tracking.findings import FINDING_SCHEMA_VERSION
 from tests.runtime.fakes import frame, picture, result_of
 from tests.runtime.models import IdentityRunner, write_quick_model

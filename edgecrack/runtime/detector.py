@@ -27,7 +27,7 @@ from edgecrack.measurement.regions import Region, measure_cracks
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.backends.base import Runner
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
-from edgecrack.runtime.pipeline.overload import Effort
+from edgecrack.runtime.pipeline.inspection import Effort
 from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, parse_merge, plan_scales
 from edgecrack.runtime.tiling import TilingConfig
 from edgecrack.terminal.redaction import redact

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.artifacts import ModelSpec
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse
+from edgecrack.runtime.telemetry.stats import ModelInUse
 from edgecrack.scale.quantity import Quantity
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from edgecrack.machine_sensors.throttling import ThrottleReader
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.installed_models.opening import open_model_in_use
-from edgecrack.runtime.measuring.newest_widths import NewestWidths
+from edgecrack.runtime.measuring.measuring_thread import NewestWidths
 from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import take_place
@@ -34,7 +34,7 @@ from edgecrack.runtime.outputs.snapshots import (
     EventsFile,
     Snapshots,
 )
-from edgecrack.runtime.pipeline.controls import StreamControls
+from edgecrack.runtime.pipeline.config import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.base import PositionSource
@@ -42,8 +42,7 @@ from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse
-from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
+from edgecrack.runtime.telemetry.stats import ModelInUse, StreamStats, StreamSummary
 from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.tracking.finding_book import FindingBook

@@ -18,8 +18,7 @@ from edgecrack.runtime.outputs.run_parts import RunPart
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.session import Session, open_session
 from edgecrack.runtime.stream_config import StreamConfig
-from edgecrack.runtime.telemetry.events import Event, EventLog
-from edgecrack.runtime.telemetry.logs import log_to, write_to_stderr
+from edgecrack.runtime.telemetry.events import Event, EventLog, log_to, write_to_stderr
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.telemetry.systemd import SystemdNotifier
 from edgecrack.terminal.progress import ProgressLine

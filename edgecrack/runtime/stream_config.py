@@ -12,7 +12,7 @@ from edgecrack.runtime.outputs.output_place import Existing
 from edgecrack.runtime.outputs.sinks import KINDS
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
-from edgecrack.runtime.telemetry.logs import LOG_FORMATS, LogFormat
+from edgecrack.runtime.telemetry.events import LOG_FORMATS, LogFormat
 from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:

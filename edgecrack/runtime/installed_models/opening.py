@@ -20,7 +20,7 @@ from edgecrack.runtime.installed_models.store import (
     ModelStore,
     find_store,
 )
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse, Origin
+from edgecrack.runtime.telemetry.stats import ModelInUse, Origin
 
 # An option that does not fit is the user's to mend, and no reason to run another model.
 _MODEL_FAILURES = (ModelFileError, DeviceError, MissingDependencyError)

@@ -7,14 +7,13 @@ known, a frame has pixels alone and says why.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.stream_scale import StreamScale
-from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.events import EventLog, RepeatLimiter
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.plane import plane_scale
 from edgecrack.scale.quantity import Quantity
@@ -22,7 +21,6 @@ from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
 
 NO_RANGE = "no range was measured near the frame"
 AUTOFOCUS = "the camera's autofocus is on, so its calibration does not hold"
-SAY_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class FrameScale:
         self._camera = None if camera is None else flipped(camera, flip)
         self._focus_moves = focus_moves
         self._events = events or EventLog()
-        self._said_s: dict[str, float] = {}
+        self._refusals = RepeatLimiter(60.0, is_episode=False)
         self._known: tuple[tuple[int, int], FoundScale] | None = None
         self._lock = threading.Lock()
 
@@ -76,8 +74,13 @@ class FrameScale:
         """The scale of a frame."""
         with self._lock:
             found = self._of(result)
-        if found.reason:
-            self._say(found.reason)
+        if found.reason and self._refusals.is_due(found.reason):
+            self._events.emit(
+                "scale.refused",
+                f"no millimetres, pixels remain: {found.reason}",
+                "warning",
+                reason=found.reason,
+            )
         return found
 
     def _of(self, result: FrameResult) -> FoundScale:
@@ -126,15 +129,6 @@ class FrameScale:
         if keeps:
             self._known = ((width, height), found)
         return found
-
-    def _say(self, reason: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._said_s.get(reason, -SAY_AGAIN_S) < SAY_AGAIN_S:
-            return
-        self._said_s[reason] = now_s
-        self._events.emit(
-            "scale.refused", f"no millimetres, pixels remain: {reason}", "warning", reason=reason
-        )
 
 
 def flipped(camera: CameraFile, flip: str) -> CameraFile:

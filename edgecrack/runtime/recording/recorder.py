@@ -26,7 +26,7 @@ from edgecrack.mcap import message_schemas
 from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
-from edgecrack.runtime.pipeline.controls import RecordingStatus
+from edgecrack.runtime.pipeline.config import RecordingStatus
 from edgecrack.runtime.recording.backlog import MessageBacklog
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.leftovers import recover_leftovers

@@ -1,7 +1,4 @@
-"""Counters of a running stream and what is said of it at the end.
-
-Thread-safe: the pipeline adds, anyone may take a snapshot. Knows no source, model or file.
-"""
+"""Counters of a running stream, and its summary at the end."""
 
 from __future__ import annotations
 
@@ -20,9 +17,28 @@ from edgecrack.runtime.frame import FrameResult
 RECENT_S = 3.0
 LATENCY_WINDOW_FRAMES = 512
 
-# "running" is said of a part that has just begun, see `run_parts.py`.
+# "running" is a part that has just begun, see `run_parts.py`.
 EndReason = Literal["end of source", "max frames", "stopped", "failed", "running"]
 SourceState = Literal["connecting", "live", "lost", "ended"]
+Origin = Literal["given", "installed", "bundled"]
+
+
+@dataclass(frozen=True)
+class ModelInUse:
+    """The model of a run.
+
+    Attributes:
+        name: of its file.
+        sha256: of its file, hexadecimal.
+        origin: "given" as an option, "installed" on this machine, or "bundled".
+        fallback: why the installed model is not used, as a sentence without a full stop; "" where
+            the intended one is used.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    origin: Origin = "given"
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +46,9 @@ class SourceHealth:
     """How a source is doing.
 
     Attributes:
-        state: "connecting" before the first frame, "live" while frames come, "lost" while they
-            do not and it is tried again, "ended" when no more will come.
-        reconnects: as in `StatsSnapshot`; so are the others.
-        stalls: times that it delivered nothing for too long.
-        open_failures: attempts to open it that failed.
-        corrupt_frames: frames that arrived damaged and were left out.
-        size_changes: times that the frames' size changed.
+        state: "connecting" before the first frame, "live" while frames come, "lost" while it is
+            opened again, "ended" when no more will come.
+        reconnects: this and the others are as in `StatsSnapshot`.
     """
 
     state: SourceState = "connecting"
@@ -49,12 +61,12 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """How a machine's throttling went so far.
+    """Throttling of the machine so far.
 
     Attributes:
-        state: as in `ThrottleLook`, but that it changes only when it has lasted.
-        episodes: times that the machine began to be throttled.
-        seconds: that it was throttled in all.
+        state: as in `ThrottleLook`, but changes only when it has lasted.
+        episodes: times that throttling began.
+        seconds: total time of throttling.
         frames: processed meanwhile.
     """
 
@@ -84,23 +96,23 @@ class StatsSnapshot:
         fps_overall: frames per second since the start.
         latency_p50_ms: median of `FrameResult.latency_ms` over the last 512 frames; 0 before
             the first.
-        latency_p95_ms: the latency that 95 % of them stay below.
-        inference_p50_ms: median time inside the detector's `infer`.
+        latency_p95_ms: 95th percentile of the same.
+        inference_p50_ms: median time in the detector's `infer`.
         crack_pixels: crack pixels in the last frame.
         crack_pixels_total: crack pixels in all frames.
         frames_with_cracks: frames with at least one crack pixel.
-        drops: frames that a live source delivered but that were replaced by newer ones.
+        drops: frames of a live source that newer ones replaced.
         elapsed_s: seconds since the start.
         skipped: frames left out on purpose, to keep to a target rate or while paused.
-        stale: results thrown away because they were older than allowed.
-        shedding: what an overloaded stream leaves out now; "nothing" as a rule.
+        stale: results dropped because they were older than allowed.
+        shedding: what an overloaded stream leaves out now; usually "nothing".
         inspected_ratio: share of the last frame's pixels that the network saw.
         ignored_ratio: share of the last frame's pixels that was ignored on purpose.
         threshold: decision threshold of the last frame.
-        paused: a person paused the inspection.
-        findings: cracks, each once as long as it is in view or near it; those too short to be
-            confirmed are not among them.
-        findings_confirmed: of these, seen in enough frames.
+        paused: an operator paused the inspection.
+        findings: cracks, each counted once as long as it is in view or near it, without those that
+            are too short to be confirmed.
+        findings_confirmed: cracks of these that were seen in enough frames.
         source_state: of `SourceHealth`.
         reconnects: times that a lost source delivered again.
         stalls: times that an open source delivered nothing for too long.
@@ -108,15 +120,15 @@ class StatsSnapshot:
         corrupt_frames: frames that arrived damaged and were left out.
         size_changes: times that the frames' size changed.
         measured: frames in which cracks were measured.
-        fit_to_measure: of these, frames that were fit for it.
+        fit_to_measure: measured frames that were fit for it.
         fit_ratio: their share, 0 to 1; None where none was measured.
         site_checks: measured frames with a check sheet in view.
-        site_checks_passed: of these, frames that passed.
-        throttling: whether the machine is throttled; "unknown" where it does not tell.
-        throttle_episodes: times that it began to be throttled.
-        throttled_s: seconds that it was throttled in all.
+        site_checks_passed: frames of these that passed.
+        throttling: whether the machine is throttled.
+        throttle_episodes: times that throttling began.
+        throttled_s: total time of throttling.
         throttled_frames: frames processed meanwhile.
-        throttled_fps: frames per second meanwhile; None where it never was throttled.
+        throttled_fps: frames per second meanwhile; None where the machine never was throttled.
     """
 
     frames: int
@@ -157,7 +169,7 @@ class StatsSnapshot:
     throttled_fps: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, rounded to what is worth reading."""
+        """Plain JSON values, rounded to three decimals."""
         return {
             key: round(value, 3) if isinstance(value, float) else value
             for key, value in asdict(self).items()
@@ -165,10 +177,10 @@ class StatsSnapshot:
 
 
 class StreamStats:
-    """Thread-safe counters.
+    """Thread-safe counters: the pipeline adds, anyone may take a snapshot.
 
     Args:
-        clock: seconds, monotonic; a test may give its own.
+        clock: seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -216,8 +228,8 @@ class StreamStats:
         """Count one frame that was measured.
 
         Args:
-            is_fit: it was fit for that.
-            site_passed: what the check sheet in view said; None without one.
+            is_fit: whether it was fit for that.
+            site_passed: whether the check sheet in view passed; None without one.
         """
         with self._lock:
             self._measured += 1
@@ -233,23 +245,23 @@ class StreamStats:
         Args:
             drops: frames that were dropped.
             skipped: frames that were skipped on purpose.
-            findings: cracks, and the confirmed among them.
+            findings: number of cracks, and number of confirmed ones.
         """
         with self._lock:
             self._drops, self._skipped, self._findings = drops, skipped, findings
 
     def set_state(self, health: SourceHealth, shedding: str, paused: bool) -> None:
-        """Set how the source is doing, what is left out, and whether the stream is paused."""
+        """Set the source's health, what is left out, and whether the stream is paused."""
         with self._lock:
             self._health, self._shedding, self._paused = health, shedding, paused
 
     def set_throttling(self, throttling: Throttling) -> None:
-        """Set whether the machine is throttled, and how often and how long it was."""
+        """Set the throttling so far."""
         with self._lock:
             self._throttling = throttling
 
     def snapshot(self) -> StatsSnapshot:
-        """The counters as they are now."""
+        """The current counters."""
         with self._lock:
             now_s = self._clock()
             elapsed_s = max(now_s - self._started_s, 1e-6)
@@ -295,7 +307,7 @@ class StreamStats:
 
 
 def share(part: int, whole: int) -> float | None:
-    """A share of a number, 0 to 1; None of nothing."""
+    """Ratio of two numbers, 0 to 1; None if `whole` is 0."""
     return round(part / whole, 4) if whole else None
 
 
@@ -305,27 +317,27 @@ def _percentile(values: deque[float], percent: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """What a stream did from its start to its end.
+    """Summary of a stream.
 
     Attributes:
         source: the source's name, without credentials.
         model: the detector's name.
-        backend: what runs it; "" where nobody said.
+        backend: what runs it; "" if unknown.
         threshold: decision threshold, 0 to 1.
         min_area_px: smallest group of crack pixels that was kept.
         started_at: ISO 8601, UTC.
-        ended_at: the same; None where it has not ended.
+        ended_at: the same; None while it runs.
         end_reason: why the run ended.
-        error: the sentence of the error that ended it, or None.
+        error: message of the error that ended it, or None.
         frames_read: frames that the source delivered.
-        frames_expected: frames that the source has by its own count, None if it does not count.
-        truncated: the recording is damaged or cut short, by its own word or count, and part of
-            it was not inspected.
+        frames_expected: frames in the source according to its own count, None without one.
+        truncated: the recording is damaged or cut short according to itself or to the count, and
+            part of it was not inspected.
         stats: the counters at the end.
-        unreadable: files that could not be read and were passed over.
-        model_sha256: hash of the model file; "" where nobody said.
-        model_origin: "given", "installed" or "bundled".
-        model_fallback: why the installed model does not run, though it was meant; "" else.
+        unreadable: files that could not be read and were skipped.
+        model_sha256: hash of the model file; "" if unknown.
+        model_origin: as `ModelInUse.origin`; "" if unknown.
+        model_fallback: as `ModelInUse.fallback`.
     """
 
     source: str
@@ -348,11 +360,11 @@ class StreamSummary:
 
     @property
     def lacks_frames(self) -> bool:
-        """Whether fewer frames came than the source has."""
+        """Whether fewer frames were read than the source has."""
         return self.frames_expected is not None and self.frames_read < self.frames_expected
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat object, as `summary.json` has it for a run of one part."""
+        """One flat object, as in `summary.json` of a run of one part."""
         head = asdict(self)
         del head["stats"]
         return {**head, **self.stats.to_dict()}

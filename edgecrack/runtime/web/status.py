@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from edgecrack.runtime.pipeline.controls import StreamControls
+from edgecrack.runtime.pipeline.config import StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
