@@ -30,7 +30,7 @@ _JOIN_S = 5.0
 
 
 class ClosableDetector(Protocol):
-    """What is asked of a `CrackDetector`."""
+    """The methods of `CrackDetector` that are used here."""
 
     @property
     def threshold(self) -> float:
@@ -55,20 +55,20 @@ class ClosableDetector(Protocol):
 
 
 class NewestImageWorker:
-    """Turns messages into results, one at a time; it starts when made.
+    """Turns messages into results, one at a time, in a thread that starts immediately.
 
-    A result's age is counted from the stamp in its message's header, where that is set, to now
-    on `clock_ns`; so the camera's clock and this machine's must agree.
+    A result's age is counted from the stamp in its message's header, if that is set, to now on
+    `clock_ns`; so the camera's clock and this machine's must agree.
 
     Args:
         detector: the network; closed with the worker.
         to_bgr: a message's picture, uint8 [H, W, 3] BGR.
-        publish: takes each result and its message's header, in the worker's thread.
+        publish: called with each result and its message's header, in the worker's thread.
         clock_ns: now, on the clock of the stamps.
-        warn: takes a sentence for the log; of one kind at most every ten seconds.
+        warn: called with a sentence for the log; of one kind at most every ten seconds.
         min_area_px: groups of crack pixels smaller than this are dropped.
         max_age_ms: results older than this are not published; None publishes all.
-        ignore: where nothing is to be inspected; None inspects everything.
+        ignore: where nothing is inspected; None inspects everything.
 
     Raises:
         ConfigError: `min_area_px` or `max_age_ms` is out of range. The detector is closed.
@@ -104,11 +104,11 @@ class NewestImageWorker:
 
     @property
     def replaced(self) -> int:
-        """Images replaced by newer ones before the network was free."""
+        """Images that newer ones replaced before the network was free."""
         return self._worker.replaced
 
     def put(self, message: Any) -> None:
-        """Take a message; returns at once.
+        """Queue a message; returns immediately.
 
         Raises:
             BaseException: the error that ended the thread.
@@ -201,10 +201,10 @@ def open_worker(
     publish: Callable[[FrameResult, Any], None],
     **more: Any,
 ) -> NewestImageWorker:
-    """A worker by a node's parameters, with the model and the ignore mask that they name.
+    """A worker with a node's parameters.
 
     Args:
-        given: the parameters, as `node.PARAMETERS` has them.
+        given: the parameters, as in `node.PARAMETERS`.
         to_bgr: see `NewestImageWorker`.
         publish: see `NewestImageWorker`.
         more: see `NewestImageWorker`.

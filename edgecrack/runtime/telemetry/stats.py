@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -190,39 +190,31 @@ class StreamStats:
         self._finished_s: deque[float] = deque(maxlen=4096)
         self._latencies_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
         self._inferences_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
-        self._frames = 0
-        self._drops = self._skipped = self._stale = 0
-        self._findings = (0, 0)
-        self._shedding = "nothing"
-        self._paused = False
-        self._inspected_ratio, self._ignored_ratio = 1.0, 0.0
-        self._threshold = 0.0
+        self._counts = Counter(frames=0, crack_pixels_total=0, frames_with_cracks=0)
+        self._latest: dict[str, Any] = {"threshold": 0.0, "crack_pixels": 0, "drops": 0}
         self._health = SourceHealth()
-        self._crack_pixels = 0
-        self._crack_pixels_total = 0
-        self._frames_with_cracks = 0
-        self._measured = self._fit_to_measure = 0
-        self._site_checks = self._site_checks_passed = 0
         self._throttling = Throttling()
 
     def add(self, result: FrameResult) -> None:
         """Count one processed frame."""
         with self._lock:
-            self._frames += 1
             self._finished_s.append(self._clock())
             self._latencies_ms.append(result.latency_ms)
             self._inferences_ms.append(result.inference_ms)
-            self._crack_pixels = result.crack_pixels
-            self._crack_pixels_total += result.crack_pixels
-            self._frames_with_cracks += result.crack_pixels > 0
-            self._inspected_ratio = result.inspected_ratio
-            self._ignored_ratio = result.ignored_ratio
-            self._threshold = result.threshold
+            self._counts["frames"] += 1
+            self._counts["crack_pixels_total"] += result.crack_pixels
+            self._counts["frames_with_cracks"] += result.crack_pixels > 0
+            self._latest.update(
+                crack_pixels=result.crack_pixels,
+                inspected_ratio=result.inspected_ratio,
+                ignored_ratio=result.ignored_ratio,
+                threshold=result.threshold,
+            )
 
     def add_stale(self) -> None:
         """Count one result that was too old to be published."""
         with self._lock:
-            self._stale += 1
+            self._counts["stale"] += 1
 
     def add_measured(self, *, is_fit: bool, site_passed: bool | None = None) -> None:
         """Count one frame that was measured.
@@ -232,10 +224,10 @@ class StreamStats:
             site_passed: whether the check sheet in view passed; None without one.
         """
         with self._lock:
-            self._measured += 1
-            self._fit_to_measure += is_fit
-            self._site_checks += site_passed is not None
-            self._site_checks_passed += site_passed is True
+            self._counts["measured"] += 1
+            self._counts["fit_to_measure"] += is_fit
+            self._counts["site_checks"] += site_passed is not None
+            self._counts["site_checks_passed"] += site_passed is True
 
     def set_counts(
         self, *, drops: int, skipped: int = 0, findings: tuple[int, int] = (0, 0)
@@ -248,12 +240,18 @@ class StreamStats:
             findings: number of cracks, and number of confirmed ones.
         """
         with self._lock:
-            self._drops, self._skipped, self._findings = drops, skipped, findings
+            self._latest.update(
+                drops=drops,
+                skipped=skipped,
+                findings=findings[0],
+                findings_confirmed=findings[1],
+            )
 
     def set_state(self, health: SourceHealth, shedding: str, paused: bool) -> None:
         """Set the source's health, what is left out, and whether the stream is paused."""
         with self._lock:
-            self._health, self._shedding, self._paused = health, shedding, paused
+            self._health = health
+            self._latest.update(shedding=shedding, paused=paused)
 
     def set_throttling(self, throttling: Throttling) -> None:
         """Set the throttling so far."""
@@ -266,43 +264,24 @@ class StreamStats:
             now_s = self._clock()
             elapsed_s = max(now_s - self._started_s, 1e-6)
             recent = sum(finished_s > now_s - RECENT_S for finished_s in self._finished_s)
+            health = asdict(self._health)
+            throttling = self._throttling
+            counts, measured = self._counts, self._counts["measured"]
             return StatsSnapshot(
-                frames=self._frames,
                 fps=recent / min(elapsed_s, RECENT_S),
-                fps_overall=self._frames / elapsed_s,
+                fps_overall=counts["frames"] / elapsed_s,
                 latency_p50_ms=_percentile(self._latencies_ms, 50),
                 latency_p95_ms=_percentile(self._latencies_ms, 95),
                 inference_p50_ms=_percentile(self._inferences_ms, 50),
-                crack_pixels=self._crack_pixels,
-                crack_pixels_total=self._crack_pixels_total,
-                frames_with_cracks=self._frames_with_cracks,
-                drops=self._drops,
-                skipped=self._skipped,
-                stale=self._stale,
-                shedding=self._shedding,
-                inspected_ratio=self._inspected_ratio,
-                ignored_ratio=self._ignored_ratio,
-                threshold=self._threshold,
-                paused=self._paused,
-                findings=self._findings[0],
-                findings_confirmed=self._findings[1],
-                source_state=self._health.state,
-                reconnects=self._health.reconnects,
-                stalls=self._health.stalls,
-                open_failures=self._health.open_failures,
-                corrupt_frames=self._health.corrupt_frames,
-                size_changes=self._health.size_changes,
                 elapsed_s=elapsed_s,
-                measured=self._measured,
-                fit_to_measure=self._fit_to_measure,
-                fit_ratio=share(self._fit_to_measure, self._measured),
-                site_checks=self._site_checks,
-                site_checks_passed=self._site_checks_passed,
-                throttling=self._throttling.state,
-                throttle_episodes=self._throttling.episodes,
-                throttled_s=self._throttling.seconds,
-                throttled_frames=self._throttling.frames,
-                throttled_fps=self._throttling.fps,
+                fit_ratio=share(counts["fit_to_measure"], measured),
+                source_state=health.pop("state"),
+                throttling=throttling.state,
+                throttle_episodes=throttling.episodes,
+                throttled_s=throttling.seconds,
+                throttled_frames=throttling.frames,
+                throttled_fps=throttling.fps,
+                **{**counts, **self._latest, **health},
             )
 
 
