@@ -30,7 +30,7 @@ from edgecrack.evaluation import (  # noqa: E402
     false_positive_ratio,
     write_report,
 )
-from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
+from edgecrack.evaluation.image_results import evaluate  # noqa: E402
 
 SPLIT_SETS = {"cfd": "paper", "uav315": None}
 # A closing answers to dark things narrower than its kernel, so it must be wider than any crack.

@@ -32,9 +32,9 @@ from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA, GraphRunner  # noqa: E402
 from edgecrack.artifacts import ModelSpec, read_model_file  # noqa: E402
 from edgecrack.data.datasets import Sample, open_dataset  # noqa: E402
+from edgecrack.evaluation.image_results import evaluate  # noqa: E402
 from edgecrack.evaluation.model_groups import Group, ScoredModel  # noqa: E402
 from edgecrack.evaluation.paired import compare  # noqa: E402
-from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
 from edgecrack.export import border  # noqa: E402
 from edgecrack.export.border_check import depth_px  # noqa: E402
 from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from edgecrack.artifacts import ModelFile
-from edgecrack.runtime.backends.openvino_module import import_openvino
+from edgecrack.runtime.backends.openvino_runner import import_openvino
 
 ISAS = ("avx2", "avx2_vnni", "avx512_core", "avx512_core_vnni", "avx512_core_bf16")
 _VARIABLES = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")

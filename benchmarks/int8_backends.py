@@ -42,10 +42,10 @@ from edgecrack.runtime.backends.onnx_runtime import (  # noqa: E402
     default_threads,
 )
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
-from edgecrack.runtime.backends.openvino_module import import_openvino  # noqa: E402
 from edgecrack.runtime.backends.openvino_runner import (  # noqa: E402
     OpenVINORunner,
     OpenVINOSettings,
+    import_openvino,
 )
 
 # isort: split

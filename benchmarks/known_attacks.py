@@ -187,9 +187,9 @@ from pathlib import Path
 from edgecrack import open_detector
 rows = np.random.default_rng(0).integers(0, 255, (1500, 1500, 3)).astype(np.uint8)
 look = lambda detector, image: getattr(detector, "probability_of", detector.detect)(image)
-with open_detector("model.onnx") as detector:
+with open_detector(Path("model.onnx")) as detector:
     wanted = np.asarray(look(detector, rows))
-with open_detector("model.onnx") as detector:
+with open_detector(Path("model.onnx")) as detector:
     look(detector, rows[:64, :64])
     Path("model.onnx").write_bytes(b"not the model any more")
     assert np.array_equal(np.asarray(look(detector, rows)), wanted), "another result"
@@ -378,7 +378,12 @@ def interrupt_during_the_imports(checkout: Path, folder: Path) -> str:
         )
         time.sleep(wait_s)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=PATIENCE_S)[1]
+        try:
+            said = process.communicate(timeout=20)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return f"after {wait_s} s: the interrupt was lost"
         if "Traceback" in said or process.returncode not in (0, 130):
             return f"after {wait_s} s: exit {process.returncode}, {len(said.splitlines())} lines"
     return ""
@@ -433,7 +438,7 @@ def positions_from_the_future(checkout: Path, folder: Path) -> str:
 
 def has_position(value: object) -> bool:
     """Whether a frame's line says where the robot was."""
-    found = value.get("pose") if isinstance(value, dict) else None
+    found = value.get("position") if isinstance(value, dict) else None
     return found is not None
 
 

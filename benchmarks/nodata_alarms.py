@@ -22,9 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import read_image  # noqa: E402
-from edgecrack.images.burnt_in import find_text  # noqa: E402
 from edgecrack.images.decoding import IMAGE_SUFFIXES  # noqa: E402
-from edgecrack.images.nodata import find_nodata  # noqa: E402
+from edgecrack.images.nodata import find_nodata, find_text  # noqa: E402
 
 _EVERY = {
     "concrete_tiles/positive": 2,

@@ -22,7 +22,7 @@ from benchmarks.peers_runs import (
     tiles_alone,
     unet,
 )
-from edgecrack.runtime.backends.openvino_module import has_openvino, import_openvino
+from edgecrack.runtime.backends.openvino_runner import has_openvino, import_openvino
 
 
 @dataclass(frozen=True)

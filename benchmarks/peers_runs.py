@@ -22,7 +22,7 @@ from edgecrack.constants import OVERLAP_PX
 from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches, plan_patches
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
-from edgecrack.runtime.backends.openvino_module import import_openvino
+from edgecrack.runtime.backends.openvino_runner import import_openvino
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.scales import (
     ScaledPlan,

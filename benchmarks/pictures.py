@@ -22,9 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.evaluation.figures import overlay  # noqa: E402
-from edgecrack.evaluation.image_results import ImageResult  # noqa: E402
-from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
+from edgecrack.evaluation.curves import overlay  # noqa: E402
+from edgecrack.evaluation.image_results import ImageResult, evaluate  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.metrics.counting import threshold_index, truth_mask  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402

@@ -27,7 +27,7 @@ from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
 from benchmarks.rough_cracks import draw_imaging, straight_rows, textures  # noqa: E402
 from benchmarks.width_accuracy import LENGTH_PX, ROWS  # noqa: E402
 from edgecrack.measurement import width as width_module  # noqa: E402
-from edgecrack.measurement.prior import WidthPrior  # noqa: E402
+from edgecrack.measurement.bars import WidthPrior  # noqa: E402
 
 Values = NDArray[np.float64]
 Rule = Callable[[Values, Values], NDArray[np.bool_]]

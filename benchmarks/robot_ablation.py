@@ -24,7 +24,7 @@ from benchmarks.distractors import false_alarms  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.training_set import split_samples  # noqa: E402
-from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
+from edgecrack.evaluation.image_results import evaluate  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.training.fit import train  # noqa: E402
 from edgecrack.training.predictor import CheckpointPredictor  # noqa: E402

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.machine import write_result
 from edgecrack.site_check import SiteCheck, read_sheet
-from edgecrack.site_check.rendered_sheet import Imaging, View, render_sheet, view_of_sheet
+from edgecrack.site_check.printing import Imaging, View, render_sheet, view_of_sheet
 from edgecrack.site_check.sheet import WIDTHS_MM
 
 # Sheets at each scale: fine pictures take longest.

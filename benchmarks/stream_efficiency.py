@@ -78,7 +78,7 @@ def bare_seconds(session: onnxruntime.InferenceSession, frames: list[NDArray[np.
 
 def bare_openvino(model: Path, threads: int) -> Callable[[list[NDArray[np.uint8]]], float]:
     """OpenVINO alone: gives the seconds that it takes for the tiles of frames."""
-    from edgecrack.runtime.backends.openvino_module import import_openvino
+    from edgecrack.runtime.backends.openvino_runner import import_openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
     compiled = import_openvino().Core().compile_model(str(model), "CPU", settings)

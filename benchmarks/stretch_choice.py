@@ -25,7 +25,7 @@ from benchmarks.machine import write_result  # noqa: E402
 from edgecrack import metrics  # noqa: E402
 from edgecrack.artifacts import read_verified_spec  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.evaluation.scored_images import evaluate  # noqa: E402
+from edgecrack.evaluation.image_results import evaluate  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig, prepare, without_nodata  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402

@@ -29,14 +29,24 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
-from edgecrack.measurement.centre_lines import CentreLine, follow  # noqa: E402
+from edgecrack.measurement.centre_lines import (  # noqa: E402
+    CentreLine,
+    follow,
+    thin,
+)
 from edgecrack.measurement.cracks import Crack, trace_cracks  # noqa: E402
-from edgecrack.measurement.thinning import thin  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
-from edgecrack.survey.crack_curves import curve_of  # noqa: E402
 from edgecrack.survey.inventory import FrameCracks, Inventory, InventoryKeeper  # noqa: E402
 from edgecrack.survey.mosaic import DrawnCrack, draw_cracks, make_mosaic  # noqa: E402
-from edgecrack.survey.plane_geometry import Matrix, Points, corners, inverse, moved, normal  # noqa: E402
+from edgecrack.survey.plane_geometry import (  # noqa: E402
+    Matrix,
+    Points,
+    corners,
+    curve_of,
+    inverse,
+    moved,
+    normal,
+)
 from edgecrack.survey.sheets import Sheet, SheetBuilder, Sheets  # noqa: E402
 from edgecrack.survey.track import FrameTracker  # noqa: E402
 from edgecrack.synthetic.surfaces import render_surface  # noqa: E402

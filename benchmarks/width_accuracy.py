@@ -31,8 +31,8 @@ from benchmarks.rough_cracks import (  # noqa: E402
     textures,
     winding_crack,
 )
+from edgecrack.measurement.bars import WidthPrior  # noqa: E402
 from edgecrack.measurement.cracks import measure_image  # noqa: E402
-from edgecrack.measurement.prior import WidthPrior  # noqa: E402
 from edgecrack.measurement.width import estimate_widths  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 

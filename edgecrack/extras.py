@@ -36,7 +36,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "safetensors>=0.4.3,<1",
     ),
     "quantize": ("onnx>=1.17,<2",),
-    "cpu": ("openvino>=2025.2,<2027",),
+    "cpu": ("openvino>=2026.2,<2027",),
     "rtx": ("tensorrt-rtx>=1.4,<2", "cuda-bindings>=12.6,<14"),
     "record": ("mcap>=1.6,<2",),
     "heic": ("pillow-heif>=0.22,<2",),

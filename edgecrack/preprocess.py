@@ -15,10 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.images.bit_depth import to_8_bits
-from edgecrack.images.burnt_in import find_text
+from edgecrack.images.decoding import to_8_bits
 from edgecrack.images.ignored import IgnoredPixels
-from edgecrack.images.nodata import blur_nodata, fill_nodata, find_nodata, masked_pixels, with_mask
+from edgecrack.images.nodata import (
+    blur_nodata,
+    fill_nodata,
+    find_nodata,
+    find_text,
+    masked_pixels,
+    with_mask,
+)
 
 Stretch = Literal["percentile", "minmax"]
 _LIMITS = np.zeros(256, dtype=np.uint8)

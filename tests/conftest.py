@@ -6,8 +6,8 @@ import ctypes
 import os
 import random
 import sys
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,15 @@ def nothing_is_synced() -> Iterator[None]:
 @pytest.fixture
 def one_demo_wall(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's wall is painted once for all tests that use this; it takes half a second."""
-    from edgecrack.synthetic import demo_frames
+    from edgecrack.synthetic import demo
 
-    monkeypatch.setattr(demo_frames, "build_long_wall", _painted_once)
+    paint = partial(_painted_once, demo.build_long_wall)
+    monkeypatch.setattr(demo, "build_long_wall", paint)
 
 
 @lru_cache(maxsize=2)
-def _painted_once(seed: int) -> Any:
-    from edgecrack.synthetic.demo_wall import build_long_wall
-
-    return build_long_wall(seed)
+def _painted_once(build: Callable[[int], Any], seed: int) -> Any:
+    return build(seed)
 
 
 @pytest.fixture(autouse=True)

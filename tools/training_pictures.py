@@ -33,13 +33,12 @@ from edgecrack.data.reading import read_image  # noqa: E402
 from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
-from edgecrack.synthetic import WallConfig, generate_wall, litter, objects  # noqa: E402
-from edgecrack.synthetic.canvas import Canvas, soft  # noqa: E402
+from edgecrack.synthetic import WallConfig, generate_wall, objects, wear  # noqa: E402
+from edgecrack.synthetic.camera import to_bytes  # noqa: E402
+from edgecrack.synthetic.canvas import Canvas, band, polygon, soft  # noqa: E402  # noqa: E402
 from edgecrack.synthetic.distractors import LYING, MARKINGS, STANDING  # noqa: E402
-from edgecrack.synthetic.lens import to_bytes  # noqa: E402
-from edgecrack.synthetic.shapes import band, polygon  # noqa: E402
 from edgecrack.synthetic.surfaces import Surface  # noqa: E402
-from edgecrack.yardstick.quilting import quilt  # noqa: E402
+from edgecrack.yardstick.clean_surfaces import quilt  # noqa: E402
 from edgecrack.yardstick.rendering import (  # noqa: E402
     CrackConfig,
     blurred,
@@ -65,7 +64,7 @@ _BUSY_STANDING = (0.55, 0.45)
 # Long and dark as a crack is: a real crack lies beside it.
 _LIKE_CRACKS = ("straight_joint", "formwork", "ruled_lines", "seam", "wires", "cable", "shadow")
 # Even, dark and long: beside an even crack nothing would tell them apart.
-_LIKE_EVEN_CRACKS = (objects.cable, litter.wires)
+_LIKE_EVEN_CRACKS = (objects.cable, wear.wires)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,11 @@ from edgecrack.calibration.gate import Gate, Verdict
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.errors import EdgecrackError
 from edgecrack.runtime.backends.onnx_runtime import default_threads
-from edgecrack.runtime.backends.openvino_module import has_openvino
-from edgecrack.runtime.backends.openvino_runner import OpenVINORunner, OpenVINOSettings
+from edgecrack.runtime.backends.openvino_runner import (
+    OpenVINORunner,
+    OpenVINOSettings,
+    has_openvino,
+)
 
 
 @dataclass(frozen=True)

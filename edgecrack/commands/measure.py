@@ -30,12 +30,12 @@ from edgecrack.commands.shared_options import (
     warn,
 )
 from edgecrack.errors import ConfigError, UnreadableInputsError
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
-    from edgecrack.photo_measurement.crack_table import Units
+    from edgecrack.photo_measurement.crack_records import Units
     from edgecrack.photo_measurement.measuring_run import MeasuredBatch, MeasuredPhoto
     from edgecrack.scale.choice import ScaleConfig
 
@@ -130,7 +130,7 @@ def measure(
     sheet of known cracks (edgecrack target) say so.
     """
     from edgecrack.photo_measurement.measuring_run import MeasureConfig, measure_photos
-    from edgecrack.photo_measurement.site import parse_readings
+    from edgecrack.photo_measurement.photo_reading import parse_readings
     from edgecrack.runtime.installed_models.opening import open_model_in_use
     from edgecrack.runtime.outputs.output_place import existing_of
     from edgecrack.runtime.pipeline.ignore_mask import read_ignore_mask
@@ -186,7 +186,7 @@ def scale_config(
     from edgecrack.scale.camera_file import read_camera
     from edgecrack.scale.choice import ScaleConfig
     from edgecrack.scale.markers import parse_marker
-    from edgecrack.scale.written import read_distance_m, read_mm_per_pixel, read_tilt_deg
+    from edgecrack.scale.quantity import read_distance_m, read_mm_per_pixel, read_tilt_deg
 
     return ScaleConfig(
         read_mm_per_pixel(mm_per_pixel),
@@ -255,7 +255,7 @@ def _can_plot() -> bool:
 
 
 def _say(photo: MeasuredPhoto, units: Units) -> None:
-    from edgecrack.photo_measurement.figure_text import length_text, width_text
+    from edgecrack.photo_measurement.drawing import length_text, width_text
 
     text = f"{photo.name}: {counted(len(photo.cracks), 'crack')}"
     if photo.cracks:

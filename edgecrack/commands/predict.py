@@ -31,7 +31,7 @@ from edgecrack.commands.shared_options import (
 )
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import UnreadableInputsError
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
 

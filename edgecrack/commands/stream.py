@@ -28,7 +28,7 @@ from edgecrack.commands.shared_options import (
 )
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 from edgecrack.terminal.redaction import redact
 

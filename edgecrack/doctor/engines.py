@@ -9,7 +9,7 @@ from edgecrack.doctor.graphics import driver_cuda, expects_gpu, found_gpus
 from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine, Probed
 from edgecrack.doctor.system_packages import find_hidden
-from edgecrack.nvidia.cuda.driver_fit import install_command
+from edgecrack.nvidia.gpu import install_command
 from edgecrack.nvidia.tensorrt_module import OLDEST_TENSORRT
 
 TENSORRT, RTX, CUDA = "TensorRT", "TensorRT for RTX", "CUDA for Python"

@@ -13,7 +13,7 @@ from pathlib import Path
 from edgecrack.doctor.check import Check, Status
 from edgecrack.doctor.jetson import find_jetson
 from edgecrack.doctor.machine import Machine
-from edgecrack.runtime.sources.gst_messages import INSTALL
+from edgecrack.runtime.sources.child import INSTALL
 
 GSTREAMER, CSI = "GStreamer", "CSI camera stack"
 _PROGRAM = "gst-launch-1.0"

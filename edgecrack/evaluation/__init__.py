@@ -1,13 +1,14 @@
 """Scoring a predictor on labelled images, and writing the report."""
 
 from edgecrack.evaluation.false_positives import FalsePositives, false_positive_ratio
-from edgecrack.evaluation.image_results import Evaluation, ImageResult
-from edgecrack.evaluation.report import write_report
-from edgecrack.evaluation.scored_images import (
+from edgecrack.evaluation.image_results import (
+    Evaluation,
+    ImageResult,
     LabelledSample,
     Predict,
     evaluate,
 )
+from edgecrack.evaluation.report import write_report
 
 __all__ = [
     "Evaluation",

@@ -18,17 +18,20 @@ from edgecrack.artifacts import read_verified_spec
 from edgecrack.data.datasets import CrackDataset, Sample, open_dataset, read_image
 from edgecrack.data.sources import DataSource, parse_source
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.evaluation.cached_predictor import CachedPredictor
 from edgecrack.evaluation.false_positives import false_positive_ratio
-from edgecrack.evaluation.image_results import Evaluation
+from edgecrack.evaluation.image_results import Evaluation, Predict, evaluate
 from edgecrack.evaluation.model_groups import ScoredModel, check_distinct, labels_of
-from edgecrack.evaluation.open_model import OpenModel, open_model
+from edgecrack.evaluation.open_model import CachedPredictor, OpenModel, open_model
 from edgecrack.evaluation.protocols import PredictionConfig
-from edgecrack.evaluation.report import REPORT_FILES, Report, report_document, write_report
+from edgecrack.evaluation.report import (
+    REPORT_FILES,
+    Report,
+    report_document,
+    report_text,
+    write_report,
+)
 from edgecrack.evaluation.report_page import unlabelled_sentence
-from edgecrack.evaluation.report_text import report_text
-from edgecrack.evaluation.scored_images import Predict, evaluate
-from edgecrack.evaluation.strata.labelled import by_width
+from edgecrack.evaluation.strata.stratum_scores import by_width
 from edgecrack.evaluation.thresholds import ThresholdSource, validation_samples
 from edgecrack.extras import require
 from edgecrack.files import make_folder, output_error, write_atomic
@@ -155,7 +158,7 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
                 )
             )
         if several:
-            from edgecrack.evaluation.comparison.comparing import write_comparison
+            from edgecrack.evaluation.comparison import write_comparison
 
             title = f"{len(scored)} models on {images.dataset.name} ({images.split})"
             document, text = write_comparison(scored, images.scored, taken.folder, title=title)
@@ -186,7 +189,7 @@ def _patterns(several: bool) -> Sequence[str]:
     """What is written for one model or for several, relative to the report's folder."""
     if not several:
         return REPORT_FILES
-    from edgecrack.evaluation.comparison.comparing import COMPARISON_FILES
+    from edgecrack.evaluation.comparison import COMPARISON_FILES
 
     return (*COMPARISON_FILES, *(f"models/*/{name}" for name in REPORT_FILES))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation.scored_images import Predict, predict_checked
+from edgecrack.evaluation.image_results import Predict, predict_checked
 from edgecrack.measurement.regions import measure_cracks
 
 

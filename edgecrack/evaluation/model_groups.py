@@ -14,8 +14,7 @@ import numpy as np
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation.image_results import CHOOSING_TOLERANCE, Evaluation
-from edgecrack.evaluation.scored_images import Predict
+from edgecrack.evaluation.image_results import CHOOSING_TOLERANCE, Evaluation, Predict
 from edgecrack.metrics import Tolerance, average_precision, iou
 
 

@@ -1,8 +1,4 @@
-"""Write an evaluation as a folder that a person can read and a program can parse.
-
-Knows an `Evaluation` and the predictor that made it; must not know datasets on disk or
-model files. Every file is written whole or not at all.
-"""
+"""An evaluation as a folder: text and page to read, JSON to parse."""
 
 from __future__ import annotations
 
@@ -15,18 +11,57 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation import curves, figures
+from edgecrack.evaluation import curves
 from edgecrack.evaluation.image_results import (
     CHOOSING_TOLERANCE,
     TOLERANCE_NAMES,
     Evaluation,
     ImageResult,
+    LabelledSample,
+    Predict,
+    predict_sample,
 )
+from edgecrack.evaluation.model_groups import ScoredModel
 from edgecrack.evaluation.report_page import report_page
-from edgecrack.evaluation.scored_images import LabelledSample, Predict, predict_sample
 from edgecrack.files import make_folder, write_atomic, write_png
 from edgecrack.metrics import TOLERANCES, Score, average_precision, iou
 from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in
+from edgecrack.terminal.wording import counted
+
+
+def report_text(scored: ScoredModel) -> str:
+    """Title, protocol, scores and where the threshold comes from."""
+    document = scored.document
+    context = document["context"]
+    return (
+        f"{document['title']}, {counted(len(scored.evaluation.images), 'image')}\n"
+        f"protocol: {context['protocol']}\n"
+        f"\n{scores_text(scored.evaluation)}\n"
+        f"threshold {context['operating threshold']}"
+    )
+
+
+def scores_text(evaluation: Evaluation) -> str:
+    """The scores as a table for a terminal of 80 columns; percentages with one decimal."""
+    operating = evaluation.operating_threshold
+    heading = f"threshold {operating:.2f}"
+    lines = [
+        f"{'':24}{'best threshold':>21}{heading:>34}",
+        f"{'tolerance':24}{'ODS':>8}{'at':>6}{'OIS':>7}{'F1':>8}{'precision':>11}{'recall':>8}"
+        f"{'IoU':>7}",
+    ]
+    for tolerance, name in TOLERANCE_NAMES.items():
+        best, used = evaluation.ods(tolerance), evaluation.score_at(tolerance, operating)
+        line = (
+            f"{name:24}{100 * best.f1:8.1f}{best.threshold:6.2f}"
+            f"{100 * evaluation.ois(tolerance):7.1f}{100 * used.f1:8.1f}"
+            f"{100 * used.precision:11.1f}{100 * used.recall:8.1f}"
+        )
+        if tolerance == "strict":
+            line += f"{100 * iou(evaluation.counts(tolerance), operating):7.1f}"
+        lines.append(line)
+    return "\n".join([*lines, "", "in percent; ODS and OIS choose thresholds on these images"])
+
 
 # What `write_report` writes, as patterns.
 REPORT_FILES = (
@@ -227,4 +262,4 @@ def _write_overlay(
         f" {score.precision:.3f}   recall {score.recall:.3f}   at threshold {threshold:.2f}, 5x5"
         " tolerance"
     )
-    write_png(path, figures.overlay(image, truth, probability, threshold, caption))
+    write_png(path, curves.overlay(image, truth, probability, threshold, caption))

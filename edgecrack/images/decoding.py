@@ -1,14 +1,16 @@
-"""Image files: which count as images, and how their bytes become pixels.
+"""16-bit pictures made 8-bit ones, whatever part of the 16 bits they use.
 
-A decoder fills the missing part of a damaged file with gray and says nothing; here that is an
-error, for training data and camera folders alike. Knows bytes and pixels, no paths.
+Cameras put 10 or 12 bits at the low end of 16, thermal pictures use a sliver of the range; cut to
+their upper byte, both are nearly black. Knows pixels, nothing of files.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from typing import Any
+import zlib
+from collections.abc import Mapping
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -16,22 +18,166 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
-from edgecrack.images.bit_depth import to_8_bits
 from edgecrack.images.kinds import (
+    DEFAULT_MEGAPIXELS,
+    TIFFS,
     DamagedImageError,
     ImageKind,
     RefusedImageError,
     UnreadableImageError,
     check_samples,
     check_size,
+    directories,
     kind_of,
     opened,
     png_chunks,
 )
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
-from edgecrack.images.nodata import masked_pixels, with_mask
-from edgecrack.images.tiff_strips import are_strips_sound
-from edgecrack.images.tiff_tags import TIFFS
+from edgecrack.images.nodata import constant_margins, masked_pixels, with_mask
+
+__all__ = [
+    "DATASET_SUFFIXES",
+    "DEFAULT_MEGAPIXELS",
+    "IMAGE_SUFFIXES",
+    "OTHER_SUFFIXES",
+    "DamagedImageError",
+    "RefusedImageError",
+    "UnreadableImageError",
+    "decode_image",
+    "decode_pixels",
+    "exif_orientation",
+]
+
+# Share of pixels at either end that may be stuck and does not count.
+_STRAY_SHARE = 0.001
+_FEW_LEVELS = 64
+
+
+def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Cut a picture to 8 bits below its highest bit in use.
+
+    So 12 bits at the low end of 16 lose their lowest 4, and a picture that uses all 16 keeps its
+    upper byte. Where fewer than 64 levels would be left of the picture's contrast, its darkest
+    level is taken off first. Constant margins and stray pixels do not count; what lies above the
+    range becomes 255.
+
+    Args:
+        image: uint16 [H, W] or [H, W, 3], gray or any three colours.
+
+    Returns:
+        uint8 of the same shape; masked where `image` is.
+    """
+    darkest, brightest = _range(np.asarray(image))
+    offset, shift = 0, max(0, brightest.bit_length() - 8)
+    span = brightest - darkest
+    if span >> shift < _FEW_LEVELS:
+        offset, shift = max(0, darkest - span // 2), max(0, (2 * span).bit_length() - 8)
+    levels = np.arange(1 << 16)
+    table = np.clip((levels - offset) >> shift, 0, 255).astype(np.uint8)
+    cut = table[np.asarray(image)]
+    hidden = masked_pixels(image)
+    return cut if hidden is None else with_mask(cut, hidden)
+
+
+def _range(image: NDArray[np.uint16]) -> tuple[int, int]:
+    """The levels between which nearly all of a picture lies."""
+    low, high = (image, image) if image.ndim == 2 else (image.min(axis=2), image.max(axis=2))
+    counts = ~constant_margins(high)
+    if not counts.any():
+        counts[:] = True
+    darkest, brightest = _level(low[counts], _STRAY_SHARE), _level(high[counts], 1 - _STRAY_SHARE)
+    if darkest < brightest:
+        return darkest, brightest
+    return int(low.min()), int(high.max())  # of a flat picture, the strays are all there is to see
+
+
+def _level(values: NDArray[np.uint16], share: float) -> int:
+    """The level below or at which a share of the values lies, without those at the limits."""
+    counted: NDArray[Any] = np.bincount(values, minlength=1 << 16)
+    if counted[1:-1].any():
+        counted[[0, -1]] = 0
+    reached = np.cumsum(counted)
+    return int(np.searchsorted(reached, share * reached[-1]))
+
+
+_SUBFILE, _COMPRESSION, _TABLES = 254, 259, 347
+_MASK = 4
+_PIECES = ((273, 279), (324, 325))  # places and lengths of strips, or of tiles
+_JPEG, _DEFLATE = 7, (8, 32946)
+_END = b"\xff\xd9"
+_READ_BYTES = 1 << 20
+
+
+def are_strips_sound(file: IO[bytes]) -> bool:
+    """Whether each strip or tile of a TIFF's first picture and of its mask is whole.
+
+    As far as that can be told.
+
+    Args:
+        file: open, seekable; read piece by piece.
+    """
+    return all(
+        _are_pieces_sound(file, tags)
+        for number, tags in enumerate(directories(file))
+        if number == 0 or _int(tags.get(_SUBFILE, 0)) & _MASK
+    )
+
+
+def _are_pieces_sound(file: IO[bytes], tags: Mapping[int, Any]) -> bool:
+    compression = tags.get(_COMPRESSION, 1)
+    if compression != _JPEG and compression not in _DEFLATE:
+        return True
+    tables = bytes(tags.get(_TABLES, b""))
+    for place_tag, length_tag in _PIECES:
+        pairs = zip(_list(tags.get(place_tag)), _list(tags.get(length_tag)), strict=False)
+        for place, length in pairs:
+            if not length:  # nothing was written there
+                continue
+            file.seek(place)
+            if compression in _DEFLATE:
+                is_sound = _is_deflate_sound(file, length)
+            else:
+                is_sound = _is_jpeg_sound(file.read(length), tables)
+            if not is_sound:
+                return False
+    return True
+
+
+def _int(value: Any) -> int:
+    return int(value[0] if isinstance(value, (tuple, list)) else value)
+
+
+def _list(value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (tuple, list)) else (int(value),)
+
+
+def _is_deflate_sound(file: IO[bytes], length: int) -> bool:
+    """Whether so many bytes from here on are one whole stream, its checksum included."""
+    decoder = zlib.decompressobj()
+    try:
+        while length > 0 and not decoder.eof:
+            piece = file.read(min(length, _READ_BYTES))
+            if not piece:
+                return False
+            length -= len(piece)
+            while piece:
+                decoder.decompress(piece, _READ_BYTES)
+                piece = decoder.unconsumed_tail
+    except zlib.error:
+        return False
+    return decoder.eof
+
+
+def _is_jpeg_sound(piece: bytes, tables: bytes) -> bool:
+    whole = tables.removesuffix(_END) + piece[2:] if tables else piece
+    try:
+        simplejpeg.decode_jpeg(whole, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        # Of a colour space or sampling that this interface has no name for; then nobody can tell.
+        return not any(word in str(error) for word in ("premature", "Premature", "orrupt"))
+    return True
+
 
 # What datasets are made of.
 DATASET_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -41,7 +187,6 @@ OTHER_SUFFIXES = (
     ".pdf", ".jxl", ".jp2", ".psd", ".exr", ".svg", ".tga", ".dcm",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
 )  # fmt: skip
-
 _ORIENTATION = 0x0112
 # How the pixels of each EXIF orientation become upright.
 _TURNS: dict[int, tuple[bool, bool, bool]] = {  # transpose, then mirror left-right, top-bottom
@@ -272,17 +417,3 @@ def _transparent(picture: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.bool
             if np.array_equal(pixels[..., :3], picture):
                 return np.asarray(pixels[..., 3] == 0)
     return None
-
-
-__all__ = [
-    "DATASET_SUFFIXES",
-    "DEFAULT_MEGAPIXELS",
-    "IMAGE_SUFFIXES",
-    "OTHER_SUFFIXES",
-    "DamagedImageError",
-    "RefusedImageError",
-    "UnreadableImageError",
-    "decode_image",
-    "decode_pixels",
-    "exif_orientation",
-]

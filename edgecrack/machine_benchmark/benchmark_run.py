@@ -16,11 +16,16 @@ import numpy as np
 from edgecrack import __version__, metrics
 from edgecrack.data.datasets import Sample, open_dataset
 from edgecrack.errors import ConfigError, DataError, EdgecrackError, SourceError
-from edgecrack.evaluation.scored_images import evaluate
-from edgecrack.machine_benchmark.candidates import Candidate, candidates
-from edgecrack.machine_benchmark.first_result import first_result
-from edgecrack.machine_benchmark.latencies import Frame, Latencies, measure_latencies
-from edgecrack.machine_benchmark.sustained import Moment, Sustained, sustain
+from edgecrack.evaluation.image_results import evaluate
+from edgecrack.machine_benchmark.candidates import Candidate, candidates, first_result
+from edgecrack.machine_benchmark.sustained import (
+    Frame,
+    Latencies,
+    Moment,
+    Sustained,
+    measure_latencies,
+    sustain,
+)
 from edgecrack.runtime.backends.backend_choice import machine_facts
 from edgecrack.runtime.backends.onnx_runtime import checked_threads, default_threads
 from edgecrack.runtime.detector import CrackDetector

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecrack.machine_sensors.evidence import Evidence
-from edgecrack.machine_sensors.sensors import CPUS
-from edgecrack.machine_sensors.system_files import read_number, read_text
+from edgecrack.machine_sensors.sensors import CPUS, read_number, read_text
 
 BUSY = 0.8
 SLOW = 0.75

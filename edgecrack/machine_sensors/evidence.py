@@ -15,8 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edgecrack.machine_sensors.sensors import CPUS, HWMON, ZONES, is_chip, is_plausible_c
-from edgecrack.machine_sensors.system_files import read_number, read_numbers, read_text
+from edgecrack.machine_sensors.sensors import (
+    CPUS,
+    HWMON,
+    ZONES,
+    is_chip,
+    is_plausible_c,
+    read_number,
+    read_numbers,
+    read_text,
+)
 from edgecrack.terminal.wording import counted
 
 EvidenceKind = Literal[

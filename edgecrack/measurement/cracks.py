@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
+from edgecrack.measurement.bars import GAMMA, WidthPrior
 from edgecrack.measurement.budget import width_figures
 from edgecrack.measurement.centre_lines import (
     BoundedSkeleton,
     CentreLine,
     bounded_skeleton,
     follow,
+    thin,
 )
-from edgecrack.measurement.prior import GAMMA, WidthPrior
 from edgecrack.measurement.regions import label_groups
-from edgecrack.measurement.thinning import thin
 from edgecrack.measurement.width import Width, estimate_together
 
 ROWS_PX = 5.0  # of the crack that one profile averages over

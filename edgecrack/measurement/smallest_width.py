@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.measurement.bars import dark_bar
-from edgecrack.measurement.prior import GAMMA, WidthPrior
+from edgecrack.measurement.bars import GAMMA, WidthPrior, dark_bar
 from edgecrack.measurement.width import estimate_widths
 
 # Widths tried, in pixels, and how many profiles of each.

@@ -17,13 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.measurement.bars import BLURS_PX, REFLECTANCES, Bank, Profile, bank_of
-from edgecrack.measurement.dips import FEWEST_PX, Cut, crack_in, without_bar
-from edgecrack.measurement.prior import (
+from edgecrack.measurement.bars import (
+    BLURS_PX,
+    FEWEST_PX,
     LIKELY_REFLECTANCE,
+    REFLECTANCES,
+    Bank,
+    Cut,
+    Profile,
     WidthPrior,
+    bank_of,
+    crack_in,
     log_prior,
     shared_log_prior,
+    without_bar,
 )
 
 # A narrower interval than this, as high / low, is a measurement; a wider one says how wide at most.

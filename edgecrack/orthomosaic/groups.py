@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.measurement.regions import Region
-from edgecrack.orthomosaic.windows import Box
+from edgecrack.orthomosaic.geotiff import Box
 
 _Labels = NDArray[np.int64]
 

@@ -24,17 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.files import replacing, write_png
-from edgecrack.images.bit_depth import to_8_bits
+from edgecrack.images.decoding import to_8_bits
 from edgecrack.images.nodata import masked_pixels
-from edgecrack.measurement.centre_lines import follow
+from edgecrack.measurement.centre_lines import follow, thin
 from edgecrack.measurement.regions import Region
-from edgecrack.measurement.thinning import thin
 from edgecrack.metrics.counting import uint8_level
 from edgecrack.orthomosaic.geopackage import MapLine, write_lines
-from edgecrack.orthomosaic.geotiff import GeoTiff, add_overviews, not_whole, opened, written
+from edgecrack.orthomosaic.geotiff import (
+    Box,
+    GeoTiff,
+    add_overviews,
+    cores,
+    not_whole,
+    opened,
+    written,
+)
 from edgecrack.orthomosaic.groups import Groups
 from edgecrack.orthomosaic.raster import Orthomosaic
-from edgecrack.orthomosaic.windows import Box, cores
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.outputs.overlay import TINT
 

@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import EdgecrackError
 from edgecrack.extras import require
+from edgecrack.images.decoding import are_strips_sound
 from edgecrack.images.kinds import (
+    TIFFS,
     DamagedImageError,
     RefusedImageError,
     UnreadableImageError,
     check_samples,
+    read_tags,
 )
 from edgecrack.images.nodata import with_mask
-from edgecrack.images.tiff_strips import are_strips_sound
-from edgecrack.images.tiff_tags import TIFFS, read_tags
-from edgecrack.orthomosaic.geotiff import gdal_path
+from edgecrack.orthomosaic.geotiff import Box, gdal_path
 from edgecrack.orthomosaic.map_grid import MapGrid
-from edgecrack.orthomosaic.windows import Box
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

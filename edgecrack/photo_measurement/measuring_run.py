@@ -42,22 +42,23 @@ from edgecrack.measurement.smallest_width import smallest_measurable_px
 from edgecrack.photo_measurement.crack_records import (
     CRACKS_SCHEMA_VERSION,
     MeasuredCrack,
+    Units,
     crack_record,
     fitness_record,
     measured_crack,
     only,
     scale_record,
     smallest_record,
+    table_of,
 )
-from edgecrack.photo_measurement.crack_table import Units, table_of
-from edgecrack.photo_measurement.drawing import draw_measured
-from edgecrack.photo_measurement.photo_reading import read_file, suffix_of
-from edgecrack.photo_measurement.site import (
+from edgecrack.photo_measurement.drawing import draw_measured, plot_widths
+from edgecrack.photo_measurement.photo_reading import (
     Readings,
     check_photo,
+    read_file,
     site_record,
+    suffix_of,
 )
-from edgecrack.photo_measurement.width_plots import plot_widths
 from edgecrack.prediction.inputs import ImageInput, find_images
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import Frame
@@ -68,7 +69,7 @@ from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig
 from edgecrack.scale.scale import Scale
-from edgecrack.site_check.placing import find_sheet
+from edgecrack.site_check.sheet_reading import find_sheet
 from edgecrack.terminal.native_logs import silence_native_logs
 
 CRACKS_NAME, TABLE_NAME, MANIFEST_NAME = "cracks.json", "cracks.csv", "manifest.json"

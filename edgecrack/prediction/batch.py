@@ -29,10 +29,10 @@ from edgecrack.measurement.regions import measure_cracks
 from edgecrack.orthomosaic.passes import ENDINGS, inspect_orthomosaic
 from edgecrack.orthomosaic.raster import is_georeferenced, reading
 from edgecrack.outside_text import read_json
-from edgecrack.prediction.download import downloaded
 from edgecrack.prediction.inputs import (
     RESULT_KINDS,
     ImageInput,
+    downloaded,
     find_images,
     with_earlier_names,
 )

@@ -1,13 +1,11 @@
-"""Which images a command line means: files, folders and all below them, patterns, lists, addresses.
-
-Knows names, not pictures: nothing is opened but folders and lists.
-"""
+"""An image from an http:// or https:// address. Knows bytes, not pictures."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +14,47 @@ from urllib.parse import unquote, urlsplit
 
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.files import natural_key
-from edgecrack.images.decoding import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from edgecrack.images.decoding import IMAGE_SUFFIXES, OTHER_SUFFIXES, UnreadableImageError
 from edgecrack.outside_text import parse_json
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME
 from edgecrack.runtime.sources.base import Unreadable
 from edgecrack.runtime.sources.folder import why_not
+from edgecrack.runtime.sources.http_connection import READ_ERRORS, connect
 from edgecrack.terminal.redaction import redact
+
+_LARGEST_DOWNLOAD_BYTES = 512 * 2**20
+
+
+def downloaded(address: str, timeout_ms: int) -> bytes:
+    """What an address answers with.
+
+    Raises:
+        UnreadableImageError: nothing, or too much.
+    """
+    try:
+        connection = connect(address, timeout_ms)
+    except SourceError as error:
+        why = error.problem.rpartition(": ")[2]
+        raise UnreadableImageError(f"cannot be had: {why}", error.remedy) from error
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            connection.deadline_s = time.monotonic() + timeout_ms / 1000
+            part = connection.read()
+            if not part:
+                return b"".join(parts)
+            size += len(part)
+            if size > _LARGEST_DOWNLOAD_BYTES:
+                raise UnreadableImageError(
+                    f"is larger than {_LARGEST_DOWNLOAD_BYTES >> 20} MiB", "download it first"
+                )
+            parts.append(part)
+    except READ_ERRORS as error:
+        raise UnreadableImageError("came in part only", "try again") from error
+    finally:
+        connection.close()
+
 
 # What `NAME.KIND.png` may be.
 RESULT_KINDS = ("prob", "mask", "overlay")

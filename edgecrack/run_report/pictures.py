@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.run_report.report_words import MM_PER_INCH, Words
-from edgecrack.run_survey.kept_pictures import read_picture
+from edgecrack.run_survey.map_files import read_picture
 from edgecrack.survey.mosaic import DrawnCrack, Mosaic, draw_cracks
 
 Image = NDArray[np.uint8]

@@ -16,10 +16,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from edgecrack.run_review.review_session import ReviewSession
-from edgecrack.runtime.web.access import Access
+from edgecrack.runtime.web.access import LOGIN, Access, Guard, Login
 from edgecrack.runtime.web.bodies import ERROR_HANDLERS, number_in_path, read_json
-from edgecrack.runtime.web.guard import Guard
-from edgecrack.runtime.web.login import LOGIN, Login
 
 _FOLDER = "static"
 _FILES = {

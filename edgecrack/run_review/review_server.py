@@ -7,7 +7,7 @@ import threading
 
 from edgecrack.run_review.review_session import ReviewSession
 from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.served_page import ServedPage
+from edgecrack.runtime.web.server import ServedPage
 
 
 class ReviewServer(ServedPage):

@@ -14,7 +14,7 @@ from typing import Any
 from edgecrack.run_review.placed_frames import placed_frames
 from edgecrack.run_review.review_log import read_review
 from edgecrack.run_review.review_state import ReviewedCrack, Reviewing, ReviewState
-from edgecrack.run_survey.survey_notes import not_linked
+from edgecrack.run_survey.survey_findings import not_linked
 
 
 @dataclass(frozen=True)

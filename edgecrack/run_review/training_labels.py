@@ -26,7 +26,7 @@ from edgecrack.run_review.placed_frames import PlacedFrame, placed_frames
 from edgecrack.run_review.review_actions import CrackId
 from edgecrack.run_review.review_log import read_review, run_identity
 from edgecrack.run_review.review_state import ReviewedCrack, Reviewing
-from edgecrack.run_survey.kept_pictures import read_picture
+from edgecrack.run_survey.map_files import read_picture
 from edgecrack.run_survey.survey_document import read_survey
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.survey.plane_geometry import Points

@@ -1,20 +1,25 @@
-"""All that a survey found out, and how long a pixel of its sheets is."""
+"""Findings of a survey: their numbers over several surveys, and what is said about them."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from edgecrack.files import write_atomic
 from edgecrack.measurement.severity import SeverityTable
+from edgecrack.outside_text import read_json
 from edgecrack.run_survey.kept_lines import KeptFrames
 from edgecrack.run_survey.positions import PlacedSheet
+from edgecrack.runtime.tracking.kept_run import IDS_NAME, SURVEY_NAME
 from edgecrack.survey.coverage import Coverage
-from edgecrack.survey.crack_curves import middle_of
 from edgecrack.survey.inventory import Inventory, SurveyCrack
-from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
+from edgecrack.survey.plane_geometry import Points, inverse, local_scale, middle_of, moved
 from edgecrack.survey.repeatability import Repeatability
 from edgecrack.survey.sheets import Sheets
 
@@ -120,3 +125,163 @@ class SurveyFindings:
         )
         stated = all(self.scales[frame].is_stated for frame in frames)
         return LengthScale(factor, relative, stated)
+
+
+Place = tuple[int, int]  # a frame, and a crack's place among those found in it
+_VERSION = 1
+
+
+def read_ids(run: Path) -> dict[Place, int]:
+    """By sighting, the number of its crack in the last survey; empty where there was none."""
+    try:
+        document = read_json(run / SURVEY_NAME / IDS_NAME)
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(document, dict) or document.get("schema_version") != _VERSION:
+        return {}
+    found = {}
+    for each in document.get("cracks") or []:
+        if not isinstance(each, list) or len(each) != 2 or not isinstance(each[1], list):
+            return {}
+        number, sightings = each
+        for place in sightings:
+            is_place = isinstance(place, list) and len(place) == 2
+            if not is_place or not all(isinstance(one, int) for one in (number, *place)):
+                return {}
+            found[place[0], place[1]] = number
+    return found
+
+
+def ids_with(known: Mapping[Place, int], live: Mapping[Place, int]) -> dict[Place, int]:
+    """The numbers of the last survey, and for what it had not seen those of the stream.
+
+    A number of the stream that the last survey gave to another crack is not used again.
+    """
+    if not known:
+        return dict(live)
+    taken = set(known.values())
+    same = {live[place] for place, number in known.items() if live.get(place) == number}
+    fresh = {
+        place: number
+        for place, number in live.items()
+        if place not in known and (number not in taken or number in same)
+    }
+    return {**fresh, **known}
+
+
+def write_ids(run: Path, sightings: Mapping[int, Sequence[Place]]) -> None:
+    """Write down which sightings each number stands for.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    folder = run / SURVEY_NAME
+    if not folder.is_dir():
+        return
+    cracks = [[number, [list(place) for place in places]] for number, places in sightings.items()]
+    document = {"schema_version": _VERSION, "cracks": cracks}
+    write_atomic(folder / IDS_NAME, json.dumps(document) + "\n")
+
+
+@dataclass(frozen=True)
+class SurveyNote:
+    """A note.
+
+    Attributes:
+        key: what it is about.
+        sentence: in English.
+        values: that it holds, plain JSON ones; `count` is what its plural goes by.
+    """
+
+    key: str
+    sentence: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"key": self.key, "values": dict(self.values)}
+
+
+def survey_notes(findings: SurveyFindings) -> tuple[SurveyNote, ...]:
+    """All that a person should know of a survey."""
+    return (*_of_the_run(findings), *_of_the_sheets(findings))
+
+
+def _of_the_run(findings: SurveyFindings) -> list[SurveyNote]:
+    kept = findings.kept
+    notes = []
+    if kept.note:
+        notes.append(SurveyNote("older_run", kept.note))
+    if count := kept.damaged_lines:
+        what = "line of the run was" if count == 1 else "lines of the run were"
+        notes.append(
+            SurveyNote("damaged_lines", f"{count} damaged {what} passed over", {"count": count})
+        )
+    lost = sum(
+        frame.picture is not None and not _is_there(frame.picture) for frame in kept.frames.values()
+    )
+    if lost:
+        what = "picture of a key frame is" if lost == 1 else "pictures of key frames are"
+        notes.append(
+            SurveyNote(
+                "lost_pictures", f"{lost} {what} lost, and white on the map", {"count": lost}
+            )
+        )
+    return notes
+
+
+def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
+    kept, sheets, count = findings.kept, findings.sheets.sheets, findings.inventory.confirmed
+    notes = []
+    if len(kept.frames) == 1:
+        notes.append(
+            SurveyNote("one_frame", "the run has one frame: no crack can be confirmed by others")
+        )
+    elif len(sheets) == 1 and len(sheets[0].key_frames) == 1:
+        notes.append(SurveyNote("still", "the camera did not move: all frames show the same place"))
+    if len(sheets) > 1:
+        notes.append(not_linked(len(sheets), count.low, count.high))
+    for number, placed in findings.places.items():
+        if left_out := placed.place.left_out:
+            what = "position jumps, and does" if left_out == 1 else "positions jump, and do"
+            notes.append(
+                SurveyNote(
+                    "jumps",
+                    f"sheet {number}: {left_out} {what} not count",
+                    {"sheet": number, "count": left_out},
+                )
+            )
+    untracked = sum(len(sheet.frames) == 1 for sheet in sheets)
+    if untracked > len(kept.frames) / 2 and len(kept.frames) > 2:
+        notes.append(
+            SurveyNote(
+                "untracked",
+                "most frames could not be followed from the one before: drive more slowly, take "
+                "more frames a second, or light the wall better",
+            )
+        )
+    return notes
+
+
+def not_linked(sheets: int, low: int, high: int) -> SurveyNote:
+    """That sheets are not linked, and how many confirmed cracks they show between them."""
+    if not high:
+        return SurveyNote("apart", f"{sheets} sheets are not linked", {"count": sheets})
+    counted = str(high) if low == high else f"{low} to {high}"
+    return SurveyNote(
+        "not_linked",
+        f"{sheets} sheets are not linked, so the same crack may be on several: {counted}",
+        {"count": sheets, "low": low, "high": high},
+    )
+
+
+def sentences(notes: Sequence[SurveyNote]) -> tuple[str, ...]:
+    """The notes in English."""
+    return tuple(note.sentence for note in notes)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

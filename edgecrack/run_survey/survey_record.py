@@ -18,12 +18,10 @@ from edgecrack.measurement.budget import WITHIN_95, Figure, WidthFigures
 from edgecrack.measurement.severity import class_record
 from edgecrack.run_survey.map_files import MapFiles
 from edgecrack.run_survey.positions import PlacedSheet
-from edgecrack.run_survey.survey_findings import LengthScale, SurveyFindings
-from edgecrack.run_survey.survey_notes import SurveyNote, sentences
+from edgecrack.run_survey.survey_findings import LengthScale, SurveyFindings, SurveyNote, sentences
 from edgecrack.survey.coverage import SEEN, Coverage
-from edgecrack.survey.crack_curves import middle_of
 from edgecrack.survey.inventory import SurveyCrack
-from edgecrack.survey.plane_geometry import Points
+from edgecrack.survey.plane_geometry import Points, middle_of
 from edgecrack.survey.repeatability import (
     CrackAgreement,
     Repeatability,

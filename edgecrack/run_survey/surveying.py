@@ -28,15 +28,26 @@ from edgecrack.files import write_atomic, write_png
 from edgecrack.measurement.severity import SeverityTable
 from edgecrack.outside_text import read_json
 from edgecrack.run_survey.camera_mount import Mount
-from edgecrack.run_survey.crack_strip import draw_strip
 from edgecrack.run_survey.kept_lines import KeptFrames, chosen_frames, read_kept
-from edgecrack.run_survey.kept_pictures import ignored_in, read_gray, read_picture
-from edgecrack.run_survey.map_files import MapFiles, write_map
+from edgecrack.run_survey.map_files import (
+    MapFiles,
+    draw_strip,
+    ignored_in,
+    read_gray,
+    read_picture,
+    write_map,
+)
 from edgecrack.run_survey.older_run import is_older_run, read_older_run
 from edgecrack.run_survey.positions import KnownMarkers, PlacedSheet, place_sheet
-from edgecrack.run_survey.survey_findings import SurveyFindings, frame_scales
-from edgecrack.run_survey.survey_ids import ids_with, read_ids, write_ids
-from edgecrack.run_survey.survey_notes import sentences, survey_notes
+from edgecrack.run_survey.survey_findings import (
+    SurveyFindings,
+    frame_scales,
+    ids_with,
+    read_ids,
+    sentences,
+    survey_notes,
+    write_ids,
+)
 from edgecrack.run_survey.survey_record import crack_table, survey_document
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME, OutputFolder
 from edgecrack.runtime.tracking.kept_run import SURVEY_NAME, TRACK_NAME

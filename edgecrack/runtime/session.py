@@ -457,10 +457,8 @@ def _open_page(
 ) -> tuple[str, Sink]:
     require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
-    from edgecrack.runtime.web.last_report import LastReport
-    from edgecrack.runtime.web.latest_result import LatestResult
     from edgecrack.runtime.web.server import LiveServer
-    from edgecrack.runtime.web.status import LiveContext
+    from edgecrack.runtime.web.status import LastReport, LatestResult, LiveContext
 
     if config.serve is None:
         raise ValueError("no page was asked for")

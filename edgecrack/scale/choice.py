@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.images.photo_facts import PhotoFacts
 from edgecrack.scale.camera_file import CameraFile
-from edgecrack.scale.ground import GroundGrid, ground_scale
 from edgecrack.scale.markers import MarkerKind, marker_scale
-from edgecrack.scale.photo import photo_scale
-from edgecrack.scale.plane import USUAL_TILT, plane_scale
-from edgecrack.scale.quantity import Quantity
+from edgecrack.scale.plane import USUAL_TILT, GroundGrid, ground_scale, photo_scale, plane_scale
+from edgecrack.scale.quantity import Quantity, check_towards
 from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
-from edgecrack.scale.written import check_towards
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.measurement.prior import GAMMA
+from edgecrack.measurement.bars import GAMMA
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity, parse_length_mm
 from edgecrack.scale.scale import (

@@ -1,13 +1,15 @@
-"""The scale of a flat wall that a calibrated camera sees from a known distance."""
+"""Scale from a plane: by a calibrated camera, the height above ground, or photo metadata."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 
 from edgecrack.errors import ConfigError
+from edgecrack.images.photo_facts import PhotoFacts
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.quantity import Quantity
 from edgecrack.scale.scale import ModelledScale, Points, WallMap
@@ -139,3 +141,82 @@ def _check_wall_in_view(
                 f"at a tilt of {tilt_deg:g} degrees a part of the image looks past the wall",
                 "look at the wall more squarely, or give the scale by a marker",
             )
+
+
+class GroundGrid(Protocol):
+    """What is asked of a picture's place on a map, such as `orthomosaic.map_grid.MapGrid`."""
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        ...
+
+    def length_m(self, xy: Points) -> float | None:
+        """Length on the ground of a line in pixels, float64 [N, 2]; None where it is not known."""
+        ...
+
+
+def ground_scale(grid: GroundGrid) -> ModelledScale | None:
+    """The scale in the middle of a georeferenced picture; None where the map's unit is unknown.
+
+    How well the picture was put together, nobody says, so its uncertainty is not stated.
+
+    Args:
+        grid: where the pixels lie on a map.
+    """
+    height, width = grid.hw
+    middle = np.array([width / 2, height / 2])
+    sides = [grid.length_m(np.stack([middle - step, middle + step])) for step in np.eye(2) / 2]
+    if any(not side for side in sides):
+        return None
+    across, down = (_MM_PER_M * (side or 0.0) for side in sides)
+
+    def wall(values: Mapping[str, float]) -> list[WallMap]:
+        factors = np.array([across, down]) / np.sqrt(across * down) * values["ground sampling"]
+
+        def to_wall(points: Points) -> Points:
+            return np.asarray(points * factors, np.float64)
+
+        return [to_wall]
+
+    sampling = {"ground sampling": Quantity(float(np.sqrt(across * down)))}
+    return ModelledScale("the map's ground sampling", sampling, wall)
+
+
+# DJI states +-(0.2 m + 0.15 %) for the range finders of H20T, H30T and M3E/M3T-class drones.
+_RANGE_M, _RANGE_SHARE = 0.2, 0.0015
+_FOCAL_DEVIATION = 0.005
+_LEAST_RANGE_M, _MOST_RANGE_M = 0.5, 200.0
+
+
+def photo_scale(photo: PhotoFacts | None, width_px: int, height_px: int) -> ModelledScale | None:
+    """The scale that a photo's own file gives; None where it does not.
+
+    Args:
+        photo: what the file says.
+        width_px: of the picture, upright.
+        height_px: of the picture, upright.
+    """
+    if photo is None or photo.range_m is None or photo.calibrated_focal_px is None:
+        return None
+    side_px = max(width_px, height_px)
+    if not _LEAST_RANGE_M <= photo.range_m <= _MOST_RANGE_M:
+        return None
+    if not 0.25 * side_px < photo.calibrated_focal_px < 60 * side_px:
+        return None
+    # A resized, cropped or enlarged picture has another focal length in pixels.
+    size = photo.taken_size_px
+    is_whole = size is None or size == (side_px, min(width_px, height_px))
+    if not is_whole or (photo.digital_zoom or 1.0) != 1.0:
+        return None
+    focal = photo.calibrated_focal_px
+    matrix = np.array(
+        [[focal, 0, (width_px - 1) / 2], [0, focal, (height_px - 1) / 2], [0, 0, 1]], np.float64
+    )
+    camera = CameraFile(
+        matrix, np.zeros(0), (width_px, height_px), photo.camera or "drone", _FOCAL_DEVIATION
+    )
+    spread_m = _RANGE_M + _RANGE_SHARE * photo.range_m
+    if spread_m >= photo.range_m:
+        return None
+    return plane_scale(camera, Quantity(photo.range_m, spread_m / 2), source="the drone's laser")

@@ -1,19 +1,34 @@
-"""Writing the check sheet as a PDF in exact millimetres, or as a PNG."""
+"""The check sheet as a PDF in exact millimetres, and as a rendered picture of known cracks."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.files import write_atomic
-from edgecrack.site_check.sheet import PAGE_MM, CheckSheet, Points, SheetText, check_sheet
+from edgecrack.scale.camera_file import CameraFile
+from edgecrack.scale.plane import plane_scale
+from edgecrack.scale.quantity import Quantity
+from edgecrack.scale.scale import ModelledScale
+from edgecrack.site_check.sheet import (
+    PAGE_MM,
+    CheckSheet,
+    Points,
+    SheetText,
+    check_sheet,
+    rectangle,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +39,6 @@ _PURPOSE = "the check sheet"
 _MM_PER_INCH = 25.4
 # Curves of letters become straight pieces; so large that none of them shows.
 _LETTER_SIZE = 200.0
-
 # Closed rings that are filled together, float64 [N, 2] each; a ring that turns the other way is a
 # hole.
 Shape = Sequence[Points]
@@ -148,3 +162,170 @@ def _letters(text: SheetText) -> Shape:
         for ring in outline.to_polygons()
         if len(ring) > 3
     ]
+
+
+_FINER = 2
+_DOTS_PER_INCH = 100  # of the figure in memory; its inches mean nothing
+_AROUND_MM = 8.0  # of the wall, in view beside the sheet
+_MM_PER_M = 1000.0
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """What light and camera do.
+
+    Attributes:
+        blur_px: sigma of the point spread.
+        noise: standard deviation in grey values.
+        paper: grey value of the paper.
+        ink: share of the paper's light that comes back from black.
+        wall: share of the paper's light that comes back from the wall beside it.
+        gamma: by which light is coded.
+        jpeg_quality: 1 to 100; None stores nothing as JPEG.
+    """
+
+    blur_px: float = 1.0
+    noise: float = 2.0
+    paper: float = 205.0
+    ink: float = 0.06
+    wall: float = 0.4
+    gamma: float = 2.2
+    jpeg_quality: int | None = 92
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How a camera stands before the sheet.
+
+    Attributes:
+        camera: without distortion, at the size of the image.
+        distance_m: along the middle of the view.
+        tilt_deg: between the view and the sheet's perpendicular.
+        towards_deg: where in the image the sheet recedes, as in `plane.plane_scale`.
+        to_image: float64 [3, 3], from millimetres of the sheet to pixels; the middle of the first
+            pixel is (0.5, 0.5).
+    """
+
+    camera: CameraFile
+    distance_m: float
+    tilt_deg: float
+    towards_deg: float
+    to_image: NDArray[np.float64]
+
+    def scale(
+        self, distance_share: float = 0.005, tilt_deviation_deg: float = 0.5
+    ) -> ModelledScale:
+        """The true scale, with an uncertainty.
+
+        Args:
+            distance_share: relative standard uncertainty of the distance.
+            tilt_deviation_deg: standard uncertainty of the tilt.
+        """
+        return plane_scale(
+            self.camera,
+            Quantity(self.distance_m, distance_share * self.distance_m),
+            Quantity(self.tilt_deg, tilt_deviation_deg),
+            self.towards_deg,
+        )
+
+
+def view_of_sheet(
+    mm_per_px: float, tilt_deg: float = 0.0, towards_deg: float = 0.0, turned_deg: float = 0.0
+) -> View:
+    """A view that shows the whole sheet.
+
+    Args:
+        mm_per_px: in the middle of the view.
+        tilt_deg: between the view and the sheet's perpendicular.
+        towards_deg: where in the image the sheet recedes.
+        turned_deg: by how much the sheet is turned in the image.
+    """
+    turned = math.radians(turned_deg)
+    turn = np.array([[math.cos(turned), -math.sin(turned)], [math.sin(turned), math.cos(turned)]])
+    sides_mm = np.abs(turn) @ np.array(PAGE_MM) + 2 * _AROUND_MM
+    width, height = (math.ceil(side / mm_per_px) for side in sides_mm)
+    focal_px = 1.3 * max(width, height)
+    centre = (width / 2, height / 2)
+    matrix = np.array([[focal_px, 0, centre[0] - 0.5], [0, focal_px, centre[1] - 0.5], [0, 0, 1]])
+    camera = CameraFile(matrix, np.zeros(0), (width, height), "rendered", 0.001)
+    distance_mm = mm_per_px * focal_px
+    tilt, towards = math.radians(tilt_deg), math.radians(towards_deg)
+    lean = math.sin(tilt)
+    normal = np.array([-lean * math.cos(towards), -lean * math.sin(towards), math.cos(tilt)])
+    first = np.cross([0.0, 1.0, 0.0], normal)
+    first /= np.linalg.norm(first)
+    axes = np.stack([first, np.cross(normal, first)], axis=1) @ turn
+    middle = np.array([0, 0, distance_mm]) - axes @ np.array(PAGE_MM) / 2
+    in_px = np.array([[focal_px, 0, centre[0]], [0, focal_px, centre[1]], [0, 0, 1]])
+    to_image = in_px @ np.column_stack([axes, middle])
+    return View(camera, distance_mm / _MM_PER_M, tilt_deg, towards_deg, to_image)
+
+
+def render_sheet(
+    view: View,
+    rng: np.random.Generator,
+    imaging: Imaging = Imaging(),
+    *,
+    print_factor: float = 1.0,
+) -> NDArray[np.uint8]:
+    """What the camera sees of the sheet.
+
+    Args:
+        view: where it stands.
+        rng: for the noise.
+        imaging: what light and camera do.
+        print_factor: size of the print over what it should be; the page's middle stays.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    width, height = view.camera.image_size
+    half = np.array(PAGE_MM) / 2
+
+    def seen(shapes: Sequence[Shape]) -> NDArray[np.float32]:
+        placed = [
+            [mapped(view.to_image, half + print_factor * (ring - half)) for ring in shape]
+            for shape in shapes
+        ]
+        return _coverage(placed, width, height)
+
+    page = seen([[rectangle(0, 0, *PAGE_MM)]])
+    light = imaging.wall + (1 - imaging.wall) * page
+    light *= 1 - (1 - imaging.ink) * seen(page_shapes(check_sheet()))
+    blurred = cv2.GaussianBlur(light, (0, 0), imaging.blur_px * _FINER)
+    pixels = blurred.reshape(height, _FINER, width, _FINER).mean(axis=(1, 3), dtype=np.float64)
+    coded = imaging.paper * pixels ** (1 / imaging.gamma)
+    noisy = coded + rng.normal(0, imaging.noise, coded.shape)
+    image: NDArray[np.uint8] = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+    if imaging.jpeg_quality is None:
+        return image
+    stored = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, imaging.jpeg_quality])[1]
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def mapped(matrix: NDArray[np.float64], points: Points) -> Points:
+    """Points through a homography.
+
+    Args:
+        matrix: float64 [3, 3].
+        points: float64 [N, 2].
+    """
+    lifted = np.column_stack([points, np.ones(len(points))]) @ matrix.T
+    return np.asarray(lifted[:, :2] / lifted[:, 2:], np.float64)
+
+
+def _coverage(shapes: Sequence[Shape], width: int, height: int) -> NDArray[np.float32]:
+    """The share of each dot that is within the shapes, float32 [2 H, 2 W]."""
+    agg = require(
+        "matplotlib.backends.backend_agg", extra="measure", purpose="drawing the check sheet"
+    )
+    dots = (_FINER * width, _FINER * height)
+    figure = draw([[ring * _FINER for ring in shape] for shape in shapes], dots, 1 / _DOTS_PER_INCH)
+    figure.set_dpi(_DOTS_PER_INCH)
+    canvas = agg.FigureCanvasAgg(figure)
+    canvas.draw()
+    gray = np.asarray(canvas.buffer_rgba())[..., 0]
+    return np.asarray(1 - gray[: dots[1], : dots[0]] / np.float32(255), np.float32)

@@ -1,10 +1,4 @@
-"""Which sightings of a run's frames show the same crack.
-
-Frame by frame, each sighting is laid on what its sheet has so far. It shows the same crack where at
-least half of the shorter of the two, as far as both are in view, lies within the tolerance and runs
-in the same direction. Two cracks are one where sightings in several frames run along both, or where
-the end of one points at the end of the other across a short gap. Knows arrays only.
-"""
+"""When a crack counts as one: the same rule while a robot drives and in its survey."""
 
 from __future__ import annotations
 
@@ -16,9 +10,44 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.survey.crack_curves import CrackCurve, curve_of, joined, length_of, near
-from edgecrack.survey.plane_geometry import Points, moved
+from edgecrack.survey.plane_geometry import (
+    CrackCurve,
+    Points,
+    curve_of,
+    joined,
+    length_of,
+    moved,
+    near,
+)
 from edgecrack.survey.sheets import Placement
+
+LEAST_FRAMES = 3
+# Of the fit frames that show a crack's place, so many have to show the crack.
+_LEAST_SHARE = 0.5
+# Shorter ones, as a share of a frame's shorter side, are pits as often as cracks.
+_LEAST_LENGTH = 0.2
+
+
+def is_confirmed(frames: int, views: int, length_px: float, side_px: float) -> bool:
+    """Whether a crack is confirmed.
+
+        >>> is_confirmed(3, 6, 100.0, 480.0), is_confirmed(3, 7, 100.0, 480.0)
+        (True, False)
+
+    Args:
+        frames: fit frames that show it.
+        views: fit frames that show its place.
+        length_px: how long it is.
+        side_px: shorter side of a frame, in the same pixels.
+    """
+    is_seen = frames >= max(LEAST_FRAMES, _LEAST_SHARE * views)
+    return is_seen and is_long(length_px, side_px)
+
+
+def is_long(length_px: float, side_px: float) -> bool:
+    """Whether a crack is long enough to be confirmed; see `is_confirmed`."""
+    return length_px >= _LEAST_LENGTH * side_px
+
 
 ANGLE_DEG = 25.0
 # Of sightings of so few points the direction is not known better.

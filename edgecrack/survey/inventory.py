@@ -26,20 +26,23 @@ from edgecrack.survey.association import (
     bridged,
     grouped,
     in_view,
+    is_confirmed,
     looked_at,
     tolerance_px,
 )
 from edgecrack.survey.combined_widths import CombinedWidth, SeenRow, combined_width
-from edgecrack.survey.confirmation import is_confirmed
-from edgecrack.survey.crack_curves import (
+from edgecrack.survey.plane_geometry import (
     CrackCurve,
+    Points,
     curve_of,
+    inverse,
     length_of,
+    local_scale,
     middle_lines,
     middle_of,
+    moved,
     near,
 )
-from edgecrack.survey.plane_geometry import Points, inverse, local_scale, moved
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
 
 _FRAMES_ASKED = 8  # for the scale of a place

@@ -18,13 +18,22 @@ from edgecrack.survey.association import (
     Association,
     Track,
     in_view,
+    is_confirmed,
     looked_at,
     of_each,
     tolerance_px,
 )
-from edgecrack.survey.confirmation import is_confirmed
-from edgecrack.survey.crack_curves import STEP_PX, CrackCurve, curve_of
-from edgecrack.survey.plane_geometry import Matrix, Points, implausible, inverse, moved, normal
+from edgecrack.survey.plane_geometry import (
+    STEP_PX,
+    CrackCurve,
+    Matrix,
+    Points,
+    curve_of,
+    implausible,
+    inverse,
+    moved,
+    normal,
+)
 from edgecrack.survey.sheets import Placement, is_far
 from edgecrack.survey.track import Step
 

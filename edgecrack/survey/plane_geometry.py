@@ -1,18 +1,18 @@
-"""Homographies between views of one plane: points, outlines, overlaps, and which are plausible.
-
-A point's coordinates are x and y in pixels; the middle of the first pixel is (0.5, 0.5). Knows
-arrays only.
-"""
+"""Points, transforms and curves on the plane of a wall."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.measurement.centre_lines import follow, thin
+
 Matrix = NDArray[np.float64]
 Points = NDArray[np.float64]
-
 # Seen through a plausible homography, a frame's sides and its area change by no more than this.
 _MOST_STRETCH = 6.0
 # How much nearer one corner may be to the camera than another.
@@ -116,3 +116,172 @@ def implausible(hw: tuple[int, int], homography: Matrix) -> str:
     if ratios.max() > _MOST_STRETCH or ratios.min() < 1 / _MOST_STRETCH:
         return f"the scale would change by more than {_MOST_STRETCH:.0f} times"
     return ""
+
+
+STEP_PX = 3.0
+_TANGENT_STEPS = 3  # to either side
+_TOGETHER = 2_000_000  # distances computed at once
+_DRAWN_PX = 5
+_FILLED_PX = 400  # holes between two courses of one line
+_SPUR_PX = 20.0
+_LARGEST_PX = 40_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class CrackCurve:
+    """Points along one or more lines, `STEP_PX` apart.
+
+    Attributes:
+        xy: float64 [N, 2], in pixels of the sheet.
+        along: float64 [N, 2], unit vectors; which way they point means nothing.
+    """
+
+    xy: Points
+    along: Points
+
+    @property
+    def length_px(self) -> float:
+        """Of all lines."""
+        return len(self.xy) * STEP_PX
+
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> CrackCurve:
+        """Some of the points, as bool [N] or by their numbers."""
+        return CrackCurve(self.xy[which], self.along[which])
+
+
+def curve_of(lines: Iterable[Points]) -> CrackCurve:
+    """Points at even steps along lines.
+
+    Args:
+        lines: float [N, 2] each.
+    """
+    places, tangents = [np.zeros((0, 2))], [np.zeros((0, 2))]
+    for line in lines:
+        steps = np.hypot(*np.diff(line, axis=0).T)
+        way = np.concatenate([[0.0], np.cumsum(steps)])
+        if way[-1] <= 0:
+            continue
+        at = (np.arange(max(1, round(way[-1] / STEP_PX))) + 0.5) * STEP_PX
+        at = np.minimum(at, way[-1])
+        places.append(_at(line, way, at))
+        reach = _TANGENT_STEPS * STEP_PX
+        across = _at(line, way, np.minimum(at + reach, way[-1]))
+        across -= _at(line, way, np.maximum(at - reach, 0))
+        tangents.append(across / np.maximum(np.hypot(*across.T), 1e-9)[:, None])
+    return CrackCurve(np.concatenate(places), np.concatenate(tangents))
+
+
+def joined(curves: Sequence[CrackCurve]) -> CrackCurve:
+    """Several curves as one."""
+    empty = np.zeros((0, 2))
+    return CrackCurve(
+        np.concatenate([empty, *(each.xy for each in curves)]),
+        np.concatenate([empty, *(each.along for each in curves)]),
+    )
+
+
+def near(
+    curve: CrackCurve, other: CrackCurve, within_px: float, angle_deg: float
+) -> NDArray[np.bool_]:
+    """Which points of one curve lie on which of another: near, and in the same direction.
+
+    Returns:
+        bool [N, M].
+    """
+    low, high = other.xy.min(axis=0, initial=np.inf), other.xy.max(axis=0, initial=-np.inf)
+    inside = (curve.xy >= low - within_px) & (curve.xy <= high + within_px)
+    result = np.zeros((len(curve.xy), len(other.xy)), bool)
+    at = np.flatnonzero(inside.all(axis=1))
+    rows = max(1, _TOGETHER // max(1, len(other.xy)))
+    least = np.float32(np.cos(np.radians(angle_deg)))
+    origin = low if len(other.xy) else np.zeros(2)
+    one, two = ((each.xy - origin).astype(np.float32) for each in (curve, other))
+    along = [each.along.astype(np.float32) for each in (curve, other)]
+    for first in range(0, len(at), rows):
+        part = at[first : first + rows]
+        across = one[part, 0, None] - two[None, :, 0]
+        down = one[part, 1, None] - two[None, :, 1]
+        close = across * across + down * down <= np.float32(within_px**2)
+        result[part] = close & (np.abs(along[0][part] @ along[1].T) >= least)
+    return result
+
+
+def middle_lines(
+    drawings: Sequence[Iterable[Points]], near_to: CrackCurve, least: int, fill_px: float
+) -> tuple[Points, ...]:
+    """One set of lines through the middle of several drawings of a crack.
+
+    Args:
+        drawings: of each sighting its lines, float [N, 2] each.
+        near_to: points of the crack that last; what is not near one of them is left out.
+        least: places that fewer drawings show are left out.
+        fill_px: how wide lines are drawn, so that drawings of the same course meet.
+
+    Returns:
+        float64 [N, 2] each, the longest first; the drawings' own lines, but for the fewest, where
+        they spread over too large an area.
+    """
+    drawn = [[np.asarray(line, np.float64) for line in lines] for lines in drawings]
+    everything = np.concatenate([line for lines in drawn for line in lines] or [np.zeros((1, 2))])
+    margin = int(fill_px) + _DRAWN_PX + 2
+    low = np.floor(everything.min(axis=0)).astype(int) - margin
+    width, height = (np.ceil(everything.max(axis=0)).astype(int) + margin - low).tolist()
+    if width * height > _LARGEST_PX:
+        return tuple(max(drawn, key=lambda lines: sum(map(len, lines))))
+    votes = np.zeros((height, width), np.uint16)
+    thick = max(_DRAWN_PX, round(fill_px))
+    for lines in drawn:
+        _vote(votes, [line - low for line in lines], thick)
+    mask = (votes >= max(1, least)).astype(np.uint8) & _around(near_to.xy - low, votes.shape, thick)
+    mask = _filled(mask)
+    rows, columns = np.nonzero(thin(mask))
+    found = follow(rows, columns, max(_SPUR_PX, 2.0 * thick))
+    found.sort(key=lambda line: -line.length_px)
+    return tuple(line.simplified() + low for line in found if line.length_px > 0)
+
+
+def middle_of(line: Points) -> Points:
+    """The point half along a line, float64 [2]."""
+    way = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    return np.array([np.interp(way[-1] / 2, way, line[:, axis]) for axis in (0, 1)])
+
+
+def length_of(lines: Iterable[Points]) -> float:
+    """Of all lines, in pixels."""
+    return float(sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in lines))
+
+
+def _at(line: Points, way: NDArray[np.float64], at: NDArray[np.float64]) -> Points:
+    return np.stack([np.interp(at, way, line[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _vote(votes: NDArray[np.uint16], lines: Sequence[Points], thick: int) -> None:
+    """Add 1 wherever lines run, in place."""
+    outline = np.concatenate(lines)
+    low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - thick, 0)
+    high = np.ceil(outline.max(axis=0)).astype(int) + thick + 1
+    part = votes[low[1] : high[1], low[0] : high[0]]
+    once = np.zeros(part.shape, np.uint8)
+    for line in lines:
+        points = np.round((line - low - 0.5) * 16).astype(np.int32)
+        cv2.polylines(once, [points], False, 1, thick, cv2.LINE_8, 4)
+    part += once
+
+
+def _around(points: Points, shape: tuple[int, ...], thick: int) -> NDArray[np.uint8]:
+    """1 near points, uint8 [H, W]."""
+    marked = np.zeros(shape, np.uint8)
+    rows, columns = np.floor(points[:, ::-1]).astype(int).T
+    marked[rows, columns] = 1
+    side = 2 * thick + 1
+    return np.asarray(cv2.dilate(marked, np.ones((side, side), np.uint8)), np.uint8)
+
+
+def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A mask without small holes."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, None, None, None, 4)
+    small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < _FILLED_PX)
+    small = small[small > 0]
+    if len(small):
+        mask = mask | np.isin(labels, small).astype(np.uint8)
+    return mask

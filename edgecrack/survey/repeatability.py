@@ -14,9 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.survey.association import LEAST_FRAMES
 from edgecrack.survey.combined_widths import CombinedWidth, WidthPlace, combined_width
-from edgecrack.survey.confirmation import LEAST_FRAMES
-from edgecrack.survey.crack_curves import curve_of
 from edgecrack.survey.inventory import (
     Count,
     FrameCracks,
@@ -27,6 +26,7 @@ from edgecrack.survey.inventory import (
     seen_rows,
     shows,
 )
+from edgecrack.survey.plane_geometry import curve_of
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
 
 _MOST = 95.0  # percentile

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.survey.adjustment import Tie, adjust
-from edgecrack.survey.closure import MATCHED_SIGMA_PX, Closer
 from edgecrack.survey.layout import (
+    MATCHED_SIGMA_PX,
     MOST_KEYS,
+    Closer,
     KeyFrame,
     Layout,
     based_on,
@@ -28,7 +28,6 @@ from edgecrack.survey.layout import (
     reference_of,
     unit_of,
 )
-from edgecrack.survey.matching import find_features, match, no_features
 from edgecrack.survey.plane_geometry import (
     Matrix,
     corners,
@@ -39,6 +38,7 @@ from edgecrack.survey.plane_geometry import (
     overlap,
     through_corners,
 )
+from edgecrack.survey.registration import Tie, adjust, find_features, match, no_features
 from edgecrack.survey.track import Step
 
 _NEW_KEY_OVERLAP = 0.7

@@ -6,9 +6,8 @@ Must not import torch.
 
 from __future__ import annotations
 
-from edgecrack.synthetic.dataset import write_dataset
-from edgecrack.synthetic.demo_frames import DemoPath
+from edgecrack.synthetic.demo import DemoPath
 from edgecrack.synthetic.surfaces import Surface
-from edgecrack.synthetic.wall import Wall, WallConfig, generate_wall
+from edgecrack.synthetic.wall import Wall, WallConfig, generate_wall, write_dataset
 
 __all__ = ["DemoPath", "Surface", "Wall", "WallConfig", "generate_wall", "write_dataset"]

@@ -12,15 +12,19 @@ import itertools
 import cv2
 import numpy as np
 
-from edgecrack.synthetic.canvas import Canvas, soft, worn
-from edgecrack.synthetic.noise import ByteArray, FloatArray, fractal_noise
-from edgecrack.synthetic.perspective import paste, seen_corners, seen_coverage
-from edgecrack.synthetic.shapes import (
+from edgecrack.synthetic.camera import paste, seen_corners, seen_coverage
+from edgecrack.synthetic.canvas import (
+    ByteArray,
+    Canvas,
+    FloatArray,
     Points,
     far_flung_place,
+    fractal_noise,
     local_brightness,
     right_angle,
     ring,
+    soft,
+    worn,
 )
 
 

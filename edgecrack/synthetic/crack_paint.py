@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgecrack.synthetic.canvas import Canvas, soft
-from edgecrack.synthetic.crack_paths import CrackPath, normals
-from edgecrack.synthetic.noise import (
+from edgecrack.synthetic.canvas import (
     ByteArray,
+    Canvas,
     FloatArray,
     fractal_noise,
     smooth_noise,
     smooth_step,
+    soft,
 )
+from edgecrack.synthetic.crack_paths import CrackPath, normals
 
 _OVERSAMPLING = 4
 _SUBPIXEL_BITS = 4

@@ -9,18 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgecrack.synthetic import (
-    clutter,
-    covers,
-    gauges,
-    lettering,
-    litter,
-    markings,
-    objects,
-    targets,
-    vehicles,
-    wear,
-)
+from edgecrack.synthetic import clutter, covers, lettering, markings, objects, wear
 from edgecrack.synthetic.canvas import Canvas
 from edgecrack.synthetic.surfaces import Surface
 
@@ -54,20 +43,20 @@ LYING: dict[Painter, dict[Surface, float]] = {
     objects.object_edge: {"concrete": 0.7, "asphalt": 0.6, "brick": 0.6},
     covers.manhole_cover: {"concrete": 0.5, "asphalt": 1.2, "brick": 0.1},
     covers.drain_grate: {"concrete": 0.3, "asphalt": 0.7, "brick": 0.2},
-    litter.stones: {"concrete": 0.3, "asphalt": 0.4, "brick": 0.1},
-    litter.scraps: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.2},
-    litter.verge: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.2},
-    litter.wires: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.5},
-    targets.target_sheet: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.4},
-    gauges.gauge_card: {"concrete": 0.4, "asphalt": 0.2, "brick": 0.3},
-    gauges.ruler: {"concrete": 0.3, "asphalt": 0.2, "brick": 0.2},
+    wear.stones: {"concrete": 0.3, "asphalt": 0.4, "brick": 0.1},
+    wear.scraps: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.2},
+    wear.verge: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.2},
+    wear.wires: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.5},
+    lettering.target_sheet: {"concrete": 0.5, "asphalt": 0.3, "brick": 0.4},
+    lettering.gauge_card: {"concrete": 0.4, "asphalt": 0.2, "brick": 0.3},
+    lettering.ruler: {"concrete": 0.3, "asphalt": 0.2, "brick": 0.2},
 }
 # Painted last: they stand upright, so a slanting view of the ground does not slant them.
 STANDING: dict[Painter, dict[Surface, float]] = {
-    vehicles.vehicle: {"concrete": 0.2, "asphalt": 0.6, "brick": 0.1},
-    vehicles.wheel: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.1},
+    objects.vehicle: {"concrete": 0.2, "asphalt": 0.6, "brick": 0.1},
+    objects.wheel: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.1},
     clutter.legs: {"concrete": 0.3, "asphalt": 0.6, "brick": 0.1},
-    vehicles.bicycle: {"concrete": 0.2, "asphalt": 0.4, "brick": 0.2},
+    objects.bicycle: {"concrete": 0.2, "asphalt": 0.4, "brick": 0.2},
     clutter.roadside: {"concrete": 0.3, "asphalt": 0.6, "brick": 0.1},
 }
 OBJECTS: dict[Painter, dict[Surface, float]] = LYING | STANDING

@@ -9,14 +9,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edgecrack.synthetic.canvas import Canvas, soft, worn
-from edgecrack.synthetic.shapes import (
+from edgecrack.synthetic.canvas import (
+    Canvas,
     band,
     blob,
     polygon,
     random_place,
     right_angle,
+    soft,
     stroke,
+    worn,
 )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from edgecrack.synthetic.noise import (
+from edgecrack.synthetic.canvas import (
     FloatArray,
     fractal_noise,
     smooth_noise,

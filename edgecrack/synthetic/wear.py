@@ -1,17 +1,138 @@
-"""Wear and marks that resemble cracks in one respect: thin, or dark, or rough-edged.
-
-Like all markings, these lie under the cracks and touch no mask.
-"""
+"""Litter and wear that resemble cracks in one respect: thin, dark, or rough-edged."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from edgecrack.synthetic.canvas import Canvas, soft, worn
-from edgecrack.synthetic.litter import outline
-from edgecrack.synthetic.noise import FloatArray, fractal_noise, smooth_step
-from edgecrack.synthetic.shapes import band, polygon, random_place, right_angle, stroke
+from edgecrack.synthetic.canvas import (
+    Canvas,
+    FloatArray,
+    Points,
+    band,
+    far_flung_place,
+    fractal_noise,
+    local_brightness,
+    polygon,
+    random_place,
+    right_angle,
+    smooth_step,
+    soft,
+    stroke,
+    worn,
+)
+
+
+def outline(
+    rng: np.random.Generator,
+    centre_xy: tuple[float, float],
+    axes_px: tuple[float, float],
+    angle_rad: float,
+    roughness: float,
+) -> Points:
+    """The rim of an irregular lump, float64 [18, 2]."""
+    turns = np.linspace(0.0, 2.0 * np.pi, 18, endpoint=False)
+    reach = np.exp(roughness * rng.standard_normal(18))
+    across = np.stack([reach * np.cos(turns) * axes_px[0], reach * np.sin(turns) * axes_px[1]])
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    turned = np.array([[cosine, -sine], [sine, cosine]]) @ across
+    return np.asarray(turned.T + centre_xy, dtype=np.float64)
+
+
+def stones(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Pebbles or rubble, each with a lit top and a shadow to the same side."""
+    x, y = random_place(canvas, rng)
+    spread = rng.uniform(0.05, 0.5) * min(canvas.hw)
+    largest = rng.uniform(0.008, 0.03) * min(canvas.hw) + 1.5
+    sun = rng.uniform(0.0, 2.0 * np.pi)
+    level = local_brightness(canvas, (x, y))
+    shadows, tops, bodies = canvas.blank(), canvas.blank(), canvas.blank()
+    for _ in range(int(rng.integers(2, 26))):
+        at = rng.normal((x, y), spread)
+        size = largest * rng.uniform(0.3, 1.0)
+        shape = outline(rng, (0.0, 0.0), (size, size * rng.uniform(0.6, 1.0)), sun, 0.12)
+        drop = 0.6 * size * np.array([np.cos(sun), np.sin(sun)])
+        np.maximum(shadows, polygon(canvas, shape + at + drop), out=shadows)
+        np.maximum(bodies, polygon(canvas, shape + at), out=bodies)
+        np.maximum(tops, polygon(canvas, 0.6 * shape + at - 0.3 * drop), out=tops)
+    canvas.shade(soft(shadows, 0.6), rng.uniform(0.3, 0.65))
+    tone = level * rng.uniform(0.7, 1.35)
+    canvas.blend(bodies, (tone * 0.97, tone, tone * 1.02), 0.85)
+    canvas.shade(soft(tops, 0.7), rng.uniform(1.05, 1.35))
+    canvas.hide(bodies)
+
+
+def scraps(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paper, wrappers and bags: smooth bright or dark patches with folds and a shadow."""
+    for _ in range(int(rng.integers(1, 4))):
+        place = far_flung_place(canvas, rng)
+        size = rng.uniform(0.015, 0.11) * min(canvas.hw)
+        turn = rng.uniform(0.0, np.pi)
+        rim = outline(rng, place, (size, size * rng.uniform(0.4, 1.0)), turn, 0.1)
+        shape = polygon(canvas, rim)
+        canvas.shade(soft(polygon(canvas, rim + 0.2 * size), 0.1 * size + 0.5), 0.55)
+        bright = rng.random() < 0.6
+        level = rng.uniform(175.0, 235.0) if bright else rng.uniform(25.0, 90.0)
+        tint = rng.normal(1.0, 0.12, 3)
+        canvas.blend(soft(shape, 0.4), (level * tint[0], level * tint[1], level * tint[2]))
+        for _ in range(int(rng.integers(1, 5))):
+            ends = rng.normal(place, 0.7 * size, (2, 2))
+            fold = np.minimum(stroke(canvas, ends, int(rng.integers(1, 3))), shape)
+            canvas.shade(soft(fold, 0.6), rng.choice((0.6, 0.75, 1.2)))
+        canvas.hide(shape)
+
+
+def verge(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Grass that grows in from one border, blade by blade."""
+    height, width = canvas.hw
+    sideways = rng.random() < 0.5
+    length, across = (height, width) if sideways else (width, height)
+    depth = rng.uniform(0.04, 0.2) * min(height, width)
+    count = int(min(60 + 1.2 * length, 3000))
+    blades = canvas.blank()
+    foot = np.stack([rng.uniform(0, length, count), rng.uniform(-4.0, depth, count)], axis=1)
+    tip = foot + rng.normal((0.0, 0.35 * depth), 0.3 * depth + 2.0, (count, 2))
+    bend = 0.5 * (foot + tip) + rng.normal(0.0, 1.5, (count, 2))
+    points = np.stack([foot, bend, tip], axis=1)
+    if rng.random() < 0.5:
+        points[..., 1] = across - points[..., 1]
+    if sideways:
+        points = points[..., ::-1]
+    fixed = list(np.rint(points * 16).astype(np.int32))
+    cv2.polylines(blades, fixed, False, 255, 1, cv2.LINE_AA, 4)
+    canvas.shade(soft(blades, 2.5), rng.uniform(0.45, 0.8))
+    tone = 1.0 + 0.4 * fractal_noise(rng, canvas.hw, 6.0, 1.0, gain=0.8)
+    colour = (50.0, 120.0, 95.0) if rng.random() < 0.6 else (85.0, 140.0, 160.0)
+    paint = np.maximum(tone, 0.25)[..., None] * np.array(colour) * rng.uniform(0.6, 1.2)
+    canvas.blend(blades, paint.astype(np.float32))
+    # Nobody could follow a crack between the blades.
+    tuft = cv2.morphologyEx(blades, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    canvas.hide(np.asarray(tuft, dtype=np.uint8))
+
+
+def wires(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Thin cords in smooth bows, one or a bundle, with highlights or a shadow."""
+    height, width = canvas.hw
+    at = np.linspace(-1.0, 1.0, 70)
+    heading = rng.uniform(0.0, np.pi)
+    level = rng.uniform(12.0, 60.0) if rng.random() < 0.7 else rng.uniform(160.0, 225.0)
+    for _ in range(int(rng.integers(1, 4))):
+        x, y = random_place(canvas, rng)
+        turn = heading + rng.normal(0.0, 0.25)
+        reach = rng.uniform(0.3, 1.0) * max(height, width)
+        bow = rng.normal(0.0, 0.3) * (1.0 - at**2) + rng.normal(0.0, 0.1) * np.sin(3.0 * at)
+        xs = x + reach * (at * np.cos(turn) - bow * np.sin(turn))
+        ys = y + reach * (at * np.sin(turn) + bow * np.cos(turn))
+        line = np.stack([xs, ys], axis=1)
+        thickness = int(rng.integers(1, 4))
+        drop = rng.uniform(1.0, 3.0) * thickness + 1.0
+        canvas.shade(soft(stroke(canvas, line + drop, thickness), 1.2), rng.uniform(0.6, 0.85))
+        body = stroke(canvas, line, thickness)
+        canvas.blend(body, (level, level, level * 1.03))
+        if thickness > 1:
+            gleam = (level + 55.0, level + 55.0, level + 55.0)
+            canvas.blend(stroke(canvas, line - 0.4, 1), gleam, 0.6)
+        canvas.hide(body)
 
 
 def crazed_paint(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgecrack.synthetic.canvas import ByteArray, FloatArray, smooth_sequence
 from edgecrack.synthetic.crack_paths import normals, walk
-from edgecrack.synthetic.noise import ByteArray, FloatArray, smooth_sequence
 
 IndexArray = npt.NDArray[np.int64]
 Points = npt.NDArray[np.float64]

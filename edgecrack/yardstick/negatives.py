@@ -1,10 +1,4 @@
-"""What is no crack but may be taken for one, painted on clean pictures, by kind.
-
-    image = render_negative(background, "joint", np.random.default_rng(1))
-
-There is no mask, for there is no crack: whatever a model marks is a false alarm, and the kind
-says what it is on.
-"""
+"""Non-crack objects and shadows that resemble cracks, painted on clean pictures, by kind."""
 
 from __future__ import annotations
 
@@ -15,12 +9,116 @@ import cv2
 import numpy as np
 
 from edgecrack.errors import ConfigError
-from edgecrack.synthetic import gauges, lettering, litter, markings, objects, targets, wear
-from edgecrack.synthetic.canvas import Canvas
-from edgecrack.synthetic.lens import to_bytes
-from edgecrack.synthetic.noise import ByteArray
-from edgecrack.yardstick import shadows
+from edgecrack.synthetic import lettering, markings, objects, wear
+from edgecrack.synthetic.camera import to_bytes
+from edgecrack.synthetic.canvas import (
+    ByteArray,
+    Canvas,
+    Points,
+    band,
+    polygon,
+    random_place,
+    smooth_sequence,
+    soft,
+)
 from edgecrack.yardstick.rendering import blurred, camera_noise, check_background, noise_level
+
+
+def pole_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Of poles, railings or wires in the sun: straight, even, parallel."""
+    angle = rng.uniform(0.0, np.pi)
+    x, y = random_place(canvas, rng)
+    width = rng.uniform(1.2, 0.09 * min(canvas.hw) + 2.0)
+    spacing = width + rng.uniform(0.08, 0.4) * min(canvas.hw)
+    shape = canvas.blank()
+    for number in range(int(rng.choice((1, 1, 1, 2, 4)))):
+        place = (x - number * spacing * np.sin(angle), y + number * spacing * np.cos(angle))
+        np.maximum(shape, band(canvas, place, angle, width), out=shape)
+    if rng.random() < 0.3:
+        across = angle + np.pi / 2.0 + rng.normal(0.0, 0.15)
+        np.maximum(shape, band(canvas, (x, y), across, width * rng.uniform(0.5, 1.0)), out=shape)
+    _darken(canvas, rng, shape, rng.uniform(0.3, 0.3 + 0.1 * width))
+
+
+def branch_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Of a bare branch: it forks, tapers smoothly and sways; at times with leaves."""
+    shape = canvas.blank()
+    height, width = canvas.hw
+    heading = rng.uniform(0.0, 2.0 * np.pi)
+    middle = np.array(random_place(canvas, rng))
+    outside = 0.75 * float(np.hypot(height, width))
+    start = middle - outside * np.array([np.cos(heading), np.sin(heading)])
+    reach = outside + rng.uniform(0.1, 0.5) * min(height, width)
+    thick = rng.uniform(3.0, 0.03 * min(height, width) + 5.0)
+    leaves = rng.random() < 0.4
+    _grow(shape, rng, start, heading, reach, thick, 2, leaves)
+    _darken(canvas, rng, shape, rng.uniform(0.4, 1.6))
+
+
+def _grow(
+    shape: ByteArray,
+    rng: np.random.Generator,
+    start: Points,
+    heading: float,
+    length_px: float,
+    thick_px: float,
+    order: int,
+    leaves: bool,
+) -> None:
+    """Draw one limb and, from it, thinner ones of a lower order, in place."""
+    count = max(6, int(length_px / 6.0))
+    turns = heading + 0.18 * smooth_sequence(rng, count, 7.0)
+    steps = (length_px / count) * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    line = start + np.cumsum(steps, axis=0)
+    taper = thick_px * np.linspace(1.0, 0.4, count)
+    side = np.stack([-np.sin(turns), np.cos(turns)], axis=1) * (0.5 * taper)[:, None]
+    outline = np.concatenate([line + side, (line - side)[::-1]])
+    cv2.fillPoly(shape, [np.rint(outline * 16.0).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    for _ in range(int(rng.integers(1, 4)) if order > 0 else 0):
+        at = int(rng.integers(count // 5, count))
+        turn = float(turns[at]) + rng.choice([-1.0, 1.0]) * rng.uniform(0.35, 0.95)
+        shorter = length_px * rng.uniform(0.25, 0.55)
+        _grow(shape, rng, line[at], turn, shorter, 0.75 * float(taper[at]), order - 1, leaves)
+    if leaves and order == 0:
+        for x, y in line[:: max(1, count // 4)].tolist():
+            axes = (int(16 * rng.uniform(2.0, 6.0)), int(16 * rng.uniform(1.0, 2.5)))
+            at_xy = (int(16 * x), int(16 * y))
+            tilt = float(rng.uniform(0.0, 180.0))
+            cv2.ellipse(shape, at_xy, axes, tilt, 0, 360, 255, -1, cv2.LINE_AA, 4)
+
+
+def robot_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Of the robot: a body with corners at a border, and a mast, an arm or an antenna."""
+    height, width = canvas.hw
+    size = float(min(height, width))
+    turn = rng.uniform(0.0, 2.0 * np.pi)
+    outwards = np.array([np.cos(turn), np.sin(turn)])
+    aside = np.array([-outwards[1], outwards[0]])
+    foot = np.array([width / 2.0, height / 2.0]) + outwards * rng.uniform(0.45, 0.75) * size
+    half, depth = rng.uniform(0.15, 0.4) * size, rng.uniform(0.2, 0.4) * size
+    body = [foot + half * aside + size * outwards, foot + half * aside - 0.2 * depth * outwards]
+    body += [foot + 0.6 * half * aside - depth * outwards, foot - half * aside - depth * outwards]
+    body += [foot - half * aside + size * outwards]
+    shape = polygon(canvas, np.array(body))
+    for _ in range(int(rng.integers(1, 4))):
+        base = foot + rng.uniform(-0.9, 0.6) * half * aside - 0.5 * depth * outwards
+        lean = rng.normal(0.0, 0.35)
+        tip = base - (outwards + lean * aside) * (rng.uniform(0.3, 1.1) * size)
+        thick = rng.uniform(0.6, 0.02 * size + 1.0)
+        limb = np.array([base + thick * aside, base - thick * aside])
+        limb = np.concatenate([limb, [tip - 0.6 * thick * aside, tip + 0.6 * thick * aside]])
+        np.maximum(shape, polygon(canvas, limb), out=shape)
+        if rng.random() < 0.4:
+            head = np.array([[-1.0, -0.6], [1.0, -0.6], [1.0, 0.6], [-1.0, 0.6]]) * 4.0 * thick
+            np.maximum(shape, polygon(canvas, tip + head @ np.array([aside, outwards])), out=shape)
+    _darken(canvas, rng, shape, rng.uniform(0.4, 2.0))
+
+
+def _darken(canvas: Canvas, rng: np.random.Generator, shape: ByteArray, sigma_px: float) -> None:
+    """What the sky alone lights is darker and a little bluer."""
+    light = rng.uniform(0.35, 0.72)
+    canvas.shade(soft(shape, sigma_px), (light * 1.05, light, light * 0.96))
+
 
 Painter = Callable[[Canvas, np.random.Generator], None]
 NegativeKind = Literal[
@@ -35,23 +133,22 @@ NegativeKind = Literal[
     "gauge",
 ]
 NEGATIVE_KINDS: tuple[NegativeKind, ...] = get_args(NegativeKind)
-
 # One painter of a kind is drawn for each picture, all alike often.
 _PAINTERS: dict[NegativeKind, tuple[Painter, ...]] = {
     "clean": (),
     "joint": (markings.straight_joint, markings.formwork),
     "lane paint": (markings.lane_paint,),
     "pits": (markings.bug_holes, wear.scars),
-    "cable": (objects.cable, litter.wires),
+    "cable": (objects.cable, wear.wires),
     "shadow": (
         objects.shadow,
-        shadows.pole_shadow,
-        shadows.branch_shadow,
-        shadows.robot_shadow,
+        pole_shadow,
+        branch_shadow,
+        robot_shadow,
     ),
     "lettering": (lettering.stencil, lettering.chalk),
-    "target": (targets.target_sheet,),
-    "gauge": (gauges.gauge_card, gauges.ruler),
+    "target": (lettering.target_sheet,),
+    "gauge": (lettering.gauge_card, lettering.ruler),
 }
 _ATTEMPTS = 20
 _LEAST_CHANGE = 12.0

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from edgecrack.errors import ConfigError
-from edgecrack.synthetic.noise import (
+from edgecrack.synthetic.canvas import (
     ByteArray,
     FloatArray,
     fractal_noise,

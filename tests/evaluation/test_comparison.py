@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError, MissingDependencyError
-from edgecrack.evaluation.cached_predictor import CachedPredictor
 from edgecrack.evaluation.curves import precision_at_recall
 from edgecrack.evaluation.evaluation_run import EvaluationConfig, evaluate_models
+from edgecrack.evaluation.image_results import evaluate
 from edgecrack.evaluation.model_groups import (
     ScoredModel,
     check_distinct,
@@ -27,8 +27,8 @@ from edgecrack.evaluation.model_groups import (
     spread_of,
     summarise,
 )
+from edgecrack.evaluation.open_model import CachedPredictor
 from edgecrack.evaluation.paired import compare
-from edgecrack.evaluation.scored_images import evaluate
 from edgecrack.metrics import ThresholdCounts
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.evaluation.pages import read_page

@@ -12,8 +12,8 @@ import pytest
 
 from edgecrack.errors import ConfigError, DataError, ModelFileError, OutputError
 from edgecrack.evaluation.evaluation_run import EvaluationConfig, evaluate_models
-from edgecrack.evaluation.report_text import scores_text
-from edgecrack.evaluation.scored_images import evaluate
+from edgecrack.evaluation.image_results import evaluate
+from edgecrack.evaluation.report import scores_text
 from edgecrack.evaluation.thresholds import parse_threshold_source
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from tests.evaluation.checkpoints import write_checkpoint

@@ -15,14 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError
-from edgecrack.evaluation import (
-    Evaluation,
-    false_positive_ratio,
-    figures,
-    write_report,
-)
+from edgecrack.evaluation import Evaluation, curves, false_positive_ratio, write_report
+from edgecrack.evaluation.image_results import evaluate
 from edgecrack.evaluation.report import scores_markdown
-from edgecrack.evaluation.scored_images import evaluate
 from tests.evaluation.pages import read_page
 
 pytest.importorskip("matplotlib")
@@ -158,12 +153,12 @@ def test_overlay_colours(
     if seen_row is not None:
         probability[seen_row] = 200
     image = np.full((40, 60, 3), 90, np.uint8)
-    drawn = figures.overlay(image, truth, probability, 0.5, "caption")
+    drawn = curves.overlay(image, truth, probability, 0.5, "caption")
     pictures = drawn[34:-42]  # without caption and legend
     for name in colours:
-        assert (pictures == getattr(figures, name)).all(axis=2).any(), name
+        assert (pictures == getattr(curves, name)).all(axis=2).any(), name
     for name in absent:
-        assert not (pictures == getattr(figures, name)).all(axis=2).any(), name
+        assert not (pictures == getattr(curves, name)).all(axis=2).any(), name
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 900), (900, 3), (1080, 1920), (48, 48)])
@@ -171,7 +166,7 @@ def test_overlay_of_any_size(hw: tuple[int, int]) -> None:
     truth = np.zeros(hw, bool)
     truth[hw[0] // 2] = True
     image = np.full((*hw, 3), 90, np.uint8)
-    drawn = figures.overlay(image, truth, truth.astype(np.uint8) * 255, 0.5, "größe " * 40)
+    drawn = curves.overlay(image, truth, truth.astype(np.uint8) * 255, 0.5, "größe " * 40)
     assert drawn.dtype == np.uint8
     assert max(drawn.shape) < 2000
 
@@ -183,17 +178,17 @@ def test_several_predictions_stand_side_by_side() -> None:
     right[10] = wrong[30] = 200
     image = np.full((40, 60, 3), 90, np.uint8)
     predictions = [
-        figures.PredictedImage(right, 0.5, "right"),
-        figures.PredictedImage(wrong, 0.5, "wrong"),
+        curves.PredictedImage(right, 0.5, "right"),
+        curves.PredictedImage(wrong, 0.5, "wrong"),
     ]
-    drawn = figures.overlays(image, truth, predictions, "both")
+    drawn = curves.overlays(image, truth, predictions, "both")
     quarter = drawn.shape[1] // 4
     pictures = drawn[34 + 26 : -42]
     third, fourth = pictures[:, 2 * quarter : 3 * quarter], pictures[:, 3 * quarter :]
-    assert (third == figures.HIT_BGR).all(axis=2).any()
-    assert not (third == figures.MISS_BGR).all(axis=2).any()
-    assert (fourth == figures.MISS_BGR).all(axis=2).any()
-    assert (fourth == figures.FALSE_ALARM_BGR).all(axis=2).any()
+    assert (third == curves.HIT_BGR).all(axis=2).any()
+    assert not (third == curves.MISS_BGR).all(axis=2).any()
+    assert (fourth == curves.MISS_BGR).all(axis=2).any()
+    assert (fourth == curves.FALSE_ALARM_BGR).all(axis=2).any()
 
 
 def test_the_page_shows_every_image_and_escapes_names(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.evaluation import false_positive_ratio
-from edgecrack.evaluation.scored_images import evaluate
+from edgecrack.evaluation.image_results import evaluate
 from edgecrack.metrics import TOLERANCES
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from edgecrack.images.bit_depth import to_8_bits
+from edgecrack.images.decoding import to_8_bits
 from edgecrack.images.nodata import masked_pixels, with_mask
 from tests.margins import SHAPES, wall, with_clock
 

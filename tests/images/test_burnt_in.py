@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.images.burnt_in import find_text
+from edgecrack.images.nodata import find_text
 from tests.margins import (
     SHAPES,
     Image,

@@ -37,11 +37,14 @@ from edgecrack.machine_benchmark.benchmark_run import (
     read_frames,
     run_benchmark,
 )
-from edgecrack.machine_benchmark.candidates import Candidate, candidates
-from edgecrack.machine_benchmark.first_result import first_result, peak_memory_mb
-from edgecrack.machine_benchmark.latencies import Latencies
-from edgecrack.machine_benchmark.sustained import Moment, Sustained, sustain
-from edgecrack.runtime.backends import openvino_module
+from edgecrack.machine_benchmark.candidates import (
+    Candidate,
+    candidates,
+    first_result,
+    peak_memory_mb,
+)
+from edgecrack.machine_benchmark.sustained import Latencies, Moment, Sustained, sustain
+from edgecrack.runtime.backends import openvino_runner
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 from tests.runtime.models import write_quick_model
@@ -101,7 +104,7 @@ def test_what_cannot_run_is_said_beside_what_can(quick: Path, tmp_path: Path) ->
 
 def test_each_backend_that_is_installed_is_a_row(quick: Path) -> None:
     pytest.importorskip("openvino", reason="openvino is of the cpu extra, on x86-64")
-    assert openvino_module.has_openvino()
+    assert openvino_runner.has_openvino()
     assert [each.backend for each in candidates([quick])] == [
         "onnxruntime", "openvino", "openvino-bf16",
     ]  # fmt: skip

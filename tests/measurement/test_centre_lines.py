@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.measurement import centre_lines
-from edgecrack.measurement.centre_lines import CentreLine, follow
-from edgecrack.measurement.thinning import thin
+from edgecrack.measurement.centre_lines import CentreLine, follow, thin
 
 Mask = NDArray[np.uint8]
 

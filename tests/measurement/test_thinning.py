@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.measurement.thinning import thin
+from edgecrack.measurement.centre_lines import thin
 
 Mask = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.measurement.prior import WidthPrior
+from edgecrack.measurement.bars import WidthPrior
 from edgecrack.measurement.width import estimate_width, estimate_widths
 
 GAMMA = 2.2

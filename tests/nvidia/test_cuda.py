@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from edgecrack.errors import ConfigError, DeviceError, MissingDependencyError
-from edgecrack.nvidia.cuda import driver_fit
+from edgecrack.nvidia import gpu as gpu_module
 from edgecrack.nvidia.cuda import open as cuda_open
 from edgecrack.nvidia.cuda.base import Cuda, device_error
 from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda
@@ -272,8 +272,8 @@ class TestOpening:
     def test_alone_it_is_a_missing_package_of_the_right_version(
         self, monkeypatch: pytest.MonkeyPatch, jetson: bool, command: str
     ) -> None:
-        monkeypatch.setattr(driver_fit, "on_jetson", lambda: jetson)
-        monkeypatch.setattr(driver_fit, "driver_cuda", lambda: (12, 6))
+        monkeypatch.setattr(gpu_module, "on_jetson", lambda: jetson)
+        monkeypatch.setattr(gpu_module, "driver_cuda", lambda: (12, 6))
         self.provide(
             monkeypatch, cuda__bindings__runtime=FakeRuntime(FakeGpu(brings=13050, runs=12060))
         )
@@ -349,23 +349,23 @@ class TestOpening:
 def test_the_cuda_python_for_a_driver(
     cuda: tuple[int, int] | None, jetson: bool, wanted: str
 ) -> None:
-    assert driver_fit.cuda_python_for(cuda, jetson=jetson) == wanted
+    assert gpu_module.cuda_python_for(cuda, jetson=jetson) == wanted
     Requirement(wanted)
 
 
 def test_a_jetson_is_told_by_its_gpu_or_its_release_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(driver_fit, "RELEASE_FILE", tmp_path / "nv_tegra_release")
-    monkeypatch.setattr(driver_fit, "gpu_devices", lambda: (Gpu(0, "RTX 4090", "8.9", 1),))
-    assert not driver_fit.on_jetson()
+    monkeypatch.setattr(gpu_module, "RELEASE_FILE", tmp_path / "nv_tegra_release")
+    monkeypatch.setattr(gpu_module, "gpu_devices", lambda: (Gpu(0, "RTX 4090", "8.9", 1),))
+    assert not gpu_module.on_jetson()
     (tmp_path / "nv_tegra_release").touch()
-    assert driver_fit.on_jetson()
+    assert gpu_module.on_jetson()
     (tmp_path / "nv_tegra_release").unlink()
-    monkeypatch.setattr(driver_fit, "gpu_devices", lambda: (Gpu(0, "Orin", "8.7", 1),))
-    assert driver_fit.on_jetson()
-    assert "NVIDIA driver" not in driver_fit.newer_driver()
-    assert "update" not in driver_fit.better_driver()
+    monkeypatch.setattr(gpu_module, "gpu_devices", lambda: (Gpu(0, "Orin", "8.7", 1),))
+    assert gpu_module.on_jetson()
+    assert "NVIDIA driver" not in gpu_module.newer_driver()
+    assert "update" not in gpu_module.better_driver()
 
 
 class TestTheFakeIsLikeTheRealOne:

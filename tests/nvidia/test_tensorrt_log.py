@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecrack.nvidia.tensorrt_log import BuildLog, construct
+from edgecrack.nvidia.tensorrt_module import BuildLog, construct
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -18,16 +18,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CHILD = """
 import gc
 import tensorrt_rtx as trt
-from edgecrack.nvidia import tensorrt_log
+from edgecrack.nvidia import tensorrt_module
 
-logger, _ = tensorrt_log.make_logger(trt)
+logger, _ = tensorrt_module.make_logger(trt)
 gc.disable()
 cycle = [trt.Builder(logger)]
 cycle.append(cycle)
 del cycle
 
 gc.set_threshold(1)
-tensorrt_log.construct(trt.Builder, logger)
+tensorrt_module.construct(trt.Builder, logger)
 gc.enable()
 gc.collect()
 print("made")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.measurement.regions import find_regions
+from edgecrack.orthomosaic.geotiff import Box
 from edgecrack.orthomosaic.groups import Groups
-from edgecrack.orthomosaic.windows import Box
 
 Mask = NDArray[np.uint8]
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import MissingDependencyError
-from edgecrack.images.kinds import DamagedImageError, RefusedImageError
+from edgecrack.images.kinds import DamagedImageError, RefusedImageError, directories
 from edgecrack.images.nodata import masked_pixels
-from edgecrack.images.tiff_tags import directories
+from edgecrack.orthomosaic.geotiff import Box
 from edgecrack.orthomosaic.raster import Orthomosaic, is_georeferenced, reading
-from edgecrack.orthomosaic.windows import Box
 from tests.orthomosaic.mosaics import ORIGIN, PIXEL_M, write_mosaic
 from tests.waiting import PATIENCE_S
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.orthomosaic.windows import BLOCK_PX, Box, cores
+from edgecrack.orthomosaic.geotiff import BLOCK_PX, Box, cores
 
 sides = st.integers(1, 9000)
 

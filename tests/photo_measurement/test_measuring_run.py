@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError, EdgecrackError, OutputError, SourceError
 from edgecrack.measurement.severity import severity_table
 from edgecrack.photo_measurement.measuring_run import MeasureConfig, MeasuredBatch, measure_photos
-from edgecrack.photo_measurement.site import parse_readings
+from edgecrack.photo_measurement.photo_reading import parse_readings
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.choice import ScaleConfig

@@ -22,7 +22,7 @@ from edgecrack.run_report.site_result import (
     site_result_of_run,
 )
 from edgecrack.run_report.site_section import site_section
-from edgecrack.run_survey.survey_notes import SurveyNote
+from edgecrack.run_survey.survey_findings import SurveyNote
 
 EN, DE = Words("en"), Words("de")
 

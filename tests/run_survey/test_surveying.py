@@ -425,7 +425,7 @@ def test_markers_that_are_none_are_refused(tmp_path: Path, text: str, message: s
 def test_a_sheet_that_is_full_is_followed_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("sheets", "closure"):
+    for name in ("sheets", "layout"):
         monkeypatch.setattr(f"edgecrack.survey.{name}.MOST_KEYS", 3)
     keep(tmp_path, views(along(0, 440, 60)))
     found = survey_run(tmp_path)
@@ -602,7 +602,7 @@ def test_notes_are_kept_by_key_for_other_languages(tmp_path: Path) -> None:
 def test_what_a_check_sheet_in_view_says_is_kept_with_the_run(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the sheet is drawn by the measure extra")
     from edgecrack.run_report.site_result import site_result_of_run
-    from edgecrack.site_check.rendered_sheet import render_sheet, view_of_sheet
+    from edgecrack.site_check.printing import render_sheet, view_of_sheet
 
     gray = render_sheet(view_of_sheet(0.4), np.random.default_rng(1))
     image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)

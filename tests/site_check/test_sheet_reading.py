@@ -17,7 +17,7 @@ from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.markers import marker_scale, parse_marker
 from edgecrack.scale.plane import plane_scale
 from edgecrack.site_check import SiteCheck, read_sheet
-from edgecrack.site_check.rendered_sheet import Imaging, View, render_sheet, view_of_sheet
+from edgecrack.site_check.printing import Imaging, View, render_sheet, view_of_sheet
 
 Image = NDArray[np.uint8]
 SURE = 0.0025  # relative standard uncertainty of a scale that is sure to 0.5 %

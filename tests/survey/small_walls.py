@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.measurement.centre_lines import follow
+from edgecrack.measurement.centre_lines import follow, thin
 from edgecrack.measurement.cracks import Crack
 from edgecrack.measurement.fitness import Verdict
-from edgecrack.measurement.thinning import thin
 from edgecrack.survey.inventory import FrameCracks
 from edgecrack.survey.plane_geometry import Matrix
 from edgecrack.survey.sheets import SheetBuilder

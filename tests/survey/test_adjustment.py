@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecrack.survey.adjustment import Tie, adjust, place_covariance
 from edgecrack.survey.plane_geometry import Matrix, corners, inverse, moved
+from edgecrack.survey.registration import Tie, adjust, place_covariance
 from tests.survey.small_walls import HW, shifted
 
 UNIT = 150.0

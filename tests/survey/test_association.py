@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from edgecrack.survey.association import bridged, grouped, tolerance_px
-from edgecrack.survey.crack_curves import CrackCurve, curve_of, middle_lines, near
-from edgecrack.survey.plane_geometry import Points
+from edgecrack.survey.plane_geometry import CrackCurve, Points, curve_of, middle_lines, near
 
 SIDE_PX = 200.0
 

@@ -24,6 +24,7 @@ from edgecrack.synthetic import (
     generate_wall,
     write_dataset,
 )
+from edgecrack.synthetic.camera import ground_view, thin_mask
 from edgecrack.synthetic.canvas import Canvas, bounding_box
 from edgecrack.synthetic.crack_paint import CrackLook, paint_cracks
 from edgecrack.synthetic.crack_paths import dress, walk
@@ -35,7 +36,6 @@ from edgecrack.synthetic.distractors import (
     STANDING,
     Painter,
 )
-from edgecrack.synthetic.perspective import ground_view, thin_mask
 from edgecrack.synthetic.surfaces import SURFACES, render_surface
 
 SMALL = (96, 128)

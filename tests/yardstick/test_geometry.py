@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.synthetic.noise import FloatArray
+from edgecrack.synthetic.canvas import FloatArray
 from edgecrack.yardstick.geometry import (
     CrackOutline,
     Shape,

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import ConfigError
-from edgecrack.synthetic.canvas import Canvas
-from edgecrack.synthetic.noise import ByteArray
-from edgecrack.yardstick import negatives, shadows
+from edgecrack.synthetic.canvas import ByteArray, Canvas
+from edgecrack.yardstick import negatives
 from edgecrack.yardstick.negatives import NEGATIVE_KINDS, NegativeKind, render_negative
 
 PAINTED = tuple(kind for kind in NEGATIVE_KINDS if kind != "clean")
@@ -112,7 +111,7 @@ class TestRenderNegative:
 
 class TestShadows:
     @pytest.mark.parametrize(
-        "painter", [shadows.pole_shadow, shadows.branch_shadow, shadows.robot_shadow]
+        "painter", [negatives.pole_shadow, negatives.branch_shadow, negatives.robot_shadow]
     )
     def test_a_shadow_darkens_alone_and_hides_nothing(self, painter: negatives.Painter) -> None:
         shown = 0

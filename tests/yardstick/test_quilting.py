@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.synthetic.noise import ByteArray, FloatArray, fractal_noise
-from edgecrack.yardstick.quilting import quilt
+from edgecrack.synthetic.canvas import ByteArray, FloatArray, fractal_noise
+from edgecrack.yardstick.clean_surfaces import quilt
 
 
 def texture(hw: tuple[int, int] = (200, 220), seed: int = 0) -> ByteArray:

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError
-from edgecrack.synthetic.noise import ByteArray
+from edgecrack.synthetic.canvas import ByteArray
 from edgecrack.yardstick.rendering import (
     GAMMA,
     CrackConfig,

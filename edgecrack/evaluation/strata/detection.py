@@ -1,12 +1,4 @@
-"""How likely a crack of a given width is found, with a lower bound over photos.
-
-Cracks of one photo share its light, texture and sharpness, so they are no independent trials. The
-bound therefore counts photos, not cracks: each photo is one trial whose outcome is the share of
-its cracks that were found, and the one-sided 95 % bound is Clopper and Pearson's with these
-(Biometrika 26, 1934). That is cautious: a sum of shares spreads no further than one of zeros and
-ones with the same mean (Hoeffding, Annals of Mathematical Statistics 27, 1956). A share of 100 %
-over few photos never has a bound of 100 %. Knows widths and levels; must not know pictures.
-"""
+"""Detection probability by crack width with a lower bound, and the calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -16,10 +8,85 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
 from edgecrack.metrics import uint8_level
+
+BINS = 15
+LEAST_LEVEL = 3  # of 255: the first that passes the threshold 0.01
+_LEVELS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How many pixels had each probability, and how many of those were crack.
+
+    Attributes:
+        pixels: int64 [256].
+        crack: int64 [256].
+    """
+
+    pixels: NDArray[np.int64]
+    crack: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, probability: NDArray[np.uint8], truth: NDArray[np.bool_]) -> Reliability:
+        """Count one picture: probability uint8 [H, W], truth bool [H, W]."""
+        pixels = np.bincount(probability.ravel(), minlength=_LEVELS)
+        crack = np.bincount(probability[truth], minlength=_LEVELS)
+        return cls(pixels.astype(np.int64), crack.astype(np.int64))
+
+    @classmethod
+    def none(cls) -> Reliability:
+        """Of no pictures at all."""
+        return cls(np.zeros(_LEVELS, np.int64), np.zeros(_LEVELS, np.int64))
+
+    def __add__(self, other: Reliability) -> Reliability:
+        """Of both sets of pictures together."""
+        return Reliability(self.pixels + other.pixels, self.crack + other.crack)
+
+    def expected_error(self, least_level: int = LEAST_LEVEL) -> float | None:
+        """The expected calibration error, 0 to 1: the mean distance of share and probability.
+
+        Over 15 bins of equal width, weighted by their pixels. Nearly all pixels of a wall are
+        sure to be none, and would make any model look calibrated: so pixels below `least_level`
+        do not count.
+
+        Returns:
+            The error, or None where no pixel counts.
+        """
+        rows = [row for row in self.bins(least_level) if row["pixels"]]
+        total = sum(row["pixels"] for row in rows)
+        if not total:
+            return None
+        off = (row["pixels"] * abs(row["crack_share"] - row["mean_probability"]) for row in rows)
+        return float(sum(off) / total)
+
+    def bins(self, least_level: int = LEAST_LEVEL) -> list[dict[str, Any]]:
+        """The curve: of each bin its range, pixels, mean probability and share of crack.
+
+        The last two are None where a bin has no pixels.
+        """
+        levels = np.arange(_LEVELS)
+        place = np.minimum(levels * BINS // (_LEVELS - 1), BINS - 1)
+        rows = []
+        for index in range(BINS):
+            own = (place == index) & (levels >= least_level)
+            pixels, crack = int(self.pixels[own].sum()), int(self.crack[own].sum())
+            weighted = float((levels[own] * self.pixels[own]).sum()) / (_LEVELS - 1)
+            rows.append(
+                {
+                    "from": round(index / BINS, 4),
+                    "to": round((index + 1) / BINS, 4),
+                    "pixels": pixels,
+                    "mean_probability": weighted / pixels if pixels else None,
+                    "crack_share": crack / pixels if pixels else None,
+                }
+            )
+        return rows
+
 
 CONFIDENCE = 0.95
 EDGES_PX = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)

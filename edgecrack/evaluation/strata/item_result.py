@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from edgecrack import metrics
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import DataError
-from edgecrack.evaluation.scored_images import Predict, predict_sample
-from edgecrack.evaluation.strata.calibration import Reliability
+from edgecrack.evaluation.image_results import Predict, predict_sample
+from edgecrack.evaluation.strata.detection import Reliability
 from edgecrack.measurement.regions import measure_cracks
 from edgecrack.metrics import THRESHOLDS, ThresholdCounts, Tolerance
 from edgecrack.metrics.counting import TOLERANCE_PX

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from edgecrack.evaluation.scored_images import Predict
+from edgecrack.evaluation.image_results import Predict
 from edgecrack.evaluation.strata.detection import DetectionConfig, detection_document
 from edgecrack.evaluation.strata.item_result import score_item
 from edgecrack.evaluation.strata.stratum_scores import StrataScores

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import ConfigError
-from edgecrack.evaluation import figures, page
+from edgecrack.evaluation import curves, page
 from edgecrack.evaluation.curves import require_matplotlib
+from edgecrack.evaluation.image_results import predict_sample
 from edgecrack.evaluation.report_page import COLOURS
-from edgecrack.evaluation.scored_images import predict_sample
 from edgecrack.evaluation.strata import plots
 from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult
 from edgecrack.evaluation.strata.scoring import ScoredStrata
@@ -191,7 +191,7 @@ def _write_worst(folder: Path | OutputFolder, model: ScoredStrata) -> dict[str, 
         item, name = result.item, f"worst_{number}.png"
         image, truth, probability = predict_sample(model.predict, item)
         caption = f"{item.name}: {item.origin}, {item.surface}, {_what(result)}"
-        drawn = figures.overlay(image, truth, probability, model.scores.threshold, caption)
+        drawn = curves.overlay(image, truth, probability, model.scores.threshold, caption)
         write_png(file_in(folder, name), drawn)
         captions[name] = caption
     return captions

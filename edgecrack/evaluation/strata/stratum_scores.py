@@ -1,9 +1,6 @@
-"""From pictures' counts to scores by stratum, their mean and their worst.
+"""What an ordinary labelled dataset says by crack width, and how calibrated a model is on it.
 
-A stratum is a set of pictures: real or made, and of one width class, surface or contrast. Its
-score is the mean over its cells, a cell being the pictures of one surface and width class pooled.
-So neither the widest cracks, which have most of the pixels, nor the surface with most pictures
-decides. Knows counts; must not know files or how tables look.
+Knows labelled samples and a predictor; must not know how pages look.
 """
 
 from __future__ import annotations
@@ -12,19 +9,54 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, reduce
 from operator import add
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack import metrics
+from edgecrack.data.datasets import Sample
 from edgecrack.errors import DataError
-from edgecrack.evaluation.strata.calibration import Reliability
-from edgecrack.evaluation.strata.detection import Trial
-from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult
+from edgecrack.evaluation.image_results import Predict
+from edgecrack.evaluation.strata.detection import Reliability, Trial
+from edgecrack.evaluation.strata.item_result import STRICT, TOLERANT, ItemResult, score_item
 from edgecrack.metrics import THRESHOLDS, Score, Tolerance, threshold_index
-from edgecrack.yardstick.manifest import CRACK, Yardstick
+from edgecrack.yardstick.manifest import CRACK, Item, Yardstick
 from edgecrack.yardstick.strata import CONTRAST_CLASSES, SURFACE_KINDS, WIDTH_CLASSES
+
+
+def by_width(predict: Predict, samples: Sequence[Sample], threshold: float) -> dict[str, Any]:
+    """Recall by crack width and calibration of a predictor on labelled images.
+
+    Args:
+        predict: from a BGR frame to a probability map; asked once per image.
+        samples: the images.
+        threshold: what counts as flagged, a multiple of 0.01.
+
+    Returns:
+        "recall_by_width", as `StrataScores.recall_by_width`, and "calibration" with the expected
+        calibration error and its bins; plain values for JSON.
+
+    Raises:
+        DataError: an image, its mask and its prediction do not fit each other.
+    """
+    results = tuple(score_item(predict, _item(sample), threshold) for sample in samples)
+    scores = StrataScores(results, threshold)
+    reliability = scores.reliability()
+    return {
+        "recall_by_width": scores.recall_by_width(real=True),
+        "calibration": {
+            "expected_calibration_error": reliability.expected_error(),
+            "bins": reliability.bins(),
+        },
+    }
+
+
+def _item(sample: Sample) -> Item:
+    mask: Path = sample.mask_path
+    return Item(sample.name, sample.image_path, mask, photo=sample.name, read_mask=sample.read_mask)
+
 
 Dimension = Literal["width", "surface", "contrast"]
 DIMENSIONS: tuple[Dimension, ...] = ("width", "surface", "contrast")

@@ -37,7 +37,7 @@ from edgecrack.export.engine.target_machines import Resolved, resolve_targets
 from edgecrack.export.engine.verification import verify_engine
 from edgecrack.export.engine.written_files import check_output, read_onnx_file
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
-from edgecrack.nvidia.tensorrt_log import BuildLog, construct, make_logger
+from edgecrack.nvidia.tensorrt_module import BuildLog, construct, make_logger
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 
 from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec
 from edgecrack.errors import ExportError
-from edgecrack.nvidia.tensorrt_log import BuildLog
-from edgecrack.nvidia.tensorrt_module import TensorRT
+from edgecrack.nvidia.tensorrt_module import BuildLog, TensorRT
 
 _REMEDY = "export the model again with `edgecrack export`, with a single file and no custom nodes"
 

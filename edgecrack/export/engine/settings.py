@@ -12,7 +12,7 @@ from edgecrack.errors import ConfigError, ExportError, OutputError
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.target_machines import Resolved
 from edgecrack.files import write_atomic
-from edgecrack.nvidia.tensorrt_log import BuildLog
+from edgecrack.nvidia.tensorrt_module import BuildLog
 
 _MIB = 1 << 20
 

@@ -16,8 +16,7 @@ from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec
 from edgecrack.errors import ExportError
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.gpu import gpu_devices
-from edgecrack.nvidia.tensorrt_log import construct, make_logger
-from edgecrack.nvidia.tensorrt_module import TensorRT
+from edgecrack.nvidia.tensorrt_module import TensorRT, construct, make_logger
 from edgecrack.outside_text import parse_json
 
 _UNCHECKED = "the precision of the finished engine could not be checked"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError
-from edgecrack.nvidia.cuda.driver_fit import better_driver, newer_driver
+from edgecrack.nvidia.gpu import better_driver, newer_driver
 
 # Never the default stream, and none that waits for it: TensorRT would synchronise with it.
 NON_BLOCKING = 1

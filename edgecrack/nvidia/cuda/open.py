@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from edgecrack.errors import ConfigError, DeviceError, MissingDependencyError, first_line
 from edgecrack.nvidia.cuda.base import Cuda
-from edgecrack.nvidia.cuda.driver_fit import how_to_install
+from edgecrack.nvidia.gpu import how_to_install
 
 _HOW_TO_INSTALL_PYCUDA = (
     "run: PATH=/usr/local/cuda/bin:$PATH pip install pycuda (it is compiled and needs the CUDA "

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError, MissingDependencyError
 from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
-from edgecrack.nvidia.cuda.driver_fit import newer_driver
-from edgecrack.nvidia.gpu import driver_cuda
+from edgecrack.nvidia.gpu import driver_cuda, newer_driver
 
 _DEVICE = 0
 _TOO_OLD = "cudaErrorInsufficientDriver"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import DeviceError
 from edgecrack.nvidia.cuda.base import NON_BLOCKING, Cuda, device_error
-from edgecrack.nvidia.cuda.driver_fit import how_to_install
+from edgecrack.nvidia.gpu import how_to_install
 
 
 def open_pycuda() -> Cuda:

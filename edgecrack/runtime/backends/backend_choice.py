@@ -30,15 +30,13 @@ from edgecrack.runtime.backends.cpu_self_test import (
     settings_to_try,
 )
 from edgecrack.runtime.backends.onnx_runtime import OnnxRuntimeRunner
-from edgecrack.runtime.backends.openvino_module import (
-    has_openvino,
-    import_openvino,
-    instruction_limits,
-)
 from edgecrack.runtime.backends.openvino_runner import (
     CpuPrecision,
     OpenVINORunner,
     OpenVINOSettings,
+    has_openvino,
+    import_openvino,
+    instruction_limits,
 )
 
 Backend = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]

@@ -25,10 +25,8 @@ from edgecrack.nvidia.cuda.open import open_cuda
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
 from edgecrack.runtime.backends.base import check_tiles
-from edgecrack.runtime.backends.buffers import Slot
-from edgecrack.runtime.backends.kernel_cache import KernelCache, open_kernel_cache
-from edgecrack.runtime.backends.loaded_engine import LoadedEngine, load_engine
-from edgecrack.runtime.backends.preflight import check_version
+from edgecrack.runtime.backends.preflight import KernelCache, check_version, open_kernel_cache
+from edgecrack.runtime.backends.tensorrt_engine import LoadedEngine, Slot, load_engine
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from edgecrack.errors import ConfigError
 from edgecrack.scale.camera_file import CameraFile, read_camera
 from edgecrack.scale.plane import USUAL_TILT, plane_scale
-from edgecrack.scale.quantity import Quantity
-from edgecrack.scale.written import (
+from edgecrack.scale.quantity import (
+    Quantity,
     check_towards,
     read_distance_m,
     read_mm_per_pixel,

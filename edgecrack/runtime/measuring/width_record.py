@@ -20,8 +20,7 @@ from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
 from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale
 from edgecrack.scale.quantity import COVERAGE
-from edgecrack.site_check.placing import find_sheet
-from edgecrack.site_check.sheet_reading import read_placed
+from edgecrack.site_check.sheet_reading import find_sheet, read_placed
 from edgecrack.terminal.wording import interval
 
 # Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection
-from edgecrack.runtime.sources.multipart import JpegParts
+from edgecrack.runtime.sources.jpeg import JpegParts
 
 # A camera that sends faster than we read must not keep us from ever decoding.
 MAX_PASSED_OVER = 64

@@ -24,8 +24,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from edgecrack.runtime.sources.damage import DamageRecord
 from edgecrack.runtime.sources.ffmpeg import (
+    DamageRecord,
     FFmpegMessage,
     choose_track,
     hear,

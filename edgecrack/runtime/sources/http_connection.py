@@ -1,22 +1,199 @@
-"""An HTTP answer read as it comes, with a deadline for every byte.
-
-Knows sockets; must not know cameras, nor what the answer holds.
-"""
+"""HTTP connections to cameras: requests with redirects and passwords, chunked bodies, time-outs."""
 
 from __future__ import annotations
 
 import http.client
 import io
+import re
 import select
 import socket
 import ssl
 import time
+import urllib.error
+import urllib.request
 from contextlib import suppress
 from email.message import Message
-from typing import Any
+from typing import IO, Any, Protocol
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from edgecrack.runtime.sources.chunked import Dechunker
-from edgecrack.runtime.sources.http_request import open_answer
+from edgecrack.errors import SourceError, first_line
+from edgecrack.terminal.redaction import redact
+
+
+class Reader(Protocol):
+    """Who reads the answers, instead of urllib.
+
+    Attributes:
+        answers: those so far; before the last came redirects and questions for a password.
+    """
+
+    answers: list[http.client.HTTPResponse]
+
+    def adopt(self, opened: socket.socket) -> io.BufferedReader:
+        """What to read `opened` through."""
+        ...
+
+
+def open_answer(address: str, reader: Reader, timeout_s: float) -> Any:
+    """Ask for an address that may hold user and password.
+
+    Returns:
+        The `http.client.HTTPResponse`.
+
+    Raises:
+        OSError: nobody answers in time, or with an error (`urllib.error.HTTPError`).
+        http.client.HTTPException: what answers does not speak HTTP.
+        ValueError: the address or the kind of authentication is not understood.
+    """
+    url, passwords = _without_credentials(address)
+    # Not `build_opener`, which would also open files and FTP for a redirect.
+    opener = urllib.request.OpenerDirector()
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.ProxyHandler(),
+        _TimedHandler(reader),
+        _SafeRedirects(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ]
+    if passwords is not None:
+        handlers.append(urllib.request.HTTPDigestAuthHandler(passwords))
+        handlers.append(urllib.request.HTTPBasicAuthHandler(passwords))
+    for handler in handlers:
+        opener.add_handler(handler)
+    asked = urllib.request.Request(url, headers={"User-Agent": "edgecrack", "Accept": "*/*"})
+    return opener.open(asked, timeout=timeout_s)
+
+
+def _without_credentials(
+    address: str,
+) -> tuple[str, urllib.request.HTTPPasswordMgrWithDefaultRealm | None]:
+    """The address as it may be sent, and the password for its host alone."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+    if parts.username is None:
+        return url, None
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    user, password = unquote(parts.username), unquote(parts.password or "")
+    passwords.add_password(None, f"{parts.scheme}://{host}/", user, password)
+    return url, passwords
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https only, and never from the safe one to the other."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Any,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        scheme = urlsplit(newurl).scheme.lower()
+        if scheme != "https" and not (scheme == "http" == req.type):
+            raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _TimedHandler(urllib.request.AbstractHTTPHandler):
+    """Opens http and https so that our own reader reads the answers."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        """Called by urllib for http://."""
+        return self.do_open(self._timed(http.client.HTTPConnection), request)
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        """Called by urllib for https://."""
+        return self.do_open(self._timed(http.client.HTTPSConnection), request)
+
+    http_request = urllib.request.AbstractHTTPHandler.do_request_
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    def _timed(self, kind: type[http.client.HTTPConnection]) -> Any:
+        reader = self._reader
+
+        class Response(http.client.HTTPResponse):
+            def __init__(self, sock: socket.socket, *args: Any, **settings: Any) -> None:
+                adopting: Any = _Adopting(sock, reader)
+                super().__init__(adopting, *args, **settings)
+                reader.answers.append(self)
+
+        class Timed(kind):  # type: ignore[misc, valid-type]  # one of two classes
+            response_class = Response
+
+        return Timed
+
+
+class _Adopting:
+    """What `HTTPResponse` takes for a socket: it only asks it for a file."""
+
+    def __init__(self, opened: socket.socket, reader: Reader) -> None:
+        self._opened, self._reader = opened, reader
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return self._reader.adopt(self._opened)
+
+
+_LONGEST_HEAD = 4096
+
+
+class Dechunker:
+    """Takes bytes as they come and gives those inside the chunks.
+
+    Attributes:
+        ended: the last chunk has come; nothing follows.
+    """
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._left = 0
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes inside chunks that `data` brings; may be none.
+
+        Raises:
+            http.client.HTTPException: what has arrived is no chunk.
+        """
+        inside = bytearray()
+        place = 0
+        while place < len(data) and not self.ended:
+            if self._left:
+                taken = data[place : place + self._left]
+                inside += taken
+                self._left -= len(taken)
+                place += len(taken)
+            else:
+                place = self._take_head(data, place)
+        return bytes(inside)
+
+    def _take_head(self, data: bytes, place: int) -> int:
+        """Take the line with a chunk's length, as far as it has arrived; where it ends."""
+        end = data.find(b"\n", place)
+        stop = len(data) if end < 0 else end + 1
+        self._head += data[place:stop]
+        if len(self._head) > _LONGEST_HEAD:
+            raise http.client.LineTooLong("chunk size")
+        if end >= 0 and (line := bytes(self._head).strip()):  # empty: the end of the last chunk
+            self._left = _length_of(line)
+            self.ended = self._left == 0
+        if end >= 0:
+            self._head.clear()
+        return stop
+
+
+def _length_of(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", digits):
+        raise http.client.HTTPException("the answer is not in chunks")
+    return int(digits, 16)
+
 
 # What goes wrong while an answer is read; a timeout is an OSError.
 READ_ERRORS = (OSError, http.client.HTTPException)
@@ -151,3 +328,65 @@ class _TimedBytes(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+CHECK_CAMERA = "check address, port, user and password, and that the camera answers a ping"
+
+
+def connect(address: str, timeout_ms: int) -> HttpConnection:
+    """Ask for an `http://` or `https://` address.
+
+    Args:
+        address: with credentials if needed, for basic or digest authentication; they appear
+            nowhere else.
+        timeout_ms: longest wait for the connection and for the answer's head.
+
+    Raises:
+        SourceError: nobody answers in time, or with an error.
+    """
+    connection = HttpConnection(timeout_ms)
+    try:
+        _request(connection, address)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        problem, remedy = _reason(error, timeout_ms)
+        raise SourceError(f"{redact(address)} does not deliver video: {problem}", remedy) from error
+    return connection
+
+
+def _request(connection: HttpConnection, address: str) -> None:
+    try:
+        connection.request(address)
+    except BaseException as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        connection.close()
+        raise
+
+
+def _reason(error: Exception, timeout_ms: int) -> tuple[str, str]:
+    """What went wrong, in a clause without passwords, and what to do."""
+    cause = getattr(error, "reason", error)
+    if isinstance(error, urllib.error.HTTPError):
+        return _refusal(error), CHECK_CAMERA
+    if isinstance(cause, ssl.SSLError):
+        return (
+            f"its certificate or encryption is not trusted ({cause.reason or cause})",
+            "name the camera's own certificate with SSL_CERT_FILE=camera.pem, or use http://",
+        )
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {timeout_ms / 1000:g} s", CHECK_CAMERA
+    if isinstance(cause, OSError):
+        return cause.strerror or first_line(cause), CHECK_CAMERA
+    if isinstance(cause, http.client.BadStatusLine | http.client.LineTooLong):
+        return "what answers is no web server", CHECK_CAMERA
+    # Without the error's own words, which may quote a password.
+    return (
+        "it cannot be asked for",
+        "check the address; write %40 for an @ and %2F for a / in user and password",
+    )
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    if 300 <= error.code < 400:
+        return "it leads to an address that is not http, or is less safe"
+    return f"it answers {error.code} {error.reason}".rstrip()

@@ -1,17 +1,13 @@
-"""What the outside of a JPEG tells without decoding it: its size, its end, how plain it is.
-
-Sources use it to find frames in a stream of bytes and to decide whether a frame's own bytes may
-be recorded as they are. Knows bytes only.
-"""
+"""JPEG files from the inside, and the JPEG parts of a multipart HTTP stream."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
-
 _MARKER_BEGINS = 0xFF
 _SCAN = 0xDA
 _HUFFMAN_TABLE = 0xC4
@@ -113,3 +109,180 @@ def _segments(
         if marker == _SCAN or length < 2:
             return
         place += 2 + length
+
+
+MAX_PART_BYTES = 64 * 1024 * 1024
+MAX_HEADER_BYTES = 16 * 1024
+# What may follow a picture within its part.
+_PADDING = b"\r\n\0-"
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n]*)")
+_LONGEST_BLANK_LINE, _LONGEST_DASHES_LINE = 4, 256
+# Blanks at the end are cut off behind: left out here, each of them would be tried as an end.
+_DASHES_LINE = re.compile(rb"(?:^|\n)--([!-~][ -~\t]{0,199})\r?\n")
+
+
+class JpegParts:
+    """Takes bytes as they come and gives the JPEGs in them.
+
+        parts.feed(data)
+        while (jpeg := parts.next_jpeg()) is not None: ...
+
+    Args:
+        boundary: as the Content-Type announces it; None where it does not, then the first line
+            that begins with two dashes counts.
+        max_part_bytes: a part that grows beyond is damaged.
+
+    Attributes:
+        damaged: parts so far that were no whole JPEG and were left out.
+        ended: the closing boundary has come; nothing follows.
+    """
+
+    def __init__(self, boundary: str | None, max_part_bytes: int = MAX_PART_BYTES) -> None:
+        token = (boundary or "").encode("latin-1", "replace").strip()
+        self._delimiter = b"--" + token.lstrip(b"-") if token.lstrip(b"-") else b""
+        self._max_part_bytes = max_part_bytes
+        self._buffer = bytearray()
+        self._in_part = False
+        self._length: int | None = None
+        self._is_picture = True
+        self._searched = self._end_searched = 0
+        self._scan = ScanFinder()
+        self.damaged = 0
+        self.ended = False
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived."""
+        if not self.ended:
+            self._buffer += data
+
+    def next_jpeg(self) -> bytes | None:
+        """The next whole JPEG, or None until more has arrived."""
+        while not self.ended:
+            if not self._in_part and not self._enter_part():
+                return None
+            taken, jpeg = self._leave_part()
+            if not taken:
+                return None
+            if jpeg is not None:
+                return jpeg
+        return None
+
+    @property
+    def _delimiter_in_part(self) -> bytes:
+        """What ends a part; a picture holds three given bytes by chance, but not seven."""
+        return self._delimiter if len(self._delimiter) >= 7 else b"\n" + self._delimiter
+
+    def _enter_part(self) -> bool:
+        """Go past the next boundary and its header; False until more has arrived."""
+        while self._find_delimiter():
+            start = len(self._delimiter)
+            tail = bytes(self._buffer[start : start + 2])
+            if tail == b"--":
+                self.ended = True
+                return False
+            limit = start + MAX_HEADER_BYTES
+            # The next boundary first: looking for a blank line behind each of many boundaries
+            # would go through the same bytes for each of them.
+            fresh = max(start, self._searched - len(self._delimiter) - _LONGEST_BLANK_LINE)
+            another = self._buffer.find(self._delimiter, fresh, limit)
+            header_end = min(limit, len(self._buffer)) if another < 0 else another
+            blank = _BLANK_LINE.search(self._buffer, fresh, header_end)
+            if blank is None and another < 0 and len(self._buffer) <= limit:
+                self._searched = len(self._buffer)
+                return False
+            if blank is None or not self._read_header(bytes(self._buffer[start : blank.start()])):
+                self._give_up(start)
+                continue
+            del self._buffer[: blank.end()]
+            self._in_part, self._scan = True, ScanFinder()
+            self._searched = self._end_searched = 0
+            return True
+        return False
+
+    def _find_delimiter(self) -> bool:
+        """Drop what lies before the next boundary; False until one has come."""
+        if not self._delimiter and (found := _DASHES_LINE.search(self._buffer)):
+            self._delimiter = b"--" + found[1].rstrip().lstrip(b"-")
+        place = self._buffer.find(self._delimiter) if self._delimiter else -1
+        if place < 0:
+            # Its beginning may have arrived already.
+            kept = len(self._delimiter) or _LONGEST_DASHES_LINE
+            del self._buffer[: max(0, len(self._buffer) - kept)]
+            return False
+        if place:
+            del self._buffer[:place]
+            self._searched = 0
+        return len(self._buffer) >= len(self._delimiter) + 2
+
+    def _read_header(self, header: bytes) -> bool:
+        """Take the header's length and type; False where it is no header."""
+        self._length, self._is_picture = None, True
+        for line in header.split(b"\n"):
+            if not line.strip():
+                continue
+            field = _HEADER_LINE.fullmatch(line.strip())
+            if field is None:
+                return False
+            name, value = field[1].lower(), field[2].strip()
+            if name == b"content-length":
+                if not (value.isdigit() and len(value) < 12):
+                    return False
+                self._length = int(value)
+                if not 0 < self._length <= self._max_part_bytes:
+                    return False
+            elif name == b"content-type":
+                # Some cameras send events as text between the pictures; those are no frames.
+                self._is_picture = value.lower().startswith((b"image/", b"application/octet"))
+        return True
+
+    def _leave_part(self) -> tuple[bool, bytes | None]:
+        """Whether the part has ended, and its JPEG if it held one."""
+        end = self._end_by_length()
+        if end is None:
+            end = self._end_by_content()
+        if end is None:
+            if len(self._buffer) > self._max_part_bytes:
+                self._give_up(len(self._buffer) - len(self._delimiter))
+                return True, None
+            return False, None
+        jpeg = bytes(self._buffer[:end]).rstrip(_PADDING)
+        is_whole = jpeg.startswith(START) and jpeg.endswith(END)
+        if not is_whole and self._is_picture:
+            self._give_up(end)
+            return True, None
+        del self._buffer[:end]
+        self._in_part, self._searched = False, 0
+        return True, jpeg if self._is_picture else None
+
+    def _end_by_length(self) -> int | None:
+        """The end that the header gives, where the picture ends there indeed."""
+        length = self._length
+        if length is None or len(self._buffer) < length:
+            return None
+        if bytes(self._buffer[max(0, length - 64) : length]).rstrip(_PADDING).endswith(END):
+            return length
+        self._length = None
+        self._searched = self._end_searched = 0  # wrong: look for the end as if there were none
+        return None
+
+    def _end_by_content(self) -> int | None:
+        """The next boundary, or the picture's own end where no length is known."""
+        from_place = max(0, self._searched - len(self._delimiter) - 4)
+        boundary = self._buffer.find(self._delimiter_in_part, from_place)
+        self._searched = len(self._buffer)
+        end = -1
+        is_sought = self._length is None and self._is_picture
+        if is_sought and (scan := self._scan.look(self._buffer)) is not None:
+            # What came before its scan was known has not been searched for its end.
+            end = self._buffer.find(END, max(scan, self._end_searched - 1))
+            self._end_searched = len(self._buffer)
+        if end >= 0 and (boundary < 0 or end < boundary):
+            return end + len(END)
+        return boundary if boundary >= 0 else None
+
+    def _give_up(self, end: int) -> None:
+        """Count a damaged part and go on looking from `end`."""
+        self.damaged += 1
+        del self._buffer[:end]
+        self._in_part, self._searched = False, 0

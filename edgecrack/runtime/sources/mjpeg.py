@@ -18,8 +18,7 @@ from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
 from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
-from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection
-from edgecrack.runtime.sources.http_stream import connect
+from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection, connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, STALE_AFTER_S
 from edgecrack.terminal.redaction import redact

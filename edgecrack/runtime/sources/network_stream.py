@@ -17,7 +17,7 @@ from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import SourceBase, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_of
-from edgecrack.runtime.sources.http_stream import CHECK_CAMERA
+from edgecrack.runtime.sources.http_connection import CHECK_CAMERA
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 from edgecrack.runtime.sources.stale_frames import LiveGrabs
 from edgecrack.runtime.sources.video import VideoSource

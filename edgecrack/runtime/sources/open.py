@@ -59,7 +59,7 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
     if "\0" in address:
         raise SourceError(f"{redact(address)!r} holds a NUL byte", _KINDS)
     if options.loop:
-        from edgecrack.runtime.sources.looped import LoopedSource
+        from edgecrack.runtime.sources.wrapped import LoopedSource
 
         once = replace(options, loop=False)
         return LoopedSource(lambda: open_source(address, once))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgecrack.errors import ConfigError
-from edgecrack.images.limits import DEFAULT_MEGAPIXELS
+from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 
 DEFAULT_TIMEOUT_MS = 5_000
 

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.images.bit_depth import to_8_bits
-from edgecrack.images.decoding import DamagedImageError, decode_image
+from edgecrack.images.decoding import DamagedImageError, decode_image, to_8_bits
 
 # Any object with a buffer: bytes, memoryview, array.array.
 Buffer = Any

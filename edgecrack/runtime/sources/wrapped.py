@@ -1,16 +1,20 @@
-"""What sources that change another one's frames have in common: all that they leave as it is."""
+"""Sources around a source: turned, delayed, repeated."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecrack.errors import ConfigError, SourceError
 from edgecrack.images.nodata import masked_pixels, with_mask
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus, Unreadable
 from edgecrack.runtime.sources.options import Flip
 
 _CODES = {"vertical": 0, "horizontal": 1, "both": -1}
@@ -111,3 +115,111 @@ class DelayedSource(WrappedSource):
             capture_time_ns=frame.capture_time_ns - self._delay_ns,
             monotonic_ns=frame.monotonic_ns - self._delay_ns,
         )
+
+
+_FALLBACK_RATE_HZ = 25.0
+
+
+class LoopedSource(SourceBase):
+    """Frames of a recording, over and over; index and media time go on rising.
+
+    Args:
+        open_recording: opens the recording at its beginning; called once per round.
+
+    Raises:
+        ConfigError: it opens a live source, which has no end. It is closed.
+        SourceError: as `open_recording`.
+    """
+
+    live = False
+    frame_count: int | None = None
+
+    def __init__(self, open_recording: Callable[[], Source]) -> None:
+        self._open_recording = open_recording
+        self._source = open_recording()
+        if self._source.live:
+            self._source.close()
+            raise ConfigError(
+                f"{self._source.name} is live and never ends", "leave out `loop` for it"
+            )
+        self.name = self._source.name
+        self._lock = threading.Lock()
+        self._closed = False
+        self._unreadable: dict[Path, Unreadable] = {}
+        self._round = 0
+        self._delivered = 0
+        self._delivered_before_round = 0
+        self._corrupt_before_round = 0
+        self._round_starts_ms = 0.0
+        self._last_ms = 0.0
+
+    @property
+    def frame_rate_hz(self) -> float | None:
+        """Frames per second, None if unknown."""
+        return self._source.frame_rate_hz
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames of all rounds so far that arrived damaged and were left out."""
+        return self._corrupt_before_round + self._source.corrupt_frames
+
+    @property
+    def status(self) -> SourceStatus:
+        """What the recording knows, and the pictures of all rounds that could not be read."""
+        self._keep_unreadable()
+        return replace(self._source.status, unreadable=tuple(self._unreadable.values()))
+
+    def read(self) -> Frame | None:
+        """The next frame; None only after `close`.
+
+        Raises:
+            SourceError: as the recording does, or a whole round of it gave no frame.
+        """
+        while not self._closed:
+            frame = self._source.read()
+            if frame is not None:
+                return self._continued(frame)
+            if not self._closed:
+                self._begin_again()
+        return None
+
+    def close(self) -> None:
+        """Close the recording."""
+        with self._lock:
+            self._closed = True
+            self._source.close()
+
+    def _keep_unreadable(self) -> None:
+        for one in self._source.status.unreadable:
+            self._unreadable.setdefault(one.path, one)
+
+    def _continued(self, frame: Frame) -> Frame:
+        """The frame as one of an endless recording."""
+        index = self._delivered
+        self._delivered += 1
+        media_time_ms = frame.media_time_ms
+        if media_time_ms is not None:
+            media_time_ms += self._round_starts_ms
+            self._last_ms = media_time_ms
+        name = frame.name
+        if name == f"{frame.index:06d}":
+            name = f"{index:06d}"
+        elif self._round:  # names are unique within a source
+            name = f"{index:06d}_{name}"
+        return replace(frame, index=index, name=name, media_time_ms=media_time_ms)
+
+    def _begin_again(self) -> None:
+        if self._delivered == self._delivered_before_round:
+            raise SourceError(f"{self.name} gives no frame any more", "check the file or folder")
+        self._corrupt_before_round += self._source.corrupt_frames
+        rate_hz = self._source.frame_rate_hz or _FALLBACK_RATE_HZ
+        self._round_starts_ms = self._last_ms + 1000.0 / rate_hz
+        self._delivered_before_round = self._delivered
+        self._round += 1
+        self._keep_unreadable()
+        self._source.close()
+        opened = self._open_recording()
+        with self._lock:
+            self._source = opened
+            if self._closed:
+                opened.close()

@@ -21,7 +21,7 @@ from edgecrack.runtime.tracking.findings import (
     thumbnail,
 )
 from edgecrack.runtime.tracking.kept_run import KeptRun
-from edgecrack.survey.confirmation import is_long
+from edgecrack.survey.association import is_long
 from edgecrack.survey.live_cracks import LiveCrack, LiveCracks
 from edgecrack.survey.track import SMALLEST_PX, FrameTracker
 

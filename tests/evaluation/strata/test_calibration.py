@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.evaluation.strata.calibration import BINS, LEAST_LEVEL, Reliability
+from edgecrack.evaluation.strata.detection import BINS, LEAST_LEVEL, Reliability
 from edgecrack.metrics import uint8_level
 
 

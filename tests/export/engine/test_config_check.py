@@ -16,8 +16,7 @@ from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.config_check import TensorTypes
 from edgecrack.export.engine.target_machines import parse_targets
 from edgecrack.export.engine.verification import contradiction, engine_problems, inspected_types
-from edgecrack.nvidia.tensorrt_log import make_logger
-from edgecrack.nvidia.tensorrt_module import find_tensorrt
+from edgecrack.nvidia.tensorrt_module import find_tensorrt, make_logger
 from tests.export.engine.graphs import save, small_graph
 
 SM86 = EngineConfig(parse_targets("sm86"), "tensorrt_rtx")

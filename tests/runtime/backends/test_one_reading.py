@@ -16,10 +16,9 @@ from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.evaluation.open_model import open_model
 from edgecrack.evaluation.protocols import PredictionConfig
 from edgecrack.export.model_scores import score_files
-from edgecrack.machine_benchmark.candidates import candidates
-from edgecrack.machine_benchmark.first_result import first_result
+from edgecrack.machine_benchmark.candidates import candidates, first_result
 from edgecrack.runtime.backends.open import check_it_runs, open_runner
-from edgecrack.runtime.backends.openvino_module import has_openvino
+from edgecrack.runtime.backends.openvino_runner import has_openvino
 from edgecrack.runtime.backends.relative_speed import relative_time
 from edgecrack.runtime.detector import open_detector
 from tests.runtime.models import spec_of, write_model, write_quick_model

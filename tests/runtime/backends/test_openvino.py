@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelFile, read_model_file
 from edgecrack.errors import ConfigError, MissingDependencyError, ModelFileError
-from edgecrack.runtime.backends import backend_choice, cpu_self_test, openvino_module
+from edgecrack.runtime.backends import backend_choice, cpu_self_test, openvino_runner
 from edgecrack.runtime.backends.backend_choice import (
     BackendChoice,
     cache_folder,
@@ -226,7 +226,7 @@ def test_without_openvino_auto_is_onnx_runtime_and_openvino_is_an_error(
 
 def test_on_another_processor_it_is_not_tried(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert not openvino_module.has_openvino()
+    assert not openvino_runner.has_openvino()
     with pytest.raises(ConfigError, match="asked for on aarch64, where it was not tried"):
         choose_backend(read_model_file(quick), 1, "openvino")
 
@@ -306,7 +306,7 @@ def test_importing_it_looks_up_no_name_and_writes_nothing(tmp_path: Path) -> Non
         "asked = []\n"
         "socket.getaddrinfo = lambda *a, **k: asked.append(a) or []\n"
         "socket.socket.connect = lambda *a: asked.append(a)\n"
-        "from edgecrack.runtime.backends.openvino_module import import_openvino\n"
+        "from edgecrack.runtime.backends.openvino_runner import import_openvino\n"
         "import_openvino().Core()\n"
         "time.sleep(0.5)\n"
         "print(asked)\n"
@@ -532,7 +532,7 @@ def test_int8_may_differ_as_far_as_masks_agree_where_it_passed_the_gate(
 
 
 def test_bfloat16_keeps_the_masks_of_the_bundled_model() -> None:
-    if not has_bfloat16(openvino_module.import_openvino().Core()):
+    if not has_bfloat16(openvino_runner.import_openvino().Core()):
         pytest.skip("this processor does not reckon with bfloat16")
     choice = choose_backend(MODEL, 1, "openvino-bf16")
     assert choice.settings is not None

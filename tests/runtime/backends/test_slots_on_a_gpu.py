@@ -24,7 +24,7 @@ from edgecrack.nvidia.cuda.open import LIBRARIES, open_cuda
 from edgecrack.nvidia.cuda.through_cuda_python import CudaPython
 from edgecrack.nvidia.cuda.through_pycuda import PyCuda
 from edgecrack.nvidia.gpu import DRIVER_LIBRARY
-from edgecrack.runtime.backends.buffers import Slot
+from edgecrack.runtime.backends.tensorrt_engine import Slot
 from tests.nvidia.fake_cuda import FakeGpu, FakePyCuda, FakeRuntime
 from tests.waiting import PATIENCE_S
 

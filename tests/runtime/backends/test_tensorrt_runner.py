@@ -26,10 +26,13 @@ from edgecrack.nvidia.cuda.through_cuda_python import CudaPython
 from edgecrack.nvidia.cuda.through_pycuda import PyCuda
 from edgecrack.nvidia.engine_info import EngineInfo
 from edgecrack.nvidia.tensorrt_module import TensorRT, find_tensorrt
-from edgecrack.runtime.backends.kernel_cache import runtime_cache_path, write_runtime_cache
-from edgecrack.runtime.backends.loaded_engine import load_engine
 from edgecrack.runtime.backends.open import open_runner
-from edgecrack.runtime.backends.preflight import RunningMachine
+from edgecrack.runtime.backends.preflight import (
+    RunningMachine,
+    runtime_cache_path,
+    write_runtime_cache,
+)
+from edgecrack.runtime.backends.tensorrt_engine import load_engine
 from edgecrack.runtime.backends.tensorrt_runner import TensorRTConfig, TensorRTRunner, batch_size
 from edgecrack.runtime.detector import open_detector
 from tests.nvidia.fake_cuda import (

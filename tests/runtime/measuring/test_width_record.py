@@ -150,7 +150,7 @@ def test_the_newest_record_is_kept_for_the_page() -> None:
 
 def test_a_check_sheet_in_view_is_read_and_its_cracks_are_left_out() -> None:
     pytest.importorskip("matplotlib", reason="the sheet is drawn by the measure extra")
-    from edgecrack.site_check.rendered_sheet import render_sheet, view_of_sheet
+    from edgecrack.site_check.printing import render_sheet, view_of_sheet
 
     gray = render_sheet(view_of_sheet(0.4), np.random.default_rng(1))
     image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import decode_image
 from edgecrack.runtime.sources import arrivals, mjpeg
-from edgecrack.runtime.sources.chunked import Dechunker
+from edgecrack.runtime.sources.http_connection import Dechunker
 from edgecrack.runtime.sources.mjpeg import MjpegSource
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.runtime.sources.damage import LONGEST_DAMAGE_FRAMES, DamageRecord
+from edgecrack.runtime.sources.ffmpeg import LONGEST_DAMAGE_FRAMES, DamageRecord
 
 GROUP = 8
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError
-from edgecrack.runtime.sources import pipeline_source
+from edgecrack.runtime.sources import gstreamer
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.gst_messages import failure, without_passwords
+from edgecrack.runtime.sources.child import failure, without_passwords
+from edgecrack.runtime.sources.gstreamer import PipelineSource
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
-from edgecrack.runtime.sources.pipeline_source import PipelineSource
 from tests.runtime.fakes import stream_threads
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -106,7 +106,7 @@ def test_a_read_long_after_close_says_so(was_read: bool, monkeypatch: pytest.Mon
     if was_read:
         source.read()
     source.close()
-    monkeypatch.setattr(pipeline_source, "STALE_AFTER_S", 0.0)
+    monkeypatch.setattr(gstreamer, "STALE_AFTER_S", 0.0)
     with pytest.raises(SourceError, match="was closed"):
         source.read()
 

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.runtime.sources import multipart
-from edgecrack.runtime.sources.jpeg import read_head
-from edgecrack.runtime.sources.multipart import JpegParts
+from edgecrack.runtime.sources import jpeg as jpeg_module
+from edgecrack.runtime.sources.jpeg import JpegParts, read_head
 from tests.runtime.fakes import picture
 from tests.waiting import PATIENCE_S
 
@@ -287,8 +286,8 @@ def test_work_grows_with_what_comes_and_no_faster(
             looked_at[0] += max(0, (end if found is None else found.end()) - start) + 1
             return found
 
-    monkeypatch.setattr(multipart, "_BLANK_LINE", Pattern(multipart._BLANK_LINE))
-    monkeypatch.setattr(multipart, "_DASHES_LINE", Pattern(multipart._DASHES_LINE))
+    monkeypatch.setattr(jpeg_module, "_BLANK_LINE", Pattern(jpeg_module._BLANK_LINE))
+    monkeypatch.setattr(jpeg_module, "_DASHES_LINE", Pattern(jpeg_module._DASHES_LINE))
     parts = JpegParts(None if "boundary before" in name or "could be" in name else "frame")
     parts._buffer = Counted()
     begun_s = time.monotonic()

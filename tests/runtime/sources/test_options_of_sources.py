@@ -11,9 +11,9 @@ import pytest
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source, SourceStatus
-from edgecrack.runtime.sources.looped import LoopedSource
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import Flip, SourceOptions
+from edgecrack.runtime.sources.wrapped import LoopedSource
 from tests.runtime.fakes import ScriptedSource, picture, write_video
 
 

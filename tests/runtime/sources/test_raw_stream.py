@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.runtime.sources.raw_stream import BrokenStreamError, RawFormat, RawFrames
+from edgecrack.runtime.sources.gstreamer import BrokenStreamError, RawFormat, RawFrames
 from tests.runtime.fakes import Image
 
 

@@ -14,8 +14,7 @@ import httpx
 from edgecrack.run_review.review_server import ReviewServer
 from edgecrack.run_review.review_session import ReviewSession
 from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.served_page import ServedPage
-from edgecrack.runtime.web.server import LiveServer
+from edgecrack.runtime.web.server import LiveServer, ServedPage
 from tests.run_review.served_review import survey_small_wall
 from tests.runtime.web.rig import Rig
 from tests.waiting import PATIENCE_S

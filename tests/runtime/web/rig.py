@@ -21,11 +21,9 @@ from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats
 from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
 from edgecrack.runtime.tracking.finding_book import FindingBook
 from edgecrack.runtime.web.config import Patience, ServeConfig
-from edgecrack.runtime.web.last_report import LastReport
-from edgecrack.runtime.web.latest_result import LatestResult
-from edgecrack.runtime.web.picture import overlay_jpeg
+from edgecrack.runtime.web.page_state import overlay_jpeg
 from edgecrack.runtime.web.server import LiveServer
-from edgecrack.runtime.web.status import LiveContext
+from edgecrack.runtime.web.status import LastReport, LatestResult, LiveContext
 from tests.runtime.fakes import frame, picture, result_of
 from tests.waiting import PATIENCE_S
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecrack.runtime.web import last_report
-from edgecrack.runtime.web.last_report import LastReport
+from edgecrack.runtime.web import status
+from edgecrack.runtime.web.status import LastReport
 from tests.runtime.web.rig import Rig, client
 
 PAGE = '<!doctype html><style>p{color:red}</style><p>Riss 1</p><img src="data:image/png;base64,x">'
@@ -57,7 +57,7 @@ def test_neither_an_empty_nor_a_huge_file_is_a_report(
 ) -> None:
     report(tmp_path / "wall", "")
     report(tmp_path / "wall-2", "x" * 2000)
-    monkeypatch.setattr(last_report, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(status, "LARGEST_BYTES", 1000)
     assert LastReport(tmp_path / "wall", tmp_path / "wall").find() is None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgecrack.runtime.web.latest_result import SHORTEST_STALE_MS, LatestResult
+from edgecrack.runtime.web.status import SHORTEST_STALE_MS, LatestResult
 from tests.runtime.fakes import frame, result_of
 from tests.runtime.web.rig import live_result
 

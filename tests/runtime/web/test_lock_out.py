@@ -16,7 +16,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from edgecrack.runtime.web import login, page_state, viewers
+from edgecrack.runtime.web import access, page_state, viewers
 from edgecrack.runtime.web.access import TRIES, TRIES_OF_ALL
 from edgecrack.runtime.web.config import ServeConfig
 from tests.runtime.web.guarded_pages import (
@@ -66,7 +66,7 @@ def open_page(request: pytest.FixtureRequest) -> Iterator[GuardedPage]:
 
 @pytest.fixture(autouse=True)
 def no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login, "HOLD_S", 0.0)
+    monkeypatch.setattr(access, "HOLD_S", 0.0)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.machine_sensors.evidence import Evidence
 from edgecrack.machine_sensors.throttling import ThrottleLook
-from edgecrack.runtime.web.latest_result import LatestResult
 from edgecrack.runtime.web.server import LiveServer
+from edgecrack.runtime.web.status import LatestResult
 from tests.runtime.web.rig import Feed, Rig, live_result
 from tests.waiting import PATIENCE_S, wait_until
 

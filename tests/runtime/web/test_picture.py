@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import measure_cracks
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.web.picture import (
+from edgecrack.runtime.web.page_state import (
     FAINTEST,
     PagePicture,
     overlay_jpeg,

@@ -20,10 +20,10 @@ import pytest
 from edgecrack.errors import ConfigError, MissingDependencyError, OutputError
 from edgecrack.runtime.telemetry.stats import SourceHealth
 from edgecrack.runtime.web import uvicorn_server
-from edgecrack.runtime.web.broadcast import Broadcast
 from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.latest_result import Shown
+from edgecrack.runtime.web.page_state import Broadcast
 from edgecrack.runtime.web.server import LiveServer
+from edgecrack.runtime.web.status import Shown
 from tests.runtime.fakes import stream_threads
 from tests.runtime.web.rig import Feed, Rig, client
 from tests.runtime.web.sockets import mute_viewer, viewer

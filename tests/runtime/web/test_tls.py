@@ -19,7 +19,7 @@ import pytest
 
 from edgecrack.commands.shared_options import serve_config
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.web import served_page, uvicorn_server
+from edgecrack.runtime.web import server, uvicorn_server
 from edgecrack.runtime.web.config import ServeConfig
 from edgecrack.runtime.web.tls import RenewableTls, TlsFiles, server_context
 from tests.runtime.web.certificates import (
@@ -247,7 +247,7 @@ def shown_serial(page: GuardedPage, files: TlsFiles) -> int:
 def test_a_renewed_certificate_is_taken_without_a_restart(
     monkeypatch: pytest.MonkeyPatch, files: TlsFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(served_page, "RENEW_S", 0.05)
+    monkeypatch.setattr(server, "RENEW_S", 0.05)
     config = ServeConfig(port=0, token=TOKEN, tls=files)
     with guarded_page("live", None, config) as page, page.client(verify=trusting(files)) as before:
         assert before.get(page.secret, headers=BEARER).status_code == 200

@@ -11,7 +11,7 @@ from edgecrack.errors import OutputError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.web import page_state as desk_module
 from edgecrack.runtime.web.config import Patience
-from edgecrack.runtime.web.picture import page_picture
+from edgecrack.runtime.web.page_state import page_picture
 from edgecrack.runtime.web.viewers import CLOSE_FULL, CLOSE_GOING, CLOSE_SLOW
 from tests.runtime.fakes import frame, result_of
 from tests.runtime.web.rig import Feed, Rig, client
