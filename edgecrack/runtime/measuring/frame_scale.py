@@ -1,7 +1,7 @@
 """The scale of each frame of a stream, or why it has none.
 
-A wrong millimetre is worse than none: where the calibration does not hold or the range is not
-known, a frame has pixels alone and says why.
+A wrong scale is worse than none: where the calibration is invalid or the range unknown, a frame is
+measured in pixels only, with the reason.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class FoundScale:
 
     Attributes:
         scale: None where there is none.
-        source: where it comes from, or would come from.
+        source: its origin, also where there is none.
         reason: why there is none, as a clause; "" where there is one.
-        distance_m: that it was made with; None where it needs none.
-        camera: at the size of the frame; None where it is not known.
+        distance_m: used for it; None where it needs none.
+        camera: at the frame's size; None if unknown.
     """
 
     scale: Scale | None
@@ -43,14 +43,14 @@ class FoundScale:
 
 
 class FrameScale:
-    """Finds the scale of frames; for one thread.
+    """Finds the scale of frames.
 
     Args:
-        config: what the user gave.
-        camera: that it names, opened; None without one.
-        flip: of the frames against the camera's own picture.
-        focus_moves: whether the camera focuses by itself now; None where it does not tell.
-        events: hears when millimetres are refused, and of each reason at most once a minute.
+        config: the user's settings.
+        camera: named in them, opened; None without one.
+        flip: of the frames relative to the camera's own picture.
+        focus_moves: whether autofocus is on now; None if unknown.
+        events: gets an event when millimetres are refused, for each reason at most once a minute.
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class FrameScale:
 
 
 def flipped(camera: CameraFile, flip: str) -> CameraFile:
-    """The camera of pictures that are mirrored.
+    """The camera for mirrored pictures.
 
     Args:
-        camera: of its own pictures.
-        flip: as `SourceOptions.flip`.
+        camera: for unmirrored pictures.
+        flip: as in `SourceOptions.flip`.
     """
     across, down = flip in ("horizontal", "both"), flip in ("vertical", "both")
     if not (across or down):
@@ -145,8 +145,8 @@ def flipped(camera: CameraFile, flip: str) -> CameraFile:
     for axis, is_mirrored in enumerate((across, down)):
         if is_mirrored:
             matrix[axis, 2] = camera.image_size[axis] - 1 - matrix[axis, 2]
-    # Of OpenCV's coefficients those that are not even: p2, s1 and s2 across, p1, s3 and s4 down,
-    # and the sensor's turns about the other axis.
+    # OpenCV's odd coefficients: p2, s1 and s2 across, p1, s3 and s4 down, and the sensor's tilt
+    # about the other axis.
     for is_mirrored, odd in ((across, (3, 8, 9, 13)), (down, (2, 10, 11, 12))):
         for place in odd:
             if is_mirrored and place < lens.size:

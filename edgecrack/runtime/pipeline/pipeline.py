@@ -119,7 +119,9 @@ class PipelineRun:
         self._prepared = Handoff[Prepared](size, keep_newest=source.live)
         self._stats = config.stats or StreamStats()
         self._inspection = Inspection(detector, config, self._stats, source.live)
-        self._ignoring = config.ignore and Ignoring(config.ignore, config.events.emit)
+        self._ignoring: Ignoring | None = None
+        if config.ignore is not None:
+            self._ignoring = Ignoring(config.ignore, config.events.emit)
         self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
         self._frames_read = self._frames_done = self._skipped = self._unreadable = 0
         self._last_progress_s = self._last_read_s = time.monotonic()
@@ -215,7 +217,7 @@ class PipelineRun:
             self._note_unreadable()
             return None
         started_ns = time.monotonic_ns()
-        ignored = self._ignoring and self._ignoring.of(frame)
+        ignored = None if self._ignoring is None else self._ignoring.of(frame)
         prepared = self._inspection.prepare(frame, ignored)
         return frame, prepared, time.monotonic_ns() - started_ns, ignored
 
