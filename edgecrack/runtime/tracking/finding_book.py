@@ -26,7 +26,7 @@ from edgecrack.survey.live_cracks import LiveCrack, LiveCracks
 from edgecrack.survey.track import SMALLEST_PX, FrameTracker
 
 KEEP = 48
-# A better view must show so much more of a crack, so that a slowly growing one is not redrawn often.
+# A better view must show so much more of a crack; a slowly growing one is not redrawn often.
 _BETTER = 1.2
 _UNFIT_LEVELS, _UNFIT_SPREAD = (8.0, 247.0), 1.0
 _REMEMBERED = 64  # frames whose widths may still come

@@ -15,8 +15,8 @@ from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.outputs.overlay import tint_cracks
 from edgecrack.survey.live_cracks import LiveCrack
 
-# Raised when a field of `findings.jsonl` is removed, renamed or changes its meaning, not when one is
-# added.
+# Raised when a field of `findings.jsonl` is removed, renamed or changes its meaning, not when a
+# field is added.
 FINDING_SCHEMA_VERSION = 1
 _THUMBNAIL_PX = 240
 _MARGIN_PX = 24
