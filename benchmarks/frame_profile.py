@@ -64,7 +64,7 @@ _STEPS = (
     ("--survey: write it down", f"{_RUNTIME}.tracking.kept_run", "KeptRun", "take_view"),
     ("--survey: write it down", f"{_RUNTIME}.tracking.kept_run", "KeptRun", "write_view"),
     ("--survey: measure widths", f"{_RUNTIME}.tracking.kept_run", "KeptRun", "_measure"),
-    ("overlay video", f"{_RUNTIME}.outputs.overlay_video", "OverlaySink", "write"),
+    ("overlay video", f"{_RUNTIME}.outputs.overlay", "OverlaySink", "write"),
     ("masks", f"{_RUNTIME}.outputs.sinks", "MaskSink", "write"),
     ("JSON lines", f"{_RUNTIME}.outputs.sinks", "JsonlSink", "write"),
     ("recording", f"{_RUNTIME}.recording.recorder", "McapRecorder", "write"),

@@ -23,10 +23,10 @@ from edgecrack.artifacts import ModelSpec, read_model_file, sidecar_path, write_
 from edgecrack.errors import EdgecrackError
 from edgecrack.files import write_png
 from edgecrack.images.photo_facts import photo_facts
-from edgecrack.mcap.message_schemas import EVENTS
+from edgecrack.mcap.message_types import EVENTS_TOPIC
 from edgecrack.mcap.parts.part_names import PartNames
-from edgecrack.mcap.parts.part_writer import PartWriter
 from edgecrack.mcap.parts.recovery import RecoveryReport, finish_leftover, recover
+from edgecrack.mcap.parts.writer import PartWriter
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.detector import open_detector
 from edgecrack.runtime.frame import Position
@@ -177,7 +177,7 @@ class Recordings(Kind):
             for topic, data in frame_messages(result):
                 part.add(topic, result.frame.stamp_ns, data)
             event = Event(result.frame.stamp_ns, "info", "stream.x", "a crack")
-            part.add(EVENTS, event.time_ns, log(event))
+            part.add(EVENTS_TOPIC, event.time_ns, log(event))
             part.write_out()
         path = Path(part.path)
         if finish:

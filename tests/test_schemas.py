@@ -18,11 +18,10 @@ from edgecrack.prediction.results import RESULT_SCHEMA_VERSION
 from edgecrack.run_survey.survey_record import SURVEY_SCHEMA_VERSION
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult, Position
+from edgecrack.runtime.measuring.width_record import WIDTHS_SCHEMA_VERSION, width_record
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.run_parts import SUMMARY_SCHEMA_VERSION
-from edgecrack.runtime.outputs.sinks import FRAME_SCHEMA_VERSION, frame_record
-from edgecrack.runtime.outputs.snapshots import Snapshots
-from edgecrack.runtime.outputs.widths import WIDTHS_SCHEMA_VERSION, width_record
+from edgecrack.runtime.outputs.sinks import FRAME_SCHEMA_VERSION, Snapshots, frame_record
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
 from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog, log_to

@@ -1,9 +1,8 @@
-"""What `ros2 bag record --compression-format zstd` packs: each message, or the whole file.
+"""Unpacks what `ros2 bag record --compression-format zstd` packs: each message, or the whole file.
 
-Both are apart from the compression of MCAP's own chunks, and no MCAP reader knows of them. A packed
-message begins with the mark of zstd where CDR has a zero. A packed file, `run.mcap.zstd`, is
-unpacked into a temporary one, for what an MCAP holds stands at its end. Knows bytes and files;
-must not know what messages mean.
+Both differ from the compression of MCAP's own chunks, and MCAP readers do not support them. A
+packed message begins with the magic bytes of zstd where CDR has a zero. A packed file,
+`run.mcap.zstd`, is unpacked into a temporary one, as an MCAP file has its index at its end.
 """
 
 from __future__ import annotations
@@ -30,33 +29,33 @@ _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 
 # A picture of 170 megapixels in three colours; a damaged or hostile length never takes more memory.
 _LARGEST_MESSAGE_BYTES = 2**29
-# A file may always grow to so many bytes, and otherwise to so many times its packed size, which
-# nothing but films of a single colour exceeds.
+# A file may always grow to this many bytes, and otherwise to this many times its packed size, which
+# only films of a single colour exceed.
 _ALWAYS_BYTES = 2**30
 _LARGEST_RATIO = 1000
-# What zstd needs in memory at most, unless a file was packed with --long.
+# The most memory that zstd needs, unless a file was packed with --long.
 _LARGEST_WINDOW_BYTES = 2**27
 _LONGEST_ZSTD_HEAD_BYTES = 18
-# Where the library finds damage, what it has unpacked of the same piece is lost.
+# Where the library finds damage, all that it has unpacked of the same piece is lost.
 _PIECE_BYTES = 8 * 2**10
-# What is left free on the disk, and how often that is looked at: every 16 MiB.
+# Left free on the disk, which is checked every 16 MiB.
 _RESERVE_BYTES = 64 * 2**20
-_LOOK_EVERY_PIECES = 2048
+_CHECK_EVERY_PIECES = 2048
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def unpack_message(data: memoryview) -> memoryview:
-    """A message's bytes; one that is not packed comes back as it is.
+    """A message's bytes; one that is not packed is returned as it is.
 
     Raises:
         DamagedRecordError: it is packed, and cannot be unpacked or would be larger than 512 MiB.
-        MissingDependencyError: what unpacks it is not installed.
+        MissingDependencyError: the library that unpacks it is not installed.
     """
     if data[: len(_ZSTD_MAGIC)] != _ZSTD_MAGIC:
         return data
     library = _library("zstandard")
     try:
-        # The library believes a size in the frame rather than a limit that it is given.
+        # The library trusts the size in the frame more than the limit that it is given.
         size = library.get_frame_parameters(data).content_size
         if size > _LARGEST_MESSAGE_BYTES and size != library.CONTENTSIZE_UNKNOWN:
             raise DamagedRecordError(f"it would be {size} bytes")
@@ -71,9 +70,9 @@ def unpack_message(data: memoryview) -> memoryview:
 def open_unpacked(path: Path) -> BinaryIO:
     """Open an MCAP file; one that is packed as a whole is unpacked first.
 
-    What is whole of a damaged one is unpacked. The temporary file has no name and is gone when it
-    is closed. It lies in the folder that TMPDIR names; without that, beside the packed one or,
-    where that folder may not be written to or has no room, in the system's for temporary files.
+    A damaged file is unpacked up to the damage. The temporary file has no name and is gone when it
+    is closed. It is in the folder that TMPDIR names; without that, beside the packed file or, if
+    that folder is not writable or has no room, in the system's folder for temporary files.
 
     Args:
         path: a packed file is recognised by its content.
@@ -82,9 +81,9 @@ def open_unpacked(path: Path) -> BinaryIO:
         The file, at its beginning.
 
     Raises:
-        SourceError: it is packed, and nothing of it can be unpacked, what is in it is no MCAP or
-            grows beyond all measure, or there is no room for that.
-        MissingDependencyError: what unpacks it is not installed.
+        SourceError: it is packed, and nothing of it can be unpacked, its content is not MCAP or
+            far too large, or there is no room for it.
+        MissingDependencyError: the library that unpacks it is not installed.
         OSError: it cannot be read.
     """
     with path.open("rb") as packed:
@@ -98,28 +97,28 @@ def open_unpacked(path: Path) -> BinaryIO:
 
 
 def _unpacked(
-    path: Path, packed: BinaryIO, told_bytes: int, read: Callable[[int], bytes]
+    path: Path, packed: BinaryIO, stated_bytes: int, read: Callable[[int], bytes]
 ) -> BinaryIO:
-    """What is in a packed file, as a temporary file at its beginning.
+    """The content of a packed file as a temporary file, at its beginning.
 
     Args:
         path: for messages.
         packed: the packed file.
-        told_bytes: its size unpacked as it says; 0 where it does not say.
-        read: gives as many unpacked bytes at most, none at the end.
+        stated_bytes: unpacked size by its own head; 0 if not known.
+        read: returns at most so many unpacked bytes, none at the end.
     """
     packed_bytes = os.fstat(packed.fileno()).st_size
     most_bytes = max(_ALWAYS_BYTES, _LARGEST_RATIO * packed_bytes)
-    if told_bytes > most_bytes:
+    if stated_bytes > most_bytes:
         raise _too_large(path, packed_bytes, most_bytes)
-    folder = _folder_with_room(path, max(told_bytes, packed_bytes))
+    folder = _folder_with_room(path, max(stated_bytes, packed_bytes))
     _LOG.info("%s is unpacked into %s", path, folder)
     try:
         with ExitStack() as on_failure:
             file = on_failure.enter_context(tempfile.TemporaryFile(dir=folder))
             written_bytes = 0
             for number, piece in enumerate(_pieces(path, read)):
-                if number % _LOOK_EVERY_PIECES == 0 and _free_bytes(folder) < _RESERVE_BYTES:
+                if number % _CHECK_EVERY_PIECES == 0 and _free_bytes(folder) < _RESERVE_BYTES:
                     raise _no_room(path, folder)
                 written_bytes += len(piece)
                 if written_bytes > most_bytes:
@@ -135,17 +134,17 @@ def _unpacked(
 
 
 def _pieces(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """What can be unpacked of an MCAP file, up to its end or to where it is damaged.
+    """An MCAP file unpacked piece by piece, up to its end or to damage.
 
     Raises:
-        SourceError: nothing can be, or it is no MCAP.
+        SourceError: nothing can be unpacked, or it is not MCAP.
     """
     head, damage = b"", "it is cut short"
     while True:
         try:
             piece = read(_PIECE_BYTES)
         except EOFError:
-            break  # cut short: whoever reads what is in it says so
+            break  # cut short, which the reader of the content reports
         except (OSError, MemoryError):
             raise
         except Exception as error:  # each library has its own
@@ -158,7 +157,7 @@ def _pieces(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
         head = head if len(head) >= len(MAGIC) else (head + piece)[: len(MAGIC)]
         if not MAGIC.startswith(head):
             raise SourceError(
-                f"{path} is packed, and what is in it is not an MCAP recording",
+                f"{path} is packed, but its content is not an MCAP recording",
                 "give one that ros2 bag (storage mcap), Foxglove or edgecrack wrote",
             )
         yield piece
@@ -173,24 +172,24 @@ def _zstd_reader(packed: BinaryIO) -> Callable[[int], bytes]:
 
 
 def _zstd_size(path: Path, packed: BinaryIO) -> int:
-    """The size that a packed file tells of its content, 0 for none; leaves the place as it was."""
+    """Unpacked size by the head of a packed file, 0 if not known; read from its beginning."""
     library = _library("zstandard")
     head = packed.read(_LONGEST_ZSTD_HEAD_BYTES)
     packed.seek(0)
     try:
-        told = library.get_frame_parameters(head)
+        found = library.get_frame_parameters(head)
     except library.ZstdError as error:
         raise _not_unpacked(path, str(error)) from error
-    if told.window_size > _LARGEST_WINDOW_BYTES:
+    if found.window_size > _LARGEST_WINDOW_BYTES:
         raise SourceError(
-            f"{path} takes {_size(told.window_size)} of memory to unpack",
+            f"{path} needs {_size(found.window_size)} of memory to unpack",
             f"unpack it yourself: zstd -d --long=31 {path}",
         )
-    return 0 if told.content_size == library.CONTENTSIZE_UNKNOWN else int(told.content_size)
+    return 0 if found.content_size == library.CONTENTSIZE_UNKNOWN else int(found.content_size)
 
 
 def _folder_with_room(path: Path, needed_bytes: int) -> Path:
-    """Where to unpack a file that takes so much at least.
+    """The folder in which to unpack a file.
 
     Raises:
         SourceError: no folder has so much room.
@@ -219,14 +218,14 @@ def _not_unpacked(path: Path, reason: str) -> SourceError:
 def _too_large(path: Path, packed_bytes: int, most_bytes: int) -> SourceError:
     return SourceError(
         f"{path} grows from {_size(packed_bytes)} to more than {_size(most_bytes)} when it is "
-        "unpacked, as no recording does",
-        f"if it is one all the same, unpack it yourself: zstd -d {path}",
+        "unpacked, which no recording does",
+        f"if it is a recording nevertheless, unpack it yourself: zstd -d {path}",
     )
 
 
 def _no_room(path: Path, folder: Path) -> SourceError:
     return SourceError(
-        f"{path} cannot be unpacked: {folder} has no room for it, or may not be written to",
+        f"{path} cannot be unpacked: {folder} has no room for it or is not writable",
         "name a folder with more room in TMPDIR, or free some space",
     )
 

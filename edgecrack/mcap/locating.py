@@ -1,7 +1,7 @@
-"""Which files are recordings: those that are read, and those that are refused by what they are.
+"""Finds the recording that an address names, and refuses recordings of other kinds.
 
-`ros2 bag record` writes a folder, the bag, with one file in it or several. Knows names, and of a
-file's content its first bytes; the rest is for whoever reads it.
+`ros2 bag record` writes a folder, the bag, with one file or several. Files are told apart by their
+names and first bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def recording_at(path: Path) -> Path | None:
         none.
 
     Raises:
-        SourceError: it is a recording of a kind that is not read, or a folder with several.
+        SourceError: it is a recording of an unsupported kind, or a folder with several.
     """
     if _is_folder(path):
         return _recording_in(path)
@@ -46,23 +46,23 @@ def recording_at(path: Path) -> Path | None:
 
 
 def foreign_recording(path: Path, head: bytes = b"") -> SourceError | None:
-    """What to say of a recording that is not read; None for any other file.
+    """The error for a recording of an unsupported kind; None for any other file.
 
     Args:
         path: the file.
-        head: its first bytes, if its name does not say what it is.
+        head: its first bytes, where its name is not enough.
     """
     name = path.name.lower()
     if name.endswith(_ROS1_SUFFIXES) or head.startswith(_ROS1_MAGIC):
         return SourceError(
-            f"{path} is a recording of ROS 1, which is not read",
-            "make an MCAP of ROS 2 of it (pip install rosbags): "
+            f"{path} is a recording of ROS 1, which is not supported",
+            "convert it to an MCAP of ROS 2 (pip install rosbags): "
             f"rosbags-convert --src {path} --dst NEW_FOLDER --dst-storage mcap",
         )
     if name.endswith(_SQLITE_SUFFIXES) or head.startswith(_SQLITE_MAGIC):
         return SourceError(
-            f"{path} is a ROS 2 recording in SQLite, which is not read",
-            "make an MCAP of its bag with `ros2 bag convert` (storage_id: mcap) or, without ROS "
+            f"{path} is a ROS 2 recording in SQLite, which is not supported",
+            "convert its bag to MCAP with `ros2 bag convert` (storage_id: mcap) or, without ROS "
             f"(pip install rosbags): rosbags-convert --src {path.parent} --dst NEW_FOLDER "
             "--dst-storage mcap",
         )
@@ -86,7 +86,7 @@ def _recording_in(folder: Path) -> Path | None:
             return None
         files = sorted(filter(Path.is_file, files), key=lambda path: natural_key(path.name))
     except OSError:
-        return None  # whoever reads it says why it cannot be
+        return None  # the reader reports why it cannot be read
     found = [path for path in files if path.name.lower().endswith(RECORDING_SUFFIXES)]
     if len(found) == 1:
         return found[0]

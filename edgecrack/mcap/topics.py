@@ -1,19 +1,18 @@
-"""Which topics of a recording are read, and what is said where none can be.
-
-Knows names of topics, types and encodings; must not know what messages hold.
-"""
+"""Chooses the topics of a recording that are read, and explains why none can be."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from edgecrack.errors import SourceError
-from edgecrack.mcap.cdr_reading import COMPRESSED_IMAGE, IMAGE
-from edgecrack.mcap.message_index import Channel
-from edgecrack.mcap.opened_file import McapFile
+from edgecrack.mcap.message_types import COMPRESSED_IMAGE, IMAGE, IMAGE_TOPIC
+from edgecrack.mcap.reader import McapFile
+
+if TYPE_CHECKING:
+    from mcap.records import Channel
 
 OWN_PREFIX = "/edgecrack/"
-OWN_IMAGE_TOPIC = "/edgecrack/image"
 _IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 # ros2idl describes the same bytes in another language.
 _SCHEMA_ENCODINGS = ("ros2msg", "ros2idl")
@@ -23,9 +22,9 @@ def channels_of(file: McapFile, type_names: Collection[str]) -> dict[str, list[C
     """The channels whose messages are of these ROS 2 types, by topic, topics in order."""
     found: dict[str, list[Channel]] = {}
     for channel in sorted(file.channels.values(), key=lambda item: item.topic):
-        schema = file.schema_of(channel)
-        is_ros2 = channel.message_encoding == "cdr" and schema.encoding in _SCHEMA_ENCODINGS
-        if is_ros2 and schema.name in type_names:
+        name, language = file.type_of(channel)
+        is_ros2 = channel.message_encoding == "cdr" and language in _SCHEMA_ENCODINGS
+        if is_ros2 and name in type_names:
             found.setdefault(channel.topic, []).append(channel)
     return found
 
@@ -39,15 +38,15 @@ def choose_image_topic(file: McapFile, wanted: str | None) -> tuple[str, list[Ch
             topic that edgecrack did not write.
 
     Raises:
-        SourceError: it cannot be told, or there is none.
+        SourceError: there are several, or none.
     """
     topics = channels_of(file, _IMAGE_TYPES)
     if wanted is not None:
         if wanted not in topics:
             raise _not_an_image_topic(file, wanted, list(topics))
         return wanted, topics[wanted]
-    if OWN_IMAGE_TOPIC in topics:
-        return OWN_IMAGE_TOPIC, topics[OWN_IMAGE_TOPIC]
+    if IMAGE_TOPIC in topics:
+        return IMAGE_TOPIC, topics[IMAGE_TOPIC]
     foreign = [topic for topic in topics if not topic.startswith(OWN_PREFIX)] or list(topics)
     if len(foreign) == 1:
         return foreign[0], topics[foreign[0]]
@@ -65,25 +64,25 @@ def _not_an_image_topic(file: McapFile, wanted: str, others: list[str]) -> Sourc
         return _no_images(file)
     for channel in file.channels.values():
         if channel.topic == wanted:
-            kind = describe_type(file, channel)
+            kind = _described(file, channel)
             return SourceError(f"{wanted} in {file.path} is {kind}, not images", remedy)
     return SourceError(f"{file.path} has no topic {wanted}", remedy)
 
 
 def recovery_remedy(file: McapFile) -> str | None:
-    """What to do about a file that is not whole; None for one that is."""
+    """How to repair a file that is not whole; None for a whole one."""
     if not (file.is_cut_short or file.lost_messages):
         return None
-    return f"make what is left of it whole with: edgecrack recover {file.path}"
+    return f"recover what is left of it with: edgecrack recover {file.path}"
 
 
 def _no_images(file: McapFile) -> SourceError:
     for channel in file.channels.values():
-        name = file.schema_of(channel).name.lower()
+        name = file.type_of(channel)[0].lower()
         if any(word in name for word in ("image", "video", "ffmpeg")):
             return SourceError(
                 f"{file.path} holds images on {channel.topic} only as "
-                f"{describe_type(file, channel)}, which is not read",
+                f"{_described(file, channel)}, which is not supported",
                 "record sensor_msgs/msg/CompressedImage or Image with `ros2 bag record -s mcap`",
             )
     topics = sorted({channel.topic for channel in file.channels.values()})
@@ -94,10 +93,9 @@ def _no_images(file: McapFile) -> SourceError:
     )
 
 
-def describe_type(file: McapFile, channel: Channel) -> str:
-    """What a channel's messages are, as `foxglove.CompressedImage in protobuf`."""
-    schema = file.schema_of(channel)
-    name = schema.name or "of no known type"
+def _described(file: McapFile, channel: Channel) -> str:
+    """Type of a channel's messages, as `foxglove.CompressedImage in protobuf`."""
+    name = file.type_of(channel)[0] or "of no known type"
     if channel.message_encoding == "cdr":
         return name
     return f"{name} in {channel.message_encoding or 'no known encoding'}"

@@ -47,10 +47,10 @@ from edgecrack.prediction.results import (
 )
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import Existing, take_place
 from edgecrack.runtime.outputs.overlay import draw_overlay
+from edgecrack.runtime.outputs.sinks import JsonLines
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
 from edgecrack.runtime.sources.folder import bytes_of, read_photo
 from edgecrack.runtime.sources.options import SourceOptions

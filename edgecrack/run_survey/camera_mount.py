@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError, SourceError
-from edgecrack.mcap.cdr_reading import TRANSFORMS, MalformedMessageError, read_transforms
-from edgecrack.mcap.opened_file import McapFile
+from edgecrack.mcap.cdr import MalformedMessageError, read_transforms
+from edgecrack.mcap.message_types import TRANSFORMS
+from edgecrack.mcap.reader import McapFile
 from edgecrack.mcap.topics import channels_of
 
 _MOST_M = 1e7

@@ -24,20 +24,22 @@ from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.installed_models.opening import open_model_in_use
 from edgecrack.runtime.measuring.measuring_thread import NewestWidths
-from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import take_place
 from edgecrack.runtime.outputs.run_parts import RunPart, plan_part, why_not_to_go_on
-from edgecrack.runtime.outputs.sinks import Sink, result_patterns, sinks_in
-from edgecrack.runtime.outputs.snapshots import (
+from edgecrack.runtime.outputs.sinks import (
     EVENTS_NAME,
     EventsFile,
+    JsonLines,
+    Sink,
     Snapshots,
+    result_patterns,
+    sinks_in,
 )
 from edgecrack.runtime.pipeline.config import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
-from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
 from edgecrack.runtime.sources.open_live import open_live_source
@@ -54,7 +56,7 @@ from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.runtime.measuring.frame_scale import FrameScale
-    from edgecrack.runtime.outputs.widths import WidthListener
+    from edgecrack.runtime.outputs.sinks import WidthListener
     from edgecrack.runtime.recording.recorder import McapRecorder
     from edgecrack.runtime.stream_config import StreamConfig
     from edgecrack.scale.camera_file import CameraFile

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
+import lz4.frame as lz4
 import pytest
 import zstandard
 from hypothesis import given
@@ -16,11 +18,10 @@ from mcap.writer import CompressionType, Writer
 from edgecrack.mcap.format import (
     LARGEST_BYTES,
     DamagedRecordError,
-    read_summary,
+    RecordFile,
     records_inside,
     unpack_chunk,
 )
-from edgecrack.mcap.library import lz4
 
 CONTENT = b"".join(struct.pack("<BQ", 3, size) + bytes([size]) * size for size in (0, 5, 40))
 UNSIZED = zstandard.ZstdCompressor(write_content_size=False)
@@ -125,15 +126,15 @@ def whole_file(crcs: bool) -> bytes:
 
 
 def summary_of(data: bytes) -> Any:
-    return read_summary(len(data), lambda place, length: data[place : place + length])
+    return RecordFile(io.BytesIO(data), Path("run.mcap")).summary()
 
 
 @pytest.mark.parametrize("crcs", [True, False])
 def test_the_summary_is_found(crcs: bool) -> None:
     data = whole_file(crcs)
     found = summary_of(data)
-    assert found.data == data[found.start :]
-    opcodes = [opcode for opcode, _, _ in records_inside(memoryview(found.data)[:-8])]
+    assert found.data == data[found.start : -8]
+    opcodes = [opcode for opcode, _, _ in records_inside(memoryview(found.data))]
     assert {3, 4, 8, 11} <= set(opcodes)  # schema, channel, chunk index, statistics
     assert opcodes[-1] == 2
 

@@ -116,7 +116,7 @@ def test_a_recording_of_ros_1_is_refused_with_the_command_that_converts_it(tmp_p
     for file in (path, misnamed):
         with pytest.raises(SourceError) as caught:
             open_source(file)
-        assert caught.value.problem == f"{file} is a recording of ROS 1, which is not read"
+        assert caught.value.problem == f"{file} is a recording of ROS 1, which is not supported"
         assert f"rosbags-convert --src {file} --dst NEW_FOLDER" in caught.value.remedy
 
 
@@ -130,7 +130,8 @@ def test_a_recording_in_sqlite_is_refused_with_the_command_that_converts_it(
             path.rename(misnamed)
         with pytest.raises(SourceError) as caught:
             open_source(given)
-        assert caught.value.problem == f"{file} is a ROS 2 recording in SQLite, which is not read"
+        problem = f"{file} is a ROS 2 recording in SQLite, which is not supported"
+        assert caught.value.problem == problem
         assert "`ros2 bag convert` (storage_id: mcap)" in caught.value.remedy
         assert f"rosbags-convert --src {path.parent} --dst NEW_FOLDER" in caught.value.remedy
     with pytest.raises(SourceError, match="ROS 2 recording in SQLite"):
@@ -140,8 +141,8 @@ def test_a_recording_in_sqlite_is_refused_with_the_command_that_converts_it(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("run.bag.active", "is a recording of ROS 1, which is not read"),
-        ("run.db3.zstd", "is a ROS 2 recording in SQLite, which is not read"),
+        ("run.bag.active", "is a recording of ROS 1, which is not supported"),
+        ("run.db3.zstd", "is a ROS 2 recording in SQLite, which is not supported"),
         ("run.mcap.gz", r"is packed; unpack it first: gunzip .*run\.mcap\.gz"),
         ("RUN.MCAP.XZ", r"is packed; unpack it first: unxz .*RUN\.MCAP\.XZ"),
     ],

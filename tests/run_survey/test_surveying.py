@@ -29,8 +29,7 @@ from edgecrack.run_survey.surveying import found_in
 from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.measuring.frame_scale import FrameScale
 from edgecrack.runtime.measuring.stream_scale import StreamScale
-from edgecrack.runtime.outputs.json_lines import JsonLines
-from edgecrack.runtime.outputs.sinks import frame_record
+from edgecrack.runtime.outputs.sinks import JsonLines, frame_record
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.scale import Quantity
 from tests.run_survey.kept_flight import LONG, keep, painted_wall, views

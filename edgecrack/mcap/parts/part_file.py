@@ -1,8 +1,8 @@
-"""The file of a part: grows by whole pieces, and takes its final name when it is whole.
+"""The file of a part: grows by whole pieces, and gets its final name when it is complete.
 
-While it grows it is called `NAME_0001.mcap.part` and is locked, so that another process can
-tell a recording in progress from one that a killed process left behind. What others do to the
-file meanwhile is noticed. Knows bytes only.
+While it grows, its name is `NAME_0001.mcap.part` and it is locked, so that another process can
+distinguish a recording in progress from one that a killed process left behind. Changes by other
+programs are noticed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PartFile:
 
     Args:
         path: the file, with `.part` at its end.
-        existing: go on with a part that was left behind, not make a new one.
+        existing: continue a part that was left behind instead of making a new one.
 
     Raises:
         FileExistsError: it exists and should be new.
@@ -48,17 +48,17 @@ class PartFile:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file still has its name; False too if that cannot be told."""
+        """Whether the file still has its name; False too if that cannot be found out."""
         try:
             return self._has_name()
         except OSError:
             return False
 
     def check_place(self) -> None:
-        """Make sure that what is written is under the file's name.
+        """Make sure that the file still has its name.
 
         Raises:
-            OutputError: somebody removed or renamed it, or its folder.
+            OutputError: the file or its folder was removed or renamed.
         """
         if not self._has_name():
             raise OutputError(
@@ -66,16 +66,16 @@ class PartFile:
             )
 
     def append(self, data: bytes) -> None:
-        """Put bytes at the end, all of them or none.
+        """Append bytes, all of them or none.
 
         Raises:
-            OutputError: somebody else has made the file longer or shorter.
+            OutputError: another program made the file longer or shorter.
         """
         found = os.fstat(self._descriptor).st_size
         if found != self._length:
             raise OutputError(
                 f"{self.path} was changed while it was written: "
-                f"it has {found} bytes and not {self._length}",
+                f"it has {found} bytes instead of {self._length}",
                 _LEAVE_ALONE,
             )
         rest, position = memoryview(data), self.size
@@ -92,12 +92,12 @@ class PartFile:
         self.size = self._length = position
 
     def cut(self, size: int) -> None:
-        """Forget what lies behind the first `size` bytes."""
+        """Cut off what follows the first `size` bytes."""
         os.ftruncate(self._descriptor, size)
         self.size = self._length = size
 
     def sync(self) -> None:
-        """Wait until all is on the disk."""
+        """Wait until everything is on the disk."""
         os.fdatasync(self._descriptor)
 
     def finish(self, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""How the parts of a recording are called, and which of them lie in its folder.
+"""The names of a recording's parts, and the parts in its folder.
 
-`run.mcap` is recorded as `run_0001.mcap`, `run_0002.mcap` and so on; a part that is not whole
-has `.part` behind that. Knows names, and of a file's content only who wrote it.
+`run.mcap` is recorded as `run_0001.mcap`, `run_0002.mcap` and so on; an unfinished part ends in
+`.part`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PartNames:
         return self.folder / f"{self._stem}_{number:04d}{self._suffix}"
 
     def check_length(self) -> None:
-        """Make sure that the disk takes the longest name that a part can have.
+        """Make sure that the disk supports the longest name that a part can have.
 
         Raises:
             OSError: it does not.
@@ -55,27 +55,27 @@ class PartNames:
 
     def next_number(self) -> int:
         """One above the highest number that any file has, whole or not."""
-        highest = max((number for number, _, _ in self._found()), default=0)
-        return highest + 1
+        return 1 + max((part.number for part, _ in self._found()), default=0)
 
     def leftovers(self) -> list[Part]:
         """Parts that are not whole, oldest first; also one being recorded."""
-        return sorted(Part(number, path) for number, path, whole in self._found() if not whole)
+        return sorted(part for part, is_whole in self._found() if not is_whole)
 
     def finished(self) -> list[Part]:
-        """Whole parts that edgecrack has written, oldest first; no other's file and no link."""
-        return sorted(
-            Part(number, path)
-            for number, path, whole in self._found()
-            if whole and not path.is_symlink() and written_by_edgecrack(path)
-        )
+        """Whole parts that edgecrack wrote, oldest first; no foreign files, no links."""
+        whole = sorted(part for part, is_whole in self._found() if is_whole)
+        return [
+            part for part in whole if not part.path.is_symlink() and written_by_edgecrack(part.path)
+        ]
 
-    def _found(self) -> list[tuple[int, Path, bool]]:
-        found = []
-        for path in self.folder.iterdir():
-            if match := self._pattern.fullmatch(path.name):
-                found.append((int(match[1]), path, match["unfinished"] is None))
-        return found
+    def _found(self) -> list[tuple[Part, bool]]:
+        """Each part, and whether it is whole."""
+        matches = [(path, self._pattern.fullmatch(path.name)) for path in self.folder.iterdir()]
+        return [
+            (Part(int(match[1]), path), match["unfinished"] is None)
+            for path, match in matches
+            if match
+        ]
 
 
 def written_by_edgecrack(path: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Makes a damaged or unfinished recording whole again.
+"""Recovers a damaged or unfinished recording.
 
-Any MCAP file can be recovered into a new one; parts that a killed process of ours left behind
-are finished in place, since a robot's disk may have no room for a second copy.
+Any MCAP file can be recovered into a new one; parts that a killed process of ours left behind are
+finished in place, since a robot's disk may have no room for a second copy.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from edgecrack.errors import OutputError, SourceError
 from edgecrack.files import replacing
 from edgecrack.mcap.bag_compression import open_unpacked
-from edgecrack.mcap.format import MAGIC
+from edgecrack.mcap.format import MAGIC, RecordFile
 from edgecrack.mcap.parts.part_file import PartFile, lock, set_aside
 from edgecrack.mcap.parts.part_names import UNFINISHED, written_by_edgecrack
 from edgecrack.mcap.parts.rebuild import Rebuild
-from edgecrack.mcap.parts.scan import is_mcap
 
 _LARGEST_ENDING = 64 * 2**20
-# A write that was cut off is not longer than that: a chunk with one result's messages behind it.
+# The longest write that can be cut off: a chunk with the messages of one result behind it.
 _LARGEST_TEAR = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What a recovery found.
+    """The result of a recovery.
 
     Attributes:
         path: the damaged file.
@@ -39,9 +37,9 @@ class RecoveryReport:
         bytes_lost: bytes of data that could not be kept.
         time_span_ns: first and last log time, None without messages.
         was_whole: nothing was damaged.
-        kept: what a leftover is called now that could not be replaced without loss.
-        damage: what else was not as it had been written, each in a few words.
-        unprotected: what has no checksum, so that nobody knows whether it is as it was written.
+        kept: the new name of a leftover that could not be replaced without loss.
+        damage: what else differs from what was written, each in a few words.
+        unprotected: what has no checksum, so damage in it would not be noticed.
     """
 
     path: Path
@@ -62,67 +60,59 @@ def recover(path: Path, out: Path | None = None) -> RecoveryReport:
 
     Args:
         path: an MCAP file, cut short, damaged or unfinished; also one that `ros2 bag` packed as a
-            whole, of which what can be unpacked is recovered.
+            whole, which is recovered as far as it can be unpacked.
         out: must not exist; None takes `run_0001.mcap` for `run_0001.mcap.part`, and
             `NAME_recovered.mcap` for `NAME.mcap` and `NAME.mcap.zstd`, and writes nothing if the
             file is whole.
 
     Raises:
-        SourceError: the file cannot be read or unpacked, is no MCAP file, is being recorded, or
-            has lost all that it held.
+        SourceError: the file cannot be read or unpacked, is not an MCAP file, is being recorded, or
+            has no whole message left.
         OutputError: the new file cannot be written or exists already.
         MissingDependencyError: it is packed, and what unpacks it is not installed.
     """
     with _opened(path) as file:
-        try:
-            if out is None:
-                ending = _Ending(file)
-                survey = Rebuild(ending, file)
-                unfinished = path.name.endswith(UNFINISHED)
-                if not unfinished and _is_whole(survey, ending):
-                    return _report(path, path, survey, was_whole=True)
-            target = out or _default_target(path)
-            if target.exists():
-                raise OutputError(f"{target} exists already", "give another name with `out`")
-            rebuilt = _copy(path, file, target)
-        except OSError as error:
-            raise _unreadable(path, error) from error
+        if out is None and not path.name.endswith(UNFINISHED):
+            ending = _Ending(file)
+            found = Rebuild(ending.append, file)
+            if found.was_whole or (ending.nothing_missing and not found.damage):
+                return _report(path, path, found, was_whole=True)
+        target = out or _default_target(path)
+        if target.exists():
+            raise OutputError(f"{target} exists already", "give another name with `out`")
+        rebuilt = _copy(file, target)
     return _report(path, target, rebuilt, rebuilt.was_whole)
 
 
-def _is_whole(survey: Rebuild, ending: _Ending) -> bool:
-    return survey.was_whole or (ending.nothing_missing and not survey.damage)
-
-
 def finish_leftover(path: Path, target: Path) -> RecoveryReport:
-    """Make a part that a killed process left behind whole, and give it its name.
+    """Finish a part that a killed process left behind, and give it its final name.
 
-    It is removed only where all that it held is kept and edgecrack wrote it. A torn end of one of
+    It is removed only if all of its content is kept and edgecrack wrote it. A torn end of one of
     our own is cut off in place. Otherwise it stays beside the whole one, as `NAME.mcap.damaged`.
 
     Args:
         path: the part.
-        target: its name when whole; must be free.
+        target: its final name; must be free.
 
     Raises:
         BlockingIOError: it is being recorded into.
         OSError: it cannot be read or written; it stays as it was or can be tried again.
-        SourceError: it is no MCAP file.
+        SourceError: it cannot be read, or is not an MCAP file.
         OutputError: the new file cannot be written.
     """
     part = PartFile(path, existing=True)
     try:
-        with path.open("rb") as file:
-            if part.size < len(MAGIC) and MAGIC.startswith(file.read()):
+        with path.open("rb") as opened:
+            file = RecordFile(opened, path)
+            if part.size < len(MAGIC) and MAGIC.startswith(file.at(0, part.size)):
                 return RecoveryReport(path, None, 0, part.size, None, False, set_aside(path))
-            file.seek(0)
-            _check_magic(path, file)
+            _check_magic(file)
             ending = _Ending(file)
-            rebuilt = Rebuild(ending, file)
+            rebuilt = Rebuild(ending.append, file)
             is_ours = written_by_edgecrack(path)
-            # What a whole file would not have there, an index behind the data included.
+            # Bytes that a whole file would not have there, an index behind the data included.
             differs_bytes = part.size - ending.same
-            has_ending = rebuilt.messages and ending.is_all_that_is_missing(rebuilt)
+            has_ending = rebuilt.messages and ending.is_all_that_is_missing(rebuilt.data_end)
             if has_ending and differs_bytes <= (_LARGEST_TEAR if is_ours else 0):
                 part.cut(ending.same)
                 part.append(bytes(ending.rest))
@@ -130,7 +120,7 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
                 return _report(path, target, rebuilt, rebuilt.was_whole)
             out = None
             if rebuilt.messages:
-                rebuilt, out = _copy(path, file, target), target
+                rebuilt, out = _copy(file, target), target
             report = _report(path, out, rebuilt, was_whole=False)
             if is_ours and not rebuilt.bytes_lost and not rebuilt.damage and not differs_bytes:
                 path.unlink()
@@ -141,31 +131,31 @@ def finish_leftover(path: Path, target: Path) -> RecoveryReport:
 
 
 class _Ending:
-    """Compares what a rebuilt file would hold with a file, and keeps what that one lacks.
+    """Compares a rebuilt file with the damaged one, and keeps what the damaged one lacks.
 
     Attributes:
-        same: as many bytes from the start are equal.
-        rest: what follows in the rebuilt file; cut where it is not only an ending.
+        same: number of bytes from the start that are equal.
+        rest: what follows in the rebuilt file; cut where it is more than an ending.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: RecordFile) -> None:
         self._file = file
         self.same = 0
         self.rest = bytearray()
 
     @property
     def nothing_missing(self) -> bool:
-        """Whether the file is what it would be rebuilt as."""
-        return not self.rest and self.same == self._file.seek(0, os.SEEK_END)
+        """Whether the file equals the rebuilt one."""
+        return not self.rest and self.same == self._file.size
 
-    def is_all_that_is_missing(self, rebuilt: Rebuild) -> bool:
-        """Whether the data is in the file as it should be, so that only `rest` is missing."""
-        return rebuilt.data_end <= self.same and len(self.rest) < _LARGEST_ENDING
+    def is_all_that_is_missing(self, data_end: int) -> bool:
+        """Whether the data up to `data_end` is in the file unchanged, so only `rest` is missing."""
+        return data_end <= self.same and len(self.rest) < _LARGEST_ENDING
 
-    def __call__(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
+        """Take the next bytes of the rebuilt file."""
         if not self.rest:
-            self._file.seek(self.same)
-            found = self._file.read(len(data))
+            found = self._file.at(self.same, len(data))
             equal = _equal_bytes(found, data)
             self.same += equal
             data = data[equal:]
@@ -182,30 +172,35 @@ def _equal_bytes(one: bytes, other: bytes) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[RecordFile]:
     try:
         if not path.is_file():
             problem = "is not a file" if path.exists() else "does not exist"
             raise SourceError(f"{path} {problem}", "give an MCAP file")
-        with open_unpacked(path) as file:
+        with open_unpacked(path) as opened:
             if path.name.endswith(UNFINISHED):
-                lock(file.fileno())
-            _check_magic(path, file)
+                lock(opened.fileno())
+            file = RecordFile(opened, path)
+            _check_magic(file)
             yield file
     except BlockingIOError as error:
         raise SourceError(f"{path} is being recorded", "stop that recording first") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise SourceError(
+            f"cannot read {path}: {error.strerror or error}", "check the file and the disk"
+        ) from error
 
 
-def _check_magic(path: Path, file: BinaryIO) -> None:
-    if not is_mcap(file):
-        raise SourceError(f"{path} is no MCAP file", "give a recording whose start is whole")
+def _check_magic(file: RecordFile) -> None:
+    if file.at(0, len(MAGIC)) != MAGIC:
+        raise SourceError(
+            f"{file.path} is not an MCAP file", "give a recording whose start is whole"
+        )
 
 
-def _copy(path: Path, file: BinaryIO, target: Path) -> Rebuild:
+def _copy(file: RecordFile, target: Path) -> Rebuild:
     with ExitStack() as kept, replacing(target) as partial, partial.open("xb") as output:
-        # Locked until it has its name, so that nobody takes it for a killed process's leftover.
+        # Locked until it has its name, so that it is not taken for a leftover.
         kept.callback(os.close, os.dup(output.fileno()))
         lock(output.fileno())
 
@@ -215,7 +210,7 @@ def _copy(path: Path, file: BinaryIO, target: Path) -> Rebuild:
         rebuilt = Rebuild(append, file)
         if rebuilt.bytes_lost and not rebuilt.messages:
             raise SourceError(
-                f"nothing in {path} is whole: no message, {rebuilt.bytes_lost} bytes lost",
+                f"nothing in {file.path} is whole: no message, {rebuilt.bytes_lost} bytes lost",
                 "give another recording, or an earlier copy of this one",
             )
         return rebuilt
@@ -238,10 +233,4 @@ def _report(path: Path, out: Path | None, rebuilt: Rebuild, was_whole: bool) -> 
         was_whole,
         damage=tuple(rebuilt.damage),
         unprotected=rebuilt.unprotected,
-    )
-
-
-def _unreadable(path: Path, error: OSError) -> SourceError:
-    return SourceError(
-        f"cannot read {path}: {error.strerror or error}", "check the file and the disk"
     )

@@ -1,37 +1,44 @@
-"""Reads an MCAP file that may be damaged, and tells what of it is whole.
+"""Reads the data section of an MCAP file that may be damaged, and reports what of it is whole.
 
-A killed process leaves a torn end; a bad disk leaves damage anywhere. Records are followed by
-their lengths; where that fails, the next chunk that its own checksum confirms is searched for.
-Nothing is handed out that its length, and its checksum if it has one, does not confirm. Must
-not know what is done with it.
+A killed process leaves a torn end; a bad disk leaves damage anywhere. Records are followed by their
+lengths; where that fails, the scan goes on at the next chunk whose checksum fits. A record counts
+as whole only if its length, and its checksum if it has one, fit.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import NamedTuple
 
-from edgecrack.mcap.format import INDEX_HEAD, LARGEST_BYTES, MAGIC, MESSAGE_HEAD, RECORD_HEAD
-from edgecrack.mcap.library import McapRecord, Opcode
-from edgecrack.mcap.parts.parsing import (
-    SMALL,
-    SMALLEST_CHUNK,
-    FoundChunk,
-    parse_chunk,
-    parse_small,
+from mcap.opcode import Opcode
+from mcap.records import McapRecord
+
+from edgecrack.mcap.format import (
+    CHUNK_HEAD,
+    DATA_END_BYTES,
+    LARGEST_BYTES,
+    LENGTH,
+    MAGIC,
+    MESSAGE_HEAD,
+    RECORD_HEAD,
+    Record,
+    RecordFile,
+    parse_message_index,
 )
+from edgecrack.mcap.parts.records import FoundChunk, parse_chunk, parse_record
 
 _WINDOW = 4 * 2**20
+_SMALLEST_CHUNK = RECORD_HEAD.size + CHUNK_HEAD.size + LENGTH.size
 # Opcode, a length below 4 GiB, times, size and checksum, and a known compression.
 _CHUNK_BEGINS = re.compile(
     rb"\x06(?=.{4}\x00{4}.{28}(?:\x00{4}|\x03\x00{3}lz4|\x04\x00{3}zstd))", re.DOTALL
 )
 _PRIVATE = 0x80
-_ENTRY = struct.Struct("<QQ")
-_AFTER_DATA = {
+_IN_DATA = (Opcode.HEADER, Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA, Opcode.ATTACHMENT)
+# Where a file is cut right behind the end of its data, opcode 0 follows.
+_AFTER_DATA = (
+    0,
     Opcode.SCHEMA,
     Opcode.CHANNEL,
     Opcode.CHUNK_INDEX,
@@ -40,173 +47,119 @@ _AFTER_DATA = {
     Opcode.METADATA_INDEX,
     Opcode.SUMMARY_OFFSET,
     Opcode.FOOTER,
-}
+)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRecord:
-    """A whole header, schema, channel, metadata or attachment."""
+class FoundRecord(NamedTuple):
+    """A whole header, schema, channel, metadata or attachment; `record` is all of its bytes."""
 
     content: McapRecord
-    record: bytes = field(repr=False)
+    record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FoundMessage:
-    """A whole message that is in no chunk; it has no checksum."""
+class FoundMessage(NamedTuple):
+    """A whole message outside of chunks, which has no checksum; `record` is all of its bytes."""
 
     channel_id: int
     time_ns: int
-    record: bytes = field(repr=False)
+    record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Bytes that are not whole; `index_only` where they held no data."""
+class FoundIndex(NamedTuple):
+    """The index of one channel's messages in the chunk before it: (log time, place) each.
 
-    offset: int
-    length: int
-    index_only: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FoundIndex:
-    """The index of one channel's messages in the chunk before it: (log time, place) each."""
+    A damaged one has the channel -1 and no entries.
+    """
 
     channel_id: int
     entries: list[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class DataEnds:
-    """The file says that its data ends here.
+class Private(NamedTuple):
+    """A record of a kind that some application defines; it is left out."""
 
-    Attributes:
-        offset: of the record that says so.
-        checksum: CRC-32 of all before it; 0 for none.
-    """
+
+class Lost(NamedTuple):
+    """Damaged bytes; `index_only` where they held no data."""
+
+    length: int
+    index_only: bool
+
+
+class DataEnds(NamedTuple):
+    """The end of the data; `offset` is that of the record that marks it."""
 
     offset: int
-    checksum: int
-
-
-@dataclass(frozen=True, slots=True)
-class Private:
-    """A record of a kind that only some application knows; it is left out."""
 
 
 Found = FoundRecord | FoundMessage | FoundChunk | FoundIndex | Private | Lost | DataEnds
 
 
-def is_mcap(file: BinaryIO) -> bool:
-    """Whether a file begins as MCAP files do."""
-    return _read(file, 0, len(MAGIC)) == MAGIC
-
-
-def scan(file: BinaryIO) -> Iterator[Found]:
-    """What a file holds, in its order, up to the end of its data.
-
-    Args:
-        file: begins with the magic bytes.
-    """
-    size = file.seek(0, 2)
+def scan(file: RecordFile) -> Iterator[Found]:
+    """The content of a file that begins with the magic bytes, up to the end of its data."""
     position = len(MAGIC)
-    while position < size:
-        opcode, end = _outline(file, position, size)
-        if opcode == Opcode.DATA_END and _is_data_end(file, position, end, size):
-            yield DataEnds(position, _checksum_at(file, position))
+    while position < file.size:
+        record = file.record_at(position)
+        if _ends_data(file, record):
+            yield DataEnds(position)
             return
         found: Found | None = None
-        if end <= size and end - position <= LARGEST_BYTES:
-            found = _parse(opcode, _read(file, position, end - position))
+        end = record.end
+        if end <= file.size and record.length <= LARGEST_BYTES:
+            found = _parse(record.opcode, file.at(position, end - position))
         if found is None:
-            torn_index = opcode == Opcode.MESSAGE_INDEX and end > size
-            end = _next_record(file, position, end, size)
-            yield Lost(position, end - position, torn_index and end == size)
-        else:
-            yield found
+            torn_index = record.opcode == Opcode.MESSAGE_INDEX and end > file.size
+            end = _next_record(file, record)
+            found = Lost(end - position, torn_index and end == file.size)
+        yield found
         position = end
 
 
 def _parse(opcode: int, record: bytes) -> Found | None:
-    """One record of the data section.
-
-    Returns:
-        None if it is damaged.
-    """
+    """One record of the data section; None if it is damaged."""
     if opcode == Opcode.CHUNK:
         return parse_chunk(record)
-    if opcode == Opcode.MESSAGE_INDEX:
-        return _parse_index(record)
     content = record[RECORD_HEAD.size :]
+    if opcode == Opcode.MESSAGE_INDEX:
+        return FoundIndex(*(parse_message_index(content) or (-1, [])))
     if opcode == Opcode.MESSAGE:
         if len(content) < MESSAGE_HEAD.size:
             return None
         channel_id, _, time_ns, _ = MESSAGE_HEAD.unpack_from(content)
         return FoundMessage(channel_id, time_ns, record)
-    if opcode in SMALL:
-        small = parse_small(opcode, content)
-        return None if small is None else FoundRecord(small, record)
+    if opcode in _IN_DATA:
+        parsed = parse_record(opcode, content)
+        return None if parsed is None else FoundRecord(parsed, record)
     return Private() if opcode >= _PRIVATE else None
 
 
-def _parse_index(record: bytes) -> FoundIndex:
-    """A message index; one that is damaged has no channel that exists, and no entries."""
-    place = RECORD_HEAD.size + INDEX_HEAD.size
-    if len(record) < place or (len(record) - place) % _ENTRY.size:
-        return FoundIndex(-1, [])
-    channel_id, length = INDEX_HEAD.unpack_from(record, RECORD_HEAD.size)
-    if length != len(record) - place:
-        return FoundIndex(-1, [])
-    return FoundIndex(channel_id, [*_ENTRY.iter_unpack(record[place:])])
-
-
-def _checksum_at(file: BinaryIO, data_end: int) -> int:
-    return int.from_bytes(_read(file, data_end + RECORD_HEAD.size, 4), "little")
-
-
-def _outline(file: BinaryIO, position: int, size: int) -> tuple[int, int]:
-    """Opcode and end of the record at a place; opcode 0 and an end behind the file if cut."""
-    head = _read(file, position, RECORD_HEAD.size)
-    if len(head) < RECORD_HEAD.size:
-        return 0, size + 1
-    opcode, length = RECORD_HEAD.unpack(head)
-    return opcode, position + RECORD_HEAD.size + length
-
-
-def _is_data_end(file: BinaryIO, position: int, end: int, size: int) -> bool:
-    if end - position != RECORD_HEAD.size + 4:
+def _ends_data(file: RecordFile, record: Record) -> bool:
+    if record.opcode != Opcode.DATA_END or record.end - record.start != DATA_END_BYTES:
         return False
-    return end >= size or _outline(file, end, size)[0] in (*_AFTER_DATA, 0)
+    return record.end >= file.size or file.record_at(record.end).opcode in _AFTER_DATA
 
 
-def _next_record(file: BinaryIO, position: int, end: int, size: int) -> int:
-    """Where to go on after a damaged record."""
-    if end == size:
-        return end
-    if end < size:
-        opcode, next_end = _outline(file, end, size)
-        known = opcode in Opcode._value2member_map_ or opcode >= _PRIVATE
-        if known and next_end <= size:
-            return end
-    return _find_chunk(file, position + 1, size)
+def _next_record(file: RecordFile, damaged: Record) -> int:
+    """Offset at which to go on after a damaged record."""
+    if damaged.end == file.size:
+        return damaged.end
+    if damaged.end < file.size:
+        after = file.record_at(damaged.end)
+        known = after.opcode in Opcode._value2member_map_ or after.opcode >= _PRIVATE
+        if known and after.end <= file.size:
+            return damaged.end
+    return _find_chunk(file, damaged.start + 1)
 
 
-def _find_chunk(file: BinaryIO, start: int, size: int) -> int:
-    """The first whole chunk with a checksum at or behind a place; the file's size if none."""
-    for base in range(start, size, _WINDOW):
-        window = _read(file, base, _WINDOW + SMALLEST_CHUNK)
-        for match in _CHUNK_BEGINS.finditer(window, 0):
-            position = base + match.start()
-            _, end = _outline(file, position, size)
-            if end > size or end - position > LARGEST_BYTES:
+def _find_chunk(file: RecordFile, start: int) -> int:
+    """The first whole chunk with a checksum from an offset on; the file's size if none."""
+    for base in range(start, file.size, _WINDOW):
+        window = file.at(base, _WINDOW + _SMALLEST_CHUNK)
+        for match in _CHUNK_BEGINS.finditer(window):
+            record = file.record_at(base + match.start())
+            if record.end > file.size or record.length > LARGEST_BYTES:
                 continue
-            chunk = parse_chunk(_read(file, position, end - position), need_checksum=True)
-            if chunk is not None:
-                return position
-    return size
-
-
-def _read(file: BinaryIO, position: int, length: int) -> bytes:
-    file.seek(position)
-    return file.read(length)
+            data = file.at(record.start, record.end - record.start)
+            if parse_chunk(data, need_checksum=True) is not None:
+                return record.start
+    return file.size

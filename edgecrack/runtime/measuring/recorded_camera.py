@@ -11,13 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from edgecrack.errors import SourceError
-from edgecrack.mcap.cdr_reading import (
-    CAMERA_INFO,
-    CameraInfoMessage,
-    MalformedMessageError,
-    read_camera_info,
-)
-from edgecrack.mcap.opened_file import McapFile
+from edgecrack.mcap.cdr import CameraInfoMessage, MalformedMessageError, read_camera_info
+from edgecrack.mcap.message_types import CAMERA_INFO
+from edgecrack.mcap.reader import McapFile
 from edgecrack.mcap.topics import channels_of, choose_image_topic
 from edgecrack.scale.camera_file import CameraFile
 

@@ -1,10 +1,10 @@
 """A folder of results that remembers which files it made.
 
-Nothing that somebody else put there is ever deleted or overwritten, and nothing of an earlier run
-unless that was asked for. So every file is written into a list before it is made; what is removed
-are exactly the files on that list, and a folder in which a result's name is taken by a file that is
-not on it is refused. The list is written line by line and thus survives a killed process; it also
-keeps what runs note of themselves. `output_place.py` chooses the folder.
+Foreign files are never deleted or overwritten, and results of an earlier run only on request. So
+every file is added to a list before it is made; only files on that list are removed, and a folder
+in which a file that is not on the list has the name of a result is refused. The list is written
+line by line and so survives a killed process; it also keeps the notes of runs. `output_place.py`
+chooses the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -34,7 +34,7 @@ Lock = Literal["held", "busy", "impossible"]
 
 
 class OutputFolder:
-    """A folder that a run writes into, and the list of its files.
+    """A folder of results, and the list of its files.
 
         folder = OutputFolder(Path("runs/bridge"))
         folder.claim("masks/000001.png").write_bytes(mask)
@@ -43,8 +43,8 @@ class OutputFolder:
         path: made if it does not exist, with the folders above it.
 
     Attributes:
-        root: the folder that holds the list.
-        path: what names are relative to: `root`, or a folder inside of it (`within`).
+        root: the folder with the list.
+        path: base of file names: `root`, or a folder inside it (`within`).
 
     Raises:
         OutputError: the folder cannot be made.
@@ -53,14 +53,12 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.root = self.path = path
         self._ledger = _Ledger(path / LEDGER_NAME)
-        try:
+        with output_errors(path):
             self._made = [each for each in (path, *path.parents) if not os.path.lexists(each)]
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(error.filename or path, error) from error
 
     def within(self, name: str) -> OutputFolder:
-        """A folder inside of this one, whose files are on the same list.
+        """A folder inside this one, whose files are on the same list.
 
         Args:
             name: relative, with forward slashes, e.g. `part-2`; made when a file is claimed in it.
@@ -84,7 +82,7 @@ class OutputFolder:
                 self.root.mkdir(parents=True, exist_ok=True)
                 return self._ledger.lock()
             except FileNotFoundError:
-                continue  # another run that could not begin has just removed what it had made
+                continue  # another run that could not begin has just removed it
             except OSError as error:
                 raise output_error(error.filename or self.root, error) from error
 
@@ -93,12 +91,12 @@ class OutputFolder:
         self._ledger.unlock()
 
     def discard(self) -> None:
-        """Unlock, and undo the making of folder and list where a run could not begin."""
+        """Unlock, and remove folder and list again if a run could not begin."""
         if self._ledger.is_new and not self._ledger.lines():
             with suppress(OSError):
                 self._ledger.path.unlink()
                 for folder in self._made:
-                    folder.rmdir()  # not where somebody put something there meanwhile
+                    folder.rmdir()  # fails where other files have been put there
         self.unlock()
 
     @property
@@ -107,7 +105,7 @@ class OutputFolder:
         return self._ledger.is_new
 
     def results(self) -> set[Path]:
-        """The files of earlier runs that are still there; snapshots belong to whoever took them.
+        """The files of earlier runs that still exist; snapshots belong to the user.
 
         Raises:
             OutputError: the list cannot be read.
@@ -115,7 +113,7 @@ class OutputFolder:
         return {file for file in self._listed() if os.path.lexists(file)}
 
     def has_results(self) -> bool:
-        """Whether any file of an earlier run is still there.
+        """Whether any file of an earlier run still exists.
 
         Raises:
             OutputError: the list cannot be read.
@@ -123,7 +121,7 @@ class OutputFolder:
         return any(os.path.lexists(file) for file in self._listed())
 
     def notes(self) -> list[dict[str, Any]]:
-        """What runs noted of themselves, oldest first.
+        """The notes of runs, oldest first.
 
         Raises:
             OutputError: the list cannot be read.
@@ -132,7 +130,7 @@ class OutputFolder:
         return [note for note in notes if isinstance(note, dict)]
 
     def note(self, content: Mapping[str, Any]) -> None:
-        """Keep something about the run with the list; what is no text or number as JSON fails.
+        """Add a note about the run to the list; it must be possible as JSON.
 
         Raises:
             OutputError: it cannot be written.
@@ -148,10 +146,8 @@ class OutputFolder:
         Raises:
             OutputError: the folder cannot be read.
         """
-        try:
+        with output_errors(self.path):
             found = {file for pattern in patterns for file in self.path.glob(pattern)}
-        except OSError as error:
-            raise output_error(error.filename or self.path, error) from error
         foreign = found - self.results() if found else set()
         # A killed run leaves the temporary file that it was writing; no result has such a name.
         return sorted(
@@ -161,10 +157,10 @@ class OutputFolder:
         )
 
     def refuse_foreign(self, patterns: Sequence[str]) -> None:
-        """See that nothing is in the way.
+        """Make sure that nothing is in the way.
 
         Raises:
-            OutputError: a file of somebody else is, or the folder cannot be read.
+            OutputError: a foreign file is, or the folder cannot be read.
         """
         if foreign := self.in_the_way(patterns):
             raise OutputError(
@@ -179,8 +175,8 @@ class OutputFolder:
             patterns: glob patterns of what it may write, relative to `path`.
 
         Raises:
-            OutputError: somebody else's file is in the way, the folder holds results of another
-                kind, such as a whole run's, or a file cannot be removed.
+            OutputError: a foreign file is in the way, the folder has results of another kind, such
+                as a whole run's, or a file cannot be removed.
         """
         self.refuse_foreign(patterns)
         names = sorted(file.relative_to(self.path).as_posix() for file in self.results()
@@ -198,7 +194,7 @@ class OutputFolder:
         Raises:
             OutputError: a file cannot be removed.
         """
-        try:
+        with output_errors(self.root):
             files = self.results()
             for file in files | _torn(files):
                 if file.is_file() or file.is_symlink():
@@ -206,10 +202,8 @@ class OutputFolder:
             above = {folder for file in files for folder in file.parents}
             inside = {folder for folder in above if self.root in folder.parents}
             for folder in sorted(inside, reverse=True):
-                with suppress(OSError):  # it holds something else
+                with suppress(OSError):  # it has other files
                     folder.rmdir()
-        except OSError as error:
-            raise output_error(error.filename or self.root, error) from error
         self.forget()
 
     def clear_inner(self, name: str) -> None:
@@ -223,7 +217,7 @@ class OutputFolder:
             inner.clear()
             with suppress(OSError):
                 (inner.root / LEDGER_NAME).unlink()
-                inner.root.rmdir()  # not where it holds something else
+                inner.root.rmdir()  # not where it has other files
 
     def remove_torn(self) -> None:
         """Remove what a killed run left half-written; to be called while the folder is locked."""
@@ -232,15 +226,13 @@ class OutputFolder:
                 file.unlink()
 
     def forget(self) -> None:
-        """Begin the list anew; files on it become those of somebody else.
+        """Empty the list; the files on it become foreign.
 
         Raises:
             OutputError: the list cannot be written.
         """
-        try:
+        with output_errors(self._ledger.path):
             self._ledger.empty()
-        except OSError as error:
-            raise output_error(self._ledger.path, error) from error
 
     def claim(self, name: str) -> Path:
         """The path of a file that is about to be written; its folder is made.
@@ -263,7 +255,7 @@ class OutputFolder:
         """
         file = self.path / name
         try:
-            # Not the folder itself: who removes it while a run goes on is told so.
+            # Not the folder itself: that it was removed while a run goes on is an error.
             for folder in reversed(file.parents):
                 if self.root in folder.parents:
                     folder.mkdir(exist_ok=True)
@@ -272,10 +264,8 @@ class OutputFolder:
         return file
 
     def _append(self, entry: str | dict[str, Any]) -> None:
-        try:
+        with output_errors(self._ledger.path):
             self._ledger.append(json.dumps(entry, allow_nan=False))
-        except OSError as error:
-            raise output_error(self._ledger.path, error) from error
 
     def _listed(self) -> Iterator[Path]:
         for line in self._lines():
@@ -284,10 +274,8 @@ class OutputFolder:
                 yield self.root / name
 
     def _lines(self) -> list[str]:
-        try:
+        with output_errors(self._ledger.path):
             return self._ledger.lines()
-        except OSError as error:
-            raise output_error(self._ledger.path, error) from error
 
 
 def file_in(folder: Path | OutputFolder, name: str) -> Path:
@@ -297,6 +285,15 @@ def file_in(folder: Path | OutputFolder, name: str) -> Path:
         OutputError: the list or the folder cannot be written.
     """
     return folder.claim(name) if isinstance(folder, OutputFolder) else folder / name
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError about the file that it names, or else about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(error.filename or path, error) from error
 
 
 class _Ledger:
@@ -322,7 +319,7 @@ class _Ledger:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            self.is_new = False  # who has it has also looked at it
+            self.is_new = False  # the run that has it has examined it, too
             return "busy"
         except OSError:
             state = "impossible"
@@ -379,14 +376,14 @@ def _append(descriptor: int, line: str) -> None:
 
 
 def _end_torn_line(descriptor: int) -> None:
-    """A power cut may leave half a line, which the next one must not continue."""
+    """End the half line that a power cut may have left."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         os.write(descriptor, b"\n")
 
 
 def _parsed(line: str) -> Any:
-    """What a line holds; None for a torn one. JSON, since a name may hold a line break."""
+    """The content of a line; None if torn. JSON, since a name may contain a line break."""
     try:
         return parse_json(line)
     except ValueError:

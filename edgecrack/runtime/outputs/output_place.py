@@ -1,9 +1,9 @@
-"""Which folder a run writes into: the one asked for, one beside it, or that of a run to go on with.
+"""Chooses the folder of a run: the one asked for, one beside it, or that of a run to continue.
 
     take_place(Path("runs/bridge"), ["frames.jsonl"]).folder    # runs/bridge-2 if that is taken
 
-Two runs never get the same folder, also where they start at the same moment: a folder is locked
-before it is looked at.
+Two runs never get the same folder, even if they start at the same moment: a folder is locked before
+it is examined.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Literal
 from edgecrack.errors import ConfigError, OutputError
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 
-# What becomes of the results of an earlier run.
+# What to do with the results of an earlier run.
 Existing = Literal["beside", "overwrite", "continue"]
 
 
 def existing_of(*, overwrite: bool, go_on: bool = False, option: str = "`continue`") -> Existing:
-    """What the options `overwrite` and `continue`, or another `option` for it, say.
+    """The choice made by the options `overwrite` and `continue`, or another `option` for it.
 
     Raises:
         ConfigError: both are given.
@@ -37,12 +37,12 @@ def existing_of(*, overwrite: bool, go_on: bool = False, option: str = "`continu
 
 @dataclass(frozen=True)
 class ResultsPlace:
-    """Where a run's results go.
+    """The folder of a run's results.
 
     Attributes:
         folder: made and locked.
-        goes_on: the run in the folder is gone on with; otherwise this is a new one.
-        note: a sentence for a person where the results go elsewhere than asked for; else empty.
+        goes_on: the run in the folder is continued; otherwise this is a new one.
+        note: a sentence for the user if the folder is not the one asked for; else empty.
     """
 
     folder: OutputFolder
@@ -58,22 +58,22 @@ def take_place(
     named: bool = True,
     why_not: Callable[[Sequence[dict[str, Any]]], str | None] = lambda notes: None,
 ) -> ResultsPlace:
-    """Find the folder for a run's results, make it if need be, and lock it.
+    """Find the folder for a run's results, make it if necessary, and lock it.
 
-    Nothing is removed yet: `OutputFolder.clear` does it when all else is known to work, and
-    `discard` gives back what was taken.
+    Nothing is removed yet: `OutputFolder.clear` does that when all else is known to work, and
+    `discard` undoes the taking.
 
     Args:
         out: the folder asked for.
         patterns: glob patterns of what the run may write, relative to the folder.
         existing: "beside" takes `out`, or where that holds an earlier run's results or another
             run writes there, the first of `out-2`, `out-3`, ... that is free; "overwrite" takes
-            `out` with the results in it; "continue" takes the newest of them unless something
-            speaks against it, and then does as "beside".
+            `out` with the results in it; "continue" takes the newest of them unless there is a
+            reason against it, and then acts as "beside".
         named: a person chose the name `out`; otherwise a folder in which foreign files are in the
-            way is passed over like one that is taken.
-        why_not: why the run that left these notes is not gone on with, as a clause about it; None
-            where it is.
+            way is skipped like one that is taken.
+        why_not: returns why the run that left these notes is not continued, as a clause; None to
+            continue it.
 
     Raises:
         OutputError: a folder cannot be made or read, foreign files are in the way, or "overwrite"
@@ -84,7 +84,7 @@ def take_place(
     reason = None
     if existing == "continue" and (newest := _newest(out)) is not None:
         # Where the file system has no locks, a run that still goes on is not noticed; a service
-        # manager starts one only when the one before has ended.
+        # manager starts a run only when the last one has ended.
         busy = newest.lock() == "busy"
         reason = "still goes on" if busy else why_not(newest.notes())
         if reason is None:
@@ -125,7 +125,7 @@ def _overwritten(out: Path, patterns: Sequence[str]) -> ResultsPlace:
 
 
 def _newest(out: Path) -> OutputFolder | None:
-    """The last of `out`, `out-2`, ... in which a run left its list."""
+    """The last of `out`, `out-2`, ... in which a run left its list of files."""
     newest = None
     for candidate in _beside(out):
         if not (candidate / LEDGER_NAME).is_file():
@@ -140,13 +140,16 @@ def _free(path: Path, patterns: Sequence[str], *, refuses: bool) -> OutputFolder
     Args:
         path: the folder.
         patterns: as in `take_place`.
-        refuses: what else stands in the way is an error; otherwise this folder will not do.
+        refuses: foreign files in the way are an error; otherwise the folder is not free.
     """
     if path.exists() and not path.is_dir() and not refuses:
         return None
     folder = OutputFolder(path)
     try:
-        is_free = _locked(folder) and not folder.has_results()
+        state = folder.lock()
+        # Where there are no locks, only the run that made the list can be sure to be alone.
+        is_locked = state == "held" or (state == "impossible" and folder.is_new)
+        is_free = is_locked and not folder.has_results()
         if is_free and refuses:
             folder.refuse_foreign(patterns)
         is_free = is_free and not folder.in_the_way(patterns)
@@ -157,12 +160,3 @@ def _free(path: Path, patterns: Sequence[str], *, refuses: bool) -> OutputFolder
         folder.discard()
         return None
     return folder
-
-
-def _locked(folder: OutputFolder) -> bool:
-    """Whether no other run is in the folder, and none can come in.
-
-    Where there are no locks, only who makes the list can know that.
-    """
-    state = folder.lock()
-    return state == "held" or (state == "impossible" and folder.is_new)

@@ -1,11 +1,11 @@
-"""A run and its parts: what a stream is that is started again after a crash, a reboot or a stop.
+"""A run and its parts: a stream that is started again after a crash, a reboot or a stop.
 
     out/                  part 1, and summary.json of the whole run
     out/part-2/           what the stream wrote after it was started again with --continue
     out/part-3/           and so on
 
-Each part notes its beginning and its end with the folder's list of files, so that one that was
-killed is known, too. Knows summaries and the folder; must not know sources, models or outputs.
+Each part notes its beginning and its end in the folder's list of files, so that a killed part is
+known, too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from edgecrack.runtime.outputs.output_folder import SUMMARY_NAME, OutputFolder
 from edgecrack.runtime.outputs.output_place import ResultsPlace
 from edgecrack.runtime.telemetry.stats import StreamSummary, share, throttled_rate
 
-# Raised when a field of `summary.json` is taken away, renamed or given another meaning; a new field
+# Raised when a field of `summary.json` is removed, renamed or given another meaning; a new field
 # leaves it as it is.
 SUMMARY_SCHEMA_VERSION = 1
 FRAMES_NAME = "frames.jsonl"
 
-# What a whole run has of each is the sum over its parts.
+# Summed over the parts of a run.
 _ADDED = (
     "frames_read", "frames", "frames_with_cracks", "crack_pixels_total", "drops", "skipped",
     "stale", "findings", "findings_confirmed", "reconnects", "stalls", "open_failures",
@@ -37,7 +37,7 @@ _ADDED = (
     "site_checks_passed", "throttle_episodes", "throttled_s", "throttled_frames",
     "elapsed_s",
 )  # fmt: skip
-# Said once for the run: what is the same in all its parts, and how the last one was at its end.
+# Given once for the run: what is the same in all its parts, and the last state.
 _OF_THE_RUN = (
     "source", "model", "model_sha256", "model_origin", "backend", "min_area_px", "fps",
     "crack_pixels", "shedding", "inspected_ratio", "ignored_ratio", "paused", "source_state",
@@ -55,10 +55,10 @@ class RunPart:
         run_id: the same in all parts, and in no other run.
         number: 1 for the first.
         started_at: ISO 8601, UTC.
-        folder: where its files go.
+        folder: of its files.
         requested: the folder that was asked for.
-        settings: what the parts of the run have in common, by name.
-        earlier: the parts before, as `summary.json` lists them.
+        settings: those common to all parts of the run, by name.
+        earlier: the earlier parts, as `summary.json` lists them.
         about: what made the results, for a report; may differ from part to part.
     """
 
@@ -73,7 +73,7 @@ class RunPart:
 
     @property
     def note(self) -> str:
-        """What to say of the parts before; empty for the first one."""
+        """Which part of which run this is; empty for the first one."""
         if not self.earlier:
             return ""
         return f"part {self.number} of the run {self.run_id}, begun {self._run_started_at}"
@@ -81,8 +81,8 @@ class RunPart:
     def begin(self, summary: StreamSummary) -> None:
         """Note that the part has begun.
 
-        From a second part on, `summary.json` lists it as running. Before a first part ends there
-        is none, so that one that is there tells of results.
+        From the second part on, `summary.json` lists it as running. Before the first part ends,
+        there is none, so that an existing one always means results.
 
         Args:
             summary: of a stream that has seen nothing yet.
@@ -107,14 +107,14 @@ class RunPart:
         """
         try:
             self._write_document(summary)
-        finally:  # a disk may have room for the one and not for the other
+        finally:  # a disk may have room for one and not for the other
             self.folder.note({**self._key, "end": self._entry(summary)})
 
     def document(self, summary: StreamSummary) -> dict[str, Any]:
-        """The content of `summary.json`: all parts, and what they are together as flat fields.
+        """The content of `summary.json`: all parts, and their totals as flat fields.
 
-        Counters are sums over the parts; of a part that was killed only what its frames tell is
-        known. What cannot be added is of the last part: latencies, threshold, state and so on.
+        Counters are sums over the parts; of a killed part only what its frames show is known.
+        Values that cannot be added come from the last part: latencies, threshold, state and so on.
         """
         parts = [*self.earlier, self._entry(summary)]
         together = {key: _sum(part.get(key) for part in parts) for key in _ADDED}
@@ -170,30 +170,26 @@ def plan_part(
     """The next part of the run in a folder, or the first one of a new run; `begin` begins it.
 
     Args:
-        place: where the results go.
+        place: of the results.
         requested: the folder that was asked for.
-        settings: what the parts of a run have in common, by name.
+        settings: those common to all parts of a run, by name.
         about: as `RunPart.about`.
 
     Raises:
         OutputError: the folder cannot be read or written.
     """
-    about = dict(about or {})
-    started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     folder = place.folder
     begun = _last_run(folder.notes()) if place.goes_on else []
-    if not begun:
-        return RunPart(_new_id(), 1, started_at, folder, requested, dict(settings), about=about)
     number = len(begun) + 1
     return RunPart(
-        run_id=str(begun[0]["run"]),
+        run_id=str(begun[0]["run"]) if begun else _new_id(),
         number=number,
-        started_at=started_at,
-        folder=folder.within(part_name(number)),
+        started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        folder=folder.within(part_name(number)) if begun else folder,
         requested=requested,
         settings=dict(settings),
         earlier=tuple(_ended(folder, note) for note in begun),
-        about=about,
+        about=dict(about or {}),
     )
 
 
@@ -203,15 +199,15 @@ def part_name(number: int) -> str:
 
 
 def why_not_to_go_on(notes: Sequence[dict[str, Any]], settings: Mapping[str, str]) -> str | None:
-    """Why a folder's last run is not gone on with, as a clause about it; None where it is.
+    """Why a folder's last run is not continued, as a clause about it; None where it is.
 
     Args:
-        notes: what runs noted in the folder.
+        notes: of the runs in the folder.
         settings: as in `plan_part`.
     """
     begun = _last_run(notes)
     if not begun:
-        return "tells nothing of its settings"
+        return "has no record of its settings"
     last = begun[-1]
     end = _ends(notes).get((last["run"], last["part"]))
     if end is not None and end.get("end_reason") in _COMPLETE:
@@ -239,7 +235,7 @@ def _ends(notes: Sequence[dict[str, Any]]) -> dict[tuple[Any, Any], dict[str, An
 
 
 def _ended(folder: OutputFolder, begun: Mapping[str, Any]) -> dict[str, Any]:
-    """A part that is over, as `summary.json` lists it; one without an end was killed."""
+    """A past part, as `summary.json` lists it; one without an end was killed."""
     end = _ends(folder.notes()).get((begun["run"], begun["part"]))
     if end is None:
         end = {
@@ -249,13 +245,13 @@ def _ended(folder: OutputFolder, begun: Mapping[str, Any]) -> dict[str, Any]:
             "error": None,
             **_counted(folder.root / part_name(begun["part"]) / FRAMES_NAME),
         }
-        # So that hours of lines are counted once, and not at every start.
+        # So that hours of lines are counted only once.
         folder.note({"run": begun["run"], "part": begun["part"], "end": end})
     return end
 
 
 def _counted(frames: Path) -> dict[str, int | None]:
-    """What the lines of a killed part tell; null where there are none."""
+    """Totals of the lines of a killed part; null where there are none."""
     counted = cracked = pixels = 0
     try:
         with frames.open("rb") as lines:
@@ -281,5 +277,5 @@ def _sum(values: Iterable[Any]) -> Any:
 
 
 def _new_id() -> str:
-    """By time for people; the rest for robots whose clocks begin at the same moment."""
+    """Readable by its time; the rest distinguishes robots whose clocks start at the same moment."""
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

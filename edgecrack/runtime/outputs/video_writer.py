@@ -1,8 +1,8 @@
-"""An MP4 that plays up to its last moments whenever the process that writes it is killed.
+"""An MP4 that plays up to its last frames even if the process that writes it is killed.
 
-Each frame goes to the file as a fragment of its own, so that what is there can be played without
-repair. A clean close adds the index of an ordinary MP4, for the duration and quick seeking, and
-leaves the pictures where they are. Must not know what the pictures show.
+Each frame is written as a fragment of its own, so the file plays without repair at any time. A
+clean close adds the index of an ordinary MP4, for the duration and quick seeking, and leaves the
+pictures where they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import av
@@ -42,13 +41,13 @@ _BT709 = 1
 
 
 class Encoder(NamedTuple):
-    """A video encoder of FFmpeg's.
+    """A video encoder of FFmpeg.
 
     Attributes:
         name: FFmpeg's name.
-        options: its settings, as FFmpeg calls them; one picture in gives one packet out at once,
-            or the last seconds would be lost with a killed process.
-        bits_per_pixel: what an encoder without a constant quality may use; None leaves it away.
+        options: FFmpeg's settings; each picture must give its packet immediately, or a killed
+            process would lose the last seconds.
+        bits_per_pixel: limit for an encoder without a constant quality; None sets none.
     """
 
     name: str
@@ -60,22 +59,18 @@ class Encoder(NamedTuple):
 ENCODERS = (
     Encoder(
         "libx264",
-        MappingProxyType(
-            {
-                "preset": "ultrafast",  # has no adaptive quantization, which blurs thin lines
-                "tune": "zerolatency",
-                "crf": "21",
-                "coder": "cabac",  # a tenth smaller, and Main profile instead of Baseline
-                "x264-params": "subme=1",  # a twelfth smaller, and truer
-            }
-        ),
+        {
+            "preset": "ultrafast",  # has no adaptive quantization, which blurs thin lines
+            "tune": "zerolatency",
+            "crf": "21",
+            "coder": "cabac",  # a tenth smaller, and Main profile instead of Baseline
+            "x264-params": "subme=1",  # a twelfth smaller, and more accurate
+        },
     ),
-    Encoder("libopenh264", MappingProxyType({"profile": "main"}), bits_per_pixel=0.2),
+    Encoder("libopenh264", {"profile": "main"}, bits_per_pixel=0.2),
     Encoder(
         "libvpx-vp9",
-        MappingProxyType(
-            {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "21", "b": "0"}
-        ),
+        {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "21", "b": "0"},
     ),
 )
 
@@ -88,22 +83,22 @@ class VideoWriter:
             writer.append(picture, time_ns=number * 40_000_000)
         writer.close()
 
-    H.264 where an encoder for it is there, else VP9; yuv420p, BT.709; a keyframe every two seconds.
-    It uses the calling thread only, since the network has the other cores.
+    H.264 where an encoder for it exists, else VP9; yuv420p, BT.709; a keyframe every two seconds.
+    Encodes in the calling thread only, since the network uses the other cores.
 
     Args:
         path: must not exist.
         hw: height and width in pixels, both even.
-        frame_rate_hz: what the file names as its rate, and how long its last picture stays.
-        encoders: the first of them that can be opened is used.
+        frame_rate_hz: nominal rate of the file, and how long its last picture is shown.
+        encoders: the first that can be opened is used.
 
     Attributes:
         path: as given.
         hw: as given.
-        frames: how many were appended.
+        frames: number of pictures appended.
 
     Raises:
-        OutputError: the file cannot be made, or no encoder takes pictures of this size.
+        OutputError: the file cannot be made, or no encoder accepts pictures of this size.
     """
 
     def __init__(
@@ -132,7 +127,7 @@ class VideoWriter:
 
     @property
     def encoder_name(self) -> str:
-        """FFmpeg's name of the encoder that is used."""
+        """FFmpeg's name of the encoder in use."""
         return self._stream.codec_context.codec.name
 
     def append(self, image: NDArray[np.uint8], time_ns: int) -> None:
@@ -140,11 +135,11 @@ class VideoWriter:
 
         Args:
             image: uint8 [H, W, 3] BGR of the size `hw`.
-            time_ns: since the beginning of the video; one that is not above the time before
-                becomes the next that the file can tell apart, 1/90000 s later.
+            time_ns: since the beginning of the video; a time not above the last one is moved to
+                1/90000 s after it, the smallest step of the file.
 
         Raises:
-            OutputError: the picture cannot be written, or one before could not.
+            OutputError: this picture or an earlier one cannot be written.
         """
         if self._closed:
             raise OutputError(f"cannot write {self.path}: it is closed", "start a new run")
@@ -157,7 +152,7 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Write the index, unless writing has failed before; may be called twice.
+        """Write the index, unless writing failed earlier; may be called twice.
 
         Raises:
             OutputError: the index cannot be written; the file plays without it.
@@ -176,12 +171,12 @@ class VideoWriter:
             self._file.close()
 
     def __del__(self) -> None:
-        # PyAV 16 crashes where it has to close a file that nobody closed.
+        # PyAV 16 crashes when it has to close a file that was not closed.
         with suppress(Exception):
             self.close()
 
     def _start(self, encoders: Sequence[Encoder]) -> tuple[OutputContainer, VideoStream]:
-        """The header is written, with the first encoder that opens."""
+        """Write the header with the first encoder that opens."""
         reasons = []
         for encoder in encoders:
             container = av.open(
@@ -199,7 +194,7 @@ class VideoWriter:
                 reasons.append(f"{encoder.name}: {_reason(error)}")
             else:
                 if self._file.failure is not None:
-                    container.close()  # else PyAV does, when half of it is gone
+                    container.close()  # else PyAV does, when half of it is deleted
                     raise self._file.failure
                 self._file.keep()
                 return container, stream
@@ -241,16 +236,16 @@ class VideoWriter:
         return frame
 
     def _mux(self, frame: VideoFrame | None) -> None:
-        """Encode and write a frame, or at the end what the encoder held back."""
+        """Encode and write a frame; None writes what the encoder still holds."""
         with self._refusals():
             for packet in self._stream.encode(frame):
-                # Of the last picture; each other one lasts until the next.
+                # Counts for the last picture only; each other one lasts until the next.
                 packet.duration = self._interval_ticks
                 self._container.mux(packet)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """What FFmpeg raises becomes ours."""
+        """Turn FFmpeg's errors into OutputError."""
         try:
             yield
         except av.FFmpegError as error:
@@ -260,13 +255,14 @@ class VideoWriter:
 
 
 class _WholeWrites:
-    """The file that FFmpeg writes into; after a failed write nothing is written any more.
+    """The file that FFmpeg writes to; nothing more is written after a failed write.
 
-    FFmpeg is not told: it would go on all the same in some places, and PyAV raise in others. What
-    FFmpeg changes in the middle, the header that names the index, waits until all else is there.
+    The failure is not reported to FFmpeg, which would go on in some places, and make PyAV raise in
+    others. A change in the middle, that of the header to name the index, waits until all else is
+    written.
 
     Args:
-        path: must not exist. Opened here, since FFmpeg would read some names as an address or a
+        path: must not exist. Opened here, since FFmpeg would take some names for an address or a
             pattern.
 
     Raises:
@@ -284,7 +280,7 @@ class _WholeWrites:
             raise output_error(path, error) from error
 
     def write(self, data: bytes) -> int:
-        """Take all of it; for FFmpeg."""
+        """Write all of it; for FFmpeg."""
         if self._place < self._end:
             self._changes.append((self._place, data))
         elif self.failure is None and self._descriptor >= 0:
@@ -299,30 +295,30 @@ class _WholeWrites:
         return len(data)
 
     def seek(self, place: int, whence: int) -> int:
-        """Go to a place; for FFmpeg, which counts from the beginning when it writes."""
+        """Go to an offset; for FFmpeg, which counts from the beginning when it writes."""
         if whence != os.SEEK_SET:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._place = place
         return place
 
     def tell(self) -> int:
-        """The place; for FFmpeg."""
+        """The offset; for FFmpeg."""
         return self._place
 
     def keep(self) -> None:
-        """What is there now stays after a failure."""
+        """Keep what is written so far if a later write fails."""
         self._kept_bytes = self._place
 
     def check(self) -> None:
-        """Raise what failed, or that the file was removed, which no write would show.
+        """Raise the failure, or that the file was removed, which no write reports.
 
         Raises:
-            OutputError: the file is not what was written into it.
+            OutputError: the file lacks what was written to it.
         """
         if os.fstat(self._descriptor).st_nlink == 0 and not self._path.exists():
             self.failure = self.failure or OutputError(
-                f"cannot write {self._path}: it was removed meanwhile",
-                "leave the folder alone while a run writes into it",
+                f"cannot write {self._path}: it was removed while being written",
+                "leave the folder alone while a run writes to it",
             )
         if self.failure is not None:
             raise self.failure
@@ -331,8 +327,8 @@ class _WholeWrites:
         """Close it; may be called twice.
 
         Raises:
-            OutputError: the last changes could not be written, or the system says only now that it
-                could not write.
+            OutputError: the last changes could not be written, or the system reports an earlier
+                failure only now.
         """
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
@@ -340,7 +336,7 @@ class _WholeWrites:
         try:
             try:
                 if self._changes and self.failure is None:
-                    # After a power cut, too, the header names an index that is there.
+                    # Even after a power cut the header must name an index that exists.
                     os.fdatasync(descriptor)
                     for place, data in self._changes:
                         _write_at(descriptor, place, data)

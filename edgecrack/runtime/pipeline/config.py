@@ -11,7 +11,7 @@ from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
-from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import (
     ModelInUse,

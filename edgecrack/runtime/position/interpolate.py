@@ -1,7 +1,6 @@
-"""Where the robot was at a moment, between the samples of odometry, GNSS and range around it.
+"""The robot's position at a moment, between the samples of odometry, GNSS and range around it.
 
-Thread-safe: one thread adds samples, others locate frames. Knows samples and times; must not
-know where samples come from.
+Thread-safe: one thread adds samples, others locate frames.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ import math
 import threading
 from typing import NamedTuple
 
+from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.position.series import REORDER_NS, PositionSample, Row, Series
-from edgecrack.runtime.position.transforms import between_on_earth, earth_distance_m, slerp, unit
 
 MAX_GAP_MS = 500.0
 MAX_GNSS_GAP_MS = 1_500.0
@@ -23,14 +22,19 @@ GNSS_DEAD_BAND_M = 2.0
 LARGEST_M = 1e7
 ALTITUDES_M = (-12_000.0, 100_000.0)
 SHORTEST_RANGE_M, LONGEST_RANGE_M = 0.001, 10_000.0
+EARTH_RADIUS_M = 6_371_008.8  # mean radius; the ellipsoid differs by 0.5 % at most
 _TIMES_NS = (0, 2**63 - 1)
+_PARALLEL = 0.9995
+_OPPOSITE = 1e-9
+
+Quaternion = tuple[float, float, float, float]
 
 
 class StrangeTimeError(ValueError):
-    """A sample's time is none that a frame could have.
+    """A sample's time is one that no frame can have.
 
     Attributes:
-        ahead_s: how far it is after the present or, below 0, before it.
+        ahead_s: seconds after the present or, below 0, before it.
     """
 
     def __init__(self, ahead_s: float) -> None:
@@ -39,7 +43,7 @@ class StrangeTimeError(ValueError):
 
 
 class _Around(NamedTuple):
-    """The samples to mix: `share` of the second, and how far the nearer one is away in time."""
+    """The samples to mix: `share` of the second, and the time to the nearer one."""
 
     first: PositionSample
     second: PositionSample
@@ -49,16 +53,20 @@ class _Around(NamedTuple):
     def mix(self, column: int) -> float:
         return _mix(self.first.values[column], self.second.values[column], self.share)
 
+    @property
+    def distance_m(self) -> float:
+        return _mix(self.first.distance_m, self.second.distance_m, self.share)
 
-class PositionTrack:
-    """Samples of where the robot was.
 
-    A moment is located where its nearest sample is at most the largest gap away: between two
-    samples that are at most twice that apart by interpolation; otherwise, and before the first
-    and after the last, the nearest sample counts as it is. Nothing is extrapolated.
+class PositionTrack(Closeable):
+    """Samples of the robot's position.
 
-    The distance driven is that of the odometry, past standstill of less than 1 cm; without any
-    odometry it is roughly that of the GNSS, past wandering of less than 2 m.
+    A moment has a position if its nearest sample is at most the largest gap away: interpolated
+    between two samples that are at most twice that apart; otherwise, and before the first and after
+    the last, the nearest sample as it is. Nothing is extrapolated.
+
+    The distance driven is that of the odometry, without steps of less than 1 cm; without any
+    odometry it is roughly that of the GNSS, without steps of less than 2 m.
 
     Args:
         max_gap_ms: largest gap to a sample of odometry or range.
@@ -84,16 +92,16 @@ class PositionTrack:
             raise ConfigError(f"the track holds {capacity} samples", "give 2 or more")
         self._lock = threading.Lock()
         self._max_gap_ns, self._max_gnss_gap_ns = int(max_gap_ms * 1e6), int(max_gnss_gap_ms * 1e6)
-        self._poses = Series(7, capacity, _straight_m, ODOMETRY_DEAD_BAND_M)
+        self._poses = Series(7, capacity, math.dist, ODOMETRY_DEAD_BAND_M)
         self._fixes = Series(3, capacity, earth_distance_m, GNSS_DEAD_BAND_M)
-        self._ranges = Series(3, capacity, _straight_m, ODOMETRY_DEAD_BAND_M)
+        self._ranges = Series(3, capacity, math.dist, ODOMETRY_DEAD_BAND_M)
 
     def add(
         self,
         time_ns: int,
         *,
         xyz_m: tuple[float, float, float] | None = None,
-        quaternion_xyzw: tuple[float, float, float, float] | None = None,
+        quaternion_xyzw: Quaternion | None = None,
         fix: tuple[float, float, float | None] | None = None,
         range_m: float | None = None,
         range_deviation_m: float | None = None,
@@ -108,51 +116,47 @@ class PositionTrack:
             quaternion_xyzw: orientation in that frame, of any length but 0; goes with `xyz_m`.
             fix: latitude (-90 to 90) and longitude (-180 to 180) in degrees, and altitude above
                 the ellipsoid in metres, if known.
-            range_m: from the camera to what it looks at, 1 mm to 10 km.
+            range_m: from the camera to the surface, 1 mm to 10 km.
             range_deviation_m: standard uncertainty of the range, if known; goes with `range_m`.
             now_ns: the present on the clock of the frames, where they are live: a sample more than
                 two seconds later is refused, before it makes all others look late.
             oldest_ns: with `now_ns`, how much older than that a sample may be. The clock of the
-                samples is then that of the frames, and late ones in a row do not show that it was
+                samples is then that of the frames, and late ones in a row do not mean that it was
                 set back.
 
         Returns:
-            False where it came more than two seconds after newer ones, and so was left out.
+            False where it came more than two seconds after newer ones and was left out.
 
         Raises:
             StrangeTimeError: the time is too far from `now_ns`.
-            ValueError: a number is not finite or out of range; the text says which.
+            ValueError: a number is not finite or out of range; the message says which.
         """
         _check("the time in ns", time_ns, *_TIMES_NS)
         latest_ns = None if now_ns is None else now_ns + REORDER_NS
         if now_ns is not None:
             _check_time(time_ns, now_ns, oldest_ns)
-        goes_back = oldest_ns is None
-        pose_row = None if xyz_m is None else _pose_row(xyz_m, quaternion_xyzw)
-        fix_row = None if fix is None else _fix_row(fix)
-        range_row = None if range_m is None else _range_row(range_m, range_deviation_m)
-        is_taken = True
+        rows = (
+            (self._poses, None if xyz_m is None else _pose_row(xyz_m, quaternion_xyzw)),
+            (self._fixes, None if fix is None else _fix_row(fix)),
+            (self._ranges, None if range_m is None else _range_row(range_m, range_deviation_m)),
+        )
         with self._lock:
-            if pose_row is not None:
-                is_taken &= self._poses.add(
-                    time_ns, pose_row, latest_ns, follows_late_samples=goes_back
-                )
-            if fix_row is not None:
-                is_taken &= self._fixes.add(
-                    time_ns, fix_row, latest_ns, follows_late_samples=goes_back
-                )
-            if range_row is not None:
-                is_taken &= self._ranges.add(
-                    time_ns, range_row, latest_ns, follows_late_samples=goes_back
-                )
-        return is_taken
+            taken = [
+                series.add(time_ns, row, latest_ns, follows_late_samples=oldest_ns is None)
+                for series, row in rows
+                if row is not None
+            ]
+        return all(taken)
+
+    def close(self) -> None:
+        """Nothing is open; a source of positions can be closed."""
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._poses) + len(self._fixes) + len(self._ranges)
 
     def locate(self, time_ns: int) -> Position | None:
-        """Where the robot was; None if no sample is near enough. Never waits for samples.
+        """The robot's position; None if no sample is near enough. Never waits for samples.
 
         Args:
             time_ns: wall clock.
@@ -166,18 +170,19 @@ class PositionTrack:
         if not found:
             return None
         driven = pose if has_odometry else fix
-        latitude, longitude = _place(fix)
+        latitude, longitude, altitude = (None, None, None) if fix is None else _mixed_fix(fix)
         return Position(
             time_ns=time_ns,
             gap_ms=max(around.gap_ns for around in found) / 1e6,
             xyz_m=None if pose is None else (pose.mix(0), pose.mix(1), pose.mix(2)),
-            quaternion_xyzw=_turn(pose),
+            quaternion_xyzw=None if pose is None else _turn(pose),
             latitude_deg=latitude,
             longitude_deg=longitude,
-            altitude_m=_altitude(fix),
-            distance_m=_distance(driven),
+            altitude_m=altitude,
+            distance_m=None if driven is None else driven.distance_m,
             range_m=None if reach is None else reach.mix(0),
-            range_deviation_m=_range_deviation(reach),
+            # Not smaller between two samples: a sensor's error is much the same in both.
+            range_deviation_m=None if reach is None else _known(reach.mix(1)),
         )
 
 
@@ -201,16 +206,8 @@ def _mix(first: float, second: float, share: float) -> float:
     return first if first == second else (1 - share) * first + share * second
 
 
-def _distance(around: _Around | None) -> float | None:
-    if around is None:
-        return None
-    return _mix(around.first.distance_m, around.second.distance_m, around.share)
-
-
-def _turn(pose: _Around | None) -> tuple[float, float, float, float] | None:
+def _turn(pose: _Around) -> Quaternion | None:
     """The orientation; that of the sample that has one, where only one has."""
-    if pose is None:
-        return None
     (x1, y1, z1, w1), (x2, y2, z2, w2) = pose.first.values[3:], pose.second.values[3:]
     if math.isnan(w1) or math.isnan(w2):
         known = [q for q in ((x1, y1, z1, w1), (x2, y2, z2, w2)) if not math.isnan(q[3])]
@@ -218,36 +215,21 @@ def _turn(pose: _Around | None) -> tuple[float, float, float, float] | None:
     return slerp((x1, y1, z1, w1), (x2, y2, z2, w2), pose.share)
 
 
-def _place(fix: _Around | None) -> tuple[float | None, float | None]:
-    if fix is None:
-        return None, None
-    first, second = fix.first.values, fix.second.values
-    return between_on_earth((first[0], first[1]), (second[0], second[1]), fix.share)
+def _mixed_fix(fix: _Around) -> tuple[float, float, float | None]:
+    """Latitude, longitude and, if one of the samples has it, altitude."""
+    (lat1, lon1, alt1), (lat2, lon2, alt2) = fix.first.values, fix.second.values
+    if math.isnan(alt1) or math.isnan(alt2):
+        altitude = _known(alt2 if math.isnan(alt1) else alt1)
+    else:
+        altitude = fix.mix(2)
+    return *between_on_earth((lat1, lon1), (lat2, lon2), fix.share), altitude
 
 
-def _altitude(fix: _Around | None) -> float | None:
-    if fix is None:
-        return None
-    first, second = fix.first.values[2], fix.second.values[2]
-    if math.isnan(first) or math.isnan(second):
-        known = [value for value in (first, second) if not math.isnan(value)]
-        return known[0] if known else None
-    return _mix(first, second, fix.share)
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _range_deviation(reach: _Around | None) -> float | None:
-    """Between two samples no less: a sensor's error is much the same in both."""
-    deviation = math.nan if reach is None else reach.mix(1)
-    return None if math.isnan(deviation) else deviation
-
-
-def _straight_m(first: Row, second: Row) -> float:
-    return math.dist(first, second)
-
-
-def _pose_row(
-    xyz_m: tuple[float, float, float], quaternion_xyzw: tuple[float, float, float, float] | None
-) -> Row:
+def _pose_row(xyz_m: tuple[float, float, float], quaternion_xyzw: Quaternion | None) -> Row:
     for name, value in zip("xyz", xyz_m, strict=True):
         _check(name, value, -LARGEST_M, LARGEST_M)
     if quaternion_xyzw is None:
@@ -285,3 +267,88 @@ def _check(name: str, value: float, lowest: float, highest: float) -> None:
     # Not a number fails both comparisons.
     if not lowest <= value <= highest:
         raise ValueError(f"{name} is {value}")
+
+
+def earth_distance_m(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    """Great-circle distance between two places, by the haversine formula.
+
+    Args:
+        first: latitude and longitude in degrees; further numbers are ignored.
+        second: as `first`.
+    """
+    latitude_1, latitude_2 = math.radians(first[0]), math.radians(second[0])
+    longitude = math.radians(second[1] - first[1])
+    haversine = (
+        math.sin((latitude_2 - latitude_1) / 2) ** 2
+        + math.cos(latitude_1) * math.cos(latitude_2) * math.sin(longitude / 2) ** 2
+    )
+    return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(haversine)))
+
+
+def between_on_earth(
+    first: tuple[float, float], second: tuple[float, float], share: float
+) -> tuple[float, float]:
+    """Latitude and longitude in degrees on the shortest way from one place to another.
+
+    Computed with unit vectors, so the date line and the poles need no special case. Over the few
+    metres between two fixes this is linear in both angles.
+
+    Args:
+        first: latitude and longitude in degrees.
+        second: as `first`. Of places opposite each other on the earth, the nearer is returned.
+        share: 0 returns `first`, 1 returns `second`.
+    """
+    if share <= 0 or first == second:
+        return first
+    if share >= 1:
+        return second
+    start, end = _to_vector(first), _to_vector(second)
+    x, y, z = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+    if x * x + y * y + z * z < _OPPOSITE:
+        return first if share < 0.5 else second
+    latitude = math.degrees(math.atan2(z, math.hypot(x, y)))
+    return latitude, math.degrees(math.atan2(y, x))
+
+
+def slerp(first: Quaternion, second: Quaternion, share: float) -> Quaternion:
+    """Spherical linear interpolation between two orientations, the shorter way round.
+
+    Args:
+        first: x, y, z, w of length 1.
+        second: as `first`.
+        share: 0 returns `first`, 1 returns `second`, up to the sign.
+    """
+    cosine = sum(a * b for a, b in zip(first, second, strict=True))
+    sign = -1.0 if cosine < 0 else 1.0  # q and -q are one orientation
+    cosine = abs(cosine)
+    if cosine > _PARALLEL:  # the sine below would be too small; here the chord equals the arc
+        weights = (1 - share, share)
+    else:
+        angle = math.acos(cosine)
+        weights = (
+            math.sin((1 - share) * angle) / math.sin(angle),
+            math.sin(share * angle) / math.sin(angle),
+        )
+    mixed = [weights[0] * a + sign * weights[1] * b for a, b in zip(first, second, strict=True)]
+    return unit(mixed[0], mixed[1], mixed[2], mixed[3])
+
+
+def unit(x: float, y: float, z: float, w: float) -> Quaternion:
+    """A quaternion scaled to length 1.
+
+    Raises:
+        ValueError: it has no direction.
+    """
+    length = math.sqrt(x * x + y * y + z * z + w * w)
+    if not length > 1e-6:
+        raise ValueError("the quaternion is zero")
+    return x / length, y / length, z / length, w / length
+
+
+def _to_vector(place: tuple[float, float]) -> tuple[float, float, float]:
+    latitude, longitude = math.radians(place[0]), math.radians(place[1])
+    return (
+        math.cos(latitude) * math.cos(longitude),
+        math.cos(latitude) * math.sin(longitude),
+        math.sin(latitude),
+    )

@@ -1,15 +1,28 @@
-"""Open a source of positions by its address."""
+"""Sources of positions, opened by their address."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.position.base import PositionSource
+from edgecrack.runtime.frame import Position
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.redaction import redact
 
-_KINDS = "give udp://127.0.0.1:PORT, or `recording` to take those of the recording that is replayed"
+_KINDS = "give udp://127.0.0.1:PORT, or recording for those of the recording that is replayed"
+
+
+class PositionSource(Protocol):
+    """The robot's positions over time."""
+
+    def locate(self, time_ns: int) -> Position | None:
+        """The position at a moment; None if none is known near it. Never waits."""
+        ...
+
+    def close(self) -> None:
+        """Release the socket or file; may be called twice."""
+        ...
 
 
 def open_positions(
@@ -18,18 +31,18 @@ def open_positions(
     """Open a source of positions.
 
     Args:
-        address: `udp://127.0.0.1:PORT`, lines of JSON as `lines.py` describes them; `recording`,
-            the positions in the MCAP recording that is the source of images; or
-            `recording:/odom,/fix` to say which topics.
+        address: `udp://127.0.0.1:PORT`, lines of JSON as in `udp`; `recording`, the positions in
+            the MCAP recording that is the source of images; or `recording:/odom,/fix` to name the
+            topics.
         source_address: the source of images.
-        events: hears of what happens to them.
+        events: notified when positions begin, stop or are refused.
         needs_range: a recording without ranges is refused.
 
     Raises:
-        ConfigError: the address is of no known kind, not of this machine, or asks for a recording
+        ConfigError: the address is of no known kind, not of this machine, or names a recording
             where none is replayed.
-        SourceError: the port is in use, the recording holds no such positions, or is of a kind
-            that is not read.
+        SourceError: the port is in use, the recording has no such positions, or is of an
+            unsupported kind.
         MissingDependencyError: the extra "record" is not installed.
     """
     address = address.strip()
@@ -43,13 +56,13 @@ def open_positions(
     topics = [name.strip() for name in names.split(",") if name.strip()]
     if colon and not topics:
         raise ConfigError(f"the position source {address!r} names no topic", "give recording:/odom")
-    # Imported here: reading a recording's images needs cv2, which a position by UDP does not.
+    # Imported here: reading the images of a recording needs cv2, which UDP does not.
     from edgecrack.mcap.locating import recording_at
 
     recording = recording_at(_path(source_address))
     if recording is None:
         raise ConfigError(
-            f"positions are to come from the recording, but the source is {redact(source_address)}",
+            f"`position` is recording, but the source is {redact(source_address)}",
             "replay an .mcap file, or give udp://127.0.0.1:PORT",
         )
     from edgecrack.runtime.position.replay import recorded_positions
@@ -60,5 +73,5 @@ def open_positions(
 def _path(address: str) -> Path:
     try:
         return Path(address).expanduser()
-    except RuntimeError:  # there is no such user: whoever opens the source says so
+    except RuntimeError:  # there is no such user, which opening the source reports
         return Path(address)

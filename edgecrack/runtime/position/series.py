@@ -1,8 +1,7 @@
 """Samples in order of their time, in bounded memory, each with the path length up to it.
 
-One sample is a time and a row of numbers. Samples may come a little out of order or twice, and
-the clock that stamps them may be set. Knows numbers only: how far two places are apart, a
-function says.
+A sample is a time and a row of numbers. Samples may come a little out of order or twice, and the
+clock that stamps them may be set.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ Row = tuple[float, ...]
 
 REORDER_NS = 2_000_000_000
 CLOCK_SET_SAMPLES = 5
-# Samples that one which comes out of order is put in front of, at most: each of them is done again.
+# The most samples before which a late one is inserted, as each of them is computed again.
 MOST_REORDERED = 1_000
 MAX_SPEED_M_S = 100.0
 _SHORTEST_STEP_S = 0.1
@@ -33,18 +32,18 @@ class PositionSample(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """How long the path is, and the place where it was last lengthened."""
+    """The length of the path, and the place where it was last extended."""
 
     length_m: float
     place: Row
 
 
 class Series:
-    """Not thread-safe; the track that holds it is.
+    """Samples of one kind. Not thread-safe; the track that owns it is.
 
-    The path goes straight from place to place, past samples that lie less than `dead_band_m`
-    from the last place on it, so that a receiver at rest does not drive. A step that no robot
-    can make (above 100 m/s) is not counted: there the origin was moved.
+    The path goes straight from place to place and skips samples less than `dead_band_m` from its
+    last place, so that a receiver at rest does not add to it. A step that no robot can make (above
+    100 m/s) is not counted: there the origin was moved.
 
     Args:
         width: numbers in a row; the first three are the place.
@@ -61,7 +60,7 @@ class Series:
         self._times = np.zeros(_FIRST_ROOM, np.int64)
         # A row's numbers, then the path up to it: length and place.
         self._rows = np.zeros((_FIRST_ROOM, width + 1 + _PLACE))
-        # The row before the first sample, where there is one, holds the path up to there.
+        # The row before the first sample, if any, has the path up to there.
         self._start = self._end = 0
         self._newest = (0, _Path(0.0, ()))
         self._late_count = 0
@@ -78,17 +77,17 @@ class Series:
         *,
         follows_late_samples: bool = True,
     ) -> bool:
-        """Take a sample; False if it came too late to be believed.
+        """Take a sample; False if it is too late to be plausible.
 
-        A sample with the time of another replaces it. After several samples in a row that are
-        all late, but in order among themselves, the clock was set back: what was before is
-        forgotten, for its times mean nothing now, and the path goes on from where it was.
+        A sample with the time of another replaces it. Several late samples in a row that are in
+        order among themselves mean that the clock was set back: earlier samples are then forgotten,
+        as their times have become meaningless, and the path goes on from its end.
 
         Args:
             time_ns: of the sample.
             values: its numbers.
-            latest_ns: no sample can be later; where the newest is, that clock was set back, and
-                what was before is forgotten.
+            latest_ns: the latest possible time; where the newest sample is later, the clock was set
+                back, and earlier samples are forgotten.
             follows_late_samples: take late samples in a row for a clock that was set back.
         """
         if latest_ns is not None and len(self) and self._newest[0] > latest_ns:
@@ -123,7 +122,7 @@ class Series:
 
     def _place_of(self, time_ns: int) -> int:
         times = self._times[self._start : self._end]
-        # As int64: a time beyond its range would be compared as a float, which is too coarse.
+        # As int64, since a time beyond its range would be compared as a float, which is too coarse.
         limits = np.iinfo(np.int64)
         wanted = np.int64(min(max(time_ns, limits.min), limits.max))
         return self._start + int(np.searchsorted(times, wanted))
@@ -138,7 +137,7 @@ class Series:
         self._end += 1
 
     def _insert(self, time_ns: int, values: Row) -> None:
-        """Put a sample between others; those behind it are at most the ones of `REORDER_NS`."""
+        """Insert a sample between others; at most those of `REORDER_NS` follow it."""
         first = self._place_of(time_ns)
         if self._times[first] != time_ns:
             self._times[first + 1 : self._end + 1] = self._times[first : self._end].copy()

@@ -4,8 +4,8 @@
     recorder.write(result)
     recorder.close()
 
-Inspection never depends on it: when the disk is full, slow or gone, the recording stops or
-leaves frames out, says so, and the stream goes on. Knows results, not where they come from.
+Inspection never depends on it: when the disk is full, slow or gone, the recording stops or leaves
+frames out, reports that, and the stream goes on.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ import cv2
 
 from edgecrack.errors import EdgecrackError, first_line
 from edgecrack.files import make_folder, output_error
-from edgecrack.mcap import message_schemas
+from edgecrack.mcap.message_types import CRACKS_TOPIC, WIDTHS_TOPIC
 from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.outputs.output_folder import output_errors
 from edgecrack.runtime.pipeline.config import RecordingStatus
-from edgecrack.runtime.recording.backlog import MessageBacklog
 from edgecrack.runtime.recording.config import RecordingConfig
-from edgecrack.runtime.recording.leftovers import recover_leftovers
-from edgecrack.runtime.recording.recording_session import AgeLimit, RecordingSession
-from edgecrack.runtime.recording.room import DiskRoom, free_bytes
+from edgecrack.runtime.recording.disk import DiskRoom, free_bytes, recover_leftovers
+from edgecrack.runtime.recording.recording_session import LeftOutFrames, RecordingSession
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 
 QUEUE_FRAMES = 8
 CLOSE_S = 1.0
 STOP_S = 10.0
-# A disk that takes nothing for so long counts as too slow even for a recording, which can wait.
+# A disk that accepts nothing for so long is too slow even for a recorded source, which can wait.
 LONGEST_WAIT_S = 60.0
 
 _LOG = logging.getLogger("edgecrack")
@@ -47,11 +46,11 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A result to record or, without one, to finish the part.
+    """A result to record or, without one, the order to finish the part.
 
     Attributes:
-        run: number of the start that it belongs to.
-        result: what to record.
+        run: number of the start to which it belongs.
+        result: to be recorded.
         done: set when the part is finished.
     """
 
@@ -63,23 +62,23 @@ class _Order:
 class McapRecorder:
     """A sink that records into `NAME_0001.mcap` and so on, and can be stopped and started.
 
-    Results of live sources are never waited for: while the disk is too slow the newest are left
-    out and counted. Those of recordings wait.
+    Results of live sources never wait: while the disk is too slow, the newest are left out and
+    counted. Results of recordings wait.
 
     Args:
         config: where and how.
-        events: hears of every part and fault, and is recorded.
+        events: notified of every part and fault, and recorded.
         stats: the stream's counters, recorded once a second; None leaves them out.
-        about: what to say of the recording in each part's metadata: model, source and the like.
-        max_age_ms: results of live sources that are older, counted from the grab, when their turn
-            comes are left out and counted; None records them at any age.
+        about: of the recording, for each part's metadata: model, source and so on.
+        max_age_ms: results of live sources that are older than this when their turn comes, counted
+            from the grab, are left out and counted; None records them at any age.
         active: record from the first result on; otherwise wait for `start`.
         free: bytes free on the disk of a folder; a test may give its own.
         clock: seconds, monotonic; a test may give its own.
 
     Raises:
         OutputError: the folder cannot be made or written, the name is too long for its disk, or
-            less is free there than is to be kept free.
+            less room is free there than the reserve.
     """
 
     name = "recording"
@@ -98,33 +97,23 @@ class McapRecorder:
     ) -> None:
         make_folder(config.path.parent)
         names = PartNames(config.path)
-        try:
+        with output_errors(config.path.parent):
             leftovers = names.leftovers()  # before this recording has a part of its own
-        except OSError as error:
-            raise output_error(config.path.parent, error) from error
-        try:
             names.check_length()
-        except OSError as error:
-            raise output_error(names.path_of(1), error) from error
         room = DiskRoom(config, names, events, free, clock)
         if active:
             room.check_start()
-        self._folder = config.path.parent
-        self._events = events
+        self._folder, self._names, self._events = config.path.parent, names, events
         self._lock = threading.Lock()
-        self._active = active
-        self._closed = False
+        self._active, self._closed = active, False
         self._problem: str | None = None
-        self._run_number = 1
-        self._ended_run = 0
-        self._backlog = MessageBacklog(config.path.parent, events)
-        self._ages = AgeLimit(max_age_ms, events)
+        self._run_number, self._ended_run = 1, 0
+        self._left_out = LeftOutFrames(config.path.parent, max_age_ms, events)
         self._inbox: Handoff[_Order] = Handoff(QUEUE_FRAMES)
         self._session = RecordingSession(
-            config, names, room, events, stats, about, lambda: self.dropped, self._ages, clock
+            config, names, room, events, stats, about, self._left_out, clock
         )
-        self._unsubscribe = events.subscribe(self._session.hear)
-        self._names = names
+        self._unsubscribe = events.subscribe(self._session.on_event)
         self._threads = [
             self._recovery(leftovers),
             threading.Thread(target=self._serve_all, name="edgecrack-recording", daemon=True),
@@ -134,56 +123,52 @@ class McapRecorder:
 
     @property
     def dropped(self) -> int:
-        """Frames left out since the disk was too slow, `stale` ones included."""
-        return self._backlog.count + self._ages.count
+        """Frames left out because the disk was too slow, `stale` ones included."""
+        return self._left_out.count
 
     @property
     def stale(self) -> int:
-        """Frames left out since they were too old when their turn came."""
-        return self._ages.count
+        """Frames left out because they were too old when their turn came."""
+        return self._left_out.stale
 
     def write(self, result: FrameResult) -> None:
-        """Take one result; ignored while nothing is recorded. Never raises for the disk."""
+        """Take one result; ignored while nothing is recorded. Errors of the disk are not raised."""
         with self._lock:
             if not self._active:
                 return
             run = self._run_number
-        at_once = result.frame.live or self._backlog.lasts
+        at_once = result.frame.live or self._left_out.lasts
         if not self._put(_Order(run, result), 0.0 if at_once else LONGEST_WAIT_S):
-            self._backlog.add()
+            self._left_out.drop()
 
     def take_widths(self, result: FrameResult, record: Mapping[str, Any]) -> None:
         """Record what was measured in a frame; never waits."""
-        with self._lock:
-            if not self._active:
-                return
-        self._session.hear_record(message_schemas.WIDTHS, result.frame.stamp_ns, record)
+        if self._is_active:
+            self._session.on_record(WIDTHS_TOPIC, result.frame.stamp_ns, record)
 
     def take_finding(self, record: Mapping[str, Any]) -> None:
-        """Record a crack that is out of view for good; never waits."""
-        with self._lock:
-            if not self._active:
-                return
-        time_ns = record["ended_ns"] or time.time_ns()
-        self._session.hear_record(message_schemas.CRACKS, time_ns, record)
+        """Record a crack that has left the view for good; never waits."""
+        if self._is_active:
+            time_ns = record["ended_ns"] or time.time_ns()
+            self._session.on_record(CRACKS_TOPIC, time_ns, record)
 
     def start(self) -> None:
-        """Record from the next result on, into a new part; nothing where it records already."""
+        """Record from the next result on, into a new part; no effect while recording."""
         with self._lock:
             if self._closed or self._active:
                 return
             self._active = True
             self._problem = None
             self._run_number += 1
-            # Before this run has a part of its own: what a full disk kept from being finished.
-            leftovers = [] if self._session.has_part else self._leftovers()
+            # Looked up before this run has a part of its own: what a full disk left unfinished.
+            leftovers = [] if self._session.part else self._leftovers()
         if leftovers:
             self._recovery(leftovers).start()
 
     def stop(self) -> None:
         """Finish the part in progress; it is whole and readable when this returns.
 
-        With a disk that does not answer this returns after ten seconds, and says so.
+        If the disk does not respond, this returns after ten seconds and reports it.
         """
         with self._lock:
             if self._closed:
@@ -196,7 +181,7 @@ class McapRecorder:
             self._say_unfinished()
 
     def status(self) -> RecordingStatus:
-        """What it is doing now."""
+        """Its current state."""
         progress = self._session.progress
         with self._lock:
             return RecordingStatus(
@@ -209,7 +194,7 @@ class McapRecorder:
             )
 
     def close(self) -> None:
-        """Record what was taken and finish the part, within about a second."""
+        """Record the results taken and finish the part, within about a second."""
         with self._lock:
             if self._closed:
                 return
@@ -223,11 +208,16 @@ class McapRecorder:
         if self._threads[-1].is_alive():
             self._say_unfinished()
 
+    @property
+    def _is_active(self) -> bool:
+        with self._lock:
+            return self._active
+
     def _leftovers(self) -> list[Part]:
         try:
             return self._names.leftovers()
         except OSError:
-            return []  # the recording itself says what is wrong with its folder
+            return []  # the recording itself reports problems with its folder
 
     def _recovery(self, leftovers: list[Part]) -> threading.Thread:
         return threading.Thread(
@@ -238,7 +228,7 @@ class McapRecorder:
         )
 
     def _put(self, order: _Order, longest_s: float) -> bool:
-        """Hand an order to the thread; False if there was no room for it in the time given."""
+        """Queue an order for the thread; False if there was no room in the time given."""
         deadline_s = time.monotonic() + longest_s
         while True:
             try:
@@ -247,27 +237,25 @@ class McapRecorder:
             except TimedOut:
                 if time.monotonic() >= deadline_s:
                     return False
-                if order.result is not None and not self._is_wanted(order):
+                with self._lock:
+                    is_wanted = self._active and order.run == self._run_number
+                if order.result is not None and not is_wanted:
                     return True
 
-    def _is_wanted(self, order: _Order) -> bool:
-        with self._lock:
-            return self._active and order.run == self._run_number
-
     def _serve_all(self) -> None:
-        """Serve to the end; nothing that goes wrong ends this thread before it, or in silence."""
+        """Serve to the end; no error ends this thread earlier or unreported."""
         while True:
             try:
                 if not self._serve():
                     return
-            except Exception as error:  # `_serve` deals with disks, so that this is a defect
+            except Exception as error:  # `_serve` handles disk errors, so this is a defect
                 self._give_up(error)
                 if self._closed:
                     return
-                time.sleep(_POLL_S)  # a defect that stays must not take the machine
+                time.sleep(_POLL_S)  # a permanent defect must not use up the CPU
 
     def _serve(self) -> bool:
-        """Carry out one order, and what is due; False when there will be none."""
+        """Carry out one order and what is due; False when no more will come."""
         order: _Order | None = None
         more = True
         try:
@@ -282,7 +270,7 @@ class McapRecorder:
         finally:
             if order is not None:
                 order.done.set()
-        self._backlog.settle()
+        self._left_out.settle()
         return more
 
     def _carry_out(self, order: _Order | None, more: bool) -> None:
@@ -290,19 +278,16 @@ class McapRecorder:
             if order.run > self._ended_run:
                 self._session.take(order.result)
         elif order is not None or not more:
-            self._end_run(order)
+            if order is not None:
+                # A result that was put in at the same moment must not begin another part.
+                self._ended_run = order.run
+            self._session.finish()
         self._session.tick()
 
-    def _end_run(self, order: _Order | None) -> None:
-        if order is not None:
-            # A result that was handed in at the same moment must not begin another part.
-            self._ended_run = order.run
-        self._session.finish()
-
     def _give_up(self, error: Exception) -> None:
-        """Stop recording because of an error; what is recorded is kept. Says it once."""
+        """Stop recording because of an error, and report it once; what is recorded is kept."""
         torn = self._session.give_up()
-        problem, remedy = described(error, self._folder)
+        problem, remedy = _described(error, self._folder)
         with self._lock:
             is_known = not self._active and self._problem == problem and torn is None
             self._active = False
@@ -325,20 +310,15 @@ class McapRecorder:
         path = self._session.progress.path
         self._events.emit(
             "recording.unfinished",
-            f"the disk did not take the end of {path} in time; the next recording of this name "
-            f"makes it whole, or: edgecrack recover {path}",
+            f"the disk did not accept the end of {path} in time; the next recording of this name "
+            f"finishes it, or: edgecrack recover {path}",
             "error",
             file=path,
         )
 
 
-def described(error: Exception, folder: Path) -> tuple[str, str]:
-    """Problem and remedy.
-
-    Args:
-        error: of any kind.
-        folder: of the recording, for errors that name no file.
-    """
+def _described(error: Exception, folder: Path) -> tuple[str, str]:
+    """Problem and remedy; the folder is for errors that name no file."""
     if isinstance(error, OSError):
         error = output_error(error.filename or folder, error)
     if isinstance(error, EdgecrackError):

@@ -1,28 +1,30 @@
-"""What the recorder's thread does with results: messages, parts, flushes, room on the disk.
+"""Writes results into the parts of a recording: messages, new parts, flushes, room on the disk.
 
-Used by one thread; only `hear`, `hear_record` and `progress` are for others. Raises what goes wrong
-with the disk; who calls decides what that means for the stream.
+Used by one thread; only `on_event`, `on_record` and `progress` are for others. Errors of the disk
+are raised; the recorder decides what they mean for the stream.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import EdgecrackError, OutputError
-from edgecrack.mcap import message_schemas
+from edgecrack.mcap.message_types import EVENTS_TOPIC, STATS_TOPIC
 from edgecrack.mcap.parts.part_names import PartNames
-from edgecrack.mcap.parts.part_writer import CHUNK_BYTES, PartWriter
+from edgecrack.mcap.parts.writer import CHUNK_BYTES, PartWriter
 from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.recording import messages
 from edgecrack.runtime.recording.config import RecordingConfig
-from edgecrack.runtime.recording.room import FULL, DiskRoom
+from edgecrack.runtime.recording.disk import FULL, DiskRoom
 from edgecrack.runtime.telemetry.events import Event, EventLog
 from edgecrack.runtime.telemetry.stats import StatsSnapshot
 from edgecrack.terminal.wording import counted
@@ -31,11 +33,12 @@ _LOG = logging.getLogger("edgecrack")
 _STATS_S = 1.0
 _MOST_EVENTS = 256
 EPISODE_S = 10.0
+_ENDS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a recording has come; as in `RecordingStatus`."""
+    """Progress of a recording; fields as in `RecordingStatus`."""
 
     path: str | None = None
     parts: int = 0
@@ -49,12 +52,14 @@ class RecordingSession:
         config: where and how.
         names: the recording's files.
         room: the disk.
-        events: hears of every part.
+        events: notified of every part.
         stats: the stream's counters; None leaves them out.
-        about: what to say of the recording in each part.
-        dropped: how many frames were left out so far.
-        ages: refuses results that are too old.
+        about: of the recording, for the metadata of each part.
+        left_out: counts frames that the disk is too slow for.
         clock: seconds, monotonic.
+
+    Attributes:
+        part: the part in progress.
     """
 
     def __init__(
@@ -65,40 +70,28 @@ class RecordingSession:
         events: EventLog,
         stats: Callable[[], StatsSnapshot] | None,
         about: Mapping[str, str],
-        dropped: Callable[[], int],
-        ages: AgeLimit,
+        left_out: LeftOutFrames,
         clock: Callable[[], float],
     ) -> None:
-        self._config = config
-        self._names = names
-        self._room = room
-        self._events = events
-        self._stats = stats
-        self._about = dict(about)
-        self._dropped = dropped
-        self._ages = ages
-        self._clock = clock
-        self._part: PartWriter | None = None
+        self._config, self._names, self._room, self._events = config, names, room, events
+        self._stats, self._about = stats, dict(about)
+        self._left_out, self._clock = left_out, clock
+        self.part: PartWriter | None = None
         self._opened_s = self._flush_due_s = self._stats_due_s = 0.0
         self._finished_bytes = 0
-        self._heard: deque[Event] = deque(maxlen=_MOST_EVENTS)
-        self._records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
+        self._new_events: deque[Event] = deque(maxlen=_MOST_EVENTS)
+        self._new_records: deque[tuple[str, int, Mapping[str, Any]]] = deque(maxlen=_MOST_EVENTS)
         self.progress = Progress()
 
-    @property
-    def has_part(self) -> bool:
-        """Whether a part is in progress."""
-        return self._part is not None
-
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event for the part in progress; from any thread."""
-        if self._part is not None:
-            self._heard.append(event)
+        if self.part is not None:
+            self._new_events.append(event)
 
-    def hear_record(self, topic: str, time_ns: int, record: Mapping[str, Any]) -> None:
+    def on_record(self, topic: str, time_ns: int, record: Mapping[str, Any]) -> None:
         """Take a record for the part in progress, to be written as JSON; from any thread."""
-        if self._part is not None:
-            self._records.append((topic, time_ns, record))
+        if self.part is not None:
+            self._new_records.append((topic, time_ns, record))
 
     def take(self, result: FrameResult) -> None:
         """Record one result, in a new part if it is time for one; nothing if it is too old.
@@ -107,45 +100,45 @@ class RecordingSession:
             OSError: the disk failed.
             OutputError: the disk is nearly full, or the frame cannot be encoded.
         """
-        if self._ages.refuses(result.frame):
+        if self._left_out.is_stale(result.frame):
             return
         found = messages.frame_messages(result)
-        if self._part is not None and self._is_over(self._part):
+        if self.part is not None and self._is_over(self.part):
             self.finish()
-        part = self._part or self._open()
+        part = self.part or self._open()
         # The end of one part and the start of another wait for the disk.
-        if self._ages.refuses(result.frame):
+        if self._left_out.is_stale(result.frame):
             return
         for topic, data in found:
             part.add(topic, result.frame.stamp_ns, data)
-        self._add_heard(part)
+        self._add_pending(part)
         if part.pending >= CHUNK_BYTES:
             self._write_out(part)
 
     def tick(self) -> None:
-        """Bring to the disk what is due; call it often.
+        """Write to the disk what is due; call it often.
 
         Raises:
             OSError: the disk failed.
             OutputError: the disk is nearly full, or somebody removed or changed the part.
         """
         now_s = self._clock()
-        part = self._part
+        part = self.part
         if part is None or now_s < self._flush_due_s:
             return
         self._flush_due_s = now_s + self._config.flush_s
-        part.check_place()
-        self._add_heard(part)
+        part.file.check_place()
+        self._add_pending(part)
         if now_s >= self._stats_due_s:
             self._stats_due_s = now_s + _STATS_S
             self._add_stats(part)
         self._check_room(part.pending)
         self._write_out(part)
-        part.sync()
+        part.file.sync()
 
     def due_in_s(self) -> float:
         """Seconds until `tick` has something to do, at least 0."""
-        if self._part is None:
+        if self.part is None:
             return self._config.flush_s
         return max(0.0, self._flush_due_s - self._clock())
 
@@ -155,23 +148,23 @@ class RecordingSession:
         Raises:
             OSError: the disk failed; `give_up` follows.
         """
-        part = self._part
+        part = self.part
         if part is None:
             return
-        self._add_heard(part)
+        self._add_pending(part)
         self._write_out(part)
         self._close(part)
 
     def give_up(self) -> str | None:
-        """Make of the part in progress what can be made of it; never raises.
+        """Finish the part in progress as far as possible; never raises.
 
         Returns:
-            The part if it could not be made whole and lies where it was.
+            The part if it could not be finished and is still in its place.
         """
-        part = self._part
+        part = self.part
         if part is None:
             return None
-        # Whatever went wrong may go wrong again: the disk, and memory just as well.
+        # The same error may come again: of the disk, or of memory.
         try:
             with suppress(Exception):
                 part.write_out()
@@ -181,28 +174,25 @@ class RecordingSession:
                 _LOG.exception("the part cannot be finished")
             with suppress(Exception):
                 part.abandon()
-            return part.path if part.is_in_place else None
+            return part.path if part.file.is_in_place else None
         finally:
-            self._part = None
+            self.part = None
         return None
 
     def _open(self) -> PartWriter:
         self._check_room(0)
         moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        part = PartWriter(self._names, {**self._about, "part_started_at": moment})
-        self._heard.clear()
-        self._part = part
-        self._opened_s = self._clock()
-        self._flush_due_s = self._stats_due_s = self._opened_s
-        self.progress = Progress(
-            part.path, self.progress.parts + 1, self._finished_bytes + part.size
-        )
+        part = self.part = PartWriter(self._names, {**self._about, "part_started_at": moment})
+        self._new_events.clear()
+        self._opened_s = self._flush_due_s = self._stats_due_s = self._clock()
+        bytes_written = self._finished_bytes + part.size
+        self.progress = Progress(part.path, self.progress.parts + 1, bytes_written)
         self._events.emit("recording.part", f"recording into {part.path}", file=part.path)
         return part
 
     def _close(self, part: PartWriter) -> None:
         path = part.finish()
-        self._part = None
+        self.part = None
         self._finished_bytes += part.size
         self.progress = Progress(path, self.progress.parts, self._finished_bytes)
         self._events.emit(
@@ -231,12 +221,12 @@ class RecordingSession:
         if shortage := self._room.shortage(needed):
             raise OutputError(shortage, "free some space and start the recording again")
 
-    def _add_heard(self, part: PartWriter) -> None:
-        while self._heard:
-            event = self._heard.popleft()
-            part.add(message_schemas.EVENTS, event.time_ns, messages.log(event))
-        while self._records:
-            topic, time_ns, record = self._records.popleft()
+    def _add_pending(self, part: PartWriter) -> None:
+        while self._new_events:
+            event = self._new_events.popleft()
+            part.add(EVENTS_TOPIC, event.time_ns, messages.log(event))
+        while self._new_records:
+            topic, time_ns, record = self._new_records.popleft()
             part.add(topic, time_ns, messages.json_text(record))
 
     def _add_stats(self, part: PartWriter) -> None:
@@ -250,8 +240,9 @@ class RecordingSession:
             return
         time_ns = time.time_ns()
         source = self._about.get("source", "")
-        data = messages.diagnostics(time_ns, source, stats, self._dropped(), self._ages.count)
-        part.add(message_schemas.STATS, time_ns, data)
+        left_out = self._left_out
+        data = messages.diagnostics(time_ns, source, stats, left_out.count, left_out.stale)
+        part.add(STATS_TOPIC, time_ns, data)
 
 
 def now_ns() -> int:
@@ -259,32 +250,76 @@ def now_ns() -> int:
     return time.monotonic_ns()
 
 
-class AgeLimit:
-    """How old a live frame may be when it is recorded.
+class LeftOutFrames:
+    """Counts frames that a slow disk makes a recording leave out; one event per episode.
+
+    Thread-safe.
 
     Args:
-        limit_ms: the largest age, counted from the grab; None allows any.
-        events: hears when an episode begins.
+        folder: on the disk.
+        limit_ms: the largest age of a live frame, counted from the grab; None allows any.
+        events: notified when an episode begins and ends.
+
+    Attributes:
+        stale: frames left out because they were too old when their turn came.
     """
 
-    def __init__(self, limit_ms: float | None, events: EventLog) -> None:
-        self._limit_ms = limit_ms
-        self._events = events
-        self._last_ns: int | None = None
-        self.count = 0
+    def __init__(self, folder: Path, limit_ms: float | None, events: EventLog) -> None:
+        self._folder, self._limit_ms, self._events = folder, limit_ms, events
+        self._lock = threading.Lock()
+        self._dropped = self._dropped_before = self.stale = 0
+        self._last_drop_s: float | None = None
+        self._last_stale_ns: int | None = None
 
-    def refuses(self, frame: Frame) -> bool:
-        """Whether a frame is too old; it is counted then. Those of recordings never are."""
+    @property
+    def count(self) -> int:
+        """All frames left out so far."""
+        return self._dropped + self.stale
+
+    @property
+    def lasts(self) -> bool:
+        """Whether frames were dropped just now."""
+        return self._last_drop_s is not None
+
+    def drop(self) -> None:
+        """Count a frame for which there was no room in the queue."""
+        with self._lock:
+            begins = self._last_drop_s is None
+            self._last_drop_s = time.monotonic()
+            if begins:
+                self._dropped_before = self._dropped
+            self._dropped += 1
+        if begins:
+            self._events.emit(
+                "recording.behind",
+                f"the disk of {self._folder} is too slow: frames are left out of the recording",
+                "warning",
+            )
+
+    def settle(self) -> None:
+        """End the episode if no frame was dropped for a while; call it often."""
+        with self._lock:
+            if self._last_drop_s is None or time.monotonic() - self._last_drop_s < _ENDS_S:
+                return
+            self._last_drop_s = None
+            count = self._dropped - self._dropped_before
+        self._events.emit(
+            "recording.caught_up",
+            f"the disk keeps up again; left out of the recording: {counted(count, 'frame')}",
+            frames=count,
+        )
+
+    def is_stale(self, frame: Frame) -> bool:
+        """Whether a frame is too old, which is counted; frames of recordings never are."""
         if self._limit_ms is None or not frame.live:
             return False
         moment_ns = now_ns()
         age_ms = (moment_ns - frame.monotonic_ns) / 1e6
         if age_ms <= self._limit_ms:
             return False
-        self.count += 1
-        begins = self._last_ns is None or moment_ns - self._last_ns > EPISODE_S * 1e9
-        self._last_ns = moment_ns
-        if begins:
+        self.stale += 1
+        last_ns, self._last_stale_ns = self._last_stale_ns, moment_ns
+        if last_ns is None or moment_ns - last_ns > EPISODE_S * 1e9:
             self._events.emit(
                 "recording.stale",
                 f"the disk is too slow: a result was {age_ms:.0f} ms old and is left out of the "

@@ -1,8 +1,7 @@
-"""Images of a recording, replayed as frames.
+"""Replays the images of a recording as frames.
 
-Recordings of `ros2 bag` (storage mcap), of Foxglove and of edgecrack itself: `Image` and
-`CompressedImage` messages of one topic, in the order of the file. Must not know what is done
-with the frames.
+Recordings of `ros2 bag` (storage mcap), Foxglove and edgecrack itself: `Image` and
+`CompressedImage` messages of one topic, in the order of the file.
 """
 
 from __future__ import annotations
@@ -18,13 +17,9 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError
-from edgecrack.mcap.cdr_reading import (
-    IMAGE,
-    MalformedMessageError,
-    read_compressed_image,
-    read_image,
-)
-from edgecrack.mcap.opened_file import McapFile, Message
+from edgecrack.mcap.cdr import MalformedMessageError, read_compressed_image, read_image
+from edgecrack.mcap.message_types import IMAGE
+from edgecrack.mcap.reader import McapFile, Message
 from edgecrack.mcap.topics import choose_image_topic, recovery_remedy
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import SourceBase, SourceStatus
@@ -45,16 +40,16 @@ _MAX_FRAME_RATE_HZ = 1000.0
 class McapSource(SourceBase):
     """The images of one topic.
 
-    `capture_time_ns` of a frame is the message's own stamp, or where that is not set the time at
-    which it was recorded; so positions of the same recording fit.
+    `capture_time_ns` of a frame is the message's own stamp or, if that is not set, the time at
+    which it was recorded, as for positions of the same recording.
 
     Args:
-        file: open; the source owns it from now on.
+        file: open; from now on the source closes it.
         topic: an image topic in it; None as in `open_recording`.
 
     Attributes:
         topic: the topic.
-        is_cut_short: the file has no end; `frame_count` says what its whole part holds.
+        is_cut_short: the file has no end; `frame_count` counts the frames of its whole part.
 
     Raises:
         SourceError: there is no such topic, or no image in it can be read. The file is closed.
@@ -66,50 +61,42 @@ class McapSource(SourceBase):
         silence_native_logs()
         self._file = file
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._has_said_damage = False
         self.name = str(file.path)
-        self._delivered = 0
-        self._damaged = 0
+        self._delivered = self._damaged = 0
         self._first_time_ns: int | None = None
         try:
             self.topic, channels = choose_image_topic(file, topic)
-            self._types = {item.id: file.schema_of(item).name for item in channels}
+            self._types = {each.id: file.type_of(each)[0] for each in channels}
             self.is_cut_short = file.is_cut_short
             self.frame_count: int | None = file.count(self._types)
             self.frame_rate_hz = _plausible(file.rate_hz(self._types))
             self._messages = file.messages(self._types)
-            # Reading one image now tells a recording that cannot be replayed from a good one.
+            # Read one image now, so that a recording that cannot be replayed is refused here.
             self._first: Frame | None = self._first_frame()
         except BaseException:
             self.close()
             raise
         if self.is_cut_short:
             _LOG.warning(
-                "%s has no end: its recorder was killed, or it was not copied whole; "
-                "the %d images before that are read; make it whole with: edgecrack recover %s",
-                self.name,
-                self.frame_count,
-                self.name,
+                f"{self.name} has no end: its recorder was killed, or it was not copied whole; "
+                f"the {self.frame_count} images before that are read; repair it with: "
+                f"edgecrack recover {self.name}"
             )
-
-        if bare := self._file.unprotected:
+        if bare := " and ".join(file.unprotected):
             _LOG.warning(
-                "%s has no checksum for %s: damage there would not be noticed",
-                self.name,
-                " and ".join(bare),
+                f"{self.name} has no checksum for {bare}: damage there would not be noticed"
             )
-        self._has_said_damage = False
-        if self._file.damage is not None:
-            self._say_damage()
+        self._say_damage()
 
     @property
     def corrupt_frames(self) -> int:
-        """Images so far that are damaged, alone or with the chunk they lie in."""
+        """Images so far that are damaged, on their own or with their chunk."""
         return self._damaged + self._file.lost_messages
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """The state of the source."""
         return SourceStatus(is_cut_short=self.is_cut_short or self._file.damage is not None)
 
     def read(self) -> Frame | None:
@@ -136,7 +123,7 @@ class McapSource(SourceBase):
     def close(self) -> None:
         """Close the file; waits for a read in another thread only briefly."""
         self._closed = True
-        # Not under a running read: it closes the file itself when it is done.
+        # Not during a read, which closes the file itself when it is done.
         if self._lock.acquire(timeout=0.5):
             try:
                 self._file.close()
@@ -148,10 +135,7 @@ class McapSource(SourceBase):
             return
         self._has_said_damage = True
         _LOG.warning(
-            "%s is damaged: %s; what can be told of it says: edgecrack recover %s",
-            self.name,
-            self._file.damage,
-            self.name,
+            f"{self.name} is damaged: {self._file.damage}; details: edgecrack recover {self.name}"
         )
 
     def _first_frame(self) -> Frame:
@@ -167,7 +151,7 @@ class McapSource(SourceBase):
                 self._damaged += 1
         damaged = f"; {self.corrupt_frames} are damaged" if self.corrupt_frames else ""
         raise SourceError(
-            f"{self.name} holds no whole image on {self.topic}{damaged}",
+            f"{self.name} has no whole image on {self.topic}{damaged}",
             recovery_remedy(self._file) or "give another one",
         )
 
@@ -205,15 +189,15 @@ def open_recording(path: Path, options: SourceOptions) -> McapSource:
             otherwise the only image topic.
 
     Raises:
-        SourceError: the file is no MCAP, or holds no images that can be read; several image
-            topics and none chosen.
+        SourceError: the file is not MCAP, or has no images that can be read, or several image
+            topics and none was chosen.
         MissingDependencyError: the extra "record" is not installed.
     """
     return McapSource(McapFile(path), options.topic)
 
 
 def _decode(message: Message, type_name: str) -> tuple[NDArray[np.uint8], int, bytes | None]:
-    """Picture, stamp in ns, and the JPEG that it was, if any other decoder sees the same."""
+    """Picture, stamp in ns, and its JPEG, if every decoder shows that alike."""
     if type_name == IMAGE:
         raw = read_image(message.data)
         hw = (raw.height, raw.width)

@@ -1,8 +1,4 @@
-"""ROS 2's pixel formats as BGR pictures.
-
-Shared by the replay of recordings and the ROS 2 node. Knows bytes and arrays; must not know
-where a message came from.
-"""
+"""Converts ROS 2's pixel formats to BGR, for replayed recordings and the ROS 2 node."""
 
 from __future__ import annotations
 
@@ -17,30 +13,27 @@ from edgecrack.images.decoding import DamagedImageError, decode_image, to_8_bits
 
 # Any object with a buffer: bytes, memoryview, array.array.
 Buffer = Any
+_Conversion = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class UnsupportedEncodingError(ValueError):
-    """A pixel format that is no picture of a surface, or that nothing here reads."""
+    """A pixel format that does not show a surface, or that is not supported."""
 
 
-def _by_code(code: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def _by_code(code: int) -> _Conversion:
     return lambda pixels: np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
 
 
-def _copy(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels.copy()
-
-
-def _deep(to_bgr: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    # Cut before colours are made of it, so that 10 bits give the picture of 8 to the bit.
+def _deep(to_bgr: _Conversion) -> _Conversion:
+    # Cut before conversion to colours, so that 10 bits give exactly the picture of 8.
     return lambda pixels: to_bgr(to_8_bits(pixels))
 
 
-# Sample type, samples per pixel in a row, and the way to BGR. OpenCV names a Bayer pattern by the
-# second row's second and third pixel, ROS by the first row's first two and the second row's.
-_ENCODINGS: dict[str, tuple[str, int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
-    "bgr8": ("u1", 3, _copy),
-    "8UC3": ("u1", 3, _copy),
+# Sample type, samples per pixel in a row, and the conversion to BGR. OpenCV names a Bayer pattern
+# by the second row's second and third pixel, ROS by the first row's first two and the second row's.
+_ENCODINGS: dict[str, tuple[str, int, _Conversion]] = {
+    "bgr8": ("u1", 3, np.copy),
+    "8UC3": ("u1", 3, np.copy),
     "rgb8": ("u1", 3, _by_code(cv2.COLOR_RGB2BGR)),
     "mono8": ("u1", 1, _by_code(cv2.COLOR_GRAY2BGR)),
     "8UC1": ("u1", 1, _by_code(cv2.COLOR_GRAY2BGR)),
@@ -74,17 +67,17 @@ def pixels_to_bgr(
     Args:
         data: the rows, one after another.
         hw: height and width in pixels.
-        encoding: one of `ENCODINGS`. Those of 16 bits are cut to 8 by `to_8_bits`, that is, by the
-            bits that the picture uses, each picture by itself.
-        step: bytes from one row to the next; more than a row takes where rows are padded.
-        is_bigendian: order of the bytes of a sample of 16 bits.
+        encoding: one of `ENCODINGS`. Those of 16 bits are cut to 8 by `to_8_bits`, for each picture
+            by the bits that it uses.
+        step: bytes from one row to the next; more than the pixels need where rows are padded.
+        is_bigendian: byte order of 16-bit samples.
 
     Returns:
         uint8 [H, W, 3] BGR, a copy.
 
     Raises:
-        UnsupportedEncodingError: the encoding is none of these.
-        DamagedImageError: size, step and data do not fit together.
+        UnsupportedEncodingError: the encoding is not one of these.
+        DamagedImageError: size, step and data contradict each other.
     """
     if encoding not in _ENCODINGS:
         raise UnsupportedEncodingError(f"has the encoding {encoding[:40]!r}")

@@ -31,8 +31,8 @@ from edgecrack.runtime.frame import Frame, FrameResult
 from edgecrack.runtime.measuring.frame_scale import FoundScale, FrameScale
 from edgecrack.runtime.measuring.measuring_thread import MeasuringThread
 from edgecrack.runtime.measuring.width_record import checked_on_site
-from edgecrack.runtime.outputs.json_lines import JsonLines
 from edgecrack.runtime.outputs.output_folder import OutputFolder
+from edgecrack.runtime.outputs.sinks import JsonLines
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.tracking.findings import BestView, MeasuredView, window_around
 from edgecrack.scale.applied import CrackInMm, all_in_millimetres, middle_scale, row_scale

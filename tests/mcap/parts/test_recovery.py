@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import lz4.frame as lz4
 import pytest
 import zstandard
 from hypothesis import given
@@ -25,12 +26,12 @@ from mcap.writer import CompressionType, Writer
 
 from edgecrack.commands.recover import recover as recover_command
 from edgecrack.errors import EdgecrackError, OutputError, SourceError
-from edgecrack.mcap.library import lz4
-from edgecrack.mcap.message_schemas import DISTANCE, EVENTS
+from edgecrack.mcap.format import RecordFile
+from edgecrack.mcap.message_types import DISTANCE_TOPIC, EVENTS_TOPIC
 from edgecrack.mcap.parts.part_names import PartNames
-from edgecrack.mcap.parts.part_writer import PartWriter
 from edgecrack.mcap.parts.rebuild import Rebuild
 from edgecrack.mcap.parts.recovery import finish_leftover, recover
+from edgecrack.mcap.parts.writer import PartWriter
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.messages import log
 from edgecrack.runtime.recording.recorder import McapRecorder
@@ -47,6 +48,7 @@ from tests.waiting import wait_until
 
 Messages = list[tuple[str, int, bytes]]
 MAGIC = b"\x89MCAP0\r\n"
+NOISE = b"\x55" + random.Random(0).randbytes(5000)
 
 
 def foreign(
@@ -82,9 +84,9 @@ def ours(folder: Path, chunks: int = 4, finish: bool = True) -> Path:
     """A small recording of ours, with two messages in each chunk."""
     part = PartWriter(PartNames(folder / "run.mcap"), {"model": "bright"})
     for number in range(chunks):
-        part.add(DISTANCE, 1000 + number, struct.pack("<Id", 256, number))
+        part.add(DISTANCE_TOPIC, 1000 + number, struct.pack("<Id", 256, number))
         said = Event(1000 + number, "info", "stream.x", random.Random(number).randbytes(150).hex())
-        part.add(EVENTS, 1000 + number, log(said))
+        part.add(EVENTS_TOPIC, 1000 + number, log(said))
         part.write_out()
     if finish:
         return Path(part.finish())
@@ -143,7 +145,7 @@ def test_a_missing_footer(tmp_path: Path, compression: CompressionType) -> None:
         assert reader.get_header().library == "somebody"
 
 
-@pytest.mark.parametrize("garbage", [b"\0" * 5000, b"\x06" * 5000, os.urandom(5000), MAGIC])
+@pytest.mark.parametrize("garbage", [b"\0" * 5000, b"\x06" * 5000, NOISE, MAGIC])
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_garbage_at_the_end(tmp_path: Path, garbage: bytes, unfinished: bool) -> None:
     path = ours(tmp_path, finish=not unfinished)
@@ -291,7 +293,7 @@ def test_cut_at_every_byte(tmp_path: Path, compression: CompressionType) -> None
     for length in range(len(data)):
         path.write_bytes(data[:length])
         if length < 8:
-            with pytest.raises(SourceError, match="is no MCAP file"):
+            with pytest.raises(SourceError, match="is not an MCAP file"):
                 recover(path, out)
             continue
         try:
@@ -346,7 +348,7 @@ def rebuilt(data: bytes) -> Messages:
     def append(piece: bytes) -> None:
         out.write(piece)
 
-    Rebuild(append, BytesIO(data))
+    Rebuild(append, RecordFile(BytesIO(data), Path("run.mcap")))
     out.seek(0)
     reader = make_reader(out, validate_crcs=True)
     return [
@@ -356,7 +358,8 @@ def rebuilt(data: bytes) -> Messages:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is no MCAP file"), (b"\x1aE\xdf\xa3 video", "is no MCAP file")]
+    ("content", "said"),
+    [(b"", "is not an MCAP file"), (b"\x1aE\xdf\xa3 video", "is not an MCAP file")],
 )
 def test_what_is_not_mcap_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(SourceError, match=said):
@@ -562,7 +565,7 @@ def test_a_recovery_that_fails_of_any_error_is_said(
     def fail(path: Path, target: Path) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("edgecrack.runtime.recording.leftovers.finish_leftover", fail)
+    monkeypatch.setattr("edgecrack.runtime.recording.disk.finish_leftover", fail)
     heard = Heard()
     with recording(tmp_path, heard):
         wait_until(lambda: "recording.unrecoverable" in heard.kinds(), "the failure")
@@ -685,7 +688,7 @@ def test_no_flipped_bit_of_a_finished_recording_passes_in_silence(tmp_path: Path
 
 def test_a_threshold_that_was_changed_is_noticed_and_not_handed_on(tmp_path: Path) -> None:
     part = PartWriter(PartNames(tmp_path / "run.mcap"), {"threshold": "0.83"})
-    part.add(DISTANCE, 1000, struct.pack("<Id", 256, 1))
+    part.add(DISTANCE_TOPIC, 1000, struct.pack("<Id", 256, 1))
     part.write_out()
     unfinished = Path(part.path).read_bytes()
     finished = Path(part.finish()).read_bytes()

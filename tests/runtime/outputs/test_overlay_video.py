@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.outputs import overlay_video
+from edgecrack.runtime.outputs import overlay
 from edgecrack.runtime.outputs.output_folder import OutputFolder
-from edgecrack.runtime.outputs.overlay_video import FrameTimes, OverlaySink
+from edgecrack.runtime.outputs.overlay import FrameTimes, OverlaySink
 from edgecrack.runtime.outputs.video_writer import ENCODERS
 from tests.runtime.fakes import frame, picture, read_video, result_of
 from tests.runtime.videos import pictures, probe
@@ -97,7 +97,7 @@ def test_without_x264_it_is_vp9(tmp_path: Path) -> None:
 def test_a_very_long_video_goes_on_in_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overlay_video, "MOST_FRAMES_PER_VIDEO", 4)
+    monkeypatch.setattr(overlay, "MOST_FRAMES_PER_VIDEO", 4)
     sink = OverlaySink(OutputFolder(tmp_path))
     for index in range(9):
         sink.write(result_of(frame(index)))

@@ -232,7 +232,7 @@ def test_a_run_with_other_settings_is_another_run(
 
 @pytest.mark.parametrize("notes", [[], [{"part": 1}], [{"run": "a", "part": 1, "end": {}}]])
 def test_results_of_earlier_versions_are_not_gone_on_with(notes: list[dict[str, Any]]) -> None:
-    assert why_not_to_go_on(notes, SETTINGS) == "tells nothing of its settings"
+    assert why_not_to_go_on(notes, SETTINGS) == "has no record of its settings"
 
 
 def test_runs_that_begin_at_the_same_moment_have_names_of_their_own(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from edgecrack.errors import OutputError
 from edgecrack.runtime.frame import FrameResult
+from edgecrack.runtime.measuring import width_record as width_module
 from edgecrack.runtime.measuring.frame_scale import FrameScale
-from edgecrack.runtime.outputs import widths
 from edgecrack.runtime.outputs.output_folder import OutputFolder
-from edgecrack.runtime.outputs.widths import WidthSink
+from edgecrack.runtime.outputs.sinks import WidthSink
 from tests.runtime.fakes import frame, result_of, stream_threads
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -62,14 +62,14 @@ def test_of_a_camera_the_newest_is_measured_and_nothing_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_work, go_on = threading.Event(), threading.Event()
-    real = widths.width_record
+    real = width_module.width_record
 
     def slow(result: FrameResult, scale: FrameScale | None) -> dict[str, Any]:
         at_work.set()
         assert go_on.wait(PATIENCE_S)
         return real(result, scale)
 
-    monkeypatch.setattr(widths, "width_record", slow)
+    monkeypatch.setattr(width_module, "width_record", slow)
     sink = WidthSink(OutputFolder(tmp_path))
     sink.write(wall(0, live=True))
     assert at_work.wait(PATIENCE_S)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import Position, describe_position
-from edgecrack.runtime.position.interpolate import PositionTrack
-from edgecrack.runtime.position.transforms import (
+from edgecrack.runtime.position.interpolate import (
     EARTH_RADIUS_M,
+    PositionTrack,
     between_on_earth,
     earth_distance_m,
     slerp,

@@ -14,8 +14,7 @@ from rosbags.rosbag2.enums import CompressionMode
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Position
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.position.base import PositionSource
-from edgecrack.runtime.position.open import open_positions
+from edgecrack.runtime.position.open import PositionSource, open_positions
 from edgecrack.runtime.position.replay import recorded_positions
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
@@ -218,7 +217,7 @@ def test_a_recording_of_images_alone_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["camera:0", "wall.mp4", "rtsp://camera/stream", "frames/"])
 def test_the_recording_s_positions_need_a_recording(source: str) -> None:
-    with pytest.raises(ConfigError, match="from the recording, but the source is"):
+    with pytest.raises(ConfigError, match="`position` is recording, but the source is"):
         open_positions("recording", source, EventLog())
 
 
@@ -267,7 +266,7 @@ def test_of_a_robot_s_many_range_finders_none_is_taken_unless_named(tmp_path: Pa
         open_positions("recording", str(path), EventLog(), needs_range=True)
     named = open_positions("recording:/odom,/sonar_1", str(path), EventLog(), needs_range=True)
     assert at(named, START_NS).range_m == 1.0
-    with pytest.raises(SourceError, match=r"gives no ranges for the scale: it has them on"):
+    with pytest.raises(SourceError, match=r"has no ranges for the scale: it has them on"):
         open_positions("recording:/odom", str(path), EventLog(), needs_range=True)
 
 

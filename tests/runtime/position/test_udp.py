@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.position import udp
 from edgecrack.runtime.position.interpolate import PositionTrack
-from edgecrack.runtime.position.lines import parse_line
 from edgecrack.runtime.position.open import open_positions
-from edgecrack.runtime.position.udp import UdpPositions
+from edgecrack.runtime.position.udp import UdpPositions, parse_line
 from edgecrack.runtime.telemetry.events import EventLog
 from tests.waiting import wait_until
 
@@ -253,10 +252,10 @@ def test_silence_is_said_once_and_so_is_its_end() -> None:
     sender = Sender(silence_s=0.3)
     try:
         wait_until(lambda: sender.said() == ["position.lost"])
-        assert "have not come yet" in sender.events.recent()[0].message
+        assert "have not arrived yet" in sender.events.recent()[0].message
         sender.send({"x": 1, "y": 1})
         wait_until(lambda: sender.said()[1:] == ["position.heard", "position.lost"])
-        assert "no longer come" in sender.events.recent()[-1].message
+        assert "no longer arrive" in sender.events.recent()[-1].message
         sender.send({"x": 1, "y": 1})
         assert sender.said()[3:4] == ["position.heard"]
     finally:

@@ -17,8 +17,8 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.typesys import Stores, get_typestore
 
-from edgecrack.mcap import message_schemas
-from edgecrack.mcap.cdr_writing import CdrWriter
+from edgecrack.mcap import message_types
+from edgecrack.mcap.cdr import encode
 from edgecrack.measurement.regions import Region
 from edgecrack.runtime.frame import CentreLines, FrameResult, Position
 from edgecrack.runtime.recording import messages
@@ -168,24 +168,24 @@ def test_position(tmp_path: Path) -> None:
     [
         (None, set()),
         (Position(CAPTURE_NS), set()),
-        (Position(CAPTURE_NS, distance_m=1.0), {message_schemas.DISTANCE}),
+        (Position(CAPTURE_NS, distance_m=1.0), {message_types.DISTANCE_TOPIC}),
         (Position(CAPTURE_NS, latitude_deg=1.0), set()),
-        (Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0), {message_schemas.FIX}),
-        (Position(CAPTURE_NS, xyz_m=(0.0, 0.0, 0.0)), {message_schemas.POSE}),
+        (Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0), {message_types.FIX_TOPIC}),
+        (Position(CAPTURE_NS, xyz_m=(0.0, 0.0, 0.0)), {message_types.POSE_TOPIC}),
     ],
 )
 def test_what_is_not_known_is_not_recorded(
     tmp_path: Path, position: Position | None, topics: set[str]
 ) -> None:
     read = read_with_rosbags(recorded(tmp_path, result(position=position)))
-    of_position = {message_schemas.POSE, message_schemas.FIX, message_schemas.DISTANCE}
+    of_position = {message_types.POSE_TOPIC, message_types.FIX_TOPIC, message_types.DISTANCE_TOPIC}
     assert {one.topic for one in read} & of_position == topics
 
 
 def test_an_unknown_altitude_is_not_a_number(tmp_path: Path) -> None:
     position = Position(CAPTURE_NS, latitude_deg=1.0, longitude_deg=2.0)
     read = read_with_rosbags(recorded(tmp_path, result(position=position)))
-    assert math.isnan(of_topic(read, message_schemas.FIX)[0].altitude)
+    assert math.isnan(of_topic(read, message_types.FIX_TOPIC)[0].altitude)
 
 
 def test_stats_and_events(tmp_path: Path) -> None:
@@ -265,32 +265,30 @@ def test_times_beyond_what_ros_counts_become_the_latest(tmp_path: Path, time_ns:
     made = two_regions()
     late = replace(made, frame=replace(made.frame, capture_time_ns=time_ns))
     read = read_with_rosbags(recorded(tmp_path, late))
-    [image] = of_topic(read, message_schemas.IMAGE)
+    [image] = of_topic(read, message_types.IMAGE_TOPIC)
     assert stamp_ns(image.header) == 2**31 * 10**9 - 1
-    assert {one.time_ns for one in read if one.topic == message_schemas.IMAGE} == {
+    assert {one.time_ns for one in read if one.topic == message_types.IMAGE_TOPIC} == {
         min(time_ns, 2**63 - 1)
     }
 
 
 def test_times_before_1901_become_the_earliest() -> None:
-    writer = CdrWriter()
-    writer.time(-(2**70))
-    assert writer.finish()[4:] == struct.pack("<iI", -(2**31), 0)
+    assert encode(message_types.TIME, -(2**70))[4:] == struct.pack("<iI", -(2**31), 0)
 
 
 def test_ros_decodes_with_its_own_definitions(tmp_path: Path) -> None:
     """By the definitions of ROS 2, each message is what the file's own make it."""
     humble, iron = get_typestore(Stores.ROS2_HUMBLE), get_typestore(Stores.ROS2_IRON)
-    types = message_schemas.TOPICS
+    types = message_types.TOPICS
     checked = set()
     for one in read_with_rosbags(recorded(tmp_path, two_regions())):
         if types[one.topic] in humble.types:
-            store = iron if one.topic == message_schemas.RANGE else humble  # it has a variance
+            store = iron if one.topic == message_types.RANGE_TOPIC else humble  # it has a variance
             stock = store.deserialize_cdr(one.data, types[one.topic])
             assert plain(stock) == plain(one.message)
             assert store.serialize_cdr(stock, types[one.topic]).tobytes() == one.data
             checked.add(one.topic)
-    assert checked == set(types) - {message_schemas.FINDINGS, message_schemas.ANNOTATIONS}
+    assert checked == set(types) - {message_types.FINDINGS_TOPIC, message_types.ANNOTATIONS_TOPIC}
 
 
 def test_the_mcap_project_decodes_the_same(tmp_path: Path) -> None:
@@ -302,23 +300,23 @@ def test_the_mcap_project_decodes_the_same(tmp_path: Path) -> None:
             for _, channel, _, message in reader.iter_decoded_messages()
         }
     by_rosbags = {one.topic: plain(one.message) for one in read_with_rosbags(path)}
-    assert decoded.keys() == by_rosbags.keys() == message_schemas.TOPICS.keys()
+    assert decoded.keys() == by_rosbags.keys() == message_types.TOPICS.keys()
     assert decoded == by_rosbags
 
 
 def test_a_range_and_widths_are_recorded(tmp_path: Path) -> None:
     read = read_with_rosbags(recorded(tmp_path, two_regions()))
-    [range_] = of_topic(read, message_schemas.RANGE)
+    [range_] = of_topic(read, message_types.RANGE_TOPIC)
     assert (range_.range, range_.variance, stamp_ns(range_.header)) == (1.5, 0.0625, CAPTURE_NS)
     assert range_.min_range <= range_.range <= range_.max_range
-    [widths] = [one for one in read if one.topic == message_schemas.WIDTHS]
+    [widths] = [one for one in read if one.topic == message_types.WIDTHS_TOPIC]
     assert json.loads(widths.message.data) == MEASURED
     assert widths.time_ns == CAPTURE_NS
 
 
 def test_a_crack_is_recorded_when_it_is_out_of_view(tmp_path: Path) -> None:
     read = read_with_rosbags(recorded(tmp_path, two_regions()))
-    [crack] = [one for one in read if one.topic == message_schemas.CRACKS]
+    [crack] = [one for one in read if one.topic == message_types.CRACKS_TOPIC]
     assert json.loads(crack.message.data) == {**FOUND, "ended_ns": CAPTURE_NS}
     assert crack.time_ns == CAPTURE_NS
 
@@ -331,8 +329,8 @@ def test_text_of_any_kind_can_be_recorded() -> None:
     assert log.msg == "nul ?, lone ?, crack 裂縫"
 
 
-@pytest.mark.parametrize("make", [message_schemas.definition])
-@pytest.mark.parametrize("name", sorted(set(message_schemas.TOPICS.values())))
+@pytest.mark.parametrize("make", [message_types.definition])
+@pytest.mark.parametrize("name", sorted(set(message_types.TOPICS.values())))
 def test_definitions_name_every_type_once(make: Callable[[str], str], name: str) -> None:
     text = make(name)
     names = [line for line in text.splitlines() if line.startswith("MSG: ")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgecrack.errors import OutputError
-from edgecrack.mcap.parts.part_writer import PartWriter
+from edgecrack.mcap.parts.writer import PartWriter
 from edgecrack.runtime.recording import recorder as recorder_module
 from edgecrack.runtime.recording.config import MIB, RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
@@ -77,9 +77,9 @@ def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
         (
             9 * MIB,
             512 * MIB,
-            r"only 9 MiB are free on .*, and 512 MiB are to be kept free; .*`rec",
+            r"only 9 MiB are free on .*, and 512 MiB must stay free; .*`rec",
         ),
-        (5000, 2**50, "only 5 KiB are free on .*, and 1073741824 MiB are to be kept free"),
+        (5000, 2**50, "only 5 KiB are free on .*, and 1073741824 MiB must stay free"),
         (0, 0, "the disk of .* is full; free some space, or give another folder"),
     ],
 )

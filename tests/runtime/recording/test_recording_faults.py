@@ -168,7 +168,7 @@ def test_a_reserve_on_a_disk_that_fills_up(small_disk: Path) -> None:
         recorder.write(one)
     recorder.close()
     [event] = heard.of("recording.stopped")
-    assert "to be kept free" in event.message
+    assert "must stay free" in event.message
     [part] = small_disk.glob("*.mcap")
     kept = frame_times(part)
     assert kept == [one.frame.capture_time_ns for one in results[: len(kept)]]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lz4.frame as lz4
 import numpy as np
 import pytest
 import zstandard
@@ -25,7 +26,6 @@ from edgecrack.errors import SourceError
 from edgecrack.mcap import bag_compression
 from edgecrack.mcap.bag_compression import open_unpacked, unpack_message
 from edgecrack.mcap.format import DamagedRecordError
-from edgecrack.mcap.library import lz4
 from edgecrack.mcap.parts.recovery import recover
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.mcap_recording import open_recording
@@ -354,9 +354,9 @@ def test_noise_anywhere_gives_frames_or_a_sentence(
 
 
 NO_RECORDINGS = {
-    "zeros": (zstd(b"\0" * 1000), "is packed, and what is in it is not an MCAP recording"),
-    "other magic": (zstd(b"\x89MCAP1" + b"\0" * 99), "what is in it is not an MCAP recording"),
-    "zeros in lz4": (lz4.compress(b"\0" * 1000), "what is in it is not an MCAP recording"),
+    "zeros": (zstd(b"\0" * 1000), "is packed, but its content is not an MCAP recording"),
+    "other magic": (zstd(b"\x89MCAP1" + b"\0" * 99), "its content is not an MCAP recording"),
+    "zeros in lz4": (lz4.compress(b"\0" * 1000), "its content is not an MCAP recording"),
     "16 GiB of zeros": (zstd_bomb(b"", 2**34), "grows from 524305 bytes to more than 1024 MiB"),
     "nothing": (zstd(b""), "nothing of .* can be unpacked: it is cut short"),
     "cut behind its mark": (zstd(WHOLE)[:4], "nothing of .* can be unpacked: .*frame"),
@@ -483,7 +483,7 @@ def test_a_folder_in_tmpdir_that_does_not_exist_is_named(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(places["named"] / "gone"))
-    with pytest.raises(SourceError, match=r"named/gone has no room for it, or may not be written"):
+    with pytest.raises(SourceError, match=r"named/gone has no room for it or is not writable"):
         open_source(places["beside"] / "run.mcap.zstd")
 
 

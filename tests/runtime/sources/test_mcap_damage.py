@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType
 
 from edgecrack.errors import SourceError
-from edgecrack.mcap.message_schemas import IMAGE
+from edgecrack.mcap.message_types import IMAGE_TOPIC
 from edgecrack.mcap.parts.part_names import PartNames
-from edgecrack.mcap.parts.part_writer import PartWriter
+from edgecrack.mcap.parts.writer import PartWriter
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.position.replay import recorded_positions
 from edgecrack.runtime.recording.messages import compressed_image
@@ -185,7 +185,7 @@ def ours(folder: Path) -> Path:
     part = PartWriter(PartNames(folder / "run.mcap"), {"threshold": "0.83"})
     for index in range(FRAMES):
         image = jpeg_of(picture(index, HW))
-        part.add(IMAGE, START_NS + index, compressed_image(START_NS + index, "jpeg", image))
+        part.add(IMAGE_TOPIC, START_NS + index, compressed_image(START_NS + index, "jpeg", image))
         part.write_out()
     return Path(part.finish())
 

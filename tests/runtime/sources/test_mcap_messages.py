@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.images.decoding import DamagedImageError
-from edgecrack.mcap import cdr_reading
+from edgecrack.mcap import cdr, message_types
 from edgecrack.runtime.sources.ros_images import (
     ENCODINGS,
     UnsupportedEncodingError,
@@ -43,7 +43,7 @@ def test_compressed_image_as_rosbags_writes_it(
 ) -> None:
     message = bags.compressed(data, stamp_ns, kind)
     message.header.frame_id = frame_id
-    found = cdr_reading.read_compressed_image(packed(message, little))
+    found = cdr.read_compressed_image(packed(message, little))
     assert (found.stamp_ns, found.format, bytes(found.data)) == (stamp_ns, kind, data)
 
 
@@ -63,7 +63,7 @@ def test_image_as_rosbags_writes_it(
 ) -> None:
     message = bags.raw(data, (height, step), encoding, step, big, stamp_ns)
     message.header.frame_id = frame_id
-    found = cdr_reading.read_image(packed(message, little))
+    found = cdr.read_image(packed(message, little))
     assert found[:-1] == (stamp_ns, height, step, encoding, big, step)
     assert bytes(found.data) == data
 
@@ -82,10 +82,10 @@ def test_poses_as_rosbags_writes_them(
 ) -> None:
     odometry = bags.odometry(xyz, turn, stamp_ns)
     odometry.header.frame_id, odometry.child_frame_id = frame_id, child
-    posed = STORE.types[cdr_reading.POSE](odometry.header, odometry.pose.pose)
-    covariant = STORE.types[cdr_reading.POSE_WITH_COVARIANCE](odometry.header, odometry.pose)
+    posed = STORE.types[message_types.POSE](odometry.header, odometry.pose.pose)
+    covariant = STORE.types[message_types.POSE_WITH_COVARIANCE](odometry.header, odometry.pose)
     for message in (odometry, posed, covariant):
-        found = cdr_reading.read_pose(packed(message, little), message.__msgtype__)
+        found = cdr.read_pose(packed(message, little), message.__msgtype__)
         assert found == (stamp_ns, xyz, turn)
 
 
@@ -95,25 +95,25 @@ def test_fix_as_rosbags_writes_it(
 ) -> None:
     message = bags.fix(a, b, c, stamp_ns, status)
     message.header.frame_id = frame_id
-    assert cdr_reading.read_fix(packed(message, little)) == (stamp_ns, status, a, b, c)
+    assert cdr.read_fix(packed(message, little)) == (stamp_ns, status, a, b, c)
 
 
 def test_a_stamp_before_1970_counts_as_none() -> None:
     message = bags.compressed(b"x")
     message.header.stamp.sec = -5
-    assert cdr_reading.read_compressed_image(packed(message)).stamp_ns == 0
+    assert cdr.read_compressed_image(packed(message)).stamp_ns == 0
 
 
 def read_all(data: memoryview) -> None:
-    for read in (cdr_reading.read_image, cdr_reading.read_compressed_image, cdr_reading.read_fix):
+    for read in (cdr.read_image, cdr.read_compressed_image, cdr.read_fix):
         try:
             read(data)
-        except cdr_reading.MalformedMessageError:
+        except cdr.MalformedMessageError:
             continue
-    for kind in (cdr_reading.ODOMETRY, cdr_reading.POSE):
+    for kind in (message_types.ODOMETRY, message_types.POSE):
         try:
-            cdr_reading.read_pose(data, kind)
-        except cdr_reading.MalformedMessageError:
+            cdr.read_pose(data, kind)
+        except cdr.MalformedMessageError:
             continue
 
 
@@ -125,8 +125,8 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes, head: bytes) -> None:
 def test_a_message_cut_anywhere_is_malformed() -> None:
     whole = packed(bags.compressed(b"0123456789", 7))
     for length in range(len(whole) - 3):
-        with pytest.raises(cdr_reading.MalformedMessageError):
-            cdr_reading.read_compressed_image(whole[:length] if length < len(whole) - 3 else whole)
+        with pytest.raises(cdr.MalformedMessageError):
+            cdr.read_compressed_image(whole[:length] if length < len(whole) - 3 else whole)
 
 
 # --- pixels ---
