@@ -382,7 +382,7 @@ class TestHelp:
         outcome = run("--help")
         assert outcome.code == 0
         assert all(f" {name} " in outcome.out for name in COMMANDS)
-        assert "Exit codes: 0 done" in outcome.out
+        assert "Exit codes: 0 success" in outcome.out
 
     @pytest.mark.parametrize("command", COMMANDS)
     @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -463,7 +463,7 @@ class TestAddresses:
         outcome = run(*words)
         assert outcome.code == 2
         assert "://***@host/x" in outcome.sentence
-        assert "an address where a path is wanted" in outcome.sentence
+        assert "an address instead of a path" in outcome.sentence
         assert "hunter2" not in outcome.err
         assert not list(Path().glob("*:"))
 
@@ -586,7 +586,7 @@ def test_an_earlier_name_of_an_option_says_the_present_one(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
-    assert capsys.readouterr().err.rstrip().endswith(f"has another name now; give {now}.")
+    assert capsys.readouterr().err.rstrip().endswith(f"has been renamed; give {now}.")
 
 
 def test_alone_it_shows_the_commands_of_daily_use() -> None:

@@ -9,7 +9,6 @@ killed process loses nothing that was said to be kept; half a line at the end wa
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 
 from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.file_lock import lock_file
 from edgecrack.files import output_error
 from edgecrack.outside_text import parse_json, read_json
 from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, SUMMARY_NAME, OutputFolder
@@ -143,15 +143,11 @@ class ReviewLog(Closeable):
             os.close(descriptor)
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if lock_file(self._file) == "busy":
             raise OutputError(
                 f"{self.path} is being written by another review",
                 "use the page that is open, or end that program",
-            ) from error
-        except OSError:
-            return  # a file system without locks
+            )
 
     def _end_after_last_line(self) -> None:
         """Remove half a line that a killed process left."""

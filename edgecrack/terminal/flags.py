@@ -1,14 +1,14 @@
-"""What the settings that messages name are called on the command line.
+"""Replaces the names of settings in messages with command-line options.
 
-A message of the library names a setting as its field is called, between backticks: `max_drop`. Who
-types commands knows it as `--max-drop`.
+A message of the library names a setting by its field in backticks, such as `max_drop`; on the
+command line it is `--max-drop`.
 """
 
 from __future__ import annotations
 
 import re
 
-# Fields whose flags have other names.
+# Fields whose options have other names.
 _OTHERS = {
     "batch_size": "--batch",
     "frames_per_second": "--fps",
@@ -37,7 +37,7 @@ _OTHERS = {
     "width_px": "--resolution",
     "height_px": "--resolution",
 }
-# Fields whose flags have their names.
+# Fields whose options have the same name.
 _ALIKE = """
     along batch board border bytes_per_frame camera camera_file capture_delay_ms continue data
     device distance_m epochs exposure_ms flip focal_mm focal_px fov_deg height held_out init
@@ -53,9 +53,9 @@ _NAME = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)`")
 
 
 def flags_in(message: str) -> str:
-    """The message with every setting by its flag: `max_drop` 1 becomes --max-drop 1.
+    """The message with each setting as an option: `max_drop` 1 becomes --max-drop 1.
 
-    A setting without a flag, such as `loss.cl_dice_weight`, is one of `--set`.
+    A setting without an option of its own, such as `loss.cl_dice_weight`, becomes `--set`.
     """
     return _NAME.sub(_flag, message)
 

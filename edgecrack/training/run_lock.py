@@ -1,24 +1,20 @@
 """Keeps a second run out of a run's folder while the first one writes into it.
 
-The lock is the system's, on an open file: it goes with the process that holds it, however that
-ends, so that a killed run bars no other. Knows files, nothing of runs.
+A killed run leaves no lock behind.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecrack.errors import ConfigError
+from edgecrack.file_lock import lock_file
 from edgecrack.files import output_error
 
 NAME = ".edgecrack-run.lock"
-# Some network file systems know no locks; a run there is not kept from another.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
@@ -52,7 +48,8 @@ def _lock(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _take(descriptor)
+            if lock_file(descriptor, required=True) == "busy":
+                raise BlockingIOError
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
@@ -60,13 +57,3 @@ def _lock(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # the holder before removed this very file, so it bars no one
-
-
-def _take(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise

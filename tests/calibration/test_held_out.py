@@ -107,6 +107,8 @@ def test_too_few_images_are_refused_with_their_number(kind: Kind, images: int, w
 @pytest.mark.parametrize("kind", ["labels", "agreement"])
 def test_as_many_as_are_needed_are_enough(kind: Kind) -> None:
     held_out([True] * LEAST_IMAGES, kind=kind).require_judgeable()
+    with pytest.raises(DataError, match="too few"):
+        held_out([True] * (LEAST_IMAGES - 1), kind=kind).require_judgeable()
 
 
 def test_labels_that_cover_nearly_everything_are_refused() -> None:

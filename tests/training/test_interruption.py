@@ -105,7 +105,7 @@ def test_a_sidecar_that_lags_behind_is_mended_by_a_resume_that_has_nothing_left_
     run(tiny_config(walls, out, average_decay=0.5, epochs=2, resume=True))
     (out / "last.safetensors.json").write_bytes(older)
     run(tiny_config(walls, out, average_decay=0.5, epochs=2, resume=True))
-    read_verified_spec(first.last)
+    assert read_verified_spec(first.last).kind == "checkpoint"
 
 
 @pytest.mark.parametrize(

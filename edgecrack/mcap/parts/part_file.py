@@ -8,13 +8,13 @@ programs are noticed.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from edgecrack.errors import OutputError
+from edgecrack.file_lock import lock_file
 from edgecrack.mcap.parts.part_names import DAMAGED
 
 _LEAVE_ALONE = "leave its files alone while a recording lasts, and start it again"
@@ -132,12 +132,8 @@ def lock(descriptor: int) -> None:
     Raises:
         BlockingIOError: another process has marked it.
     """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system without locks
+    if lock_file(descriptor) == "busy":
+        raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
 
 
 def set_aside(part: Path) -> Path:

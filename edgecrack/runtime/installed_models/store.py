@@ -10,8 +10,6 @@ at any moment leaves the old one in use and intact.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +26,7 @@ from typing import Any
 
 from edgecrack.artifacts import ModelFile, read_model_file, write_model
 from edgecrack.errors import ConfigError, ModelFileError, OutputError
+from edgecrack.file_lock import lock_file
 from edgecrack.files import make_folder, output_error, write_atomic
 from edgecrack.outside_text import read_json
 
@@ -314,21 +313,15 @@ def _state_of(document: Any) -> StoreState:
 
 def _take_lock(descriptor: int, path: Path) -> None:
     end_s = time.monotonic() + _WAIT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    try:
+        while lock_file(descriptor, required=True) == "busy":
             if time.monotonic() > end_s:
                 raise OutputError(
                     f"another program has held {path} for {_WAIT_S:g} s", "wait until it ends"
-                ) from None
+                )
             time.sleep(_POLL_S)
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL):
-                return  # a file system without locks
-            raise output_error(path, error) from error
-        else:
-            return
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _sync_folder(folder: Path) -> None:

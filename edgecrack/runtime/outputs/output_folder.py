@@ -10,7 +10,6 @@ chooses the folder.
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
 import os
 import re
@@ -18,9 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from edgecrack.errors import OutputError
+from edgecrack.file_lock import Lock, lock_file
 from edgecrack.files import output_error
 from edgecrack.outside_text import parse_json
 
@@ -29,8 +29,6 @@ SUMMARY_NAME = "summary.json"
 SNAPSHOTS_NAME = "snapshots"
 TEMPORARY_PREFIX = ".edgecrack-"  # as `edgecrack.files.replacing` names them
 _TEMPORARY_NAME = re.compile(r"\.edgecrack-[0-9a-f]{12}(\.\w+)?")
-
-Lock = Literal["held", "busy", "impossible"]
 
 
 class OutputFolder:
@@ -314,15 +312,11 @@ class _Ledger:
             descriptor, self.is_new = os.open(self.path, flags | os.O_EXCL, 0o666), True
         except FileExistsError:
             descriptor, self.is_new = os.open(self.path, flags, 0o666), False
-        state: Lock = "held"
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        state = lock_file(descriptor)
+        if state == "busy":
             os.close(descriptor)
             self.is_new = False  # the run that has it has examined it, too
-            return "busy"
-        except OSError:
-            state = "impossible"
+            return state
         try:
             if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 raise FileNotFoundError(self.path)  # removed between opening and locking

@@ -388,7 +388,7 @@ def test_a_kept_result_that_no_self_test_can_find_is_made_anew(
     spoil(document)
     path.write_text(json.dumps(document))
     choice = choose_backend(model, 2)
-    assert "was written anew" in choice.note
+    assert "was replaced" in choice.note
     assert choice.settings == F32
     assert tests_run == [2, 2]
     assert "earlier start" in choose_backend(model, 2).note

@@ -106,9 +106,15 @@ def test_a_log_that_nobody_reads_any_more_does_no_harm() -> None:
     def gone(line: str) -> None:
         raise BrokenPipeError
 
+    log = EventLog()
     undo = log_to(gone)
-    EventLog().emit("a", "x")
+    log.emit("a", "lost")
     undo()
+    lines: list[str] = []
+    undo = log_to(lines.append)
+    log.emit("b", "seen")
+    undo()
+    assert [line.rpartition(" ")[2] for line in lines] == ["seen"]
 
 
 def test_the_file_of_events_has_them_as_lines(tmp_path: Path) -> None:
