@@ -42,7 +42,7 @@ from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.open_live import open_live_source
+from edgecrack.runtime.sources.open import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.stats import ModelInUse, StreamStats, StreamSummary
 from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
