@@ -61,7 +61,7 @@ def test_slurm_tells_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (place.rank, place.ranks, place.starter) == (5, 8, "slurm")
     assert place.environment().global_rank() == 5
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
-    with pytest.raises(ConfigError, match="8 tasks without a number for each machine"):
+    with pytest.raises(ConfigError, match="8 tasks without a number per machine"):
         find_process_rank(config(processes_per_machine=4, machines=2))
 
 

@@ -105,7 +105,7 @@ def test_a_teacher_of_another_width_draws_the_student_towards_it(
 
 def test_teacher_of_other_frames(walls: Path, tmp_path: Path) -> None:
     teacher = checkpoint(tmp_path / "teacher", preprocess=PreprocessConfig(gamma=2.0))
-    with pytest.raises(TrainingError, match=r"with gamma 2\.0, the run prepares them with 1\.2;"):
+    with pytest.raises(TrainingError, match=r"with gamma 2\.0, the run uses 1\.2;"):
         run(
             tiny_config(
                 walls, tmp_path / "run", teacher=teacher, loss=LossConfig(distillation_weight=1)
@@ -170,7 +170,7 @@ def test_a_torn_last_checkpoint_points_to_the_best(walls: Path, tmp_path: Path) 
     last = run(config).last
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(
-        ModelFileError, match=r"last\..*; .*best\.safetensors is still there .*`init`"
+        ModelFileError, match=r"last\..*; .*best\.safetensors can still be used.*`init`"
     ):
         run(replace(config, resume=True))
     last.with_name("best.safetensors").unlink()
