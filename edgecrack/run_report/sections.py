@@ -18,7 +18,7 @@ _SCALE_WORDS = {
 
 
 def basis_section(facts: RunFacts, words: Words) -> list[tuple[str, str]]:
-    """Terms and what they are; what nobody wrote down is said to be unknown."""
+    """Terms and their values; what was not recorded is shown as unknown."""
     about, document, unknown = facts.about, facts.document, words("unknown")
     model = _as_dict(about.get("model"))
     sizes = _scales_used(facts.settings.get("scales"), words)
@@ -146,7 +146,7 @@ def _run_blur(facts: RunFacts, words: Words) -> str:
     blur_px, evidence = facts.document.get("blur_px"), facts.evidence or {}
     if blur_px is None:
         return words("missed_run_blur_unknown")
-    # To the digit that is shown. Of smaller ones the estimate tells no figure worth one.
+    # To the digit that is shown; the estimate is not more precise than that.
     if round(blur_px, 1) > round(evidence["blur_px"], 1):
         return words("missed_run_blur_more", blur=words.number(blur_px, 1))
     return words("missed_run_blur")
