@@ -1,32 +1,34 @@
-# `make` alone lists what there is. Each target makes the environment it needs, once.
+# `make` lists the targets. Each target creates the environment it needs, once.
 
-# Which Python to use; empty: the first of python3, 3.12, 3.11, 3.10 that runs and fits.
+# The Python to use; empty: the first suitable one of python3, 3.12, 3.11, 3.10.
 PYTHON ?=
-# More options for pip, such as --index-url to take PyTorch's builds from another index.
+# More options for pip, such as --index-url for other builds of PyTorch.
 PIP_ARGS ?=
 # Options of `make stream`.
 SOURCE ?= demo
 OUT ?= runs/demo
 MAX_FRAMES ?= 120
-# How many processes share the tests: one per core, of which each takes up to 2 GB of memory.
+# Test processes: one per core, at most 8; each takes up to 2 GB of memory.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 8 ] && echo 8 || echo $$n)
 # More options for pytest.
 PYTEST_ARGS ?=
-# The scripts that `make bench` runs, and options that all of them know.
+# The scripts that `make bench` runs, and options for all of them.
 BENCH ?= stream_efficiency startup memory
 BENCH_ARGS ?=
 
 ROBOT := .venv
 TEST := .venv-test
+FAST := .venv-fast
+# These start streams, browsers or long recordings: `make test-fast` leaves them out.
+NOT_FAST := runtime survey run_survey run_report run_review mcap benchmarks
 MANIFESTS := pyproject.toml constraints.txt
 
-# The tests of a file stay together as far as the workers are busy without that.
-PYTEST = $(TEST)/bin/python -m pytest -p no:cacheprovider --durations=10 \
-	--numprocesses $(WORKERS) --dist worksteal
+PYTEST_OPTIONS = -p no:cacheprovider --numprocesses $(WORKERS) --dist worksteal
+PYTEST = $(TEST)/bin/python -m pytest --durations=10 $(PYTEST_OPTIONS)
 
-# Errors only: pip's own configuration stays in force, its chatter does not.
+# Errors only; pip's own configuration stays in force.
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
-# On a Jetson, OpenCV comes with the system, and a closed environment would not see it.
+# On a Jetson, OpenCV comes with the system, which a closed environment would hide.
 ifeq ($(shell uname -m),aarch64)
 VENV_ARGS := --system-site-packages
 endif
@@ -37,7 +39,7 @@ ROBOT_EXTRAS := [cpu]
 ROBOT_MB := 610
 endif
 
-# $(call make_venv,FOLDER): the folder's environment, made anew where its Python no longer runs.
+# $(call make_venv,FOLDER): creates the environment, again if its Python no longer runs.
 define make_venv
 	@$(1)/bin/python -c '' 2>/dev/null || { \
 		python=$$(tools/find-python "$(PYTHON)") && \
@@ -46,7 +48,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help stream inspect test test-slow lint format bench clean
+.PHONY: help stream inspect test-fast test test-slow lint format bench clean
 
 help: ## List the targets and the variables
 	@echo "edgecrack: make TARGET [VARIABLE=value ...]"
@@ -56,18 +58,18 @@ help: ## List the targets and the variables
 	@echo
 	@echo "Variables:"
 	@echo "  SOURCE=demo        what to stream: demo, camera:0, a video, a folder, rtsp://..."
-	@echo "  OUT=runs/demo      where the results of stream go; runs/demo-2 where some are there already"
-	@echo "  MAX_FRAMES=120     after how many frames to stop"
-	@echo "  PYTHON=python3.11  the Python to use (3.10 to 3.12); else the first that fits"
-	@echo "  PIP_ARGS=...       more options for pip. On Linux, the ordinary index's PyTorch brings"
-	@echo "                     gigabytes of CUDA; without a GPU, give make test and make lint"
+	@echo "  OUT=runs/demo      folder for the results of stream; runs/demo-2 if it exists already"
+	@echo "  MAX_FRAMES=120     number of frames"
+	@echo "  PYTHON=python3.11  the Python to use (3.10 to 3.12); default: the first suitable one"
+	@echo "  PIP_ARGS=...       more options for pip. On Linux, PyTorch from the default index brings"
+	@echo "                     gigabytes of CUDA; without a GPU, run make test and make lint with"
 	@echo "                     PIP_ARGS='--extra-index-url URL' with PyTorch's CPU index as URL"
-	@echo "  WORKERS=4          how many processes share the tests; 0: one after the other, in this one"
+	@echo "  WORKERS=4          test processes; 0: run all tests in one process"
 	@echo "  PYTEST_ARGS=...    more options for pytest"
-	@echo "  BENCH=memory       which of benchmarks/*.py to run; else three of them"
-	@echo "  BENCH_ARGS=...     more options for the scripts named by BENCH"
+	@echo "  BENCH=memory       scripts in benchmarks/ to run; default: three of them"
+	@echo "  BENCH_ARGS=...     more options for these scripts"
 
-stream: $(ROBOT)/.installed ## Install for running only (no PyTorch) and stream the demo
+stream: $(ROBOT)/.installed ## Install without PyTorch and stream the demo
 	@echo "==> Looking for cracks in '$(SOURCE)', at most $(MAX_FRAMES) frames"
 	@said=$$($(ROBOT)/bin/edgecrack stream --source "$(SOURCE)" --out "$(OUT)" \
 			--max-frames $(MAX_FRAMES)); \
@@ -78,16 +80,21 @@ stream: $(ROBOT)/.installed ## Install for running only (no PyTorch) and stream 
 		echo "==> Done. The results are in $$folder:"; \
 		ls "$$folder" | head -n 20 | sed 's/^/      /'
 
-inspect: $(ROBOT)/.reports ## Inspect the demo, and write its map and report
+inspect: $(ROBOT)/.reports ## Inspect the demo and write its map and report
 	@echo "==> Inspecting '$(SOURCE)', at most $(MAX_FRAMES) frames"
 	@$(ROBOT)/bin/edgecrack inspect "$(SOURCE)" --out "$(if $(filter runs/demo,$(OUT)),runs/inspection,$(OUT))" \
 		--max-frames $(MAX_FRAMES)
 
-test: $(TEST)/.installed ## Install everything and run the tests but the slow ones
+test-fast: $(FAST)/.installed ## Install without PyTorch and run the tests that need nothing more
+	@echo "==> Running the fast tests"
+	@$(FAST)/bin/python -m pytest $(PYTEST_OPTIONS) --fast -m "not slow" -r f \
+		$(NOT_FAST:%=--ignore=tests/%) $(PYTEST_ARGS)
+
+test: $(TEST)/.installed ## Install everything and run all tests except the slow ones
 	@echo "==> Running the tests"
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(TEST)/.installed ## The tests that take longest: whole runs, long outages
+test-slow: $(TEST)/.installed ## Run the slow tests: whole runs, long outages
 	@echo "==> Running the slow tests"
 	@$(PYTEST) -m slow $(PYTEST_ARGS)
 
@@ -98,7 +105,7 @@ lint: $(TEST)/.installed ## Check style, types and imports
 	@$(TEST)/bin/mypy
 	@$(TEST)/bin/lint-imports
 
-format: $(TEST)/.installed ## Put imports and layout in order
+format: $(TEST)/.installed ## Sort imports and format the code
 	@$(TEST)/bin/ruff check --fix
 	@$(TEST)/bin/ruff format
 
@@ -109,11 +116,11 @@ bench: $(TEST)/.installed ## Measure speed, start-up and memory on this machine
 	done
 
 clean: ## Remove the environments and caches (never runs/)
-	rm -rf $(ROBOT) $(TEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(ROBOT) $(TEST) $(FAST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find edgecrack tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps hold until the manifests change. Both environments read the code from this folder,
-# so a change to the code needs no new install.
+# The stamps are valid until the manifests change. All environments are editable installs, so a
+# change to the code needs no new install.
 $(ROBOT)/.installed: $(MANIFESTS)
 	$(call make_venv,$(ROBOT))
 	@echo "==> Installing what a robot needs, without PyTorch (about $(ROBOT_MB) MB on disk, a minute or two)"
@@ -122,6 +129,12 @@ $(ROBOT)/.installed: $(MANIFESTS)
 
 $(ROBOT)/.reports: $(ROBOT)/.installed
 	@$(ROBOT)/bin/python $(PIP_INSTALL) -e '.[report]'
+	@touch $@
+
+$(FAST)/.installed: $(MANIFESTS)
+	$(call make_venv,$(FAST))
+	@echo "==> Installing for the fast tests, without PyTorch (about 500 MB on disk, half a minute)"
+	@$(FAST)/bin/python $(PIP_INSTALL) -e '.[record,serve,report]' pytest pytest-xdist hypothesis tomli
 	@touch $@
 
 $(TEST)/.installed: $(MANIFESTS)

@@ -36,7 +36,7 @@ from edgecrack.evaluation.image_results import evaluate  # noqa: E402
 from edgecrack.evaluation.model_groups import Group, ScoredModel  # noqa: E402
 from edgecrack.evaluation.paired import compare  # noqa: E402
 from edgecrack.export import border  # noqa: E402
-from edgecrack.export.border_check import depth_px  # noqa: E402
+from edgecrack.export.border import depth_px  # noqa: E402
 from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402

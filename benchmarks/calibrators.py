@@ -25,13 +25,15 @@ from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA, Images, load_images, score  # noqa: E402
 from edgecrack.artifacts import read_model_file  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
-from edgecrack.calibration.frames import open_frames  # noqa: E402
 from edgecrack.calibration.quantize import layer_inputs, quantize  # noqa: E402
 from edgecrack.calibration.ranges import METHODS, collect_histograms, range_of  # noqa: E402
-from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
+from edgecrack.calibration.sampler import (  # noqa: E402
+    SamplerConfig,
+    open_frames,
+    sample_tiles,
+)
 from edgecrack.metrics import uint8_level  # noqa: E402
-from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
-from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.graph_file import GraphRun, read_graph  # noqa: E402
 from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 

@@ -164,7 +164,7 @@ def main() -> None:
 
 
 def _engine(
-    source: Path, output: Path, precision: str, flavour: str, tiles: Tiles
+    source: Path, output: Path, precision: Any, flavour: Any, tiles: Tiles
 ) -> dict[str, Any]:
     report = build(source, output, BuildConfig(precision, engine=EngineConfig(flavour=flavour)))
     with open_runner(report.onnx_file) as runner:

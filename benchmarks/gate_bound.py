@@ -30,8 +30,13 @@ from benchmarks.gate_without_labels import Model  # noqa: E402
 from benchmarks.machine import write_result  # noqa: E402
 from benchmarks.model_scores import DEFAULT_DATA, load_images  # noqa: E402
 from edgecrack.calibration import defaults  # noqa: E402
-from edgecrack.calibration.accuracy import ImageCounts, count_images, scores_of  # noqa: E402
-from edgecrack.calibration.bootstrap import draw_images, upper_bound  # noqa: E402
+from edgecrack.calibration.accuracy import (  # noqa: E402
+    ImageCounts,
+    count_images,
+    draw_images,
+    scores_of,
+    upper_bound,
+)
 from edgecrack.calibration.gate import Gate  # noqa: E402
 from edgecrack.calibration.ranges import parse_method  # noqa: E402
 from edgecrack.metrics import uint8_level  # noqa: E402

@@ -24,7 +24,7 @@ from benchmarks.model_scores import DEFAULT_DATA  # noqa: E402
 from edgecrack.artifacts import read_model_file  # noqa: E402
 from edgecrack.calibration import defaults  # noqa: E402
 from edgecrack.calibration.accuracy import measure_accuracy  # noqa: E402
-from edgecrack.calibration.frames import open_frames  # noqa: E402
+from edgecrack.calibration.calibrating import rank_layers  # noqa: E402
 from edgecrack.calibration.quantize import (  # noqa: E402
     layer_inputs,
     layer_work,
@@ -32,11 +32,13 @@ from edgecrack.calibration.quantize import (  # noqa: E402
     quantize,
 )
 from edgecrack.calibration.ranges import collect_histograms, parse_method, range_of  # noqa: E402
-from edgecrack.calibration.sampler import SamplerConfig, sample_tiles  # noqa: E402
-from edgecrack.calibration.sensitivity import rank_layers  # noqa: E402
+from edgecrack.calibration.sampler import (  # noqa: E402
+    SamplerConfig,
+    open_frames,
+    sample_tiles,
+)
 from edgecrack.metrics import uint8_level  # noqa: E402
-from edgecrack.onnx_graph.graph_file import read_graph  # noqa: E402
-from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.graph_file import GraphRun, read_graph  # noqa: E402
 from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 

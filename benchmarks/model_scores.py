@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from edgecrack.artifacts import ModelSpec  # noqa: E402
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.onnx_graph.graph_run import GraphRun  # noqa: E402
+from edgecrack.onnx_graph.graph_file import GraphRun  # noqa: E402
 from edgecrack.onnx_graph.precision import simulate_half  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector  # noqa: E402
 

@@ -20,10 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from edgecrack.model.unet import NetworkConfig  # noqa: E402
-from edgecrack.training.augment_settings import AugmentConfig  # noqa: E402
-from edgecrack.training.config import OptimizerConfig, TrainingConfig  # noqa: E402
+from edgecrack.training.config import (  # noqa: E402
+    AugmentConfig,
+    OptimizerConfig,
+    PatchConfig,
+    TrainingConfig,
+)
 from edgecrack.training.fit import train  # noqa: E402
-from edgecrack.training.patch_settings import PatchConfig  # noqa: E402
 
 POOLINGS = ("gated-scale", "max", "stacked")
 

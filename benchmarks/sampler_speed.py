@@ -39,11 +39,10 @@ from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.training_set import ImageSet, load_training_set  # noqa: E402
 from edgecrack.model.unet import CrackUNet, NetworkConfig  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig  # noqa: E402
-from edgecrack.training.augment_settings import ROBOT_AUGMENT  # noqa: E402
+from edgecrack.training.config import ROBOT_AUGMENT, PatchConfig  # noqa: E402
 from edgecrack.training.losses import segmentation_loss  # noqa: E402
 from edgecrack.training.module import to_network_input  # noqa: E402
 from edgecrack.training.patch_sampler import DevicePatchSampler  # noqa: E402
-from edgecrack.training.patch_settings import PatchConfig  # noqa: E402
 from tests.training.slow_patches import SlowPatchSampler  # noqa: E402
 
 Batch = tuple[Tensor, Tensor]

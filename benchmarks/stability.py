@@ -26,11 +26,10 @@ from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.training_set import load_training_set  # noqa: E402
 from edgecrack.model.unet import CrackUNet, NetworkConfig  # noqa: E402
 from edgecrack.preprocess import PreprocessConfig  # noqa: E402
-from edgecrack.training.config import LossConfig  # noqa: E402
+from edgecrack.training.config import LossConfig, PatchConfig  # noqa: E402
 from edgecrack.training.losses import segmentation_loss  # noqa: E402
 from edgecrack.training.module import to_network_input  # noqa: E402
 from edgecrack.training.patch_sampler import DevicePatchSampler  # noqa: E402
-from edgecrack.training.patch_settings import PatchConfig  # noqa: E402
 
 # name: optimizer, learning rate, warm-up steps, clip norm
 RECIPES: dict[str, tuple[str, float, int, float]] = {

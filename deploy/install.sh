@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs edgecrack as a service of a robot, from the checkout that this file lies in: user,
-# environment, settings, folders and unit. What is there already and right is kept, so it may be run
-# again, after an update too. docs/runtime.md, "As a service", tells the rest.
+# Installs edgecrack as a service from this checkout: user, environment, settings, folders and unit.
+# It keeps what is already correct, so it can be run again, also after an update. See docs/runtime.md,
+# "As a service".
 set -euo pipefail
 
 usage() {
@@ -9,13 +9,13 @@ usage() {
 Usage: sudo deploy/install.sh [options]
 
   --extras LIST    extras of the package (record,serve)
-  --python PATH    the Python to use; on aarch64 the system's, whose OpenCV and TensorRT are used
-  --root DIR       install below DIR instead of /, as for a disk image; needs no root
-  --dry-run        say what would be done, and do nothing
-  --remove         undo; results, and settings that were edited, stay
+  --python PATH    the Python to use; on aarch64 the system's, for its OpenCV and TensorRT
+  --root DIR       install below DIR instead of /, e.g. for a disk image; needs no root
+  --dry-run        print the commands without running them
+  --remove         uninstall; keeps results and edited settings
   -h, --help       this text
 
-Ends with 0, or with 2 for an option, 6 for a place that cannot be written, 7 for what is missing.
+Exit codes: 0 success; 2 option; 6 path cannot be written; 7 something is missing.
 TEXT
 }
 
@@ -25,7 +25,7 @@ die() { # EXIT_CODE TEXT
     printf 'install.sh: %s\n' "$2" >&2
     exit "$1"
 }
-run() { # COMMAND ...: run it, or with --dry-run say it
+run() { # COMMAND ...: run it, or print it with --dry-run
     if [ "$dry_run" = yes ]; then
         printf '  would run:'
         printf ' %q' "$@"
@@ -60,10 +60,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $extras in
-    *[!a-z,]*) die 2 "--extras is '$extras'; give names with commas between, as in record,serve" ;;
+    *[!a-z,]*) die 2 "--extras is '$extras'; give names separated by commas, such as record,serve" ;;
 esac
 if [ -n "$root" ]; then
-    [ -d "$root" ] || die 6 "--root $root is no folder; make it first"
+    [ -d "$root" ] || die 6 "--root $root is not a folder; create it first"
     root=$(cd -- "$root" && pwd)
 fi
 
@@ -78,16 +78,14 @@ mark=$venv/.made-by-edgecrack-install
 is_root() { [ "$(id -u)" -eq 0 ]; }
 is_jetpack() { [ -e "$root/etc/nv_tegra_release" ]; }
 systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
-# Of the system, or of the tree below --root.
-id_of() { # FILE NAME: its number, or nothing
+id_of() { # FILE NAME: its number in the system or below --root, or nothing
     if [ -n "$root" ]; then
         [ ! -r "$root/etc/$1" ] || sed -n "s/^$2:[^:]*:\([0-9]*\):.*/\1/p" "$root/etc/$1"
     else
         getent "$1" "$2" | cut -d: -f3 || true
     fi
 }
-# The changes that useradd makes below --root, without a change of root.
-prefixed() { # COMMAND ...
+prefixed() { # COMMAND ...: run it for the tree below --root
     local command=$1
     shift
     if [ -n "$root" ]; then run "$command" --prefix "$root" "$@"; else run "$command" "$@"; fi
@@ -95,8 +93,8 @@ prefixed() { # COMMAND ...
 
 is_ours() { [ -f "$mark" ] || { [ -f "$venv/pyvenv.cfg" ] && [ -x "$venv/bin/edgecrack" ]; }; }
 
-# On aarch64 OpenCV comes with the system (pip brings none), and on JetPack TensorRT: an environment
-# that hides the system's packages has neither.
+# On aarch64, OpenCV comes with the system, and on JetPack also TensorRT: the environment must not hide
+# them.
 sees_system() { [ "$(uname -m)" = aarch64 ]; }
 venv_fits() {
     local wanted=false
@@ -108,17 +106,17 @@ venv_fits() {
 add_user() {
     local groups=video
     if [ -n "$(id_of passwd "$user")" ]; then
-        say "user $user: there already"
+        say "user $user: exists"
         return
     fi
     if ! is_root || { [ -n "$root" ] && [ ! -f "$root/etc/passwd" ]; }; then
-        warn "the user $user is not made: this takes root, and an /etc/passwd"
+        warn "the user $user is not created: this needs root and an /etc/passwd"
         return
     fi
-    # JetPack's GPU is open to these two; the second is not everywhere.
+    # JetPack opens its GPU to these two groups; not every system has the second.
     if [ -n "$(id_of group render)" ]; then groups=video,render; fi
     if [ -z "$(id_of group video)" ]; then
-        warn "there is no group video: give $user access to the camera by hand"
+        warn "the group video does not exist: give $user access to the camera by hand"
         groups=
     fi
     say "user $user${groups:+, in $groups}"
@@ -129,14 +127,14 @@ add_user() {
 make_environment() {
     local chosen options=()
     if [ -e "$venv" ] && ! is_ours && [ -n "$(ls -A "$venv")" ]; then
-        die 6 "$venv holds something else; move it away"
+        die 6 "$venv contains something else; move it away"
     fi
     if sees_system; then options=(--system-site-packages); fi
     if venv_fits; then
-        say "environment $venv: there already, and right"
+        say "environment $venv: exists and is suitable"
     else
         chosen=$("$checkout/tools/find-python" "${python:-$(default_python)}") || exit 7
-        say "environment $venv, by $chosen ${options[*]:-(closed)}"
+        say "environment $venv, with $chosen ${options[*]:-(closed)}"
         run mkdir -p "$(dirname -- "$venv")"
         run "$chosen" -m venv --clear "${options[@]}" "$venv"
         run touch "$mark"
@@ -146,14 +144,14 @@ make_environment() {
     run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         -c "$checkout/constraints.txt" "${checkout}[$extras]"
     if is_jetpack; then
-        # The version that JetPack's driver starts is in constraints.txt; a later one cannot be used.
+        # constraints.txt has the newest version that JetPack's driver supports.
         run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
             -c "$checkout/constraints.txt" cuda-python
     fi
     if [ "$dry_run" = no ]; then check_environment; fi
 }
 
-default_python() { # the one that the system's OpenCV and TensorRT are for
+default_python() { # the one for the system's OpenCV and TensorRT
     if sees_system; then echo /usr/bin/python3; fi
 }
 
@@ -176,7 +174,7 @@ install_files() {
     say "settings $settings"
     run mkdir -p "$settings_folder" "$(dirname -- "$unit")"
     if [ -e "$settings" ]; then
-        echo "    kept as they are"
+        echo "    unchanged"
     else
         run install -m 600 "$here/edgecrack.env" "$settings"
     fi
@@ -186,7 +184,7 @@ install_files() {
     if is_root && [ -n "$ids" ]; then run chown "$ids:$(id_of group "$user")" "$state"; fi
     say "unit $unit"
     if cmp -s "$here/edgecrack.service" "$unit"; then
-        echo "    there already"
+        echo "    exists"
     else
         run install -m 644 "$here/edgecrack.service" "$unit"
     fi
@@ -203,35 +201,35 @@ remove_all() {
     if systemd_runs; then run systemctl daemon-reload; fi
     say "environment $venv"
     if [ ! -e "$venv" ]; then
-        echo "    there is none"
+        echo "    does not exist"
     elif is_ours; then
         run rm -rf "$venv"
     else
-        warn "$venv holds something else and stays"
+        warn "$venv contains something else and is kept"
     fi
     say "settings $settings"
     if cmp -s "$here/edgecrack.env" "$settings"; then
         run rm -f "$settings"
     elif [ -e "$settings" ]; then
-        echo "    were edited and stay"
+        echo "    edited, so kept"
     fi
     [ ! -d "$settings_folder" ] || run rmdir --ignore-fail-on-non-empty "$settings_folder"
     say "results $state"
     if [ -d "$state" ] && [ -n "$(ls -A "$state")" ]; then
-        echo "    stay, and the user $user, who owns them"
+        echo "    kept, with their owner $user"
         return
     fi
     [ ! -d "$state" ] || run rmdir "$state"
     if is_root && [ -n "$(id_of passwd "$user")" ]; then
         say "user $user"
         prefixed userdel "$user"
-        # Its group goes with it where /etc/login.defs says so.
+        # /etc/login.defs decides whether this also removes the group.
         if [ -n "$(id_of group "$user")" ]; then prefixed groupdel "$user"; fi
     fi
 }
 
 if [ -z "$root" ] && [ "$dry_run" = no ]; then
-    is_root || die 6 "this takes root: run it with sudo, or try --dry-run or --root DIR"
+    is_root || die 6 "this needs root: run it with sudo, or use --dry-run or --root DIR"
 fi
 if [ "$remove" = yes ]; then
     remove_all
@@ -241,12 +239,12 @@ add_user
 make_environment
 install_files
 if [ "$dry_run" = yes ]; then
-    say "nothing was done"
+    say "nothing was changed"
     exit 0
 fi
 say "done. Next:"
 cat <<TEXT
-    $settings                         the source and the options: edit it
-    sudo -u $user $venv/bin/edgecrack doctor    what this machine has and lacks
+    $settings                         edit the source and the options
+    sudo -u $user $venv/bin/edgecrack doctor    what is available and what is missing
     sudo systemctl enable --now edgecrack
 TEXT

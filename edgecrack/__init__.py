@@ -1,8 +1,7 @@
-"""edgecrack: finds cracks in what a robot's camera sees, on the robot.
+"""edgecrack: finds cracks in the images of a robot's camera, on the robot.
 
-Importing this package loads nothing else: each public name is fetched from its module when
-it is first used. Must not import numpy, OpenCV, PyTorch or TensorRT. It also keeps ONNX Runtime
-from sending usage data.
+Public names are imported on first use, so importing this package is fast. It also stops ONNX
+Runtime from sending usage data.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 
-TYPE_CHECKING = False  # not from `typing`, which the program's first lines do without
+TYPE_CHECKING = False  # not from `typing`, to start faster
 if TYPE_CHECKING:
     from typing import Any
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
     from edgecrack.runtime.sources.open import open_source
 
-# ONNX Runtime keeps an id under ~/.cache/Microsoft and sends usage data, unless this is set before
-# it is imported; processes that are started from here inherit it.
+# ONNX Runtime stores an id in ~/.cache/Microsoft and sends usage data unless this is set before
+# its import; child processes inherit it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
@@ -56,7 +55,7 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    """Fetch a public name from its module, once."""
+    """Import a public name from its module on first use."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_MODULE_OF[name]), name)
@@ -65,5 +64,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All names, those not fetched yet included."""
+    """All names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,9 +1,8 @@
-"""The model specification and the sidecar JSON that travels with every model file.
+"""The model specification and the sidecar JSON beside every model file.
 
-A sidecar has the model file's name plus `.json`. It says what the file is, what it was made
-from and how its input must be prepared, and it holds the file's hash, so that a file that was
-swapped, truncated or edited is refused before anything loads it. Of what is inside a model file,
-it knows the names of the two tensors, and that an ONNX file is to hold all its own.
+A sidecar has the model file's name plus `.json`. It describes the file, what it was made from and
+how its input must be prepared, and contains the file's hash, so that a file that was swapped,
+truncated or edited is refused before anything loads it.
 """
 
 from __future__ import annotations
@@ -11,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Predicate
+from pydantic import Field
 
 from edgecrack.errors import EdgecrackError, ModelFileError
 from edgecrack.extras import origin
@@ -24,13 +25,18 @@ from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, rebuild_command
 from edgecrack.onnx_contents import DamagedOnnxError, read_contents
 from edgecrack.outside_text import read_json
 from edgecrack.preprocess import PreprocessConfig
+from edgecrack.settings import settings
 
 SCHEMA_VERSION = 2
-PRECISIONS = ("fp32", "fp16", "int8")
-KINDS = ("checkpoint", "onnx", "engine")
-POOLINGS = ("gated-scale", "stacked", "max")
-LAYOUTS = ("nchw", "nhwc")
-# Tensors of every ONNX file and engine: what goes in, what comes out.
+Kind = Literal["checkpoint", "onnx", "engine"]
+Pooling = Literal["gated-scale", "stacked", "max"]
+Precision = Literal["fp32", "fp16", "int8"]
+Layout = Literal["nchw", "nhwc"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+# Input and output tensor of every ONNX file and engine.
 INPUT_NAME, OUTPUT_NAME = "tiles", "crack"
 MIN_SCALE, MAX_SCALE = 1 / 64, 4.0
 MOST_SCALES = 8
@@ -38,38 +44,23 @@ Merge = Literal["max", "wide-max"]
 MERGES: tuple[Merge, ...] = get_args(Merge)
 _HASH_BLOCK_BYTES = 1 << 20
 _MOST_SIDECAR_BYTES = 1 << 24
-_MOST_WIDTH, _MOST_BATCH = 4096, 65536
-_NOTHING = type(None)
-_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "kind": (str,),
-    "pooling": (str,),
-    "width": (int,),
-    "gate_bias": (bool,),
-    "tile_hw": (list, tuple),
-    "batch": (int, _NOTHING),
-    "preprocess": (dict,),
-    "threshold": (float, int),
-    "precision": (str,),
-    "sha256": (str,),
-    "parent_sha256": (str, _NOTHING),
-    "calibration": (dict, _NOTHING),
-    "engine": (dict, _NOTHING),
-    "scores": (list, tuple),
-    "scales": (list, tuple),
-    "merge": (str,),
-    "channels": (int,),
-    "layout": (str,),
-    "temperature": (float, int),
-}
-# What version 2 brought. A version-1 file in which one of these stands was edited by hand, or its
-# maker meant something else by it: an older program passed over it, this one would obey it.
+_MOST_TILE_PX = 16384
+# Fields of version 2. A version-1 file with one of them was edited by hand or means something else
+# by it: an older program ignored it, this one would apply it.
 _SINCE_2 = ("scales", "merge", "channels", "layout", "temperature")
 _PREPROCESS_SINCE_2 = ("stretch", "low_percentile", "high_percentile", "stretch_margin")
 
 
-@dataclass(frozen=True)
+def _refuse(name: str, value: str | None, _remedy: str = "") -> ModelFileError:
+    described = f"without {name}" if value is None else f"with {name} {value}"
+    return ModelFileError(
+        f"a model is described {described}", "export it again with `edgecrack export`"
+    )
+
+
+@settings(_refuse)
 class ModelSpec:
-    """What a runtime must know of a model file.
+    """Description of a model file for the runtime.
 
         >>> from edgecrack import open_detector
         >>> with open_detector(threads=1) as detector:
@@ -82,87 +73,59 @@ class ModelSpec:
         pooling: "gated-scale", "stacked" or "max".
         width: channels of the network's first block.
         gate_bias: whether the gating filters have a bias.
-        tile_hw: height and width of a tile in pixels, multiples of 8; (0, 0) for a checkpoint,
-            which has none.
+        tile_hw: height and width of a tile in pixels, multiples of 8; (0, 0) for a checkpoint.
         batch: tiles per call, or None for any number.
         preprocess: how a frame is prepared.
         threshold: crack probability from which a pixel counts as crack, in 0..1.
         precision: "fp32", "fp16" or "int8".
         sha256: hash of the model file, hexadecimal.
-        parent_sha256: hash of the file that it was made from, or None.
+        parent_sha256: hash of the file it was made from, or None.
         calibration: calibration-set hash and method of an INT8 file, or None.
         engine: TensorRT flavour, version, compute capability and platform of an engine, or None.
         scores: accuracy figures, each with the data it was measured on.
-        scales: sizes of the frame at which the network runs, as factors from 1/64 to 4, at most
-            eight, each once.
-        merge: how the maps of several sizes become one; see `runtime.scales.ScalesConfig`.
+        scales: frame sizes at which the network runs, as factors from 1/64 to 4; at most eight,
+            all different.
+        merge: how the maps of several sizes are merged; see `runtime.scales.ScalesConfig`.
         channels: 1 for gray, 3 for colour.
         layout: order of the graph's input, "nchw" or "nhwc".
-        temperature: what the network's logits are divided by, above 0.
-        extra: what later versions may add; kept as it is.
+        temperature: divisor of the network's logits, above 0.
+        extra: unknown fields, kept unchanged.
     """
 
-    kind: str
-    pooling: str
-    width: int
+    kind: Kind
+    pooling: Pooling
+    width: Annotated[int, Field(ge=1, le=4096)]
     gate_bias: bool = False
-    tile_hw: tuple[int, int] = (0, 0)
-    batch: int | None = None
+    tile_hw: Annotated[tuple[int, int], Field(strict=False)] = (0, 0)
+    batch: Annotated[int, Field(ge=1, le=65536)] | None = None
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    threshold: float = 0.5
-    precision: str = "fp32"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    precision: Precision = "fp32"
     sha256: str = ""
     parent_sha256: str | None = None
     calibration: Mapping[str, Any] | None = None
     engine: Mapping[str, Any] | None = None
-    scores: tuple[Mapping[str, Any], ...] = ()
-    scales: tuple[float, ...] = (1.0,)
-    merge: str = "max"
-    channels: int = 1
-    layout: str = "nchw"
-    temperature: float = 1.0
+    scores: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] = ()
+    scales: Annotated[
+        tuple[Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)], ...],
+        Field(min_length=1, max_length=MOST_SCALES, strict=False),
+    ] = (1.0,)
+    merge: Merge = "max"
+    channels: Annotated[int, Predicate((1, 3).__contains__)] = 1
+    layout: Layout = "nchw"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         height, width = self.tile_hw
-        problem = None
-        if self.kind not in KINDS:
-            problem = f"kind {self.kind!r}"
-        elif self.pooling not in POOLINGS:
-            problem = f"pooling {self.pooling!r}"
-        elif self.precision not in PRECISIONS:
-            problem = f"precision {self.precision!r}"
-        elif not 0 < self.threshold < 1:
-            problem = f"threshold {self.threshold}"
-        elif self.kind != "checkpoint" and (
-            min(height, width) < 8 or height % 8 or width % 8 or max(height, width) > 16384
-        ):
-            problem = f"tile {width}x{height} px"
-        elif self.batch is not None and not 1 <= self.batch <= _MOST_BATCH:
-            problem = f"batch {self.batch}"
-        elif not 1 <= self.width <= _MOST_WIDTH:
-            problem = f"width {self.width}"
-        elif not 0 < len(self.scales) <= MOST_SCALES or not all(
-            MIN_SCALE <= scale <= MAX_SCALE for scale in self.scales
-        ):
-            problem = f"scales {list(self.scales)}"
-        elif len(set(self.scales)) < len(self.scales):
-            problem = f"a scale given twice, {list(self.scales)}"
-        elif self.merge not in MERGES:
-            problem = f"the rule {self.merge!r} to merge scales"
-        elif self.channels not in (1, 3):
-            problem = f"{self.channels} channels"
-        elif self.layout not in LAYOUTS:
-            problem = f"layout {self.layout!r}"
-        elif not 0 < self.temperature < math.inf:
-            problem = f"temperature {self.temperature}"
-        if problem:
-            raise ModelFileError(
-                f"a model is described with {problem}", "export it again with `edgecrack export`"
-            )
+        fits = all(8 <= side <= _MOST_TILE_PX and side % 8 == 0 for side in self.tile_hw)
+        if self.kind != "checkpoint" and not fits:
+            raise _refuse("tile", f"{width}x{height} px")
+        if len(set(self.scales)) < len(self.scales):
+            raise _refuse("a scale given twice,", f"{list(self.scales)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The specification as it stands in the sidecar."""
+        """The specification as the sidecar stores it."""
         document = dataclasses.asdict(self)
         extra = document.pop("extra")
         document["tile_hw"] = list(self.tile_hw)
@@ -174,12 +137,12 @@ class ModelSpec:
     def from_dict(cls, document: Mapping[str, Any]) -> ModelSpec:
         """Read a specification; the inverse of `to_dict`.
 
-        A description of version 1 means what it meant then: frames stretched from their darkest
-        to their brightest pixel.
+        A version-1 description keeps its meaning: frames are stretched from their darkest to their
+        brightest pixel.
 
         Raises:
-            ModelFileError: a field is missing, has the wrong type, or came with a later version
-                than the description's; or the schema is newer.
+            ModelFileError: a field is missing, wrong, or newer than the description's version; or
+                the schema is newer than this program.
         """
         if not isinstance(document, Mapping):
             raise ModelFileError(
@@ -193,7 +156,7 @@ class ModelSpec:
             )
         if version > SCHEMA_VERSION:
             raise ModelFileError(
-                f"the description has schema version {version}, this program knows "
+                f"the description has schema version {version}, this program supports "
                 f"{SCHEMA_VERSION}",
                 origin().update(),
             )
@@ -206,35 +169,22 @@ class ModelSpec:
             for key, value in document.items()
             if key not in names and key != "schema_version"
         }
-        try:
-            _check_types(known)
-            known["preprocess"] = PreprocessConfig(**{"stretch": "minmax", **known["preprocess"]})
-            height, width = known.get("tile_hw", (0, 0))
-            known["tile_hw"] = (height, width)
-            known["threshold"] = float(known.get("threshold", 0.5))
-            known["scores"] = tuple(known.get("scores", ()))
-            known["scales"] = tuple(float(scale) for scale in known.get("scales", (1.0,)))
-            known["temperature"] = float(known.get("temperature", 1.0))
-            if "sha256" not in known:
-                raise KeyError("sha256")
-            return cls(**known, extra=extra)
-        except EdgecrackError:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelFileError(
-                f"the description is damaged ({type(error).__name__}: {error})",
-                "export the model again with `edgecrack export`",
-            ) from error
+        for name in ("preprocess", "sha256"):
+            if name not in known:
+                raise _refuse(name, None)
+        if isinstance(known["preprocess"], Mapping):
+            known["preprocess"] = _preparation(known["preprocess"])
+        return cls(**known, extra=extra)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ModelFile:
-    """A model file, read once and checked; what is handed on is what was checked.
+    """A model file, read once and verified; its bytes are used from memory.
 
     Attributes:
-        path: where it lies, for messages and for what belongs beside it.
+        path: its path, for messages and for files beside it.
         spec: its description.
-        content: its bytes, whose hash the description holds.
+        content: its bytes, whose hash is in the description.
     """
 
     path: Path
@@ -242,46 +192,30 @@ class ModelFile:
     content: bytes = field(repr=False)
 
 
-def _refuse_later_fields(document: Mapping[str, Any]) -> None:
-    """Refuse a version-1 description that holds what only version 2 gives a meaning.
+def _preparation(values: Mapping[str, Any]) -> PreprocessConfig:
+    """How frames are prepared; without a `stretch`, that of version 1."""
+    try:
+        return PreprocessConfig(**{"stretch": "minmax", **values})
+    except TypeError as error:
+        raise _refuse("preprocess", f"{values!r:.60}") from error
 
-    Raises:
-        ModelFileError: naming the field.
-    """
+
+def _refuse_later_fields(document: Mapping[str, Any]) -> None:
+    """Refuse a version-1 description with a field that came with version 2."""
     preparation = document.get("preprocess")
     later = [name for name in _SINCE_2 if name in document]
     if isinstance(preparation, Mapping):
         later += [f"preprocess.{name}" for name in _PREPROCESS_SINCE_2 if name in preparation]
     if later:
         raise ModelFileError(
-            f"the description has schema version 1 and holds {later[0]!r}, which came with version "
-            "2",
-            'take it out, or write "schema_version": 2 if it is meant',
+            f"the description has schema version 1 and contains {later[0]!r}, which came with "
+            "version 2",
+            'remove it, or write "schema_version": 2 if it is intended',
         )
 
 
-def _is_a(value: Any, types: tuple[type, ...]) -> bool:
-    """`isinstance`, except that True is no number."""
-    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
-
-
-def _check_types(fields: Mapping[str, Any]) -> None:
-    """Refuse a value that JSON holds in another type; a text "8" must not pass for a number.
-
-    Raises:
-        TypeError: naming the field.
-    """
-    typed = [(name, value, _JSON_TYPES[name]) for name, value in fields.items()]
-    typed += [("tile_hw", side, (int,)) for side in fields.get("tile_hw", ())]
-    typed += [("scores", score, (dict,)) for score in fields.get("scores", ())]
-    typed += [("scales", scale, (float, int)) for scale in fields.get("scales", ())]
-    for name, value, types in typed:
-        if not _is_a(value, types):
-            raise TypeError(f"{name} holds {value!r:.40}")
-
-
 def sidecar_path(model: Path) -> Path:
-    """Where the sidecar of a model file lies."""
+    """The sidecar of a model file."""
     return model.with_name(model.name + ".json")
 
 
@@ -311,7 +245,7 @@ def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
     """Hash a finished model file and write its sidecar.
 
     Returns:
-        The specification with the file's hash in it.
+        The specification with the file's hash.
 
     Raises:
         OutputError: the sidecar cannot be written.
@@ -324,14 +258,14 @@ def write_sidecar(model: Path, spec: ModelSpec) -> ModelSpec:
 def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
     """Write a model file and its sidecar: both whole, or neither.
 
-    Both lie complete on the disk before either takes its name, so that a full disk leaves an
-    older pair as it was. A kill between the two renames leaves a pair that does not match, which
-    every reader refuses.
+    Both are completely on the disk before either gets its name, so a full disk leaves an older pair
+    unchanged. A kill between the two renames leaves a pair that does not match, which every reader
+    refuses.
 
     Args:
         model: the model file; its folder must exist.
         content: its bytes.
-        spec: its description, but for the hash.
+        spec: its description without the hash.
 
     Returns:
         The description with the hash of `content`.
@@ -349,17 +283,17 @@ def write_model(model: Path, content: bytes, spec: ModelSpec) -> ModelSpec:
 def read_model_file(model: Path | ModelFile) -> ModelFile:
     """Read a model file, once, and check that its sidecar belongs to it.
 
-    An engine file is executable code, and a file may be swapped after it was checked: so whatever
-    loads a model takes the bytes that are returned, and does not open the file again. An ONNX file
-    is to hold all its tensors: those that lie in files beside it would be read from there, or from
-    the working folder, and no hash covers them.
+    An engine file is executable code, and a file may be swapped after the check, so a model must be
+    loaded from the returned bytes and not from the file. An ONNX file must contain all its tensors:
+    those in other files would be read from beside it or from the working folder, and no hash covers
+    them.
 
     Args:
-        model: the file; one that was read already is given back as it is.
+        model: the file; one that was already read is returned unchanged.
 
     Raises:
         ModelFileError: the file or its sidecar is missing, damaged, or they do not match; or an
-            ONNX file holds no graph, or not all of it.
+            ONNX file has no graph, or not all of it.
     """
     if isinstance(model, ModelFile):
         return model
@@ -426,7 +360,7 @@ def _read_sidecar(model: Path) -> ModelSpec:
     try:
         spec = ModelSpec.from_dict(document)
     except EdgecrackError as error:
-        # An update stays an update; what is to be made again depends on the file.
+        # The remedy to update stays; the remedy to make the file again depends on the file.
         remedy = _make_again(model) if "edgecrack export" in error.remedy else error.remedy
         raise ModelFileError(f"sidecar {sidecar}: {error.problem}", remedy) from error
     return spec
@@ -445,11 +379,11 @@ def _check_hash(model: Path, spec: ModelSpec, actual: str) -> None:
 
 
 def _make_again(model: Path, engine: Mapping[str, Any] | None = None) -> str:
-    """What to do about a model file that cannot be trusted, as a clause.
+    """The remedy for a model file that cannot be trusted, as a clause.
 
     Args:
         model: the file.
-        engine: the `engine` field of its sidecar, where that can be read.
+        engine: the `engine` field of its sidecar, if that can be read.
     """
     if engine is None and model.suffix.lower() not in ENGINE_SUFFIXES:
         return "export the model again with `edgecrack export`"

@@ -1,20 +1,21 @@
-"""The command line: parse, build a configuration, call, print.
+"""The command line: registers the commands and turns errors into messages and exit codes.
 
-The only place that turns errors into exit codes. Every import that costs time stands inside
-the command that needs it, so that `--help` and `stream` start at once.
+Slow imports are inside the commands, so that `--help` and `stream` start quickly.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, get_type_hints
 
 import typer
 
@@ -48,7 +49,7 @@ from edgecrack.terminal.interruption import INTERRUPTED, end_quietly, interrupt_
 
 app = typer.Typer(
     name="edgecrack",
-    help="Finds cracks in what a robot's camera sees, on the robot, as it moves.",
+    help="Finds cracks in the images of a robot's camera, live, on the robot.",
     epilog=EXIT_CODES,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -58,13 +59,13 @@ app = typer.Typer(
 
 _DAILY = """Usage: edgecrack COMMAND ...
 
-  edgecrack stream --camera 0 --out runs/bridge    find cracks in what a camera sees
-  edgecrack predict photos/ --out runs/photos      find them in pictures
-  edgecrack train --data DIR --out runs/mine       teach a model, on a workstation
-  edgecrack evaluate MODEL --data DIR              score it
-  edgecrack build-engine MODEL -o robot.engine     make an engine of it for this GPU
+  edgecrack stream --camera 0 --out runs/bridge    find cracks in a camera's frames
+  edgecrack predict photos/ --out runs/photos      find cracks in photos
+  edgecrack train --data DIR --out runs/mine       train a model, on a workstation
+  edgecrack evaluate MODEL --data DIR              score a model
+  edgecrack build-engine MODEL -o robot.engine     build an engine for this GPU
 
-All commands: edgecrack --help. The options of one: edgecrack COMMAND --help."""
+All commands: edgecrack --help. Options of a command: edgecrack COMMAND --help."""
 
 
 def _show_version(value: bool) -> None:
@@ -73,7 +74,7 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-# Threads that read a source; they are gone by the end, unless a driver hangs.
+# Threads that read a source; they have ended by then unless a driver hangs.
 STUCK_PREFIXES = ("edgecrack-source", "edgecrack-capture")
 
 
@@ -89,40 +90,40 @@ def _global_options(
         typer.echo(_DAILY)
 
 
-app.command()(train)
-app.command()(evaluate)
+# An argument in a Google docstring: its name and its text, up to the next one.
+_ARGUMENT = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+
+
+def _add(*commands: Callable[..., None]) -> None:
+    """Add commands, with the help texts of their docstrings."""
+    for command in commands:
+        about, _, arguments = (command.__doc__ or "").partition("\n    Args:\n")
+        hints = get_type_hints(command, include_extras=True)
+        for name, text in _ARGUMENT.findall(arguments):
+            hints[name].__metadata__[0].help = " ".join(text.split())
+        command.__annotations__ = hints
+        # Joined lines wrap at the width of the terminal.
+        help_text = "\n\n".join(" ".join(each.split()) for each in about.split("\n\n"))
+        app.command(command.__name__.replace("_", "-"), help=help_text.strip())(command)
+
+
+# In the order of the help page.
+_add(train, evaluate)
 app.add_typer(yardstick, name="yardstick")
-app.command()(export)
-app.command()(calibrate)
-app.command("build-engine")(build_engine)
-
-
-app.command()(stream)
-app.command()(survey)
-app.command()(review)
-app.command()(report)
-app.command()(inspect)
-app.command()(verify)
-app.command()(recover)
-
-
-app.command()(predict)
-app.command()(measure)
+_add(export, calibrate, build_engine)
+_add(stream, survey, review, report, inspect, verify, recover)
+_add(predict, measure)
 app.add_typer(model, name="model")
-app.command()(plan)
-app.command("calibrate-camera")(calibrate_camera)
-app.command()(doctor)
-app.command()(benchmark)
-app.command()(target)
+_add(plan, calibrate_camera, doctor, benchmark, target)
 
 
 def main() -> None:
-    """Run the command line; `entry.py`, where the program begins, has answered signals so far."""
+    """Run the command line; until now, `entry.py` has handled signals."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started the program
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for output in (sys.stdout, sys.stderr):
-        if isinstance(output, io.TextIOWrapper):  # a file name may be no text in any encoding
+        if isinstance(output, io.TextIOWrapper):  # a file name may not be valid text
             output.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -133,20 +134,20 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output went away; a second message about it would fail as well.
+        # The reader of the output has gone; a message about it would fail too.
         _drop_output()
         raise SystemExit(1) from None
     except (Exception, KeyboardInterrupt) as error:
         _fail(error)
-    if code == INTERRUPTED:  # typer returns what it would have given to the shell
+    if code == INTERRUPTED:  # typer returns the exit code
         _fail(KeyboardInterrupt())
     _leave_if_stuck(0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that temporary files are removed; `stream` and `train` have their own.
+    """Raise KeyboardInterrupt, so that temporary files are removed; a second signal kills.
 
-    A second one ends the program at once.
+    `stream` and `train` have handlers of their own.
     """
     signal.signal(number, signal.SIG_DFL)
     raise KeyboardInterrupt
@@ -166,9 +167,9 @@ def _fail(error: BaseException) -> NoReturn:
 
 
 def _leave_if_stuck(code: int) -> None:
-    """End the program at once where a driver's call hangs in a thread that was left behind.
+    """End the program immediately if a thread still hangs in a driver call.
 
-    Python's own way out unloads libraries under such a call, which can crash or wait for it.
+    Python's own exit unloads libraries during such a call, which can crash or block.
     """
     if any(thread.name.startswith(STUCK_PREFIXES) for thread in threading.enumerate()):
         with suppress(OSError, ValueError):
@@ -178,7 +179,7 @@ def _leave_if_stuck(code: int) -> None:
 
 
 def _drop_output() -> None:
-    """Let what is still buffered go nowhere, instead of failing once more at the exit."""
+    """Discard buffered output, which would fail again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

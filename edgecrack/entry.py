@@ -1,7 +1,6 @@
-"""The first lines of the `edgecrack` program: signals are answered before anything is imported.
+"""Entry point of the `edgecrack` program, which handles signals before slow imports.
 
-What is imported by the command line takes a good part of a second, in which Ctrl-C would show a
-traceback. So this imports next to nothing at its top.
+Importing the command line takes a good part of a second, in which Ctrl-C would show a traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from edgecrack.terminal.interruption import guard_start
 
 def main() -> None:
     """Run the command line."""
-    # Lightning has a training run queued again by SIGUSR1, where a cluster sends that.
+    # On a cluster, SIGUSR1 makes Lightning requeue a training run.
     guard_start(keeps_user_signals="train" in sys.argv[1:2])
     from edgecrack.cli import main as run
 

@@ -1,8 +1,7 @@
-"""The errors that a user can cause and mend.
+"""The errors that a user can cause and fix.
 
-Every error says what is wrong, with the offending value, and what to do about it.
-`cli.py` is the only place that turns one into an exit code; library code raises it
-and never prints.
+Every error says what is wrong, with the offending value, and what to do about it. Only `cli.py`
+turns one into an exit code; library code raises it and never prints.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import ClassVar
 
 
 class EdgecrackError(Exception):
-    """Base of every error that a user can mend.
+    """Base of every error that a user can fix.
 
         >>> from edgecrack import EdgecrackError, open_source
         >>> try:
@@ -33,7 +32,7 @@ class EdgecrackError(Exception):
         super().__init__(f"{problem}; {remedy}.")
 
     def __reduce__(self) -> tuple[type[EdgecrackError], tuple[str, str]]:
-        """Rebuild from both parts, so that an error crosses a process border whole."""
+        """Rebuild from both parts, so that an error can be sent to another process."""
         return type(self), (self.problem, self.remedy)
 
 
@@ -50,7 +49,7 @@ class DataError(EdgecrackError):
 
 
 class ModelFileError(EdgecrackError):
-    """A model file is missing, is not ours, or does not match its sidecar."""
+    """A model file is missing, is not edgecrack's, or does not match its sidecar."""
 
     exit_code = 4
 
@@ -62,7 +61,7 @@ class SourceError(EdgecrackError):
 
 
 class UnreadableInputsError(SourceError):
-    """The work is done, but for some inputs that could not be read."""
+    """The work is done, except for some inputs that could not be read."""
 
     exit_code = 12
 
@@ -80,25 +79,25 @@ class MissingDependencyError(EdgecrackError):
 
 
 class TrainingError(EdgecrackError):
-    """Training cannot go on: the loss is not finite, or a checkpoint does not fit."""
+    """Training cannot continue: the loss is not finite, or a checkpoint does not fit."""
 
     exit_code = 8
 
 
 class InterruptedTrainingError(TrainingError):
-    """Ctrl-C or SIGTERM ended a training; it can be gone on with."""
+    """Ctrl-C or SIGTERM ended a training run, which can be resumed."""
 
     exit_code = 130
 
 
 class ExportError(EdgecrackError):
-    """An exported graph breaks the contract: foreign operator or outputs that differ."""
+    """An exported graph breaks the contract: a foreign operator, or outputs that differ."""
 
     exit_code = 9
 
 
 class DeviceError(EdgecrackError):
-    """The GPU or its driver cannot do what was asked."""
+    """The GPU or its driver does not support the request."""
 
     exit_code = 10
 
@@ -110,5 +109,5 @@ class AccuracyError(EdgecrackError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, on one line: the first, or the error's type."""
+    """The first line of another library's error, or the error's type."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

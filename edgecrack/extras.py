@@ -1,7 +1,7 @@
-"""What only some installs have: imports of it, and the command that installs it here.
+"""Optional libraries: importing them, and the command that installs them.
 
-The name edgecrack may belong to somebody else on a package index, or to nobody. So a command never
-names it alone: it gives the place from which the running copy was installed, or the libraries.
+On a package index, the name edgecrack may belong to another project. So commands name the place
+from which the running copy was installed, or the libraries.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from edgecrack.errors import MissingDependencyError
 from edgecrack.outside_text import parse_json
 
-# What each extra brings, as in pyproject.toml; a test compares the two.
+# The requirements of each extra, as in pyproject.toml; a test compares the two.
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "train": (
         "torch>=2.6,<3",
@@ -51,16 +51,28 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "psutil>=5.9.8,<8",
     ),
 }
+# The modules that each extra needs.
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy"),
+    "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
+    "quantize": ("onnx",),
+    "cpu": ("openvino",),
+    "record": ("mcap", "lz4", "zstandard"),
+    "heic": ("pillow_heif",),
+    "maps": ("rasterio", "pyogrio"),
+    "measure": ("matplotlib",),
+    "report": ("jinja2", "reportlab"),
+    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "psutil"),
+}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the running copy comes from.
+    """Where the running copy was installed from.
 
     Attributes:
-        place: what pip takes as a package to install: a folder, a wheel or an address; empty where
-            nobody knows.
-        editable: it is a folder whose files are the running ones.
+        place: a folder, wheel or address for pip; empty if unknown.
+        editable: the place is a folder that contains the running files.
     """
 
     place: str = ""
@@ -80,30 +92,30 @@ class Origin:
         return f"pip install {option}{shlex.quote(f'{self.place}[{extra}]')}"
 
     def complete(self) -> str:
-        """The command that installs what this package needs and is not there."""
+        """The command that installs missing requirements of this package."""
         if not self.place:
-            return "install edgecrack again from where it came"
+            return "install edgecrack again from its source"
         if "://" in self.place:
             return f"pip install {shlex.quote(f'edgecrack @ {self.place}')}"
         return f"pip install {'-e ' if self.editable else ''}{shlex.quote(self.place)}"
 
     def reinstall(self) -> str:
-        """What to do to have this package again as it was, without what it depends on."""
+        """How to reinstall this package without its requirements."""
         if not self.place:
-            return "install edgecrack again from where it came"
+            return "install edgecrack again from its source"
         place = f"edgecrack @ {self.place}" if "://" in self.place else self.place
         return f"pip install --force-reinstall --no-deps {shlex.quote(place)}"
 
     def update(self) -> str:
-        """What to do to have a later version."""
+        """How to get a later version."""
         if self.editable:
             return f"update edgecrack: git -C {shlex.quote(self.place)} pull"
-        return "update edgecrack: install a later version from where this one came"
+        return "update edgecrack: install a later version from the same source"
 
 
 @cache
 def origin() -> Origin:
-    """Where the running copy comes from: a checkout, or what pip noted when it installed it."""
+    """Where the running copy comes from: a checkout, or pip's record of the installation."""
     package = Path(__file__).resolve().parent
     return find_origin(package, _direct_url(package))
 
@@ -113,8 +125,7 @@ def find_origin(package: Path, direct_url: str | None) -> Origin:
 
     Args:
         package: the folder of the running package.
-        direct_url: what pip wrote into the installed package's `direct_url.json` (PEP 610), or
-            None.
+        direct_url: text of the installed package's `direct_url.json` (PEP 610), or None.
     """
     if _is_checkout(package.parent):
         return Origin(str(package.parent), editable=True)
@@ -144,7 +155,7 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def _direct_url(package: Path) -> str | None:
-    """What pip noted of the running copy; of another one that is installed, too, nothing."""
+    """Pip's record of the running copy; None if another copy is installed."""
     from importlib import metadata
 
     try:
@@ -162,7 +173,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     Args:
         module: dotted name, e.g. "scipy.io".
         extra: the extra of this package that brings it.
-        purpose: what it is needed for, as it stands in the error.
+        purpose: what it is needed for, for the error message.
 
     Raises:
         MissingDependencyError: the module is not installed.

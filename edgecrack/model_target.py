@@ -1,4 +1,4 @@
-"""Where a model file may be written: asked before any work, so that nothing of a user's is lost."""
+"""Checks where a model file may be written, before any work, so that no file of a user is lost."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def check_model_target(
     *,
     implied: bool = False,
 ) -> None:
-    """Refuse a place that a model file must not be written to.
+    """Refuse a path that a model file must not be written to.
 
     Args:
-        target: the model file; its sidecar comes beside it.
-        suffixes: what its name may end in, as in (".onnx",).
+        target: the model file; its sidecar is written beside it.
+        suffixes: allowed suffixes, as in (".onnx",).
         inputs: model files that the command reads.
-        implied: the user did not name the file; then one that edgecrack did not write stays.
+        implied: the user did not name the file; then a file that edgecrack did not write is kept.
 
     Raises:
         ConfigError: the name has another suffix, or is that of an input or its sidecar.
-        OutputError: its folder is missing, it is a folder, or it is somebody else's file.
+        OutputError: its folder is missing, it is a folder, or it is a file of another program.
     """
     written = {os.path.realpath(target), os.path.realpath(sidecar_path(target))}
     for path in inputs:
@@ -39,13 +39,13 @@ def check_model_target(
         raise output_error(target, IsADirectoryError(errno.EISDIR, "it is a folder"))
     if target.suffix not in suffixes:
         raise ConfigError(
-            f"the file is to be called {target.name!r}",
+            f"the output file is {target.name!r}",
             f"give a name that ends in {' or '.join(suffixes)}",
         )
     if not target.parent.is_dir():
         raise output_error(target, FileNotFoundError(errno.ENOENT, "its folder does not exist"))
     if implied and target.exists() and not sidecar_path(target).exists():
         raise OutputError(
-            f"{target} would be written on the way, and is a file that edgecrack did not write",
+            f"{target} would be an intermediate file, and is a file that edgecrack did not write",
             "move it away, or give the engine another name",
         )

@@ -1,9 +1,9 @@
-"""What an ONNX file holds, told from its bytes alone: operators, and tensors that lie elsewhere.
+"""The operators and external tensors of an ONNX file, from its bytes alone.
 
-Reads the file's wire format (Protocol Buffers) itself: a robot has no onnx package, and a program
-that loads a graph may look for its tensors in other files, which no hash covers. ONNX Runtime
-refuses those in a graph from memory, OpenVINO takes them from the working folder without a word.
-Sums of fields that protobuf would merge are walked one by one, so that none hides another.
+Parses the wire format (Protocol Buffers) itself: a robot has no onnx package, and a program that
+loads a graph may look for its tensors in other files, which no hash covers. ONNX Runtime refuses
+those in a graph from memory; OpenVINO silently reads them from the working folder. Repeated fields
+that protobuf would merge are walked one by one, so that none hides another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-# Fields of onnx.proto by number: of a message, what each that matters holds.
+# For each message of onnx.proto, the message types of its relevant fields by field number.
 _MODEL, _GRAPH, _NODE, _ATTRIBUTE = "model", "graph", "node", "attribute"
 _FUNCTION, _TRAINING, _SPARSE, _TENSOR = "function", "training", "sparse", "tensor"
 _INNER: dict[str, dict[int, str]] = {
@@ -36,17 +36,17 @@ Place = Literal["standard", "foreign"]
 
 
 class DamagedOnnxError(ValueError):
-    """The bytes are no message of that format; the message is a clause."""
+    """The bytes are not a valid message; the error text is a clause."""
 
 
 @dataclass(frozen=True)
 class OnnxContents:
-    """What an ONNX file holds.
+    """The relevant contents of an ONNX file.
 
     Attributes:
-        operators: domain and type of each operator; the domain of ONNX's own is "".
-        external_tensors: names of the tensors whose values lie in another file.
-        functions: how many functions of its own the file defines.
+        operators: domain and type of each operator; the domain of standard operators is "".
+        external_tensors: names of the tensors whose values are in another file.
+        functions: number of functions that the file defines.
     """
 
     operators: frozenset[tuple[str, str]]
@@ -55,18 +55,18 @@ class OnnxContents:
 
     @property
     def foreign_operators(self) -> tuple[str, ...]:
-        """Operators that are not ONNX's own, as in "com.microsoft.Gelu", in order."""
+        """Operators that are not standard ONNX, as in "com.microsoft.Gelu", sorted."""
         return tuple(sorted(f"{domain}.{kind}" for domain, kind in self.operators if domain))
 
 
 def read_contents(content: bytes) -> OnnxContents:
-    """What an ONNX file holds.
+    """Find the operators and external tensors of an ONNX file.
 
     Args:
         content: the whole file.
 
     Raises:
-        DamagedOnnxError: it is no ONNX file.
+        DamagedOnnxError: it is not an ONNX file.
     """
     operators: set[tuple[str, str]] = set()
     external: list[str] = []
@@ -106,7 +106,7 @@ def _is_bytes(value: Value) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """Number and value of each field: a number, or the bytes of what has a length."""
+    """Number and value of each field: an integer, or bytes if it is length-delimited."""
     place, end = 0, len(message)
     while place < end:
         key, place = _varint(message, place)

@@ -1,9 +1,8 @@
-"""JSON and YAML that come from outside: read by one rule, refused by one error.
+"""Reads JSON and YAML from outside under one set of limits, with one error.
 
-Python's own reader takes more than JSON is, and what it takes breaks a program later: `NaN` and
-`Infinity`, `1e400`, which becomes infinite, whole numbers that no array holds, lists in lists that
-end in a `RecursionError` while they are read or when they are copied. Here each of these is an
-`OutsideTextError`, which is a `ValueError`. Knows nothing of what the text means.
+Python's own reader accepts more than JSON, and some of it breaks a program later: `NaN` and
+`Infinity`, `1e400`, which becomes infinite, integers beyond 64 bits, and nesting that ends in a
+`RecursionError`. Here each of these is an `OutsideTextError`, which is a `ValueError`.
 
     >>> parse_json('{"width": 16}')
     {'width': 16}
@@ -24,8 +23,8 @@ MOST_LEVELS = 100
 MOST_BYTES = 1 << 28
 _LARGEST = 2**63 - 1
 _SHOWN = 24
-# What may be too large a number: a long exponent, or more digits than 64 bits hold. Where there is
-# none, Python's fast reader will do; a fraction with many digits only takes the slower one.
+# Numbers that may be too large: a long exponent, or more digits than 64 bits hold. Without any,
+# Python's fast reader is used; a fraction with many digits only needs the slower one.
 _LONG_EXPONENT = re.compile(r"[eE]\+?\d{3}")
 _MANY_DIGITS = re.compile(r"\d{20}|[2-9]\d{18}")
 _DIGITS_AS_0 = bytes(ord("0") if byte in b"0123456789" else byte for byte in range(256))
@@ -34,7 +33,7 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class OutsideTextError(ValueError):
-    """A text is not what it should be; the message is a clause that says why."""
+    """A text is not valid; the message is a clause with the reason."""
 
 
 def parse_json(text: str | bytes, *, most_levels: int = MOST_LEVELS, finite: bool = True) -> Any:
@@ -42,13 +41,13 @@ def parse_json(text: str | bytes, *, most_levels: int = MOST_LEVELS, finite: boo
 
     Args:
         text: JSON; bytes are UTF-8, with or without a byte order mark.
-        most_levels: lists and objects may lie this deep in each other.
-        finite: whether `NaN`, `Infinity` and what is too large for a float are refused; False is
-            for what this program itself wrote, such as the state of a training.
+        most_levels: deepest allowed nesting of lists and objects.
+        finite: whether `NaN`, `Infinity` and numbers that are too large are refused; False is for
+            text that this program wrote, such as the state of a training run.
 
     Raises:
-        OutsideTextError: it is no JSON, nests deeper, or holds a number that is none, that no
-            float holds or, if it is whole, not 64 bits.
+        OutsideTextError: it is not JSON, nests deeper, or contains NaN, a number too large for a
+            float, or an integer beyond 64 bits.
     """
     if isinstance(text, bytes):
         text = _decoded(text)
@@ -68,7 +67,7 @@ def parse_json(text: str | bytes, *, most_levels: int = MOST_LEVELS, finite: boo
         raise
     except RecursionError as error:
         raise _too_deep(most_levels) from error
-    except ValueError as error:  # a whole number of thousands of digits
+    except ValueError as error:  # an integer of thousands of digits
         raise OutsideTextError(f"it is not JSON: {error}") from error
     if _may_be_deeper(text, most_levels) and _is_deeper(value, most_levels):
         raise _too_deep(most_levels)
@@ -80,16 +79,16 @@ def read_json(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        OutsideTextError: it is larger, or as `parse_json` says.
+        OutsideTextError: it is larger, or as `parse_json`.
     """
     return parse_json(_content(path, most_bytes))
 
 
 def parse_yaml(text: str | bytes, *, most_levels: int = MOST_LEVELS) -> Any:
-    """The value of a YAML text, by the same rule; no object but plain values is made of it.
+    """The value of a YAML text, under the same limits; only plain values are created.
 
     Raises:
-        OutsideTextError: it is no YAML, nests deeper, or holds a number as in `parse_json`.
+        OutsideTextError: it is not YAML, nests deeper, or contains a number as in `parse_json`.
     """
     import yaml
 
@@ -110,7 +109,7 @@ def read_yaml(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        OutsideTextError: it is larger, or as `parse_yaml` says.
+        OutsideTextError: it is larger, or as `parse_yaml`.
     """
     return parse_yaml(_content(path, most_bytes))
 
@@ -127,7 +126,7 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise OutsideTextError(f"it is no text in UTF-8 (byte {error.start})") from error
+        raise OutsideTextError(f"it is not valid UTF-8 (byte {error.start})") from error
 
 
 def _too_deep(most_levels: int) -> OutsideTextError:
@@ -135,7 +134,7 @@ def _too_deep(most_levels: int) -> OutsideTextError:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise OutsideTextError(f"it holds {name}, which is no number of JSON")
+    raise OutsideTextError(f"it contains {name}, which is not a JSON number")
 
 
 def _finite(text: str) -> float:
@@ -157,23 +156,23 @@ def _too_large(text: str) -> OutsideTextError:
 
 
 def _check_numbers(value: Any) -> None:
-    """Refuse in a tree what `parse_json` refuses while it reads."""
+    """Refuse the numbers that `parse_json` refuses."""
     waiting, seen = [value], set()
     while waiting:
         each = waiting.pop()
         if isinstance(each, (dict, list)):
-            if id(each) in seen:  # YAML may name the same list in many places
+            if id(each) in seen:  # YAML may refer to the same list in many places
                 continue
             seen.add(id(each))
             waiting += [*each, *each.values()] if isinstance(each, dict) else each
         elif isinstance(each, float) and not math.isfinite(each):
-            raise OutsideTextError(f"it holds the number {each}")
+            raise OutsideTextError(f"it contains the number {each}")
         elif isinstance(each, int) and abs(each) > _LARGEST:
             raise _too_large(hex(each))
 
 
 def _may_be_too_large(text: str) -> bool:
-    """Whether a number may be; a search for digits alone would take longer than the reading."""
+    """Whether a number may be too large; searching for digits alone would be slower."""
     if _LONG_EXPONENT.search(text):
         return True
     digits = text.encode("utf-8", "surrogatepass").translate(_DIGITS_AS_0)
@@ -181,9 +180,9 @@ def _may_be_too_large(text: str) -> bool:
 
 
 def _may_be_deeper(text: str, most_levels: int) -> bool:
-    """Whether brackets may nest deeper; told in a few passes, and never False where they do.
+    """Whether brackets may nest deeper, in a few passes; never False if they do.
 
-    Brackets inside texts are taken for such, too, which costs a closer look and nothing else.
+    Brackets inside strings count as well, which only costs a closer check.
     """
     brackets = text.encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS)
     for _ in range(most_levels):
@@ -197,7 +196,7 @@ def _may_be_deeper(text: str, most_levels: int) -> bool:
 
 
 def _is_deeper(value: Any, most_levels: int) -> bool:
-    """Whether lists and mappings nest deeper; without recursion, and for trees with cycles, too."""
+    """Whether lists and mappings nest deeper; without recursion, also for trees with cycles."""
     level, seen = [value], 0
     while True:
         unique = {id(each): each for each in level if isinstance(each, (dict, list))}

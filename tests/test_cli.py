@@ -211,13 +211,18 @@ class TestOtherCommandsRefuse:
             (["export", BUNDLED_MODEL, "-o", "x.onnx"], 4, "kind 'onnx'", "safetensors"),
             (["export", "file", "-o", "x.onnx"], 4, "file has no sidecar", "export"),
             (["export", "file", "-o", "./file"], 2, "would overwrite file", "another name"),
-            (["export", "file", "-o", "x.onnx", "--tile", "100"], 2, "100 px", "multiple of 8"),
-            (["export", "file", "-o", "x.onnx", "--tile", "8x8"], 2, "8 px", "16 to 4096"),
+            (
+                ["export", "file", "-o", "x.onnx", "--tile", "100"],
+                2,
+                "--tile is 100",
+                "multiples of 8",
+            ),
+            (["export", "file", "-o", "x.onnx", "--tile", "8x8"], 2, "--tile is 8", "16 to 4096"),
             (["export", "file", "-o", "x.onnx", "--tile", "256x"], 2, "'256x'", "HEIGHTxWIDTH"),
             (["export", "file", "-o", "x.onnx", "--tile", "8x8x8"], 2, "'8x8x8'", "HEIGHTxWIDTH"),
             (["export", "file", "-o", "empty"], 6, "empty: it is a folder", "of a file"),
             (["export", "file", "-o", "x.onnx", "--tile", "a"], 2, "--tile is 'a'", "number"),
-            (["export", "file", "-o", "x.onnx", "--batch", "0"], 2, "batch is 0", "dynamic"),
+            (["export", "file", "-o", "x.onnx", "--batch", "0"], 2, "--batch is 0", "dynamic"),
             (["export", "file", "-o", "x.onnx", "--batch", "-1"], 2, "'-1'", "whole number"),
             (["export", "file", "-o", "file/x.onnx"], 6, "file", "give"),
             (["export", "file", "-o", "x.onnx", "--precision", "int8"], 2, "'int8'", "calibrate"),
@@ -377,7 +382,7 @@ class TestHelp:
         outcome = run("--help")
         assert outcome.code == 0
         assert all(f" {name} " in outcome.out for name in COMMANDS)
-        assert "Exit codes: 0 done" in outcome.out
+        assert "Exit codes: 0 success" in outcome.out
 
     @pytest.mark.parametrize("command", COMMANDS)
     @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -458,7 +463,7 @@ class TestAddresses:
         outcome = run(*words)
         assert outcome.code == 2
         assert "://***@host/x" in outcome.sentence
-        assert "an address where a path is wanted" in outcome.sentence
+        assert "an address instead of a path" in outcome.sentence
         assert "hunter2" not in outcome.err
         assert not list(Path().glob("*:"))
 
@@ -581,7 +586,7 @@ def test_an_earlier_name_of_an_option_says_the_present_one(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
-    assert capsys.readouterr().err.rstrip().endswith(f"has another name now; give {now}.")
+    assert capsys.readouterr().err.rstrip().endswith(f"has been renamed; give {now}.")
 
 
 def test_alone_it_shows_the_commands_of_daily_use() -> None:

@@ -181,7 +181,7 @@ def test_what_is_only_said_is_not_done(robot: Robot, option: str) -> None:
     assert robot.calls == []
     if option == "--dry-run":
         assert "would run: useradd" in said
-        assert "nothing was done" in said
+        assert "nothing was changed" in said
 
 
 @pytest.mark.parametrize("jetpack", [False, True])
@@ -219,7 +219,7 @@ def test_a_folder_of_somebody_else_is_left_alone(robot: Robot, options: tuple[st
     other.parent.mkdir(parents=True)
     other.write_text("theirs")
     said = robot.install(*options, code=0 if options else 6)
-    assert "holds something else" in said
+    assert "contains something else" in said
     assert other.read_text() == "theirs"
 
 
@@ -247,7 +247,7 @@ def test_without_tensorrt_a_jetson_is_warned(robot: Robot) -> None:
         (("--extra", "record"), 2, "no option '--extra'"),
         (("--extras",), 2, "--extras needs a value"),
         (("--extras", "a b"), 2, "--extras is 'a b'"),
-        (("--root", "/no/such/folder"), 6, "is no folder"),
+        (("--root", "/no/such/folder"), 6, "is not a folder"),
         (("--python", "/no/such/python"), 7, "does not run"),
     ],
 )

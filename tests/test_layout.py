@@ -1,4 +1,4 @@
-"""The tree's own rules: links, light imports, named dependencies, a clean wheel, no stray paths."""
+"""Rules of the tree: links, light imports, dependencies, the wheel, and paths in documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
 REPOSITORY = Path(__file__).resolve().parents[1]
 LINKS = ("export", "runtime", "calibration", "cli.py")
 
-# What a robot does not have, or must not load before it is asked to.
+# Libraries that a robot lacks, or must not load before it needs them.
 HEAVY = ("torch", "lightning", "safetensors", "matplotlib", "scipy", "onnx", "tensorrt")
 FOREIGN_TO_ROBOTS = {*HEAVY, "tensorrt_rtx", "pycuda", "cuda"}
 
@@ -68,10 +68,27 @@ def modules_loaded_by(*imports: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def runtime_modules() -> list[str]:
-    files = sorted((REPOSITORY / "edgecrack" / "runtime").rglob("*.py"))
+def module_names(folder: str) -> list[str]:
+    files = sorted((REPOSITORY / folder).rglob("*.py"))
     dotted = (".".join(file.relative_to(REPOSITORY).with_suffix("").parts) for file in files)
     return [name.removesuffix(".__init__") for name in dotted]
+
+
+# Imports each module in a fork of an interpreter that has imported none of them.
+IMPORTS_EACH = """
+import importlib, os, sys
+for name in sys.argv[1:]:
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            importlib.import_module(name)
+            print(name, *{each.partition(".")[0] for each in sys.modules}, flush=True)
+        except BaseException as error:
+            print(name, f"!{type(error).__name__}", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -89,13 +106,24 @@ def test_importing_the_package_loads_no_array_library() -> None:
 
 
 def test_all_that_a_robot_imports_loads_nothing_heavy() -> None:
-    assert not modules_loaded_by("edgecrack.cli", *runtime_modules()) & FOREIGN_TO_ROBOTS
+    assert (
+        not modules_loaded_by("edgecrack.cli", *module_names("edgecrack/runtime"))
+        & FOREIGN_TO_ROBOTS
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["edgecrack.cli", *runtime_modules()])
-def test_each_module_can_be_imported_first_and_loads_nothing_heavy(module: str) -> None:
-    assert not modules_loaded_by(module) & FOREIGN_TO_ROBOTS
+def test_each_module_can_be_imported_first_and_loads_nothing_heavy() -> None:
+    modules = ["edgecrack.cli", *module_names("edgecrack/runtime")]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS_EACH, *modules],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == modules
+    wrong = {name: found for name, *found in lines if FOREIGN_TO_ROBOTS & {*found}}
+    failed = {name: found for name, *found in lines if found[0].startswith("!")}
+    assert (wrong, failed) == ({}, {})
 
 
 def test_every_public_name_resolves() -> None:
@@ -134,6 +162,7 @@ def test_the_robot_install_has_no_training_dependency() -> None:
         "opencv-python-headless",
         "onnxruntime",
         "pillow",
+        "pydantic",
         "pyyaml",
         "rich",
         "simplejpeg",
@@ -182,6 +211,33 @@ def test_the_wheel_has_the_models_and_not_the_links(tmp_path: Path) -> None:
     onnx = {name for name in models if name.endswith(".onnx")}
     assert onnx, "a robot that installs the wheel must find a model in it"
     assert {f"{name}.json" for name in onnx} <= models
+
+
+DOCUMENTS = [
+    path
+    for path in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+    # These name files of earlier versions.
+    if path.name not in ("CHANGELOG.md", "migration.md")
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_names_only_files_that_exist(document: Path) -> None:
+    """Python files, folders of this tree, and linked files."""
+    # This section names files that a reader may expect.
+    text = document.read_text(encoding="utf-8").partition("## What may surprise")[0]
+    named = re.findall(r"`((?:[a-z_.-]+/)*[a-z0-9_]+\.py)`", text)
+    folders = re.findall(r"`((?:edgecrack|tests|benchmarks|tools)(?:/[a-z_]+)*/?)`", text)
+    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    known = {path.name for path in project_files()}
+    roots = [REPOSITORY, *(REPOSITORY / name for name in ("edgecrack", "tests", "docs"))]
+    missing = [
+        name
+        for name in [*named, *folders]
+        if not any((root / name).exists() for root in roots) and ("/" in name or name not in known)
+    ]
+    missing += [name for name in linked if not (document.parent / name).exists()]
+    assert missing == []
 
 
 def test_no_file_carries_a_path_of_one_machine() -> None:

@@ -101,6 +101,8 @@ def test_places_that_may_be_written_to(tmp_path: Path) -> None:
     check_model_target(tmp_path / "new.onnx", (".onnx",), [model])
     check_model_target(tmp_path / "older.onnx", (".onnx",), [model], implied=True)
     check_model_target(tmp_path / "alien.onnx", (".onnx",), [model])
+    names = {"alien.onnx", "input.onnx", "input.onnx.json", "older.onnx", "older.onnx.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_loop_of_links_is_replaced(tmp_path: Path) -> None:

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.artifacts import ModelSpec, read_model_file, write_model
-from edgecrack.export.border import BORDERS, parse_border, with_border
-from edgecrack.export.border_check import border_difference
+from edgecrack.export.border import BORDERS, border_difference, parse_border, with_border
 from edgecrack.export.model_scores import labelled_tiles
 from edgecrack.model_target import check_model_target
-from edgecrack.onnx_graph.graph_file import OPSET, read_graph
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import OPSET, GraphRun, read_graph
 
 
 def convert(model: Path, border: str, target: Path) -> ModelSpec:

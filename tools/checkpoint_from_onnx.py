@@ -26,8 +26,7 @@ from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.export.model_scores import labelled_tiles
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.model_target import check_model_target
-from edgecrack.onnx_graph.graph_file import read_graph
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun, read_graph
 from edgecrack.training.checkpoints import save_weights
 
 _LARGEST_DIFFERENCE = 1  # of 255 levels
@@ -40,7 +39,7 @@ def network_of(graph: ModelProto, spec: ModelSpec) -> CrackUNet:
         ModelFileError: the graph lacks a weight, or has one of another shape.
     """
     network = CrackUNet(
-        NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
+        NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)
     )
     stored = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
     weights = {}

@@ -1,13 +1,14 @@
 """From an FP32 ONNX file and images to an INT8 (Q/DQ) file that has passed the gate.
 
-Brings sampler, ranges, quantizer, sensitivity and gate together. Must not know the command
-line or TensorRT.
+If the gate refuses the file with all layers in INT8, each layer is quantized alone and ranked by
+what it does to the output. Layers are then kept in FP16 in that order, one more at a time, until
+the gate passes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,43 +20,125 @@ from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, write_mod
 from edgecrack.calibration import quantize as quantizer
 from edgecrack.calibration.accuracy import Accuracy
 from edgecrack.calibration.config import TENSORRT, CalibrationConfig
-from edgecrack.calibration.frames import CalibrationFrames, open_frames
 from edgecrack.calibration.gate import Kind, Verdict, refusal
-from edgecrack.calibration.held_out import HeldOut
-from edgecrack.calibration.openvino_gate import OpenVINOVerdict, judge_on_openvino
+from edgecrack.calibration.held_out import HeldOut, OpenVINOVerdict, judge_on_openvino
 from edgecrack.calibration.ranges import collect_histograms, range_of
-from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
-from edgecrack.calibration.sensitivity import Choice, LayerCost, rank_layers, smallest_kept_set
+from edgecrack.calibration.sampler import (
+    CalibrationFrames,
+    SamplerConfig,
+    TileSet,
+    open_frames,
+    sample_tiles,
+)
 from edgecrack.metrics import uint8_level
 from edgecrack.model_target import check_model_target
-from edgecrack.onnx_graph.graph_file import read_graph
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun, read_graph
 from edgecrack.onnx_graph.precision import simulate_half
 from edgecrack.runtime.backends.open import check_it_runs
 
 if TYPE_CHECKING:
     import onnx
 
+
+Advance = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """The error of the output when one layer alone is INT8.
+
+    Attributes:
+        name: the layer.
+        error: mean squared difference from the FP32 output, in squared levels of 255.
+    """
+
+    name: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The layers that stay in floating point, and the verdict.
+
+    Attributes:
+        kept: their names, the most costly first.
+        verdict: of the graph with all other layers in INT8.
+        tried: number of graphs judged.
+    """
+
+    kept: tuple[str, ...]
+    verdict: Verdict
+    tried: int
+
+
+def rank_layers(
+    layers: Sequence[str],
+    error_of: Callable[[str], float],
+    advance: Advance = lambda done, total: None,
+) -> list[LayerCost]:
+    """Layers by cost, the greatest first; of equals, the earlier layer first.
+
+    Args:
+        layers: all layers that can be quantized.
+        error_of: the output's error with that layer alone in INT8.
+        advance: called with the number done.
+    """
+    costs = []
+    for index, name in enumerate(layers):
+        costs.append(LayerCost(name, error_of(name)))
+        advance(index + 1, len(layers))
+    return sorted(costs, key=lambda cost: -cost.error)
+
+
+def smallest_kept_set(
+    costs: Sequence[LayerCost],
+    judge: Callable[[tuple[str, ...]], Verdict],
+    advance: Advance = lambda done, total: None,
+) -> Choice:
+    """Keep layers in the order of their cost until the gate passes.
+
+    At least one layer is kept, since the graph without any was judged before, and at least one
+    stays in INT8. If nothing passes, the closest choice is returned.
+
+    Args:
+        costs: from `rank_layers`, of two layers or more.
+        judge: the gate's verdict with these layers kept.
+        advance: called with the number of graphs judged and their maximum.
+    """
+    nearest: Choice | None = None
+    for count in range(1, len(costs)):
+        kept = tuple(cost.name for cost in costs[:count])
+        verdict = judge(kept)
+        advance(count, len(costs) - 1)
+        if verdict.passed:
+            return Choice(kept, verdict, count)
+        if nearest is None or verdict.excess < nearest.verdict.excess:
+            nearest = Choice(kept, verdict, count)
+    if nearest is None:
+        raise ValueError("there are fewer than two layers")
+    return Choice(nearest.kept, nearest.verdict, len(costs) - 1)
+
+
 _RANKING_TILES = 48
 
 Progress = Callable[[str, int, int], None]
-"""Told (stage, done, total)."""
+"""Called with (stage, done, total)."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was written and how good it is.
+    """The written file and its accuracy.
 
     Attributes:
         spec: the description in the sidecar.
         reference: scores of the FP32 file on the tiles of the verdict.
         accuracy: scores of the INT8 file on the same tiles.
-        verdict: the gate's; where layers were chosen, on tiles that the choice never saw.
+        verdict: of the gate; where layers were chosen, on tiles not used for the choice.
         kept: layers that stay in FP16, or for a CPU in FP32, the most costly first.
         layers: number of layers that could be INT8.
         int8_share: share of the multiplications that INT8 layers do, 0 to 1.
-        openvino: of a file for CPUs, what the gate says of it where OpenVINO runs it; None where
-            this machine has no OpenVINO.
+        openvino: verdict on a file for CPUs as OpenVINO runs it; None without OpenVINO.
     """
 
     spec: ModelSpec
@@ -80,13 +163,13 @@ def calibrate(
         model: `*.onnx` in FP32, with its sidecar.
         target: the file to write; its sidecar comes beside it.
         config: data, method and gate.
-        progress: told of each stage.
+        progress: called at each stage.
 
     Raises:
         ModelFileError: the model is missing, damaged or not FP32.
         ConfigError: the target is the model itself.
-        DataError: the data cannot be read, are too few, hold no crack, or cannot judge.
-        ExportError: a value of the network is infinite or not a number.
+        DataError: the data cannot be read, are too few, have no crack, or cannot judge.
+        ExportError: a value of the network is not finite.
         AccuracyError: no choice of layers passes the gate; nothing is written.
         OutputError: the file cannot be written.
     """
@@ -94,7 +177,7 @@ def calibrate(
     spec = source.spec
     check_model_target(target, (".onnx",), [source.path])
     graph = read_graph(source, "fp32")
-    check_it_runs(source)  # says in one sentence what else is wrong with a graph
+    check_it_runs(source)  # reports other faults of a graph in one sentence
     frames = open_frames(config.data, config.sampler.seed)
     float_run = GraphRun(graph, spec.batch)
     tiles, drawn = _sample(frames, config.sampler, spec, float_run, progress)
@@ -133,7 +216,7 @@ def calibrate(
 def _on_openvino(
     content: bytes, spec: ModelSpec, target: Path, found: _Found, config: CalibrationConfig
 ) -> OpenVINOVerdict | None:
-    """The gate's word where OpenVINO runs a file for CPUs; TensorRT's is for another machine."""
+    """OpenVINO's verdict on a file for CPUs; a file for TensorRT is for another machine."""
     if config.made_for == TENSORRT:
         return None
     seed = config.sampler.seed
@@ -165,11 +248,11 @@ class _Found:
 
     Attributes:
         kept: layers in FP16.
-        judged_on: the tiles of the verdict that counts.
-        output: what the graph gives on them, uint8 [N, H, W].
-        verdict: that verdict.
-        choice: how the layers were chosen, or None where none had to be.
-        costs: of each layer, the greatest first; empty where that was not asked.
+        judged_on: the tiles of the final verdict.
+        output: the graph's output on them, uint8 [N, H, W].
+        verdict: the final verdict.
+        choice: how the layers were chosen, or None where none had to be kept.
+        costs: of each layer, the greatest first; empty without a choice.
     """
 
     kept: tuple[str, ...]
@@ -194,7 +277,7 @@ class _Search:
         self._graph, self._spec, self._config = graph, spec, config
         self._tiles = tiles
         self._has_half = config.made_for == TENSORRT
-        # What OpenVINO gets wrong stays in FP32, whatever the gate says of ONNX Runtime.
+        # Layers that OpenVINO computes wrongly stay in FP32, whatever ONNX Runtime's verdict is.
         self._spared = () if self._has_half else tuple(quantizer.layers_after_concat(graph))
         listed = quantizer.quantizable_layers(graph)
         self.layers = [name for name in listed if name not in self._spared]
@@ -203,10 +286,10 @@ class _Search:
         self._ranges: dict[str, float] = {}
 
     def run(self, held_out: HeldOut, progress: Progress) -> _Found:
-        """Ranges, then all layers in INT8, then as many kept as the gate asks for.
+        """Ranges, then all layers in INT8, then as many kept as the gate requires.
 
         Raises:
-            AccuracyError: nothing passes the gate, or what passed is not confirmed.
+            AccuracyError: nothing passes the gate, or the choice is not confirmed.
         """
         self._collect_ranges(progress)
         output = self._output((), held_out)
@@ -229,7 +312,7 @@ class _Search:
         return self._confirmed(choice, costs, halves[1])
 
     def _confirmed(self, choice: Choice, costs: list[LayerCost], part: HeldOut) -> _Found:
-        """The choice, judged on tiles that it was not made on."""
+        """The choice, judged on tiles not used to make it."""
         tried = f"{choice.tried} of {len(costs) - 1} mixes with FP16 tried, {self._method}"
         if not choice.verdict.passed:
             raise refusal(choice.verdict, tried)
@@ -280,7 +363,7 @@ def _record(
     held_out: HeldOut,
     found: _Found,
 ) -> dict[str, Any]:
-    """What the sidecar says of how the file came about."""
+    """How the file was made, for the sidecar."""
     choice = found.choice
     return {
         "data": frames.name,

@@ -1,40 +1,36 @@
-"""How a model is quantized. Needs no package that a robot lacks."""
+"""How a model is quantized. Imports no package that a robot lacks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Literal
 
 from edgecrack.calibration import defaults
 from edgecrack.calibration.gate import Gate
-from edgecrack.calibration.ranges import Method, parse_method
+from edgecrack.calibration.ranges import Method
 from edgecrack.calibration.sampler import SamplerConfig
-from edgecrack.errors import ConfigError
+from edgecrack.settings import settings
 
-TENSORRT, CPU = MADE_FOR = ("tensorrt", "cpu")
-DEFAULT_METHOD: Method = parse_method(defaults.METHOD)
+TENSORRT, CPU = "tensorrt", "cpu"
+MadeFor = Literal["tensorrt", "cpu"]
 
 
-@dataclass(frozen=True)
+@settings()
 class CalibrationConfig:
     """How a model is quantized.
 
     Attributes:
         data: a labelled dataset, a folder of images, or a video.
-        method: how ranges are chosen.
+        method: how INT8 ranges are chosen.
         gate: what INT8 may lose.
         sampler: how many tiles.
-        made_for: "tensorrt", with FP16 beside INT8, or "cpu", with FP32 beside it, for FP16 is
+        made_for: "tensorrt", with FP16 beside INT8, or "cpu", with FP32 beside it because FP16 is
             slow there.
     """
 
     data: Path
-    method: Method = DEFAULT_METHOD
+    method: Method = defaults.METHOD
     gate: Gate = field(default_factory=Gate)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    made_for: str = defaults.MADE_FOR
-
-    def __post_init__(self) -> None:
-        if self.made_for not in MADE_FOR:
-            raise ConfigError(f"`for` is {self.made_for!r}", f"give {' or '.join(MADE_FOR)}")
-        parse_method(self.method)
+    made_for: MadeFor = defaults.MADE_FOR

@@ -1,34 +1,35 @@
-"""Whether an INT8 file is accurate enough to be handed out.
+"""Whether an INT8 file is accurate enough to be written.
 
-The gate compares it with the FP32 file on tiles that set none of its ranges, and a file that
-fails is not written. With labels both are scored by them. Without, what FP32 finds is all there is
-to compare with: the gate then asks how far the two agree, which is another question with limits
-of its own. What is judged is never the drop that was measured but the upper end of what the
-images leave open. Knows counts alone.
+The gate compares it with the FP32 file on tiles that set none of its ranges. With labels, both are
+scored by them. Without, the gate measures how far the INT8 file agrees with FP32, with limits of
+its own. What is judged is not the measured drop but its upper confidence bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from edgecrack.calibration import defaults
-from edgecrack.calibration.accuracy import ImageCounts, scores_of
-from edgecrack.calibration.bootstrap import (
+from edgecrack.calibration.accuracy import (
     CONFIDENCE,
     DRAWS,
     LEAST_IMAGES,
+    ImageCounts,
     draw_images,
+    scores_of,
     upper_bound,
 )
-from edgecrack.errors import AccuracyError, ConfigError
+from edgecrack.errors import AccuracyError
+from edgecrack.settings import settings
 from edgecrack.terminal.wording import counted
 
 Kind = Literal["labels", "agreement"]
-"""Which gate: by labels, or by agreement with the FP32 file where there are none."""
+"""By labels, or by agreement with the FP32 file where there are none."""
 
 FLAGGED = "bare_flagged"
 NAMES: Mapping[str, str] = {
@@ -40,8 +41,8 @@ NAMES: Mapping[str, str] = {
 }
 _LIMITS: Mapping[Kind, Mapping[str, float]] = {
     "labels": {
-        # ODS alone would allow a shift that another threshold undoes, and recall one that flags
-        # everything; strict F1 is taken at the threshold that the robot uses.
+        # ODS alone would allow a shift that another threshold undoes, and recall alone would allow
+        # flagging everything; strict F1 is measured at the threshold that the robot uses.
         "ods": defaults.MAX_DROP,
         "strict_f1": defaults.MAX_DROP,
         "thin_recall": defaults.MAX_DROP,
@@ -51,20 +52,20 @@ _LIMITS: Mapping[Kind, Mapping[str, float]] = {
         "thin_recall": defaults.MAX_THIN_DISAGREEMENT,
     },
 }
-_FLAGGED_SHARE = 0.1  # of what FP32 flags, which INT8 may flag beyond it in any case
+_FLAGGED_SHARE = 0.1  # of what FP32 flags, which INT8 may flag in addition in any case
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One score of both files; all in points of 100, of the flagged area in percent.
+    """One score of both files, in points of 100; the flagged area in percent.
 
     Attributes:
         score: its name, one of `NAMES`.
         before: of the FP32 file.
         after: of the INT8 file.
-        drop: what INT8 loses, or of the flagged area what it flags beyond FP32.
-        upper: what the drop does not exceed with 95 % confidence.
-        limit: what `upper` may be at most.
+        drop: what INT8 loses, or flags beyond FP32.
+        upper: upper bound of the drop with 95 % confidence.
+        limit: largest allowed `upper`.
     """
 
     score: str
@@ -76,17 +77,17 @@ class Judged:
 
     @property
     def excess(self) -> float:
-        """By how much the limit is exceeded, or less than 0."""
-        # Rounded, for 86.86 - 86.36 is a hair above 0.5 in floats.
+        """By how much the limit is exceeded; negative where it is not."""
+        # Rounded, since 86.86 - 86.36 is slightly above 0.5 in floats.
         return round(self.upper - self.limit, 9)
 
     @property
     def unsure(self) -> bool:
-        """Whether the drop is within the limit, and only its upper bound is not."""
+        """Whether the drop is within the limit and only its upper bound is not."""
         return self.excess > 0 and round(self.drop - self.limit, 9) <= 0
 
     def to_dict(self) -> dict[str, float]:
-        """The figures as they stand in a sidecar."""
+        """The figures as a sidecar stores them."""
         values = {
             "fp32": self.before,
             "int8": self.after,
@@ -106,15 +107,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate says of one file.
+    """The verdict of a gate on one file.
 
     Attributes:
         kind: the gate.
-        tiles: how many tiles it was judged on.
-        images: how many images these are of.
-        judged: the scores, those of a table from the top.
-        missing: scores that these tiles cannot tell, for they hold no thin crack, or no tile
-            is free of cracks.
+        tiles: number of tiles.
+        images: number of images that the tiles are from.
+        judged: the scores, in the order of a table.
+        missing: scores that these tiles do not determine, because no crack is thin or no tile is
+            free of cracks.
     """
 
     kind: Kind
@@ -125,7 +126,7 @@ class Verdict:
 
     @property
     def excess(self) -> float:
-        """By how much the worst score exceeds its limit, or less than 0."""
+        """By how much the worst score exceeds its limit; negative where none does."""
         return max(item.excess for item in self.judged)
 
     @property
@@ -134,7 +135,7 @@ class Verdict:
         return self.excess <= 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as it stands in a sidecar."""
+        """The verdict as a sidecar stores it."""
         return {
             "kind": self.kind,
             "tiles": self.tiles,
@@ -147,30 +148,19 @@ class Verdict:
         }
 
 
-@dataclass(frozen=True)
+@settings()
 class Gate:
     """What INT8 may lose.
 
     Attributes:
         max_drop: points that each score may lose at the upper end of its confidence interval, 0 to
-            100; None for the defaults, which differ between the two gates.
-        max_flagged: percent of the area without crack that INT8 may flag beyond FP32, 0 to 100;
-            a tenth of what FP32 flags comes on top.
+            100; None for the defaults, which differ between the two kinds of gate.
+        max_flagged: percent of the crack-free area that INT8 may flag beyond FP32, 0 to 100, plus
+            a tenth of what FP32 flags.
     """
 
-    max_drop: float | None = None
-    max_flagged: float = defaults.MAX_FLAGGED
-
-    def __post_init__(self) -> None:
-        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
-            raise ConfigError(
-                f"the allowed drop is {self.max_drop} points", "give 0 to 100, as in `max_drop` 1"
-            )
-        if not 0 <= self.max_flagged <= 100:
-            raise ConfigError(
-                f"the allowed flagged area is {self.max_flagged} %",
-                "give 0 to 100, as in `max_flagged` 0.05",
-            )
+    max_drop: Annotated[float, Field(ge=0, le=100)] | None = None
+    max_flagged: Annotated[float, Field(ge=0, le=100)] = defaults.MAX_FLAGGED
 
     def judge(
         self, kind: Kind, reference: ImageCounts, candidate: ImageCounts, seed: int, tiles: int
@@ -182,10 +172,10 @@ class Gate:
             reference: counts of the FP32 file on each image.
             candidate: counts of the INT8 file on the same images.
             seed: draws the images of the bootstrap.
-            tiles: how many tiles the images gave.
+            tiles: number of tiles of the images.
         """
         images = len(reference)
-        # The first row is what was measured, the others are draws.
+        # The first row is the measurement, the others are draws.
         weights = np.vstack([np.ones((1, images), np.int64), draw_images(images, seed)])
         before, after = (scores_of(item.summed(weights)) for item in (reference, candidate))
         limits = self._limits(kind, float(before[FLAGGED][0]))
@@ -208,20 +198,20 @@ class Gate:
 def refusal(
     verdict: Verdict, tried: str, *, confirming: bool = False, choosable: bool = True
 ) -> AccuracyError:
-    """Why a file is refused, with the numbers and what to do.
+    """The error of a refused file, with the figures and the remedy.
 
     Args:
-        verdict: one that is not passed.
-        tried: what was done to save the file, in words.
-        confirming: whether it is of tiles that a choice of layers should have been confirmed on.
-        choosable: whether the tiles are enough to choose layers by.
+        verdict: a failed one.
+        tried: what was tried, in words.
+        confirming: whether the tiles are those that should have confirmed a choice of layers.
+        choosable: whether there are enough tiles to choose layers by.
     """
     exceeded = [item for item in verdict.judged if item.excess > 0]
     lead = "INT8 loses too much by the labels"
     if verdict.kind == "agreement":
-        lead = "INT8 differs too much from FP32, which stands in for labels that the data lack"
+        lead = "INT8 differs too much from FP32, which replaces the labels that the data lack"
     if confirming:
-        lead = f"the layers chosen do not hold on tiles that the choice never saw: {lead}"
+        lead = f"the chosen layers fail on tiles that were not used to choose them: {lead}"
     problem = (
         f"{lead}: {', '.join(map(str, exceeded))} on {counted(verdict.tiles, 'tile')} of "
         f"{counted(verdict.images, 'image')} ({tried})"
@@ -234,19 +224,19 @@ def _remedy(exceeded: list[Judged], images: int, choosable: bool) -> str:
     larger = f"a larger {' and '.join(sorted(options))}"
     if all(item.unsure for item in exceeded):
         return (
-            f"give more images, for what was measured is within the limit and only what {images} "
-            f"images leave open is not, or {larger} if you accept that"
+            f"give more images: the measured drop is within the limit, and only the confidence "
+            f"bound of {images} images is not; or {larger} if you accept that"
         )
     more = "more varied images"
     if not choosable:
         more = (
-            f"{2 * LEAST_IMAGES} held-out images or more, several with a crack, so that layers "
-            "which stay in FP16 can be chosen on some and confirmed on others"
+            f"{2 * LEAST_IMAGES} held-out images or more, several with a crack, so that the layers "
+            "to keep in FP16 can be chosen on some and confirmed on others"
         )
     return f"give {more}, another `method`, {larger} if you accept it, or use `precision` fp16"
 
 
 def _missing(counts: ImageCounts) -> set[str]:
-    """Scores of which the images hold nothing."""
+    """Scores that the images do not determine."""
     parts = {"thin_recall": counts.thin, FLAGGED: counts.bare}
     return {name for name, pixels in parts.items() if not pixels.any()}

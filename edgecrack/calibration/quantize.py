@@ -1,8 +1,7 @@
 """From an FP32 graph and ranges to a Q/DQ graph: INT8 convolutions, the rest typed FP16.
 
-Symmetric, per channel for weights and per tensor for activations, biases not quantized: what
-TensorRT asks for. ONNX Runtime's quantizer writes the graph. Knows graphs; must not know
-images or accuracy.
+Symmetric, per channel for weights and per tensor for activations, biases not quantized, as TensorRT
+requires. ONNX Runtime's quantizer writes the graph.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _PAIR = ("QuantizeLinear", "DequantizeLinear")
 def quantizable_layers(model: onnx.ModelProto) -> list[str]:
     """Names of the layers that can run in INT8, in the order of the graph.
 
-    Left out, and so FP16 always: transposed convolutions, for TensorRT's kernels want their
-    weights' scales by input channel and give wrong results in silence where they come by output
-    channel (NVIDIA/TensorRT issue 2380); and depthwise convolutions and those with a single
-    channel on one side, which do 0.2 % of the work and gain nothing.
+    Always left in FP16: transposed convolutions, since TensorRT's kernels expect their weight
+    scales by input channel and silently give wrong results with scales by output channel
+    (NVIDIA/TensorRT issue 2380); and depthwise convolutions and those with a single channel on one
+    side, which do 0.2 % of the work and gain nothing.
     """
     shapes = {value.name: tuple(value.dims) for value in model.graph.initializer}
     return [
@@ -41,8 +40,8 @@ def quantizable_layers(model: onnx.ModelProto) -> list[str]:
 def layers_after_concat(model: onnx.ModelProto) -> list[str]:
     """Names of the quantizable layers that read a concatenation, in the order of the graph.
 
-    OpenVINO 2026.4 gives wrong sums for them in INT8 (benchmarks/int8_backends.py), and they are
-    a hundredth of the work, so a file for CPUs leaves them in FP32.
+    OpenVINO 2026.4 computes wrong sums for them in INT8 (benchmarks/int8_backends.py). They are a
+    hundredth of the work, so a file for CPUs keeps them in FP32.
     """
     joined = {node.output[0] for node in model.graph.node if node.op_type == "Concat"}
     return [name for name, tensor in layer_inputs(model).items() if tensor in joined]
@@ -65,15 +64,15 @@ def quantize(
 
     Args:
         model: the FP32 graph.
-        ranges: for each tensor that feeds a convolution, the magnitude that INT8 shall cover.
+        ranges: for each input tensor of a convolution, the magnitude that INT8 covers.
         keep: names of layers that stay in floating point.
-        half: type what is not INT8 as FP16; else it stays FP32.
+        half: type everything else as FP16; False keeps it FP32.
 
     Returns:
         A new graph.
 
     Raises:
-        ExportError: every layer is kept, or a constant does not fit into FP16.
+        ExportError: every layer is kept, or a constant exceeds FP16's range.
     """
     layers = [name for name in quantizable_layers(model) if name not in set(keep)]
     if not layers:
@@ -125,9 +124,10 @@ def _insert_pairs(
 
 
 def _spare_others(model: onnx.ModelProto, layers: Collection[str]) -> None:
-    """Let only the layers read a quantized tensor: ONNX Runtime gives it to whoever reads it.
+    """Let only the INT8 layers read quantized tensors.
 
-    Shortcuts, skips and poolings, and layers that are kept, would lose accuracy to no gain.
+    ONNX Runtime rewires every reader. Shortcuts, skips, poolings and kept layers would lose
+    accuracy without any gain.
     """
     producers = {node.output[0]: node for node in model.graph.node}
     for node in model.graph.node:
@@ -142,8 +142,8 @@ def _spare_others(model: onnx.ModelProto, layers: Collection[str]) -> None:
 def _round_scales(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
     """Round scales to FP16 before anything runs, so that FP32 and FP16 files agree.
 
-    A weight is then divided by the scale that it will be multiplied by: a scale that lies below
-    FP16's normal range, as of weights that are all tiny, would be lifted into it otherwise.
+    A weight is then divided by the scale that it will be multiplied by. Otherwise a scale below
+    FP16's normal range, as of tiny weights, would be raised into it later.
     """
     constants = {value.name: value for value in model.graph.initializer}
     weights = {value.name: value for value in original.graph.initializer}

@@ -1,20 +1,19 @@
-"""How far each tensor of a graph swings, and four ways to choose what INT8 shall cover.
+"""Histograms of a graph's tensors, and four methods to choose the range that INT8 covers.
 
-The choice is between clipping what is rare and coarse steps for what is common. Knows arrays
-and ONNX graphs; must not know images, labels or accuracy.
+The choice is between clipping rare values and coarse steps for common ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import INPUT_NAME
 from edgecrack.errors import ConfigError, ExportError
+from edgecrack.onnx_graph.graph_file import GraphRun, with_outputs
 
 if TYPE_CHECKING:
     import onnx
@@ -26,15 +25,14 @@ LEVELS = 127  # symmetric INT8: -127 to 127
 _BINS = 4096
 _ENTROPY_BINS, _ENTROPY_STRIDE = 2048, 8
 _MSE_CANDIDATES = 100
-_CHUNK = 4
-_NOTHING = 1e-30  # below it, float32 cannot hold bins per unit
+_NOTHING = 1e-30  # below, bins per unit exceed float32
 
 
 def parse_method(text: str) -> Method:
     """The calibration method of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such method.
     """
     for method in METHODS:
         if text == method:
@@ -62,7 +60,7 @@ class Histogram:
 
 
 def range_of(histogram: Histogram, method: Method) -> float:
-    """The magnitude that the largest INT8 level shall stand for, above 0."""
+    """The magnitude that the largest INT8 level represents, above 0."""
     chosen: Mapping[Method, Callable[[Histogram], float]] = {
         "minmax": lambda values: values.maximum,
         "percentile": _percentile_range,
@@ -73,14 +71,14 @@ def range_of(histogram: Histogram, method: Method) -> float:
 
 
 def _percentile_range(histogram: Histogram) -> float:
-    """What 99.999 % of the values do not exceed."""
+    """The magnitude that 99.999 % of the values do not exceed."""
     share = np.cumsum(histogram.counts) / histogram.counts.sum()
     index = int(np.searchsorted(share, PERCENTILE / 100.0))
     return histogram.maximum * (min(index, histogram.counts.size - 1) + 1) / histogram.counts.size
 
 
 def _mse_range(histogram: Histogram) -> float:
-    """The range whose rounding and clipping together lose least, in squared error."""
+    """The range with the least squared error of rounding and clipping."""
     candidates = histogram.maximum * np.arange(1, _MSE_CANDIDATES + 1) / _MSE_CANDIDATES
     centres = histogram.centres
     losses = []
@@ -94,8 +92,8 @@ def _mse_range(histogram: Histogram) -> float:
 def _entropy_range(histogram: Histogram) -> float:
     """The range whose INT8 histogram diverges least (Kullback-Leibler) from the true one.
 
-    As NVIDIA describes it (Migacz, "8-bit Inference with TensorRT", 2017): one-sided, 128 levels,
-    and the first bin, where ReLU heaps its zeros, taken as full as the second.
+    As NVIDIA describes it (Migacz, "8-bit Inference with TensorRT", 2017): one-sided, 128 levels.
+    The first bin, which has ReLU's zeros, is set to the second.
     """
     counts = histogram.counts.reshape(_ENTROPY_BINS, -1).sum(1).astype(np.float64)
     counts[0] = counts[1]
@@ -128,24 +126,24 @@ def collect_histograms(
     tiles: NDArray[np.uint8],
     batch: int | None = None,
 ) -> dict[str, Histogram]:
-    """Run tiles through a graph twice: for the largest magnitudes, then for their counts.
+    """Run tiles through a graph twice: for the largest magnitudes, then for the histograms.
 
     Args:
-        model: the float graph, `tiles` in.
-        tensors: names of the float tensors wanted.
+        model: the float graph, with the input `tiles`.
+        tensors: names of the float tensors.
         tiles: uint8 [N, 1, H, W].
-        batch: tiles per call that the graph wants, or None for any number.
+        batch: tiles per call, or None for any number.
 
     Returns:
-        One histogram for each tensor.
+        A histogram per tensor.
 
     Raises:
         ExportError: a value is infinite or not a number.
     """
-    session = _session_with_outputs(model, tensors)
+    run = GraphRun(with_outputs(model, tensors), batch, tensors)
     largest = dict.fromkeys(tensors, 0.0)
-    for outputs in _outputs(session, tensors, tiles, batch):
-        for name, values in outputs.items():
+    for found in run.values(tiles):
+        for name, values in zip(tensors, found, strict=True):
             peak = float(np.abs(values).max())
             if not np.isfinite(peak):
                 raise ExportError(
@@ -153,42 +151,11 @@ def collect_histograms(
                 )
             largest[name] = max(largest[name], peak)
     counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
-    # A tensor that is always zero still needs a step that is no division by zero.
+    # A tensor that is always 0 still needs a step above 0.
     bounds = {name: value if value > _NOTHING else 1.0 for name, value in largest.items()}
-    for outputs in _outputs(session, tensors, tiles, batch):
-        for name, values in outputs.items():
+    for found in run.values(tiles):
+        for name, values in zip(tensors, found, strict=True):
             scaled = np.abs(values).ravel() * (_BINS / bounds[name])
             bins = np.minimum(scaled.astype(np.int32), _BINS - 1)
             counts[name] += np.bincount(bins, minlength=_BINS)
     return {name: Histogram(counts[name], bounds[name]) for name in tensors}
-
-
-def _outputs(
-    session: Any, tensors: Sequence[str], tiles: NDArray[np.uint8], batch: int | None
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """The tensors' values, some tiles at a time; what fills up a fixed batch is left out."""
-    size = batch or _CHUNK
-    for first in range(0, len(tiles), size):
-        chunk = tiles[first : first + size]
-        count = len(chunk)
-        if batch and count < size:
-            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], size - count, axis=0)])
-        found = session.run(list(tensors), {INPUT_NAME: np.ascontiguousarray(chunk)})
-        yield {name: values[:count] for name, values in zip(tensors, found, strict=True)}
-
-
-def _session_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
-    import onnx
-    import onnxruntime
-
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
-    del opened.graph.output[:]
-    opened.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

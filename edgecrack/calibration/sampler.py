@@ -1,7 +1,8 @@
-"""Tiles for calibration: stratified by crack and brightness, seeded, hashed.
+"""Frames and tiles for calibration: from a labelled dataset, a folder of images, or a video.
 
-Ranges taken from bare wall alone clip what a crack does to a network, and tiles of one
-brightness clip the others. Knows frames and tiles; must not know INT8 or accuracy.
+Some frames set the ranges and others are held out to judge the result; no image is in both. Tiles
+are stratified by crack and brightness, since ranges from crack-free wall alone clip the response
+to a crack, and tiles of one brightness clip the others. They are seeded and hashed.
 """
 
 from __future__ import annotations
@@ -9,31 +10,221 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edgecrack.calibration import defaults
-from edgecrack.calibration.frames import CalibrationFrame, CalibrationFrames
-from edgecrack.errors import ConfigError, DataError
+from edgecrack.data.datasets import CrackDataset, Sample, open_dataset
+from edgecrack.data.layouts import UnknownLayoutError
+from edgecrack.errors import DataError, EdgecrackError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime.scales import ScalesConfig, plan_scales
+from edgecrack.runtime.sources.folder import images_in
+from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.tiling import TilingConfig
+from edgecrack.settings import settings
 from edgecrack.terminal.wording import counted
+
+_Item = TypeVar("_Item")
+MAX_FRAMES = 400
+_HELD_OUT_SHARE = 1 / 3
+_MEMORY_BYTES = 512 << 20  # of a video's frames, which are kept: seeking is inexact in many files
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationFrame:
+    """One frame.
+
+    Attributes:
+        name: file or frame number.
+        load: returns the image, uint8 [H, W, 3] BGR, and its labels, uint8 [H, W] with 255 on
+            crack, or None without labels.
+    """
+
+    name: str
+    load: Callable[[], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationFrames:
+    """Frames in two parts.
+
+    Attributes:
+        name: the folder's or file's name.
+        labelled: whether the frames have labels.
+        calibration: frames that set the ranges.
+        held_out: frames that judge the result.
+        parts: how the frames were divided, in words.
+    """
+
+    name: str
+    labelled: bool
+    calibration: Sequence[CalibrationFrame]
+    held_out: Sequence[CalibrationFrame]
+    parts: str
+
+
+def open_frames(data: Path, seed: int = 0) -> CalibrationFrames:
+    """Open the data of a calibration.
+
+    The train split of a labelled dataset sets the ranges and its val split is held out; the test
+    split is not used. Without these splits, every third image, drawn by seed, is held out. Of a
+    video, or of a folder of images without labels, it is the last third, since neighbouring frames
+    are nearly the same image. At most 400 frames are used, drawn by seed or, of a video, at even
+    steps.
+
+    Args:
+        data: a dataset's folder, a folder of images, or a video.
+        seed: draws the frames.
+
+    Raises:
+        DataError: it does not exist, its kind is unknown, or it has fewer than three frames.
+        SourceError: a video cannot be read.
+    """
+    data = Path(data)
+    if data.is_file():
+        return _of_video(data)
+    if not data.is_dir():
+        raise DataError(f"calibration data {data} does not exist", "check the path")
+    try:
+        dataset = open_dataset(data)
+    except UnknownLayoutError as error:
+        if not _has_images(data):
+            raise DataError(
+                f"{data} is not a dataset and contains no images",
+                "give a folder of images, a labelled dataset (docs/datasets.md) or a video",
+            ) from error
+        return _of_images(data, seed)
+    return _of_dataset(dataset, seed)
+
+
+def _has_images(folder: Path) -> bool:
+    try:
+        return bool(images_in(folder))
+    except EdgecrackError:
+        return False
+
+
+def _of_dataset(dataset: CrackDataset, seed: int) -> CalibrationFrames:
+    splits = dataset.splits
+    if splits.get("train") and splits.get("val"):
+        parts = [dataset.samples("train"), dataset.samples("val")]
+        words = "train split for the ranges, val split held out"
+    else:
+        tested = set(splits.get("test", ()))
+        pool = dataset.samples("train" if splits.get("train") else None)
+        pool = [item for item in pool if item.name not in tested]
+        where = "train split" if splits.get("train") else "images"
+        if tested and where == "images":
+            where = "images outside the test split"
+        parts = [list(part) for part in _divide(pool, seed, f"{dataset.name} ({where})")]
+        words = f"every third of the {where} held out"
+    chosen = [
+        [CalibrationFrame(item.name, _labelled(item)) for item in _draw(part, seed)]
+        for part in parts
+    ]
+    return CalibrationFrames(dataset.name, True, chosen[0], chosen[1], words)
+
+
+def _labelled(
+    sample: Sample,
+) -> Callable[[], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    return sample.load
+
+
+def _of_images(folder: Path, seed: int) -> CalibrationFrames:
+    from edgecrack.data.reading import read_image
+
+    def frame(path: Path) -> CalibrationFrame:
+        return CalibrationFrame(path.name, lambda: (read_image(path), None))
+
+    # A folder without labels is mostly a robot's recording, in which neighbours are nearly alike.
+    first, second = _last_third([frame(path) for path in images_in(folder)], folder.name)
+    return CalibrationFrames(
+        folder.resolve().name,
+        False,
+        _draw(first, seed),
+        _draw(second, seed),
+        "last third of the images, by name, held out",
+    )
+
+
+def _of_video(path: Path) -> CalibrationFrames:
+    frames: list[CalibrationFrame] = []
+    with open_source(path) as source:
+        index, step, most = 0, 1, MAX_FRAMES
+        while (frame := source.read()) is not None:
+            if index == 0:
+                most = max(3, min(MAX_FRAMES, _MEMORY_BYTES // frame.image.nbytes))
+                step = max(1, -(-(source.frame_count or 1) // most))
+            if index % step == 0:
+                if len(frames) == most:  # longer than its header says, or of unknown length
+                    frames, step = frames[::2], 2 * step
+                if index % step == 0:
+                    frames.append(_held_in_memory(f"frame {index}", frame.image))
+            index += 1
+    if len(frames) < 3:
+        raise DataError(
+            f"{path} has too few frames ({len(frames)})",
+            "give a longer video, or a folder of images",
+        )
+    first, second = _last_third(frames, path.name)
+    return CalibrationFrames(path.name, False, first, second, "last third of the video held out")
+
+
+def _last_third(items: Sequence[_Item], name: str) -> tuple[list[_Item], list[_Item]]:
+    if len(items) < 3:
+        raise _too_few(items, name)
+    border = len(items) - max(1, round(len(items) * _HELD_OUT_SHARE))
+    return list(items[:border]), list(items[border:])
+
+
+def _too_few(items: Sequence[_Item], name: str) -> DataError:
+    return DataError(
+        f"{name} has too few images ({len(items)})",
+        "give at least 3, 24 or more for INT8, better 100",
+    )
+
+
+def _held_in_memory(name: str, image: NDArray[np.uint8]) -> CalibrationFrame:
+    return CalibrationFrame(name, lambda: (image, None))
+
+
+def _divide(items: Sequence[_Item], seed: int, name: str) -> tuple[list[_Item], list[_Item]]:
+    if len(items) < 3:
+        raise _too_few(items, name)
+    order = np.random.default_rng(seed).permutation(len(items))
+    held_out = set(order[: max(1, round(len(items) * _HELD_OUT_SHARE))].tolist())
+    return (
+        [item for index, item in enumerate(items) if index not in held_out],
+        [item for index, item in enumerate(items) if index in held_out],
+    )
+
+
+def _draw(items: Sequence[_Item], seed: int) -> list[_Item]:
+    if len(items) <= MAX_FRAMES:
+        return list(items)
+    chosen = np.random.default_rng(seed + 1).choice(len(items), MAX_FRAMES, replace=False)
+    return [items[index] for index in sorted(chosen.tolist())]
+
 
 LEAST_TILES = 64
 LEAST_HELD_OUT = 16
 _BRIGHTNESS_STRATA = 4
 _CANDIDATES_PER_TILE = 4
 _MOST_PER_FRAME = 16
-_COVERED = 77  # of 255: a reduced pixel is crack where three tenths of it are
-_CRACK_PX = 20  # fewer are a speck at a tile's corner
+_COVERED = 77  # of 255: a reduced pixel is crack if 30 % of it are
+_CRACK_PX = 20  # fewer are a speck at a tile's border
 
 Detect = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
-"""From tiles, uint8 [N, 1, H, W], to what counts as crack, bool [N, H, W]."""
+"""From tiles, uint8 [N, 1, H, W], to predicted crack, bool [N, H, W]."""
 
 
-@dataclass(frozen=True)
+@settings()
 class SamplerConfig:
     """How many tiles, and which.
 
@@ -43,31 +234,21 @@ class SamplerConfig:
         seed: draws them; the same data and seed give the same tiles.
     """
 
-    tiles: int = defaults.TILES
-    held_out: int = defaults.HELD_OUT_TILES
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("number of calibration tiles", self.tiles, LEAST_TILES),
-            ("number of held-out tiles", self.held_out, LEAST_HELD_OUT),
-        ):
-            if not least <= value <= 4096:
-                raise ConfigError(f"the {name} is {value}", f"give {least} to 4096")
-        if self.seed < 0:
-            raise ConfigError(f"the seed is {self.seed}", "give 0 or more")
+    tiles: Annotated[int, Field(ge=LEAST_TILES, le=4096)] = defaults.TILES
+    held_out: Annotated[int, Field(ge=LEAST_HELD_OUT, le=4096)] = defaults.HELD_OUT_TILES
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, eq=False)
 class TileSet:
-    """Tiles as the network takes them, with what counts as truth.
+    """Network input with its labels.
 
     Attributes:
         pixels: uint8 [N, 1, H, W], preprocessed.
-        truth: bool [N, H, W], crack; by hand, or what the FP32 model finds.
-        frame: int64 [N], the place of each tile's frame among the frames it was cut from.
-        cracked: how many tiles hold a crack.
-        strata: how many tiles each stratum gave, by name.
+        truth: bool [N, H, W], crack, from labels or from the FP32 model.
+        frame: int64 [N], index of the frame that each tile was cut from.
+        cracked: number of tiles with a crack.
+        strata: number of tiles of each stratum, by name.
     """
 
     pixels: NDArray[np.uint8]
@@ -77,12 +258,12 @@ class TileSet:
 
     @property
     def has_crack(self) -> NDArray[np.bool_]:
-        """Which tiles hold a crack, bool [N]."""
+        """Which tiles have a crack, bool [N]."""
         return np.asarray(self.truth.sum((1, 2)) >= _CRACK_PX)
 
     @property
     def cracked(self) -> int:
-        """How many tiles hold a crack."""
+        """Number of tiles with a crack."""
         return int(self.has_crack.sum())
 
     @property
@@ -95,7 +276,7 @@ class TileSet:
 
     @property
     def images(self) -> int:
-        """How many frames gave at least one tile."""
+        """Number of frames with at least one tile."""
         return len(np.unique(self.frame))
 
     def __len__(self) -> int:
@@ -128,24 +309,24 @@ def sample_tiles(
 ) -> tuple[TileSet, TileSet]:
     """Draw the tiles that set the ranges and those held out.
 
-    Half of each set holds a crack where there are enough such tiles, and each half is spread
-    evenly over four classes of brightness. Where the model runs at several sizes of a frame, tiles
-    of all of them are drawn, as often as they occur.
+    Half of each set has a crack where there are enough such tiles, and each half is spread evenly
+    over four brightness classes. Where the model runs at several sizes of a frame, tiles of all
+    sizes are drawn, as often as they occur.
 
     Args:
-        frames: where they are cut from.
-        config: how many.
+        frames: the frames to cut.
+        config: number of tiles and seed.
         preparation: how the model's frames are prepared.
         tile_hw: height and width of a tile in pixels.
-        detect: the FP32 model, which stands in for a truth that nobody has drawn.
-        advance: told how many frames were cut, of how many.
+        detect: the FP32 model, which replaces missing labels.
+        advance: called with the number of frames done and their total.
         scales: sizes of the frame at which the model runs.
 
     Returns:
         Calibration tiles and held-out tiles.
 
     Raises:
-        DataError: too few tiles, or none with a crack.
+        DataError: there are too few tiles, or none has a crack.
     """
     sets: list[TileSet] = []
     total = len(frames.calibration) + len(frames.held_out)
@@ -178,9 +359,9 @@ def sample_tiles(
 
 
 def _without_crack(frames: CalibrationFrames, part: str, tiles: int) -> DataError:
-    remedy = "give images of cracks, too: ranges from bare wall clip what a crack does"
+    remedy = "give images of cracks, too: ranges from crack-free wall clip the response to a crack"
     if frames.labelled:
-        return DataError(f"none of the {tiles} {part} tiles of {frames.name} holds a crack", remedy)
+        return DataError(f"none of the {tiles} {part} tiles of {frames.name} has a crack", remedy)
     return DataError(
         f"{frames.name} has no labels, and the FP32 model finds no crack in any of its {tiles} "
         f"{part} tiles",
@@ -198,9 +379,9 @@ def _candidates(
     advance: Callable[[int], None],
     scales: ScalesConfig,
 ) -> list[_Candidate]:
-    """Some tiles of every frame, the same number of each as far as it has them."""
+    """Some tiles of every frame, the same number of each where it has enough."""
     per_frame = -(-wanted * _CANDIDATES_PER_TILE // max(1, len(part)))
-    # Few large frames may give more each, lest there be too few tiles in all.
+    # A few large frames give more each, so that there are enough tiles.
     per_frame = min(max(per_frame, 1), max(_MOST_PER_FRAME, -(-wanted // max(1, len(part)))))
     found = []
     for index, item in enumerate(part):
@@ -216,14 +397,14 @@ def _candidates(
 
 
 def _full(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A mask with 255 for crack, whatever it has above 0."""
+    """A mask with 255 wherever it is above 0."""
     return np.where(mask > 0, 255, 0).astype(np.uint8)
 
 
 def _stratified(
     candidates: list[_Candidate], wanted: int, generator: np.random.Generator
 ) -> TileSet:
-    """Take turns between the strata until there are enough tiles or none are left."""
+    """Draw from the strata in turn until there are enough tiles or none are left."""
     strata: dict[str, list[_Candidate]] = {}
     for cracked in (True, False):
         part = sorted(

@@ -1,4 +1,4 @@
-"""What `edgecrack calibrate` prints: the gate's verdict, and where the file lies."""
+"""The output of `edgecrack calibrate`: the gate's verdict, and where the file is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecrack.calibration.bootstrap import DRAWS
+from edgecrack.calibration.accuracy import DRAWS
 from edgecrack.calibration.gate import FLAGGED, NAMES, Judged
 from edgecrack.terminal.table import rows_text
 from edgecrack.terminal.wording import counted
@@ -24,9 +24,9 @@ def score_row(name: str, accuracy: Accuracy, *, compared: bool = True) -> tuple[
     """One row of the table of scores.
 
     Args:
-        name: what was scored.
+        name: name of the row.
         accuracy: its scores.
-        compared: whether there was an FP32 file to differ from.
+        compared: whether there is an FP32 file to compare with.
     """
     return (
         name,
@@ -38,7 +38,7 @@ def score_row(name: str, accuracy: Accuracy, *, compared: bool = True) -> tuple[
 
 
 def calibration_dict(done: Calibration, target: Path) -> dict[str, Any]:
-    """The result as JSON holds it."""
+    """The result as JSON values."""
     return {
         "onnx": str(target),
         "sidecar": f"{target}.json",
@@ -53,23 +53,22 @@ def calibration_dict(done: Calibration, target: Path) -> dict[str, Any]:
 
 
 def gate_text(record: Mapping[str, Any]) -> str:
-    """Which gate was applied, on what, as one sentence.
+    """Which gate was applied to which data, as one sentence.
 
     Args:
-        record: a sidecar's `calibration`; one of an older version names no gate.
+        record: a sidecar's `calibration`; in older versions it names no gate.
     """
     gate = record.get("gate")
     if not gate:
-        return "gate: of an older version, by the drop that was measured alone"
+        return "gate: of an older version, by the measured drop alone"
     kinds = {
         "labels": "labels",
-        "agreement": "agreement with FP32, for the data have no labels",
+        "agreement": "agreement with FP32, since the data have no labels",
     }
     part = "held-out tiles"
     if gate["search"]:
         part = (
-            f"tiles that the choice of layers ({counted(gate['search']['images'], 'other image')}) "
-            "never saw"
+            f"tiles not used to choose layers ({counted(gate['search']['images'], 'other image')})"
         )
     text = (
         f"gate: {kinds[gate['kind']]}; {gate['tiles']} {part}, of "
@@ -81,7 +80,7 @@ def gate_text(record: Mapping[str, Any]) -> str:
 
 
 def calibration_text(done: Calibration, target: Path) -> str:
-    """The result as a person reads it."""
+    """The result as text."""
     record = done.spec.calibration or {}
     kept = ", ".join(done.kept) if done.kept else "none"
     shown = f"largest difference from FP32: {done.accuracy.largest_difference}/255"

@@ -1,4 +1,4 @@
-"""The command `calibrate`: from an FP32 ONNX file to one in INT8."""
+"""`edgecrack calibrate`: an FP32 ONNX file to INT8."""
 
 from __future__ import annotations
 
@@ -29,20 +29,10 @@ _input = heading("Input")
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="FP32 model (*.onnx).")],
-    data: Annotated[
-        Path,
-        _input("PATH", "Labelled dataset, folder of images, or video of what the robot sees."),
-    ],
+    model: Annotated[Path, typer.Argument(metavar="MODEL")],
+    data: Annotated[Path, _input("PATH")],
     output: OutputOption,
-    made_for: Annotated[
-        str,
-        results(
-            "NAME",
-            "What the file is for: tensorrt, with FP16 beside INT8, or cpu, with FP32 beside it.",
-            "--for",
-        ),
-    ] = defaults.MADE_FOR,
+    made_for: Annotated[str, results("NAME", "--for")] = defaults.MADE_FOR,
     method: MethodOption = defaults.METHOD,
     max_drop: MaxDropOption = None,
     max_flagged: MaxFlaggedOption = defaults.MAX_FLAGGED,
@@ -53,8 +43,13 @@ def calibrate(
 ) -> None:
     """Quantize a model to INT8, and write it only if it stays accurate.
 
-    Layers that INT8 harms most stay in FP16, as few as the allowed drop asks for. With labels INT8
-    may lose little by them; without, it may differ little from what the FP32 model finds.
+    The layers most affected by INT8 stay in FP16, as few as the allowed drop requires. With labels,
+    the drop is measured against them; without, against the result of the FP32 model.
+
+    Args:
+        model: FP32 model (*.onnx).
+        data: Labelled dataset, image folder or video that represents the robot's view.
+        made_for: Purpose: tensorrt (INT8 and FP16) or cpu (INT8 and FP32).
     """
     require_extra("calibration")
     from edgecrack.calibration.calibrating import calibrate as run
@@ -73,11 +68,11 @@ def calibrate(
         typer.echo(json.dumps(calibration_dict(done, output), indent=2))
     else:
         typer.echo(calibration_text(done, output))
-        _tell_speed(output, model, made_for)
+        _show_speed(output, model, made_for)
 
 
-def _tell_speed(output: Path, model: Path, made_for: str) -> None:
-    """Whether the file is worth anything on this machine's CPU; TensorRT's is for another."""
+def _show_speed(output: Path, model: Path, made_for: str) -> None:
+    """Print the speed on this machine's CPU, for a file made for CPUs."""
     from edgecrack.calibration.config import CPU
     from edgecrack.runtime.backends.relative_speed import relative_time
 

@@ -1,7 +1,4 @@
-"""`edgecrack calibrate-camera`: what a lens does, from photos of a chessboard.
-
-Parses, calls and prints; every import that costs time stands inside the command.
-"""
+"""`edgecrack calibrate-camera`: camera calibration from photos of a chessboard."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgecrack.commands.shared_options import OutputOption, heading
+from edgecrack.commands.shared_options import OutputOption, heading, warn
 from edgecrack.errors import ConfigError
 from edgecrack.terminal.wording import counted
 
@@ -17,45 +14,31 @@ _board = heading("Board and camera")
 
 
 def calibrate_camera(
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO...",
-            help="Ten or more photos of the board by one camera at one zoom: near, at angles of 20 "
-            "to 45 degrees to all sides, and in the corners of the view.",
-        ),
-    ],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...")],
     out: OutputOption,
-    board: Annotated[
-        str,
-        _board(
-            "COLUMNSxROWS:SIDE",
-            "Inner corners, where four squares meet, and the side of a square: 9x6:25mm.",
-            show_default=False,
-        ),
-    ],
-    name: Annotated[str, _board("TEXT", "Of the camera, for the file.")] = "camera",
-    fixed_focus: Annotated[
-        bool | None,
-        _board(
-            "",
-            "Whether focus and zoom stay as they are; a file of a camera that focuses by itself is "
-            "refused for millimetres.",
-            "--fixed-focus/--autofocus",
-        ),
-    ] = None,
+    board: Annotated[str, _board("COLUMNSxROWS:SIDE", show_default=False)],
+    name: Annotated[str, _board("TEXT")] = "camera",
+    fixed_focus: Annotated[bool | None, _board("", "--fixed-focus/--autofocus")] = None,
 ) -> None:
     """Calibrate a camera from photos of a chessboard.
 
-    The file is in ROS's camera_info form and goes with `measure --camera` and
-    `stream --camera-file`. It holds for the focus and zoom at which the photos were taken.
+    The file is in ROS's camera_info format, for `measure --camera` and `stream --camera-file`. It
+    is valid for the focus and zoom of the photos.
+
+    Args:
+        photos: Ten or more photos of the board with one camera and zoom: close, tilted by 20 to 45
+            degrees in all directions, and in the corners of the image.
+        board: Inner corners, where four squares meet, and side of a square: 9x6:25mm.
+        name: Name of the camera in the file.
+        fixed_focus: Whether focus and zoom are fixed; autofocus cameras are refused for
+            measurements in millimetres.
     """
     from edgecrack.photo_measurement.photo_reading import one_focal_mm, read_photos
     from edgecrack.scale.camera_file import write_camera
     from edgecrack.scale.chessboard import calibrate, parse_board
 
     if out.suffix.lower() not in (".yaml", ".yml"):
-        raise ConfigError(f"the camera's file is {out}", "give a name that ends in .yaml")
+        raise ConfigError(f"the camera file is {out}", "give a name that ends in .yaml")
     shape = parse_board(board)
     read = read_photos(photos)
     found = calibrate(
@@ -77,10 +60,6 @@ def calibrate_camera(
         f"(95 %), {camera.image_size[0]}x{camera.image_size[1]} pixels: {out}"
     )
     if fixed_focus is None:
-        typer.echo(
-            "edgecrack: warning: whether the camera focuses by itself was not said; give "
-            "--fixed-focus or --autofocus",
-            err=True,
-        )
+        warn("it is unknown whether the camera has autofocus; give --fixed-focus or --autofocus")
     for warning in found.warnings:
-        typer.echo(f"edgecrack: warning: {warning}", err=True)
+        warn(warning)

@@ -1,24 +1,19 @@
-"""The `doctor` command: what this machine has, what is missing, and the command that mends it."""
+"""`edgecrack doctor`: what this machine has, what is missing, and the commands that fix it."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
+from edgecrack.commands.shared_options import JsonOption
 
 
-def doctor(
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")
-    ] = False,
-) -> None:
-    """Tell what this machine has, what is missing, and the command that fixes it.
+def doctor(json_output: JsonOption = False) -> None:
+    """Show what this machine has, what is missing, and the commands that fix it.
 
     Exit code 0: `edgecrack stream` can run here; 1: it cannot. Changes nothing.
     """
-    from edgecrack.doctor.examination import examine, show, show_json
-    from edgecrack.doctor.probing import this_machine
+    from edgecrack.doctor.machine import this_machine
+    from edgecrack.doctor.report import examine, show, show_json
 
     report = examine(this_machine())
     (show_json if json_output else show)(report)

@@ -1,8 +1,4 @@
-"""What the command line says of each failure, and the exit code that goes with it.
-
-One sentence with the value and the remedy, never a traceback. Knows errors; must not print
-or exit, which `cli.py` does.
-"""
+"""The message and the exit code for each failure: one sentence with the value and the remedy."""
 
 from __future__ import annotations
 
@@ -20,13 +16,13 @@ from edgecrack.terminal.redaction import redact
 
 UNEXPECTED = 70
 EXIT_CODES = (
-    "Exit codes: 0 done, or a stream stopped by Ctrl-C; 2 option, 3 data set, 4 model file, "
+    "Exit codes: 0 success, or a stream stopped by Ctrl-C; 2 option, 3 data set, 4 model file, "
     "5 source, 6 output, 7 missing package, 8 training, 9 export, 10 GPU, 11 accuracy lost, "
-    "12 done but for inputs that could not be read; 130 interrupted; 70 a fault in edgecrack. "
-    "EDGECRACK_DEBUG=1 shows where an error comes from."
+    "12 finished, but some inputs were unreadable; 70 bug in edgecrack; 130 interrupted. "
+    "EDGECRACK_DEBUG=1 shows tracebacks."
 )
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-# By command, or "" for all: the option's earlier name, and its present one.
+# Earlier and current names of options, by command; "" is for all.
 _RENAMED = {
     ("", "--output"): "--out",
     ("", "--calibration-data"): "--data",
@@ -41,43 +37,43 @@ _OUTPUT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def failure_of(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
-    """The sentence for a user and the exit code.
+    """The message for the user and the exit code.
 
     Args:
         error: what ended the command.
-        arguments: the command line's words, to name the value that an option was given.
+        arguments: the command line, to find the value of an option.
     """
-    # A library may make another error of an interruption in its middle.
+    # A library may turn an interruption into another error.
     is_ours = isinstance(error, EdgecrackError)
     if isinstance(error, (KeyboardInterrupt, typer.Abort)) or (was_interrupted() and not is_ours):
         return "interrupted.", INTERRUPTED
-    if hasattr(error, "format_message"):  # typer's usage errors, which have no public base class
+    if hasattr(error, "format_message"):  # typer's usage errors have no public base class
         error = _usage_error(error, arguments)
     elif isinstance(error, OSError) and error.errno in _OUTPUT_ERRNOS:
-        from edgecrack.files import output_error  # not above: it brings OpenCV
+        from edgecrack.files import output_error  # slow: imports OpenCV
 
         error = output_error(error.filename or "the output", error)
     elif isinstance(error, ImportError):
-        from edgecrack.doctor.missing_module import missing_module  # only where it is needed
+        from edgecrack.doctor.libraries import missing_module
 
         error = missing_module(error) or error
     if isinstance(error, EdgecrackError):
         return flags_in(" ".join(str(error).split())), error.exit_code
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return (
-        f"unexpected {text}; this is a fault in edgecrack, please report it with the output of "
+        f"unexpected {text}; this is a bug in edgecrack, please report it with the output of "
         "EDGECRACK_DEBUG=1.",
         UNEXPECTED,
     )
 
 
 def refuse_addresses(arguments: Sequence[str]) -> None:
-    """Refuse an address where a path is wanted, before a path is made of it.
+    """Refuse addresses given as paths.
 
-    That would lose one of its slashes, keep its password, and as an output make a folder `https:`.
+    As a path, an address would lose a slash, keep its password, and create a folder `https:`.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: an address is given as a path.
     """
     command = next((word for word in arguments if not word.startswith("-")), "")
     before = ""
@@ -93,24 +89,24 @@ def refuse_addresses(arguments: Sequence[str]) -> None:
 
 
 def refuse_renamed(arguments: Sequence[str]) -> None:
-    """Refuse an option by its earlier name, and say the present one.
+    """Refuse the earlier name of an option, and give the current one.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: an earlier name is used.
     """
     command = next((word for word in arguments if not word.startswith("-")), "")
     for word in arguments:
         name = word.partition("=")[0]
         now = _RENAMED.get((command, name)) or _RENAMED.get(("", name))
         if now is not None:
-            raise ConfigError(f"{name} has another name now", f"give {now}")
+            raise ConfigError(f"{name} has been renamed", f"give {now}")
 
 
 def _refuse_address(option: str, value: str) -> None:
     if option in _ADDRESS_OPTIONS:
         return
     what = f"{option} is {redact(value)}" if option else redact(value)
-    raise ConfigError(f"{what}, an address where a path is wanted", "give a file or folder")
+    raise ConfigError(f"{what}, an address instead of a path", "give a file or folder")
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> ConfigError:
@@ -135,7 +131,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> ConfigError:
 
 
 def _value_of(options: Sequence[str], arguments: Sequence[str]) -> str | None:
-    """What followed the option on the command line; None if it was not given."""
+    """The value after the option on the command line; None if it is not given."""
     value = None
     for index, word in enumerate(arguments):
         name, equals, rest = word.partition("=")

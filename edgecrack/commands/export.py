@@ -1,11 +1,11 @@
-"""The command `export`: from a checkpoint to an ONNX file."""
+"""`edgecrack export`: a checkpoint to an ONNX file."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -14,82 +14,49 @@ from edgecrack.terminal.wording import counted
 
 
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint (*.safetensors) of `train`.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write.")
-    ],
-    tile: Annotated[
-        str, typer.Option(metavar="PIXELS", help="Side of a tile, or HEIGHTxWIDTH; multiples of 8.")
-    ] = "256",
-    batch: Annotated[
-        str, typer.Option(metavar="COUNT", help='Tiles per call, or "dynamic".')
-    ] = "dynamic",
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32, or fp16 for a graph typed FP16 throughout.")
-    ] = "fp32",
-    border: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="fused leaves partial convolution's border ratio out on the two finest scales, "
-            "for speed; exact keeps it everywhere, as trained.",
-        ),
-    ] = "fused",
-    scales: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FACTORS",
-            help="Sizes of the frame at which the model runs, such as 1,0.5; reduced ones show it "
-            "cracks that are wider than it knows. Default: the checkpoint's own.",
-        ),
-    ] = None,
-    merge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="How the maps of several sizes become one: max, or wide-max, to which reduced "
-            "ones add only what is wide. Default: the checkpoint's own.",
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Crack probability from which a pixel counts. Default: the checkpoint's own.",
-        ),
-    ] = None,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            metavar="NUMBER",
-            help="Divides the network's logits; above 1, its probabilities are less certain.",
-        ),
-    ] = 1.0,
-    check_images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Images whose tiles join the check, beside random ones."
-        ),
-    ] = None,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="FILE")],
+    tile: Annotated[str, typer.Option(metavar="PIXELS")] = "256",
+    batch: Annotated[str, typer.Option(metavar="COUNT")] = "dynamic",
+    precision: Annotated[str, typer.Option(metavar="NAME")] = "fp32",
+    border: Annotated[str, typer.Option(metavar="NAME")] = "fused",
+    scales: Annotated[str | None, typer.Option(metavar="FACTORS")] = None,
+    merge: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="NUMBER")] = None,
+    temperature: Annotated[float, typer.Option(metavar="NUMBER")] = 1.0,
+    check_images: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None,
 ) -> None:
-    """Export a checkpoint to ONNX and check the file against it."""
+    """Export a checkpoint to ONNX and compare the file with it.
+
+    Args:
+        checkpoint: Checkpoint (*.safetensors) of `train`.
+        output: Output file (*.onnx).
+        tile: Side of a tile, or HEIGHTxWIDTH; multiples of 8.
+        batch: Tiles per call, or "dynamic".
+        precision: fp32, or fp16 for a graph entirely in FP16.
+        border: fused omits partial convolution's border ratio on the two finest scales, for speed;
+            exact keeps it everywhere, as trained.
+        scales: Frame sizes at which the model runs, such as 1,0.5; smaller ones find wider cracks.
+            Default: the checkpoint's own.
+        merge: How to merge the maps of several sizes: max, or wide-max, where smaller sizes add
+            only wide cracks. Default: the checkpoint's own.
+        threshold: Minimum crack probability of a pixel. Default: the checkpoint's own.
+        temperature: Divisor of the network's logits; above 1, probabilities are less extreme.
+        check_images: Images to check with, in addition to random tiles.
+    """
     require_extra("export")
     from edgecrack.artifacts import read_verified_spec
-    from edgecrack.export.border import parse_border
-    from edgecrack.export.check_tiles import tiles_of_images
-    from edgecrack.export.graph import ExportConfig, export_checkpoint
+    from edgecrack.export.graph import ExportConfig, export_checkpoint, tiles_of_images
     from edgecrack.files import make_folder, output_error
 
     size = None if batch == "dynamic" else whole_number("--batch", batch)
     config = ExportConfig(
         tile_hw_of(tile),
         size,
-        precision,
-        parse_border(border),
+        cast(Any, precision),
+        cast(Any, border),
         scales_of(scales),
-        merge,
+        cast(Any, merge),
         threshold,
         temperature,
     )
@@ -116,14 +83,13 @@ def _half_words(extra: Any) -> str:
 
 
 def _border_words(extra: Any) -> str:
-    from edgecrack.export.border_check import IGNORED_PX
+    from edgecrack.export.border import IGNORED_PX
 
     found = extra.get("border_difference")
     if found is None:
         return ""
     return (
-        f"border ratio left out on the two finest scales, which changes by more than 1/255 "
+        "border ratio omitted on the two finest scales, which changes by more than 1/255 "
         f"{found['share_at_border']:.2%} of the pixels in the outermost {IGNORED_PX} px of these "
-        f"tiles and {found['share_inside']:.2%} inside, none farther in than "
-        f"{found['reach_px']} px\n"
+        f"tiles and {found['share_inside']:.2%} inside, none deeper than {found['reach_px']} px\n"
     )

@@ -1,7 +1,4 @@
-"""`edgecrack measure`: how long and wide the cracks in photos are, in millimetres.
-
-Parses, calls and prints; every import that costs time stands inside the command.
-"""
+"""`edgecrack measure`: length and width of the cracks in photos, in millimetres."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecrack.commands.shared_options import (
+    CommaOption,
     DistanceOption,
     FolderOption,
     IgnoreOption,
@@ -20,16 +18,19 @@ from edgecrack.commands.shared_options import (
     ModelOption,
     OverwriteOption,
     ScalesOption,
+    SeverityOption,
     ThreadsOption,
     ThresholdOption,
     TiltOption,
     TowardsOption,
     heading,
     results,
+    say,
     scales_of,
+    unreadable_inputs,
     warn,
 )
-from edgecrack.errors import ConfigError, UnreadableInputsError
+from edgecrack.errors import ConfigError
 from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
 from edgecrack.terminal.flags import flags_in
 from edgecrack.terminal.wording import counted
@@ -40,18 +41,6 @@ if TYPE_CHECKING:
     from edgecrack.scale.choice import ScaleConfig
 
 _scale, _site = map(heading, ("Scale", "Check on site"))
-_SHOWN_PROBLEMS = 5
-
-CameraFileOption = Annotated[
-    Path | None,
-    _scale("FILE", "A calibrated camera, as calibrate-camera or ROS writes it.", "--camera"),
-]
-MarkerOption = Annotated[
-    str | None,
-    _scale(
-        "KIND:SIDE", "A marker in view and the side of its black square: aruco:50mm, apriltag:50mm."
-    ),
-]
 
 
 def _list_tables(wanted: bool) -> None:
@@ -66,54 +55,26 @@ def _list_tables(wanted: bool) -> None:
 
 
 def measure(
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO...",
-            help="Images; folders, with all below them; patterns; @list.txt; http:// addresses.",
-        ),
-    ],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...")],
     out: FolderOption,
     mm_per_pixel: MmPerPixelOption = None,
-    camera: CameraFileOption = None,
+    camera: Annotated[Path | None, _scale("FILE")] = None,
     distance_m: DistanceOption = None,
     tilt_deg: TiltOption = None,
     tilt_towards_deg: TowardsOption = None,
-    marker: MarkerOption = None,
-    gauge: Annotated[
-        list[str] | None,
-        _site(
-            "WIDTH=READ",
-            "What a crack gauge reads of a crack on the printed sheet: 0.4=0.38+-0.01; repeatable.",
-        ),
-    ] = None,
-    bar: Annotated[
-        str | None,
-        _site("MM", "Length of the printed sheet's bar by a ruler: 100.2+-0.3.", "--bar"),
-    ] = None,
-    severity: Annotated[
-        str | None,
-        results("TABLE", "Classes by width, such as en-1992:xc3; a JSON or YAML file is your own."),
-    ] = None,
+    marker: Annotated[str | None, _scale("KIND:SIDE")] = None,
+    gauge: Annotated[list[str] | None, _site("WIDTH=READ")] = None,
+    bar: Annotated[str | None, _site("MM")] = None,
+    severity: SeverityOption = None,
     severity_tables: Annotated[
         bool,
         typer.Option(
-            "--severity-tables",
-            callback=_list_tables,
-            is_eager=True,
-            help="Show the tables and end.",
-            rich_help_panel="Results",
+            "--severity-tables", callback=_list_tables, is_eager=True, rich_help_panel="Results"
         ),
     ] = False,
-    units: Annotated[
-        str, results("NAME", "Of the table, drawings and plots: metric or imperial.")
-    ] = "metric",
-    decimal_comma: Annotated[
-        bool, results("", "0,38 in cracks.csv, for spreadsheets that want it.")
-    ] = False,
-    plots: Annotated[
-        bool, results("", "Whether the width along each crack is plotted.", "--plots/--no-plots")
-    ] = True,
+    units: Annotated[str, results("NAME")] = "metric",
+    decimal_comma: CommaOption = False,
+    plots: Annotated[bool, results("", "--plots/--no-plots")] = True,
     overwrite: OverwriteOption = False,
     max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
     location: LocationOption = True,
@@ -123,11 +84,21 @@ def measure(
     ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Measure the cracks in photos: how long, how wide, and how sure that is.
+    """Measure length and width of the cracks in photos, with their uncertainty.
 
-    Without a scale the results are in pixels. With one, cracks.json, cracks.csv, the drawings and
-    plots are in millimetres, with 95 % intervals. Millimetres that were not checked on site with a
-    sheet of known cracks (edgecrack target) say so.
+    Without a scale, results are in pixels. With one, cracks.json, cracks.csv, the drawings and
+    plots are in millimetres with 95 % intervals. Results are marked as unchecked unless a sheet of
+    known cracks (edgecrack target) was in view.
+
+    Args:
+        photos: Images; folders (recursive); patterns; @list.txt; http:// addresses.
+        camera: Calibrated camera, from calibrate-camera or ROS.
+        marker: Marker in view and the side of its black square: aruco:50mm.
+        gauge: Crack gauge reading on the printed sheet: 0.4=0.38+-0.01; repeatable.
+        bar: Measured length of the printed sheet's bar: 100.2+-0.3.
+        severity_tables: List the tables and exit.
+        units: Units of the table, drawings and plots: metric or imperial.
+        plots: Plot the width along each crack.
     """
     from edgecrack.photo_measurement.measuring_run import MeasureConfig, measure_photos
     from edgecrack.photo_measurement.photo_reading import parse_readings
@@ -155,19 +126,15 @@ def measure(
         model, on_fallback=warn, threshold=threshold, scales=scales_of(scales), threads=threads
     )
     with detector:
-        batch = measure_photos(detector, photos, config, lambda photo: _say(photo, unit))
+        batch = measure_photos(detector, photos, config, lambda photo: _show(photo, unit))
     if batch.note:
         typer.echo(flags_in(batch.note))
     _warn(batch, config.table is not None)
     typer.echo(f"{counted(len(batch.photos), 'photo')}, results in {batch.folder}")
     if batch.problems:
-        first = "; ".join(f"{source}: {why}" for source, why in batch.problems[:_SHOWN_PROBLEMS])
-        more = len(batch.problems) - _SHOWN_PROBLEMS
-        raise UnreadableInputsError(
-            f"{counted(len(batch.problems), 'photo')} could not be measured as asked: {first}"
-            + (f" and {more} more" if more > 0 else ""),
-            f"see `scale_problem` in {batch.folder / 'cracks.json'}",
-        )
+        problems = [f"{source}: {why}" for source, why in batch.problems]
+        remedy = f"see `scale_problem` in {batch.folder / 'cracks.json'}"
+        raise unreadable_inputs(problems, "photo", "could not be measured as asked", remedy)
 
 
 def scale_config(
@@ -178,10 +145,10 @@ def scale_config(
     towards_deg: float | None,
     marker: str | None,
 ) -> ScaleConfig:
-    """What the options about the scale say together.
+    """The configuration of the scale options.
 
     Raises:
-        ConfigError: one is wrong, or they contradict each other.
+        ConfigError: a value is wrong, or two contradict each other.
     """
     from edgecrack.scale.camera_file import read_camera
     from edgecrack.scale.choice import ScaleConfig
@@ -199,10 +166,10 @@ def scale_config(
 
 
 def units_of(text: str) -> Units:
-    """What `--units` says.
+    """The value of `--units`.
 
     Raises:
-        ConfigError: it is neither of both.
+        ConfigError: it is neither metric nor imperial.
     """
     if text == "metric":
         return "metric"
@@ -212,10 +179,10 @@ def units_of(text: str) -> Units:
 
 
 def table_named(word: str) -> Any:
-    """A severity table by its id, or out of a user's file.
+    """A severity table by its id, or from a user's file.
 
     Raises:
-        ConfigError: there is no such table, or the file is none.
+        ConfigError: the table does not exist, or the file is not a table.
     """
     from edgecrack.measurement.severity import severity_table, table_from
 
@@ -235,26 +202,23 @@ def table_named(word: str) -> Any:
             f"{path} is neither JSON nor YAML: {error}", "see docs/measurement.md for an example"
         ) from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no table", "see docs/measurement.md for an example")
+        raise ConfigError(f"{path} contains no table", "see docs/measurement.md for an example")
     return table_from(document, str(path))
 
 
 def _can_plot() -> bool:
-    """Whether matplotlib is there; says where it is not, for measuring goes on without."""
+    """Whether matplotlib can be imported; prints the remedy if not."""
     try:
         import matplotlib.figure  # noqa: F401
-    except Exception:  # a broken installation raises what it likes
+    except Exception:  # a broken installation may raise anything
         from edgecrack.extras import origin
 
-        typer.echo(
-            f"edgecrack: no plots: matplotlib is not installed; run: {origin().install('measure')}",
-            err=True,
-        )
+        say(f"no plots: matplotlib is not installed; run: {origin().install('measure')}")
         return False
     return True
 
 
-def _say(photo: MeasuredPhoto, units: Units) -> None:
+def _show(photo: MeasuredPhoto, units: Units) -> None:
     from edgecrack.photo_measurement.drawing import length_text, width_text
 
     text = f"{photo.name}: {counted(len(photo.cracks), 'crack')}"
@@ -269,18 +233,15 @@ def _say(photo: MeasuredPhoto, units: Units) -> None:
 
 
 def _warn(batch: MeasuredBatch, wants_classes: bool) -> None:
-    """What a person must know of all results."""
+    """Write what limits all results."""
     photos = batch.photos
     unscaled = sum(photo.scale is None for photo in photos)
     if unscaled == len(photos):
         also = ", and nothing is classified" if wants_classes else ""
-        typer.echo(f"edgecrack: no photo has a scale: results are in pixels{also}", err=True)
+        say(f"no photo has a scale: results are in pixels{also}")
         return
     if unscaled:
-        typer.echo(
-            f"edgecrack: {counted(unscaled, 'photo')} without a scale: their results are in pixels",
-            err=True,
-        )
+        say(f"{counted(unscaled, 'photo')} without a scale: their results are in pixels")
     stated = [
         crack.in_mm.is_stated
         for photo in photos
@@ -288,15 +249,13 @@ def _warn(batch: MeasuredBatch, wants_classes: bool) -> None:
         if crack.in_mm is not None
     ]
     if stated and not all(stated):
-        typer.echo(
-            "edgecrack: the scale's uncertainty was not stated, so intervals hold that of the "
-            "width alone; give it as in 0.12+-0.005",
-            err=True,
+        say(
+            "the uncertainty of the scale is not given, so intervals cover that of the width only; "
+            "give it as in 0.12+-0.005"
         )
     if batch.site == "passed":
         typer.echo("millimetres checked on site: passed")
     else:
-        word = {"failed": "the check on site failed; see `site_check` in cracks.json"}.get(
-            batch.site, "millimetres not checked on site; `edgecrack target` makes a check sheet"
-        )
-        typer.echo(f"edgecrack: {word}", err=True)
+        failed = "the check on site failed; see `site_check` in cracks.json"
+        unchecked = "millimetres not checked on site; `edgecrack target` makes a check sheet"
+        say(failed if batch.site == "failed" else unchecked)

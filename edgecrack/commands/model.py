@@ -1,7 +1,4 @@
-"""The `model` commands: install a model, see what is installed, go back to the one before.
-
-Parses, calls and prints; every import that costs time stands inside the commands.
-"""
+"""`edgecrack model`: install a model, list the installed ones, go back to the previous one."""
 
 from __future__ import annotations
 
@@ -11,21 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecrack.commands.shared_options import BackendOption, results
+from edgecrack.commands.shared_options import BackendOption, JsonOption, group
 
 if TYPE_CHECKING:
     from edgecrack.runtime.installed_models.managing import Change, ListedModel
 
-model = typer.Typer(
-    help="Install the model that `stream`, `inspect`, `predict`, `measure` and the ROS node use.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+model = group(
+    "Install the model that `stream`, `inspect`, `predict`, `measure` and the ROS node use."
 )
-
-JsonOption = Annotated[
-    bool, results("", "Print what was done as JSON, and nothing else.", "--json")
-]
 
 
 @model.command()
@@ -34,39 +24,37 @@ def use(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="*.onnx or an engine, its sidecar beside it; or `bundled`, the one that comes "
-            "with edgecrack.",
+            help="*.onnx file or engine, with its sidecar beside it; or `bundled`, the model that "
+            "comes with edgecrack.",
         ),
     ],
     backend: BackendOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Check a model, let it find a drawn crack, and use it from the next start on.
+    """Verify a model, test it on a drawn crack, and use it from the next start on.
 
-    What fails leaves the model in use as it was. Models lie in EDGECRACK_MODELS, or in
+    A model that fails does not replace the current one. Models are stored in EDGECRACK_MODELS or
     ~/.local/share/edgecrack/models; the last five are kept.
     """
     from edgecrack.runtime.installed_models.managing import use_model
 
-    _tell(use_model(file, backend=backend), json_output)
+    _show(use_model(file, backend=backend), json_output)
 
 
 @model.command()
 def back(backend: BackendOption = None, json_output: JsonOption = False) -> None:
-    """Go back to the last model that was in use before and works."""
+    """Go back to the last earlier model that works."""
     from edgecrack.runtime.installed_models.managing import go_back
 
-    _tell(go_back(backend=backend), json_output)
+    _show(go_back(backend=backend), json_output)
 
 
 @model.command("list")
 def list_(
     backend: BackendOption = None,
-    json_output: Annotated[
-        bool, results("", "Print the list as JSON, and nothing else.", "--json")
-    ] = False,
+    json_output: JsonOption = False,
 ) -> None:
-    """Show what is installed, what is in use, what was before, and what works here."""
+    """List the installed models: in use, previous, and whether they work here."""
     from edgecrack.runtime.installed_models.managing import list_models
 
     folder, models = list_models(backend=backend)
@@ -76,7 +64,7 @@ def list_(
         return
     for each in models:
         typer.echo(_line(each))
-    typer.echo(f"installed models lie in {folder}" if folder else "no folder for installed models")
+    typer.echo(f"installed models are in {folder}" if folder else "no folder for installed models")
 
 
 def _line(listed: ListedModel) -> str:
@@ -88,7 +76,7 @@ def _line(listed: ListedModel) -> str:
     return "  ".join(words)
 
 
-def _tell(change: Change, as_json: bool) -> None:
+def _show(change: Change, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(change.to_dict(), indent=2))
         return
@@ -98,6 +86,6 @@ def _tell(change: Change, as_json: bool) -> None:
     typer.echo(
         f"in use: {change.name} (sha256 {change.sha256[:12]}), before: {change.before}\n"
         f"self-test: found {test.found:.0%} of the drawn crack, nothing on the clean wall\n"
-        "what runs goes on with the model it has; the next start of edgecrack takes this one, "
-        "unless --model names another"
+        "running programs keep their model; the next start of edgecrack uses this one unless "
+        "--model names another"
     )

@@ -1,4 +1,4 @@
-"""The `plan` command: what an inspection run will see, before going out."""
+"""`edgecrack plan`: what an inspection run will see, before it starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _camera, _run, _results = map(heading, ("Camera", "Run", "Results"))
 _NO = "no"
-# What one of a unit is in the other system.
+# Factor and unit of the other system.
 _IMPERIAL = {
     "mm": (1 / 25.4, "in"),
     "mm/px": (1 / 25.4, "in/px"),
@@ -28,56 +28,45 @@ _IMPERIAL = {
 
 
 def plan(
-    distance_m: Annotated[float, _run("METRES", "From the lens to the surface.")],
-    camera: Annotated[
-        Path | None, _camera("FILE", "A calibrated camera and its resolution.")
-    ] = None,
-    focal_px: Annotated[
-        float | None, _camera("PIXELS", "Focal length, as a calibration gives it.")
-    ] = None,
-    fov_deg: Annotated[
-        float | None,
-        _camera("DEGREES", "Horizontal field of view; data sheets often give the diagonal one."),
-    ] = None,
-    focal_mm: Annotated[
-        float | None,
-        _camera("MM", "Focal length, with --sensor-mm; not one converted to 35 mm film."),
-    ] = None,
-    sensor_mm: Annotated[
-        float | None, _camera("MM", "Width of the part of the sensor that the picture shows.")
-    ] = None,
-    resolution: Annotated[
-        str | None, _camera("WIDTHxHEIGHT", "Of the pictures in pixels, such as 1920x1080.")
-    ] = None,
-    speed_m_s: Annotated[
-        float, _run("M/S", "Metres in a second along the surface; 0 on a tripod.")
-    ] = 0.0,
-    along: Annotated[
-        str, _run("SIDE", "Side of the picture along which the camera moves: height or width.")
-    ] = "height",
-    exposure_ms: Annotated[
-        float | None, _run("MS", "Exposure time of a frame; needed where the camera moves.")
-    ] = None,
-    fps: Annotated[float | None, _run("COUNT", "Frames in a second.")] = None,
-    wanted_overlap: Annotated[
-        float, _run("SHARE", "Of a frame that the next one is to show again.")
-    ] = 0.7,
-    width_mm: Annotated[
-        float | None, _results("MM", "The smallest crack whose width has to be measured.")
-    ] = None,
-    bytes_per_frame: Annotated[
-        float | None, _results("BYTES", "Of a recording; default: that of a JPEG of quality 95.")
-    ] = None,
-    units: Annotated[
-        str, _results("SYSTEM", "metric; imperial adds inches and feet to the table.")
-    ] = "metric",
+    distance_m: Annotated[float, _run("METRES")],
+    camera: Annotated[Path | None, _camera("FILE")] = None,
+    focal_px: Annotated[float | None, _camera("PIXELS")] = None,
+    fov_deg: Annotated[float | None, _camera("DEGREES")] = None,
+    focal_mm: Annotated[float | None, _camera("MM")] = None,
+    sensor_mm: Annotated[float | None, _camera("MM")] = None,
+    resolution: Annotated[str | None, _camera("WIDTHxHEIGHT")] = None,
+    speed_m_s: Annotated[float, _run("M/S")] = 0.0,
+    along: Annotated[str, _run("SIDE")] = "height",
+    exposure_ms: Annotated[float | None, _run("MS")] = None,
+    fps: Annotated[float | None, _run("COUNT")] = None,
+    wanted_overlap: Annotated[float, _run("SHARE")] = 0.7,
+    width_mm: Annotated[float | None, _results("MM")] = None,
+    bytes_per_frame: Annotated[float | None, _results("BYTES")] = None,
+    units: Annotated[str, _results("SYSTEM")] = "metric",
     json_output: JsonOption = False,
 ) -> None:
-    """Tell what a run will see, before going out.
+    """Calculate what a run will see, before it starts.
 
-    Scale, motion blur, overlap, the thinnest cracks that are found and measured, area and data.
-    For a camera that looks square at a flat surface, given as --camera, --focal-px, --fov-deg, or
-    --focal-mm with --sensor-mm. JSON is metric.
+    Scale, motion blur, overlap, the thinnest cracks that are found and measured, area and data
+    size, for a camera perpendicular to a flat surface. Give the camera as --camera, --focal-px,
+    --fov-deg, or --focal-mm with --sensor-mm. JSON is always metric.
+
+    Args:
+        distance_m: Distance from the lens to the surface.
+        camera: Calibrated camera, with its resolution.
+        focal_px: Focal length from a calibration.
+        fov_deg: Horizontal field of view; data sheets often state the diagonal one.
+        focal_mm: Focal length, with --sensor-mm; not the 35 mm equivalent.
+        sensor_mm: Width of the sensor area in the image.
+        resolution: Image size in pixels, such as 1920x1080.
+        speed_m_s: Speed along the surface; 0 on a tripod.
+        along: Image side along which the camera moves: height or width.
+        exposure_ms: Exposure time of a frame; required if the camera moves.
+        fps: Frames per second.
+        wanted_overlap: Wanted overlap of consecutive frames, 0 to 1.
+        width_mm: Smallest crack width to measure.
+        bytes_per_frame: Size of a recorded frame; default: JPEG of quality 95.
+        units: metric; imperial adds inches and feet to the table.
     """
     from edgecrack.planning import PlanConfig
     from edgecrack.planning import plan as plan_run
@@ -114,10 +103,10 @@ def plan(
 
 
 def _size_of(resolution: str | None) -> tuple[int, int]:
-    """Width and height that `--resolution` gives.
+    """Width and height from `--resolution`.
 
     Raises:
-        ConfigError: it gives none.
+        ConfigError: the text is not a size.
     """
     remedy = "give WIDTHxHEIGHT in pixels, such as 1920x1080"
     if resolution is None:
@@ -133,17 +122,17 @@ def _size_of(resolution: str | None) -> tuple[int, int]:
 def _camera_file(
     path: Path, others: dict[str, float | None], resolution: str | None
 ) -> tuple[float, tuple[int, int]]:
-    """Focal length in pixels, and width and height, of a camera file.
+    """Focal length in pixels, width and height from a camera file.
 
     Raises:
-        ConfigError: another option gives a camera as well, the file is none, or the resolution has
-            another shape.
+        ConfigError: another option gives a camera too, the file is not a camera file, or the
+            resolution has another aspect ratio.
     """
     from edgecrack.scale.camera_file import read_camera
 
     given = [name for name, value in others.items() if value is not None]
     if given:
-        raise ConfigError(f"--camera and {given[0]} are more than one camera", "give one of them")
+        raise ConfigError(f"--camera and {given[0]} both give a camera", "give one of them")
     read = read_camera(path)
     if resolution is not None:
         read = read.of_size(*_size_of(resolution))
@@ -166,7 +155,7 @@ _Row = tuple[str, "tuple[float, ...] | float | str | None", str]
 
 
 def _rows(config: PlanConfig, seen: Plan) -> list[_Row]:
-    """Label, value and unit; None where nothing can be said, which reads "no"."""
+    """Label, value and unit; None if there is no value, which is shown as "no"."""
     from edgecrack.planning import CERTAIN_MM, MOST_MOTION_PX
 
     overlap = f"{100 * config.wanted_overlap:g} %"

@@ -1,7 +1,4 @@
-"""`edgecrack review`: a person's word on each crack of a survey.
-
-Parses, calls and prints; every import that costs time stands inside the command.
-"""
+"""`edgecrack review`: a person's decisions on the cracks of a survey."""
 
 from __future__ import annotations
 
@@ -12,53 +9,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecrack.commands.shared_options import heading, results, serve_config
+from edgecrack.commands.shared_options import (
+    TlsCertOption,
+    TlsKeyOption,
+    TokenFileOption,
+    heading,
+    results,
+    serve_config,
+)
 from edgecrack.terminal.wording import counted
 
 if TYPE_CHECKING:
     from edgecrack.runtime.web.config import ServeConfig
 
-_page = heading("Page")
+_page = heading("Live page")
 _DEFAULT_ADDRESS = "127.0.0.1:8090"
 
 
 def review(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was surveyed.")],
-    serve: Annotated[
-        str,
-        _page("HOST:PORT", "Where; an address other than 127.0.0.1 needs a token."),
-    ] = _DEFAULT_ADDRESS,
-    token_file: Annotated[
-        Path | None,
-        _page("FILE", "File with the token that reviewers give; else EDGECRACK_TOKEN."),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        _page("FILE", "Serve by HTTPS: the certificate, with those between, as PEM."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, _page("FILE", "The certificate's key as PEM, without a password.")
-    ] = None,
-    browser: Annotated[
-        bool, _page("", "Open the page in this machine's browser.", "--browser/--no-browser")
-    ] = True,
-    labels: Annotated[
-        Path | None,
-        results(
-            "FOLDER",
-            "Serve no page; write what was reviewed as labels for training: pictures, masks and "
-            "COCO.",
-            "--labels",
-        ),
-    ] = None,
-    json_output: Annotated[
-        bool, results("", "With --labels: print what was written as JSON.", "--json")
-    ] = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    serve: Annotated[str, _page("HOST:PORT")] = _DEFAULT_ADDRESS,
+    token_file: TokenFileOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    browser: Annotated[bool, _page("", "--browser/--no-browser")] = True,
+    labels: Annotated[Path | None, results("FOLDER")] = None,
+    json_output: Annotated[bool, results("", "--json")] = False,
 ) -> None:
     """Review a survey on a page: confirm, reject, draw, split and merge cracks, and add readings.
 
-    Each action is kept in RUN/review.jsonl before the page says so. edgecrack report then tells the
-    reviewer's word beside the machine's, and is no draft any more once each crack was decided on.
+    Each action is saved in RUN/review.jsonl before the page confirms it. edgecrack report then
+    shows the reviewer's decisions beside the machine's, and is final once every crack is decided.
+
+    Args:
+        run: Folder of a surveyed run.
+        serve: Address of the page; any but 127.0.0.1 needs a token.
+        browser: Open the page in a browser.
+        labels: Write the reviewed cracks as training labels (images, masks and COCO) instead of
+            serving a page.
+        json_output: With --labels: print the result as JSON.
     """
     if labels is not None:
         from edgecrack.run_review.training_labels import export_labels
@@ -72,9 +61,7 @@ def review(
             f"in {labels}"
         )
         if written.left_out:
-            typer.echo(
-                f"{written.left_out} left out: undecided marks beside them, or no picture of them"
-            )
+            typer.echo(f"{written.left_out} left out: undecided marks nearby, or no image")
         return
     config = serve_config(serve, token_file, tls_cert, tls_key)
     assert config is not None
@@ -90,9 +77,9 @@ def _serve_review(run: Path, config: ServeConfig, *, opens_browser: bool) -> Non
 
     with stop_on_signals() as stop, ReviewSession(run) as session:
         with ReviewServer(config, session) as server:
-            typer.echo(f"review: {server.url} (Ctrl-C ends it)")
+            typer.echo(f"review: {server.url} (Ctrl-C to stop)")
             if opens_browser:
                 webbrowser.open(server.url)
             stop.wait()
         left = len(session.progress()["open"])
-        typer.echo(f"kept in {session.path}; {counted(left, 'crack')} still to be decided on")
+        typer.echo(f"saved in {session.path}; {counted(left, 'crack')} undecided")

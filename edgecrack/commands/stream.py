@@ -1,4 +1,4 @@
-"""The options of `stream`: parse, build a configuration, call."""
+"""`edgecrack stream`: find cracks in a camera, stream, video, folder or recording."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from edgecrack.commands.shared_options import (
     BackendOption,
     DistanceOption,
     IgnoreOption,
+    JsonOption,
+    LocationOption,
+    MaxFramesOption,
+    MegapixelsOption,
     MinAreaOption,
     MmPerPixelOption,
     ModelOption,
@@ -19,6 +23,9 @@ from edgecrack.commands.shared_options import (
     ThreadsOption,
     ThresholdOption,
     TiltOption,
+    TlsCertOption,
+    TlsKeyOption,
+    TokenFileOption,
     TowardsOption,
     choices,
     heading,
@@ -29,7 +36,6 @@ from edgecrack.commands.shared_options import (
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
 from edgecrack.images.kinds import DEFAULT_MEGAPIXELS
-from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
 from edgecrack.terminal.redaction import redact
 
 if TYPE_CHECKING:
@@ -45,171 +51,48 @@ _input, _scale, _live, _page, _recording = map(
 
 
 def stream(
-    source: Annotated[
-        str | None,
-        _input(
-            "SOURCE",
-            "Video, folder or pattern of images, recording (*.mcap), camera (/dev/v4l/by-id/...), "
-            "csi://0, gst://PIPELINE, rtsp:// or http:// address; or demo, a wall that needs no "
-            "camera.",
-        ),
-    ] = None,
-    source_file: Annotated[
-        Path | None,
-        _input(
-            "FILE",
-            "File with the source's address, for one with a password: everybody on a machine can "
-            "read its command lines; else EDGECRACK_SOURCE_FILE, EDGECRACK_SOURCE.",
-        ),
-    ] = None,
-    camera: Annotated[int | None, _input("NUMBER", "Camera of this machine; 0: the first.")] = None,
-    width: Annotated[int | None, _input("PIXELS", "Ask the camera for this width.")] = None,
-    height: Annotated[int | None, _input("PIXELS", "Ask the camera for this height.")] = None,
-    rate: Annotated[float | None, _input("HZ", "Ask the camera for this frame rate.")] = None,
-    pixel_format: Annotated[
-        str | None, _input("FOURCC", "Ask the camera for this format, such as MJPG or YUYV.")
-    ] = None,
-    flip: Annotated[
-        str, _input("HOW", "none, horizontal, vertical, or both: a camera that hangs upside down.")
-    ] = "none",
-    loop: Annotated[bool, _input("", "Begin a file again at its end.", "--loop")] = False,
-    topic: Annotated[
-        str | None, _input("TOPIC", "Image topic of a recording; default: its only one.")
-    ] = None,
-    track: Annotated[
-        int | None, _input("NUMBER", "Which of a file's several video tracks, from 0.")
-    ] = None,
-    capture_delay_ms: Annotated[
-        float,
-        _input(
-            "MS",
-            "How long before it arrives a picture was taken, where a live source does not say.",
-        ),
-    ] = 0.0,
-    max_megapixels: Annotated[
-        float, _input("COUNT", "Larger pictures are not read; some 8 bytes of memory a pixel.")
-    ] = DEFAULT_MEGAPIXELS,
-    location: Annotated[
-        bool,
-        _input("", "Whether results say where a photo was taken.", "--location/--no-location"),
-    ] = True,
-    position: Annotated[
-        str | None,
-        _input(
-            "ADDRESS",
-            "Where the robot is: udp://127.0.0.1:PORT (JSON lines), or recording, the topics of "
-            "the *.mcap that is replayed.",
-        ),
-    ] = None,
+    source: Annotated[str | None, _input("SOURCE")] = None,
+    source_file: Annotated[Path | None, _input("FILE")] = None,
+    camera: Annotated[int | None, _input("NUMBER")] = None,
+    width: Annotated[int | None, _input("PIXELS")] = None,
+    height: Annotated[int | None, _input("PIXELS")] = None,
+    rate: Annotated[float | None, _input("HZ")] = None,
+    pixel_format: Annotated[str | None, _input("FOURCC")] = None,
+    flip: Annotated[str, _input("HOW")] = "none",
+    loop: Annotated[bool, _input("", "--loop")] = False,
+    topic: Annotated[str | None, _input("TOPIC")] = None,
+    track: Annotated[int | None, _input("NUMBER")] = None,
+    capture_delay_ms: Annotated[float, _input("MS")] = 0.0,
+    max_megapixels: MegapixelsOption = DEFAULT_MEGAPIXELS,
+    location: LocationOption = True,
+    position: Annotated[str | None, _input("ADDRESS")] = None,
     mm_per_pixel: MmPerPixelOption = None,
-    camera_file: Annotated[
-        str | None,
-        _scale(
-            "FILE",
-            "In its place, a calibrated camera, as calibrate-camera and ROS write it; recording: "
-            "the CameraInfo of the *.mcap that is replayed. Takes the range that comes with "
-            "--position, or --distance-m.",
-        ),
-    ] = None,
+    camera_file: Annotated[str | None, _scale("FILE")] = None,
     distance_m: DistanceOption = None,
     tilt_deg: TiltOption = None,
     tilt_towards_deg: TowardsOption = None,
-    max_frames: Annotated[int | None, _input("COUNT", "Stop after so many frames.")] = None,
-    wait: Annotated[
-        bool, _live("", "Also wait for a source that is not there yet.", "--wait")
-    ] = False,
-    give_up_after: Annotated[
-        float | None,
-        _live("SECONDS", "End when a live source was away for so long; default: never."),
-    ] = None,
-    stall_after: Annotated[
-        float, _live("SECONDS", "A live source that is silent for so long is opened again.")
-    ] = 5.0,
-    max_age_ms: Annotated[
-        float | None,
-        _live("MS", "Results older than this are never published; default: all are."),
-    ] = None,
-    target_fps: Annotated[
-        float | None,
-        _live(
-            "RATE",
-            "Results per second to keep to: skips frames above it; where it is not reached, tiles "
-            "overlap less, then take turns.",
-        ),
-    ] = None,
-    serve: Annotated[
-        str | None,
-        _page(
-            "HOST:PORT", "Show the stream on a page; an address other than 127.0.0.1 needs a token."
-        ),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        _page("FILE", "File with the token that viewers give; else EDGECRACK_TOKEN."),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        _page("FILE", "Serve by HTTPS: the certificate, with those between, as PEM."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, _page("FILE", "The certificate's key as PEM, without a password.")
-    ] = None,
-    record: Annotated[
-        Path | None,
-        _recording("FILE", "Record to FILE_0001.mcap and so on, for Foxglove and ROS 2."),
-    ] = None,
-    record_part_size: Annotated[
-        str, _recording("SIZE", "Begin a new part after this size.")
-    ] = "512MiB",
-    record_part_time: Annotated[
-        str, _recording("TIME", "Begin a new part after this time.")
-    ] = "10min",
-    record_when_full: Annotated[
-        str, _recording("HOW", "stop, or delete-oldest: the oldest finished part makes room.")
-    ] = "stop",
-    record_reserve: Annotated[str, _recording("SIZE", "Disk space to leave free.")] = "512MiB",
-    out: Annotated[
-        Path,
-        results(
-            "FOLDER",
-            "Where the results go; beside it, as FOLDER-2, where an earlier run's are. {date} and "
-            "{time} in it become those of the start.",
-            "--out",
-            "-o",
-        ),
-    ] = Path("runs/stream"),
-    overwrite: Annotated[
-        bool, results("", "Remove the earlier run's results in --out.", "--overwrite")
-    ] = False,
-    go_on: Annotated[
-        bool,
-        results(
-            "",
-            "Go on with the earlier run in --out, in a folder part-2 there, unless it is complete "
-            "or had other settings; for services that are started again.",
-            "--continue",
-        ),
-    ] = False,
-    save: Annotated[
-        str,
-        results(
-            "KINDS", "Some of overlay, mask, prob, jsonl, widths; or none. A scale adds widths."
-        ),
-    ] = "overlay,mask,jsonl",
-    survey: Annotated[
-        bool,
-        results(
-            "",
-            "Keep undrawn key frames and where each frame lies, for `edgecrack survey FOLDER`.",
-            "--survey",
-        ),
-    ] = False,
-    json_output: Annotated[
-        bool, results("", "Print the summary as JSON, and nothing else.", "--json")
-    ] = False,
-    log_format: Annotated[
-        str, results("FORMAT", "Log on standard error: text, or json lines with counters.")
-    ] = "text",
+    max_frames: MaxFramesOption = None,
+    wait: Annotated[bool, _live("", "--wait")] = False,
+    give_up_after: Annotated[float | None, _live("SECONDS")] = None,
+    stall_after: Annotated[float, _live("SECONDS")] = 5.0,
+    max_age_ms: Annotated[float | None, _live("MS")] = None,
+    target_fps: Annotated[float | None, _live("RATE")] = None,
+    serve: Annotated[str | None, _page("HOST:PORT")] = None,
+    token_file: TokenFileOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    record: Annotated[Path | None, _recording("FILE")] = None,
+    record_part_size: Annotated[str, _recording("SIZE")] = "512MiB",
+    record_part_time: Annotated[str, _recording("TIME")] = "10min",
+    record_when_full: Annotated[str, _recording("HOW")] = "stop",
+    record_reserve: Annotated[str, _recording("SIZE")] = "512MiB",
+    out: Annotated[Path, results("FOLDER", "--out", "-o")] = Path("runs/stream"),
+    overwrite: Annotated[bool, results("", "--overwrite")] = False,
+    go_on: Annotated[bool, results("", "--continue")] = False,
+    save: Annotated[str, results("KINDS")] = "overlay,mask,jsonl",
+    survey: Annotated[bool, results("", "--survey")] = False,
+    json_output: JsonOption = False,
+    log_format: Annotated[str, results("FORMAT")] = "text",
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     min_area: MinAreaOption = MIN_AREA_PX,
@@ -221,8 +104,49 @@ def stream(
 ) -> None:
     """Find cracks in a camera, stream, video, folder or recording, live.
 
-    Cameras and streams that drop out are opened again. Ctrl-C or SIGTERM ends it cleanly: what
-    was found until then is complete and readable.
+    Cameras and streams that drop out are reopened. Ctrl-C or SIGTERM stops it cleanly, with
+    complete and readable results up to then.
+
+    Args:
+        source: Video, folder or pattern of images, recording (*.mcap), camera (/dev/v4l/by-id/...),
+            csi://0, gst://PIPELINE, rtsp:// or http:// address; or demo, a generated wall.
+        source_file: File with the address of the source, to keep its password off the command line.
+            Default: EDGECRACK_SOURCE_FILE, then EDGECRACK_SOURCE.
+        camera: Camera of this machine, from 0.
+        width: Width to request from the camera.
+        height: Height to request from the camera.
+        rate: Frame rate to request from the camera.
+        pixel_format: Format to request from the camera, such as MJPG or YUYV.
+        flip: none, horizontal, vertical, or both for a camera mounted upside down.
+        loop: Restart a file at its end.
+        topic: Image topic of a recording; default: its only one.
+        track: Video track of a file with several, from 0.
+        capture_delay_ms: Time from exposure to arrival of a frame, if a live source does not report
+            it.
+        position: Source of the robot's position: udp://127.0.0.1:PORT (JSON lines), or recording
+            for the topics of the replayed *.mcap.
+        camera_file: Calibrated camera, from calibrate-camera or ROS, or recording for the
+            CameraInfo of the replayed *.mcap. Needs --distance-m, or ranges from --position.
+        wait: Wait for a source that is not available yet.
+        give_up_after: Stop when a live source is lost for this long; default: never.
+        stall_after: Reopen a live source that is silent for this long.
+        max_age_ms: Never publish results older than this; default: publish all.
+        target_fps: Target results per second. Frames above it are skipped; below it, tiles overlap
+            less, then alternate.
+        serve: Serve a live page; any address but 127.0.0.1 needs a token.
+        record: Record to FILE_0001.mcap and so on, for Foxglove and ROS 2.
+        record_part_size: Start a new part at this size.
+        record_part_time: Start a new part after this time.
+        record_when_full: stop, or delete-oldest to delete the oldest finished part.
+        record_reserve: Disk space to keep free.
+        out: Folder for the results; FOLDER-2 if it contains those of an earlier run. {date} and
+            {time} are replaced by those of the start.
+        overwrite: Delete the earlier run's results in --out.
+        go_on: Continue the earlier run in --out, in its subfolder part-2, unless it is complete or
+            had other settings; for services that restart.
+        save: Any of overlay, mask, prob, jsonl, widths; or none. A scale adds widths.
+        survey: Keep key frames without drawing and frame positions, for `edgecrack survey FOLDER`.
+        log_format: Log format on standard error: text, or json with counters.
     """
     from edgecrack.runtime.measuring.stream_scale import stream_scale
     from edgecrack.runtime.outputs.output_place import existing_of
@@ -230,7 +154,7 @@ def stream(
     from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig
-    from edgecrack.runtime.telemetry.logs import LogFormat
+    from edgecrack.runtime.telemetry.events import LogFormat
 
     config = StreamConfig(
         source=source_address(source, camera, source_file),
@@ -282,10 +206,10 @@ def stream(
 
 
 def source_address(source: str | None, camera: int | None, source_file: Path | None = None) -> str:
-    """The address that an option gives or, without one, the environment.
+    """The address of the source, from an option or else from the environment.
 
     Raises:
-        ConfigError: there is none, or there are several, or the file cannot be read.
+        ConfigError: no address or several are given, or the file is unreadable.
     """
     options = {"--source": source, "--camera": camera, "--source-file": source_file}
     given = [name for name, value in options.items() if value is not None]
@@ -308,40 +232,39 @@ def source_address(source: str | None, camera: int | None, source_file: Path | N
 
 
 def _address_in(path: Path) -> str:
-    """The address that a file holds; never shown, for a slip may be a file of passwords."""
+    """The address in a file; never shown, since a wrong file may contain passwords."""
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST_ADDRESS + 1)
         text = data.decode().strip()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise ConfigError(
             f"the source's address cannot be read from {path}: {reason}",
-            "give a file with the address alone, readable by this user",
+            "give a file with only the address, readable by this user",
         ) from error
     if not text or len(text.splitlines()) > 1 or len(data) > _LONGEST_ADDRESS:
         raise ConfigError(
-            f"{path} holds no address in a single line", "write the source's address alone into it"
+            f"{path} is not a single line with an address", "write only the source's address to it"
         )
     return text
 
 
 def with_time(path: Path) -> Path:
-    """The path with `{time}` and `{date}` in it replaced by those of now, in UTC.
-
-    `{date}` is such as 20261122, `{time}` such as 20261122T210500Z.
-    """
+    """The path with `{date}` (20261122) and `{time}` (20261122T210500Z) of now, in UTC."""
     now = datetime.now(timezone.utc)
     text = str(path).replace("{time}", f"{now:%Y%m%dT%H%M%SZ}")
     return Path(text.replace("{date}", f"{now:%Y%m%d}"))
 
 
 def _timeout_ms(stall_after_s: float) -> int:
-    """The source's own limit, above the stall's so that a silence counts as what it is."""
+    """Timeout of the source itself, above `--stall-after` so that silence counts as a stall."""
     if not 0 < stall_after_s <= 590:
         raise ConfigError(
             f"--stall-after is {stall_after_s:g}", "give seconds above 0, at most 590"
         )
+    from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+
     return max(DEFAULT_TIMEOUT_MS, round(1000 * stall_after_s) + 1000)
 
 

@@ -1,7 +1,4 @@
-"""`edgecrack survey`: a run's map, and each of its cracks once.
-
-Parses, calls and prints; every import that costs time stands inside the command.
-"""
+"""`edgecrack survey`: the map of a run, with each crack listed once."""
 
 from __future__ import annotations
 
@@ -14,87 +11,67 @@ from edgecrack.commands.measure import table_named
 from edgecrack.commands.shared_options import (
     DistanceOption,
     IgnoreOption,
+    JsonOption,
+    MaxFramesOption,
     MmPerPixelOption,
     ModelOption,
     ScalesOption,
+    SeverityOption,
+    SurveyCameraOption,
     ThreadsOption,
     ThresholdOption,
     TiltOption,
     TowardsOption,
     heading,
     results,
+    say,
     scales_of,
 )
-from edgecrack.errors import ConfigError
+from edgecrack.errors import ConfigError, EdgecrackError
 from edgecrack.terminal.wording import counted, interval
 
 if TYPE_CHECKING:
     from edgecrack.run_survey.surveying import Surveyed
 
-_place, _scale, _source = map(heading, ("Places", "Scale", "Of a video or photos"))
+_place = heading("Places")
 _SHOWN = 12
 
 
 def survey(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|VIDEO|FOLDER",
-            help="Folder of a run that was streamed with --survey; or a video, a folder of photos "
-            "or another source of `stream`, which is streamed first.",
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        results(
-            "FOLDER",
-            "Of a run: where its survey goes; default: `survey` in the run's folder. Of a video: "
-            "the run's folder; default: runs/survey.",
-            "--out",
-            "-o",
-        ),
-    ] = None,
-    severity: Annotated[
-        str | None,
-        results("TABLE", "Classes by width, such as en-1992:xc3; a JSON or YAML file is your own."),
-    ] = None,
-    unconfirmed: Annotated[
-        bool, results("", "Draw the unconfirmed cracks on the map, too.", "--unconfirmed")
-    ] = False,
-    mount: Annotated[
-        str | None,
-        _place(
-            "MOUNT",
-            "How the camera sits on the robot: x,y,z in m and roll,pitch,yaw in degrees; at zero "
-            "it looks along the robot's x. Or BAG.mcap:BASE:CAMERA, two frames of its /tf_static.",
-        ),
-    ] = None,
-    markers: Annotated[
-        Path | None,
-        _place("FILE", "YAML with markers and their places in m, by which sheets are placed."),
-    ] = None,
-    json_output: Annotated[
-        bool, results("", "Print cracks.json, and nothing else.", "--json")
-    ] = False,
+    source: Annotated[str, typer.Argument(metavar="RUN|VIDEO|FOLDER")],
+    out: Annotated[Path | None, results("FOLDER", "--out", "-o")] = None,
+    severity: SeverityOption = None,
+    unconfirmed: Annotated[bool, results("", "--unconfirmed")] = False,
+    mount: Annotated[str | None, _place("MOUNT")] = None,
+    markers: Annotated[Path | None, _place("FILE")] = None,
+    json_output: JsonOption = False,
     mm_per_pixel: MmPerPixelOption = None,
-    camera_file: Annotated[
-        str | None, _scale("FILE", "In its place, a calibrated camera, with --distance-m.")
-    ] = None,
+    camera_file: SurveyCameraOption = None,
     distance_m: DistanceOption = None,
     tilt_deg: TiltOption = None,
     tilt_towards_deg: TowardsOption = None,
-    max_frames: Annotated[int | None, _source("COUNT", "Stop after so many frames.")] = None,
+    max_frames: MaxFramesOption = None,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
     scales: ScalesOption = None,
     ignore: IgnoreOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Lay a run's frames on a map, and list each crack once.
+    """Map a run and list each crack once.
 
-    Writes cracks.json, cracks.csv, the map with numbered cracks, what was seen of the wall and how
-    well, and each crack at its best. A crack is confirmed where at least three frames, and half of
-    those that show its place, show it; all others are listed as unconfirmed.
+    Writes cracks.json, cracks.csv, the map with numbered cracks, the coverage of the wall, and the
+    best view of each crack. A crack is confirmed if at least three frames show it, and at least
+    half of those that cover its place; others are listed as unconfirmed.
+
+    Args:
+        source: Folder of a run streamed with --survey; or a video, a folder of photos or another
+            source of `stream`, which is streamed first.
+        out: For a run: folder for its survey; default: `survey` in the run's folder. For a video:
+            folder for the run; default: runs/survey.
+        unconfirmed: Also draw unconfirmed cracks on the map.
+        mount: Camera pose on the robot: x,y,z in m and roll,pitch,yaw in degrees (zero: looking
+            along the robot's x axis); or BAG.mcap:BASE:CAMERA, two frames of its /tf_static.
+        markers: YAML file with markers and their positions in m, which place the sheets.
     """
     from edgecrack.run_survey.camera_mount import parse_mount
     from edgecrack.run_survey.positions import read_markers
@@ -112,33 +89,22 @@ def survey(
         if any(each is not None for each in of_stream):
             raise ConfigError(
                 f"{source} is a run already, with the settings that it was streamed with",
-                "leave out the options of the stream, or give the video itself",
+                "omit the options of the stream, or give the video itself",
             )
     else:
-        from edgecrack.runtime.measuring.stream_scale import stream_scale
-        from edgecrack.runtime.stream import stream_to_folder
-        from edgecrack.runtime.stream_config import StreamConfig
-
-        config = StreamConfig(
-            source=source,
-            out=Path("runs/survey") if out is None else out,
+        run, unreadable = stream_for_survey(
+            source,
+            out or Path("runs/survey"),
+            (mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
             model=model,
-            save=("jsonl",),
             max_frames=max_frames,
             threshold=threshold,
             scales=scales_of(scales),
             ignore=ignore,
             threads=threads,
-            scale=stream_scale(mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg),
-            survey=True,
         )
-        run, unreadable = stream_to_folder(config)
         survey_out = None
-    found = survey_run(
-        run,
-        SurveyConfig(survey_out, table, unconfirmed, mounted, known),
-        lambda text: typer.echo(f"edgecrack: {text}", err=True),
-    )
+    found = survey_run(run, SurveyConfig(survey_out, table, unconfirmed, mounted, known), say)
     if json_output:
         typer.echo((found.folder / "cracks.json").read_text(encoding="utf-8"), nl=False)
     else:
@@ -147,13 +113,48 @@ def survey(
         raise unreadable
 
 
+def stream_for_survey(
+    source: str, out: Path, scale: tuple[Any, ...], **options: Any
+) -> tuple[Path, EdgecrackError | None]:
+    """Stream a source into a folder and keep what a survey needs.
+
+    Args:
+        source: as for `stream`.
+        out: folder of the run.
+        scale: the arguments of `stream_scale`.
+        options: other fields of `StreamConfig`.
+
+    Returns:
+        The folder of the run, and the error about inputs that could not be read, if any.
+    """
+    from edgecrack.runtime.measuring.stream_scale import stream_scale
+    from edgecrack.runtime.stream import stream_to_folder
+    from edgecrack.runtime.stream_config import StreamConfig
+
+    return stream_to_folder(
+        StreamConfig(
+            source=source,
+            out=out,
+            save=("jsonl",),
+            survey=True,
+            scale=stream_scale(*scale),
+            **options,
+        )
+    )
+
+
+def confirmed_text(low: int, high: int) -> str:
+    """The number of confirmed cracks, such as "3 to 4 confirmed cracks"."""
+    if low == high:
+        return counted(high, "confirmed crack")
+    return f"{low} to {high} confirmed cracks"
+
+
 def described(found: Surveyed) -> str:
-    """What a person wants to know of a survey."""
+    """The summary of a survey for a terminal."""
     count = found.inventory.confirmed
-    number = str(count.high) if count.low == count.high else f"{count.low} to {count.high}"
-    word = "crack" if number == "1" else "cracks"
     lines = [
-        f"{number} confirmed {word}, {found.inventory.unconfirmed} unconfirmed, on "
+        f"{confirmed_text(count.low, count.high)}, {found.inventory.unconfirmed} unconfirmed, on "
         f"{counted(len(found.sheets.sheets), 'sheet')}"
     ]
     confirmed = [crack for crack in found.document["cracks"] if crack["status"] == "confirmed"]
@@ -168,10 +169,10 @@ def described(found: Surveyed) -> str:
         ("detect", "fit to detect"),
         ("unfit", "unfit"),
         ("ignored", "ignored on purpose"),
-        ("skipped", "not looked at"),
+        ("skipped", "not examined"),
     )
-    told = [f"{shares[name]:.0%} {word}" for name, word in words if shares[name] >= 0.005]
-    lines.append(f"of what was in view: {', '.join(told) or 'nothing'}")
+    parts = [f"{shares[name]:.0%} {word}" for name, word in words if shares[name] >= 0.005]
+    lines.append(f"of the area in view: {', '.join(parts) or 'nothing'}")
     lines += found.notes
     lines.append(f"survey: {found.folder}")
     return "\n".join(lines)

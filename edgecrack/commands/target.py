@@ -1,4 +1,4 @@
-"""`edgecrack target`: the check sheet, to be printed and put into the footage."""
+"""`edgecrack target`: the printable check sheet."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ _results = heading("Results")
 
 
 def target(
-    output: Annotated[
-        Path, _results("FILE", "Where to: *.pdf, to be printed, or *.png.", "--out", "-o")
-    ],
-    dpi: Annotated[int, _results("COUNT", "Pixels to the inch of a *.png.")] = 300,
+    output: Annotated[Path, _results("FILE", "--out", "-o")],
+    dpi: Annotated[int, _results("COUNT")] = 300,
 ) -> None:
-    """Write a check sheet: a page with cracks of known width, to be put on the wall.
+    """Write a check sheet: a page with cracks of known width, to fix to the wall.
 
-    Taken into view before a run and after it, it checks camera, distance and software together.
+    Filmed before and after a run, it checks camera, distance and software together.
+
+    Args:
+        output: Output file: *.pdf for printing, or *.png.
+        dpi: Pixels per inch of a *.png.
     """
     from edgecrack.files import make_folder
     from edgecrack.site_check.printing import write_sheet

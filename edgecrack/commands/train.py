@@ -1,4 +1,4 @@
-"""The `train` command: preset, then single options over it, then --set for everything else."""
+"""`edgecrack train`: a preset, options that override it, and --set for all other values."""
 
 from __future__ import annotations
 
@@ -15,91 +15,70 @@ _network, _patches, _optimisation = map(heading, ("Network", "Patches", "Optimis
 
 
 def train(
-    out: Annotated[str, _results("FOLDER", "The run, e.g. runs/NAME.", "--out", "-o")],
+    out: Annotated[str, _results("FOLDER", "--out", "-o")],
     data: Annotated[
         list[str] | None,
         _input(
             "SOURCE",
-            r"\[NAME=]FOLDER\[@WEIGHT], synthetic\[:COUNT]\[@WEIGHT] for generated walls, or "
-            "clean:FOLDER for photos without any crack; may be repeated.",
+            text=r"\[NAME=]FOLDER\[@WEIGHT], synthetic\[:COUNT]\[@WEIGHT] for generated walls, or "
+            "clean:FOLDER for photos without cracks; repeatable.",
         ),
     ] = None,
-    preset: Annotated[
-        str,
-        _input(
-            "NAME|FILE", "edge, paper, or a file such as runs/NAME/config.yaml.", show_default=True
-        ),
-    ] = "edge",
-    changes: Annotated[
-        list[str] | None,
-        _input(
-            "KEY=VALUE",
-            "Any value of the preset, e.g. loss.cl_dice_weight=0.5; may be repeated.",
-            "--set",
-        ),
-    ] = None,
-    yardstick: Annotated[
-        str | None,
-        _input("FOLDER", "A yardstick of your own: to train on its photos is refused."),
-    ] = None,
-    init: Annotated[
-        str | None, _input("CHECKPOINT", "Start from these weights, of the same width.")
-    ] = None,
-    width: Annotated[int | None, _network("COUNT", "Channels of the first block.")] = None,
-    pooling: Annotated[str | None, _network("NAME", "gated-scale, max or stacked.")] = None,
-    epochs: Annotated[
-        int | None, _optimisation("COUNT", "Each ends with a validation and a checkpoint.")
-    ] = None,
-    steps: Annotated[
-        int | None, _optimisation("COUNT", "Batches per epoch.", "--steps-per-epoch")
-    ] = None,
-    batch: Annotated[
-        int | None, _optimisation("COUNT", "Patches per step, over all processes.")
-    ] = None,
-    patch: Annotated[int | None, _patches("PIXELS", "Side of a patch.")] = None,
-    crack_share: Annotated[
-        float | None, _patches("NUMBER", "Share of patches with a crack, 0 to 1.")
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        _patches("", "Mirror, turn, scale, tone, blur, noise, shadows, JPEG; or nothing."),
-    ] = None,
-    optimizer: Annotated[str | None, _optimisation("NAME", "adamw or sgd.")] = None,
-    learning_rate: Annotated[
-        float | None, _optimisation("NUMBER", "Highest learning rate.")
-    ] = None,
-    warmup: Annotated[
-        int | None, _optimisation("COUNT", "Steps over which the rate rises.", "--warmup-steps")
-    ] = None,
-    schedule: Annotated[str | None, _optimisation("NAME", "cosine or constant.")] = None,
-    average: Annotated[
-        float | None,
-        _optimisation(
-            "NUMBER", "Decay per step of the averaged weights; 0: none.", "--average-decay"
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None, _optimisation("NAME", "32, or mixed: bf16, or 16 on a GPU.")
-    ] = None,
-    teacher: Annotated[
-        str | None,
-        _optimisation(
-            "CHECKPOINT", "A wider network to learn from (with loss.distillation_weight)."
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, _optimisation("NUMBER", "Decides weights, patches and generated walls.")
-    ] = None,
-    device: Annotated[str | None, _run("NAME", "auto, cpu or cuda.")] = None,
-    processes: Annotated[
-        int | None, _run("COUNT", "Processes on each machine, one for each GPU.")
-    ] = None,
-    machines: Annotated[int | None, _run("COUNT", "Machines.")] = None,
-    resume: Annotated[bool, _run("", "Go on with the run in --out.", "--resume")] = False,
+    preset: Annotated[str, _input("NAME|FILE")] = "edge",
+    changes: Annotated[list[str] | None, _input("KEY=VALUE", "--set")] = None,
+    yardstick: Annotated[str | None, _input("FOLDER")] = None,
+    init: Annotated[str | None, _input("CHECKPOINT")] = None,
+    width: Annotated[int | None, _network("COUNT")] = None,
+    pooling: Annotated[str | None, _network("NAME")] = None,
+    epochs: Annotated[int | None, _optimisation("COUNT")] = None,
+    steps: Annotated[int | None, _optimisation("COUNT", "--steps-per-epoch")] = None,
+    batch: Annotated[int | None, _optimisation("COUNT")] = None,
+    patch: Annotated[int | None, _patches("PIXELS")] = None,
+    crack_share: Annotated[float | None, _patches("NUMBER")] = None,
+    augment: Annotated[bool | None, _patches("")] = None,
+    optimizer: Annotated[str | None, _optimisation("NAME")] = None,
+    learning_rate: Annotated[float | None, _optimisation("NUMBER")] = None,
+    warmup: Annotated[int | None, _optimisation("COUNT", "--warmup-steps")] = None,
+    schedule: Annotated[str | None, _optimisation("NAME")] = None,
+    average: Annotated[float | None, _optimisation("NUMBER", "--average-decay")] = None,
+    precision: Annotated[str | None, _optimisation("NAME")] = None,
+    teacher: Annotated[str | None, _optimisation("CHECKPOINT")] = None,
+    seed: Annotated[int | None, _optimisation("NUMBER")] = None,
+    device: Annotated[str | None, _run("NAME")] = None,
+    processes: Annotated[int | None, _run("COUNT")] = None,
+    machines: Annotated[int | None, _run("COUNT")] = None,
+    resume: Annotated[bool, _run("", "--resume")] = False,
 ) -> None:
     """Train a crack-segmentation network.
 
-    Values come from --preset; any option given here replaces the preset's.
+    Values come from --preset; options given here override them.
+
+    Args:
+        out: Folder of the run, e.g. runs/NAME.
+        preset: edge, paper, or a file such as runs/NAME/config.yaml.
+        changes: Any value of the preset, e.g. loss.cl_dice_weight=0.5; repeatable.
+        yardstick: Your own yardstick; training on its photos is refused.
+        init: Initial weights, of the same width.
+        width: Channels of the first block.
+        pooling: gated-scale, max or stacked.
+        epochs: Epochs; each ends with validation and a checkpoint.
+        steps: Batches per epoch.
+        batch: Patches per step over all processes.
+        patch: Side of a patch.
+        crack_share: Share of patches with a crack, 0 to 1.
+        augment: Augmentation: flips, rotation, scale, tone, blur, noise, shadows, JPEG.
+        optimizer: adamw or sgd.
+        learning_rate: Highest learning rate.
+        warmup: Steps until the full learning rate.
+        schedule: cosine or constant.
+        average: Decay per step of the weight average; 0: no averaging.
+        precision: 32, or mixed precision: bf16, or 16 on a GPU.
+        teacher: Wider network for distillation (see loss.distillation_weight).
+        seed: Random seed of weights, patches and generated walls.
+        device: auto, cpu or cuda.
+        processes: Processes per machine, one per GPU.
+        machines: Machines.
+        resume: Continue the run in --out.
     """
     require_extra("training")
     from edgecrack.training.fit import train as run_training

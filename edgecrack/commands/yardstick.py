@@ -1,4 +1,4 @@
-"""The `yardstick` commands: build one, and say which photos must not be trained on."""
+"""`edgecrack yardstick`: build one, and list the photos that must not be used for training."""
 
 from __future__ import annotations
 
@@ -8,39 +8,35 @@ from typing import Annotated
 
 import typer
 
-from edgecrack.commands.shared_options import heading
+from edgecrack.commands.shared_options import group, heading
 from edgecrack.terminal.progress import ProgressLine
 from edgecrack.terminal.wording import counted
 
 _input, _results = map(heading, ("Input", "Results"))
 
-yardstick = typer.Typer(
-    help="Build the pictures that models are compared on, by crack width, surface and contrast.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+yardstick = group(
+    "Build the images on which models are compared, by crack width, surface and contrast."
 )
 
 
 @yardstick.command()
 def build(
     data: Annotated[
-        Path,
-        _input("FOLDER", "Holds concrete_tiles/, uav315/ and road_frames/, or some of them."),
+        Path, _input("FOLDER", text="Folder with any of concrete_tiles/, uav315/ and road_frames/.")
     ],
     out: Annotated[
-        Path, _results("FOLDER", "The yardstick; new, or an earlier one.", "--out", "-o")
+        Path, _results("FOLDER", "--out", "-o", text="Folder of the yardstick, new or existing.")
     ],
     per_cell: Annotated[
-        int, _results("COUNT", "Rendered cracks of each surface, width class and contrast.")
+        int, _results("COUNT", text="Rendered cracks per surface, width class and contrast.")
     ] = 2,
     blur: Annotated[
-        float, _results("PIXELS", "Standard deviation of the blur of what is rendered.", "--blur")
+        float, _results("PIXELS", text="Standard deviation of the blur of rendered cracks.")
     ] = 0.8,
-    walls: Annotated[int, _results("COUNT", "Generated walls with cracks.")] = 45,
-    seed: Annotated[int, _results("NUMBER", "Decides what is drawn by chance.")] = 0,
+    walls: Annotated[int, _results("COUNT", text="Generated walls with cracks.")] = 45,
+    seed: Annotated[int, _results("NUMBER", text="Random seed.")] = 0,
 ) -> None:
-    """Build a yardstick: cracks and what is none, with exact or hand-drawn truth.
+    """Build a yardstick: cracks and crack-like objects, with exact or hand-drawn ground truth.
 
     `edgecrack evaluate MODEL --data FOLDER` then scores by stratum.
     """
@@ -62,16 +58,14 @@ def build(
 
 @yardstick.command()
 def reserved(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Image files that a network may train on.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images intended for training.")],
 ) -> None:
-    """List the files of a folder that belong to the yardstick, one name a line."""
+    """List the files of a folder that belong to the yardstick, one name per line."""
     from edgecrack.data.pairing import only_images
     from edgecrack.data.reserved import reserved_among
     from edgecrack.errors import DataError
 
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder", "give a folder of images")
+        raise DataError(f"{folder} is not a folder", "give a folder of images")
     for path in reserved_among(only_images(folder)):
         typer.echo(path.name)

@@ -1,1 +1,1 @@
-"""What this machine has, what is missing, and the command that mends it."""
+"""What this machine has, what is missing, and the commands that fix it."""

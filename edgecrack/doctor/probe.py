@@ -1,8 +1,7 @@
-"""Run as a script, in a process of its own: loads one library and tells what it is, as JSON.
+"""Script that loads one library and reports on it as JSON, in a process of its own.
 
-A library that is broken may end the process or never come back, so nothing of the doctor runs
-here. Arguments: the probe's name and the import path of the process that asks. Must not import
-anything of edgecrack at the top.
+A broken library may end the process or hang. Arguments: the name of the probe and the import path
+of the calling process, which is set before anything of edgecrack is imported.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder, whose modules have names that a library may have, too
+    sys.path.pop(0)  # this folder, whose module names a library may share
 
 import json
 import os
@@ -26,14 +25,14 @@ def probe_numpy() -> dict[str, Any]:
 
 
 def probe_cv2() -> dict[str, Any]:
-    """OpenCV, with the report on how it was built."""
+    """OpenCV and its build information."""
     import cv2
 
     return {"version": cv2.__version__, "build": cv2.getBuildInformation()}
 
 
 def probe_av() -> dict[str, Any]:
-    """PyAV, and which of the overlay's encoders its FFmpeg has."""
+    """PyAV, and the overlay encoders in its FFmpeg."""
     import av
 
     encoders = ("libx264", "libopenh264", "libvpx-vp9")
@@ -75,7 +74,7 @@ def probe_tensorrt_rtx() -> dict[str, Any]:
 
 
 def probe_pycuda() -> dict[str, Any]:
-    """pycuda, with its driver module, which is what fails without a driver."""
+    """pycuda, with its driver module, which fails without a driver."""
     import pycuda
     import pycuda.driver
 
@@ -83,19 +82,19 @@ def probe_pycuda() -> dict[str, Any]:
 
 
 def probe_cuda() -> dict[str, Any]:
-    """cuda-python, the CUDA that it brings, and what it says when it is to count the GPUs."""
+    """cuda-python, its CUDA version, and the error of counting the GPUs."""
     import importlib
     import importlib.metadata
 
     runtime = importlib.import_module("cuda.bindings.runtime")
-    found: dict[str, Any] = {"version": "of unknown version"}
+    found: dict[str, Any] = {"version": "unknown version"}
     for name in ("cuda-bindings", "cuda-python"):
         try:
             found["version"] = importlib.metadata.version(name)
             break
         except importlib.metadata.PackageNotFoundError:
             continue
-    try:  # without a driver some versions raise, which says nothing against the package
+    try:  # without a driver, some versions raise although the package is fine
         _, found["brings"] = runtime.cudaRuntimeGetVersion()
         error, *_ = runtime.cudaGetDeviceCount()
     except RuntimeError:
@@ -105,7 +104,7 @@ def probe_cuda() -> dict[str, Any]:
 
 
 def probe_gpu() -> dict[str, Any]:
-    """The GPUs that the driver gives."""
+    """The GPUs that the driver reports."""
     import ctypes
 
     from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu
@@ -126,10 +125,10 @@ def probe_gpu() -> dict[str, Any]:
 
 
 def probe_run() -> dict[str, Any]:
-    """The bundled model on one tile, through everything that `stream` loads."""
+    """The bundled model on one tile, with everything that `stream` loads."""
     import numpy as np
 
-    import edgecrack.runtime.stream  # noqa: F401 (what it brings must load)
+    import edgecrack.runtime.stream  # noqa: F401 (its imports must load)
     from edgecrack.runtime.detector import open_detector
 
     with open_detector() as detector:
@@ -153,25 +152,25 @@ PROBES: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main(name: str, import_path: str) -> None:
-    """Print the answer of one probe as the only line on standard output."""
+    """Print the result of one probe as the only line on standard output."""
     sys.path[:] = json.loads(import_path)
-    _drop_no_core_file()
+    _disable_core_dumps()
     answer_handle = os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no part of the answer
+    os.dup2(2, 1)  # what a library prints is not part of the answer
     answer: dict[str, Any]
     try:
         answer = {"found": PROBES[name]()}
-    except BaseException as error:  # a library may raise SystemExit, too
+    except BaseException as error:  # a library may even raise SystemExit
         lines = str(error).strip().splitlines() or [""]
         answer = {"failure": f"{type(error).__name__}: {lines[-1].strip()}"}
     os.write(answer_handle, json.dumps(answer).encode())
-    # Not through the libraries' own clean-up, which crashes in some of them.
+    # Skip the clean-up of the libraries, which crashes in some of them.
     sys.stderr.flush()
     os._exit(0)
 
 
-def _drop_no_core_file() -> None:
-    """A crash here is an answer, and none that shall fill the user's folder."""
+def _disable_core_dumps() -> None:
+    """A crash is a result here and must not leave a core file in the user's folder."""
     try:
         import resource
 

@@ -1,25 +1,25 @@
-"""From a checkpoint or an ONNX file to an engine, each stage checked, in one call.
+"""From a checkpoint or an ONNX file to an engine in one call, each stage checked, and its report.
 
-export -> precision or calibration -> engine -> scores. What lies between is kept beside the
-engine: the ONNX file that it was built from serves every other GPU and version. Must not know
-the command line.
+Export -> precision or calibration -> engine -> scores. Intermediate files are kept beside the
+engine: the ONNX file that it was built from serves every other GPU and version.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecrack.artifacts import PRECISIONS, ModelFile, ModelSpec, read_model_file, write_model
+from edgecrack.artifacts import ModelFile, ModelSpec, Precision, read_model_file, write_model
 from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.calibration.summary import SCORE_HEADS, gate_text, score_row
 from edgecrack.errors import ConfigError, ModelFileError
-from edgecrack.export.engine.builder import EngineBuild, build_engine
+from edgecrack.export.engine.builder import EngineBuild, build_engine, check_output
 from edgecrack.export.engine.config import EngineConfig, check_features
 from edgecrack.export.engine.target_machines import resolve_targets
-from edgecrack.export.engine.written_files import check_output
 from edgecrack.export.model_scores import (
     NotRun,
     Parity,
@@ -31,51 +31,47 @@ from edgecrack.export.model_scores import (
 from edgecrack.extras import require
 from edgecrack.files import make_folder
 from edgecrack.model_target import check_model_target
-from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES
+from edgecrack.nvidia.engine_info import ENGINE_SUFFIXES, EngineInfo
 from edgecrack.onnx_graph.graph_file import read_graph
 from edgecrack.runtime.backends.open import check_it_runs
+from edgecrack.settings import settings
+from edgecrack.terminal.table import rows_text
 
 _TILE_HW = (256, 256)
 
 Progress = Callable[[str, int, int], None]
-"""Told (stage, done, total)."""
+"""Called with (stage, done, total)."""
 
 
-@dataclass(frozen=True)
+@settings()
 class BuildConfig:
-    """What is built.
+    """What to build.
 
     Attributes:
         precision: "fp32", "fp16" or "int8"; None takes an ONNX file's own where that is FP16 or
             INT8, else FP16.
-        calibration: data, method and gate; needed to make INT8, and its data also score FP16.
+        calibration: data, method and gate; required for INT8, and its data also score FP16.
         tile_hw: height and width of a tile in pixels, for a checkpoint alone; None is 256x256.
         batch: tiles per call for a checkpoint, or None for any number.
         engine: how the engine is built.
     """
 
-    precision: str | None = None
+    precision: Precision | None = None
     calibration: CalibrationConfig | None = None
     tile_hw: tuple[int, int] | None = None
     batch: int | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
 
-    def __post_init__(self) -> None:
-        if self.precision is not None and self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"the precision is {self.precision!r}", f"give one of: {', '.join(PRECISIONS)}"
-            )
-
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was built and how good it is.
+    """The built engine and its accuracy.
 
     Attributes:
         engine: the engine.
         onnx_file: the ONNX file that it was built from.
-        written: every model file that was written, in order; each has its sidecar beside it.
-        scores: by precision, the file before and after; empty where nothing could score them.
+        written: every model file written, in order; each has its sidecar beside it.
+        scores: by precision, the file before and after; empty where nothing could be scored.
         data: what the scores were measured on.
         kept_fp16: layers of an INT8 engine that stay in FP16.
         parity: how the engine differs from the ONNX file, where it ran on this machine.
@@ -93,12 +89,12 @@ class BuildReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """TensorRT's, and what could not be checked though it should have been."""
+        """TensorRT's warnings, and checks that should have been possible and were not."""
         unrun = self.not_run is not None and self.not_run.is_for_here
         return (*self.engine.warnings, *([str(self.not_run)] if unrun else []))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The report as JSON values."""
         spec = self.engine.spec
         return {
             "engine": str(self.engine.path),
@@ -129,22 +125,22 @@ def build(
     Args:
         model: `*.safetensors` or `*.onnx`, with its sidecar.
         output: the engine to write; NAME.fp32.onnx, NAME.fp16.onnx or NAME.int8.onnx come beside
-            NAME.engine where they are made on the way.
+            NAME.engine where they are intermediate files.
         config: precision, data and target.
-        progress: told of each stage.
+        progress: called at each stage.
 
     Raises:
-        EdgecrackError: as `export_checkpoint`, `calibrate` and `build_engine`. Nothing that was
-            not checked is written.
+        EdgecrackError: as `export_checkpoint`, `calibrate` and `build_engine`. Nothing is written
+            unchecked.
     """
     config, model, output = config or BuildConfig(), Path(model), Path(output)
-    # Asked first: nobody waits for a calibration to learn that nothing builds for the target.
+    # First, so that an impossible target is refused before a long calibration.
     resolved = resolve_targets(config.engine.targets, config.engine.flavour)
     given = read_model_file(model)
     spec = given.spec
     precision = _precision(model, spec, config)
     if spec.kind == "onnx":
-        check_it_runs(given)  # says in one sentence what is wrong with a graph
+        check_it_runs(given)  # reports faults of a graph in one sentence
     planned = dataclasses.replace(spec, precision=precision)
     check_features(config.engine, planned, resolved)
     config.engine.batch_of(planned)
@@ -179,10 +175,10 @@ def build(
 
 
 def _as_written(path: Path, spec: ModelSpec) -> ModelFile:
-    """A file that this build has just written, read back once for all that is still to come.
+    """A file that this build has just written, read back once for the later stages.
 
     Raises:
-        ModelFileError: it is another one by now.
+        ModelFileError: it was replaced.
     """
     found = read_model_file(path)
     if found.spec.sha256 != spec.sha256:
@@ -190,45 +186,45 @@ def _as_written(path: Path, spec: ModelSpec) -> ModelFile:
     return found
 
 
-def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> str:
-    """The precision to build, after what cannot be had is refused.
+def _precision(model: Path, spec: ModelSpec, config: BuildConfig) -> Precision:
+    """The precision to build; impossible combinations are refused.
 
     Raises:
         ConfigError: INT8 without data.
-        ModelFileError: an engine, or a file that has already been rounded to another precision.
+        ModelFileError: the file is an engine, or already has another lower precision.
     """
     if spec.kind == "engine":
         raise ModelFileError(
-            f"{model} is an engine already", "give the checkpoint or the ONNX file it came from"
+            f"{model} is already an engine", "give the checkpoint or the ONNX file it came from"
         )
-    own = spec.precision if spec.kind == "onnx" else "fp32"
+    own: Precision = spec.precision if spec.kind == "onnx" else "fp32"
     precision = config.precision or (own if own != "fp32" else "fp16")
     if own not in ("fp32", precision):
         raise ModelFileError(
-            f"{model} is {own.upper()} and {precision.upper()} is asked for",
+            f"{model} is {own.upper()} and {precision.upper()} was requested",
             "give the FP32 file that it was made from",
         )
     if own == "int8" and config.calibration is not None:
         raise ConfigError(
-            f"{model} is INT8 already, and data to calibrate it were given",
+            f"{model} is already INT8, and calibration data were given",
             "leave out `data`, or give the FP32 file",
         )
     if spec.kind == "onnx" and config.tile_hw is not None:
         raise ConfigError(
-            f"a tile of {config.tile_hw[1]}x{config.tile_hw[0]} px was asked for, and {model} "
+            f"a tile of {config.tile_hw[1]}x{config.tile_hw[0]} px was requested, and {model} "
             f"takes {spec.tile_hw[1]}x{spec.tile_hw[0]} px",
             "leave out `tile_hw`, or give the checkpoint",
         )
     if precision == "int8" and own != "int8" and config.calibration is None:
         raise ConfigError(
-            "INT8 is asked for without data",
+            "INT8 was requested without data",
             "give images of what the robot sees: `data` FOLDER",
         )
     return precision
 
 
 def _steps(spec: ModelSpec, precision: str) -> list[str]:
-    """Suffixes of the files that are written on the way."""
+    """Suffixes of the intermediate files."""
     steps = [".fp32.onnx"] if spec.kind == "checkpoint" else []
     own = "fp32" if spec.kind == "checkpoint" else spec.precision
     return steps if precision == own else [*steps, f".{precision}.onnx"]
@@ -243,7 +239,7 @@ def _export(model: Path, target: Path, config: BuildConfig) -> ModelSpec:
 
 
 def _convert(
-    model: ModelFile, target: Path, precision: str, config: BuildConfig, progress: Progress
+    model: ModelFile, target: Path, precision: Precision, config: BuildConfig, progress: Progress
 ) -> ModelSpec:
     """Make the FP16 or INT8 file of an FP32 one."""
     require("onnx", extra="quantize", purpose="changing a model's precision")
@@ -251,7 +247,7 @@ def _convert(
         from edgecrack.calibration.calibrating import calibrate
 
         return calibrate(model, target, config.calibration, progress).spec
-    from edgecrack.onnx_graph.half import checked_half
+    from edgecrack.onnx_graph.precision import checked_half
 
     spec, graph = model.spec, read_graph(model, "fp32")
     progress("checking FP16", 0, 1)
@@ -274,7 +270,7 @@ def _score(
 ) -> tuple[tuple[Scored, ...], str]:
     """Scores of the FP32 file and of what was built, on the same tiles.
 
-    An INT8 file brings those that the gate judged it by; a CPU would need as long again.
+    An INT8 file has the gate's scores, which would take a CPU as long to compute again.
     """
     if spec.precision == "int8":
         found = [item for item in spec.scores if "ods" in item and "precision" in item]
@@ -282,3 +278,68 @@ def _score(
             rows = tuple(Scored.from_mapping(item) for item in found)
             return rows, str(found[-1].get("data", "unknown data"))
     return score_files(float_file, source, spec, config.calibration)
+
+
+def report_text(report: BuildReport) -> str:
+    """The report as text: scores, then the files."""
+    built = report.engine
+    info = EngineInfo.from_dict(built.spec.engine)
+    lines = []
+    if report.scores:
+        compared = any(item.name == "fp32" for item in report.scores)
+        rows = [
+            score_row(item.name.upper(), item.accuracy, compared=compared) for item in report.scores
+        ]
+        lines += [rows_text(SCORE_HEADS, rows), f"measured on: {report.data}", ""]
+    gpus = ", ".join(f"SM{item.replace('.', '')}" for item in info.compute_capabilities)
+    facts = [
+        ("engine", f"{built.path} ({built.size_bytes / 1e6:.2f} MB)"),
+        ("precision", f"{built.spec.precision.upper()}, verified from {_convolutions(report)}"),
+        ("for", f"{gpus}; {info.flavour} {info.version}, {info.platform}"),
+        ("tiles per call", "{} to {}, tuned for {}".format(*_batch(info))),
+        ("built in", f"{built.seconds:.1f} s"),
+        ("sidecar", f"{built.path}.json"),
+        ("built from", str(report.onnx_file)),
+    ]
+    facts.append(("run here", _parity(report)))
+    if built.spec.precision == "int8":
+        kept = ", ".join(report.kept_fp16) or "only those that always are"
+        facts.append(("kept in FP16", kept))
+        facts.append(("gate", gate_text(built.spec.calibration or {}).removeprefix("gate: ")))
+    width = max(len(name) for name, _ in facts)
+    lines += [f"{name.ljust(width)}  {value}" for name, value in facts]
+    lines += [f"warning: {text}" for text in report.warnings]
+    lines += ["the same with NVIDIA's tool:", f"  {built.command}"]
+    where = "next" if report.parity else "next, where it is to run"
+    command = shlex.join(["edgecrack", "stream", "--camera", "0", "--model", str(built.path)])
+    lines.append(f"{where}: {command}")
+    return "\n".join(lines)
+
+
+def _batch(info: EngineInfo) -> tuple[int, int, int]:
+    least, best, most = info.batch
+    return least, most, best
+
+
+def _convolutions(report: BuildReport) -> str:
+    counts = report.engine.types.convolutions
+    words = [f"{count} {name}" for name, count in counts.items()]
+    text = f"the network: convolutions {', '.join(words)}"
+    found = report.engine.engine_types
+    if found:
+        text += "; from the engine: outputs " + ", ".join(
+            f"{n} {name}" for name, n in found.items()
+        )
+    return text
+
+
+def _parity(report: BuildReport) -> str:
+    found = report.parity
+    if found is None:
+        if report.not_run is not None and report.not_run.is_for_here:
+            return "NO, although it is for this machine: see the warning"
+        return f"no: {report.not_run or 'this machine cannot run it'}"
+    return (
+        f"yes: it differs from {report.onnx_file.name} in ONNX Runtime by "
+        f"{found.mean_difference:.3f}/255 in the mean, {found.largest_difference}/255 at most"
+    )

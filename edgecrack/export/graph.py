@@ -1,8 +1,9 @@
-"""From a checkpoint to ONNX made of standard operators, checked against torch.
+"""From a checkpoint to ONNX with standard operators, checked against torch.
 
-The graph takes and gives bytes: `tiles` uint8 [N, 1, H, W] (preprocessed) and `crack` uint8
-[N, 1, H, W], 255 = certain crack. Scaling, softmax and rounding are inside, so that whoever
-runs the file needs to know no mean, no scale and no threshold of ours.
+Input and output are bytes: `tiles` uint8 [N, 1, H, W] (preprocessed) and `crack` uint8
+[N, 1, H, W], 255 = certain crack. Scaling, softmax and rounding are inside the graph, so whatever
+runs the file needs no mean, scale or threshold. The check uses random tiles, and real ones from a
+user's images.
 """
 
 from __future__ import annotations
@@ -13,87 +14,81 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
-from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, ModelSpec, write_model
+from edgecrack.artifacts import INPUT_NAME, OUTPUT_NAME, Merge, ModelSpec, write_model
+from edgecrack.data.datasets import read_image
 from edgecrack.errors import ConfigError, ExportError
-from edgecrack.export.border import Border, parse_border
-from edgecrack.export.border_check import BorderDifference, border_difference
+from edgecrack.export.border import Border, BorderDifference, border_difference
 from edgecrack.export.lowering import LoweredNetwork, network_with_border
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.model_target import check_model_target
 from edgecrack.onnx_graph.graph_file import OPSET
-from edgecrack.onnx_graph.half import checked_half
+from edgecrack.onnx_graph.precision import checked_half
 from edgecrack.onnx_graph.tidy import check_operators, tidy
-from edgecrack.runtime.scales import ScalesConfig, parse_merge
+from edgecrack.prediction.inputs import find_images
+from edgecrack.preprocess import PreprocessConfig, preprocess
+from edgecrack.runtime.scales import ScalesConfig
+from edgecrack.runtime.tiling import TilingConfig, plan_tiles
+from edgecrack.settings import settings
 from edgecrack.training.checkpoints import load_network
 
 PARITY_LEVELS = 1  # largest difference from torch, of 255
 _RANDOM_TILES = 4
+_CALIBRATE = "edgecrack calibrate MODEL --data FOLDER -o FILE"
 
 
-@dataclass(frozen=True)
+_Side = Annotated[int, Field(ge=16, le=4096, multiple_of=SIZE_MULTIPLE)]
+
+
+@settings()
 class ExportConfig:
-    """What is exported.
+    """How a checkpoint is exported.
 
     Attributes:
         tile_hw: height and width of a tile in pixels, multiples of 8, 16 to 4096. The border
-            ratio of partial convolution is baked for it.
+            ratio of partial convolution is a constant of it.
         batch: tiles per call, 1 to 4096, or None for any number.
         precision: "fp32", or "fp16" for a graph that is typed FP16 throughout.
-        border: "fused" leaves the border ratio out on the two finest scales, where runtimes then
-            fuse convolution and ReLU; "exact" computes what was trained.
-        scales: sizes of the frame at which the robot runs the model, as `runtime.scales` has them;
-            None keeps the checkpoint's.
-        merge: how the maps of several sizes become one; None keeps the checkpoint's.
+        border: "fused" omits the border ratio on the two finest scales, so that runtimes can fuse
+            convolution and ReLU; "exact" computes what was trained.
+        scales: frame sizes at which the model runs, see `runtime.scales`; None keeps the
+            checkpoint's.
+        merge: how the maps of several sizes are merged; None keeps the checkpoint's.
         threshold: crack probability from which a pixel counts, above 0 and below 1; None keeps
             the checkpoint's.
-        temperature: the logits are divided by it within the graph, 0.05 to 20: above 1,
-            probabilities are less certain, in the same order. A threshold that is kept moves with
-            them, so that the same pixels count.
+        temperature: divisor of the logits within the graph, 0.05 to 20: above 1, probabilities
+            are less certain, in the same order. A kept threshold is adapted, so that the same
+            pixels count.
     """
 
-    tile_hw: tuple[int, int] = (256, 256)
-    batch: int | None = None
-    precision: str = "fp32"
+    tile_hw: Annotated[
+        tuple[_Side, _Side], Field(description="sides that are multiples of 8, 16 to 4096")
+    ] = (256, 256)
+    batch: Annotated[int, Field(ge=1, le=4096, description='1 to 4096, or "dynamic"')] | None = None
+    precision: Annotated[
+        Literal["fp32", "fp16"],
+        Field(description=f"fp32 or fp16; INT8 needs images: {_CALIBRATE}"),
+    ] = "fp32"
     border: Border = "fused"
     scales: tuple[float, ...] | None = None
-    merge: str | None = None
-    threshold: float | None = None
-    temperature: float = 1.0
+    merge: Merge | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    temperature: Annotated[float, Field(ge=0.05, le=20)] = 1.0
 
     def __post_init__(self) -> None:
-        for side in self.tile_hw:
-            if not 16 <= side <= 4096 or side % SIZE_MULTIPLE:
-                raise ConfigError(f"tile side is {side} px", "give a multiple of 8, 16 to 4096")
-        if self.batch is not None and not 1 <= self.batch <= 4096:
-            raise ConfigError(f"batch is {self.batch}", 'give 1 to 4096, or "dynamic"')
-        if self.precision not in ("fp32", "fp16"):
-            remedy = "give fp32 or fp16"
-            if self.precision == "int8":
-                remedy += "; INT8 needs images: edgecrack calibrate MODEL --data FOLDER -o FILE"
-            raise ConfigError(f"the precision is {self.precision!r}", remedy)
-        parse_border(self.border)
         ScalesConfig(
             (1.0,) if self.scales is None else self.scales,
-            parse_merge("max" if self.merge is None else self.merge),
+            "max" if self.merge is None else self.merge,
         )
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise ConfigError(
-                f"the threshold is {self.threshold:g}", "give a number above 0 and below 1"
-            )
-        if not 0.05 <= self.temperature <= 20:
-            raise ConfigError(
-                f"the temperature is {self.temperature:g}", "give a number from 0.05 to 20"
-            )
 
 
 def export_checkpoint(
@@ -108,16 +103,16 @@ def export_checkpoint(
         checkpoint: `*.safetensors` with its sidecar.
         target: the ONNX file to write.
         config: tile, batch, precision and border.
-        real_tiles: preprocessed uint8 [H, W] tiles for the check, beside random ones.
+        real_tiles: preprocessed uint8 [H, W] tiles for the check, in addition to random ones.
 
     Returns:
-        The description that went into the sidecar.
+        The description in the sidecar.
 
     Raises:
         ConfigError: the target is the checkpoint itself, or does not end in .onnx.
         ModelFileError: the checkpoint is missing or damaged.
-        ExportError: the graph holds a foreign operator, or differs by more than 1/255 from what
-            torch computes in the same form.
+        ExportError: the graph has a foreign operator, or differs by more than 1/255 from torch in
+            the same form.
         OutputError: the file cannot be written.
     """
     config = config or ExportConfig()
@@ -165,7 +160,7 @@ def export_checkpoint(
 
 
 def _threshold(own: float, config: ExportConfig) -> float:
-    """The threshold that is asked for, or the checkpoint's own, moved with the temperature."""
+    """The configured threshold, or the checkpoint's own, adapted to the temperature."""
     if config.threshold is not None or config.temperature == 1:
         return own if config.threshold is None else config.threshold
     logit = math.log(own / (1 - own)) / config.temperature
@@ -173,7 +168,7 @@ def _threshold(own: float, config: ExportConfig) -> float:
 
 
 def _at_temperature(network: CrackUNet, temperature: float) -> CrackUNet:
-    """The network with its logits divided, which the fusion's weights take in."""
+    """The network with its logits divided, by way of the fusion's weights."""
     if temperature == 1:
         return network
     result = copy.deepcopy(network)
@@ -189,8 +184,8 @@ def _random_tiles(tile_hw: tuple[int, int]) -> list[NDArray[np.uint8]]:
 
 
 def _compare(own: nn.Module, exact: nn.Module, tiles: NDArray[np.uint8]) -> BorderDifference:
-    """What leaving out the border ratio does to tiles, uint8 [N, 1, H, W]."""
-    # One by one, so that memory does not grow with their number.
+    """The effect of omitting the border ratio on tiles, uint8 [N, 1, H, W]."""
+    # One by one, so that memory use does not grow with their number.
     outputs = [
         np.concatenate([reference_output(item, torch.from_numpy(tile[None])) for tile in tiles])
         for item in (own, exact)
@@ -217,7 +212,7 @@ def build_onnx(network: CrackUNet, config: ExportConfig) -> onnx.ModelProto:
     tiles = torch.zeros(config.batch or 2, 1, height, width, dtype=torch.uint8)
     dynamic = None if config.batch else {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's notes are for its developers
+        warnings.simplefilter("ignore")  # meant for the exporter's developers
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             lowered,
@@ -245,10 +240,10 @@ def measure_parity(
     """Largest difference between the graph in ONNX Runtime and the network in torch.
 
     Args:
-        network: what the graph shall compute, float in and logits out.
+        network: the reference, float in and logits out.
         serialised: the ONNX file's bytes.
         config: tile and batch of the graph.
-        real_tiles: uint8 [H, W] tiles beside fresh random ones.
+        real_tiles: uint8 [H, W] tiles, in addition to new random ones.
 
     Returns:
         Difference in levels of 255.
@@ -275,8 +270,39 @@ def measure_parity(
 
 
 def reference_output(network: nn.Module, tiles: Tensor) -> NDArray[Any]:
-    """What a graph must give, computed by its network: uint8 [N, 1, H, W] of the same."""
+    """The expected output of a graph, computed by its network: uint8 [N, 1, H, W]."""
     with torch.no_grad():
         logits = network(tiles.float() / 255.0)
         crack = torch.softmax(logits, dim=1)[:, 1:2]
     return np.asarray(torch.round(crack * 255.0).to(torch.uint8).numpy())
+
+
+MAX_TILES = 8
+
+
+def tiles_of_images(
+    path: Path, config: PreprocessConfig, tile_hw: tuple[int, int], count: int = MAX_TILES
+) -> list[NDArray[np.uint8]]:
+    """The middle tile of up to `count` images, taken at even steps.
+
+    Args:
+        path: an image or a folder of images.
+        config: how the model's frames are prepared.
+        tile_hw: height and width of a tile in pixels.
+        count: largest number of tiles, at least 1.
+
+    Returns:
+        Preprocessed tiles, uint8 [H, W] each.
+
+    Raises:
+        SourceError: the path does not exist or has no images.
+        DataError: an image cannot be read.
+    """
+    found, _ = find_images([str(path)], out=path)
+    files = [one.path for one in found if one.path is not None]
+    tiles = []
+    for file in files[:: -(-len(files) // count)]:
+        frame = preprocess(read_image(file), config)
+        plan = plan_tiles((frame.shape[0], frame.shape[1]), TilingConfig(tile_hw, 0))
+        tiles.append(plan.cut(frame)[len(plan) // 2, 0])
+    return tiles

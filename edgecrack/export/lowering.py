@@ -1,14 +1,14 @@
 """The network rewritten for inference: the same function in fewer and cheaper operators.
 
-Three things change, all exact up to float rounding:
+Three changes, all exact up to float rounding:
 
 * uint8 in and out, with the input's scale folded into the first layer's weights;
-* the border ratio of partial convolution is a constant of the tile's size, where it is kept;
+* the border ratio of partial convolution is a constant of the tile size, where it is kept;
 * heads, fusion and the two-way softmax are linear up to the last step, so each scale needs
   one channel instead of two, and concatenating eight full-size maps becomes adding four:
   softmax's crack channel is sigmoid(crack logit - background logit).
 
-The one change that is not exact comes before: `network_with_border`.
+The only change that is not exact comes before: `network_with_border`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from edgecrack.model.unet import Block, CrackUNet
 
 
 def network_with_border(network: CrackUNet, border: Border) -> CrackUNet:
-    """The network in the form that is exported; what is given stays as it was.
+    """A copy of the network in the form that is exported.
 
     "exact" is the network as trained. In "fused" the convolutions of the two finest scales pad
-    with zeros and leave the ratio out, so that ReLU follows them at once.
+    with zeros and omit the ratio, so that ReLU follows directly.
     """
     if border == "exact":
         return network
@@ -42,7 +42,7 @@ def network_with_border(network: CrackUNet, border: Border) -> CrackUNet:
 
 
 def _without_ratio(source: nn.Module) -> nn.Module:
-    """The plain convolution with a partial convolution's weights."""
+    """A plain convolution with the weights of a partial convolution."""
     if not isinstance(source, PartialConv2d):
         return source
     outputs, inputs = source.weight.shape[:2]
@@ -59,7 +59,7 @@ class LoweredPartialConv(nn.Module):
     def __init__(self, source: PartialConv2d, map_hw: tuple[int, int]) -> None:
         super().__init__()
         self.weight, self.bias = source.weight, nn.Parameter(source.bias[:, None, None])
-        # Not cloned: layers of one size share one constant in the file.
+        # Not cloned: layers of the same size share one constant in the file.
         self.register_buffer("ratio", border_ratio(*map_hw))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class LoweredNetwork(nn.Module):
     """uint8 tiles in, uint8 crack probability out.
 
     Args:
-        network: the trained network; its weights are shared where they stay alike.
+        network: the trained network; unchanged weights are shared.
         tile_hw: the tile's size in pixels, multiples of 8.
 
     Shape:
@@ -160,7 +160,7 @@ class LoweredNetwork(nn.Module):
         factor = self.tile_hw[1] // scale.shape[-1]
         if factor == 1:
             return scale
-        # A factor instead of a size: a size would bring the batch's shape into the graph.
+        # A factor instead of a size, which would put the batch's shape into the graph.
         return functional.interpolate(
             scale, scale_factor=float(factor), mode="bilinear", align_corners=False
         )

@@ -1,7 +1,7 @@
-"""Scores of model files on tiles with a truth: a user's, or generated walls.
+"""Scores of model files on labelled tiles: a user's, or of generated walls.
 
-Generated walls have exact masks and need no data, so a build never goes unscored; they say
-how much a change of precision costs, not how good a model is on concrete.
+Generated walls have exact masks and need no data, so every build is scored; they show how much a
+change of precision costs, not how good a model is on concrete.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file, sidecar_path
 from edgecrack.calibration.accuracy import Accuracy, measure_accuracy
 from edgecrack.calibration.config import CalibrationConfig
-from edgecrack.calibration.frames import open_frames
-from edgecrack.calibration.sampler import TileSet, sample_tiles
+from edgecrack.calibration.sampler import TileSet, open_frames, sample_tiles
 from edgecrack.errors import DeviceError, ExportError, MissingDependencyError, ModelFileError
 from edgecrack.metrics import uint8_level
 from edgecrack.nvidia.engine_info import EngineInfo, current_platform
 from edgecrack.nvidia.gpu import gpu_devices
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.terminal.wording import counted
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     import onnx
 
 WALLS = 48
-PARITY_MEAN_LEVELS = 1.0  # other kernels round otherwise; a wrong one is off by far more
+PARITY_MEAN_LEVELS = 1.0  # kernels round differently; a wrong one is off by far more
 _LEAST_WALLS = 4
 _LEAST_WALL_PX = 32  # smaller ones are not generated
 
@@ -43,7 +42,7 @@ class Scored:
     """One row of a build's table.
 
     Attributes:
-        name: the precision of what was scored.
+        name: precision of the file.
         accuracy: its scores.
     """
 
@@ -51,7 +50,7 @@ class Scored:
     accuracy: Accuracy
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as JSON holds it."""
+        """The row as JSON values."""
         return {"precision": self.name, **self.accuracy.to_dict()}
 
     @classmethod
@@ -59,7 +58,7 @@ class Scored:
         """A row from an entry of a sidecar's `scores`.
 
         Raises:
-            ModelFileError: a score is missing or no number.
+            ModelFileError: a score is missing or not a number.
         """
         try:
             return cls(
@@ -83,12 +82,12 @@ class Scored:
 def labelled_tiles(
     calibration: CalibrationConfig | None, spec: ModelSpec, graph: onnx.ModelProto | bytes
 ) -> tuple[TileSet, str]:
-    """The held-out tiles of a user's data, or tiles of generated walls, and what to call them.
+    """The held-out tiles of a user's data, or tiles of generated walls, and their description.
 
     Args:
-        calibration: names the data; None for generated walls.
+        calibration: the data; None for generated walls.
         spec: the model's description.
-        graph: stands in for a truth that nobody has drawn.
+        graph: replaces missing labels.
     """
     if calibration is None:
         walls = _walls(spec.tile_hw, spec.preprocess)
@@ -115,10 +114,10 @@ def score_files(
     """Score an FP32 file and the file that an engine was built from.
 
     Args:
-        float_file: the FP32 file, or None where it is not known.
+        float_file: the FP32 file, or None if it is not known.
         source: the file that the engine was built from; may be the FP32 file.
         spec: its description.
-        calibration: names the data; None for generated walls.
+        calibration: the data; None for generated walls.
 
     Returns:
         The rows, and what they were measured on.
@@ -140,7 +139,7 @@ def score_files(
 
 
 def _rounded(content: bytes) -> onnx.ModelProto | bytes:
-    """The graph with FP16's rounding, which a CPU leaves out; as it is where onnx is missing."""
+    """The graph with FP16's rounding, which a CPU omits; unchanged where onnx is missing."""
     if importlib.util.find_spec("onnx") is None:
         return content
     import onnx
@@ -161,10 +160,10 @@ def _judge(
 
 @dataclass(frozen=True)
 class Parity:
-    """How an engine that ran here differs from the ONNX file that it was built from.
+    """Difference of an engine that ran here from its ONNX file.
 
     Attributes:
-        tiles: number of tiles, of generated walls.
+        tiles: number of tiles of generated walls.
         largest_difference: in levels of 255.
         mean_difference: in levels of 255.
     """
@@ -174,7 +173,7 @@ class Parity:
     mean_difference: float
 
     def to_dict(self) -> dict[str, float]:
-        """The figures as JSON holds them."""
+        """The figures as JSON values."""
         return {
             "tiles": self.tiles,
             "largest_difference": self.largest_difference,
@@ -189,7 +188,7 @@ class NotRun:
     Attributes:
         reason: as a clause.
         remedy: what to do about it, as a clause.
-        is_for_here: the engine is for the GPU of this machine, so that it should have run.
+        is_for_here: the engine is for the GPU of this machine, so it should have run.
     """
 
     reason: str
@@ -197,24 +196,24 @@ class NotRun:
     is_for_here: bool
 
     def __str__(self) -> str:
-        """A sentence, a warning where it should have run."""
+        """A sentence; a warning where the engine should have run."""
         if not self.is_for_here:
             return self.reason
         return (
-            "the engine is for this machine and did NOT run here, so nobody knows whether it "
+            "the engine is for this machine and did NOT run here, so it is unknown whether it "
             f"computes what its ONNX file does: {self.reason}; {self.remedy}"
         )
 
 
 def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Parity | NotRun:
-    """Run an engine beside the ONNX file that it was built from, where this machine can.
+    """Compare an engine with the ONNX file that it was built from, where this machine can.
 
     Returns:
-        The differences, or why there are none.
+        The differences, or why the engine did not run.
 
     Raises:
         ExportError: the engine does not run, or computes something else, or is for this machine and
-            would be refused here; it is removed.
+            is refused here; it is removed.
     """
     from edgecrack.nvidia.cuda.open import open_cuda
     from edgecrack.runtime.backends.open import open_runner
@@ -252,8 +251,8 @@ def check_parity(engine: Path, source: Path | ModelFile, spec: ModelSpec) -> Par
     if found.mean_difference > PARITY_MEAN_LEVELS:
         _remove(engine)
         raise ExportError(
-            f"the engine differs from {source.path.name} by {found.mean_difference:.2f}/255 in the "
-            f"mean, {PARITY_MEAN_LEVELS:g} is allowed, and was removed",
+            f"the engine differs from {source.path.name} by {found.mean_difference:.2f}/255 on "
+            f"average, {PARITY_MEAN_LEVELS:g} is allowed, and was removed",
             "build it with another TensorRT or precision, and report this",
         )
     return found
@@ -276,12 +275,12 @@ def _remove(engine: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _walls(tile_hw: tuple[int, int], preparation: PreprocessConfig) -> TileSet:
-    """Kept, for one build asks up to three times."""
+    """Cached, since one build needs them up to three times."""
     from edgecrack.synthetic import WallConfig, generate_wall
 
     height, width = tile_hw
     size_hw = (max(height, _LEAST_WALL_PX), max(width, _LEAST_WALL_PX))
-    # Large tiles are scored on fewer walls, for each takes its time.
+    # Large tiles are scored on fewer walls to limit the time.
     count = min(WALLS, max(_LEAST_WALLS, WALLS * 512**2 // (height * width)))
     walls = [generate_wall(WallConfig(seed, size_hw)) for seed in range(count)]
     frames = np.stack([preprocess(wall.image, preparation) for wall in walls])

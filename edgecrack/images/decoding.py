@@ -1,7 +1,7 @@
-"""16-bit pictures made 8-bit ones, whatever part of the 16 bits they use.
+"""Decodes image files to 8-bit BGR, detects damage, and applies EXIF orientation.
 
-Cameras put 10 or 12 bits at the low end of 16, thermal pictures use a sliver of the range; cut to
-their upper byte, both are nearly black. Knows pixels, nothing of files.
+16-bit images are reduced by the bits they use: cameras put 10 or 12 bits at the low end of 16, and
+thermal images use a small part of the range; the upper byte alone would be nearly black.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _FEW_LEVELS = 64
 
 
 def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Cut a picture to 8 bits below its highest bit in use.
+    """Reduce an image to the 8 bits below its highest bit in use.
 
     So 12 bits at the low end of 16 lose their lowest 4, and a picture that uses all 16 keeps its
-    upper byte. Where fewer than 64 levels would be left of the picture's contrast, its darkest
-    level is taken off first. Constant margins and stray pixels do not count; what lies above the
+    upper byte. Where fewer than 64 levels of contrast would remain, the darkest level is
+    subtracted first. Constant margins and stray pixels do not count; what lies above the
     range becomes 255.
 
     Args:
@@ -79,7 +79,7 @@ def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _range(image: NDArray[np.uint16]) -> tuple[int, int]:
-    """The levels between which nearly all of a picture lies."""
+    """The levels that enclose nearly all pixels."""
     low, high = (image, image) if image.ndim == 2 else (image.min(axis=2), image.max(axis=2))
     counts = ~constant_margins(high)
     if not counts.any():
@@ -108,9 +108,7 @@ _READ_BYTES = 1 << 20
 
 
 def are_strips_sound(file: IO[bytes]) -> bool:
-    """Whether each strip or tile of a TIFF's first picture and of its mask is whole.
-
-    As far as that can be told.
+    """Whether each strip or tile of a TIFF's first image and mask is whole, where detectable.
 
     Args:
         file: open, seekable; read piece by piece.
@@ -174,15 +172,14 @@ def _is_jpeg_sound(piece: bytes, tables: bytes) -> bool:
     try:
         simplejpeg.decode_jpeg(whole, colorspace="GRAY", strict=True)
     except ValueError as error:
-        # Of a colour space or sampling that this interface has no name for; then nobody can tell.
+        # A colour space or sampling that this interface has no name for.
         return not any(word in str(error) for word in ("premature", "Premature", "orrupt"))
     return True
 
 
-# What datasets are made of.
 DATASET_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 IMAGE_SUFFIXES = (*DATASET_SUFFIXES, ".gif", ".avif", ".heic", ".heif")
-# Pictures, too, that are told of where they lie in a folder, and not read.
+# Image formats that are reported and not read.
 OTHER_SUFFIXES = (
     ".pdf", ".jxl", ".jp2", ".psd", ".exr", ".svg", ".tga", ".dcm",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
@@ -199,7 +196,7 @@ _TURNS: dict[int, tuple[bool, bool, bool]] = {  # transpose, then mirror left-ri
     8: (True, False, True),
 }
 _UNUSUAL = ("determine subsampling level", "color conversion", "colorspace")
-# Many cameras leave a few bytes before the end of a picture; damage leaves more as a rule.
+# Many cameras leave a few bytes before the end of an image; damage usually leaves more.
 _FILLING = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 _MOST_FILLING_BYTES = 16
 
@@ -221,8 +218,8 @@ def decode_image(
         transparent, masked there.
 
     Raises:
-        DamagedImageError: the data is no image, or is damaged or cut short.
-        RefusedImageError: it is an image of a kind that is not read, or too large.
+        DamagedImageError: the data is not an image, or is damaged or truncated.
+        RefusedImageError: the format is not supported, or the image is too large.
     """
     kind = kind_of(data, max_megapixels)
     if kind.name == "JPEG":
@@ -249,12 +246,12 @@ def decode_pixels(data: bytes, flags: int) -> NDArray[Any]:
         Shape and dtype as the flags and the file have them.
 
     Raises:
-        DamagedImageError: the data is no image, or is damaged or cut short.
-        RefusedImageError: it is an image of a kind that is not read, or too large.
+        DamagedImageError: the data is not an image, or is damaged or truncated.
+        RefusedImageError: the format is not supported, or the image is too large.
     """
     kind = kind_of(data)
     if kind.name == "JPEG":
-        _jpeg_pixels(data, "GRAY")  # hears what OpenCV hides
+        _jpeg_pixels(data, "GRAY")  # reports damage that OpenCV hides
     return _decode_by_opencv(data, kind, flags)
 
 
@@ -274,7 +271,7 @@ def _jpeg_header_hw(data: bytes) -> tuple[int, int]:
     """Height and width by libjpeg.
 
     Raises:
-        DamagedImageError: there is no header that it can read.
+        DamagedImageError: the header cannot be read.
     """
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
@@ -358,7 +355,7 @@ def _decode_by_opencv(data: bytes, kind: ImageKind, flags: int) -> NDArray[Any]:
 
 
 def _check_tiff_data(data: bytes) -> None:
-    """Hear of damage in a TIFF's compressed data, over which OpenCV says nothing."""
+    """Detect damage in a TIFF's compressed data, which OpenCV ignores."""
     try:
         with opened(data) as image:
             image.load()

@@ -1,7 +1,4 @@
-"""A result's pictures as bytes, each encoded once however many outputs want it.
-
-Recording, page and mask files take the same JPEG and PNG. Knows arrays and bytes only.
-"""
+"""Encodes a result's images once; recording, page and mask files share the JPEG and PNG."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What of every frame of one size is to be ignored: a robot's arm, a burnt-in clock, the sky.
-
-Made once for a size and used for each of its frames. Knows pixels only, nothing of files, models
-or streams.
-"""
+"""Frame regions to ignore: a robot arm, a burnt-in clock, the sky; computed once per frame size."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from edgecrack.images.nodata import mirrored_places
 
 @dataclass(frozen=True, eq=False)
 class IgnoredPixels:
-    """Pixels in which nothing is inspected.
+    """Pixels that are not inspected.
 
         ignored = IgnoredPixels(np.arange(480)[:, None].repeat(640, axis=1) >= 400)
         ignored.ratio    # 0.1667: the lowest 80 rows
@@ -45,13 +41,13 @@ class IgnoredPixels:
         return float(np.count_nonzero(self.mask) / self.mask.size)
 
     def filled(self, gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A frame with the rest of it mirrored into these pixels.
+        """A frame with its other pixels mirrored into these.
 
         Args:
             gray: uint8 [H, W].
 
         Returns:
-            uint8 [H, W], a new array that does not depend on what `gray` has in these pixels.
+            uint8 [H, W], a new array, independent of the values of `gray` in these pixels.
 
         Raises:
             ConfigError: the frame has another size.
@@ -62,10 +58,10 @@ class IgnoredPixels:
         return filled
 
     def check(self, frame_hw: tuple[int, ...]) -> None:
-        """Refuse frames of another size.
+        """Check the frame size.
 
         Raises:
-            ConfigError: it is another.
+            ConfigError: it differs from the mask's.
         """
         if frame_hw != self.mask.shape:
             raise ConfigError(

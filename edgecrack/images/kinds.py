@@ -1,4 +1,4 @@
-"""The tags of a TIFF's pictures. Knows files' heads; decodes no pixels."""
+"""Image formats and sizes from file headers, without decoding; unsupported files are refused."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _filter = threading.Lock()
 
 
 def read_tags(file: IO[bytes]) -> Mapping[int, Any]:
-    """The tags of the first picture by their numbers, values as Pillow gives them.
+    """The tags of the first image by number, with values as Pillow returns them.
 
     Args:
         file: open, at any place; seekable.
 
     Returns:
-        None of them where they cannot be read.
+        Empty if they cannot be read.
     """
     return next(directories(file), {})
 
@@ -37,7 +37,7 @@ def directories(file: IO[bytes], most: int = _MOST_DIRECTORIES) -> Iterator[Mapp
 
     Args:
         file: open, at any place; seekable.
-        most: how many are read, since damaged ones may lead to each other.
+        most: how many are read; damaged ones may form a cycle.
     """
     file.seek(0)
     head = file.read(8)
@@ -52,7 +52,7 @@ def directories(file: IO[bytes], most: int = _MOST_DIRECTORIES) -> Iterator[Mapp
                 file.seek(directory.next if place < 0 else place)
                 directory.load(file)
                 tags, place = dict(directory), directory.next
-            except Exception:  # Pillow's readers raise what they happen to stumble on
+            except Exception:  # Pillow's readers raise all kinds of errors
                 return
         yield tags
         if place <= 0:
@@ -60,12 +60,11 @@ def directories(file: IO[bytes], most: int = _MOST_DIRECTORIES) -> Iterator[Mapp
 
 
 def _known_head(head: bytes) -> bytes:
-    """The head by which Pillow knows the large kind: little-endian, whatever the file is."""
+    """The header that Pillow accepts for BigTIFF: little-endian, whatever the file is."""
     return b"II+\0" + head[4:] if head[:4] in _BIG else head
 
 
-# As much as a frame of any camera and most mosaics has; the picture and its maps take some 8 bytes
-# a pixel.
+# Any camera frame and most mosaics; the image and its maps take about 8 bytes per pixel.
 DEFAULT_MEGAPIXELS = 250.0
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
@@ -108,7 +107,7 @@ _FOREIGN: tuple[tuple[bytes, int, str, str], ...] = (
     (b"<svg", 0, "a drawing (SVG)", "save it as PNG"),
     (b"version https://git-lfs", 0, "a pointer of Git LFS, not the picture", "run: git lfs pull"),
 )  # fmt: skip
-# Frame headers of JPEG that decoders of photos do not know: lossless and hierarchical.
+# JPEG frame headers that photo decoders do not support: lossless and hierarchical.
 _RARE_JPEGS = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
 _SUBFILE, _BITS, _BANDS, _FORMAT, _DNG = 254, 258, 277, 339, 50706
 _INTEGERS = (1,)
@@ -117,10 +116,10 @@ _pillow = threading.Lock()
 
 
 class UnreadableImageError(ValueError):
-    """An image cannot be used; the text says how so, to be put behind the file's name.
+    """An image cannot be used; the text says why and follows the file's name.
 
     Attributes:
-        remedy: what to do about it; empty where there is nothing but to replace the file.
+        remedy: what to do about it; empty if the file can only be replaced.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -129,19 +128,19 @@ class UnreadableImageError(ValueError):
 
 
 class DamagedImageError(UnreadableImageError):
-    """The bytes are no whole image."""
+    """The bytes are not a complete image."""
 
 
 class RefusedImageError(UnreadableImageError):
-    """The image is whole, as far as that is known, and of a kind that is not read."""
+    """The image is whole, as far as known, but not supported."""
 
 
 class ImageKind(NamedTuple):
-    """What a file's head says.
+    """What a file's header says.
 
     Attributes:
         name: "JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIC" or another of Pillow's.
-        hw: height and width in pixels as stored; None where only decoding tells.
+        hw: height and width in pixels as stored; None if only decoding shows it.
     """
 
     name: str
@@ -156,8 +155,8 @@ def kind_of(data: bytes, max_megapixels: float = DEFAULT_MEGAPIXELS) -> ImageKin
         max_megapixels: a larger picture is refused.
 
     Raises:
-        DamagedImageError: it is empty or no image.
-        RefusedImageError: it is of a kind that is not read, or too large.
+        DamagedImageError: it is empty or not an image.
+        RefusedImageError: the format is not supported, or the image is too large.
     """
     if not data:
         raise DamagedImageError("is empty")
@@ -198,7 +197,7 @@ def png_chunks(data: bytes) -> frozenset[bytes]:
 
 
 def _jpeg_hw(data: bytes) -> tuple[int, int] | None:
-    """Height and width in a JPEG's first frame header; None where there is none."""
+    """Height and width in a JPEG's first frame header; None if it has none."""
     place = 2
     while place + 9 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
@@ -235,7 +234,7 @@ def _kind_of_heif(data: bytes) -> ImageKind:
 
 
 def can_read_heic() -> bool:
-    """Whether HEIC photos can be read: pillow-heif is installed, and is told to Pillow."""
+    """Whether HEIC photos can be read: pillow-heif is installed; registers it with Pillow."""
     try:
         import pillow_heif
     except ImportError:
@@ -258,13 +257,13 @@ def _kind_by_pillow(data: bytes) -> ImageKind:
                 )
             return ImageKind(name, hw)
     except UnidentifiedImageError as error:
-        if is_tiff:  # of a form that Pillow does not know; its list of tags may tell
+        if is_tiff:  # a form that Pillow does not know; check its tags
             _check_tags(read_tags(io.BytesIO(data)))
             return ImageKind("TIFF", None)
         raise DamagedImageError("is damaged or not an image") from error
     except UnreadableImageError:
         raise
-    except Exception as error:  # Pillow's readers raise what they happen to stumble on
+    except Exception as error:  # Pillow's readers raise all kinds of errors
         raise DamagedImageError(f"is damaged ({type(error).__name__})") from error
 
 
@@ -282,7 +281,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 
 
 def _check_tiff(image: Image.Image) -> None:
-    """Refuse what a TIFF may hold that is no single picture of 8 or 16 bits."""
+    """Refuse a TIFF that is not a single image of 8 or 16 bits."""
     tags: Any = getattr(image, "tag_v2", {})
     _check_tags(tags)
     pages = 0
@@ -305,7 +304,7 @@ def _check_tags(tags: Mapping[int, Any]) -> None:
 
 
 def check_samples(sample_format: int, bits: int, bands: int) -> None:
-    """Refuse samples that are no gray level or colour of 8 or 16 bits.
+    """Refuse samples other than gray or colour of 8 or 16 bits.
 
     Args:
         sample_format: TIFF's: 1 unsigned, 2 signed, 3 floating point.
@@ -313,7 +312,7 @@ def check_samples(sample_format: int, bits: int, bands: int) -> None:
         bands: samples of a pixel.
 
     Raises:
-        RefusedImageError: they are none.
+        RefusedImageError: they are something else.
     """
     if bands > _LARGEST_BANDS:
         raise RefusedImageError(
@@ -333,10 +332,10 @@ def _first(value: Any) -> int:
 
 
 def check_size(hw: tuple[int, int], max_megapixels: float) -> None:
-    """Refuse a picture that is too large.
+    """Check that an image is not too large.
 
     Raises:
-        RefusedImageError: it is.
+        RefusedImageError: it is too large.
     """
     megapixels = hw[0] * hw[1] / 1e6
     if megapixels > max_megapixels:

@@ -1,8 +1,6 @@
-"""Text burnt into a picture: clocks, names of cameras, coordinates.
+"""Finds image areas without content: constant margins and burnt-in text, and fills them.
 
-White digits in a black box, or with a black outline, are like nothing on a wall. They would take
-part in every statistic of the frame, and the network sees their edges far beyond them. Knows gray
-levels only.
+Both would distort the frame's statistics, and the network reacts to their edges far beyond them.
 """
 
 from __future__ import annotations
@@ -15,22 +13,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Lossy formats leave black and white so near to the limits, and blur so far around them.
+# How far lossy formats move black and white from the limits, and how far they blur around them.
 _LIMIT_LEVELS = 8
 _DARK, _BRIGHT = 1, 2
 _KINDS = np.zeros(256, dtype=np.uint8)
 _KINDS[: _LIMIT_LEVELS + 1] = _DARK
 _KINDS[255 - _LIMIT_LEVELS :] = _BRIGHT
 _AROUND_PX = 3
-# A line of text has at least so many pixels, and all text no more than this share of a frame:
-# where more of it is black and white, that is the picture itself.
+# Smallest line of text, and the largest share of a frame that is text: where more of it is black
+# and white, that is the picture itself.
 _LEAST_PX = 150
 _MOST = 0.1
-# So much of a line of text is black or white, and so much at least is either.
+# Share of a text line that is black or white, and the least share of each.
 _LIMITED_SHARE = 0.6
 _LEAST_SHARE = 0.08
 _LETTER_GAP_PX = 17
-# A row through text crosses so many edges of strokes; one through a crack in a wall two.
+# Stroke edges that a row through text crosses; a row through a crack crosses two.
 _LEAST_CROSSINGS = 8
 
 
@@ -41,13 +39,13 @@ def find_text(gray: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         gray: uint8 [H, W].
 
     Returns:
-        bool [H, W], True on lines of text with their boxes or outlines; None where there are none.
+        bool [H, W], True on lines of text with their boxes or outlines; None if there are none.
     """
     kinds = np.asarray(cv2.LUT(gray, _KINDS), dtype=np.uint8)
     counts = np.asarray(cv2.calcHist([kinds], [0], None, [3], [0, 3])).ravel()
     if min(counts[_DARK], counts[_BRIGHT]) < _LEAST_SHARE * _LEAST_PX:
         return None
-    # Waves interrupt the surfaces; what is thin without them is no text.
+    # Waves interrupt the surfaces; anything thin without them is not text.
     _, limits = cv2.threshold(kinds, 0, 1, cv2.THRESH_BINARY)
     surfaces = cv2.morphologyEx(limits, cv2.MORPH_CLOSE, _box(5), dst=limits)
     cv2.morphologyEx(surfaces, cv2.MORPH_OPEN, _box(5), dst=surfaces)
@@ -105,16 +103,16 @@ def _box(side_px: int) -> NDArray[np.uint8]:
 
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-# A level must hold still for so many pixels along the border; texture and noise never do.
+# A level must be constant for this many pixels along the border; texture and noise never are.
 _RUN_PX = 16
-# ... and for this share of the border's half length in all, of which some at a corner or over a
+# ... and for this share of half the border in total, part of it at a corner or over a
 # quarter of a side: a wide crack, black throughout, may cross the border anywhere else.
 _BORDER_SHARE = 1 / 16
 _SIDE_SHARE = 1 / 4
 _MAX_LEVELS = 3
 # Thinner than this is a line or a crushed crack, unless it lies along the border.
 _THICK_PX = 7
-# Just beyond its edge the frame differs by so many levels. A vignette or a shadow fades instead.
+# Level step just beyond its edge. A vignette or a shadow fades instead.
 _EDGE_LEVELS = 6
 # Lossy formats leave waves in the blocks along an edge, so far and so high; beyond them the frame
 # must differ by more, since a fading shadow has such levels, too.
@@ -123,8 +121,8 @@ _WAVE_LEVELS = 16
 _LOSSY_EDGE_LEVELS = 32
 # At a sharp edge the first pixels differ by nearly as much as those behind them.
 _SHARP_SHARE = 0.8
-# What lies in it and is long and thin may be a crack in an overexposed wall and stays, with so
-# much of its surroundings; what is smaller is a stuck pixel or the like and goes.
+# A long thin object inside it may be a crack in an overexposed wall and stays, with this much
+# around it; anything smaller, such as a stuck pixel, goes.
 _LONG_PX = 32
 _KEPT_PX = 16
 _SMALLEST_FRAME_PX = 32
@@ -256,14 +254,14 @@ def blur_nodata(gray: NDArray[np.uint8], nodata: NDArray[np.bool_]) -> NDArray[n
 def _nearest_visible(
     hidden: NDArray[np.uint8], y: NDArray[np.intp], x: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where the visible pixel lies that is nearest to each hidden one, given by row and column."""
+    """Row and column of the nearest visible pixel for each hidden one."""
     # It is the neighbour of a hidden one, so nothing farther away than that needs a look.
     top, left = max(0, int(y.min()) - 1), max(0, int(x.min()) - 1)
     part = hidden[top : int(y.max()) + 2, left : int(x.max()) + 2]
     _, nearest = cv2.distanceTransformWithLabels(
         part, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    # Labels number the visible pixels; this is where each of them lies that may be nearest.
+    # Labels number the visible pixels; these are the positions of those that may be nearest.
     edge = np.flatnonzero(_grown(part, 3) > part)
     place_of = np.zeros(int(nearest.max()) + 1, dtype=np.intp)
     place_of[nearest.ravel()[edge]] = edge
@@ -369,7 +367,7 @@ def _shows_something(visible: NDArray[np.uint8]) -> bool:
 
 
 def _broad(visible: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The parts of a mask that are no lines, as far as the frame's border tells."""
+    """The parts of a mask that are not lines, judged at the frame's border."""
     return _inner(_opened(np.pad(visible, _THICK_PX, mode="edge"), _THICK_PX + 2))
 
 

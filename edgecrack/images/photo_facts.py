@@ -1,7 +1,6 @@
-"""What a photo's file says about how it was taken: EXIF, and DJI's own words in XMP.
+"""Photo metadata from EXIF and DJI's XMP: time, place, distance and lens.
 
-For later measuring in millimetres, and for the report: when, where, how far from the wall, through
-which lens. Nothing is believed that is out of range. Knows bytes; decodes no pixels.
+For measuring in millimetres and for the report. Values out of range are ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _EARLIEST = datetime(1990, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
-    """What is known of a photo; None for what its file does not say.
+    """Photo metadata; None for anything missing in the file.
 
     Attributes:
         taken_at: when, ISO 8601 with the offset from UTC where the camera knew it, else without.
@@ -39,20 +38,20 @@ class PhotoFacts:
         focal_mm: of the lens.
         focal_35_mm: the same for a sensor of 36 mm by 24 mm.
         pixels_per_mm: of the sensor, across.
-        digital_zoom: by how much the camera enlarged a part of its picture; 1 or None for none.
+        digital_zoom: digital zoom factor; 1 or None for none.
         taken_size_px: the longer and the shorter side as the camera took the picture.
-        exposure_s: how long the shutter was open.
-        distance_m: to what is in focus, by the camera.
+        exposure_s: exposure time.
+        distance_m: focus distance, by the camera.
         latitude_deg: WGS 84, -90 to 90.
         longitude_deg: WGS 84, -180 to 180.
         altitude_m: above sea level.
-        range_m: to the target, by the drone's laser, where that says that it is a measurement.
+        range_m: to the target, by the drone's laser, where it reports a valid measurement.
         calibrated_focal_px: of the lens by the drone's calibration, in pixels.
-        dewarp: the drone's calibration of the lens, as it is written; empty where it has none.
+        dewarp: the drone's calibration of the lens, as written; empty if missing.
         gimbal_pitch_deg: -90 looks straight down.
         gimbal_yaw_deg: 0 looks north.
         gimbal_roll_deg: 0 is upright.
-        relative_altitude_m: above the place of the start.
+        relative_altitude_m: above the take-off point.
     """
 
     taken_at: str | None = None
@@ -78,7 +77,7 @@ class PhotoFacts:
     relative_altitude_m: float | None = None
 
     def without_location(self) -> PhotoFacts:
-        """The same without where it was taken."""
+        """A copy without location."""
         return replace(
             self,
             latitude_deg=None,
@@ -95,14 +94,14 @@ class PhotoFacts:
 
 
 def photo_facts(data: bytes) -> PhotoFacts | None:
-    """What a photo's file says; None where it says nothing, or nothing that can be read.
+    """Read a photo's metadata; None if there is none, or none is readable.
 
     Args:
         data: the file's bytes: JPEG, TIFF, PNG, WebP, HEIC or AVIF.
     """
     try:
         found = PhotoFacts(**{**_exif_facts(data), **_dji_facts(data)})
-    except (ValueError, ArithmeticError, TypeError):  # whatever it says, it ends no run
+    except (ValueError, ArithmeticError, TypeError):  # damaged metadata must not end a run
         return None
     return found if any(getattr(found, one.name) is not None for one in fields(found)) else None
 

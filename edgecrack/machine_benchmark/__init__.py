@@ -1,1 +1,1 @@
-"""How fast this machine finds cracks: each model, precision and backend in one table."""
+"""Benchmarks each model, precision and backend on this machine."""

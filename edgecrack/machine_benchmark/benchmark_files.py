@@ -1,4 +1,4 @@
-"""A benchmark's table, files and plot."""
+"""Table, files and plot of a benchmark."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ BENCHMARK_NAMES = ("benchmark.json", "benchmark.png")
 
 @contextmanager
 def benchmark_folder(out: Path) -> Iterator[OutputFolder]:
-    """A folder that nothing but an earlier benchmark wrote into, kept from other runs meanwhile.
+    """A locked folder that is empty or contains an earlier benchmark.
 
-    What the earlier one wrote stays until `write_files`.
+    The earlier files stay until `write_files`.
 
     Raises:
-        OutputError: it cannot be written, or holds something else that is in the way.
+        OutputError: it cannot be written, or contains other files in the way.
     """
     folder = OutputFolder(out)
     try:
@@ -53,12 +53,12 @@ def benchmark_folder(out: Path) -> Iterator[OutputFolder]:
 def write_files(
     folder: OutputFolder, found: Benchmarked, on_told: Callable[[str], None] = lambda text: None
 ) -> None:
-    """Write a benchmark's files over those of an earlier one.
+    """Write a benchmark's files, replacing earlier ones.
 
     Args:
         folder: of `benchmark_folder`.
         found: the benchmark.
-        on_told: told why there is no plot.
+        on_told: called with the reason if there is no plot.
 
     Raises:
         OutputError: a file cannot be written.
@@ -74,7 +74,7 @@ def write_files(
 
 
 def table_text(found: Benchmarked) -> str:
-    """What a person wants to know: one line for each way to run, the fastest first."""
+    """The results as a table, the fastest first."""
     listed = found.document["rows"]
     has_scores = any("strict_f1" in row for row in listed)
     heads = _HEADS if has_scores else _HEADS[:-2]
@@ -130,7 +130,7 @@ def _sustained_text(long: Mapping[str, Any]) -> str:
 
 
 def plot_png(found: Benchmarked) -> bytes:
-    """Accuracy against speed where there are scores, else speed alone.
+    """Accuracy against speed if there are scores, else speed alone.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

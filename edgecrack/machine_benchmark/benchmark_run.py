@@ -1,4 +1,4 @@
-"""`edgecrack benchmark`: every candidate measured, and what to take."""
+"""`edgecrack benchmark`: measures every candidate and recommends one."""
 
 from __future__ import annotations
 
@@ -44,14 +44,13 @@ class BenchmarkConfig:
     """What is measured.
 
     Attributes:
-        models: ONNX files and engines; of none the bundled one.
-        source: whence frames come, as `open_source` takes it.
+        models: ONNX files and engines; empty for the bundled one.
+        source: the address of the frames, as for `open_source`.
         data: labelled images, for scores; None scores nothing.
-        frames: so many of the source are gone through in each round, 1 to 1000.
+        frames: frames per round, 1 to 1000.
         rounds: 2 to 1000.
-        minutes: how long the fastest is run to see whether the machine keeps its speed; 0 leaves
-            that out.
-        mm_per_pixel: by which areas are told.
+        minutes: duration of the sustained run of the fastest candidate; 0 skips it.
+        mm_per_pixel: for areas.
         threads: CPU threads; None takes all.
     """
 
@@ -78,14 +77,14 @@ class BenchmarkConfig:
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate and what was measured of it.
+    """A candidate and its measurements.
 
     Attributes:
         candidate: which.
-        problem: why it cannot run here; "" where it was measured.
+        problem: why it cannot run here; "" if it was measured.
         latencies: None where it cannot run.
-        backend: what ran it, as a person reads it.
-        figures: first result, memory, scores; None for what is not known.
+        backend: what ran it, for the user.
+        figures: first result, memory, scores; None if unknown.
     """
 
     candidate: Candidate
@@ -124,11 +123,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Benchmarked:
-    """What came of it.
+    """The result of a benchmark.
 
     Attributes:
         rows: of all candidates, the fastest first; those that cannot run last.
-        sustained: of the fastest one; None where that was left out.
+        sustained: of the fastest one; None if skipped.
         document: all as plain JSON values.
     """
 
@@ -138,12 +137,12 @@ class Benchmarked:
 
     @property
     def best(self) -> Row:
-        """The fastest whose values are those of ONNX Runtime."""
+        """The fastest whose values equal ONNX Runtime's."""
         return next(row for row in self.rows if row.latencies and is_exact(row.candidate))
 
 
 def is_exact(candidate: Candidate) -> bool:
-    """Whether its values are those of the model file, but for rounding."""
+    """Whether its values are exact, except for rounding."""
     return candidate.backend != "openvino-bf16"
 
 
@@ -166,13 +165,13 @@ def run_benchmark(
 
     Args:
         config: what.
-        on_told: told what is being done.
-        on_moment: told how the long run goes.
+        on_told: called with progress messages.
+        on_moment: called with each moment of the sustained run.
 
     Raises:
-        SourceError: no frame comes from the source.
-        DataError: the labelled images are none.
-        ModelFileError: a model is missing or is none.
+        SourceError: the source has no frame.
+        DataError: there are no labelled images.
+        ModelFileError: a model is missing or invalid.
         ConfigError: no candidate can run here.
     """
     threads = checked_threads(config.threads)
@@ -211,7 +210,7 @@ def read_frames(source: str, count: int) -> list[Frame]:
     """The first frames of a source that have the size of the first.
 
     Raises:
-        SourceError: there is none.
+        SourceError: it has none.
     """
     frames: list[Frame] = []
     with open_source(source) as opened:
@@ -265,7 +264,7 @@ def _measured(
 
 
 def _labelled(data: Path | None) -> Sequence[Sample] | None:
-    """At most 40 labelled images, those of a test split first; None where none were given."""
+    """At most 40 labelled images, those of a test split first; None without data."""
     if data is None:
         return None
     dataset = open_dataset(data)
@@ -307,7 +306,7 @@ def as_json(found: Benchmarked) -> str:
 
 
 def is_noisy() -> bool:
-    """Whether other programs keep the machine busy, so that figures say little."""
+    """Whether other programs keep the machine busy, so that results are unreliable."""
     try:
         return os.getloadavg()[0] > 0.5 * default_threads()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is measured: each model file with each backend that runs it here."""
+"""Benchmark candidates: each model file with each backend that runs it here."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from edgecrack.runtime.detector import CrackDetector, open_detector
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model file and what runs it.
+    """A model file and its backend.
 
     Attributes:
         model: the file.
-        backend: as `open_runner` takes it; None for an engine.
-        precision: as the sidecar says.
-        file: the model as it was read; None reads it when it is opened.
+        backend: as for `open_runner`; None for an engine.
+        precision: from the sidecar.
+        file: the model already read; None reads it on opening.
     """
 
     model: Path
@@ -40,7 +40,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As the table has it."""
+        """The name in the table."""
         return f"{self.model.name}, {self.backend or 'tensorrt'}"
 
     @property
@@ -49,10 +49,10 @@ class Candidate:
         return self.model.stat().st_size if self.file is None else len(self.file.content)
 
     def options(self, threads: int | None) -> str:
-        """What to add to `edgecrack stream` to run it so, for a shell.
+        """The shell options of `edgecrack stream` that run it.
 
         Args:
-            threads: CPU threads that were asked for; None where none were.
+            threads: requested CPU threads; None for the default.
         """
         words = [] if self.model == BUNDLED_MODEL else ["--model", str(self.model)]
         if self.backend is not None:
@@ -63,11 +63,11 @@ class Candidate:
     def open(
         self, threads: int | None, on_told: Callable[[str], None] = lambda text: None
     ) -> CrackDetector:
-        """A detector that runs so.
+        """Open a detector for this candidate.
 
         Args:
             threads: CPU threads; an engine needs none.
-            on_told: told of a self-test, and what came of it.
+            on_told: called with a self-test's start and result.
         """
         threads = None if self.backend is None else threads
         return open_detector(
@@ -79,10 +79,10 @@ def candidates(models: Sequence[Path]) -> list[Candidate]:
     """Each model with each backend that this machine may have.
 
     Args:
-        models: ONNX files and engines; of none the bundled one.
+        models: ONNX files and engines; empty for the bundled one.
 
     Raises:
-        ModelFileError: a file is missing, or is no model.
+        ModelFileError: a file is missing or not a model.
         ConfigError: a file is given twice.
     """
     if len(set(models)) < len(models):
@@ -109,11 +109,11 @@ def first_result(
 ) -> dict[str, float | None]:
     """Seconds from the start of a process to its first result, and its peak memory in MB.
 
-    Both are None where the process had to test which backend is the fastest: that is not what a
-    start costs. Where a result of that test is kept, it does not have to.
+    Both are None if the process had to run the self-test, which is not part of a usual start. With
+    a cached result it does not.
 
     Args:
-        candidate: what runs; opened before with as many threads, so that a test's result is kept.
+        candidate: opened before with as many threads, so that the self-test's result is cached.
         hw: height and width of a frame.
         threads: CPU threads.
     """
@@ -140,13 +140,12 @@ def first_result(
 
 
 def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float:
-    """The most memory that this program has held, in MB of 1e6 bytes.
+    """Peak memory of this process, in MB of 1e6 bytes.
 
-    The system's own count of a process (`ru_maxrss`) goes on from that of the one that started it,
-    and so shows how large that was; it serves where there is nothing better.
+    `ru_maxrss` starts from the parent's value, so it is only the fallback.
 
     Args:
-        status: what Linux says of the process.
+        status: the process's status file on Linux.
     """
     try:
         for line in status.read_text(encoding="utf-8").splitlines():
@@ -172,7 +171,7 @@ def _main(
     frame = np.random.default_rng(0).integers(90, 160, (int(height), int(width), 3), np.uint8)
     with candidate.open(int(threads), told.append) as detector:
         detector.detect(frame)
-        # The clock of this machine, which the process that waits reads, too.
+        # The monotonic clock is shared with the waiting process.
         at = time.monotonic()
     tested = any(text.startswith(SELF_TEST_BEGINS) for text in told)
     return {"at": at, "peak_memory_mb": peak_memory_mb(), "tested": tested}

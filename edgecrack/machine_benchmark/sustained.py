@@ -1,4 +1,4 @@
-"""Time from a frame to its crack map, of several detectors in turn."""
+"""Latency of several detectors in turn, and speed over minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Latencies:
-    """Of one detector, in milliseconds, by round and frame.
+    """Latencies of one detector, in milliseconds, by round and frame.
 
     Attributes:
         ms: float64 [rounds, frames].
@@ -31,7 +31,7 @@ class Latencies:
     pixels: int
 
     def percentile(self, share: float) -> float:
-        """Of all frames of all rounds."""
+        """Percentile over all frames of all rounds."""
         return float(np.percentile(self.ms, share))
 
     @property
@@ -60,13 +60,13 @@ def measure_latencies(
     rounds: int,
     on_round: Callable[[int], None] = lambda done: None,
 ) -> list[Latencies]:
-    """Measure detectors in turn, so that a busy moment of the machine strikes all of them.
+    """Measure detectors in turn, so that a busy moment of the machine affects all of them.
 
     Args:
         detectors: open ones; each is warmed up with the first frame.
         frames: uint8 [H, W, 3] BGR of one size.
-        rounds: how often all frames are gone through.
-        on_round: told how many rounds are done.
+        rounds: passes over all frames.
+        on_round: called with the number of finished rounds.
     """
     ms = np.zeros((len(detectors), rounds, len(frames)))
     for detector in detectors:
@@ -81,21 +81,21 @@ def measure_latencies(
 
 
 _BUCKET_S = 10.0
-# Slower than at first by more than this, for the last quarter of the time.
+# Throttled if the last quarter is slower than the first by this ratio.
 _THROTTLED = 0.9
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Some seconds of a run.
+    """A time slice of a run.
 
     Attributes:
-        at_s: since its beginning.
-        frames_per_s: in these seconds.
-        clock_mhz: mean of the cores; None where the system does not say.
-        temperature_c: of the hottest chip, or zone where none is a chip; None likewise.
-        power_w: None likewise.
+        at_s: since the start.
+        frames_per_s: in this slice.
+        clock_mhz: mean of the cores; None if unknown.
+        temperature_c: of the hottest chip, or else zone; None if unknown.
+        power_w: None if unknown.
     """
 
     at_s: float
@@ -132,7 +132,7 @@ class Sustained:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether the machine became slower; one that is too short to tell did not."""
+        """Whether the machine became slower; False if the run is too short to tell."""
         return len(self.moments) >= 4 and self.kept_share < _THROTTLED
 
     def _last(self) -> Sequence[Moment]:
@@ -156,7 +156,7 @@ def sustain(
         detector: an open one.
         frames: uint8 [H, W, 3] BGR.
         seconds: how long, more than 0.
-        on_moment: told of each bucket of 10 seconds, or less of a short run.
+        on_moment: called for each slice of 10 seconds, or less in a short run.
         clock: seconds.
     """
     bucket_s = min(_BUCKET_S, seconds / 4)

@@ -1,7 +1,7 @@
-"""Whether the cores run slower than they could: limits that fell, and clocks under load.
+"""Whether CPU cores are throttled, by lowered limits and clocks under load.
 
-An idle core runs slowly on purpose, so only busy ones are judged; a limit that was there at the
-start is a power mode or a setting, so only one that fell later counts. Sources: the kernel's
+An idle core runs slowly on purpose, so only busy ones are judged; a limit in place at the start is
+a power mode or a setting, so only a later drop counts. Sources: the kernel's
 admin-guide/pm/cpufreq.rst, intel_pstate.rst, amd-pstate.rst, acpi/cppc_sysfs.rst.
 """
 
@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecrack.machine_sensors.evidence import Evidence
+from edgecrack.machine_sensors.evidence import Evidence, EvidenceReader
 from edgecrack.machine_sensors.sensors import CPUS, read_number, read_text
 
 BUSY = 0.8
 SLOW = 0.75
 FALLEN = 0.9
-# On x86 the largest clock is that of one core in a turbo, which no program holds on all of them.
+# On x86 the largest clock is the turbo of a single core, which cannot hold on all cores.
 _TURBO_DRIVERS = ("intel_pstate", "intel_cpufreq", "acpi-cpufreq", "pcc-cpufreq", "powernow-k8")
-# These hold a clock whatever the load; "powersave" is an ordinary governor with intel_pstate and
-# amd-pstate, which choose by themselves.
+# These fix the clock regardless of load; with intel_pstate and amd-pstate "powersave" is an
+# ordinary governor.
 _FIXED_GOVERNORS = ("userspace", "powersave")
 _CHOOSING_DRIVERS = ("intel_pstate", "amd-pstate-epp")
 _POWER_MODE = "var/lib/nvpmodel/status"
@@ -36,11 +36,11 @@ class _Core:
     is_judged: bool
 
 
-class CpuClocks:
+class CpuClocks(EvidenceReader):
     """The cores' clocks and limits.
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
     """
 
     name, tells_of_the_processor = "clocks", True
@@ -57,12 +57,12 @@ class CpuClocks:
 
     @property
     def rated_mhz(self) -> float | None:
-        """Mean clock that the cores should reach under load; None where it is not known."""
+        """Mean clock that the cores should reach under load; None if unknown."""
         known = [each.rated_khz for each in self._cores if each.rated_khz]
         return round(sum(known) / len(known) / 1000, 1) if known else None
 
     def read(self) -> list[Evidence] | None:
-        """As `EvidenceReader`; keeps the clock of the busy cores, or of all, for who asks."""
+        """As `EvidenceReader`; keeps the clock of the busy cores, or of all, in `clock_mhz`."""
         if not self._cores:
             return None
         self._note_power_mode()
@@ -81,14 +81,10 @@ class CpuClocks:
         ]
         if pairs and (slow := _slow_clock(pairs)) is not None:
             return [*fallen, slow]
-        # A machine that could not tell under load does not tell while it is idle, either.
+        # A machine that reports nothing under load reports nothing while idle, either.
         would_tell = any(each.is_judged and each.rated_khz for each in self._cores)
         can_tell = bool(pairs) or (limits_known and would_tell and not busy)
         return fallen if fallen or can_tell else None
-
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
 
     @property
     def power_mode(self) -> str | None:
@@ -96,7 +92,7 @@ class CpuClocks:
         return self._mode
 
     def _note_power_mode(self) -> None:
-        """Another power mode of a Jetson has other limits, and that is no throttling."""
+        """Reset the limits when a Jetson changes its power mode, which is not throttling."""
         mode = read_text(self._mode_file)
         if mode != self._mode:
             self._mode = mode
@@ -119,7 +115,7 @@ class CpuClocks:
         return [Evidence("clock limit", text)], True
 
     def _busy_cores(self) -> set[int]:
-        """Cores that were busy nearly all the time since the look before."""
+        """Cores that were busy nearly all the time since the previous call."""
         before, self._times = self._times, self._read_times()
         found = set()
         for core, (busy, total) in self._times.items():

@@ -1,7 +1,7 @@
-"""Evidence that a machine is throttled: what each kind of machine says of it, read without root.
+"""Evidence of throttling on each kind of machine, read without root.
 
-A reader looks for its files once, when it is made, and reads them at each look. It gives a list of
-what speaks for throttling, empty where nothing does, or None where this machine does not tell.
+A reader finds its files once, when it is made. It returns a list of evidence, empty if there is
+none, or None if this machine does not report it.
 Sources: the kernel's Documentation/ABI/testing/sysfs-class-thermal and
 admin-guide/thermal/intel_thermal_throttle.rst, NVIDIA's Jetson Linux developer guide, Raspberry
 Pi's documentation of get_throttled.
@@ -37,17 +37,17 @@ EvidenceKind = Literal[
     "clock limit",
     "gpu",
 ]
-# What slows a processor or a GPU down, as the kernel names it: ACPI's processors, cpufreq, devfreq
-# and idle injection by today's and former names, Intel's powerclamp, a Jetson's alerts. Not fans,
-# nor "TCC Offset", whose state is a setting, nor "hot-surface-alert", which slows nothing.
+# Kernel names of cooling devices that slow a processor or GPU down: ACPI's processors, cpufreq,
+# devfreq and idle injection by current and former names, Intel's powerclamp, a Jetson's alerts. Not
+# fans, "TCC Offset", whose state is a setting, nor "hot-surface-alert", which slows nothing.
 _SLOWING = re.compile(
     r"^(processor$|(thermal-)?(cpufreq|devfreq|idle)-|intel_powerclamp$)|-throttle-alert$",
     re.IGNORECASE,
 )
-# By which a processor is slowed down as a rule. Not on x86, which slows itself down, often with an
-# ACPI device beside it that has no state but 0.
+# Those that usually slow a processor down. Not on x86, which slows itself down, often beside an
+# ACPI device whose state is always 0.
 _SLOWING_THE_CPU = re.compile(r"^(thermal-)?(cpufreq|idle)-|cpu\d*-throttle-alert$", re.IGNORECASE)
-# Thresholds that programs set to be told of them; nothing is slowed down there.
+# Notification thresholds set by programs; nothing is slowed down there.
 _NOTIFYING_ZONES = ("x86_pkg_temp",)
 _FIRMWARE_NOW = (
     (0, "the supply's voltage is too low"),
@@ -61,16 +61,16 @@ _FIRMWARE_PAST = (
     (2, "the firmware throttled the processor"),
     (3, "the soft temperature limit was reached"),
 )
-_SINCE = 16  # how many bits further up the same is said of the past
+_SINCE = 16  # bit offset of the flags for the past
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One thing that speaks for throttling.
+    """One piece of evidence of throttling.
 
     Attributes:
-        kind: who says so.
-        text: a clause for a person.
+        kind: its origin.
+        text: a clause for the user.
     """
 
     kind: EvidenceKind
@@ -82,31 +82,31 @@ class EvidenceReader(Protocol):
 
     @property
     def name(self) -> str:
-        """What it reads, for a person."""
+        """What it reads, for the user."""
         ...
 
     @property
     def tells_of_the_processor(self) -> bool:
-        """Whether a processor that is throttled would be seen here as a rule."""
+        """Whether it usually shows a throttled processor."""
         ...
 
     def read(self) -> list[Evidence] | None:
-        """What speaks for throttling now, or since the look before; None where nothing is told."""
+        """Evidence now or since the previous call; None if this machine does not report it."""
         ...
 
     def since_start(self) -> str:
-        """What has been since the machine started, as a clause; empty where nothing is known."""
-        ...
+        """What happened since the machine started, as a clause; empty if unknown."""
+        return ""
 
 
-class HeatCounters:
+class HeatCounters(EvidenceReader):
     """Intel's counters of how often, and how long, the processor slowed itself down for heat.
 
-    A count rises when a processor begins, its time when that ends. One that stays slow without a
-    break moves neither for as long; its clock tells then.
+    A count rises when throttling begins, its time when it ends. Continuous throttling changes
+    neither; the clock shows it then.
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
     """
 
     name, tells_of_the_processor = "heat counters", True
@@ -126,7 +126,7 @@ class HeatCounters:
         now = read_numbers(self._files)
         if not now:
             return None
-        # All cores of a package repeat its count, so the largest rise stands for them.
+        # All cores of a package repeat its count, so the largest rise counts.
         rises = [value - self._before.get(path, value) for path, value in now.items()]
         self._before = now
         if max(rises) <= 0:
@@ -144,11 +144,11 @@ class HeatCounters:
         return f"the processor slowed itself down for heat {counted(most, 'time')}" if most else ""
 
 
-class CoolingDevices:
-    """What the kernel slows down to cool the processor or the GPU.
+class CoolingDevices(EvidenceReader):
+    """Devices that the kernel slows down to cool the processor or GPU.
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
     """
 
     name = "cooling"
@@ -166,13 +166,9 @@ class CoolingDevices:
         states = read_numbers(folder / "cur_state" for folder in self._types)
         if not states:
             return None
-        # Intel's powerclamp says -1 where it does nothing.
+        # Intel's powerclamp reports -1 when idle.
         active = {self._types[path.parent] for path, state in states.items() if state > 0}
         return [Evidence("cooling", f"the kernel cools by {kind}") for kind in sorted(active)]
-
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
 
 
 def slowing_devices(root: Path) -> dict[Path, str]:
@@ -182,14 +178,14 @@ def slowing_devices(root: Path) -> dict[Path, str]:
     return {folder: kind for folder, kind in found.items() if _SLOWING.search(kind)}
 
 
-class TripPoints:
-    """Thermal zones of chips at the temperature from which they are cooled by slowing down.
+class TripPoints(EvidenceReader):
+    """Thermal zones of chips at or above the temperature where throttling begins.
 
-    Where the kernel tells what it slows down at a trip point, that must be slowed down, too: some
-    governors begin to think at one trip point and to act at the next.
+    Where the kernel names the devices of a trip point, one must be slowed down, too: some governors
+    prepare at one trip point and act at the next.
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
     """
 
     name = "trip points"
@@ -220,14 +216,10 @@ class TripPoints:
             if known.get(trip.zone, trip.at_mc - 1) >= trip.at_mc and _acts(trip.devices)
         ]  # fmt: skip
 
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
-
 
 @dataclass(frozen=True, slots=True)
 class _Trip:
-    """A trip point: its zone and name, its temperature in millidegrees, what is slowed down."""
+    """A trip point: zone, name, temperature in millidegrees, and the devices slowed down."""
 
     zone: Path
     name: str
@@ -254,16 +246,16 @@ def _trips_of(zone: Path) -> list[_Trip]:
 
 
 def _acts(devices: Iterable[Path]) -> bool:
-    """Whether one of what a trip point slows down is slowed down; True where none is told."""
+    """Whether a device of a trip point is slowed down; True if none is known."""
     states = read_numbers(folder / "cur_state" for folder in devices)
     return not states or any(state > 0 for state in states.values())
 
 
-class PowerAlarms:
+class PowerAlarms(EvidenceReader):
     """A Jetson's counters of over-current and under-voltage, at which its hardware slows down.
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
     """
 
     name, tells_of_the_processor = "power alarms", False
@@ -311,15 +303,15 @@ class PowerAlarms:
         return f"power alarms came ({alarms})" if alarms else ""
 
 
-class RaspberryFirmware:
-    """What a Raspberry Pi's firmware says in `get_throttled`.
+class RaspberryFirmware(EvidenceReader):
+    """A Raspberry Pi's `get_throttled`.
 
-    Four bits say what is now and four what has been: since the start with old kernels, and since
-    the kernel's own look two seconds ago with new ones. A bit of the past counts when it comes, for
-    what it tells of may be over before the next look.
+    Four bits are current and four past: since the start with old kernels, and since the kernel's
+    last poll two seconds ago with new ones. A past bit counts when it appears, as the event may be
+    over before the next call.
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
     """
 
     name, tells_of_the_processor = "firmware", True

@@ -1,4 +1,4 @@
-"""Files of the kernel: one value each, that may be missing, unreadable or nonsense at any time."""
+"""Clock, temperature, energy and power from kernel files, which may be missing or invalid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str | None:
-    """A file's text without what surrounds it; None where it cannot be read."""
+    """A file's text, stripped; None if it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:  # a Jetson's GPU zone while the GPU is switched off, a core that went offline
@@ -16,7 +16,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_number(path: Path, base: int = 10) -> int | None:
-    """A file's whole number; None where it cannot be read or is none."""
+    """A file's integer; None if it cannot be read or parsed."""
     text = read_text(path)
     try:
         return None if text is None else int(text, base)
@@ -25,7 +25,7 @@ def read_number(path: Path, base: int = 10) -> int | None:
 
 
 def read_numbers(paths: Iterable[Path]) -> dict[Path, int]:
-    """The whole numbers of those files that have one."""
+    """The integers of the files that contain one."""
     found = {path: read_number(path) for path in paths}
     return {path: value for path, value in found.items() if value is not None}
 
@@ -35,7 +35,7 @@ CPUS = "sys/devices/system/cpu"
 ZONES = "sys/class/thermal"
 HWMON = "sys/class/hwmon"
 # Chips that slow down when hot: Intel, AMD, Raspberry Pi, Jetson (cpu, gpu, soc0, cv1, tj). Not
-# disks, power supplies and boards, nor Jetson's PMIC-Die, which always says 50 or 100.
+# disks, power supplies and boards, nor Jetson's PMIC-Die, which always reports 50 or 100.
 _CHIPS = re.compile(
     r"cpu|gpu|soc|^tj|^cv\d|coretemp|k10temp|zenpower|x86_pkg|bcm\d+_thermal", re.IGNORECASE
 )
@@ -43,20 +43,20 @@ _PLAUSIBLE_C = (-40.0, 150.0)
 
 
 def clock_mhz(root: Path = ROOT) -> float | None:
-    """Mean clock of the cores, as the kernel's frequency scaling says."""
+    """Mean clock of the cores, by the kernel's frequency scaling."""
     values = read_numbers((root / CPUS).glob("cpu[0-9]*/cpufreq/scaling_cur_freq")).values()
     return round(sum(values) / len(values) / 1000, 1) if values else None
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
-    """Of the hottest processor, GPU or SoC; of the hottest zone where no sensor is one of these."""
+    """Of the hottest processor, GPU or SoC; else of the hottest zone."""
     found = [*zone_temperatures(root / ZONES), *_hwmon_temperatures(root / HWMON)]
     hottest = hottest_chip(dict(sorted(found, key=lambda each: each[1])))
     return hottest if hottest is not None else max((value for _, value in found), default=None)
 
 
 def hottest_chip(temperatures: dict[str, float]) -> float | None:
-    """The highest temperature of a processor, GPU or SoC; None where none is known."""
+    """The highest temperature of a processor, GPU or SoC; None if unknown."""
     return max((value for name, value in temperatures.items() if is_chip(name)), default=None)
 
 
@@ -66,7 +66,7 @@ def is_chip(name: str) -> bool:
 
 
 def is_plausible_c(value_c: float) -> bool:
-    """Whether a sensor may say so; one that is off says -274 or the like."""
+    """Whether a sensor value is plausible; one that is off reports -274, for example."""
     return _PLAUSIBLE_C[0] < value_c < _PLAUSIBLE_C[1]
 
 
@@ -94,7 +94,7 @@ def _hwmon_temperatures(folder: Path) -> Iterator[tuple[str, float]]:
 
 
 def energy_j(root: Path = ROOT) -> float | None:
-    """Energy that the processor has used, by its own counter (RAPL)."""
+    """Energy used by the processor (RAPL)."""
     values = read_numbers((root / "sys/class/powercap").glob("*-rapl:[0-9]/energy_uj")).values()
     return sum(values) / 1e6 if values else None
 

@@ -1,4 +1,4 @@
-"""Whether the machine is throttled now, from all kinds of evidence together."""
+"""Whether the machine is throttled, from all kinds of evidence."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ThrottleState = Literal["throttled", "not throttled", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ThrottleLook:
-    """What one look found.
+    """The result of one reading.
 
     Attributes:
-        state: "unknown" where nothing speaks for throttling and nothing is told of the processor,
-            as in most containers and virtual machines.
-        evidence: what speaks for throttling.
-        told_by: kinds of evidence that this machine tells.
-        clock_mhz: mean of the busy cores, or of all while none is busy; None where it is not told.
+        state: "unknown" without evidence on a machine that does not report on its processor, as in
+            most containers and virtual machines.
+        evidence: of throttling.
+        told_by: kinds of evidence that this machine reports.
+        clock_mhz: mean of the busy cores, or of all while none is busy; None if unknown.
         rated_mhz: mean clock that the cores should reach under load; None likewise.
         temperature_c: of the hottest chip; None likewise.
         power_mode: of a Jetson, as `nvpmodel` keeps it; None elsewhere.
@@ -47,7 +47,7 @@ class ThrottleLook:
 
     @property
     def figures(self) -> str:
-        """Temperature and clock as "71 °C, 1.2 of 2.4 GHz"; empty where neither is told."""
+        """Temperature and clock as "71 °C, 1.2 of 2.4 GHz"; empty if both are unknown."""
         parts = [] if self.temperature_c is None else [f"{self.temperature_c:.0f} °C"]
         if self.clock_mhz is not None:
             rated = "" if self.rated_mhz is None else f" of {self.rated_mhz / 1000:.1f}"
@@ -56,7 +56,7 @@ class ThrottleLook:
 
     @property
     def reasons(self) -> str:
-        """The evidence as clauses for a person."""
+        """The evidence as clauses for the user."""
         return "; ".join(each.text for each in self.evidence)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,13 +72,13 @@ class ThrottleLook:
 
 
 class ThrottleReader:
-    """Looks again and again; counters count from one look to the next.
+    """Reads all evidence; counters count from one call to the next.
 
         >>> ThrottleReader(Path("/nowhere")).look().state
         'unknown'
 
     Args:
-        root: what stands for `/`.
+        root: the file system root, `/`.
         more: further kinds of evidence, as of a GPU.
     """
 
@@ -119,5 +119,5 @@ class ThrottleReader:
         )
 
     def since_start(self) -> str:
-        """What has been since the machine started, as clauses; empty where nothing is known."""
+        """What happened since the machine started, as clauses; empty if unknown."""
         return "; ".join(text for reader in self._readers if (text := reader.since_start()))

@@ -6,24 +6,20 @@ M max pooling, S Stacked Pooling, g one 2x2 gating filter per channel and s the 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgecrack.errors import ConfigError
+from edgecrack.artifacts import Pooling
 
-Pooling = Literal["gated-scale", "stacked", "max"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 _GATE_STANDARD_DEVIATION = 0.1
 
 
 def stacked_pool(maximum: Tensor) -> Tensor:
-    """Mean of three successive max poolings, the first of which has been taken already.
+    """Mean of three successive max poolings, the first of which is the input.
 
     The second pools 2x2 at stride 1 and the third 3x3 at stride 1, so together they see 2x2, 4x4
-    and 8x8 pixels of the input. Windows that leave the map see only what lies inside.
+    and 8x8 pixels of the input. Windows that extend beyond the map see only the part inside.
 
     Args:
         maximum: [N, C, H, W], the input after max pooling 2x2 at stride 2.
@@ -82,15 +78,9 @@ class GatedScalePool(nn.Module):
 
 
 def make_pool(pooling: Pooling, channels: int, *, gate_bias: bool = False) -> nn.Module:
-    """The pooling layer of that name.
-
-    Raises:
-        ConfigError: no such pooling.
-    """
+    """The pooling layer of that name."""
     if pooling == "gated-scale":
         return GatedScalePool(channels, gate_bias=gate_bias)
     if pooling == "stacked":
         return StackedPool()
-    if pooling == "max":
-        return MaxPool()
-    raise ConfigError(f"pooling is {pooling!r}", f"choose one of: {', '.join(POOLINGS)}")
+    return MaxPool()

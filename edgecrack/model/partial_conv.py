@@ -1,8 +1,8 @@
 """3x3 convolution with partial-convolution padding.
 
 Zero padding darkens the border of every feature map. Partial-convolution padding (Liu et al.,
-"Partial Convolution based Padding", 2018) scales each output by the share of the kernel that
-lies inside the map: 9/9 inside, 9/6 on edges, 9/4 in corners. The bias is not scaled.
+"Partial Convolution based Padding", 2018) divides each output by the share of the kernel that is
+inside the map: factors 9/9 inside, 9/6 on edges, 9/4 in corners. The bias is not scaled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def border_ratio(
         [1, 1, height, width]: 1 inside, 1.5 on edges, 2.25 in corners (more on maps that are
         one pixel high or wide). Shared between callers: do not change it in place.
     """
-    # A tensor made in inference mode could never be trained with, and this one is kept.
+    # A tensor made in inference mode cannot be used in training, and this one is cached.
     with torch.inference_mode(False):
         taps_y = torch.full((height,), float(KERNEL_SIZE))
         taps_x = torch.full((width,), float(KERNEL_SIZE))
@@ -56,8 +56,8 @@ def _sum_of_ring(maps: Tensor) -> Tensor:
 class _ScaleRing(torch.autograd.Function):
     """Multiplies `maps - bias` by the border ratio, in place and on the outermost ring only.
 
-    Inside the ring the ratio is 1, and multiplying every pixel by it takes a CPU half the time of
-    the convolution and more (benchmarks/border_scaling.py).
+    Inside the ring the ratio is 1. Multiplying every pixel by it takes a CPU at least half the time
+    of the convolution (benchmarks/border_scaling.py).
     """
 
     @staticmethod
@@ -80,7 +80,7 @@ class _ScaleRing(torch.autograd.Function):
 
 
 def scale_ring(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Partial convolution with few pixels touched, for a CPU; maps of 2x2 pixels and more."""
+    """Partial convolution that changes few pixels, for a CPU; maps of at least 2x2 pixels."""
     convolved = functional.conv2d(features, weight, bias, padding=KERNEL_SIZE // 2)
     result: Tensor = _ScaleRing.apply(convolved, bias)  # type: ignore[no-untyped-call]
     return result
@@ -89,11 +89,11 @@ def scale_ring(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def scale_map(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Partial convolution with few operations, for a GPU; maps of any size.
 
-    There each of the thirty small operations on the ring takes longer to be started than the map
-    to be multiplied. A compiler fuses the one operation with what follows.
+    On a GPU, launching one of the thirty small operations on the ring takes longer than multiplying
+    the map. A compiler fuses this single operation with the next.
     """
     convolved = functional.conv2d(features, weight, padding=KERNEL_SIZE // 2)
-    # A compiler keeps constants by itself, and warns of a cache that it does not see through.
+    # A compiler keeps constants itself, and warns about a cache.
     ratio_of = border_ratio.__wrapped__ if torch.compiler.is_compiling() else border_ratio
     ratio = ratio_of(*convolved.shape[-2:], convolved.dtype, str(convolved.device))
     return torch.addcmul(bias.to(convolved.dtype).view(-1, 1, 1), convolved, ratio)
@@ -118,7 +118,7 @@ class PartialConv2d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Convolve; see the class."""
-        # One pixel high or wide, a map is ring on both sides at once.
+        # In a map one pixel high or wide, the ring's sides coincide.
         has_ring = min(features.shape[-2:]) >= 2
         if has_ring and features.is_cpu and not torch.compiler.is_compiling():
             return scale_ring(features, self.weight, self.bias)

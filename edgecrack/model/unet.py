@@ -1,51 +1,46 @@
 """The crack-segmentation network: a U-Net with Gated Scale Pooling and multi-scale fusion.
 
-Paper, section II. It works in logits; softmax belongs to the loss and to the exported graph.
-Knows nothing of preprocessing, tiles or files.
+Paper, section II. It outputs logits; softmax belongs to the loss and to the exported graph.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgecrack.artifacts import Pooling
 from edgecrack.errors import ConfigError
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling, make_pool
+from edgecrack.model.gated_scale_pool import make_pool
 from edgecrack.model.partial_conv import PartialConv2d
+from edgecrack.settings import settings
 
 SIZE_MULTIPLE = 8  # three poolings halve the sides three times
 CLASS_COUNT = 2  # background, crack
 _CONVOLUTIONS_PER_BLOCK = 4
 
 
-@dataclass(frozen=True)
+@settings()
 class NetworkConfig:
     """What defines a network's parameters.
 
     Attributes:
         width: channels of the first block, doubled after each pooling; 1 to 256. The paper's is
-            best read as 32; 16 and 8 are for the edge.
+            most likely 32; 16 and 8 are for edge devices.
         pooling: the pooling between encoder blocks.
         gate_bias: give the gating filters a bias.
     """
 
-    width: int = 16
+    width: Annotated[int, Field(ge=1, le=256)] = 16
     pooling: Pooling = "gated-scale"
     gate_bias: bool = False
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.width <= 256:
-            raise ConfigError(f"width is {self.width}", "give 1 to 256 channels")
-        if self.pooling not in POOLINGS:
-            raise ConfigError(
-                f"pooling is {self.pooling!r}", f"choose one of: {', '.join(POOLINGS)}"
-            )
-
     def to_dict(self) -> dict[str, int | str | bool]:
-        """The parameters as they stand in a checkpoint's JSON."""
+        """The parameters as a checkpoint's JSON stores them."""
         return asdict(self)
 
 

@@ -1,7 +1,7 @@
-"""Why an NVIDIA GPU runs slower than asked for, from the driver's own library (NVML).
+"""Why an NVIDIA GPU is throttled, from the driver's library (NVML), without a package.
 
-Needs no package: the library comes with the driver. Loading it may take a while and waking a GPU
-costs power, so it is asked only where the network runs on one. Sources: NVIDIA's NVML reference,
+Loading it may take a while and waking a GPU costs power, so use it only if the network runs on
+one. Sources: NVIDIA's NVML reference,
 nvmlClocksEventReasons.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from edgecrack.machine_sensors.evidence import Evidence
+from edgecrack.machine_sensors.evidence import Evidence, EvidenceReader
 
 LIBRARY = "libnvidia-ml.so.1"
 _SM_CLOCK, _TEMPERATURE_GPU = 1, 0
-# Not the cap on power in software (0x4), which a GPU under full load reaches as a rule.
+# Not the software power cap (0x4), which a GPU under full load usually reaches.
 _REASONS = (
     (0x20, "for heat, by the driver"),
     (0x40, "for heat, by its hardware"),
@@ -23,11 +23,11 @@ _REASONS = (
 _HARDWARE_SLOWDOWN = 0x8  # set beside the two hardware reasons, and alone by old drivers
 
 
-class GpuClocks:
-    """Throttling of the GPUs.
+class GpuClocks(EvidenceReader):
+    """Throttling of GPUs.
 
     Args:
-        library: NVML, or a test's own; None looks for the driver's.
+        library: NVML; None loads the driver's.
     """
 
     name, tells_of_the_processor = "GPU driver", False
@@ -47,7 +47,7 @@ class GpuClocks:
                 self._gpus.append(gpu)
 
     def read(self) -> list[Evidence] | None:
-        """As `EvidenceReader`; None where no GPU tells, as on a Jetson."""
+        """As `EvidenceReader`; None if no GPU reports it, as on a Jetson."""
         found, told = [], False
         for index, gpu in enumerate(self._gpus):
             reasons = ctypes.c_ulonglong(0)
@@ -62,10 +62,6 @@ class GpuClocks:
                 text = f"GPU {index} slows down {' and '.join(said)}{self._figures(gpu)}"
                 found.append(Evidence("gpu", text))
         return found if told else None
-
-    def since_start(self) -> str:
-        """As `EvidenceReader`."""
-        return ""
 
     def _figures(self, gpu: ctypes.c_void_p) -> str:
         clock, largest, heat = ctypes.c_uint(0), ctypes.c_uint(0), ctypes.c_uint(0)

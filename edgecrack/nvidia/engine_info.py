@@ -1,7 +1,7 @@
-"""What an engine's sidecar says of where the engine runs: the `engine` field of `ModelSpec`.
+"""The `engine` field of an engine's sidecar: the TensorRT and the GPUs that the engine is for.
 
-An engine is code for one GPU architecture and one version of TensorRT. Knows neither TensorRT
-nor CUDA: it is read on machines that have none.
+An engine is code for one GPU architecture and one version of TensorRT. Needs neither TensorRT nor
+CUDA, so that sidecars can be read on any machine.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import re
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from edgecrack.errors import ModelFileError
+from edgecrack.settings import settings
 
-FLAVOURS = ("tensorrt", "tensorrt_rtx")
-_LONGEST_NAME = 255  # characters of a file name that a sentence repeats
+Flavour = Literal["tensorrt", "tensorrt_rtx"]
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+_LONGEST_NAME = 255  # characters of a file name in a message
 ENGINE_SUFFIXES = (".engine", ".plan")
 JETSON_CAPABILITIES = frozenset({"7.2", "8.7", "11.0"})  # Xavier, Orin, Thor
-_CAPABILITY = re.compile(r"[1-9][0-9]?\.[0-9]")
+_Capability = Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]$")]
 
 
 def current_platform() -> str:
@@ -32,11 +34,11 @@ def current_platform() -> str:
 
 
 def rebuild_command(engine: Path, source: str | None = None) -> str:
-    """The command that builds an engine again, for the GPU of the machine it is run on.
+    """The command that builds an engine again, for the GPU of the machine that runs it.
 
     Args:
         engine: the engine's file.
-        source: file name of the ONNX that it was built from; None where it is not known.
+        source: name of the ONNX file that it was built from; None if it is not known.
     """
     onnx_file = source or f"{engine.stem}.onnx"
     beside = engine.with_name(Path(onnx_file).name or "model.onnx")
@@ -48,27 +50,34 @@ def rebuild_command(engine: Path, source: str | None = None) -> str:
     return shlex.join([*words, "--target", "auto", "-o", str(engine)])
 
 
-@dataclass(frozen=True)
+def _refuse(name: str, value: str | None, _remedy: str = "") -> ModelFileError:
+    described = f"without {name}" if value is None else f"with {name} {value}"
+    return ModelFileError(
+        f"an engine is described {described}", "build it again with `edgecrack build-engine`"
+    )
+
+
+@settings(_refuse)
 class EngineInfo:
     """Where an engine was built and where it runs.
 
     Attributes:
         flavour: "tensorrt" or "tensorrt_rtx" (TensorRT for RTX), the module that built it.
-        version: that module's version, as in "10.3.0".
-        compute_capabilities: GPUs that it is for, as in ("8.6", "8.9"); not empty.
+        version: version of that module, as in "10.3.0".
+        compute_capabilities: GPUs that it runs on, as in ("8.6", "8.9"); not empty.
         platform: operating system and processor, as in "linux-aarch64".
-        batch: least, best and most tiles per call; all alike where the batch is fixed.
-        source: file name of the ONNX that it was built from, for the rebuild command.
-        version_compatible: it runs in later TensorRT of the same major version, too.
-        hardware_compatible: it runs on later GPUs than `compute_capabilities`, too.
-        dla_core: core of the deep-learning accelerator that runs what it can, or None.
+        batch: least, best and most tiles per call; all equal if the batch is fixed.
+        source: name of the ONNX file that it was built from, for the rebuild command.
+        version_compatible: it also runs in later TensorRT of the same major version.
+        hardware_compatible: it also runs on later GPUs than `compute_capabilities`.
+        dla_core: core of the deep-learning accelerator that it uses, or None.
     """
 
-    flavour: str
-    version: str
-    compute_capabilities: tuple[str, ...]
+    flavour: Flavour
+    version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)+$")]
+    compute_capabilities: Annotated[tuple[_Capability, ...], Field(min_length=1, strict=False)]
     platform: str
-    batch: tuple[int, int, int]
+    batch: Annotated[tuple[int, int, int], Field(strict=False)]
     source: str
     version_compatible: bool = False
     hardware_compatible: bool = False
@@ -76,22 +85,11 @@ class EngineInfo:
 
     def __post_init__(self) -> None:
         least, best, most = self.batch
-        problem = None
-        if self.flavour not in FLAVOURS:
-            problem = f"flavour {self.flavour!r}"
-        elif not re.fullmatch(r"[0-9]+(\.[0-9A-Za-z]+)+", self.version):
-            problem = f"TensorRT version {self.version!r}"
-        elif not self.compute_capabilities:
-            problem = "no compute capability"
-        elif not all(_CAPABILITY.fullmatch(item) for item in self.compute_capabilities):
-            problem = f"compute capabilities {list(self.compute_capabilities)}"
-        elif not 1 <= least <= best <= most:
-            problem = f"batch {self.batch}"
-        if problem:
-            raise _damaged(problem)
+        if not 1 <= least <= best <= most:
+            raise _refuse("batch", str(self.batch))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as they stand in the sidecar."""
+        """The fields as the sidecar stores them."""
         document = dataclasses.asdict(self)
         document["compute_capabilities"] = list(self.compute_capabilities)
         document["batch"] = list(self.batch)
@@ -99,50 +97,15 @@ class EngineInfo:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any] | None) -> EngineInfo:
-        """Read the `engine` field of a sidecar; unknown entries are passed over.
+        """Read the `engine` field of a sidecar; unknown entries are ignored.
 
         Raises:
             ModelFileError: it is missing or damaged.
         """
         if document is None:
-            raise _damaged("no engine field")
-        fields = {
-            item.name: document[item.name]
-            for item in dataclasses.fields(cls)
-            if item.name in document
-        }
-        try:
-            _check(fields)
-            fields["compute_capabilities"] = tuple(fields["compute_capabilities"])
-            fields["batch"] = tuple(fields["batch"])
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(f"{type(error).__name__}: {error}") from error
-
-
-def _check(fields: Mapping[str, Any]) -> None:
-    """Refuse values of another JSON type than the field's.
-
-    Raises:
-        TypeError: naming the field.
-    """
-    expected: dict[str, tuple[type, ...]] = {
-        "flavour": (str,), "version": (str,), "platform": (str,), "source": (str,),
-        "compute_capabilities": (list, tuple), "batch": (list, tuple),
-        "version_compatible": (bool,), "hardware_compatible": (bool,),
-        "dla_core": (int, type(None)),
-    }  # fmt: skip
-    typed = [(name, value, expected[name]) for name, value in fields.items()]
-    typed += [("batch", item, (int,)) for item in fields.get("batch", ())]
-    typed += [
-        ("compute_capabilities", item, (str,)) for item in fields.get("compute_capabilities", ())
-    ]
-    for name, value, types in typed:
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise TypeError(f"{name} holds {value!r:.40}")
-
-
-def _damaged(problem: str) -> ModelFileError:
-    return ModelFileError(
-        f"an engine is described with {problem}", "build it again with `edgecrack build-engine`"
-    )
+            raise ModelFileError(
+                "the description has no engine field",
+                "build it again with `edgecrack build-engine`",
+            )
+        names = {item.name for item in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in names})

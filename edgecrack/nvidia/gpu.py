@@ -1,7 +1,7 @@
-"""Which NVIDIA GPUs this machine has, asked of the CUDA driver itself.
+"""Lists NVIDIA GPUs through the CUDA driver library.
 
-Needs neither PyTorch nor TensorRT nor a CUDA toolkit: the driver's library is on every machine
-whose GPU works, a Jetson included. Creates no CUDA context, so it takes no GPU memory.
+Needs neither PyTorch, TensorRT nor a CUDA toolkit. Creates no CUDA context, so it uses no GPU
+memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Gpu:
 
 
 def gpu_devices() -> tuple[Gpu, ...]:
-    """The GPUs of this machine, in CUDA's order; empty where there is none."""
+    """The GPUs of this machine, in CUDA's order; empty if there is none."""
     driver, _ = _driver()
     if driver is None:
         return ()
@@ -45,7 +45,7 @@ def gpu_devices() -> tuple[Gpu, ...]:
 
 
 def why_no_gpu() -> str | None:
-    """Why no GPU can be used here, as a clause; None where one can."""
+    """Why no GPU can be used here, as a clause; None if one can."""
     driver, reason = _driver()
     if driver is not None and _count(driver) == 0:
         reason = "the CUDA driver sees no GPU"
@@ -53,7 +53,7 @@ def why_no_gpu() -> str | None:
 
 
 def driver_cuda() -> tuple[int, int] | None:
-    """Newest CUDA that the driver runs, as in (12, 6); None where there is no driver that tells."""
+    """Newest CUDA that the driver runs, as in (12, 6); None if no driver reports it."""
     version = ctypes.c_int(0)
     try:
         status = ctypes.CDLL(DRIVER_LIBRARY).cuDriverGetVersion(ctypes.byref(version))
@@ -141,12 +141,12 @@ def install_command(cuda: tuple[int, int] | None, *, jetson: bool) -> str:
 
 
 def how_to_install() -> str:
-    """How access to CUDA is installed on this machine, as a remedy."""
+    """The remedy that installs CUDA access on this machine."""
     return f"run: {install_command(driver_cuda(), jetson=on_jetson())}"
 
 
 def newer_driver() -> str:
-    """What to do here about a driver that is too old for a library, as a remedy."""
+    """The remedy for a driver that is too old for a library."""
     jetson = on_jetson()
     command = install_command(driver_cuda(), jetson=jetson)
     if jetson:  # its driver comes with JetPack
@@ -155,7 +155,7 @@ def newer_driver() -> str:
 
 
 def better_driver() -> str:
-    """What to do here about a driver that does not work, as a remedy."""
+    """The remedy for a driver that does not work."""
     if on_jetson():
         return "restart the machine, and see what `edgecrack doctor` says of JetPack"
     return "restart the machine, and update its NVIDIA driver"

@@ -1,7 +1,4 @@
-"""Collects what TensorRT says while it works, for the error or the result to repeat.
-
-Prints nothing. What TensorRT passes in comes from any of its threads.
-"""
+"""Finds and imports TensorRT, and collects its log messages for errors and results."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _SHOWN_CHARACTERS = 400
 
 @dataclass
 class BuildLog:
-    """Messages of TensorRT, each once, in order; of too many the oldest go.
+    """TensorRT's messages without duplicates, in order; the oldest are dropped.
 
     Attributes:
         errors: of severity ERROR and INTERNAL_ERROR.
@@ -42,7 +39,7 @@ class BuildLog:
             del messages[:-_KEPT_MESSAGES]
 
     def clear(self) -> None:
-        """Forget all, so that the next failure is not explained by an earlier one."""
+        """Clear, so that the next failure is not explained by an earlier one."""
         self.errors.clear()
         self.warnings.clear()
 
@@ -76,7 +73,7 @@ def make_logger(trt: Any) -> tuple[Any, BuildLog]:
 
 
 def construct(factory: Callable[[Any], Made], logger: Any) -> Made:
-    """Make a Builder or Runtime while Python's cycle collector rests.
+    """Make a Builder or Runtime with Python's cycle collector paused.
 
     TensorRT calls the logger while it holds a lock of its own. If the collector runs in that call
     and finds an older Builder or Runtime that was left in a cycle, as by an exception that
@@ -100,9 +97,8 @@ def _shorten(text: str) -> str:
 
 
 OLDEST_TENSORRT = (10, 3)  # JetPack 6.1
-# What not every TensorRT has, and which of those that this package was checked against do. A use
-# of one of these must stand behind `TensorRT.has`; a test holds the table and the uses against
-# lists of what each version defines.
+# Features that not every TensorRT version has, and the tested versions that have them. Each use
+# must be guarded by `TensorRT.has`; a test compares the table and the uses with each version's API.
 OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "ComputeCapability": ("tensorrt_rtx 1.7.1.116",),
     "CudaGraphStrategy": ("tensorrt_rtx 1.7.1.116",),
@@ -183,7 +179,7 @@ def find_tensorrt(flavour: str | None = None) -> TensorRT:
 
 
 def how_to_install() -> str:
-    """How TensorRT is installed, as a remedy."""
+    """The remedy that installs TensorRT."""
     return (
         "on a Jetson it comes with JetPack (sudo apt-get install python3-libnvinfer); "
         f"for desktop RTX GPUs run: {origin().install('rtx')}"
@@ -202,7 +198,7 @@ def _checked(name: str, module: Any) -> TensorRT:
 
 
 def installed_flavours() -> tuple[str, ...]:
-    """Names of the TensorRT packages that can be found here, the preferred one first.
+    """Names of the installed TensorRT packages, the preferred one first.
 
     Looks for them without loading any; one that is found may still fail to load.
     """

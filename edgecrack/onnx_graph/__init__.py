@@ -1,1 +1,1 @@
-"""A model's ONNX graph: its interface, its precision, how it is run and tidied."""
+"""A model's ONNX graph: reading, running, precision and tidying."""

@@ -1,7 +1,4 @@
-"""What is left to do on a graph that the exporter gives: drop, name, fold, check.
-
-Knows ONNX alone; must not import torch.
-"""
+"""Cleans up the graph that the exporter makes, and checks its operators."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def tidy(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
-    """Drop what only the exporter's developers read, name nodes and the batch dimension.
+    """Drop debugging metadata, fold pads, and name nodes and the batch dimension.
 
     Args:
         model: changed in place.
@@ -55,7 +52,7 @@ def tidy(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
 def _name_nodes(graph: onnx.GraphProto) -> None:
     """Name each node after its place in the network, as in encoder.0.convolutions.1.
 
-    These names reach a user: in the list of layers that stay in FP16, and in TensorRT's logs.
+    Users see these names in the list of layers that stay in FP16 and in TensorRT's logs.
     """
     taken: set[str] = set()
     for node in graph.node:
@@ -70,7 +67,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
 
 
 def _fold_pads(graph: onnx.GraphProto) -> None:
-    """Give every max pooling the pads of the -inf `Pad` before it; torch has no such pooling."""
+    """Move the pads of a -inf `Pad` into the max pooling after it; torch cannot express that."""
     constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
     for node in list(graph.node):  # a copy: nodes are removed on the way
@@ -96,7 +93,7 @@ def check_operators(model: onnx.ModelProto, *, quantized: bool = False) -> None:
 
     Args:
         model: the graph.
-        quantized: whether Q/DQ pairs belong into it.
+        quantized: whether Q/DQ pairs are allowed.
 
     Raises:
         ExportError: naming the operators.
@@ -109,6 +106,6 @@ def check_operators(model: onnx.ModelProto, *, quantized: bool = False) -> None:
     )
     if foreign:
         raise ExportError(
-            f"the graph holds operators outside the contract: {', '.join(sorted(set(foreign)))}",
+            f"the graph contains operators outside the contract: {', '.join(sorted(set(foreign)))}",
             "install the versions in constraints.txt",
         )

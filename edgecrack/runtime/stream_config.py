@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+from pydantic import Field
 
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError, OutputError, SourceError
+from edgecrack.runtime.measuring.stream_scale import StreamScale
 from edgecrack.runtime.outputs.output_place import Existing
 from edgecrack.runtime.outputs.sinks import KINDS
+from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
-from edgecrack.runtime.telemetry.logs import LOG_FORMATS, LogFormat
+from edgecrack.runtime.telemetry.events import LogFormat
+from edgecrack.runtime.web.config import ServeConfig
+from edgecrack.settings import PositiveMs, settings
 from edgecrack.terminal.redaction import redact
 
-if TYPE_CHECKING:
-    from edgecrack.runtime.measuring.stream_scale import StreamScale
-    from edgecrack.runtime.recording.config import RecordingConfig
-    from edgecrack.runtime.web.config import ServeConfig
-
-# These say how a stream runs and where, not what is found; the model counts by its content, which
-# the session adds.
+# How and where a stream runs, which does not change what is found. The session adds the model's
+# hash.
 _NOT_OF_THE_RUN = (
     "source", "shows_password", "source_options", "out", "existing", "model", "threshold",
     "scales", "max_frames", "threads", "backend", "policy", "record", "serve", "log_format",
@@ -29,37 +30,36 @@ _NOT_OF_THE_RUN = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@settings()
 class StreamConfig:
     """One stream.
 
     Attributes:
         source: address as `open_source` takes it.
-        shows_password: the address stood on the command line, with a password in it.
+        shows_password: the address with its password was given on the command line.
         out: folder of the results.
-        existing: what becomes of an earlier run's results there, as `take_place` takes it.
-        model: model file; None takes the installed one, or else the bundled one.
+        existing: what happens to an earlier run's results there, see `take_place`.
+        model: model file; None for the installed one, or else the bundled one.
         save: of "overlay", "mask", "prob", "jsonl" and "widths"; ("none",) writes only the
             summary.
-        max_frames: stop after so many; None goes on to the end.
-        threshold: decision threshold; None takes the model's.
+        max_frames: stop after so many; None continues to the end.
+        threshold: decision threshold; None for the model's.
         min_area_px: groups of fewer crack pixels are dropped.
-        overlap_px: smallest overlap of tiles; None takes the default.
-        scales: sizes of the frame at which the model runs; None takes the model's own.
-        ignore: file with where nothing is to be inspected, as `read_ignore_mask` takes it.
-        threads: CPU threads; None takes all.
-        backend: what runs an ONNX file, as `open_runner` takes it.
+        overlap_px: smallest overlap of tiles; None for the default.
+        scales: sizes of the frame at which the model runs; None for the model's own.
+        ignore: file that names the areas to ignore, see `read_ignore_mask`.
+        threads: CPU threads; None for all.
+        backend: what runs an ONNX file, see `open_runner`.
         source_options: size, rate, flip, loop.
-        policy: how long to wait for a live source that is lost.
+        policy: how long to wait for a lost live source.
         max_age_ms: results of a live source older than this are not published.
-        target_fps: results per second to keep to.
+        target_fps: results per second to aim for.
         record: recording, or None.
         serve: live page, or None.
-        position: where positions come from, as `open_positions` takes it, or None.
-        scale: how many millimetres a pixel shows; None measures in pixels. Given, it adds "widths"
-            to what is saved.
+        position: where positions come from, see `open_positions`, or None.
+        scale: millimetres per pixel; None measures in pixels. A scale adds "widths" to `save`.
         survey: keep what `edgecrack survey` needs.
-        log_format: of the log on standard error.
+        log_format: format of the log on standard error.
     """
 
     source: str
@@ -67,9 +67,9 @@ class StreamConfig:
     existing: Existing = "beside"
     model: Path | None = None
     save: tuple[str, ...] = ("overlay", "mask", "jsonl")
-    max_frames: int | None = None
+    max_frames: Annotated[int, Field(ge=1)] | None = None
     threshold: float | None = None
-    min_area_px: int = MIN_AREA_PX
+    min_area_px: Annotated[int, Field(ge=0)] = MIN_AREA_PX
     overlap_px: int | None = None
     scales: tuple[float, ...] | None = None
     ignore: Path | None = None
@@ -77,8 +77,8 @@ class StreamConfig:
     backend: str | None = None
     source_options: SourceOptions = field(default_factory=SourceOptions)
     policy: ReconnectPolicy = field(default_factory=ReconnectPolicy)
-    max_age_ms: float | None = None
-    target_fps: float | None = None
+    max_age_ms: PositiveMs | None = None
+    target_fps: Annotated[float, Field(gt=0, le=1000)] | None = None
     record: RecordingConfig | None = None
     serve: ServeConfig | None = None
     position: str | None = None
@@ -88,7 +88,6 @@ class StreamConfig:
     shows_password: bool = False
 
     def __post_init__(self) -> None:
-        # Here, so that a slip shows before a model is loaded and a camera opened.
         unknown = [kind for kind in self.save if kind not in KINDS]
         if self.save != ("none",) and (
             unknown or len(set(self.save)) != len(self.save) or not self.save
@@ -97,31 +96,14 @@ class StreamConfig:
                 f"the outputs to save are {','.join(self.save)!r}",
                 f"give some of {', '.join(KINDS)}, each once, or none alone",
             )
-        if self.max_frames is not None and self.max_frames < 1:
-            raise ConfigError(
-                f"the number of frames to stop after is {self.max_frames}",
-                "give 1 or more, or leave `max_frames` out",
-            )
-        # OpenCV crashes on a path that is no text.
+        # OpenCV crashes on such a path.
         for what, text, kind in (
             ("source", self.source, SourceError),
             ("folder of the results", str(self.out), OutputError),
         ):
             if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
-                raise kind(f"the {what}, {text!r}, is no text in UTF-8", "give another name")
-        if self.min_area_px < 0:
-            raise ConfigError(f"min_area_px is {self.min_area_px}", "give 0 or more")
-        if self.max_age_ms is not None and not self.max_age_ms > 0:
-            raise ConfigError(f"`max_age_ms` is {self.max_age_ms:g}", "give more than 0")
-        if self.target_fps is not None and not 0 < self.target_fps <= 1000:
-            raise ConfigError(
-                f"`target_fps` is {self.target_fps:g}", "give a number above 0, at most 1000"
-            )
+                raise kind(f"the {what}, {text!r}, is not valid UTF-8", "give another name")
         self._check_scale()
-        if self.log_format not in LOG_FORMATS:
-            raise ConfigError(
-                f"the log format is {self.log_format!r}", f"give {' or '.join(LOG_FORMATS)}"
-            )
 
     def _check_scale(self) -> None:
         scale, options = self.scale, self.source_options
@@ -129,8 +111,7 @@ class StreamConfig:
             return
         if scale.needs_range and self.position is None:
             raise ConfigError(
-                "a camera alone gives no scale: neither the distance nor where it comes from is "
-                "known",
+                "a camera alone sets no scale: the distance is unknown",
                 "give `distance_m`, or `position` with ranges",
             )
         if options.width is not None and options.height is not None:
@@ -140,7 +121,7 @@ class StreamConfig:
     def outputs(self) -> tuple[str, ...]:
         """The kinds of result that are written: `save`, and widths where there is a scale.
 
-        With `survey`, widths are measured in the frames that it keeps, and in all on request only.
+        With `survey`, widths are measured in its key frames only unless `save` asks for them.
         """
         kinds = () if self.save == ("none",) else self.save
         if self.scale is None or self.survey or "widths" in kinds:
@@ -148,7 +129,7 @@ class StreamConfig:
         return (*kinds, "widths")
 
     def settings(self) -> dict[str, str]:
-        """What all parts of a run have in common, by name, without passwords."""
+        """The settings that all parts of a run must share, by name, without passwords."""
         options = {key: value for key, value in asdict(self.source_options).items()}
         del options["timeout_ms"]
         own = {
@@ -156,7 +137,7 @@ class StreamConfig:
             for each in fields(self)
             if each.name not in _NOT_OF_THE_RUN
         }
-        # Only where there is one, so that runs from before there were scales can go on.
+        # Left out where there is none, so that older runs can be continued.
         scale = {} if self.scale is None else {"scale": self.scale}
         given = {**options, **own, **scale}
         return {"source": redact(self.source), **{key: str(given[key]) for key in given}}

@@ -1,11 +1,10 @@
-"""What signals do to the program, from its first line to its last.
+"""Signal handling of the program from start to exit.
 
-While it starts, SIGINT and SIGTERM end it at once: nothing is there yet that would have to be
-removed. A command is then interrupted by them, and by SIGHUP where there is a terminal that can
-go away; a second one ends the program at once. SIGUSR1 and SIGUSR2, and SIGHUP of a service, do
-nothing, where the system would kill. `signals.py` says what a stream makes of them.
+During startup, SIGINT and SIGTERM end the program immediately. Later they interrupt the command,
+as does SIGHUP if there is a terminal; a second signal ends the program immediately. SIGUSR1 and
+SIGUSR2, and SIGHUP without a terminal, are ignored. For a stream, see `signals.py`.
 
-Imports next to nothing: until its first function is called, Ctrl-C shows a traceback.
+Imports almost nothing, since Ctrl-C shows a traceback until `guard_start` is called.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
     from types import FrameType
 
-INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+INTERRUPTED = 130  # the shell convention for Ctrl-C
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-# Long enough that whatever passed over an interruption has come to its end.
+# Long enough for a callback that swallowed an interruption to finish.
 _AGAIN_S = 0.1
 _state: dict[str, int] = {}
 
 
 def guard_start(*, keeps_user_signals: bool = False) -> None:
-    """Have signals end the program quietly, or do nothing, from now on.
+    """Make signals end the program quietly or be ignored.
 
-    What whoever started the program has had ignored, as under nohup, stays ignored.
+    Signals that the parent process ignores, as under nohup, stay ignored.
 
     Args:
-        keeps_user_signals: leave SIGUSR1 and SIGUSR2 to a command that has a use for them.
+        keeps_user_signals: leave SIGUSR1 and SIGUSR2 to the command.
     """
     atexit.register(_end)
     for number in _ENDING:
@@ -49,9 +48,9 @@ def guard_start(*, keeps_user_signals: bool = False) -> None:
 
 
 def interrupt_on_signals() -> None:
-    """After `guard_start`: raise KeyboardInterrupt, so that temporary files are removed.
+    """From now on, signals raise KeyboardInterrupt, so that temporary files are removed.
 
-    Without `guard_start`, as in a program that uses edgecrack as a library, this does nothing.
+    Does nothing without `guard_start`, as in a program that uses edgecrack as a library.
     """
     guarded = [each for each in (*_ENDING, signal.SIGHUP) if _is_guarded(each)]
     if guarded:
@@ -61,21 +60,21 @@ def interrupt_on_signals() -> None:
 
 
 def was_interrupted() -> bool:
-    """Whether a signal interrupted the command, whatever was made of the exception since."""
+    """Whether a signal interrupted the command, even if the exception was swallowed."""
     return "interrupted" in _state
 
 
 def end_quietly(exit_code: int) -> None:
-    """Let nothing but the exit code tell of an interruption.
+    """Exit with this code after an interruption.
 
-    Python itself ends by SIGINT where KeyboardInterrupt came up within `exec`, as it does in the
-    middle of a dataclass.
+    Python itself would end by SIGINT if KeyboardInterrupt was raised within `exec`, as in the
+    middle of a dataclass definition.
     """
     _state["exit code"] = exit_code
 
 
 def _end() -> None:
-    """Runs after whatever else is to be done at the exit, since it was registered first."""
+    """Runs last at exit, since it was registered first."""
     if was_interrupted() and "exit code" in _state:
         for output in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
@@ -96,7 +95,7 @@ def _has_terminal() -> bool:
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> None:
-    # An exception could be caught, or told of with a traceback, by whatever is being imported.
+    # The module being imported could catch an exception or print a traceback.
     try:
         os.write(2, b"edgecrack: interrupted.\n")
     finally:
@@ -112,12 +111,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_again(what: UnraisableHookArgs) -> None:
-    """Interrupt once more where the exception came up in a callback that lets none pass."""
+    """Interrupt again if the exception was raised in a callback that swallows it."""
     if not (was_interrupted() and issubclass(what.exc_type, KeyboardInterrupt)):
         sys.__unraisablehook__(what)
         return
     signal.signal(signal.SIGINT, _interrupt)
-    from threading import Timer  # not above: it takes longer than all the rest
+    from threading import Timer  # slow to import
 
     timer = Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True

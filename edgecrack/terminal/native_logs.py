@@ -1,4 +1,4 @@
-"""Keep OpenCV's and FFmpeg's own chatter off the terminal, so that our sentence is seen."""
+"""Keeps the log messages of OpenCV and FFmpeg off the terminal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ def silence_native_logs() -> None:
     """
     if os.environ.get("EDGECRACK_DEBUG") == "1":
         return
-    # OpenCV reads this when it first touches FFmpeg; -8 is AV_LOG_QUIET.
+    # OpenCV reads this when it first uses FFmpeg; -8 is AV_LOG_QUIET.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        # OpenCV 5 moved the function of OpenCV 4, and a system's own build may have neither:
-        # chatter is no reason to fail. 0 is the silent level in both.
+        # OpenCV 5 moved this function, and a system's own build may lack it. 0 means silent.
         places: tuple[Any, ...] = (cv2, getattr(getattr(cv2, "utils", None), "logging", None))
         for place in places:
             if hasattr(place, "setLogLevel"):

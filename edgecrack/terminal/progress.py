@@ -1,7 +1,7 @@
-"""One line of progress on a terminal; elsewhere a plain line now and then.
+"""Progress on a terminal; in a file or pipe, a plain line every few seconds.
 
-Progress must never end the work that it reports on: a terminal that goes away, as when a
-robot's ssh connection breaks, is not an error here.
+A terminal that goes away, as when an ssh connection to a robot breaks, is not an error here:
+progress must never end the work that it reports on.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _FALLBACK_COLUMNS = 80
 
 
 class ProgressLine:
-    """Rewrites one line of a terminal; into a file or pipe writes a line every few seconds.
+    """Rewrites one line of a terminal; in a file or pipe, writes a line every few seconds.
 
     Args:
         output: usually standard error.
-        interval_s: seconds between lines where they cannot be rewritten.
-        clock: seconds, monotonic; a test may give its own.
+        interval_s: seconds between lines in a file or pipe.
+        clock: monotonic clock in seconds, for tests.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ProgressLine:
         self._is_open = False
 
     def show(self, text: str) -> None:
-        """Show `text`, cut to the terminal's width: a wrapped line could not be erased."""
+        """Show `text`, cut to the terminal's width, since a wrapped line cannot be erased."""
         if self._rewrites:
             self._write(f"{_ERASE_LINE}{text[: self._columns() - 1]}")
             self._is_open = True
@@ -51,12 +51,12 @@ class ProgressLine:
             self._next_s = self._clock() + self._interval_s
 
     def log(self, text: str) -> None:
-        """Write a line that stays, above the one that is rewritten."""
+        """Write a permanent line above the progress line."""
         self._write(f"{_ERASE_LINE if self._is_open else ''}{text}\n")
         self._is_open = False
 
     def end(self) -> None:
-        """Leave the line as it is and begin a new one; nothing where none is open."""
+        """Keep the current line, if any, and start a new one."""
         if self._is_open:
             self._is_open = False
             self._write("\n")
@@ -75,29 +75,31 @@ class ProgressLine:
 
 
 def takes_text(output: TextIO) -> bool:
-    """Whether a line can be written now without waiting for a reader.
+    """Whether a line can be written now without blocking.
 
-    A stalled ssh connection, a terminal stopped with Ctrl-S or a pipe that nobody reads would hold
-    up whoever writes, for ever.
+    A stalled ssh connection, a terminal stopped with Ctrl-S or a pipe without a reader would block
+    the writer forever.
     """
     try:
         return bool(select.select([], [output.fileno()], [], 0)[1])
     except (OSError, ValueError):
-        return True  # no descriptor: a buffer in memory, or closed, which writing finds out
+        return True  # no descriptor: a memory buffer, or closed, which writing detects
 
 
 class StageBar:
-    """A bar that names the stage of a long command; into a file or pipe each name once.
+    """A progress bar with the stage of a long command; in a file or pipe, each stage's name once.
 
         with StageBar(sys.stderr) as bar:
             bar.show("calibrating", 3, 10)
 
     Args:
         output: usually standard error.
+        names_stages: write the names of stages to a file or pipe.
     """
 
-    def __init__(self, output: TextIO) -> None:
+    def __init__(self, output: TextIO, *, names_stages: bool = True) -> None:
         self._output = output
+        self._names_stages = names_stages
         self._stage = ""
         self._named: set[str] = set()
         self._bar: Any = None
@@ -106,7 +108,7 @@ class StageBar:
             self._bar = _rich_bar(output)
 
     def __enter__(self) -> StageBar:
-        """The bar itself; leaving the block removes it."""
+        """Start the bar; leaving the block removes it."""
         if self._bar is not None:
             self._bar.start()
         return self
@@ -121,25 +123,24 @@ class StageBar:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is: `done` of `total` steps."""
-        if self._bar is None:
-            if stage not in self._named:
-                self._named.add(stage)
-                with suppress(OSError, ValueError):
-                    self._output.write(f"{stage}\n")
-                    self._output.flush()
-        elif stage != self._stage:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(stage, total=total, completed=done)
-        else:
-            self._bar.update(self._task, completed=done, total=total)
-        self._stage = stage
+    def show(self, stage: str, done: float, total: int) -> None:
+        """Show that `done` of `total` steps of a stage are finished."""
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task(stage, total=total)
+            is_new, self._stage = stage != self._stage, stage
+            self._bar.update(
+                self._task, description=stage, completed=done, total=total, refresh=is_new
+            )
+        elif self._names_stages and stage not in self._named:
+            self._named.add(stage)
+            with suppress(OSError, ValueError):
+                self._output.write(f"{stage}\n")
+                self._output.flush()
 
 
 class _Lenient:
-    """A stream that may be gone: what cannot be written to it is dropped."""
+    """A stream that drops what cannot be written."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output

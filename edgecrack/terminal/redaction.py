@@ -1,16 +1,15 @@
-"""Take passwords out of addresses before anyone sees them.
+"""Removes passwords from addresses before they appear in messages, logs or result files.
 
-Camera addresses carry credentials; messages, logs and result files must not. When in
-doubt this removes too much rather than too little.
+When in doubt, it removes too much rather than too little.
 """
 
 from __future__ import annotations
 
 import re
 
-# Greedy up to the last @: a password may itself hold @, / or ?.
+# Greedy up to the last @: a password may contain @, / or ?.
 _USER_INFO = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*://).*@", re.IGNORECASE | re.DOTALL)
-# Many cheap cameras take user=...&password=... or even user=..._password=... in the path.
+# Many cheap cameras use user=...&password=... or even user=..._password=... in the path.
 _SECRET_FIELD = re.compile(
     r"(?P<key>(?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|auth|secret|(?:api_?)?key)=)"
     r"[^&;/#?\s]*",
@@ -18,12 +17,12 @@ _SECRET_FIELD = re.compile(
 )
 
 
-# Without // or a scheme: a slip in an address that still holds a password.
+# Without // or a scheme: a mistyped address that still contains a password.
 _BARE_USER_INFO = re.compile(
     r"^(?P<scheme>(?:[a-z][a-z0-9+.-]*:/?)?)[^/:@\s]+:[^/@\s]+@", re.IGNORECASE
 )
-# Cameras have dozens of names for a password (pas, psw, loginpas, sig), so what is known to hold
-# none is named instead.
+# Cameras have dozens of names for a password (pas, psw, loginpas, sig), so this lists harmless
+# names instead.
 _QUERY_VALUE = re.compile(r"(?P<key>[^?&;=#\s]+)=(?P<value>[^&;#\s]*)")
 _HARMLESS = frozenset(
     """action camera cam channel codec fps frames height live profile quality rate res resolution
@@ -32,9 +31,9 @@ _HARMLESS = frozenset(
 
 
 def redact(uri: str) -> str:
-    """`uri` with user, password and tokens replaced by `***`; a plain path stays as it is.
+    """The address with user, password and tokens replaced by `***`; a plain path is unchanged.
 
-    Of an address with a query, only values whose names are known to be harmless are left.
+    Only query values with known harmless names are kept.
     """
     if "://" not in uri:
         return _BARE_USER_INFO.sub(r"\g<scheme>***@", uri)

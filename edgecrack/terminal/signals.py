@@ -1,7 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP turned into an event; a second one ends the program at once.
+"""Turns SIGINT, SIGTERM and SIGHUP into an event that stops a stream.
 
-Python runs a signal's handler only when the main thread comes back from native code, which a
-network that hangs never does. So the signals are also heard through a pipe, in a thread.
+Python runs a signal handler only when the main thread returns from native code, which a hung
+network never does. So a thread also receives the signals, through a pipe.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from types import FrameType
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT, SIGTERM and SIGHUP set; a second one ends the program at once.
+    """An event that SIGINT, SIGTERM and SIGHUP set; a second signal ends the program immediately.
 
-    SIGHUP comes when the terminal goes away, as with a broken ssh connection; where it is
-    ignored, as under nohup, it stays ignored.
+    SIGHUP means that the terminal is gone, as after a broken ssh connection; if it is ignored, as
+    under nohup, it stays ignored.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -38,7 +38,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     for number in before:
         signal.signal(number, request_stop)
     try:
-        with _heard_in_a_thread(stop, numbers):
+        with _received_in_a_thread(stop, numbers):
             yield stop
     finally:
         for number, handler in before.items():
@@ -46,19 +46,19 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _heard_in_a_thread(stop: threading.Event, numbers: list[signal.Signals]) -> Iterator[None]:
-    """Set the event also while the main thread is in native code, and end it at the second one."""
+def _received_in_a_thread(stop: threading.Event, numbers: list[signal.Signals]) -> Iterator[None]:
+    """Handle signals even while the main thread is in native code."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def listen() -> None:
-        heard = 0
+        count = 0
         while (number := os.read(reading, 1)) not in (b"", b"\0"):
             if number[0] in numbers:
-                heard += 1
+                count += 1
                 stop.set()
-            if heard > 1:
+            if count > 1:
                 os._exit(128 + number[0])
 
     thread = threading.Thread(target=listen, name="edgecrack-signals", daemon=True)

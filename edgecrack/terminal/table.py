@@ -1,4 +1,4 @@
-"""Plain tables for a terminal, a log or a paste into a report."""
+"""Plain-text tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def rows_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows under their heads, columns aligned: the first to the left, the others to the right."""
+    """A table with its first column left-aligned and the others right-aligned."""
     table = [list(heads), *map(list, rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
     lines = [

@@ -1,8 +1,8 @@
-"""Checkpoints as safetensors: weights and training state in one file, no pickle.
+"""Checkpoints as safetensors: weights and training state in one file, without pickle.
 
-The tensors of Lightning's checkpoint go into the file as they are; everything else goes, as
-JSON, into its header. One file, replaced atomically, is therefore always whole. The sidecar
-beside it repeats the model's description for readers that only want that.
+The tensors of Lightning's checkpoint are stored as they are; everything else is JSON in the file's
+header. One file, replaced atomically, is always complete. The sidecar beside it repeats the model's
+description for readers that need only that.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def flatten(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     """Move the tensors of a nested structure into `tensors`; return the rest as JSON values.
 
     Raises:
-        TypeError: the structure holds something that is neither a tensor nor plain data.
+        TypeError: the structure contains something that is neither a tensor nor plain data.
     """
     if isinstance(tree, Tensor):
         while path in tensors:  # {"a": {"b": x}, "a/b": y} gives one path twice
             path += "'"
-        # A copy, because safetensors refuses two names for one storage.
+        # Copied, because safetensors refuses two names for one storage.
         tensors[path] = tree.detach().cpu().clone().contiguous()
         return {"__tensor__": path}
     if isinstance(tree, dict):
@@ -104,11 +104,11 @@ class SafetensorsCheckpointIO(CheckpointIO):
         """Read a checkpoint with all its training state.
 
         Raises:
-            ModelFileError: the file is damaged or holds no training state.
+            ModelFileError: the file is damaged or has no training state.
         """
         header, tensors = _read(Path(path))
         if header is None:
-            raise ModelFileError(f"{path} holds no training state", "resume from last.safetensors")
+            raise ModelFileError(f"{path} has no training state", "resume from last.safetensors")
         try:
             loaded: dict[str, Any] = dict(unflatten(header, tensors))
         except (KeyError, TypeError, ValueError) as error:
@@ -122,7 +122,7 @@ class SafetensorsCheckpointIO(CheckpointIO):
 
 
 def _write(path: Path, tensors: dict[str, Tensor], state: Any) -> None:
-    # Serialised here and written by us: the library's own writer makes files for their owner only.
+    # The library's own writer creates files that only their owner can read.
     write_atomic(path, save(tensors, metadata={_HEADER: json.dumps(state)}))
 
 
@@ -133,7 +133,7 @@ def strip_training_state(path: Path) -> ModelSpec:
         The model's description with the new file's hash.
 
     Raises:
-        ModelFileError: the file is damaged or describes no model.
+        ModelFileError: the file is damaged or has no model description.
     """
     checkpoint = _load_described(path)
     names = ("state_dict", SPEC_KEY, "epoch", "global_step")
@@ -145,13 +145,13 @@ def strip_training_state(path: Path) -> ModelSpec:
     return read_verified_spec(path)
 
 
-def mend_sidecar(path: Path) -> None:
-    """Write a checkpoint's sidecar anew where it is not the checkpoint's.
+def repair_sidecar(path: Path) -> None:
+    """Rewrite a checkpoint's sidecar if it does not match.
 
-    A run that is killed between the two files leaves a new checkpoint beside an old sidecar.
+    A run killed between the two writes leaves a new checkpoint beside an old sidecar.
 
     Raises:
-        ModelFileError: the checkpoint is damaged or describes no model.
+        ModelFileError: the checkpoint is damaged or has no model description.
         OutputError: the sidecar cannot be written.
     """
     try:
@@ -161,30 +161,30 @@ def mend_sidecar(path: Path) -> None:
 
 
 def read_description(path: Path) -> ModelSpec:
-    """The description in a checkpoint itself, whether or not its sidecar is there.
+    """The description inside a checkpoint, with or without a sidecar.
 
     Raises:
-        ModelFileError: the file is damaged or describes no model.
+        ModelFileError: the file is damaged or has no model description.
     """
     return ModelSpec.from_dict(_load_described(path)[SPEC_KEY])
 
 
 def whole_epochs(path: Path) -> int:
-    """Epochs that a checkpoint's run had completed.
+    """Epochs that the run of a checkpoint has completed.
 
     Raises:
-        ModelFileError: the file is damaged, describes no model, or is no run's.
+        ModelFileError: the file is damaged, has no model description, or is not a run's.
     """
     epoch = _load_described(path).get("epoch")
     if not isinstance(epoch, int):
-        raise ModelFileError(f"{path} does not tell its epoch", "resume from last.safetensors")
+        raise ModelFileError(f"{path} does not name its epoch", "resume from last.safetensors")
     return epoch + 1
 
 
 def _load_described(path: Path) -> dict[str, Any]:
     checkpoint = SafetensorsCheckpointIO().load_checkpoint(path)
     if not isinstance(checkpoint.get(SPEC_KEY), dict):
-        raise ModelFileError(f"{path} describes no model", _RETRAIN)
+        raise ModelFileError(f"{path} has no model description", _RETRAIN)
     return checkpoint
 
 
@@ -194,14 +194,14 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = _state_of(metadata[_HEADER]) if _HEADER in metadata else None
-    # An unknown type of number is a KeyError of the library's, an absurd shape torch's own error.
+    # The library raises KeyError for an unknown dtype, torch its own error for an absurd shape.
     except (SafetensorError, OSError, ValueError, LookupError, RuntimeError) as error:
         raise _unreadable(path, error) from error
     return header, tensors
 
 
 def _state_of(text: str) -> Any:
-    # A state may hold an infinite best score, and as many levels as Lightning's own.
+    # A state may contain an infinite best score, and nests as deep as Lightning's.
     return parse_json(text, most_levels=_MOST_LEVELS, finite=False)
 
 
@@ -213,9 +213,9 @@ def save_weights(weights: Mapping[str, Tensor], spec: ModelSpec, target: Path) -
     """Write a network's weights as a checkpoint without training state, and its sidecar.
 
     Args:
-        weights: by the names that `CrackUNet.state_dict` gives.
-        spec: of the checkpoint.
-        target: where to write.
+        weights: by the names of `CrackUNet.state_dict`.
+        spec: description of the checkpoint.
+        target: the file to write.
 
     Raises:
         OutputError: it cannot be written.
@@ -251,15 +251,15 @@ def load_network(path: Path | ModelFile) -> tuple[CrackUNet, ModelSpec]:
     }
     try:
         network = CrackUNet(
-            NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)  # type: ignore[arg-type]
+            NetworkConfig(width=spec.width, pooling=spec.pooling, gate_bias=spec.gate_bias)
         )
         network.load_state_dict(weights)
     except (ConfigError, RuntimeError) as error:
-        last_line = str(error).strip().splitlines()[-1].strip()
+        last_line = str(error).strip().splitlines()[-1].strip().replace("`", "")
         raise ModelFileError(
-            f"{path} does not hold a {spec.pooling} network of width {spec.width} ({last_line})",
+            f"{path} does not contain a {spec.pooling} network of width {spec.width} ({last_line})",
             _RETRAIN,
         ) from error
     if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
-        raise ModelFileError(f"{path} holds weights that are not finite", _RETRAIN)
+        raise ModelFileError(f"{path} contains weights that are not finite", _RETRAIN)
     return network.eval(), spec

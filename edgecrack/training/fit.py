@@ -1,49 +1,206 @@
 """One training run, from datasets to `best.safetensors`, in one process or in several.
 
-What it writes is listed in `run_folder.py`; only the first process writes.
+Includes Lightning's trainer as a run needs it: device, precision, processes, progress, logs and
+checkpoints. `run_folder.py` lists the files; only the first process writes them.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import signal
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.callbacks.progress.rich_progress import (
+    ProcessingSpeedColumn,
+    RichProgressBarTheme,
+)
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed
 from torch.utils.data import DataLoader
 
 from edgecrack.data.training_set import load_training_set
 from edgecrack.errors import TrainingError
 from edgecrack.terminal.wording import counted
-from edgecrack.training.batches import Batches, WholeImages
-from edgecrack.training.callbacks import without_harmless_warnings
-from edgecrack.training.checkpoints import strip_training_state
+from edgecrack.training.checkpoints import SUFFIX, SafetensorsCheckpointIO, strip_training_state
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.distillation import Teacher
-from edgecrack.training.interruption import stoppable, terminable
-from edgecrack.training.launch import ConnectionLostError, connection_lost, run_in_processes
+from edgecrack.training.launch import (
+    ConnectionLostError,
+    connection_lost,
+    run_in_processes,
+    stoppable,
+    terminable,
+)
 from edgecrack.training.loss_curves import draw_curves
+from edgecrack.training.losses import Teacher
 from edgecrack.training.module import CrackModule
+from edgecrack.training.patch_sampler import Batches, WholeImages
 from edgecrack.training.presets import to_yaml
-from edgecrack.training.process_rank import ProcessRank, find_process_rank
+from edgecrack.training.processes import ProcessRank, find_process_rank
 from edgecrack.training.run_folder import (
+    BEST,
+    LAST,
     check_run,
     initial_network,
     last_checkpoint,
     own_folder,
     teaching_network,
 )
-from edgecrack.training.trainer import make_trainer
 from edgecrack.yardstick.manifest import hashes_of
+
+_SHOWN = {"train_loss": "loss", "val_strict_f1": "F1"}
+_HARMLESS_WARNINGS = (
+    # Batches are cut in this process; worker processes would only copy the images.
+    ".*does not have many workers.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    # The folder contains config.yaml by then, and after --resume the run itself.
+    "Checkpoint directory .* exists and is not empty.*",
+    # Every process logs the same scores, of all images.
+    ".*sync_dist=True.* when logging on epoch level.*",
+    # PyTorch warns about one of its own helpers that Lightning calls.
+    ".*LeafSpec.*is deprecated.*",
+)
+
+
+class ProgressBar(RichProgressBar):
+    """One line per epoch with the loss and the score that selects the best checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=True, theme=RichProgressBarTheme(metrics_format=".3g"))
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """The quantities to show, under short names."""
+        values = super().get_metrics(trainer, pl_module)
+        return {label: values[name] for name, label in _SHOWN.items() if name in values}
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
+        """Lightning's columns without steps per second, so that the line fits into 80 columns."""
+        columns: list[Any] = super().configure_columns(trainer)
+        return [column for column in columns if not isinstance(column, ProcessingSpeedColumn)]
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning counts from 0. Padded to the width of "Validation".
+        return f"{f'Epoch {current_epoch + 1}/{self.trainer.max_epochs}':10}"
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Keeps one checkpoint under a fixed name, even if the run's folder was moved.
+
+    Args:
+        folder: the run's folder.
+        name: the file's name without its suffix.
+        monitor: the score whose best value is kept, or None for the last epoch's.
+    """
+
+    FILE_EXTENSION = SUFFIX
+
+    def __init__(self, folder: Path, name: str, monitor: str | None = None) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename=name,
+            monitor=monitor,
+            mode="max",
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best score so far; its files are in this run's folder, wherever that is."""
+        moved = dict(state_dict, dirpath=self.dirpath)
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[key] = self._here(state_dict.get(key, ""))
+        best = state_dict.get("best_k_models", {})
+        moved["best_k_models"] = {self._here(path): score for path, score in best.items()}
+        super().load_state_dict(moved)
+
+    def _here(self, path: str) -> str:
+        return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+
+class TerminateAtOnce(Callback):
+    """Restores the handler of `launch.terminable`, which Lightning replaces at the start.
+
+    Lightning's handler waits for the end of the step and then for the other processes, and hangs if
+    one of them is gone. Steps after the last checkpoint are lost in either case.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore it."""
+        if threading.current_thread() is threading.main_thread() and self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+
+@contextmanager
+def without_harmless_warnings() -> Iterator[None]:
+    """Hide library warnings that a user cannot act on, and only those."""
+    with warnings.catch_warnings():
+        for message in _HARMLESS_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+# Longer than any process should wait for another, shorter than a night.
+_SILENCE = timedelta(minutes=10)
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def make_trainer(config: TrainingConfig, place: ProcessRank) -> tuple[pl.Trainer, RunCheckpoint]:
+    """The trainer of one process of a run, and the callback that keeps the best checkpoint."""
+    best = RunCheckpoint(config.out, BEST, monitor="val_strict_f1")
+    callbacks: list[Any] = [best, RunCheckpoint(config.out, LAST), TerminateAtOnce()]
+    callbacks += [ProgressBar()] if place.is_main else []
+    if config.average_decay > 0:
+        # Without the device, Lightning keeps it where the network is before it moves to a GPU.
+        averaging = EMAWeightAveraging(place.device, decay=config.average_decay)
+        callbacks.append(averaging)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # By default a GPU rounds the operands of float32 convolutions to 10 bits; "32" means 32.
+    torch.backends.cudnn.allow_tf32 = config.precision != "32"
+    several = DDPStrategy(timeout=_SILENCE, gradient_as_bucket_view=True)
+    trainer = pl.Trainer(
+        accelerator=place.device,
+        devices=config.processes_per_machine,
+        num_nodes=config.machines,
+        strategy=several if place.ranks > 1 else "auto",
+        max_epochs=config.epochs,
+        precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
+        logger=CSVLogger(config.out, name="logs", flush_logs_every_n_steps=20),
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        plugins=[SafetensorsCheckpointIO(), place.environment()],
+        benchmark=place.device == "cuda",
+        enable_progress_bar=place.is_main,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=config.out,
+    )
+    return trainer, best
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Where a run's results lie and how good they are on its validation images."""
+    """The files of a run and their scores on its validation images."""
 
     best: Path
     last: Path
@@ -60,24 +217,24 @@ def train(
 ) -> TrainingResult | None:
     """Train a network.
 
-    With several devices it starts a process for each, unless torchrun or Slurm has done so.
-    These import the calling script, which must therefore train under
-    `if __name__ == "__main__":` only.
+    With several devices, a process is started for each, unless torchrun or Slurm did that. The
+    processes import the calling script, which must therefore train under
+    `if __name__ == "__main__":`.
 
     Args:
         config: the run.
-        on_message: told what is happening, a line at a time, in the first process only.
-        origin: where the settings come from, to be told before them.
+        on_message: called with each progress message, in the first process only.
+        origin: where the settings come from, to be shown before them.
 
     Returns:
         The result in the first process of the run, None in all others.
 
     Raises:
         ConfigError: the folder holds another run or is in use by one, there is nothing to
-            resume, or the machine or the processes on it are not as asked for.
-        DataError: a dataset does not fit.
-        TrainingError: the loss or a gradient became infinite or not a number, the checkpoint to
-            resume is another run's, or another process of the run ended.
+            resume, or the machine or its processes are not as configured.
+        DataError: a dataset cannot be used.
+        TrainingError: the loss or a gradient is not finite, the checkpoint to resume is another
+            run's, or another process of the run ended.
         InterruptedTrainingError: the run was interrupted.
         ModelFileError: a checkpoint to resume, to start from or to learn from is damaged or of
             another network.
@@ -104,7 +261,7 @@ def train(
 def train_here(
     config: TrainingConfig, place: ProcessRank, on_message: Callable[[str], None]
 ) -> TrainingResult | None:
-    """What each process of a run does, after the first has claimed the folder.
+    """The part of `train` that every process of a run executes.
 
     Returns:
         The result in the first process, None in all others.
@@ -126,7 +283,7 @@ def train_here(
         )
         pl.seed_everything(config.seed, verbose=False)
         trainer, best = make_trainer(config, place)
-        with _lost_connections(place):  # or memory, which must hold all images
+        with _lost_connections(place):  # or out of memory, which must hold all images
             batches = Batches(data, config, place, trainer.strategy.root_device)
         module = _make_module(config, len(batches))
         batches.steps_taken = lambda: module.global_step
@@ -154,7 +311,7 @@ def train_here(
 def _finish(config: TrainingConfig, trainer: pl.Trainer, best: Path) -> TrainingResult:
     curves = config.out / "curves.png"
     draw_curves(config.out / "logs", curves)
-    # Kept whole until here: only a whole checkpoint holds the averaged weights.
+    # Kept whole until now: only a whole checkpoint has the averaged weights.
     scores = strip_training_state(best).scores[0]
     return TrainingResult(
         best=best,
@@ -187,7 +344,7 @@ def _make_module(config: TrainingConfig, steps_per_epoch: int) -> CrackModule:
 
 @contextmanager
 def _lost_connections(place: ProcessRank) -> Iterator[None]:
-    """Tell a lost connection from other errors of the framework."""
+    """Distinguish a lost connection from the framework's other errors."""
     try:
         yield
     except RuntimeError as error:

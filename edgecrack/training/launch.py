@@ -1,9 +1,9 @@
-"""Starts the processes of a run on this machine, watches them, and ends all of them together.
+"""Starts, watches and stops the processes of a run on this machine.
 
 Lightning's own launcher kills the first process along with the others when one of them ends, so
-that nothing is left to say what happened. Here none of the processes that compute is the one
-that talks to the user: it stays free, notices whatever happens to them, and never waits for long.
-Knows processes and pipes; what they compute is `fit.py`'s.
+nothing is left to report what happened. Here a process that does not compute talks to the user,
+watches the others and never blocks for long. Ctrl-C and SIGTERM end a run with one sentence that
+says how to continue.
 """
 
 from __future__ import annotations
@@ -21,41 +21,124 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from edgecrack.errors import EdgecrackError, TrainingError
+from edgecrack.errors import EdgecrackError, InterruptedTrainingError, TrainingError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.interruption import how_to_go_on, interrupted
-from edgecrack.training.process_rank import ProcessRank
+from edgecrack.training.processes import ProcessRank
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; Lightning handles it like Ctrl-C."""
+
+
+def how_to_go_on(last: Path) -> str:
+    """The remedy for a run that ended early, which depends on whether it has a checkpoint."""
+    if last.exists():
+        return "give the same command with `resume` to continue from the last complete epoch"
+    return "no epoch was complete yet, so give the same command again to start over"
+
+
+def interrupted(
+    stop: BaseException | None, last: Path, step: int | None = None
+) -> InterruptedTrainingError:
+    """The error of a run that a signal ended.
+
+    Args:
+        stop: the exception that the signal raised.
+        last: the checkpoint from which the run could be resumed.
+        step: steps done, if known.
+    """
+    how = "ended by SIGTERM" if isinstance(stop, Terminated) else "interrupted"
+    where = "" if step is None else f" at step {step}"
+    return InterruptedTrainingError(f"training was {how}{where}", how_to_go_on(last))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+@contextmanager
+def terminable(last: Path) -> Iterator[None]:
+    """Let SIGTERM end the block like Ctrl-C, with an error that says how to continue.
+
+    Does nothing outside the main thread, where Python handles no signals.
+
+    Args:
+        last: the checkpoint from which the run could be resumed.
+
+    Raises:
+        InterruptedTrainingError: SIGTERM arrived.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or before is None or before == signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except Terminated as stop:
+        raise interrupted(stop, last) from stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stoppable(trainer: pl.Trainer, last: Path) -> Iterator[None]:
+    """Turn Lightning's silent exit on an interruption into an error that says how to continue.
+
+    Args:
+        trainer: the trainer that runs in the block.
+        last: the checkpoint from which the run could be resumed.
+
+    Raises:
+        InterruptedTrainingError: the run was interrupted.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        # Lightning leaves Ctrl-C ignored.
+        signal.signal(signal.SIGINT, on_interrupt)
+        # It exits in the handler of the exception that the signal raised.
+        raise interrupted(stop.__context__, last, trainer.global_step) from stop
+
 
 Result = TypeVar("Result")
 Work = Callable[[TrainingConfig, ProcessRank, Callable[[str], None]], Result]
 
-# How long processes that lost a connection are given for another to tell why.
+# How long to wait for the cause after a process has lost its connection.
 _CAUSE_WAIT_S = 5.0
 _EXIT_WAIT_S = 30.0
 
 
 class ConnectionLostError(Exception):
-    """Another process of the run is gone; what happened is that one's to say.
+    """Another process of the run is gone; that process reports the cause.
 
     Args:
-        detail: what this process noticed.
+        detail: what this process observed.
     """
 
 
 class _RemoteError(Exception):
-    """Where an error came from in another process, as its text."""
+    """The traceback of an error in another process, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 def connection_lost(detail: str, last: Path) -> TrainingError:
-    """What to tell a user of a `ConnectionLostError` when nothing more is known."""
+    """The error for a `ConnectionLostError` without a known cause."""
     return TrainingError(
         f"the connection to another process of the run was lost ({detail})",
-        f"look for that process's own message, then {how_to_go_on(last)}",
+        f"look for the message of that process, then {how_to_go_on(last)}",
     )
 
 
@@ -66,18 +149,18 @@ def run_in_processes(
     last: Path,
     on_message: Callable[[str], None],
 ) -> Result:
-    """Do work in `config.processes_per_machine` new processes; if one fails, none goes on.
+    """Run work in `config.processes_per_machine` new processes; if one fails, all are stopped.
 
     Args:
-        work: a function of a module; what it returns in the first process is returned here.
+        work: a module-level function; its result in the first process is returned.
         config: the run.
-        place: this process's.
+        place: of this process.
         last: the checkpoint from which the run could be resumed.
-        on_message: told what the first process tells.
+        on_message: called with each message of the first process.
 
     Raises:
-        TrainingError: a process ended without a word, or the connection to another machine's
-            was lost.
+        TrainingError: a process ended without a message, or the connection to another machine was
+            lost.
         InterruptedTrainingError: the run was interrupted.
         Exception: what a process raised.
     """
@@ -105,7 +188,7 @@ def run_in_processes(
             with _ctrl_c_waits():
                 process.start()
                 processes[here] = process
-            there.close()  # the other end is the process's alone, so its end ends the pipe
+            there.close()  # only the child holds that end, so its exit closes the pipe
         result: Result = _collect(processes, last, on_message)
         for started in processes.values():
             started.join(_EXIT_WAIT_S)
@@ -113,8 +196,8 @@ def run_in_processes(
     except KeyboardInterrupt as stop:
         raise interrupted(stop, last) from stop
     finally:
-        # At once: a process that waits for another hears nothing else, and files are never
-        # half-written.
+        # Killed immediately: a process that waits for another reacts to nothing else, and files
+        # are written atomically.
         for started in processes.values():
             started.kill()
         for connection, started in processes.items():
@@ -124,11 +207,11 @@ def run_in_processes(
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """Hold Ctrl-C back while a process is started, which inherits that until it ignores it itself.
+    """Block SIGINT while a process is started; the process inherits that until it ignores SIGINT.
 
-    Ctrl-C reaches all processes, and one that still imports would answer with a traceback.
+    Ctrl-C reaches all processes, and one that is still importing would print a traceback.
     """
-    resource_tracker.ensure_running()  # which `start` would do, and then let Ctrl-C through
+    resource_tracker.ensure_running()  # `start` would do it, and unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -168,7 +251,7 @@ def _ended(process: BaseProcess, last: Path) -> TrainingError:
     how = f"exit code {code}"
     if code < 0:
         how = signal.Signals(-code).name
-    hint = "see whether memory ran out, then " if code == -signal.SIGKILL else ""
+    hint = "check whether memory ran out, then " if code == -signal.SIGKILL else ""
     return TrainingError(f"{process.name} was ended by {how}", hint + how_to_go_on(last))
 
 
@@ -185,9 +268,9 @@ def _run(
     config: TrainingConfig,
     place: ProcessRank,
 ) -> None:
-    """What one of the processes does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back by _ctrl_c_waits
+    """The main function of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent handles it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by _ctrl_c_waits
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(variables)
 
@@ -201,7 +284,7 @@ def _run(
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         if not isinstance(error, EdgecrackError) and type(error).__module__ != "builtins":
-            error = RuntimeError(f"{type(error).__name__}: {error}")  # others may not arrive whole
+            error = RuntimeError(f"{type(error).__name__}: {error}")  # other types may not unpickle
         connection.send(("error", error, text))
 
 

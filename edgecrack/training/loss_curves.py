@@ -22,7 +22,7 @@ def read_logs(folder: Path) -> dict[str, Series]:
     """Every logged quantity as (step, value) pairs; a resumed run has several logs.
 
     Args:
-        folder: the run's `logs` folder with `version_N/metrics.csv` in it.
+        folder: the run's `logs` folder, with `version_N/metrics.csv`.
     """
     series: dict[str, dict[float, float]] = {}
     versions = sorted(folder.glob("version_*/metrics.csv"), key=lambda p: p.stat().st_mtime)
@@ -30,10 +30,10 @@ def read_logs(folder: Path) -> dict[str, Series]:
         with path.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 if not row.get("step"):
-                    continue  # the last line of a run that was killed while it wrote
+                    continue  # the last line of a run that was killed while writing
                 for name, text in row.items():
                     if name not in ("step", "epoch") and text:
-                        # Steps that were repeated after a resume replace the lost ones.
+                        # Steps repeated after a resume replace the lost ones.
                         series.setdefault(name, {})[float(row["step"])] = float(text)
     return {name: sorted(values.items()) for name, values in series.items()}
 
@@ -63,7 +63,7 @@ def draw_curves(logs: Path, target: Path) -> None:
 
 
 def _top(losses: list[float]) -> float:
-    """Upper end of the loss axis: the first steps may lie a hundred times above the rest."""
+    """Upper end of the loss axis: the first steps may be a hundred times above the rest."""
     finite = [value for value in losses if math.isfinite(value)]
     if not finite:
         return 1.0
@@ -75,7 +75,7 @@ def _axes(series: Series) -> tuple[list[float], list[float]]:
 
 
 def _smooth(series: Series, count: int = 15) -> Series:
-    """Median of the last `count` values: unlike a mean it forgets the huge first losses."""
+    """Median of the last `count` values: unlike a mean, it ignores the huge first losses."""
     values = [value for _, value in series]
     return [
         (step, statistics.median(values[max(0, index + 1 - count) : index + 1]))

@@ -1,23 +1,57 @@
-"""The training loss: cross-entropy and Dice, the paper's two; centreline Dice, distillation.
+"""The training loss: cross-entropy and Dice, as in the paper; centreline Dice; distillation.
 
-Dice alone gives no gradient for false alarms on tiles without crack, which are most of what a
-robot sees; cross-entropy alone drowns thin cracks in background. The paper sums the two.
+Dice alone has no gradient for false positives on tiles without crack, which are most of what a
+robot sees; with cross-entropy alone, background outweighs thin cracks. The paper sums the two.
 
 Every term is a formula over sums of pixels. The sums are added up over all processes before the
-formula, so that the loss is that of the whole batch, whichever process holds which part of it.
-Knows logits and truth; must not know networks or how processes talk.
+formula is applied, so the loss is that of the whole batch, however it is divided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgecrack.model.unet import CrackUNet
 from edgecrack.training.config import DiceDenominator, LossConfig
-from edgecrack.training.skeleton import soft_skeleton
+
+
+def soft_erode(maps: Tensor) -> Tensor:
+    """Minimum of each pixel and its four neighbours; [N, H, W] -> [N, H, W]."""
+    vertical = -functional.max_pool2d(-maps, (3, 1), stride=1, padding=(1, 0))
+    horizontal = -functional.max_pool2d(-maps, (1, 3), stride=1, padding=(0, 1))
+    return torch.minimum(vertical, horizontal)
+
+
+def soft_dilate(maps: Tensor) -> Tensor:
+    """Maximum of each pixel and its eight neighbours; [N, H, W] -> [N, H, W]."""
+    return functional.max_pool2d(maps, 3, stride=1, padding=1)
+
+
+def soft_skeleton(maps: Tensor, iterations: int) -> Tensor:
+    """The soft skeleton of a crack map: its centrelines, differentiable by way of pooling.
+
+    Shit et al., "clDice - a novel topology-preserving loss function for tubular structure
+    segmentation", CVPR 2021, algorithm 1.
+
+    Args:
+        maps: float [N, H, W] in 0..1, N at least 1.
+        iterations: erosions, at least half the width in pixels of the widest crack.
+
+    Returns:
+        Float [N, H, W] in 0..1.
+    """
+    skeleton = functional.relu(maps - soft_dilate(soft_erode(maps)))
+    for _ in range(iterations):
+        maps = soft_erode(maps)
+        ridge = functional.relu(maps - soft_dilate(soft_erode(maps)))
+        skeleton = skeleton + functional.relu(ridge - skeleton * ridge)
+    return skeleton
+
 
 SMOOTH = 1.0
 _DEFAULT = LossConfig()
@@ -35,15 +69,15 @@ def segmentation_loss(
     teacher_margin: Tensor | None = None,
     combine: Callable[[Tensor], Tensor] = _alone,
 ) -> Tensor:
-    """The weighted sum of all terms, in float32 at least, whatever the network's precision.
+    """The weighted sum of all terms, in float32 or wider, whatever the network's precision.
 
-    Cross-entropy works on logits: a softmax output of 1.0000001 breaks its plain form.
+    Cross-entropy works on logits: a softmax output of 1.0000001 breaks the plain form.
 
     Args:
         logits: [N, 2, H, W] (background, crack).
         truth: integer [N, H, W], 0 or 1.
         config: the terms and their weights.
-        teacher_margin: the teacher's crack logit less its background logit, [N, H, W]; needed
+        teacher_margin: the teacher's crack logit minus its background logit, [N, H, W]; required
             with a distillation weight.
         combine: adds up float [K] over all processes; the default is for one process.
 
@@ -90,7 +124,7 @@ def dice_sums(probability: Tensor, crack: Tensor, denominator: DiceDenominator =
     """Overlap and total of two maps, float [N, H, W] in 0..1 each; see `dice_of`.
 
     The total is that of the maps, or of their squares (Milletari et al., "V-Net", 2016): a pixel
-    that is halfway certain then weighs a quarter in place of half.
+    with probability 0.5 then counts 0.25 instead of 0.5.
     """
     if denominator == "squares":
         total = probability.square().sum() + crack.square().sum()
@@ -107,7 +141,7 @@ def dice_of(sums: Tensor) -> Tensor:
 
 
 def cl_dice_sums(probability: Tensor, crack: Tensor, iterations: int) -> Tensor:
-    """What of each centreline lies within the other map, and their lengths; see `cl_dice_of`."""
+    """Length of each centreline inside the other map, and in total; see `cl_dice_of`."""
     predicted, true = (soft_skeleton(item, iterations) for item in (probability, crack))
     return torch.stack(
         [(predicted * crack).sum(), predicted.sum(), (true * probability).sum(), true.sum()]
@@ -126,13 +160,13 @@ def cl_dice_of(sums: Tensor) -> Tensor:
 def divergence_sums(margin: Tensor, teacher_margin: Tensor, temperature: float = 1.0) -> Tensor:
     """Divergence of the crack probability from the teacher's; see `mean_of`.
 
-    Each pixel adds the binary cross-entropy to the teacher's probability less that
-    probability's own entropy, so that a student that agrees pays nothing. Both probabilities
-    are softened by the temperature, and the sum is scaled by its square, which keeps the
-    gradient's size (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+    Each pixel adds the binary cross-entropy with the teacher's probability minus that
+    probability's own entropy, which is 0 where both agree. Both probabilities are softened by the
+    temperature, and the sum is scaled by its square, which keeps the size of the gradient (Hinton
+    et al., "Distilling the knowledge in a neural network", 2015).
 
     Args:
-        margin: crack logit less background logit, [N, H, W].
+        margin: crack logit minus background logit, [N, H, W].
         teacher_margin: the teacher's, [N, H, W].
         temperature: 1 or above.
 
@@ -147,3 +181,35 @@ def divergence_sums(margin: Tensor, teacher_margin: Tensor, temperature: float =
     )
     total = (cross_entropy - entropy).sum() * temperature**2
     return torch.stack([total, total.new_tensor(margin.numel())])
+
+
+class Teacher:
+    """The teacher of a distilled network: finished, usually wider, and not trained.
+
+    Not an `nn.Module`, so that neither optimizer nor checkpoint nor other processes include it.
+
+    Args:
+        network: the finished network.
+    """
+
+    def __init__(self, network: CrackUNet) -> None:
+        self._network = network.eval().requires_grad_(False)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        """The same object: the averaged copy of a student needs no teacher of its own."""
+        return self
+
+    def margin(self, tiles: Tensor) -> Tensor:
+        """Crack logit minus background logit.
+
+        Args:
+            tiles: float [N, 1, H, W] in 0..1; the network is moved to their device.
+
+        Returns:
+            Float [N, H, W], without gradient.
+        """
+        with torch.no_grad():
+            logits = self._network.to(tiles.device)(tiles)
+        margin: Tensor = logits[:, 1].float() - logits[:, 0].float()
+        return margin

@@ -1,7 +1,4 @@
-"""The Lightning module: loss, optimizer and validation of one network.
-
-Knows nothing of files; what is saved and where is decided in `fit.py` and `checkpoints.py`.
-"""
+"""The Lightning module: optimizer, learning rate, loss and validation of one network."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from edgecrack.artifacts import ModelSpec
@@ -20,12 +17,38 @@ from edgecrack.errors import TrainingError
 from edgecrack.metrics import ThresholdCounts, count_image, iou, ods
 from edgecrack.model.unet import SIZE_MULTIPLE, CrackUNet
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import TrainingConfig
-from edgecrack.training.distillation import Teacher
-from edgecrack.training.distributed import pool_over_processes, sum_over_processes
-from edgecrack.training.losses import segmentation_loss
-from edgecrack.training.optimization import learning_rate_share, make_optimizer
-from edgecrack.training.run_identity import check_same_run
+from edgecrack.training.config import OptimizerConfig, TrainingConfig
+from edgecrack.training.losses import Teacher, segmentation_loss
+from edgecrack.training.processes import pool_over_processes, sum_over_processes
+from edgecrack.training.run_folder import check_same_run
+
+_FINAL_LEARNING_RATE_SHARE = 0.01
+
+
+def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimizer of all weights of a network."""
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+    return torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+
+
+def learning_rate_share(step: int, total_steps: int, config: OptimizerConfig) -> float:
+    """Learning rate of a step as a share of the highest one, 0 to 1."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return _FINAL_LEARNING_RATE_SHARE + (1 - _FINAL_LEARNING_RATE_SHARE) * cosine
+
 
 _LEAST_SCALE = 1.0  # float16 gradients that still overflow unscaled will not recover
 _TAMER = "lower `learning_rate` or raise `warmup_steps`; the checkpoints of whole epochs are kept"
@@ -58,8 +81,8 @@ class CrackModule(pl.LightningModule):
 
     Args:
         config: the run.
-        steps_per_epoch: where it is not the configuration's but follows from its plan.
-        teacher: what to learn from besides the truth.
+        steps_per_epoch: where a plan sets it; None for the configuration's.
+        teacher: what to learn from besides the labels.
     """
 
     def __init__(
@@ -100,7 +123,7 @@ class CrackModule(pl.LightningModule):
             teacher_margin=margin,
             combine=sum_over_processes,
         )
-        # The same in every process, so that all of them stop here.
+        # The loss is the same in every process, so all of them stop here.
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss became {loss.item()} at step {self.global_step}", _TAMER)
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
@@ -112,10 +135,10 @@ class CrackModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient's norm, which tells by the way whether the gradient is sound.
+        """Clip the gradient's norm, and check that it is finite.
 
         Raises:
-            TrainingError: it is not finite; the weights are still those of the step before.
+            TrainingError: it is not finite; the weights are those of the step before.
         """
         limit = self.config.optimizer.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
@@ -124,16 +147,16 @@ class CrackModule(pl.LightningModule):
         plugin = self.trainer.precision_plugin
         scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
         if scaler is not None and scaler.get_scale() > _LEAST_SCALE:
-            return  # the scaler leaves this step out and tries a smaller scale
+            return  # the scaler skips this step and reduces the scale
         raise TrainingError(f"the gradient became {norm.item()} at step {self.global_step}", _TAMER)
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting afresh."""
+        """Reset the counts."""
         self._strict_counts.clear()
         self._tolerant_counts.clear()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Count one whole image; an empty one stands for none."""
+        """Count one whole image; an empty one is skipped."""
         image, truth = batch
         if not image.numel():
             return
@@ -143,7 +166,7 @@ class CrackModule(pl.LightningModule):
         self._tolerant_counts.append(count_image(probability, mask, "square"))
 
     def on_validation_epoch_end(self) -> None:
-        """Log pooled scores; the threshold of the best strict F1 travels with the model."""
+        """Log pooled scores; the threshold of the best strict F1 is stored with the model."""
         strict = pool_over_processes(self._strict_counts, "strict", self.device)
         tolerant = pool_over_processes(self._tolerant_counts, "square", self.device)
         best = ods(strict)
@@ -160,7 +183,7 @@ class CrackModule(pl.LightningModule):
         """Add the model's description, from which the sidecar is written.
 
         Raises:
-            TrainingError: a weight is not finite; the checkpoint before this one stays.
+            TrainingError: a weight is not finite; the previous checkpoint stays.
         """
         if not all(torch.isfinite(weight).all() for weight in self.network.parameters()):
             raise TrainingError(f"the weights became infinite at step {self.global_step}", _TAMER)
@@ -178,17 +201,17 @@ class CrackModule(pl.LightningModule):
         ).to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another network than the checkpoint's.
+        """Refuse to continue with another network than the checkpoint's.
 
         Raises:
-            TrainingError: width, pooling or gate bias differ.
+            TrainingError: width, pooling, gate bias or a setting differs.
         """
         saved = ModelSpec.from_dict(checkpoint[SPEC_KEY])
         check_same_run(saved, self.config)
         self.threshold = saved.threshold
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and a learning rate that is set at every step."""
+        """The optimizer and the learning-rate schedule, updated at every step."""
         config = self.config.optimizer
         total_steps = self.config.epochs * self.steps_per_epoch
         optimizer = make_optimizer(self.network, config)

@@ -1,7 +1,7 @@
-"""Checkpoints made usable on camera frames, in torch: for evaluation before export.
+"""Checkpoints run on camera frames in torch, for evaluation before export.
 
-One network, three ways to run it: the whole image in one pass, the mean over overlapping
-patches as in the paper's test, and the runtime's tiles. Must not know datasets or scores.
+A network can run on the whole image in one pass, on overlapping patches whose mean is taken as in
+the paper's test, or on the runtime's tiles.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from edgecrack.training.module import predict_image, to_network_input
 
 Precision = Literal["32", "bf16", "16"]
 _AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "16": torch.float16}
-# Pixels per batch: on a CPU larger batches leave the cache and are slower; on a GPU smaller ones
-# leave it idle. The larger number takes some 2 GB at width 32.
+# Pixels per batch: on a CPU, larger batches exceed the cache and are slower; on a GPU, smaller ones
+# leave it idle. The larger number takes about 2 GB at width 32.
 _BATCH_PX = {"cpu": 1 << 17, "cuda": 1 << 21}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name: "auto" (CUDA where torch sees it), "cpu" or "cuda".
+    """The device of a name: "auto" (CUDA if torch finds it), "cpu" or "cuda".
 
     Raises:
-        ConfigError: another name, or there is no such device.
+        ConfigError: the name is unknown, or there is no such device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"the device is {name!r}", "choose one of: auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "the device is 'cuda', but torch sees none here",
+            "the device is 'cuda', but torch finds none",
             "give `device` cpu, or install a torch built for this machine's driver",
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
@@ -60,7 +60,7 @@ class CheckpointNetwork:
 
     Raises:
         ModelFileError: the checkpoint cannot be used.
-        ConfigError: device or precision is unknown or not there.
+        ConfigError: device or precision is unknown or not available.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class CheckpointNetwork:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """No gradients, and the precision that was asked for."""
+        """Context without gradients, in the chosen precision."""
         kind = self.device.type
         dtype = _AUTOCAST.get(self.precision, torch.bfloat16)
-        # PyTorch lets a GPU round the factors of float32 convolutions to 10 bits; "32" means 32.
+        # By default a GPU rounds the operands of float32 convolutions to 10 bits; "32" means 32.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision != "32")
         half = torch.autocast(kind, dtype=dtype, enabled=self.precision != "32")
         with torch.inference_mode(), exact, half:
@@ -96,7 +96,7 @@ class CheckpointNetwork:
         return probability[:, 1]
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Network input uint8 [H, W] from a BGR frame, masked where that shows nothing."""
+        """Network input uint8 [H, W] of a BGR frame, masked where the frame has no data."""
         return prepare(image, self.spec.preprocess)
 
     def upload(self, tiles: NDArray[np.uint8]) -> Tensor:
@@ -105,7 +105,7 @@ class CheckpointNetwork:
 
     @property
     def batch_px(self) -> int:
-        """Pixels that one call should get."""
+        """Pixels per call."""
         return _BATCH_PX[self.device.type]
 
 
@@ -113,7 +113,7 @@ class CheckpointPredictor:
     """From a BGR frame to crack probability, the whole frame in one pass.
 
     Args:
-        network: a network, or a checkpoint to be run on the CPU.
+        network: a network, or a checkpoint to run on the CPU.
 
     Raises:
         ModelFileError: the checkpoint cannot be used.
@@ -137,12 +137,12 @@ class CheckpointPredictor:
 class PatchPredictor:
     """From a BGR frame to the mean crack probability of all patches that cover a pixel.
 
-    The paper's test. The frame is prepared once, as a whole; sums are float64, so that their
-    order cannot show, and the mean is rounded once, at the end.
+    The paper's test. The frame is prepared once, as a whole. Sums are float64, so their order does
+    not matter, and the mean is rounded once, at the end.
 
     Args:
         network: the network.
-        config: size and distance of the patches.
+        config: size and stride of the patches.
     """
 
     def __init__(self, network: CheckpointNetwork, config: PatchStride) -> None:
@@ -162,7 +162,7 @@ class PatchPredictor:
     def _mean(self, grid: PatchGrid, padded: Tensor) -> Tensor:
         """float64 [H, W] of the padded size, 0 to 1."""
         side = grid.patch_px
-        windows = padded.unfold(0, side, 1).unfold(1, side, 1)  # a view: nothing is copied yet
+        windows = padded.unfold(0, side, 1).unfold(1, side, 1)  # a view, without a copy
         inside = self._network.upload(grid.pixel_numbers())  # type: ignore[arg-type]
         sums = torch.zeros(padded.numel(), dtype=torch.float64, device=padded.device)
         for rows, columns in grid.batches(self._network.batch_px):
@@ -176,7 +176,7 @@ class PatchPredictor:
 
 
 class CheckpointRunner(Closeable):
-    """A checkpoint as a `Runner` of the runtime's tiles, so that both run the same tiling code.
+    """A checkpoint as a `Runner`, so that it uses the runtime's tiling code.
 
     Args:
         network: the network.
@@ -191,7 +191,7 @@ class CheckpointRunner(Closeable):
 
     @property
     def spec(self) -> ModelSpec:
-        """The checkpoint's description, with the size of the tiles."""
+        """The checkpoint's description, with the tile size."""
         return self._spec
 
     @property
@@ -211,4 +211,4 @@ class CheckpointRunner(Closeable):
         return result
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to release."""

@@ -1,8 +1,7 @@
-"""Training presets: readable YAML files from which a run's configuration is built.
+"""Training presets: YAML files from which a run's configuration is built.
 
 A file's keys are the fields of `TrainingConfig`; what it leaves out keeps its default. A run saves
-its own configuration in the same form, so `--preset runs/NAME/config.yaml` repeats it. Knows the
-form of a configuration, nothing of what its values mean.
+its own configuration in the same form, so `--preset runs/NAME/config.yaml` repeats it.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from edgecrack import outside_text
 from edgecrack.data.sources import parse_source
 from edgecrack.errors import ConfigError
 from edgecrack.extras import require
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
-from edgecrack.training.config import TrainingConfig
-from edgecrack.training.plain_values import build, to_plain
+from edgecrack.settings import from_plain
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, TrainingConfig
 
 FOLDER = Path(__file__).resolve().parents[1] / "presets"
+# A setting's earlier name, and its present one.
+_RENAMED = {"devices": "processes_per_machine", "nodes": "machines", "accelerator": "device"}
 
 
 def preset_names() -> list[str]:
@@ -39,13 +39,13 @@ def read_preset(name: str) -> tuple[str, dict[str, Any]]:
         The file's text, comments included, and its values.
 
     Raises:
-        ConfigError: there is no such preset, or the file cannot be read or is no mapping.
+        ConfigError: there is no such preset, or the file cannot be read or is not a mapping.
     """
     path = FOLDER / f"{name}.yaml" if name in preset_names() else Path(name)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text in UTF-8", "save it as UTF-8") from error
+        raise ConfigError(f"{path} is not valid UTF-8", "save it as UTF-8") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         known = ", ".join(preset_names())
         raise ConfigError(
@@ -58,7 +58,7 @@ def read_preset(name: str) -> tuple[str, dict[str, Any]]:
         ) from error
     document = parse_yaml(text, str(path))
     if document is not None and not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no settings", "give lines of the form `name: value`")
+        raise ConfigError(f"{path} contains no settings", "give lines of the form `name: value`")
     return text, document or {}
 
 
@@ -66,7 +66,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML.
 
     Raises:
-        ConfigError: it is none, or sets something twice; the message names `where` and the line.
+        ConfigError: it is not YAML, or sets something twice; names `where` and the line.
         MissingDependencyError: PyYAML is not installed.
     """
     yaml = require("yaml", extra="train", purpose="reading a preset")
@@ -80,11 +80,11 @@ def parse_yaml(text: str, where: str) -> Any:
         return outside_text.parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         first_line = " ".join(str(error).split())
-        raise ConfigError(f"{where} is no YAML ({first_line})", "mend it") from error
+        raise ConfigError(f"{where} is not valid YAML ({first_line})", "fix it") from error
 
 
 def _set_twice(tree: Any) -> Any:
-    """The first key of a parsed YAML tree that stands in its group for the second time, or None."""
+    """The first key of a parsed YAML tree that appears in its group twice, or None."""
     waiting, seen = [tree], set()
     while waiting:
         node = waiting.pop()
@@ -112,22 +112,22 @@ def set_value(document: dict[str, Any], key: str, value: Any) -> None:
     """Set one value by its dotted key, e.g. "optimizer.learning_rate", in place.
 
     Raises:
-        ConfigError: a part of the key is a plain value and holds no others.
+        ConfigError: a part of the key is a plain value.
     """
     *folders, last = key.split(".")
     place = document
     for folder in folders:
         place = place.setdefault(folder, {})
         if not isinstance(place, dict):
-            raise ConfigError(f"{folder!r} of {key!r} holds no settings", "check the name")
+            raise ConfigError(f"{folder!r} of {key!r} is not a group of settings", "check the name")
     place[last] = value
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Split "KEY=VALUE" and read the value as YAML does.
+    """Split "KEY=VALUE" and parse the value as YAML.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: it has another form.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
@@ -147,8 +147,7 @@ def config_of_run(
         preset: a preset's name or file.
         given: values by dotted key; None leaves the preset's.
         changes: "KEY=VALUE" texts, which come last.
-        augment: False switches every change of patches off, True gives the robot's where the
-            preset has none.
+        augment: False disables augmentation, True enables the robot's where the preset has none.
 
     Raises:
         ConfigError: a name is unknown, or a value has the wrong type or is out of range.
@@ -180,7 +179,10 @@ def origin_of_run(
     changes: Sequence[str] = (),
     augment: bool | None = None,
 ) -> str:
-    """The preset's name and what was given over it, a line each; arguments of `config_of_run`."""
+    """The preset's name and the values that override it, a line each.
+
+    Arguments as for `config_of_run`.
+    """
     values = {"augment": augment, **given, **dict(map(parse_setting, changes))}
     lines = [
         f"  {key}: {json.dumps(to_plain(value), ensure_ascii=False, default=str)}"
@@ -191,24 +193,27 @@ def origin_of_run(
 
 
 def _switched(document: Mapping[str, Any], augment: bool) -> Any:
-    """The preset's changes of patches, the robot's where it has none, or none."""
+    """The preset's augmentation, the robot's where it has none, or none."""
     if not augment:
         return {}
     patches = document.get("patches")
     present = patches.get("augment") if isinstance(patches, Mapping) else None
-    # A saved run spells out that it changes nothing.
-    if present and build(AugmentConfig, present, "patches.augment") != AugmentConfig():
-        return present
+    if present:
+        try:
+            if from_plain(AugmentConfig, present) != AugmentConfig():
+                return present  # a saved run spells out that it changes nothing
+        except ConfigError:
+            return present  # refused by its full name with the whole configuration
     return to_plain(dataclasses.asdict(ROBOT_AUGMENT))
 
 
 def _without_idle_plan(document: dict[str, Any]) -> dict[str, Any]:
-    """The same without the plan's entries for datasets that this run does not have."""
+    """The same without plan entries for datasets that this run does not use."""
     plan, data = document.get("plan"), document.get("data")
     if not isinstance(plan, list) or not isinstance(data, list):
         return document
     names = {parse_source(str(text)).name for text in data}
-    # What is no proper entry stays, for the configuration to refuse.
+    # An invalid entry stays, for the configuration to refuse.
     kept = [item for item in plan if not _is_of_others(item, names)]
     if plan and not kept:
         planned = ", ".join(str(item["source"]) for item in plan)
@@ -230,4 +235,16 @@ def build_config(document: Mapping[str, Any]) -> TrainingConfig:
     Raises:
         ConfigError: a name is unknown, a value has the wrong type or is out of range.
     """
-    return build(TrainingConfig, document, "")
+    for name, now in _RENAMED.items():
+        if name in document:
+            raise ConfigError(f"the setting {name!r} has another name now", f"give {now!r}")
+    return from_plain(TrainingConfig, to_plain(document))
+
+
+def to_plain(tree: Any) -> Any:
+    """The same with lists and texts only, as YAML writes them without tags."""
+    if isinstance(tree, Mapping):
+        return {str(key): to_plain(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [to_plain(item) for item in tree]
+    return str(tree) if isinstance(tree, Path) else tree

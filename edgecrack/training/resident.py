@@ -1,10 +1,9 @@
-"""Training images and their truth, held on the training device in flat tensors.
+"""Training images and their labels, held on the training device in flat tensors.
 
-Images differ in size, so they lie one behind the other, and a row of a patch is a slice of one
-long tensor. Per image pixel that takes 6 bytes (gray value 1, truth 1, integral image 4), and
-per crack pixel 4 more: 230 MB for 189 images of 448x448. Images lie there as they are, however
-large the windows are that are cut from them; what a window shows beyond an image is mirrored as it
-is cut. Knows where pixels are; what is drawn from them is decided elsewhere.
+Images differ in size, so they are stored one behind the other, and a patch row is a slice of one
+long tensor. That takes 6 bytes per image pixel (gray value 1, label 1, integral image 4) and 4 more
+per crack pixel: 230 MB for 189 images of 448x448. A window that extends beyond its image is filled
+with the mirror image when it is cut.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ Bytes = NDArray[np.uint8]
 
 
 class ResidentImages:
-    """Images, masks and what makes drawing from them quick, on one device.
+    """Images, masks and the tables for fast drawing, on one device.
 
     Args:
         images: uint8 [H, W] each.
-        masks: uint8 [H, W] each, above 0 where there is crack.
-        device: where the tensors lie.
+        masks: uint8 [H, W] each, above 0 on crack.
+        device: of the tensors.
 
     Attributes:
         height, width: int64 [images], sides in pixels.
         crack_counts: int64 [images], crack pixels of each, in numpy.
-        first_crack: int64 [images], where each image's pixels begin in `crack_at`, in numpy.
+        first_crack: int64 [images], where each image's pixels start in `crack_at`, in numpy.
         crack_at: int32, the crack pixels of all images as `y * width + x`.
 
     Raises:
-        DataError: there is no image, or one does not fit its mask.
+        DataError: there is no image, or one does not match its mask.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class ResidentImages:
         self.device = torch.device(device)
         self.crack_counts = np.array([len(found) for found in crack_at], np.int64)
         self.first_crack, _ = _starts(self.crack_counts)
-        # One more entry, so that an image without crack has something to look at in vain.
+        # One more entry, so that the index of an image without crack is valid.
         crack_at.append(np.zeros(1, np.int32))
         self.crack_at = self._hold(np.concatenate(crack_at))
         self.height, self.width = self._hold(height), self._hold(width)
@@ -76,16 +75,16 @@ class ResidentImages:
         return len(self.crack_counts)
 
     def cut(self, image: Tensor, y: Tensor, x: Tensor, side: int) -> Tensor:
-        """Square windows with their truth; beyond an image's border, its mirror image.
+        """Square windows with their labels; beyond an image's border, its mirror image.
 
         Args:
-            image: int64 [N], of which image.
-            y: int64 [N], top row, which may lie outside the image, as may
-            x: int64 [N], the left column.
+            image: int64 [N], index of the image.
+            y: int64 [N], top row; may be outside the image.
+            x: int64 [N], left column; likewise.
             side: side of the windows in pixels.
 
         Returns:
-            uint8 [N, 2, side, side]: gray values, and truth as 0 or 1.
+            uint8 [N, 2, side, side]: gray values, and labels as 0 or 1.
         """
         offset, width = torch.arange(side, device=self.device), self.width[image]
         if self._lie_inside(image, y, x, side):
@@ -104,21 +103,21 @@ class ResidentImages:
         return torch.stack([self._gray.take(at), self._truth.take(at)], dim=1)
 
     def _lie_inside(self, image: Tensor, y: Tensor, x: Tensor, side: int) -> bool:
-        """Whether no window stands out of its image, as far as that can be told at no cost."""
+        """Whether all windows are known to be inside their images, without waiting for a device."""
         if self.device.type != "cpu":
-            return False  # the host would have to wait for the answer
+            return False  # the host would have to wait
         fits_down = (y >= 0) & (y + side <= self.height[image])
         fits_right = (x >= 0) & (x + side <= self.width[image])
         return bool((fits_down & fits_right).all())
 
     def crack_pixels(self, image: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Crack pixels that rectangles show; one that is seen mirrored, too, counts once.
+        """Crack pixels in rectangles; one that is also seen mirrored counts once.
 
         Args:
-            image: int64 [N], of which image.
-            low: int64 [2, N, C], first rows and first columns of C rectangles each, which may
-                stand out of the image.
-            high: int64 [2, N, C], the rows and columns behind their last, above `low`.
+            image: int64 [N], index of the image.
+            low: int64 [2, N, C], first rows and columns of C rectangles each, which may extend
+                beyond the image.
+            high: int64 [2, N, C], the rows and columns after their last, above `low`.
 
         Returns:
             int32 [N, C].
@@ -144,7 +143,7 @@ def _check(images: Sequence[Bytes], masks: Sequence[Bytes]) -> None:
         if image.shape != mask.shape:
             raise DataError(
                 f"image {index} has shape {image.shape} but its mask {mask.shape}",
-                "give masks of their images' size",
+                "give masks of the size of their images",
             )
         if image.ndim != 2 or not image.size or image.dtype != np.uint8:
             raise DataError(
@@ -154,13 +153,13 @@ def _check(images: Sequence[Bytes], masks: Sequence[Bytes]) -> None:
 
 
 def mirrored(index: Tensor, length: Tensor) -> Tensor:
-    """Which pixel of a line lies at an index, if the line goes on as its mirror image both ways.
+    """The pixel of a line at an index, where the line is continued by its mirror image.
 
     The first and the last pixel are not repeated: -1 is 1, and `length` is `length - 2`.
 
     Args:
         index: int64, any numbers.
-        length: int64, pixels of the line, 1 and more; goes with `index`.
+        length: int64, pixels of the line, 1 or more; broadcasts with `index`.
 
     Returns:
         int64, 0 to `length - 1`.
@@ -171,15 +170,15 @@ def mirrored(index: Tensor, length: Tensor) -> Tensor:
 
 
 def shown_part(low: Tensor, high: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixels of a line that a stretch of it shows, if it goes on as `mirrored` says.
+    """The pixels of a line that a section of it shows, where the line is `mirrored`.
 
     Args:
-        low: int64, the first index of the stretch, any number.
-        high: int64, the index behind its last, above `low`.
+        low: int64, the first index of the section, any number.
+        high: int64, the index after its last, above `low`.
         length: int64, pixels of the line.
 
     Returns:
-        The first of the pixels, and the one behind the last: there are none missing between.
+        The first of these pixels, and the one after the last; all between are shown.
     """
     period = (2 * length - 2).clamp_min(1)
     first = low.remainder(period)
@@ -194,6 +193,6 @@ def shown_part(low: Tensor, high: Tensor, length: Tensor) -> tuple[Tensor, Tenso
 
 
 def _starts(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Where each of several runs begins in a row of them, and the length of all."""
+    """Start of each of several concatenated sections, and their total length."""
     ends = np.cumsum(lengths)
     return ends - lengths, int(ends[-1])

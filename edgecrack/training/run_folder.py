@@ -1,14 +1,16 @@
-"""The folder of a run: who may write into it, and what must be right before anything is read.
+"""The folder of a run: who may write into it, and what is checked before anything is read.
 
-It holds `config.yaml`, `best.safetensors` and `last.safetensors` with their sidecars, `logs/`
-(CSV) and `curves.png`. Knows files and configurations, nothing of data or training.
+It contains `config.yaml`, `best.safetensors` and `last.safetensors` with their sidecars, `logs/`
+(CSV) and `curves.png`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.data.pairing import image_files
@@ -20,14 +22,69 @@ from edgecrack.model.unet import CrackUNet
 from edgecrack.training.checkpoints import (
     SUFFIX,
     load_network,
-    mend_sidecar,
     read_description,
+    repair_sidecar,
     whole_epochs,
 )
 from edgecrack.training.config import TrainingConfig
 from edgecrack.training.presets import to_yaml
-from edgecrack.training.run_identity import check_same_run
 from edgecrack.training.run_lock import only_run_in
+
+# Settings that recipes of earlier versions lack, because there was no choice.
+_UNSAID = {"loss dice denominator": "sums", "loss label smoothing": 0.0}
+
+
+def check_same_run(saved: ModelSpec, config: TrainingConfig) -> None:
+    """Check that a checkpoint can be resumed with a configuration.
+
+    Raises:
+        TrainingError: it has another network, or was made with other data or settings. Only the
+            number of epochs may differ.
+    """
+    own, recipe = config.network, saved.extra.get("training", {})
+    pairs: list[tuple[str, Any, Any]] = [
+        ("width", saved.width, own.width),
+        ("pooling", saved.pooling, own.pooling),
+        ("gate bias", saved.gate_bias, own.gate_bias),
+    ]
+    known = _leaves(saved.preprocess.to_dict(), "preprocess")
+    for name, asked in _leaves(config.preprocess.to_dict(), "preprocess").items():
+        pairs.append((name, known[name], asked))
+    # The length of a run may change, but nothing else that decides its steps.
+    found_leaves = {**_UNSAID, **_leaves(recipe)}
+    for name, asked in _leaves(config.recipe()).items():
+        if name in found_leaves and name != "epochs":
+            pairs.append((name, found_leaves[name], asked))
+    for name, found, asked in pairs:
+        if found != asked:
+            raise TrainingError(
+                f"the checkpoint has {name} {found}, but {asked} was requested",
+                f"give {_option(name, found)}, or another `out`",
+            )
+
+
+def _option(name: str, value: Any) -> str:
+    """The option that makes a setting the checkpoint's.
+
+    A run's own `config.yaml` may be older than a preprocessing setting and then lack it.
+    """
+    group, _, setting = name.partition(" ")
+    if group == "preprocess":
+        return f"`preprocess.{setting.replace(' ', '_')}`={value}"
+    return "the run's own options"
+
+
+def _leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every value under a readable name, as JSON returns it (pairs are lists)."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{path} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            found |= _leaves(value, name)
+        else:
+            found[name] = json.loads(json.dumps(value))
+    return found
+
 
 BEST, LAST = "best", "last"
 
@@ -39,7 +96,7 @@ def last_checkpoint(config: TrainingConfig) -> Path:
 
 @contextmanager
 def own_folder(config: TrainingConfig) -> Iterator[None]:
-    """Check a run, then keep its folder for it alone for the time of the block.
+    """Check a run, then reserve its folder for the duration of the block.
 
     Raises:
         ConfigError: another run is writing into the folder, or as `check_run`.
@@ -48,19 +105,19 @@ def own_folder(config: TrainingConfig) -> Iterator[None]:
     """
     check_place(config)
     if not config.out.is_dir():
-        check_run(config)  # so that a run that cannot be leaves no folder
+        check_run(config)  # so that an invalid run leaves no folder
         make_folder(config.out)
     with only_run_in(config.out):
-        check_run(config)  # what another run may have left until now
+        check_run(config)  # another run may have finished meanwhile
         claim_folder(config)
         yield
 
 
 def check_place(config: TrainingConfig) -> None:
-    """Refuse to write among the files of a dataset.
+    """Refuse to write into a dataset.
 
     Raises:
-        ConfigError: `out` is a dataset's folder, or in one of its folders of images or labels.
+        ConfigError: `out` is a dataset's folder, or one of its image or label folders.
     """
     if config.resume:
         return
@@ -80,13 +137,13 @@ def check_place(config: TrainingConfig) -> None:
 
 
 def check_run(config: TrainingConfig) -> None:
-    """Refuse to mix two runs in one folder, to resume what is not there, and unfit checkpoints.
+    """Refuse two runs in one folder, a missing run to resume, and unsuitable checkpoints.
 
     Raises:
-        ConfigError: the folder holds another run, there is nothing to resume, more epochs are
-            done than were asked for, or data and plan do not go together.
-        TrainingError: what is to be resumed is another run's, or the teacher wants frames that
-            are prepared otherwise.
+        ConfigError: the folder contains another run, there is nothing to resume, more epochs are
+            done than were requested, or data and plan do not match.
+        TrainingError: the run to resume is another one, or the teacher needs another
+            preprocessing.
         ModelFileError: a checkpoint is missing, damaged, or another network's.
     """
     sources = parse_sources(config.data)
@@ -100,12 +157,13 @@ def check_run(config: TrainingConfig) -> None:
         done = whole_epochs(last)
         if done > config.epochs:
             raise ConfigError(
-                f"{last} has {done} epochs behind it, but {config.epochs} were asked for",
+                f"{last} has completed {done} epochs, but {config.epochs} were requested",
                 f"give `epochs` {done} or more",
             )
     elif last.exists():
         raise ConfigError(
-            f"{config.out} already holds a run", "add `resume` to go on, or give another `out`"
+            f"{config.out} already contains a run",
+            "add `resume` to continue it, or give another `out`",
         )
     elif config.init is not None:
         initial_network(config, config.init)
@@ -114,7 +172,7 @@ def check_run(config: TrainingConfig) -> None:
 
 
 def _description(last: Path) -> ModelSpec:
-    """That of a checkpoint to resume from, whose loss is not the loss of the run's best."""
+    """Description of the checkpoint to resume; if it is damaged, the error names the run's best."""
     try:
         return read_description(last)
     except ModelFileError as error:
@@ -123,8 +181,7 @@ def _description(last: Path) -> ModelSpec:
             raise
         raise ModelFileError(
             error.problem,
-            f"{best} is still there to be used, or to start a new run from with `init` and "
-            "another `out`",
+            f"{best} can still be used, or start a new run with `init` and another `out`",
         ) from error
 
 
@@ -140,11 +197,11 @@ def _check_planned(config: TrainingConfig, sources: Sequence[DataSource]) -> Non
 
 
 def claim_folder(config: TrainingConfig) -> None:
-    """Make the folder a run's own, after `check_run`; what a killed run left half-done is mended.
+    """Claim the folder for a run, after `check_run`, and repair what a killed run left behind.
 
     Raises:
         OutputError: it cannot be written into.
-        ModelFileError: the checkpoint to resume from is damaged.
+        ModelFileError: the checkpoint to resume is damaged.
     """
     make_folder(config.out)
     for partial in config.out.glob(f".edgecrack-*{SUFFIX}"):
@@ -152,7 +209,7 @@ def claim_folder(config: TrainingConfig) -> None:
     for name in (BEST, LAST):
         checkpoint = config.out / f"{name}{SUFFIX}"
         if config.resume and checkpoint.is_file():
-            mend_sidecar(checkpoint)
+            repair_sidecar(checkpoint)
     write_atomic(config.out / "config.yaml", to_yaml(config))
 
 
@@ -173,26 +230,25 @@ def initial_network(config: TrainingConfig, path: Path) -> CrackUNet:
             value = str(found).lower()
             given = f"{option}{value}" if option.endswith("=") else f"{option} {value}"
             raise ModelFileError(
-                f"{path} has {name} {found}, but {asked} was asked for",
+                f"{path} has {name} {found}, but {asked} was requested",
                 f"give {given}, or another `init`",
             )
     return network
 
 
 def teaching_network(config: TrainingConfig, path: Path) -> tuple[CrackUNet, ModelSpec]:
-    """The network that teaches, and its description.
+    """The teacher network and its description.
 
     Raises:
         ModelFileError: the checkpoint is missing or damaged.
-        TrainingError: it knows frames that are prepared otherwise than the run's.
+        TrainingError: its preprocessing differs from the run's.
     """
     network, spec = load_network(path)
     found, asked = spec.preprocess.to_dict(), config.preprocess.to_dict()
     for name, value in found.items():
         if value != asked[name]:
             raise TrainingError(
-                f"the teacher {path} knows frames with {name} {value}, the run prepares them with "
-                f"{asked[name]}",
+                f"the teacher {path} was trained with {name} {value}, the run uses {asked[name]}",
                 f"give `preprocess.{name}`={value}, or another teacher",
             )
     return network, spec

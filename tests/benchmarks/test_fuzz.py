@@ -73,7 +73,8 @@ def test_a_failure_is_kept_with_the_command_that_reproduces_it(tmp_path: Path) -
 @pytest.mark.parametrize("mutator", MUTATORS, ids=lambda each: each.__name__)
 def test_every_mutator_takes_any_bytes(mutator: object) -> None:
     for seed, data in enumerate((b"", b"x", *EXAMPLES)):
-        mutate(random.Random(seed), data, EXAMPLES, [mutator])  # type: ignore[list-item]
+        made = mutate(random.Random(seed), data, EXAMPLES, [mutator])  # type: ignore[list-item]
+        assert len(made) <= LARGEST_BYTES
 
 
 def test_mutations_repeat_differ_and_are_bounded() -> None:

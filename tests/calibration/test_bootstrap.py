@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.calibration.bootstrap import draw_images, upper_bound
+from edgecrack.calibration.accuracy import draw_images, upper_bound
 
 # Student's one-sided 95 % quantiles, from a printed table.
 STUDENT = {1: 6.314, 2: 2.920, 4: 2.132, 7: 1.895, 11: 1.796, 19: 1.729, 29: 1.699, 120: 1.658}

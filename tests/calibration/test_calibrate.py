@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelSpec, read_verified_spec, sidecar_path
-from edgecrack.calibration import openvino_gate, quantize
+from edgecrack.calibration import held_out, quantize
 from edgecrack.calibration.calibrating import Calibration, calibrate
-from edgecrack.calibration.config import DEFAULT_METHOD, CalibrationConfig
+from edgecrack.calibration.config import CalibrationConfig
+from edgecrack.calibration.defaults import METHOD
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.sampler import SamplerConfig
@@ -138,7 +139,7 @@ def test_the_sidecar_says_how_the_file_came_about(bundled: Made, walls: Path) ->
         "made_for": "tensorrt",
         "truth": "labels",
         "parts": "train split for the ranges, val split held out",
-        "method": DEFAULT_METHOD,
+        "method": METHOD,
         "seed": 0,
         "tiles": 64,
         "held_out_images": 10,
@@ -197,7 +198,7 @@ def test_what_is_printed_has_the_scores_the_gate_and_the_next_step(
         "gate: labels; ",
         f"images of {walls.name}",
         "at most: with 95 % confidence",
-        f"{DEFAULT_METHOD}, from 64 tiles",
+        f"{METHOD}, from 64 tiles",
         "next: edgecrack build-engine",
     ):
         assert words in text
@@ -222,7 +223,7 @@ def test_images_without_labels_are_judged_by_the_fp32_model(
     assert 0.9 < done.int8_share < 1  # what is never INT8 does the rest
     text = calibration_text(done, tmp_path / "int8.onnx")
     for words in (
-        "gate: agreement with FP32, for the data have no labels; 48 held-out tiles",
+        "gate: agreement with FP32, since the data have no labels; 48 held-out tiles",
         "agreement with FP32 within 2 px",
         f"agreement to the pixel, not judged: {done.accuracy.strict_f1:.2f}",
     ):
@@ -323,7 +324,7 @@ def test_a_model_that_loses_too_much_is_not_written(
     assert (target.read_bytes(), sidecar_path(target).read_bytes()) == before
     assert "ODS 90.00 -> 80.00 (+10.00, at most +10.00, 1 allowed)" in caught.value.problem
     assert len(few_layers) == 6
-    assert f"5 of 5 mixes with FP16 tried, {DEFAULT_METHOD} ranges" in caught.value.problem
+    assert f"5 of 5 mixes with FP16 tried, {METHOD} ranges" in caught.value.problem
     assert stages.count("ranking layers") == 6
     assert stages.count("keeping layers in FP16") == 5
 
@@ -375,7 +376,7 @@ def test_what_a_search_chose_is_judged_on_images_that_it_never_saw(
     assert done.spec.scores[-1]["data"] == f"confirmation tiles of {photos.name}"
     part = verdicts.parts[-1]
     assert done.reference == part.accuracy(part.expected)
-    words = f"tiles that the choice of layers ({len(first)} other images) never saw, of"
+    words = f"tiles not used to choose layers ({len(first)} other images), of"
     assert words in calibration_text(done, target)
 
 
@@ -388,7 +389,7 @@ def test_a_choice_that_is_not_confirmed_is_refused(
     with pytest.raises(AccuracyError) as caught:
         calibrate(small_model, tmp_path / "int8.onnx", CalibrationConfig(photos, sampler=FEW))
     problem = caught.value.problem
-    assert problem.startswith("the layers chosen do not hold on tiles that the choice never saw")
+    assert problem.startswith("the chosen layers fail on tiles that were not used to choose them")
     assert "ODS 90.00 -> 88.75" in problem
     assert "2 of 5 mixes" in problem
     assert files_in(tmp_path) == names
@@ -474,13 +475,13 @@ def test_what_openvino_loses_is_said_and_kept_from_it(
     assert done.openvino is not None
     assert not done.openvino.passed
     assert (done.spec.calibration or {})["openvino"]["passed"] is False
-    assert "loses too much with it, and is not used for it: " in calibration_text(done, target)
+    assert "loses too much with it and is not used for it: " in calibration_text(done, target)
 
 
 def test_a_machine_without_openvino_judges_without(
     small_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_gate, "has_openvino", lambda: False)
+    monkeypatch.setattr(held_out, "has_openvino", lambda: False)
     done = calibrate(small_model, small_model.with_name("i.onnx"), easy(photos, made_for="cpu"))
     assert done.openvino is None
 
@@ -573,12 +574,12 @@ def test_data_without_a_crack_are_refused(
         wall = generate_wall(WallConfig(seed, (96, 160), None, 0))
         write_png(data / "images" / f"{seed}.png", wall.image)
         write_png(data / "masks" / f"{seed}.png", wall.mask)
-    with pytest.raises(DataError, match=r"none of the \d+ calibration tiles of bare holds a crack"):
+    with pytest.raises(DataError, match=r"none of the \d+ calibration tiles of bare has a crack"):
         calibrate(small_model, tmp_path / "int8.onnx", easy(data))
 
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the method is 'kl'; give one of"):
+    with pytest.raises(ConfigError, match="`method` is 'kl'; give one of"):
         CalibrationConfig(tmp_path, method="kl")  # type: ignore[arg-type]
 
 
@@ -594,5 +595,5 @@ def test_a_file_for_cpus_has_no_fp16_and_says_so(small_model: Path, photos: Path
     assert "next: edgecrack stream --model" in text
     with open_runner(target, threads=1) as runner:
         assert runner.infer(np.zeros((1, 1, *TILE_HW), np.uint8)).shape == (1, 1, *TILE_HW)
-    with pytest.raises(ConfigError, match="`for` is 'gpu'; give tensorrt or cpu"):
+    with pytest.raises(ConfigError, match="`made_for` is 'gpu'; give one of: tensorrt, cpu"):
         easy(photos, made_for="gpu")

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecrack.calibration.accuracy import (
+    DRAWS,
     ImageCounts,
     count_images,
+    draw_images,
     measure_accuracy,
     scores_of,
+    upper_bound,
 )
-from edgecrack.calibration.bootstrap import DRAWS, draw_images, upper_bound
 from edgecrack.calibration.gate import FLAGGED, Gate, Judged, Kind, Verdict, refusal
 from edgecrack.errors import ConfigError
 
@@ -274,16 +276,14 @@ def test_a_refusal_has_the_figures_of_what_exceeds_its_limit_and_the_gate() -> N
 
 def test_a_refusal_without_labels_says_what_stood_in_for_them() -> None:
     verdict = Verdict("agreement", 192, 62, (judged(2, 3, 1, "tolerant_f1"),))
-    assert "INT8 differs too much from FP32, which stands in for labels" in str(
-        refusal(verdict, "")
-    )
+    assert "INT8 differs too much from FP32, which replaces the labels" in str(refusal(verdict, ""))
 
 
 def test_few_images_are_named_where_only_the_bound_exceeds_the_limit() -> None:
     verdict = Verdict("labels", 60, 9, (judged(0.4, 1.7),))
     remedy = refusal(verdict, "").remedy
-    assert "give more images, for what was measured is within the limit" in remedy
-    assert "what 9 images leave open" in remedy
+    assert "give more images: the measured drop is within the limit" in remedy
+    assert "bound of 9 images" in remedy
     assert "`max_drop`" in remedy
     both = Verdict("labels", 60, 9, (judged(0.4, 1.7), judged(2, 3)))
     assert "within the limit" not in refusal(both, "").remedy
@@ -298,7 +298,9 @@ def test_the_option_that_would_let_it_through_is_named() -> None:
 
 def test_other_refusals_say_what_failed() -> None:
     verdict = Verdict("labels", 60, 9, (judged(3, 4),))
-    assert "tiles that the choice never saw" in refusal(verdict, "", confirming=True).problem
+    assert (
+        "tiles that were not used to choose them" in refusal(verdict, "", confirming=True).problem
+    )
     few = refusal(verdict, "", choosable=False).remedy
     assert "16 held-out images or more" in few
 
@@ -321,10 +323,10 @@ def test_a_verdict_stands_in_a_sidecar_with_all_its_figures() -> None:
 
 @pytest.mark.parametrize("limit", [-0.01, -1, 100.5, math.inf, -math.inf, NAN])
 def test_a_limit_out_of_range_is_refused(limit: float) -> None:
-    expected = f"the allowed drop is {re.escape(str(limit))} points; give 0 to 100"
+    expected = f"`max_drop` is {re.escape(str(limit))}; give a number from 0 to 100"
     with pytest.raises(ConfigError, match=expected):
         Gate(limit)
-    expected = f"the allowed flagged area is {re.escape(str(limit))} %; give 0 to 100"
+    expected = f"`max_flagged` is {re.escape(str(limit))}; give a number from 0 to 100"
     with pytest.raises(ConfigError, match=expected):
         Gate(max_flagged=limit)
 

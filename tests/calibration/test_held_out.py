@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.calibration.bootstrap import LEAST_IMAGES
+from edgecrack.calibration.accuracy import LEAST_IMAGES
 from edgecrack.calibration.gate import Gate, Kind
 from edgecrack.calibration.held_out import HeldOut
 from edgecrack.calibration.sampler import TileSet
@@ -97,7 +97,7 @@ def test_fp32_judged_by_itself_passes_with_the_numbers_of_tiles_and_images() -> 
 @pytest.mark.parametrize("kind", ["labels", "agreement"])
 @pytest.mark.parametrize(("images", "words"), [(1, "1 image,"), (7, "7 images,")])
 def test_too_few_images_are_refused_with_their_number(kind: Kind, images: int, words: str) -> None:
-    problem = f"the held-out tiles of walls are of {words} too few to tell"
+    problem = f"the held-out tiles of walls are of {words} too few to bound"
     with pytest.raises(DataError, match=problem) as caught:
         held_out([True] * images, 20, kind).require_judgeable()
     assert caught.value.remedy.startswith("give 8 or more for the held-out part")
@@ -107,6 +107,8 @@ def test_too_few_images_are_refused_with_their_number(kind: Kind, images: int, w
 @pytest.mark.parametrize("kind", ["labels", "agreement"])
 def test_as_many_as_are_needed_are_enough(kind: Kind) -> None:
     held_out([True] * LEAST_IMAGES, kind=kind).require_judgeable()
+    with pytest.raises(DataError, match="too few"):
+        held_out([True] * (LEAST_IMAGES - 1), kind=kind).require_judgeable()
 
 
 def test_labels_that_cover_nearly_everything_are_refused() -> None:

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.calibration.frames import CalibrationFrame, CalibrationFrames, open_frames
-from edgecrack.calibration.sampler import SamplerConfig, TileSet, sample_tiles
+from edgecrack.calibration.sampler import (
+    CalibrationFrame,
+    CalibrationFrames,
+    SamplerConfig,
+    TileSet,
+    open_frames,
+    sample_tiles,
+)
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.preprocess import PreprocessConfig, preprocess
 from tests.data.folders import crack_mask, make_folder, photo, write_image
@@ -256,7 +262,7 @@ def test_too_few_tiles_are_refused_with_their_number(
 )
 def test_tiles_of_bare_wall_alone_are_refused(cracked: tuple[int, ...], part: str) -> None:
     frames = frames_of(cracked=lambda index: index in cracked)
-    with pytest.raises(DataError, match=rf"none of the \d+ {part} tiles of walls holds a crack"):
+    with pytest.raises(DataError, match=rf"none of the \d+ {part} tiles of walls has a crack"):
         sample(frames)
 
 
@@ -277,11 +283,11 @@ def test_without_labels_and_without_a_finding_it_is_the_model_that_found_none() 
 @pytest.mark.parametrize(
     ("tiles", "held_out", "seed", "problem"),
     [
-        (63, 16, 0, "calibration tiles is 63; give 64 to 4096"),
-        (4097, 16, 0, "calibration tiles is 4097"),
-        (64, 15, 0, "held-out tiles is 15; give 16 to 4096"),
-        (64, 4097, 0, "held-out tiles is 4097"),
-        (64, 16, -1, "the seed is -1; give 0 or more"),
+        (63, 16, 0, "`tiles` is 63; give a whole number from 64 to 4096"),
+        (4097, 16, 0, "`tiles` is 4097"),
+        (64, 15, 0, "`held_out` is 15; give a whole number from 16 to 4096"),
+        (64, 4097, 0, "`held_out` is 4097"),
+        (64, 16, -1, "`seed` is -1; give a whole number, 0 or more"),
     ],
 )
 def test_numbers_out_of_range_are_refused(

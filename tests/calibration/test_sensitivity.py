@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgecrack.calibration.calibrating import Choice, LayerCost, rank_layers, smallest_kept_set
 from edgecrack.calibration.gate import Judged, Verdict
-from edgecrack.calibration.sensitivity import Choice, LayerCost, rank_layers, smallest_kept_set
 
 
 def verdict(excess: float) -> Verdict:

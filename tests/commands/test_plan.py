@@ -147,7 +147,7 @@ def test_a_camera_file_at_another_resolution_of_the_same_view(run: Run, camera: 
         ("--camera none.yaml --distance-m 1", "none.yaml", "calibrate-camera"),
         (
             "--camera none.yaml --fov-deg 60 --distance-m 1",
-            "--camera and --fov-deg are more than one camera",
+            "--camera and --fov-deg both give a camera",
             "give one of them",
         ),
     ],

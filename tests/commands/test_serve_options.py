@@ -51,7 +51,7 @@ def test_an_empty_credential_is_an_error_and_no_open_page(
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     written(tmp_path / "edgecrack-token", "")
-    with pytest.raises(ConfigError, match="is empty; put the token into it"):
+    with pytest.raises(ConfigError, match="is empty; write the token into it"):
         serve_config("127.0.0.1:0", None)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from edgecrack.commands.exit_codes import UNEXPECTED, failure_of
+from edgecrack.doctor.libraries import missing_module
 from edgecrack.doctor.machine import Machine
-from edgecrack.doctor.missing_module import missing_module
 from edgecrack.extras import Origin
 from tests.waiting import PATIENCE_S
 
@@ -56,7 +56,7 @@ def test_stream_with_a_library_that_does_not_load(tmp_path: Path, name: str) -> 
     done = stream_without(tmp_path, name, 'ImportError("libGL.so.1: cannot open")')
     assert done.returncode == 7, done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert f"{name} is installed and cannot be loaded (libGL.so.1: cannot open)" in last
+    assert f"{name} is installed but cannot be loaded (libGL.so.1: cannot open)" in last
     assert "run: edgecrack doctor" in last
 
 
@@ -64,9 +64,7 @@ def test_a_closed_environment_on_a_jetson(orin: Make) -> None:
     machine = orin(virtual_environment=Path("/opt/edgecrack"))
     error = missing_module(ModuleNotFoundError("no cv2", name="cv2"), machine)
     assert error is not None
-    assert error.problem == (
-        "cv2 is not seen: the system's is hidden from this virtual environment"
-    )
+    assert error.problem == ("cv2 is not found: this virtual environment hides the system's copy")
     assert "include-system-site-packages = true" in error.remedy
     assert "/opt/edgecrack/pyvenv.cfg" in error.remedy
 
@@ -107,7 +105,7 @@ class TestTheService:
     UNIT = (Path(__file__).resolve().parents[2] / "deploy/edgecrack.service").read_text()
 
     def found(self, build: Make, files: dict[str, Any]) -> tuple[str, str, str]:
-        from edgecrack.doctor.service import check_service
+        from edgecrack.doctor.system import check_service
 
         (line,) = check_service(build(files))
         return line.status, line.found, line.remedy
@@ -128,11 +126,11 @@ class TestTheService:
     @pytest.mark.parametrize(
         ("before", "after", "words"),
         [
-            ("RestartPreventExitStatus=2 4 7", "RestartPreventExitStatus=2", "cannot mend"),
-            ("StartLimitIntervalSec=3600", "StartLimitIntervalSec=0", "for ever, whatever fails"),
-            ("ExecStart=/opt/edgecrack/bin", "ExecStart=/srv/other/bin", "no environment is"),
-            ("ExecStart=", "ExecStarts=", "does not tell"),
-            ("", "", "starts edgecrack of /opt/edgecrack"),
+            ("RestartPreventExitStatus=2 4 7", "RestartPreventExitStatus=2", "cannot fix"),
+            ("StartLimitIntervalSec=3600", "StartLimitIntervalSec=0", "forever, whatever fails"),
+            ("ExecStart=/opt/edgecrack/bin", "ExecStart=/srv/other/bin", "no environment exists"),
+            ("ExecStart=", "ExecStarts=", "does not say"),
+            ("", "", "starts edgecrack in /opt/edgecrack"),
         ],
     )
     def test_a_unit(self, orin: Make, before: str, after: str, words: str) -> None:

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
-from edgecrack.doctor.machine import is_installed
-from edgecrack.doctor.probing import NUMPY_MISMATCH, run_probes
-from edgecrack.doctor.video_device import ask_device, capture_of
+from edgecrack.doctor.machine import (
+    NUMPY_MISMATCH,
+    ask_device,
+    capture_of,
+    is_installed,
+    run_probes,
+)
 from tests.waiting import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -77,8 +81,8 @@ def test_a_colour_marks_the_status_alone() -> None:
 
 def test_the_doctor_itself_loads_no_library_that_it_looks_at() -> None:
     code = (
-        "import sys, edgecrack.commands.doctor, edgecrack.doctor.examination\n"
-        "import edgecrack.doctor.probing\n"
+        "import sys, edgecrack.commands.doctor, edgecrack.doctor.report\n"
+        "import edgecrack.doctor.machine\n"
         "print(*sys.modules)"
     )
     done = subprocess.run(

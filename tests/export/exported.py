@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import onnx
 
+from edgecrack.artifacts import Pooling
 from edgecrack.export.border import Border
 from edgecrack.export.graph import ExportConfig, build_onnx
 from edgecrack.export.lowering import network_with_border
-from edgecrack.model.gated_scale_pool import Pooling
 from edgecrack.model.unet import CrackUNet
 from tests.model.networks import lively_network
 

@@ -12,23 +12,24 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecrack.artifacts import read_verified_spec
+from edgecrack.artifacts import POOLINGS, Pooling, read_verified_spec
 from edgecrack.calibration.quantize import layer_inputs, quantize
 from edgecrack.errors import ConfigError, ExportError
 from edgecrack.export.border import (
     BORDERS,
+    IGNORED_PX,
     Border,
+    border_difference,
     border_ratio,
+    depth_px,
     holds_ratio,
     parse_border,
     with_border,
 )
-from edgecrack.export.border_check import IGNORED_PX, border_difference, depth_px
 from edgecrack.export.lowering import network_with_border
 from edgecrack.model import partial_conv
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.model.unet import CrackUNet, NetworkConfig
-from edgecrack.onnx_graph.graph_run import GraphRun
+from edgecrack.onnx_graph.graph_file import GraphRun
 from edgecrack.preprocess import preprocess
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.tiling import TilingConfig, plan_tiles

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack import cli
-from edgecrack.artifacts import ModelFile, read_model_file, read_verified_spec
+from edgecrack.artifacts import ModelFile, Precision, read_model_file, read_verified_spec
 from edgecrack.calibration import quantize
 from edgecrack.calibration.config import CalibrationConfig
 from edgecrack.calibration.gate import Gate, Judged, Verdict
@@ -32,8 +32,7 @@ from edgecrack.errors import (
     OutputError,
 )
 from edgecrack.export import model_scores
-from edgecrack.export.build import BuildConfig, BuildReport, build
-from edgecrack.export.build_report import report_text
+from edgecrack.export.build import BuildConfig, BuildReport, build, report_text
 from edgecrack.export.engine.config import EngineConfig
 from edgecrack.export.engine.target_machines import parse_targets
 from edgecrack.export.model_scores import NotRun
@@ -56,7 +55,7 @@ def need_rtx() -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed (extra rtx)")
 
 
-def config(precision: str | None = None, target: str = "sm86", **more: Any) -> BuildConfig:
+def config(precision: Precision | None = None, target: str = "sm86", **more: Any) -> BuildConfig:
     return BuildConfig(precision, engine=EngineConfig(targets=parse_targets(target)), **more)
 
 
@@ -331,7 +330,7 @@ def test_an_engine_for_this_machine_that_did_not_run_is_said_loudly(
     why = NotRun("no cuda-python is installed", "install it", is_for_here=True)
     report = dataclasses.replace(int8[0], parity=None, not_run=why)
     text = report_text(report)
-    assert "run here        NO, though it is for this machine: see the warning" in text
+    assert "run here        NO, although it is for this machine: see the warning" in text
     assert f"warning: {why}" in text
     assert report.to_dict()["not_run_because"] == str(why)
     assert report.to_dict()["warnings"][-1] == str(why)
@@ -360,7 +359,12 @@ class TestRefusals:
         ],
     )
     def test_what_does_not_fit(
-        self, precision: str, name: str, kind: type[EdgecrackError], words: str, tmp_path: Path
+        self,
+        precision: Precision,
+        name: str,
+        kind: type[EdgecrackError],
+        words: str,
+        tmp_path: Path,
     ) -> None:
         need_rtx()
         with pytest.raises(kind) as caught:
@@ -413,18 +417,18 @@ class TestRefusals:
 
     def test_a_precision_of_no_name(self) -> None:
         with pytest.raises(ConfigError, match=r"'int4'.*fp32, fp16, int8"):
-            BuildConfig("int4")
+            BuildConfig("int4")  # type: ignore[arg-type]
 
     def test_int8_is_not_rounded_again(
         self, int8: tuple[BuildReport, list[str]], tmp_path: Path
     ) -> None:
-        with pytest.raises(ModelFileError, match="INT8 and FP16 is asked for"):
+        with pytest.raises(ModelFileError, match="INT8 and FP16 was requested"):
             build(int8[0].onnx_file, tmp_path / "robot.engine", config("fp16"))
 
     def test_an_engine_is_not_built_from_an_engine(
         self, int8: tuple[BuildReport, list[str]], tmp_path: Path
     ) -> None:
-        with pytest.raises(ModelFileError, match="is an engine already"):
+        with pytest.raises(ModelFileError, match="is already an engine"):
             build(int8[0].engine.path, tmp_path / "robot.engine", config())
 
     def test_a_gate_that_nothing_passes_leaves_no_engine(

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecrack.errors import DataError, SourceError
-from edgecrack.export.check_tiles import MAX_TILES, tiles_of_images
+from edgecrack.export.graph import MAX_TILES, tiles_of_images
 from edgecrack.files import write_png
 from edgecrack.preprocess import PreprocessConfig, preprocess
 

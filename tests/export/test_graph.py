@@ -230,18 +230,20 @@ def test_a_dynamic_graph_gives_a_tile_the_same_result_in_any_batch() -> None:
 
 @pytest.mark.parametrize("tile_hw", [(0, 64), (8, 64), (100, 64), (64, 20), (4104, 64), (-16, 16)])
 def test_a_tile_size_that_no_network_takes_is_refused(tile_hw: tuple[int, int]) -> None:
-    with pytest.raises(ConfigError, match=r"tile side is -?\d+ px; give a multiple of 8"):
+    with pytest.raises(
+        ConfigError, match=r"`tile_hw` is -?\d+; give sides that are multiples of 8"
+    ):
         ExportConfig(tile_hw)
 
 
 def test_a_border_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the border is 'fast'; give one of: fused, exact"):
+    with pytest.raises(ConfigError, match="`border` is 'fast'; give one of: fused, exact"):
         ExportConfig(border="fast")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("batch", [0, -1, 4097])
 def test_a_batch_out_of_range_is_refused(batch: int) -> None:
-    with pytest.raises(ConfigError, match=f'batch is {batch}; give 1 to 4096, or "dynamic"'):
+    with pytest.raises(ConfigError, match=f'`batch` is {batch}; give 1 to 4096, or "dynamic"'):
         ExportConfig(batch=batch)
 
 
@@ -382,12 +384,12 @@ def test_a_temperature_divides_the_logits(checkpoint: Path, tmp_path: Path) -> N
         ({"scales": (0.0,)}, "a scale is 0; give factors from 1/64 to 4"),
         ({"scales": (1.0, 1.0)}, "the scales are 1, 1; give each scale once"),
         ({"scales": ()}, "there is no scale"),
-        ({"merge": ""}, "the rule to merge scales is ''"),
-        ({"temperature": 1e-42}, "the temperature is 1e-42"),
-        ({"merge": "mean"}, "the rule to merge scales is 'mean'; give one of: max, wide-max"),
-        ({"threshold": 1.0}, "the threshold is 1; give a number above 0 and below 1"),
-        ({"temperature": 0.0}, "the temperature is 0; give a number from 0.05 to 20"),
-        ({"temperature": float("nan")}, "the temperature is nan; give a number from 0.05 to 20"),
+        ({"merge": ""}, "`merge` is ''"),
+        ({"temperature": 1e-42}, "`temperature` is 1e-42"),
+        ({"merge": "mean"}, "`merge` is 'mean'; give one of: max, wide-max"),
+        ({"threshold": 1.0}, r"`threshold` is 1\.0; give a number above 0 and below 1"),
+        ({"temperature": 0.0}, r"`temperature` is 0\.0; give a number from 0\.05 to 20"),
+        ({"temperature": float("nan")}, "`temperature` is nan; give a number from 0.05 to 20"),
     ],
 )
 def test_what_no_model_can_run_with_is_refused(change: dict[str, Any], problem: str) -> None:

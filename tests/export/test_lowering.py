@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgecrack.artifacts import POOLINGS, Pooling
 from edgecrack.export.lowering import LoweredBlock, LoweredNetwork, LoweredPartialConv
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.model.partial_conv import PartialConv2d
 from edgecrack.model.unet import Block, CrackUNet
 from tests.model import slow

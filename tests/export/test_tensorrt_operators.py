@@ -18,8 +18,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecrack.artifacts import POOLINGS, Pooling
 from edgecrack.calibration.quantize import layer_inputs, quantize
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.onnx_graph.precision import to_half
 from edgecrack.onnx_graph.tidy import ALLOWED_OPERATORS, QUANTIZATION_OPERATORS
 from tests.export.exported import DYNAMIC, MAX, STACKED, Case, exported

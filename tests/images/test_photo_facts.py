@@ -115,7 +115,8 @@ def test_nothing_is_believed_that_cannot_be() -> None:
 @given(st.binary(max_size=400))
 def test_whatever_bytes_there_are_it_says_something_or_nothing(data: bytes) -> None:
     for head in (b"", b"\\xff\\xd8\\xff\\xe1\\x00\\x40Exif\\0\\0", b"II*\\0", b"drone-dji:"):
-        photo_facts(head + data)
+        found = photo_facts(head + data)
+        assert found is None or found.to_dict()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

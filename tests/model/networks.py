@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgecrack.model.gated_scale_pool import Pooling
+from edgecrack.artifacts import Pooling
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from edgecrack.artifacts import POOLINGS, Pooling
 from edgecrack.errors import ConfigError
-from edgecrack.model.gated_scale_pool import POOLINGS, Pooling
 from edgecrack.model.unet import Block, CrackUNet, NetworkConfig, Upsample
 from tests.model import slow
 from tests.model.networks import lively_network, random_tiles
@@ -182,12 +182,12 @@ def test_a_size_that_is_no_multiple_of_8_is_refused(size: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("width", [0, -4, 257])
 def test_a_width_out_of_range_is_refused(width: int) -> None:
-    with pytest.raises(ConfigError, match=f"width is {width}; give 1 to 256 channels"):
+    with pytest.raises(ConfigError, match=f"`width` is {width}; give a whole number from 1 to 256"):
         NetworkConfig(width)
 
 
 def test_an_unknown_pooling_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'average'; choose one of"):
+    with pytest.raises(ConfigError, match="'average'; give one of"):
         NetworkConfig(pooling="average")  # type: ignore[arg-type]
 
 

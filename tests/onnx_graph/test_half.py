@@ -12,10 +12,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecrack.errors import ExportError
-from edgecrack.onnx_graph import half as module
+from edgecrack.onnx_graph import precision as module
 from edgecrack.onnx_graph.graph_file import OPSET
-from edgecrack.onnx_graph.half import checked_half, largest_activation
-from edgecrack.onnx_graph.precision import float32_tensors, simulate_half, to_half
+from edgecrack.onnx_graph.precision import (
+    checked_half,
+    float32_tensors,
+    largest_activation,
+    simulate_half,
+    to_half,
+)
 from tests.calibration.small import SIDE, run, small_graph, tiles
 
 
@@ -111,7 +116,7 @@ def test_a_graph_that_fp16_changes_is_refused_with_both_limits() -> None:
         checked_half(model, tiles(2))
     assert re.search(r"FP16 differs from FP32 by up to 1\d\d/255, 1\d\d\.", caught.value.problem)
     assert "16 and 0.1 are allowed" in caught.value.problem
-    assert caught.value.remedy.startswith("use `precision` fp32, or train for longer")
+    assert caught.value.remedy.startswith("use `precision` fp32, or train longer")
     assert "`precision` fp32" in caught.value.remedy
 
 

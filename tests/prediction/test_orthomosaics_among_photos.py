@@ -197,4 +197,7 @@ def test_a_path_with_odd_letters(tmp_path: Path) -> None:
     mosaic = write_mosaic(place / "a b?.tif", wall(300, 400)[None])
     predict([mosaic], place / "out")
     made = place / "out" / "a b?.mask.tif"
-    subprocess.run(["gdalinfo", str(made)], check=True, capture_output=True, timeout=60)
+    said = subprocess.run(
+        ["gdalinfo", str(made)], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert "Size is 400, 300" in said.stdout

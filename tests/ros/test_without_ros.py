@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import os
 import subprocess
@@ -37,16 +36,3 @@ def test_without_ros_importing_it_is_our_error() -> None:
 
 def _has_rclpy() -> bool:
     return importlib.util.find_spec("rclpy") is not None
-
-
-def test_the_node_is_thin_and_nothing_imports_it() -> None:
-    package = REPOSITORY / "edgecrack"
-    assert len((package / "ros" / "node.py").read_text().splitlines()) < 140
-    for path in package.rglob("*.py"):
-        if path.parent.name == "ros":
-            continue
-        for statement in ast.walk(ast.parse(path.read_text())):
-            if isinstance(statement, ast.ImportFrom):
-                assert not (statement.module or "").startswith("edgecrack.ros"), path
-            elif isinstance(statement, ast.Import):
-                assert not any(n.name.startswith("edgecrack.ros") for n in statement.names), path

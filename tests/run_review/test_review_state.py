@@ -405,3 +405,4 @@ def test_a_name_of_many_cracks_stays_usable(run: Path) -> None:
                 break
             name = f"{name}a"
         session.act("Ann", {"action": "note", "crack": name, "text": "still here"})
+        assert "still here" in session.path.read_text().splitlines()[-1]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelSpec, write_sidecar
+from edgecrack.artifacts import Kind, ModelSpec, write_sidecar
 from edgecrack.preprocess import PreprocessConfig
 
 Image = NDArray[np.uint8]
 
 
 def spec_of(
-    tile_hw: tuple[int, int], batch: int | None = None, threshold: float = 0.5, kind: str = "onnx"
+    tile_hw: tuple[int, int], batch: int | None = None, threshold: float = 0.5, kind: Kind = "onnx"
 ) -> ModelSpec:
     return ModelSpec(
         kind=kind,

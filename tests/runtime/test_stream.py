@@ -524,9 +524,13 @@ class TestProgressLine:
     def test_an_output_that_goes_away_does_not_end_the_work(self) -> None:
         output = Terminal()
         line = ProgressLine(output)
+        line.show("frame 0")
+        shown = output.getvalue()
         output.close()
         line.show("frame 1")
         line.end()
+        assert shown.endswith("frame 0")
+        assert output.closed
 
 
 @pytest.mark.parametrize("inside", ["overlay.mp4", "masks", "."])

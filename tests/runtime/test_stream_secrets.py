@@ -55,10 +55,10 @@ def test_a_password_of_a_camera_stays_out_of_sight(way: str, tmp_path: Path) -> 
     ("content", "problem"),
     [
         (None, "No such file"),
-        (b"", "no address in a single line"),
-        (b"rtsp://a\nrtsp://b\n", "no address in a single line"),
-        (b"x" * 20_000, "no address in a single line"),
-        (b"\xff\xfe", "it is no text"),
+        (b"", "not a single line with an address"),
+        (b"rtsp://a\nrtsp://b\n", "not a single line with an address"),
+        (b"x" * 20_000, "not a single line with an address"),
+        (b"\xff\xfe", "it is not text"),
     ],
 )
 def test_a_file_without_an_address_is_refused(

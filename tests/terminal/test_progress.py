@@ -95,8 +95,12 @@ def test_a_closed_pipe_does_not_end_the_work() -> None:
 def test_a_closed_stream_does_not_end_the_work() -> None:
     output = io.StringIO()
     with StageBar(output) as bar:
+        bar.show("exporting", 1, 1)
+        shown = output.getvalue()
         output.close()
         bar.show("building", 0, 1)
+    assert shown == "exporting\n"
+    assert output.closed
 
 
 def test_a_terminal_shows_the_stage_and_how_far_it_is(terminal: Terminal) -> None:

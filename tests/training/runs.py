@@ -12,11 +12,9 @@ import torch
 import edgecrack.training.fit
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.synthetic import write_dataset
-from edgecrack.training.augment_settings import ROBOT_AUGMENT
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO
-from edgecrack.training.config import OptimizerConfig, TrainingConfig
+from edgecrack.training.config import ROBOT_AUGMENT, OptimizerConfig, PatchConfig, TrainingConfig
 from edgecrack.training.fit import TrainingResult, train
-from edgecrack.training.patch_settings import PatchConfig
 
 STEPS = 3
 

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.training.augment_settings import AugmentConfig
-from edgecrack.training.patch_settings import PatchConfig
+from edgecrack.training.config import AugmentConfig, PatchConfig
 
 _MAX_DRAWS = 32  # tries for a patch without crack before the least cracked of them is taken
 

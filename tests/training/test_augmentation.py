@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecrack.training.augment_settings import AugmentConfig
 from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance
+from edgecrack.training.config import AugmentConfig, PatchConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
 from tests.training.pictures import Bytes, branches, numbered, wavy
 
 LOOKS = {

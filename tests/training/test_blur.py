@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgecrack.training.blur import filter_patches, gaussian_blur, motion_kernels
+from edgecrack.training.augmentation import filter_patches, gaussian_blur, motion_kernels
 from tests.training.pictures import numbered
 
 

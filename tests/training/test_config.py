@@ -22,31 +22,31 @@ def config(**values: Any) -> TrainingConfig:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"data": ()}, r"no training data is given; give `data` DIR"),
-        ({"precision": "64"}, r"precision is '64'; choose one of: 32, bf16, 16"),
-        ({"device": "tpu"}, r"device is 'tpu'; choose one of: auto, cpu, cuda"),
-        ({"processes_per_machine": 0}, "processes per machine is 0"),
-        ({"machines": 0}, "machines is 0"),
+        ({"data": ()}, r"`data` is \(\); give `data` DIR"),
+        ({"precision": "64"}, r"`precision` is '64'; give one of: 32, bf16, 16"),
+        ({"device": "tpu"}, r"`device` is 'tpu'; give one of: auto, cpu, cuda"),
+        ({"processes_per_machine": 0}, "`processes_per_machine` is 0"),
+        ({"machines": 0}, "`machines` is 0"),
         (
             {"batch_size": 15, "processes_per_machine": 2},
-            r"batch size 15 cannot be shared out equally among 2 .*; give `batch_size` 14 or",
+            r"`batch_size` 15 cannot be split equally among 2 .*; give `batch_size` 14 or",
         ),
         (
             {"batch_size": 3, "processes_per_machine": 2, "machines": 2},
             "give `batch_size` 4 or another multiple of 4",
         ),
-        ({"teacher": Path("t")}, r"t is to teach, but the distillation weight is 0"),
+        ({"teacher": Path("t")}, "the teacher t is given, but `loss.distillation_weight` is 0"),
         ({"loss": LossConfig(distillation_weight=0.5)}, r"0\.5, but there is no teacher"),
         ({"plan": (PatchCount("cfd", 1), PatchCount("cfd", 2))}, "names a source twice"),
-        ({"batch_size": 0}, r"batch size is 0; give a value from 1 to 4096"),
-        ({"batch_size": 4097}, "batch size is 4097"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"steps_per_epoch": 0}, "steps per epoch is 0"),
-        ({"average_decay": 1.0}, r"average decay is 1\.0"),
-        ({"average_decay": -0.1}, r"average decay is -0\.1"),
-        ({"average_decay": math.nan}, "average decay is nan"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"batch_size": 0}, "`batch_size` is 0; give a whole number from 1 to 4096"),
+        ({"batch_size": 4097}, "`batch_size` is 4097"),
+        ({"epochs": 0}, "`epochs` is 0"),
+        ({"steps_per_epoch": 0}, "`steps_per_epoch` is 0"),
+        ({"average_decay": 1.0}, r"`average_decay` is 1\.0"),
+        ({"average_decay": -0.1}, r"`average_decay` is -0\.1"),
+        ({"average_decay": math.nan}, "`average_decay` is nan"),
+        ({"seed": -1}, "`seed` is -1"),
+        ({"seed": 2**32}, "`seed` is 4294967296"),
     ],
 )
 def test_bad_runs(values: dict[str, Any], words: str) -> None:
@@ -57,15 +57,15 @@ def test_bad_runs(values: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"name": "adam"}, r"optimizer is 'adam'; choose one of: adamw, sgd"),
-        ({"schedule": "linear"}, r"schedule is 'linear'; choose one of: cosine, constant"),
-        ({"learning_rate": 0.0}, r"learning rate is 0\.0"),
-        ({"learning_rate": 1.5}, r"learning rate is 1\.5"),
-        ({"learning_rate": math.nan}, "learning rate is nan"),
-        ({"momentum": 1.0}, r"momentum is 1\.0"),
-        ({"weight_decay": -1.0}, r"weight decay is -1\.0"),
-        ({"warmup_steps": -1}, "warm-up steps is -1"),
-        ({"clip_norm": -0.5}, r"gradient clip norm is -0\.5"),
+        ({"name": "adam"}, "`name` is 'adam'; give one of: adamw, sgd"),
+        ({"schedule": "linear"}, "`schedule` is 'linear'; give one of: cosine, constant"),
+        ({"learning_rate": 0.0}, r"`learning_rate` is 0\.0; give a number above 0 and at most 1"),
+        ({"learning_rate": 1.5}, r"`learning_rate` is 1\.5"),
+        ({"learning_rate": math.nan}, "`learning_rate` is nan"),
+        ({"momentum": 1.0}, r"`momentum` is 1\.0"),
+        ({"weight_decay": -1.0}, r"`weight_decay` is -1\.0"),
+        ({"warmup_steps": -1}, "`warmup_steps` is -1"),
+        ({"clip_norm": -0.5}, r"`clip_norm` is -0\.5"),
     ],
 )
 def test_bad_optimizers(values: dict[str, Any], words: str) -> None:
@@ -76,14 +76,14 @@ def test_bad_optimizers(values: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"dice_weight": -1.0}, r"dice weight is -1\.0"),
+        ({"dice_weight": -1.0}, r"`dice_weight` is -1\.0"),
         (
             {"dice_denominator": "cubes"},
-            "dice denominator is 'cubes'; choose one of: sums, squares",
+            "`dice_denominator` is 'cubes'; give one of: sums, squares",
         ),
-        ({"cl_dice_weight": math.nan}, "cl dice weight is nan"),
-        ({"cl_dice_iterations": 0}, "cl dice iterations is 0"),
-        ({"distillation_weight": 101.0}, r"distillation weight is 101\.0"),
+        ({"cl_dice_weight": math.nan}, "`cl_dice_weight` is nan"),
+        ({"cl_dice_iterations": 0}, "`cl_dice_iterations` is 0"),
+        ({"distillation_weight": 101.0}, r"`distillation_weight` is 101\.0"),
     ],
 )
 def test_bad_losses(values: dict[str, Any], words: str) -> None:

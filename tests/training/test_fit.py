@@ -31,11 +31,10 @@ from edgecrack.errors import (
 from edgecrack.metrics import count_image, ods
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.checkpoints import SafetensorsCheckpointIO, load_network
-from edgecrack.training.config import TrainingConfig
+from edgecrack.training.config import PatchConfig, TrainingConfig
 from edgecrack.training.fit import TrainingResult
 from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.losses import segmentation_loss
-from edgecrack.training.patch_settings import PatchConfig
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import config_of_run
 from tests.training.runs import (
@@ -249,7 +248,7 @@ def test_finished_run_can_be_lengthened_and_resuming_it_unchanged_changes_nothin
     best = first.best.read_bytes()
     again = run(tiny_config(walls, tmp_path / "run", resume=True))
     assert again == first
-    with pytest.raises(ConfigError, match="has 2 epochs behind it, but 1 were asked for; give"):
+    with pytest.raises(ConfigError, match="has completed 2 epochs, but 1 were requested; give"):
         run(tiny_config(walls, tmp_path / "run", epochs=1, resume=True))
     assert first.best.read_bytes() == best
     longer = run(tiny_config(walls, tmp_path / "run", epochs=3, resume=True))
@@ -324,7 +323,7 @@ def test_ctrl_c_at_the_command_line_and_going_on_from_there(walls: Path, tmp_pat
     assert complained.count("\n") == 1
     assert complained.startswith("edgecrack: training was interrupted at step ")
     assert complained.endswith(
-        "; give the same command with --resume to go on from the last whole epoch.\n"
+        "; give the same command with --resume to continue from the last complete epoch.\n"
     )
     assert "Warning" not in printed + complained
     done = SafetensorsCheckpointIO().load_checkpoint(out / "last.safetensors")["global_step"]
@@ -383,9 +382,9 @@ def test_folder_that_holds_a_run_is_not_mixed_with_another(
 ) -> None:
     config = finished[0]
     before = {path: path.read_bytes() for path in config.out.glob("*.*")}
-    with pytest.raises(ConfigError, match=r"already holds a run; add `resume`"):
+    with pytest.raises(ConfigError, match=r"already contains a run; add `resume`"):
         run(config)
-    with pytest.raises(TrainingError, match="has width 2, but 4 was asked for"):
+    with pytest.raises(TrainingError, match="has width 2, but 4 was requested"):
         run(
             tiny_config(
                 config.data[0], config.out, network=NetworkConfig(4), average_decay=0.5, resume=True

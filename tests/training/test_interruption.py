@@ -105,12 +105,15 @@ def test_a_sidecar_that_lags_behind_is_mended_by_a_resume_that_has_nothing_left_
     run(tiny_config(walls, out, average_decay=0.5, epochs=2, resume=True))
     (out / "last.safetensors.json").write_bytes(older)
     run(tiny_config(walls, out, average_decay=0.5, epochs=2, resume=True))
-    read_verified_spec(first.last)
+    assert read_verified_spec(first.last).kind == "checkpoint"
 
 
 @pytest.mark.parametrize(
     ("step", "remedy"),
-    [(1, "no epoch was complete yet"), (STEPS + 1, "with `resume` to go on from the last whole")],
+    [
+        (1, "no epoch was complete yet"),
+        (STEPS + 1, "with `resume` to continue from the last complete"),
+    ],
 )
 def test_sigterm_ends_a_run_at_once_with_a_sentence(
     walls: Path,

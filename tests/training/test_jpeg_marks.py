@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgecrack.training.jpeg_marks import compress, quantisation_steps
+from edgecrack.training.augmentation import compress, quantisation_steps
 from tests.training.pictures import Bytes, numbered, wavy
 
 

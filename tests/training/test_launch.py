@@ -24,7 +24,7 @@ from edgecrack.training.launch import run_in_processes
 from edgecrack.training.loss_curves import read_logs
 from edgecrack.training.predictor import CheckpointPredictor
 from edgecrack.training.presets import to_yaml
-from edgecrack.training.process_rank import find_process_rank
+from edgecrack.training.processes import find_process_rank
 from tests.training.runs import make_walls, run, tiny_config, training_state_of
 from tests.training.work import fail_in_the_second
 from tests.waiting import PATIENCE_S, wait_until
@@ -100,7 +100,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             program.kill()
     assert program.returncode == TrainingError.exit_code, complained
     assert complained.startswith("edgecrack: process 2 of 2 was ended by SIGKILL; ")
-    assert complained.endswith("--resume to go on from the last whole epoch.\n")
+    assert complained.endswith("--resume to continue from the last complete epoch.\n")
     assert complained.count("\n") == 1
     wait_until_gone(workers)
     return folder

@@ -23,8 +23,8 @@ from edgecrack.training.losses import (
     divergence_sums,
     mean_of,
     segmentation_loss,
+    soft_skeleton,
 )
-from edgecrack.training.skeleton import soft_skeleton
 
 Floats = NDArray[np.float64]
 SQUARES = LossConfig(dice_denominator="squares")

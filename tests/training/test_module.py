@@ -18,16 +18,15 @@ from edgecrack.metrics import count_image, iou, ods
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.training.checkpoints import SPEC_KEY
-from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig
+from edgecrack.training.config import LossConfig, OptimizerConfig, PatchConfig, TrainingConfig
 from edgecrack.training.losses import segmentation_loss
 from edgecrack.training.module import (
     CrackModule,
+    learning_rate_share,
     predict_image,
     to_network_input,
 )
-from edgecrack.training.optimization import learning_rate_share
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
 from tests.training.runs import tiny_config
 
 
@@ -219,8 +218,8 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": NetworkConfig(width=4)}, "has width 2, but 4 was asked for"),
-        ({"network": NetworkConfig(2, "max")}, "has pooling gated-scale, but max was asked for"),
+        ({"network": NetworkConfig(width=4)}, "has width 2, but 4 was requested"),
+        ({"network": NetworkConfig(2, "max")}, "has pooling gated-scale, but max was requested"),
         ({"network": NetworkConfig(2, gate_bias=True)}, "has gate bias False, but True"),
         ({"optimizer": OptimizerConfig("sgd")}, "has optimizer name adamw, but sgd"),
         ({"average_decay": 0.9}, "has average decay 0.0, but 0.9"),

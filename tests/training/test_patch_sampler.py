@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from edgecrack.data.plan import EpochPlan, PatchCount
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, PatchConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
 from tests.training.pictures import Bytes, diagonal, numbered
 from tests.training.slow_patches import SlowPatchSampler
 
@@ -319,7 +318,7 @@ def test_bad_data(images: list[Any], masks: list[Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"source_weights": [1.0]}, "weights of sources, but no source"),
+        ({"source_weights": [1.0]}, "source weights are given, but not"),
         ({"source_of": [0, 0]}, "1 images, and sources"),
         ({"source_of": [-1]}, "1 images, and sources"),
         ({"source_of": [1], "source_weights": [1.0]}, "weights of 2 sources"),
@@ -339,10 +338,10 @@ def test_bad_sources(options: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize("asked", [(-1, 4), (0, 0), (0, 4, 1, 1), (0, 4, -1, 2)])
 def test_bad_batches(asked: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="a batch is asked for with step"):
+    with pytest.raises(ConfigError, match="a batch is requested with step"):
         varied().batch(*asked)
 
 
 def test_without_a_plan_no_epoch_ends() -> None:
-    with pytest.raises(ConfigError, match="no plan"):
+    with pytest.raises(ConfigError, match="without a plan"):
         varied().steps_per_epoch(8)

@@ -10,8 +10,7 @@ import pytest
 
 from edgecrack.data.plan import PAPER_COUNTS, PatchCount
 from edgecrack.errors import ConfigError
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
-from edgecrack.training.config import TrainingConfig
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, TrainingConfig
 from edgecrack.training.presets import (
     build_config,
     config_of_run,
@@ -88,7 +87,9 @@ def test_augmentation_is_switched_on_over_a_saved_run_without_any(tmp_path: Path
     saved.write_text(to_yaml(config_of_run("edge", GIVEN, augment=False)), encoding="utf-8")
     assert config_of_run(str(saved), {}, augment=True).patches.augment == ROBOT_AUGMENT
     saved.write_text("patches:\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"'patches' of 'patches\.augment' holds no settings"):
+    with pytest.raises(
+        ConfigError, match=r"'patches' of 'patches\.augment' is not a group of settings"
+    ):
         config_of_run(str(saved), GIVEN, augment=True)
 
 
@@ -124,25 +125,25 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("optimiser.name=sgd", "there is no setting 'optimiser'; did you mean 'optimizer'"),
         ("optimizer.lr=0.1", "there is no setting 'optimizer.lr'; known are name, learning_rate"),
         ("devices=2", "the setting 'devices' has another name now; give 'processes_per_machine'"),
-        ("epochs=many", "epochs is 'many'; give a whole number"),
-        ("epochs=2.5", "epochs is 2.5; give a whole number"),
-        ("epochs=true", "epochs is True; give a whole number"),
-        ("optimizer.momentum=high", "optimizer.momentum is 'high'; give a number"),
-        ("patches.augment.geometry=1", "patches.augment.geometry is 1; give true or false"),
-        ("patches.augment.scale_range=2", "patches.augment.scale_range is 2; give a list"),
-        ("patches.augment.scale_range=[1]", r"scale_range is \[1\]; give a list of 2"),
-        ("network=8", "network is 8; give a group"),
-        ("network.width.x=8", "'width' of 'network.width.x' holds no settings"),
-        ("network.width=0", "width is 0; give 1 to 256"),
-        ("precision=64", "precision is '64'; choose one of"),
+        ("epochs=many", "`epochs` is 'many'; give a whole number"),
+        ("epochs=2.5", "`epochs` is 2.5; give a whole number"),
+        ("epochs=true", "`epochs` is True; give a whole number"),
+        ("optimizer.momentum=high", "`optimizer.momentum` is 'high'; give a number"),
+        ("patches.augment.geometry=1", "`patches.augment.geometry` is 1; give true or false"),
+        ("patches.augment.scale_range=2", "`patches.augment.scale_range` is 2; give two numbers"),
+        ("patches.augment.scale_range=[1]", r"scale_range` is \[1\]; give two numbers"),
+        ("network=8", "`network` is 8; give a group"),
+        ("network.width.x=8", "'width' of 'network.width.x' is not a group of settings"),
+        ("network.width=0", "`network.width` is 0; give a whole number from 1 to 256"),
+        ("precision=64", "`precision` is '64'; give one of"),
         ("plan=[{source: synthetic}]", "synthetic"),
-        ("plan=[{per_image: 3}]", "plan has no 'source'"),
-        ("plan=[{source: [1], per_image: 3}]", r"plan.source is \[1\]; give a text"),
-        ("out=", "out is None"),
-        ("out=''", "out is empty; give a path"),
+        ("plan=[{per_image: 3}]", "there is no 'plan.source'"),
+        ("plan=[{source: [1], per_image: 3}]", r"`plan.source` is \[1\]; give a text"),
+        ("out=", "`out` is None"),
+        ("out=''", "`out` is ''; give a path"),
         ("epochs", "the change 'epochs' sets nothing; give KEY=VALUE"),
-        ("epochs=[", r"the change 'epochs=\[' is no YAML"),
-        ("epochs=2001-99-99", "is no YAML"),
+        ("epochs=[", r"the change 'epochs=\[' is not valid YAML"),
+        ("epochs=2001-99-99", "is not valid YAML"),
     ],
 )
 def test_mistakes_are_named(setting: str, message: str) -> None:
@@ -161,10 +162,10 @@ def test_missing_data_and_out_are_asked_for() -> None:
     ("content", "message"),
     [
         (None, "there is no preset"),
-        (b"\xff\xfe\x00", "is no text in UTF-8; save it"),
-        (b"- 1\n- 2\n", "holds no settings"),
-        (b"a: [1\n", "is no YAML"),
-        (b"!!python/object/apply:os.system ['true']", "is no YAML"),
+        (b"\xff\xfe\x00", "is not valid UTF-8; save it"),
+        (b"- 1\n- 2\n", "contains no settings"),
+        (b"a: [1\n", "is not valid YAML"),
+        (b"!!python/object/apply:os.system ['true']", "is not valid YAML"),
         (
             b"loss: {dice_weight: 1}\nepochs: 2\nepochs: 3\n",
             "sets 'epochs' twice, .* line 3; leave",

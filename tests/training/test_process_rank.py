@@ -10,7 +10,7 @@ import torch
 
 from edgecrack.errors import ConfigError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.process_rank import find_process_rank
+from edgecrack.training.processes import find_process_rank
 
 _FOREIGN = "TORCHELASTIC_RUN_ID RANK WORLD_SIZE LOCAL_RANK NODE_RANK MASTER_ADDR MASTER_PORT"
 _FOREIGN += " SLURM_NTASKS SLURM_STEP_NUM_TASKS"
@@ -85,7 +85,7 @@ def test_another_number_of_processes_than_asked_for(
 
 
 def test_machines_started_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="2 machines were asked for, but MASTER_ADDR is ''"):
+    with pytest.raises(ConfigError, match="2 machines were requested, but MASTER_ADDR is ''"):
         find_process_rank(config(processes_per_machine=2, machines=2))
     set_all(monkeypatch, MASTER_ADDR="head", MASTER_PORT=29500, NODE_RANK=1)
     place = find_process_rank(config(processes_per_machine=2, machines=2))
@@ -96,9 +96,9 @@ def test_machines_started_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_needs_a_gpu_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"device is 'cuda', but PyTorch finds no CUDA GPU"):
+    with pytest.raises(ConfigError, match=r"`device` is 'cuda', but PyTorch finds no CUDA GPU"):
         find_process_rank(config(device="cuda"))
-    with pytest.raises(ConfigError, match=r"precision is '16', which needs a CUDA GPU.*bf16 or 32"):
+    with pytest.raises(ConfigError, match=r"`precision` is '16', which needs a CUDA.*bf16 or 32"):
         find_process_rank(config(precision="16"))
 
 
@@ -107,7 +107,7 @@ def test_gpus_are_taken_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert find_process_rank(config(processes_per_machine=2, precision="16")).device == "cuda"
     assert find_process_rank(config(processes_per_machine=4, device="cpu")).device == "cpu"
-    with pytest.raises(ConfigError, match="4 processes were asked for, but this machine has 2"):
+    with pytest.raises(ConfigError, match="4 processes were requested, but this machine has 2"):
         find_process_rank(config(processes_per_machine=4))
-    with pytest.raises(ConfigError, match="precision is '16'"):
+    with pytest.raises(ConfigError, match="`precision` is '16'"):
         find_process_rank(config(device="cpu", precision="16"))

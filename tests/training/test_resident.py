@@ -11,9 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.training.augment_settings import AugmentConfig
+from edgecrack.training.config import AugmentConfig, PatchConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
 from edgecrack.training.resident import ResidentImages
 from tests.training.pictures import Bytes, branches, diagonal, numbered
 

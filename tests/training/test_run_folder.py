@@ -60,7 +60,7 @@ def test_init_gives_the_first_weights_and_a_resume_does_not_ask_for_it_again(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": NetworkConfig(4)}, r"has width 2, but 4 was asked for; give `width` 2, or"),
+        ({"network": NetworkConfig(4)}, r"has width 2, but 4 was requested; give `width` 2, or"),
         ({"network": NetworkConfig(2, "max")}, r"has pooling gated-scale, but max .*`pooling`"),
         ({"network": NetworkConfig(2, gate_bias=True)}, r"network\.gate_bias`=false, or another"),
     ],

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edgecrack.training.skeleton import soft_dilate, soft_erode, soft_skeleton
+from edgecrack.training.losses import soft_dilate, soft_erode, soft_skeleton
 
 Floats = NDArray[np.float64]
 CROSS = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)]

@@ -9,13 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.training.augment_settings import ROBOT_AUGMENT, AugmentConfig
-from edgecrack.training.patch_placement import Placements, Shapes
+from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, PatchConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler
-from edgecrack.training.patch_settings import PatchConfig
-from edgecrack.training.resampling import Resampler
+from edgecrack.training.patch_windows import Placements, Resampler, Shapes, turn_over
 from edgecrack.training.resident import ResidentImages
-from edgecrack.training.whole_pixels import turn_over
 from tests.training.pictures import Bytes, branches, numbered, wavy
 
 ANYTHING = AugmentConfig(geometry=True, scale_range=(0.25, 4.0), rotation_deg=180)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from edgecrack.errors import DataError
 from edgecrack.training.config import TrainingConfig
-from edgecrack.training.process_rank import ProcessRank
+from edgecrack.training.processes import ProcessRank
 
 
 def fail_in_the_second(

@@ -136,7 +136,7 @@ def whole(key: str, value: object) -> Callable[[dict[str, Any]], None]:
         (whole("items", {"a": 1}), "lists no pictures", "build the yardstick again"),
         (whole("items", ["a.png"]), "entry 1 is no object", "mend the entry"),
         (whole("blur_px", "much"), "the blur_px 'much'", "give a number"),
-        (whole("blur_px", float("nan")), "it holds NaN", "mend the entry"),
+        (whole("blur_px", float("nan")), "it contains NaN", "mend the entry"),
         (whole("blur_px", -1), "the blur_px -1", "give a number"),
         (first("name", None), "entry 1 has the name None", "mend the entry"),
         (first("name", ""), "entry 1 has the name ''", "mend the entry"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from functools import lru_cache
 from typing import Any
 
@@ -97,16 +95,6 @@ class TestRenderNegative:
             ]
             assert abs(float(np.corrcoef(details[0], details[1])[0, 1])) < 0.15
         assert looked_at >= 4
-
-    def test_gives_pictures_only_and_never_a_mask(self) -> None:
-        assert inspect.signature(render_negative).return_annotation == "ByteArray"
-        imported = {
-            alias.name
-            for node in ast.walk(ast.parse(inspect.getsource(negatives)))
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-        }
-        assert not imported & {"paint_cracks", "render_crack", "add_crack", "crazed_paint"}
 
 
 class TestShadows:

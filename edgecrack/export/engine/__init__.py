@@ -1,1 +1,1 @@
-"""TensorRT engines: for which machine, how they are built, whether they are what was asked."""
+"""TensorRT engines: targets, building and verification."""

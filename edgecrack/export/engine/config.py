@@ -1,22 +1,23 @@
-"""What can be chosen when an engine is built, and what a TensorRT refuses of it.
-
-Knows names and numbers; must not import TensorRT.
-"""
+"""Settings of an engine build, and what a TensorRT, a GPU or a model does not support of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Predicate
+from pydantic import Field
 
 from edgecrack.artifacts import ModelSpec
 from edgecrack.errors import ConfigError
 from edgecrack.export.engine.target_machines import AUTO, Resolved, Targets
-from edgecrack.nvidia.engine_info import FLAVOURS, JETSON_CAPABILITIES
+from edgecrack.nvidia.engine_info import JETSON_CAPABILITIES, Flavour
+from edgecrack.settings import settings
 
-# A video frame is cut into more than eight tiles, so nearly every call is a full one; TensorRT
-# tunes for the middle number.
+# A video frame has more than eight tiles, so nearly every call is full; TensorRT tunes for the
+# middle number.
 DYNAMIC_BATCH = (1, 8, 8)
-OPTIMIZATION_LEVELS = (0, 5)
 MOST_TILES = 4096
 _THOR = "11.0"
 # NVIDIA's release notes of TensorRT 11.4.1, "DLA support for NVIDIA JetPack".
@@ -24,99 +25,79 @@ _LAST_DLA_OF_10, _DLA_IS_BACK = (10, 7), (11, 4, 1)
 MOST_WORKSPACE_MIB = 1 << 20
 
 
-@dataclass(frozen=True)
+Batch = Annotated[
+    tuple[int, int, int],
+    Predicate(lambda counts: 1 <= counts[0] <= counts[1] <= counts[2] <= MOST_TILES),
+    Field(description=f"least, best and most tiles per call, 1 to {MOST_TILES}, in rising order"),
+]
+
+
+@settings()
 class EngineConfig:
     """How an engine is built.
 
     Attributes:
-        targets: GPUs that it is for, of `parse_targets`.
-        flavour: "tensorrt" or "tensorrt_rtx"; None takes what builds for the targets.
+        targets: GPUs to build for, from `parse_targets`.
+        flavour: "tensorrt" or "tensorrt_rtx"; None for the one that builds for the targets.
         batch: least, best and most tiles per call, of an ONNX file with a dynamic batch; None
             is `DYNAMIC_BATCH`. Three times the same number makes an engine of fixed shape.
-        workspace_mib: most GPU memory that a layer may use while it computes, in MiB; None
-            leaves the GPU's whole memory.
+        workspace_mib: largest GPU memory of a layer while it computes, in MiB; None for the GPU's
+            whole memory.
         timing_cache: file that keeps measured timings for the next build; None is the output's
             name plus `.timing`. TensorRT for RTX measures nothing while it builds.
         use_timing_cache: whether timings are kept at all.
-        version_compatible: the engine also runs in later TensorRT. Such an engine carries its
-            own lean runtime, that is program code for the processor: whoever loads it must set
+        version_compatible: the engine also runs in later TensorRT. Such an engine contains a lean
+            runtime, which is code for the CPU: its loader must set
             `Runtime.engine_host_code_allowed`, which is why its hash is checked first. It is
             larger and can be slower.
         hardware_compatible: the engine runs on every GPU from compute capability 8.0 on, more
             slowly; not on Jetson.
-        dla_core: deep-learning accelerator of an Orin that runs what it can; the GPU runs the
-            rest. FP16 only, with a fixed batch; TensorRT up to 10.7, and from 11.4.1 on. None is
-            the GPU alone.
+        dla_core: core of an Orin's deep-learning accelerator; the GPU runs what it cannot. FP16
+            only, with a fixed batch; TensorRT up to 10.7, and from 11.4.1 on. None uses the GPU
+            alone.
         optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own, 3.
     """
 
     targets: Targets = field(default_factory=lambda: Targets(AUTO))
-    flavour: str | None = None
-    batch: tuple[int, int, int] | None = None
-    workspace_mib: int | None = None
+    flavour: Flavour | None = None
+    batch: Batch | None = None
+    workspace_mib: Annotated[int, Field(ge=1, le=MOST_WORKSPACE_MIB)] | None = None
     timing_cache: Path | None = None
     use_timing_cache: bool = True
     version_compatible: bool = False
     hardware_compatible: bool = False
-    dla_core: int | None = None
-    optimization_level: int | None = None
+    dla_core: Annotated[int, Field(ge=0, description="0 or 1")] | None = None
+    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
 
     def __post_init__(self) -> None:
-        lowest, highest = OPTIMIZATION_LEVELS
-        problem = None
-        if self.flavour is not None and self.flavour not in FLAVOURS:
-            problem = f"the TensorRT is {self.flavour!r}", f"give one of: {', '.join(FLAVOURS)}"
-        elif self.batch is not None and not (
-            1 <= self.batch[0] <= self.batch[1] <= self.batch[2] <= MOST_TILES
-        ):
-            problem = (
-                f"the tiles per call are {self.batch}",
-                f"give least, best and most, 1 to {MOST_TILES}, none smaller than the one before",
-            )
-        elif self.workspace_mib is not None and not 1 <= self.workspace_mib <= MOST_WORKSPACE_MIB:
-            problem = (
-                f"the workspace is {self.workspace_mib} MiB",
-                f"give 1 to {MOST_WORKSPACE_MIB}",
-            )
-        elif self.dla_core is not None and self.dla_core < 0:
-            problem = f"the DLA core is {self.dla_core}", "give 0 or 1"
-        elif self.optimization_level is not None and not (
-            lowest <= self.optimization_level <= highest
-        ):
-            problem = (
-                f"the optimization level is {self.optimization_level}",
-                f"give {lowest} to {highest}",
-            )
-        elif self.timing_cache is not None and not self.use_timing_cache:
-            problem = (
-                f"the timing cache {self.timing_cache} is named and turned off",
+        if self.timing_cache is not None and not self.use_timing_cache:
+            raise ConfigError(
+                f"the timing cache {self.timing_cache} is named and disabled",
                 "give one of the two",
             )
-        if problem:
-            raise ConfigError(*problem)
 
     def batch_of(self, spec: ModelSpec) -> tuple[int, int, int]:
-        """Least, best and most tiles per call of an engine made of an ONNX file.
+        """Least, best and most tiles per call of an engine built from an ONNX file.
 
         Raises:
-            ConfigError: the file has a fixed batch and another one was asked for.
+            ConfigError: the file has a fixed batch and another one was requested.
         """
         if spec.batch is None:
             return self.batch or DYNAMIC_BATCH
         fixed = (spec.batch, spec.batch, spec.batch)
         if self.batch not in (None, fixed):
             raise ConfigError(
-                f"the tiles per call asked for are {self.batch}, and the ONNX file takes "
-                f"{spec.batch} and no other number",
+                f"{self.batch} tiles per call were requested, and the ONNX file takes exactly "
+                f"{spec.batch}",
                 "leave the batch out, or export the file with a dynamic batch",
             )
         return fixed
 
 
 def check_features(config: EngineConfig, spec: ModelSpec, resolved: Resolved) -> None:
-    """Refuse what a TensorRT, a GPU or a model cannot do, before any work.
+    """Refuse options that a TensorRT, a GPU or a model does not support, before any work.
 
-    TensorRT for RTX takes most of these without a word and does nothing.
+    TensorRT for RTX silently ignores most of them.
 
     Raises:
         ConfigError: naming the option and the TensorRT.
@@ -167,7 +148,7 @@ def _check_dla_support(resolved: Resolved) -> None:
 
 def _check_dla(config: EngineConfig, spec: ModelSpec) -> None:
     least, _, most = config.batch_of(spec)
-    # TensorRT 10's DLA knows INT8 only with calibrators' ranges, which strong typing has not.
+    # TensorRT 10's DLA supports INT8 only with calibrators' ranges, which strong typing lacks.
     if spec.precision != "fp16":
         raise ConfigError(
             f"a DLA core was asked for an {spec.precision.upper()} model, and the DLA computes "

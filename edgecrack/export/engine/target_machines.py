@@ -1,8 +1,7 @@
 """For which GPUs an engine is built, and by which TensorRT.
 
-`tensorrt` builds for the GPU in the machine; `tensorrt_rtx` builds for any RTX GPU, also where
-there is none. Everything that cannot be had is refused here, before any work. Knows nothing of
-networks.
+`tensorrt` builds for the GPU in the machine; `tensorrt_rtx` builds for any RTX GPU, even without
+one. Impossible targets are refused here, before any work.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ _NUMBER = re.compile(r"(?:sm_?)?([1-9][0-9]?)\.?([0-9])")
 
 @dataclass(frozen=True)
 class Targets:
-    """GPUs that were asked for.
+    """The requested GPUs.
 
     Attributes:
-        text: what the user gave.
+        text: the user's text.
         compute_capabilities: as in ("8.6", "8.9"), sorted; empty for "auto" and "rtx".
     """
 
@@ -64,7 +63,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What builds the engine, and for which GPUs.
+    """The TensorRT that builds, and its GPUs.
 
     Attributes:
         tensorrt: the TensorRT that builds.
@@ -83,7 +82,7 @@ def parse_targets(text: str) -> Targets:
             and Jetsons (orin, xavier, thor and their models).
 
     Raises:
-        ConfigError: a part is none of these, or "auto" or "rtx" is not alone.
+        ConfigError: a part is unknown, or "auto" or "rtx" is not alone.
     """
     parts = [part.strip().lower() for part in text.split(",")]
     if parts in ([AUTO], [EVERY_RTX]):
@@ -93,9 +92,9 @@ def parse_targets(text: str) -> Targets:
 
 
 def resolve_targets(targets: Targets, flavour: str | None = None) -> Resolved:
-    """Find the TensorRT that builds for the GPUs that were asked for.
+    """Find the TensorRT that builds for the requested GPUs.
 
-    `tensorrt` is preferred where it can build for them: its engines are tuned on the GPU.
+    `tensorrt` is preferred: its engines are tuned on the GPU.
 
     Args:
         targets: the GPUs.
@@ -109,7 +108,7 @@ def resolve_targets(targets: Targets, flavour: str | None = None) -> Resolved:
     here = devices[0].compute_capability if devices else None
     if targets.is_auto and here is None:
         raise ConfigError(
-            f"`targets` auto asks for this machine's GPU, and {why_no_gpu()}",
+            f"`targets` auto means this machine's GPU, and {why_no_gpu()}",
             f"name the GPU, as in `targets` sm86; for a robot, {ON_THE_ROBOT}",
         )
     wanted = (here,) if targets.is_auto and here else targets.compute_capabilities
@@ -160,7 +159,7 @@ def _order(capability: str) -> tuple[int, ...]:
 
 
 def _refuse_jetsons(wanted: tuple[str, ...], here: str | None) -> None:
-    """Refuse what only a robot can build, whatever is installed here."""
+    """Refuse targets that only a robot can build, whatever is installed here."""
     for capability in wanted:
         if capability == "7.2":
             raise ConfigError("no TensorRT that edgecrack can use runs on Xavier", _XAVIER_REMEDY)
@@ -174,7 +173,7 @@ def _refuse_jetsons(wanted: tuple[str, ...], here: str | None) -> None:
 
 
 def _why_not(tensorrt: TensorRT, wanted: tuple[str, ...], here: str | None) -> str | None:
-    """Why a TensorRT cannot build for some GPUs, as a clause; None where it can."""
+    """Why a TensorRT cannot build for some GPUs, as a clause; None if it can."""
     known = known_capabilities(tensorrt)
     name = f"{tensorrt.flavour} {tensorrt.version}"
     if known:

@@ -1,7 +1,7 @@
-"""Looks at a finished engine: is it whole, does it load, what does it compute in.
+"""Verifies a finished engine: whether it is complete and loads, and what it computes in.
 
-How much can be asked depends on the machine. Without a GPU, TensorRT for RTX checks the engine's
-header and no more; with a GPU that the engine is for, it is loaded and asked for its layers.
+How much can be checked depends on the machine. Without a GPU, TensorRT for RTX checks only the
+engine's header; with a GPU that the engine is for, it is loaded and its layers are inspected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgecrack.outside_text import parse_json
 
 _UNCHECKED = "the precision of the finished engine could not be checked"
 _REMEDY = "build it again; if that does not help, build from another export or TensorRT"
-# As the inspector writes types; "UInt8", which both ends have, is not "Int8".
+# Type names of the inspector; "UInt8", of input and output, is not "Int8".
 _TYPES = {
     "INT8": re.compile(r"(?<![a-z])int8", re.IGNORECASE),
     "HALF": re.compile(r"fp16|half|float16", re.IGNORECASE),
@@ -31,11 +31,11 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Verified:
-    """What a finished engine told of itself.
+    """Findings about a finished engine.
 
     Attributes:
-        types: outputs of its layers by type; None where it was not loaded, or told none.
-        warnings: what could not be checked though the engine is for this machine, as sentences.
+        types: outputs of its layers by type; None if it was not loaded or reports none.
+        warnings: checks that failed to run although the engine is for this machine, as sentences.
     """
 
     types: Mapping[str, int] | None = None
@@ -43,7 +43,7 @@ class Verified:
 
 
 def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Verified:
-    """Check a finished engine as far as this machine can.
+    """Verify a finished engine as far as this machine can.
 
     Args:
         tensorrt: the TensorRT that built it.
@@ -51,18 +51,18 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Verifi
         spec: its description, `engine` included.
 
     Returns:
-        The types of its layers, where a GPU that it is for is here; a warning where TensorRT does
-        not tell them.
+        The types of its layers, if this machine has a GPU that it is for; a warning if TensorRT
+        does not report them.
 
     Raises:
-        ExportError: it is damaged, cannot be loaded, has other inputs or outputs than the
-            contract says, or computes in another precision.
+        ExportError: it is damaged, cannot be loaded, has other inputs or outputs than the contract,
+            or computes in another precision.
     """
     info = EngineInfo.from_dict(spec.engine)
     logger, log = make_logger(tensorrt.module)
     try:
         runtime = construct(tensorrt.module.Runtime, logger)
-    except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
+    except (TypeError, RuntimeError) as error:  # how the bindings report a null pointer
         raise ExportError(f"TensorRT's runtime does not start: {log.reason()}", _REMEDY) from error
     if "MALFORMED_ENGINE" in engine_problems(tensorrt, runtime, content):
         raise ExportError("TensorRT calls the engine that it built malformed", _REMEDY)
@@ -90,10 +90,10 @@ def verify_engine(tensorrt: TensorRT, content: bytes, spec: ModelSpec) -> Verifi
 
 
 def engine_problems(tensorrt: TensorRT, runtime: Any, content: bytes) -> frozenset[str]:
-    """What TensorRT has to say against an engine without loading it.
+    """TensorRT's objections to an engine, without loading it.
 
-    Without a GPU only a damaged header is told, as "MALFORMED_ENGINE": a file that is merely cut
-    short passes, and every engine counts as unusable here.
+    Without a GPU, only a damaged header is reported, as "MALFORMED_ENGINE": a truncated file
+    passes, and every engine counts as unusable.
 
     Args:
         tensorrt: the TensorRT to ask.
@@ -101,7 +101,7 @@ def engine_problems(tensorrt: TensorRT, runtime: Any, content: bytes) -> frozens
         content: the engine's bytes.
 
     Returns:
-        Names of `EngineInvalidityDiagnostics`; empty where TensorRT cannot be asked.
+        Names of `EngineInvalidityDiagnostics`; empty if TensorRT lacks the query.
     """
     if not (
         tensorrt.has("Runtime.get_engine_validity") and tensorrt.has("EngineInvalidityDiagnostics")
@@ -113,10 +113,10 @@ def engine_problems(tensorrt: TensorRT, runtime: Any, content: bytes) -> frozens
 
 
 def inspected_types(text: str) -> dict[str, int]:
-    """Count the types of layers' outputs in what TensorRT's engine inspector wrote.
+    """Count the types of layer outputs in the text of TensorRT's engine inspector.
 
     Args:
-        text: its JSON; a layer that is a bare name, as without detail, counts for nothing.
+        text: its JSON; a layer without details is not counted.
     """
     counts: Counter[str] = Counter()
     try:
@@ -137,15 +137,15 @@ def inspected_types(text: str) -> dict[str, int]:
 
 
 def contradiction(precision: str, types: Mapping[str, int]) -> str | None:
-    """What in an engine's types speaks against its precision, as a clause; None if nothing.
+    """How an engine's types contradict its precision, as a clause; None if they do not.
 
-    A missing type is no contradiction: TensorRT may fuse a whole network into one layer, of which
-    only both ends show.
+    A missing type is not a contradiction: TensorRT may fuse a whole network into one layer, whose
+    input and output alone are visible.
     """
     counts = ", ".join(f"{count} {name}" for name, count in sorted(types.items()))
     lower = {"fp32": ("HALF", "INT8"), "fp16": ("INT8",), "int8": ()}[precision]
     if any(types.get(name) for name in lower):
-        return f"holds tensors of lower precision: {counts}"
+        return f"has tensors of lower precision: {counts}"
     if precision != "fp32" and set(types) == {"FLOAT"}:
         return f"computes in FP32 alone: {counts}"
     return None
@@ -164,11 +164,11 @@ def _check_interface(trt: Any, engine: Any, spec: ModelSpec) -> None:
 
 
 class _NotInspectedError(Exception):
-    """The inspector cannot be asked; says why."""
+    """The inspector cannot be used; the message is the reason."""
 
 
 def _inspect(trt: Any, engine: Any, spec: ModelSpec, info: EngineInfo) -> str:
-    """What the inspector writes of a loaded engine.
+    """The inspector's description of a loaded engine.
 
     Without a context whose inputs have shapes, every type of an engine with a dynamic batch is "N/A
     due to dynamic shapes".

@@ -1,1 +1,1 @@
-"""Memory and streams of a GPU through whichever Python binding is installed."""
+"""GPU memory and streams through any installed Python binding."""

@@ -1,7 +1,7 @@
-"""What of CUDA the TensorRT runtime needs, whichever library serves.
+"""The CUDA interface of the TensorRT runtime, independent of the Python binding.
 
 Pinned host memory, device memory, streams, copies and CUDA graphs, as plain integers and arrays.
-Every failure is a `DeviceError`. Knows nothing of engines or libraries.
+Every failure is a `DeviceError`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Cuda(Protocol):
 
     @property
     def library(self) -> str:
-        """Which library serves: "cuda-python" or "pycuda"."""
+        """The library in use: "cuda-python" or "pycuda"."""
 
     @property
     def version(self) -> str:
-        """The library's version, as in "12.6.2"; empty where it does not tell."""
+        """The library's version, as in "12.6.2"; empty if unknown."""
 
     @property
     def captures_graphs(self) -> bool:
@@ -52,22 +52,22 @@ class Cuda(Protocol):
         """Free and total bytes of GPU memory."""
 
     def allocate_pinned(self, size: int) -> NDArray[np.uint8]:
-        """Page-locked host memory uint8 [size], which copies run through unaided by the CPU."""
+        """Page-locked host memory uint8 [size], for asynchronous copies."""
 
     def free_pinned(self, array: NDArray[np.uint8]) -> None:
-        """Free what `allocate_pinned` gave; no view of it may be used any more."""
+        """Free memory of `allocate_pinned`; views of it become invalid."""
 
     def allocate_device(self, size: int) -> int:
         """A pointer to GPU memory."""
 
     def free_device(self, pointer: int) -> None:
-        """Free what `allocate_device` gave."""
+        """Free memory of `allocate_device`."""
 
     def create_stream(self) -> int:
         """A queue of work, independent of other streams."""
 
     def destroy_stream(self, stream: int) -> None:
-        """Give back a stream."""
+        """Destroy a stream."""
 
     def copy_to_device(self, pointer: int, source: NDArray[np.uint8], stream: int) -> None:
         """Queue a copy; `source`, pinned and contiguous, must stay until the stream is done."""
@@ -76,10 +76,10 @@ class Cuda(Protocol):
         """Queue a copy into `target`, pinned and contiguous, filled when the stream is done."""
 
     def synchronize(self, stream: int) -> None:
-        """Wait until all that was queued is done; the GIL is released meanwhile."""
+        """Wait for all queued work; releases the GIL."""
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
-        """Record what `enqueue` queues on the stream, without running it.
+        """Record the work that `enqueue` queues on the stream, without running it.
 
         Returns:
             A graph for `launch`.
@@ -92,15 +92,15 @@ class Cuda(Protocol):
         """Queue a recorded graph."""
 
     def destroy_graph(self, graph: int) -> None:
-        """Give back a graph."""
+        """Destroy a graph."""
 
 
 def device_error(what: str, error: str) -> DeviceError:
-    """The error for a failed call of CUDA.
+    """The error for a failed CUDA call.
 
     Args:
         what: the function that failed, as in "cudaMalloc".
-        error: CUDA's name or words for it, as in "cudaErrorMemoryAllocation".
+        error: CUDA's name or message, as in "cudaErrorMemoryAllocation".
     """
     words = error.lower().replace(" ", "")
     if "memoryallocation" in words or "outofmemory" in words:

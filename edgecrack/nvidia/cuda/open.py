@@ -1,7 +1,4 @@
-"""CUDA through cuda-python, or where that does not serve pycuda, which has no CUDA graphs.
-
-Neither is imported before it is asked for.
-"""
+"""Opens CUDA through cuda-python, or else pycuda, which has no CUDA graphs; imported on use."""
 
 from __future__ import annotations
 
@@ -25,15 +22,15 @@ def open_cuda(
     """Start CUDA on the first GPU.
 
     Args:
-        library: "cuda-python" or "pycuda"; None takes the first of them that can be loaded and that
+        library: "cuda-python" or "pycuda"; None takes the first that can be loaded and that
             the driver starts.
-        on_told: told why one that is installed does not serve, as a clause.
+        on_told: called with the reason why an installed library is not used.
 
     Raises:
         ConfigError: no such library.
         DeviceError: the driver has no GPU, or does not start.
         MissingDependencyError: neither library is installed, or none can be loaded, or the driver
-            is too old for what is there.
+            is too old for the installed one.
     """
     if library is not None and library not in LIBRARIES:
         raise ConfigError(
@@ -41,7 +38,7 @@ def open_cuda(
         )
     from edgecrack.nvidia.gpu import why_no_gpu
 
-    # Before the libraries: without a driver they fail in ways that do not tell it.
+    # Before the libraries: without a driver their errors are misleading.
     reason = why_no_gpu()
     if reason:
         raise DeviceError(

@@ -1,7 +1,4 @@
-"""CUDA through NVIDIA's cuda-python: the runtime API, as `cuda.bindings` has it.
-
-Knows nothing of engines, nor of pycuda.
-"""
+"""CUDA through NVIDIA's cuda-python: the runtime API of `cuda.bindings`."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ def open_cuda_python() -> Cuda:
     _check_fit(runtime, version)
     cuda = CudaPython(runtime, version)
     with cuda.current():
-        cuda.memory()  # the first call that needs a context makes it, and shows what is amiss
+        cuda.memory()  # the first call creates the context and reveals errors
     return cuda
 
 
@@ -62,7 +59,7 @@ def _version() -> str:
 
 
 def _check_fit(runtime: Any, version: str) -> None:
-    """Refuse a runtime that is newer than the driver, before anything is asked of the GPU."""
+    """Refuse a runtime that is newer than the driver, before using the GPU."""
     error, *_ = runtime.cudaGetDeviceCount()
     if int(error) == 0:
         return
@@ -94,14 +91,14 @@ class CudaPython:
         self.version = version
 
     def _call(self, function: str, *arguments: Any) -> Any:
-        """Call a function, which gives an error code and its results.
+        """Call a function that returns an error code and results.
 
         Returns:
             None, the result, or a list of several.
         """
         error, *results = getattr(self._runtime, function)(*arguments)
         if int(error) != 0:
-            # Else the next caller in this thread, TensorRT included, takes it for its own.
+            # Otherwise the next caller in this thread, such as TensorRT, would see this error.
             self._runtime.cudaGetLastError()
             raise device_error(function, getattr(error, "name", str(error)))
         return results[0] if len(results) == 1 else results
@@ -179,7 +176,7 @@ class CudaPython:
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         """See `Cuda.capture`."""
-        # Of this thread alone: another thread may allocate meanwhile, which must not spoil it.
+        # This thread only: allocations in other threads must not invalidate the capture.
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
         try:

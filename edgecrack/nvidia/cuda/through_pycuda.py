@@ -1,7 +1,4 @@
-"""CUDA through pycuda: the driver API, on the GPU's primary context, which TensorRT uses, too.
-
-Knows nothing of engines, nor of cuda-python.
-"""
+"""CUDA through pycuda: the driver API, on the GPU's primary context, which TensorRT uses, too."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ def open_pycuda() -> Cuda:
 def _primary_context(driver: Any) -> Any:
     """The primary context of the first GPU, for the rest of the process.
 
-    Never given back: pycuda leaves a released primary context on the thread's stack, and another
+    Never released: pycuda leaves a released primary context on the thread's stack, and another
     library in the process may still use it.
     """
     driver.init()

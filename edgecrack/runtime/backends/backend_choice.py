@@ -1,7 +1,7 @@
-"""Which backend runs an ONNX file on this machine's CPU: measured once, and kept.
+"""Chooses the CPU backend of an ONNX file by a self-test, whose result is cached.
 
-ONNX Runtime serves everywhere and says what is right. OpenVINO is often faster; it is taken where
-a short self-test on built-in walls finds it faster and its values equal.
+ONNX Runtime runs everywhere and is the reference. OpenVINO is often faster; it is chosen if a short
+self-test on synthetic walls finds it faster and its values equal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Backend = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 SELF_TEST_BEGINS = "trying which backend is the fastest on this machine, once for this model"
-# A gain that is smaller is not worth another program.
+# A smaller gain does not justify another backend.
 _LEAST_GAIN = 1.05
 _ALIKE, _ALL_TILES = 1.05, 1_000_000
 _VERSION = 2
@@ -66,7 +66,7 @@ class BackendChoice:
     note: str = ""
 
     def open(self, model: ModelFile, threads: int) -> Runner:
-        """A runner of that kind."""
+        """Open such a runner."""
         if self.settings is None:
             return OnnxRuntimeRunner(model, threads=threads)
         return OpenVINORunner(model, self.settings, threads=threads)
@@ -111,7 +111,7 @@ def choose_backend(
 def open_chosen(
     model: ModelFile, threads: int, backend: str = "auto", on_told: Told = lambda text: None
 ) -> Runner:
-    """Choose as `choose_backend` does, and open it; with "auto" what fails makes way.
+    """Choose as `choose_backend` does, and open it; "auto" falls back if it fails.
 
     Args:
         model: an ONNX file.
@@ -167,7 +167,7 @@ def _chosen(
 
 
 def _steadiest(usable: Sequence[TriedBackend]) -> TriedBackend:
-    """The fastest; of those that are as fast but for noise, the one with the smallest pieces.
+    """The fastest; among equals within noise, the one with the smallest pieces.
 
     Beside threads that decode and encode, streams that need not wait for each other after every
     layer lose less, and single tiles can be shared out evenly, however many there are: 4 to 12 %
@@ -186,7 +186,7 @@ def _steadiest(usable: Sequence[TriedBackend]) -> TriedBackend:
 def _kept_or_tested(
     model: ModelFile, threads: int, precision: CpuPrecision, on_told: Told
 ) -> tuple[tuple[TriedBackend, ...], str]:
-    """The self-test's result and whence it is."""
+    """The self-test's result and its origin."""
     machine = machine_facts(threads)
     path = _result_path(model, machine, precision)
     kept, why_not = None, ""
@@ -215,7 +215,7 @@ def _kept_or_tested(
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """What a self-test's result depends on, but for the model."""
+    """What a self-test's result depends on, besides the model."""
     return {
         "processor": processor_name(),
         "instructions": sorted(_INSTRUCTIONS & _flags()),
@@ -231,7 +231,7 @@ _INSTRUCTIONS = frozenset(
 
 
 def processor_name() -> str:
-    """As the system calls it."""
+    """The processor's name, by the system."""
     return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
@@ -265,7 +265,7 @@ def _result_path(
 
 
 def cache_folder() -> Path | None:
-    """Where programs of this user keep what they can make again; None where there is no place.
+    """This user's cache folder; None if there is none.
 
     A relative path would mean another folder for each working folder, and the home folder of a
     container's nameless user is the root of the file system; neither is taken.
@@ -274,7 +274,7 @@ def cache_folder() -> Path | None:
         return Path(given) if Path(given).is_absolute() else None
     try:
         home = Path.home()
-    except RuntimeError:  # a user that the system does not know
+    except RuntimeError:  # an unknown user
         return None
     is_real = home.is_absolute() and home != Path(home.anchor)
     return home / ".cache" if is_real else None
@@ -283,37 +283,37 @@ def cache_folder() -> Path | None:
 def read_result(
     path: Path, machine: Mapping[str, Any], model: ModelFile, precision: CpuPrecision
 ) -> tuple[tuple[TriedBackend, ...] | None, str]:
-    """A kept result, none of which is believed that a self-test could not have found.
+    """Read a cached result; one that no self-test could have produced is refused.
 
     Returns:
-        The result; or None, and why it cannot be used, "" where there is none.
+        The result; or None and the reason, "" if there is no file.
     """
     try:
         document = read_json(path)
     except OSError:
         return None, ""
     except ValueError:
-        return None, f"{path} is damaged, and was written anew"
+        return None, f"{path} is damaged, and was replaced"
     try:
         if document["schema_version"] != _VERSION:
-            return None, f"{path} is of another version, and was written anew"
+            return None, f"{path} is of another version, and was replaced"
         if document["machine"] != dict(machine):
-            return None, f"{path} is of another machine or version, and was written anew"
+            return None, f"{path} is of another machine or version, and was replaced"
         if document["model_sha256"] != model.spec.sha256:
-            return None, f"{path} is of another model, and was written anew"
+            return None, f"{path} is of another model, and was replaced"
         tried = tuple(TriedBackend.from_dict(each) for each in document["tried"])
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError):
-        return None, f"{path} is damaged, and was written anew"
+        return None, f"{path} is damaged, and was replaced"
     known = settings_to_try(model, machine["threads"], precision)
     if not _is_possible(tried, known, judged_by_masks(model, precision)):
-        return None, f"{path} is damaged, and was written anew"
+        return None, f"{path} is damaged, and was replaced"
     return tried, ""
 
 
 def _is_possible(
     tried: tuple[TriedBackend, ...], known: Sequence[OpenVINOSettings], by_masks: bool
 ) -> bool:
-    """Whether a self-test that tries the `known` settings may have found this."""
+    """Whether a self-test of the `known` settings can produce this."""
     if len(tried) < 2 or tried[0].settings is not None or tried[0].problem:
         return False
     settings = [each.settings for each in tried[1:]]

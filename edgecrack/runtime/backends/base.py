@@ -1,4 +1,4 @@
-"""What runs a model file, as everything else sees it. Knows arrays and a model's description."""
+"""The interface of backends that run a model file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Runner(Protocol):
     """Runs tiles through a model.
 
     `infer` takes uint8 [N, 1, H, W] with H, W as the spec says and any N from 1, splits or pads
-    N to what the model wants, and gives uint8 [N, 1, H, W], 255 = certain crack. The result
-    belongs to the caller. `close` frees everything, more than once if need be.
+    N as the model needs, and returns uint8 [N, 1, H, W], 255 = certain crack. The result
+    belongs to the caller. `close` frees everything, and may be called twice.
     """
 
     @property
@@ -26,7 +26,7 @@ class Runner(Protocol):
 
     @property
     def backend(self) -> str:
-        """What runs it, as a person reads it."""
+        """The backend's name for the user."""
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run tiles; see the class."""
@@ -47,7 +47,7 @@ class Runner(Protocol):
 
 
 def check_tiles(tiles: NDArray[np.uint8], tile_hw: tuple[int, int]) -> None:
-    """Refuse what no runner can run.
+    """Check tiles before inference.
 
     Args:
         tiles: to be uint8 [N, 1, H, W], N from 1.

@@ -1,8 +1,7 @@
-"""The self-test of a CPU: every way to run a model, timed on built-in walls and compared.
+"""The CPU self-test: times every way to run a model on synthetic walls and compares the results.
 
-ONNX Runtime says what is right. With float32 another program's values may differ by rounding alone;
-with bfloat16 they differ by more, and with INT8, where a rounding that differs moves a value to the
-next step; what is held against ONNX Runtime's are then the masks.
+ONNX Runtime is the reference. In float32 only rounding may differ. In bfloat16 and INT8, where
+rounding moves a value to the next step, the masks are compared instead.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from edgecrack.runtime.backends.openvino_runner import (
 )
 from edgecrack.synthetic import WallConfig, generate_wall
 
-# Of 255; more than rounding makes between two programs that reckon with float32.
+# Of 255; more than rounding causes between two float32 backends.
 MOST_DIFFERENCE = 2
 # Of masks with bfloat16, over all walls. The bundled model has 0.995 there, and 0.987 to 0.997 on
 # five sets of photos. Where OpenVINO computes something else, as of an INT8 file made for TensorRT,
@@ -40,7 +39,7 @@ _PASSES = 3
 _BUDGET_S = 10.0
 _FEWEST_TILES, _MOST_TILES = 8, 32
 _SMALLEST_WALL_PX = 32
-# Times are divided by each other: a clock may stand still, and a kept time may be anything.
+# Times are divided: a clock may stand still, and a cached time may be invalid.
 _SHORTEST_S, _LONGEST_S = 1e-6, 86_400.0
 
 Clock = Callable[[], float]
@@ -48,7 +47,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class TriedBackend:
-    """What a self-test found of one way to run a model.
+    """The self-test's result for one way to run a model.
 
     Attributes:
         settings: of OpenVINO; None for ONNX Runtime.
@@ -97,7 +96,7 @@ class TriedBackend:
         return found
 
     def misfit(self, by_masks: bool) -> str:
-        """Why its values are not good enough; "" where they are.
+        """Why its values are not accurate enough; "" if they are.
 
         Args:
             by_masks: whether it is enough that the masks agree, as `judged_by_masks` says.
@@ -187,7 +186,7 @@ def _compared(
 def _fastest_passes(
     runners: Sequence[Runner], tiles: NDArray[np.uint8], clock: Clock, end: float
 ) -> list[float]:
-    """Of each runner its fastest pass; in turn, so that a busy moment strikes all."""
+    """Of each runner its fastest pass; in turn, so that a busy moment affects all."""
     fastest = [_LONGEST_S] * len(runners)
     for number in range(_PASSES):
         if number and clock() > end:
@@ -217,14 +216,14 @@ def built_in_tiles(model: ModelFile, threads: int) -> NDArray[np.uint8]:
 def settings_to_try(
     model: ModelFile, threads: int, precision: CpuPrecision
 ) -> list[OpenVINOSettings]:
-    """What a self-test tries: many pieces at a time first, the fastest on most machines."""
+    """The settings to try: many pieces at a time first, the fastest on most machines."""
     streams = sorted({threads, -(-threads // 2), 1}, reverse=True)
     batches: tuple[int | None, ...] = (2, 1, None) if model.spec.batch is None else (None,)
     return [
         OpenVINOSettings(precision, count, batch)
         for count in streams
         for batch in batches
-        # Everything in one piece leaves other streams without work.
+        # A single piece would leave the other streams idle.
         if not (batch is None and count > 1 and model.spec.batch is None)
         and not (batch == 1 and count == 1 and threads > 1)
     ]

@@ -14,7 +14,7 @@ from edgecrack.closeable import Closeable
 from edgecrack.errors import ConfigError, ModelFileError, first_line
 from edgecrack.runtime.backends.base import check_tiles
 
-_FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would drown our one sentence
+_FATAL_ONLY = 4  # ONNX Runtime's log level; its messages would bury our own
 # A dynamic model gets no more tiles per call than this: activations of a tile at width 16 take
 # tens of MB, and on a CPU larger batches are no faster.
 _MAX_BATCH = 4
@@ -24,7 +24,7 @@ _SPIN_US = "200"
 
 
 def default_threads() -> int:
-    """CPUs this process may use; ONNX Runtime would count those of the whole machine."""
+    """CPUs this process may use; ONNX Runtime would count all of the machine."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:
@@ -113,7 +113,7 @@ class OnnxRuntimeRunner(Closeable):
 
         Raises:
             ConfigError: the tiles have another shape or dtype, or the runner is closed.
-            ModelFileError: the graph fails, or gives other maps than the tiles have.
+            ModelFileError: the graph fails, or its output has another shape than the tiles.
         """
         if self._shared is None:
             raise ConfigError("the runner is closed", "open the model again")

@@ -1,7 +1,4 @@
-"""The one function that opens a model file to run it, whichever backend that takes.
-
-Nothing is loaded before the file's sidecar has been checked.
-"""
+"""Opens a model file with the right backend, after checking its sidecar."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "models" / "edgecrack-bund
 
 
 def check_runnable(path: Path, spec: ModelSpec) -> None:
-    """Refuse what a sidecar can ask for and this version does not do, rather than ignore it.
+    """Refuse sidecar settings that this version does not support.
 
     Args:
         path: the model file, for the message.
@@ -114,7 +111,7 @@ def _open_onnx(
 
 
 def _made_for_another(model: ModelFile) -> str:
-    """That a file's FP16 or INT8 is meant for TensorRT; "" for one that a CPU runs well."""
+    """A note that a file's FP16 or INT8 is meant for TensorRT; "" if a CPU runs it well."""
     spec = model.spec
     if spec.precision not in ("fp16", "int8") or (spec.calibration or {}).get("made_for") == "cpu":
         return ""

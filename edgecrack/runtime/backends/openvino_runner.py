@@ -1,7 +1,7 @@
-"""OpenVINO, found when it is used, and kept from calling home.
+"""The OpenVINO backend, imported on use and without its telemetry.
 
-Importing it starts a thread that sends usage data to an analytics service, unless its package for
-that is missing. A robot reports to nobody, so the package is missing while OpenVINO is imported.
+Importing OpenVINO starts a thread that sends usage data to an analytics service, unless its
+telemetry package is missing. So that package is hidden during the import.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def import_openvino() -> ModuleType:
 
     Raises:
         MissingDependencyError: it is not installed, or cannot be loaded.
-        ConfigError: this machine's processor is none that it was tried on.
+        ConfigError: it was never tested on this machine's processor.
     """
     if platform.machine() not in _MACHINES:
         raise ConfigError(
@@ -61,7 +61,7 @@ def _imported() -> ModuleType:
 
 
 def broken(error: Exception) -> MissingDependencyError:
-    """That OpenVINO is installed and cannot be used."""
+    """OpenVINO is installed and cannot be used."""
     return MissingDependencyError(
         f"OpenVINO is installed, and cannot be loaded ({first_line(error)})",
         f"give `backend` onnxruntime, or install it again: {origin().install('cpu')}",
@@ -69,20 +69,20 @@ def broken(error: Exception) -> MissingDependencyError:
 
 
 def has_openvino() -> bool:
-    """Whether it is installed and this machine's processor is one that it was tried on."""
+    """Whether it is installed and was tested on this machine's kind of processor."""
     from importlib.util import find_spec
 
     return platform.machine() in _MACHINES and find_spec("openvino") is not None
 
 
 def instruction_limits() -> dict[str, str]:
-    """What the environment forbids OpenVINO of the processor's instructions, by variable."""
+    """Instruction set limits in the environment, by variable."""
     return {name: os.environ[name].upper() for name in _LIMITS if os.environ.get(name)}
 
 
 CpuPrecision = Literal["f32", "bf16"]
 _MOST = 1024
-# Limits that leave no instructions for bfloat16.
+# Limits that exclude bfloat16 instructions.
 _WITHOUT_BFLOAT16 = frozenset(
     {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 )
@@ -93,7 +93,7 @@ class OpenVINOSettings:
     """How OpenVINO runs a model.
 
     Attributes:
-        precision: "f32", or "bf16", of which few processors have instructions.
+        precision: "f32", or "bf16", which few processors support.
         streams: pieces of work at a time; the threads are shared out among them.
         batch: tiles in a piece; None takes all that there are.
 
@@ -118,7 +118,7 @@ class OpenVINOSettings:
 
     @property
     def words(self) -> str:
-        """As a person reads it."""
+        """The settings in words."""
         tiles = "all tiles" if self.batch is None else f"{self.batch} tiles"
         tiles = "1 tile" if self.batch == 1 else tiles
         streams = "1 stream" if self.streams == 1 else f"{self.streams} streams"
@@ -148,7 +148,7 @@ class OpenVINORunner(Closeable):
         core = _core()
         if settings.precision == "bf16" and not has_bfloat16(core):
             raise _no_bfloat16()
-        # A fixed shape is planned once; a piece that is too small is filled up.
+        # A fixed shape is compiled once; smaller pieces are padded.
         self._piece = model.spec.batch or settings.batch
         options = {
             "INFERENCE_PRECISION_HINT": settings.precision,
@@ -189,7 +189,7 @@ class OpenVINORunner(Closeable):
 
         Raises:
             ConfigError: the tiles have another shape or dtype, or the runner is closed.
-            ModelFileError: the graph fails, or gives other maps than the tiles have.
+            ModelFileError: the graph fails, or its output has another shape than the tiles.
         """
         with self._one_at_a_time:
             if self._requests is None:
@@ -221,7 +221,7 @@ class OpenVINORunner(Closeable):
         return result
 
     def _filled(self, tiles: NDArray[np.uint8], first: int) -> NDArray[np.uint8]:
-        """The piece that begins at a tile, filled up with repeats to a fixed size."""
+        """The piece that begins at a tile, padded with repeats to a fixed size."""
         chunk = tiles[first : first + (self._piece or len(tiles))]
         if self._piece is not None and len(chunk) < self._piece:
             chunk = np.concatenate([chunk, np.repeat(chunk[-1:], self._piece - len(chunk), axis=0)])
@@ -256,7 +256,7 @@ def _core() -> Any:
 
 
 def has_bfloat16(core: Any) -> bool:
-    """Whether the processor reckons with bfloat16 itself: AMX, or AVX-512's own instructions.
+    """Whether the processor has bfloat16 instructions, AMX or AVX-512.
 
     OpenVINO does not ask for oneDNN's limit, and would fail later, or be slow.
     """
@@ -275,7 +275,7 @@ def _no_bfloat16() -> ConfigError:
 
 
 def _check_names(compiled: Any) -> None:
-    """Refuse a graph whose input and output are not those of a model file."""
+    """Check a graph's input and output against the model file."""
     for name, ports in ((INPUT_NAME, compiled.inputs), (OUTPUT_NAME, compiled.outputs)):
         names = [each.get_names() for each in ports]
         types = [each.get_element_type().get_type_name() for each in ports]

@@ -1,7 +1,7 @@
-"""TensorRT for RTX compiles an engine's kernels when it is first run; this keeps them in a file.
+"""Checks whether an engine can run on this machine, and caches its compiled kernels.
 
-The file stands beside the engine and is for that engine alone. Without it, or where it cannot be
-written, everything works and every start compiles again. Must not know batches or buffers.
+TensorRT for RTX compiles kernels when an engine is first run. They are cached in a file beside the
+engine; without it every start compiles again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class KernelCache:
     def __init__(self, cache: Any, engine: Path, engine_sha256: str) -> None:
         self._cache, self._engine, self._sha256 = cache, engine, engine_sha256
         self._known = read_runtime_cache(engine, engine_sha256)
-        # Kernels of another GPU, driver or version are refused, and compiled anew.
+        # Kernels of another GPU, driver or version are refused and compiled again.
         if self._known is not None and not self._cache.deserialize(self._known):
             self._known = None
 
@@ -54,7 +54,7 @@ class KernelCache:
         """Write the kernels to their file, if there are new ones.
 
         Returns:
-            None, or why they could not be kept.
+            None, or why they could not be saved.
         """
         try:
             kernels = bytes(self._cache.serialize())
@@ -68,7 +68,7 @@ class KernelCache:
 def open_kernel_cache(
     tensorrt: TensorRT, runtime_config: Any, engine: Path, engine_sha256: str
 ) -> KernelCache | None:
-    """Give an engine's settings a cache, filled from its file.
+    """Add a kernel cache to an engine's settings, filled from its file.
 
     Args:
         tensorrt: the TensorRT that runs the engine.
@@ -91,12 +91,12 @@ def open_kernel_cache(
 
 
 def runtime_cache_path(engine: Path) -> Path:
-    """Where the compiled kernels of an engine lie."""
+    """The path of an engine's kernel cache."""
     return engine.with_name(f"{engine.name}.cache")
 
 
 def read_runtime_cache(engine: Path, engine_sha256: str) -> bytes | None:
-    """Read the kernels of an engine.
+    """Read an engine's cached kernels.
 
     Args:
         engine: the engine's file.
@@ -119,7 +119,7 @@ def read_runtime_cache(engine: Path, engine_sha256: str) -> bytes | None:
 
 
 def write_runtime_cache(engine: Path, engine_sha256: str, kernels: bytes) -> str | None:
-    """Keep the kernels of an engine.
+    """Save an engine's kernels.
 
     Args:
         engine: the engine's file.
@@ -127,7 +127,7 @@ def write_runtime_cache(engine: Path, engine_sha256: str, kernels: bytes) -> str
         kernels: TensorRT's own bytes.
 
     Returns:
-        None, or why they could not be kept.
+        None, or why they could not be saved.
     """
     try:
         content = _HEADER + _digest(engine_sha256, kernels) + kernels
@@ -141,7 +141,7 @@ def _digest(engine_sha256: str, kernels: bytes) -> bytes:
     return hashlib.sha256(engine_sha256.encode() + b"\n" + kernels).digest()
 
 
-# What TensorRT calls AMPERE_PLUS: every GPU from this compute capability on.
+# TensorRT's AMPERE_PLUS: every GPU from this compute capability on.
 _HARDWARE_COMPATIBLE_FROM = "8.0"
 _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
@@ -151,13 +151,13 @@ _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class RunningMachine:
-    """What decides whether an engine runs on a machine.
+    """The properties of a machine that decide whether an engine runs on it.
 
     Attributes:
         platform: operating system and processor, as in "linux-aarch64".
-        tensorrt: version of each TensorRT that is installed, by flavour.
+        tensorrt: version of each installed TensorRT, by flavour.
         compute_capability: of the first GPU, as in "8.7"; None without one.
-        no_gpu: why there is none, as a clause; None with one.
+        no_gpu: why there is no GPU, as a clause; None with one.
     """
 
     platform: str
@@ -167,7 +167,7 @@ class RunningMachine:
 
 
 def this_machine() -> RunningMachine:
-    """The machine that this runs on; loads TensorRT only where no package tells its version."""
+    """This machine; loads TensorRT only if no package metadata has its version."""
     from edgecrack.nvidia.gpu import gpu_devices, why_no_gpu
 
     devices = gpu_devices()
@@ -189,13 +189,13 @@ def check_engine(path: Path, spec: ModelSpec, machine: RunningMachine | None = N
         machine: where it is to run; None is this machine.
 
     Returns:
-        Where the engine runs, as its sidecar says.
+        The engine's target, from its sidecar.
 
     Raises:
-        ModelFileError: it was built for another platform, GPU or TensorRT, or its sidecar says
-            nothing of that.
+        ModelFileError: it was built for another platform, GPU or TensorRT, or its sidecar does
+            not say.
         DeviceError: the machine has no GPU.
-        MissingDependencyError: the machine has not the TensorRT that the engine needs.
+        MissingDependencyError: the machine lacks the TensorRT that the engine needs.
     """
     info = _read_info(path, spec)
     machine = machine or this_machine()
@@ -223,12 +223,12 @@ def check_engine(path: Path, spec: ModelSpec, machine: RunningMachine | None = N
 
 
 def check_version(path: Path, info: EngineInfo, version: str) -> None:
-    """Refuse an engine of another TensorRT than the one that is here.
+    """Refuse an engine of another TensorRT version.
 
     Args:
         path: the engine's file, for the error.
         info: where the engine runs.
-        version: the version that is here, of the engine's flavour.
+        version: the installed version of the engine's flavour.
 
     Raises:
         ModelFileError: the engine does not run in it.
@@ -267,7 +267,7 @@ def _wanted_gpu(info: EngineInfo) -> str:
 def _runs_on(info: EngineInfo, capability: str) -> bool:
     if capability in info.compute_capabilities:
         return True
-    # NVIDIA's compatibility begins at Ampere and leaves Jetsons out.
+    # NVIDIA's hardware compatibility begins at Ampere and excludes Jetsons.
     later = _numbers(capability) >= _numbers(_HARDWARE_COMPATIBLE_FROM)
     return info.hardware_compatible and later and capability not in JETSON_CAPABILITIES
 
@@ -289,13 +289,13 @@ def _missing_flavour(
 
 
 def _installed_version(flavour: str) -> str | None:
-    """Version of an installed TensorRT, from its package's metadata where it has any."""
+    """Version of an installed TensorRT, from its package metadata, if any."""
     for distribution in _DISTRIBUTIONS[flavour]:
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    try:  # JetPack's comes as a Debian package, which may have no metadata
+    try:  # JetPack's Debian package may have no metadata
         return find_tensorrt(flavour).version
     except MissingDependencyError:
         return None

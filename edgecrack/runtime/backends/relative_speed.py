@@ -1,4 +1,4 @@
-"""How long a model file takes on this machine's CPU, over another: of INT8 over FP32, say."""
+"""Relative time of two model files on this machine's CPU, such as INT8 against FP32."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from edgecrack.runtime.backends.onnx_runtime import default_threads
 from edgecrack.runtime.backends.open import open_runner
 
 _PASSES = 3
-# Of the other's time; less is this machine's noise.
+# Times the other's; less is within noise.
 _SLOWER = 1.05
 
 
 @dataclass(frozen=True)
 class RelativeTime:
-    """The time of one file over that of another.
+    """The time of one file relative to another.
 
     Attributes:
         ratio: below 1 is faster.
@@ -33,14 +33,14 @@ class RelativeTime:
 
     @property
     def is_slower(self) -> bool:
-        """Whether the file is worth nothing on this machine."""
+        """Whether the file gains nothing on this machine."""
         return self.ratio > _SLOWER
 
 
 def relative_time(
     model: Path | ModelFile, other: Path | ModelFile, threads: int | None = None
 ) -> RelativeTime:
-    """Run two ONNX files on built-in walls in turn, each by the backend that serves it best here.
+    """Run two ONNX files on synthetic walls in turn, each with its fastest backend here.
 
     Args:
         model: the file.

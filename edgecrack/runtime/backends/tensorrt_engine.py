@@ -1,7 +1,6 @@
-"""One batch in flight: an execution context with a stream and buffers of its own.
+"""Loads TensorRT engines, and runs single batches with their own context, stream and buffers.
 
-Two slots overlap: while one computes, the other copies. Knows nothing of files, nor how many
-tiles a frame has.
+Two slots overlap: while one computes, the other copies.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ class Slot:
         tile_hw: height and width of a tile in pixels.
         most: most tiles of a batch.
         record: record CUDA graphs, where the library can.
-        reason: TensorRT's last words, for an error.
-        note: told once if a graph cannot be recorded; then it runs without.
+        reason: TensorRT's last messages, for an error.
+        note: called once if a graph cannot be recorded; the slot then runs without.
 
     Raises:
         DeviceError: the GPU has no memory left, or fails.
@@ -102,7 +101,7 @@ class Slot:
 
         Args:
             tiles: uint8 [N, 1, H, W], N from 1 to `size`; it may change when this returns.
-            size: tiles of the batch; what is missing is filled up with the last tile.
+            size: tiles of the batch; missing ones repeat the last tile.
 
         Raises:
             DeviceError: TensorRT or the GPU refuses.
@@ -133,7 +132,7 @@ class Slot:
         target.reshape(-1)[:] = self._host_out[: target.nbytes]
 
     def abandon(self) -> None:
-        """Wait for whatever was queued, forget it, and start afresh with the next batch."""
+        """Wait for queued work and discard it."""
         with suppress(DeviceError):
             self._cuda.synchronize(self._stream)
         self._drop_graph()
@@ -181,14 +180,14 @@ class Slot:
         )
 
 
-# In TensorRT's words for a failure that is the GPU's and not the engine's.
+# In TensorRT's messages for failures of the GPU, not of the engine.
 _SIGNS_OF_THE_GPU = ("cuda runtime", "cudaerror", "out of memory", "outofmemory")
 Tensor = tuple[str, str, str, tuple[int, ...]]  # name, direction, type, shape
 
 
 @dataclass(frozen=True)
 class LoadedEngine:
-    """An engine in memory, and what must live as long as it.
+    """A loaded engine, and the objects it needs.
 
     Attributes:
         engine: TensorRT's ICudaEngine.
@@ -218,9 +217,9 @@ def load_engine(tensorrt: TensorRT, model: ModelFile, info: EngineInfo) -> Loade
     logger, log = make_logger(tensorrt.module)
     runtime = _make_runtime(tensorrt, logger, log)
     if info.version_compatible:
-        # Such an engine brings its own lean runtime, a program for the processor, which TensorRT
-        # will not run unless told. It may: the bytes have the hash that the sidecar names, and
-        # whoever could forge both could as well replace this program.
+        # Such an engine contains its own lean runtime, host code that TensorRT refuses by default.
+        # It is allowed: the bytes match the sidecar's hash, and an attacker who can forge both
+        # can also replace this program.
         runtime.engine_host_code_allowed = True
     if info.dla_core is not None:
         _choose_dla(runtime, model.path, info)

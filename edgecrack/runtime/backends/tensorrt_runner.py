@@ -1,7 +1,7 @@
-"""The GPU backend: TensorRT behind the `Runner` contract.
+"""The GPU backend: TensorRT as a `Runner`.
 
-Batches are in flight two at a time, so that copies and the processor's own work overlap with the
-GPU's. Which tiles make a batch is decided here; running one is the job of `buffers.Slot`.
+Two batches are in flight, so that copies and CPU work overlap with the GPU's. This module divides
+tiles into batches; `tensorrt_engine.Slot` runs one.
 """
 
 from __future__ import annotations
@@ -115,8 +115,7 @@ class TensorRTRunner(Closeable):
             with self._cuda.current():
                 self._load(model)
         except BaseException as error:
-            # The frames of its traceback hold the engine, and GPU memory with it, for as long as
-            # somebody keeps the error.
+            # The traceback's frames keep the engine and its GPU memory alive as long as the error.
             with suppress(DeviceError), self._cuda.current():
                 traceback.clear_frames(error.__traceback__)
             self._free()
@@ -165,7 +164,7 @@ class TensorRTRunner(Closeable):
             context,
             self._spec.tile_hw,
             self._info.batch[2],
-            # TensorRT for RTX records graphs of its own, and knows when it has compiled enough.
+            # TensorRT for RTX records its own graphs once it has compiled enough.
             record=self._config.cuda_graphs and not self._tensorrt.is_rtx,
             reason=loaded.log.reason,
             note=self._without_graphs,
@@ -199,7 +198,7 @@ class TensorRTRunner(Closeable):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is done without, though it was asked for, as clauses; CUDA graphs for one."""
+        """Requested features that are missing, such as CUDA graphs, as clauses."""
         return tuple(self._notes)
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -245,7 +244,7 @@ class TensorRTRunner(Closeable):
         return result
 
     def close(self) -> None:
-        """Free everything; keeps what TensorRT for RTX has compiled."""
+        """Free everything; saves the kernels that TensorRT for RTX compiled."""
         with self._lock:
             if not self._is_open:
                 return

@@ -1,1 +1,1 @@
-"""Models installed on this machine: kept, tried, switched and fallen back from."""
+"""Models installed on a machine: the store, the self-test, and opening the one in use."""

@@ -1,4 +1,4 @@
-"""What `edgecrack model` does: try a model, then switch; go back to one that works; list them."""
+"""The commands of `edgecrack model`: test and switch to a model, switch back, list models."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from edgecrack.runtime.installed_models.store import (
 
 @dataclass(frozen=True)
 class Change:
-    """A switch that was made.
+    """A switch of the model in use.
 
     Attributes:
-        name: of the model that is in use now.
+        name: of the model now in use.
         sha256: its hash.
-        before: name of the one before.
-        folder: where installed models lie.
-        self_test: what the model did on the built-in pictures.
-        notes: what else to say, as sentences without a full stop.
+        before: name of the previous one.
+        folder: of installed models.
+        self_test: its result on the built-in pictures.
+        notes: further notes, as sentences without a full stop.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Change:
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A model that may be used.
+    """A model that can be used.
 
     Attributes:
-        name: its file's.
-        sha256: its hash; "" where it cannot be read.
-        state: "in use", "before" for the one that `model back` would take, else "".
-        since: of the one in use since when, of others when installed; ISO 8601, UTC, or "".
-        problem: why it does not work here; "" where it does.
-        file: where it lies.
+        name: name of its file.
+        sha256: its hash; "" if it cannot be read.
+        state: "in use", "before" for the one that `model back` switches to, else "".
+        since: start of use of the one in use, installation of others; ISO 8601, UTC, or "".
+        problem: why it does not work here; "" if it does.
+        file: its path.
     """
 
     name: str
@@ -74,14 +74,14 @@ class ListedModel:
 
 
 def use_model(path: Path, *, backend: str | None = None) -> Change:
-    """Check and try a model, and switch to it.
+    """Check and test a model, and switch to it.
 
     Args:
-        path: the file, its sidecar beside it; "bundled" is the bundled one.
-        backend: as `open_runner` takes it, for the self-test.
+        path: the file, with its sidecar beside it; "bundled" is the bundled one.
+        backend: for the self-test, see `open_runner`.
 
     Raises:
-        ModelFileError: the file cannot be used, or does not pass the self-test.
+        ModelFileError: the file cannot be used, or fails the self-test.
         DeviceError, MissingDependencyError, ConfigError: it cannot run here.
         OutputError: it cannot be installed.
     """
@@ -116,7 +116,7 @@ def go_back(*, backend: str | None = None) -> Change:
             file = _read(store, state, id)
             tested = try_model(file, backend)
         except EdgecrackError as error:
-            notes.append(f"passed over: {error.problem}")
+            notes.append(f"skipped: {error.problem}")
             continue
         store.back_to(id)
         name = _name_in(state, state.in_use)
@@ -128,7 +128,7 @@ def go_back(*, backend: str | None = None) -> Change:
 
 
 def list_models(*, backend: str | None = None) -> tuple[Path | None, list[ListedModel]]:
-    """The store's folder, if there is a place for one; and all models, the newest first.
+    """The store's folder, if there is one, and all models, the newest first.
 
     Raises:
         ConfigError, ModelFileError: the store cannot be found or read.
@@ -143,16 +143,16 @@ def list_models(*, backend: str | None = None) -> tuple[Path | None, list[Listed
 
 
 def try_model(file: ModelFile, backend: str | None = None) -> SelfTest:
-    """Run the self-test of a model, after what no test shows.
+    """Run the self-test of a model, after a check of its operators.
 
     Raises:
-        EdgecrackError: it cannot be run here, or does not pass.
+        EdgecrackError: it cannot be run here, or fails.
     """
     if file.spec.kind == "onnx":
         contents = read_contents(file.content)
         if foreign := contents.foreign_operators:
             raise ModelFileError(
-                f"{file.path} holds operators that are not ONNX's own: {', '.join(foreign)}",
+                f"{file.path} contains operators that are not standard ONNX: {', '.join(foreign)}",
                 "export the model again with `edgecrack export`",
             )
     with open_detector(file, backend=backend) as detector:

@@ -1,7 +1,7 @@
-"""Opens the model that a run is to use: the one that is given, the installed, or the bundled one.
+"""Opens the model of a run: the one that is given, the installed one, or the bundled one.
 
-An installed model that does not start makes way for the last one that does, and that is said
-aloud. One that is given does not: whoever named it is to know.
+If an installed model does not start, the last one that does is used, with a warning. If a given
+model does not start, that is an error.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from edgecrack.runtime.installed_models.store import (
     ModelStore,
     find_store,
 )
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse, Origin
+from edgecrack.runtime.telemetry.stats import ModelInUse, Origin
 
-# An option that does not fit is the user's to mend, and no reason to run another model.
+# A wrong option is for the user to fix, and no reason to run another model.
 _MODEL_FAILURES = (ModelFileError, DeviceError, MissingDependencyError)
 
 Told = Callable[[str], object]
@@ -31,20 +31,20 @@ Told = Callable[[str], object]
 def open_model_in_use(
     model: Path | None, *, on_fallback: Told, **options: Any
 ) -> tuple[CrackDetector, ModelInUse]:
-    """Open the model that a run is to use.
+    """Open the model of a run.
 
     Args:
-        model: the one that was asked for; None takes the installed one, or else the bundled one.
-        on_fallback: told, as a sentence, that the installed model does not start, why, and what
-            runs in its place.
-        options: of `open_detector`.
+        model: the requested one; None for the installed one, or else the bundled one.
+        on_fallback: called with a sentence that says why the installed model does not start and
+            what runs instead.
+        options: for `open_detector`.
 
     Returns:
-        The open model; and which it is.
+        The open model, and which it is.
 
     Raises:
-        EdgecrackError: as `open_detector`. With an installed model, only what is wrong with the
-            options, or with the bundled model, too.
+        EdgecrackError: as `open_detector`. With an installed model, only if an option is wrong or
+            the bundled model does not start either.
     """
     if model is not None:
         detector = open_detector(model, **options)
@@ -95,8 +95,8 @@ def _told(
     fallback = ""
     if problems:
         fallback = (
-            f"the installed model does not start, and {origin} {detector.model_name} runs in its "
-            f"place: {'; '.join(problems)}"
+            f"the installed model does not start, and {origin} {detector.model_name} runs "
+            f"instead: {'; '.join(problems)}"
         )
         on_fallback(fallback)
     return _in_use(detector, origin, fallback)

@@ -1,7 +1,7 @@
-"""Whether a model does its work: a drawn crack is found, a clean wall is left alone.
+"""Whether a model works: it finds a drawn crack and reports none on a clean wall.
 
-Coarse on purpose: any model of use passes, one that is mute, blind, exchanged for something else
-or run wrongly by this machine does not. How good a model is, `edgecrack evaluate` tells.
+Coarse on purpose: any useful model passes; one that finds nothing, is a wrong file or is run
+incorrectly by this machine fails. `edgecrack evaluate` measures how good a model is.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _POINTS, _FRACTION_BITS = 40, 4
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What a model did on the built-in pictures.
+    """The result of a model on the built-in pictures.
 
     Attributes:
         found: share of the drawn crack's pixels that it found, 0 to 1.
-        false_px: pixels that it took for a crack on the clean wall.
-        repeatable: whether a second look gave the same values; None where there was none.
+        false_px: false positive pixels on the clean wall.
+        repeatable: whether a second run gave the same values; None without a second run.
     """
 
     found: float
@@ -38,7 +38,7 @@ class SelfTest:
 
     @property
     def problem(self) -> str:
-        """Why the model is not to be used, as a clause about it; "" where it may be."""
+        """Why the model must not be used, as a clause; "" if it may be."""
         if self.found < LEAST_FOUND:
             return f"finds {self.found:.0%} of the crack that is drawn in a built-in picture"
         if self.false_px:
@@ -53,14 +53,14 @@ class SelfTest:
 
 
 def run_self_test(detector: CrackDetector, *, twice: bool = False) -> SelfTest:
-    """Let a model look at a cracked wall and at a clean one.
+    """Run a model on a cracked wall and on a clean one.
 
-    Values that are not finite inside the network come out as the wrong pixels here, for what
-    leaves a model file is uint8.
+    Values inside the network that are not finite show up as wrong pixels, since a model file's
+    output is uint8.
 
     Args:
         detector: an open model, with its own threshold or the user's.
-        twice: whether it looks at the crack again, for the same values.
+        twice: whether the cracked wall is run again, to compare the values.
 
     Raises:
         EdgecrackError: the model cannot be run.
@@ -80,10 +80,10 @@ def run_self_test(detector: CrackDetector, *, twice: bool = False) -> SelfTest:
 
 
 def require_self_test(detector: CrackDetector, name: str, *, twice: bool = False) -> SelfTest:
-    """As `run_self_test`, for a model that is to be used.
+    """As `run_self_test`, but a failed test is an error.
 
     Raises:
-        ModelFileError: it does not pass.
+        ModelFileError: the model fails.
         EdgecrackError: it cannot be run.
     """
     done = run_self_test(detector, twice=twice)
@@ -97,7 +97,7 @@ def require_self_test(detector: CrackDetector, name: str, *, twice: bool = False
 
 @cache
 def built_in_picture(*, cracked: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A wall as a camera may see it, uint8 [H, W, 3], and where its crack is, bool [H, W]."""
+    """A wall as a camera sees it, uint8 [H, W, 3], and its crack, bool [H, W]."""
     generator, shape = np.random.default_rng(7), (_SIDE_PX, _SIDE_PX)
 
     def noise(spread_px: float, levels: float) -> NDArray[np.float32]:

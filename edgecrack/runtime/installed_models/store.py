@@ -1,12 +1,11 @@
-"""The folder of installed models: which there are, which is in use, which was before.
+"""The folder of installed models: which exist, which is in use, which was in use before.
 
-    FOLDER/state.json              what is in use; replaced whole, which is the switch
-    FOLDER/files/ID/NAME           a model file, its sidecar beside it; never changed
-    FOLDER/lock                    held while something is changed
+    FOLDER/state.json              the model in use; replaced atomically, which is the switch
+    FOLDER/files/ID/NAME           a model file, with its sidecar beside it; never changed
+    FOLDER/lock                    held during a change
 
-A model lies complete on the disk, under a name of its own, before the state names it; a kill or a
-full disk at any moment leaves the old one in use and whole. Knows files; must not know what runs
-a model.
+A model is completely on the disk under its own ID before the state names it. A kill or a full disk
+at any moment leaves the old one in use and intact.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ class InstalledModel:
     """A model in the store.
 
     Attributes:
-        id: of its bytes and description together, 16 hexadecimal digits.
-        name: its file's.
-        sha256: of its bytes.
+        id: hash of its bytes and description, 16 hexadecimal digits.
+        name: name of its file.
+        sha256: hash of its bytes.
         installed_at: ISO 8601, UTC.
     """
 
@@ -60,13 +59,13 @@ class InstalledModel:
 
 @dataclass(frozen=True)
 class StoreState:
-    """What is installed.
+    """The installed models.
 
     Attributes:
         in_use: id of the model in use, or `BUNDLED`.
-        since: since when, ISO 8601, UTC; "" where nothing was ever installed.
-        before: what was in use before, the latest last.
-        models: all that are kept, the oldest first.
+        since: start of its use, ISO 8601, UTC; "" if nothing was ever installed.
+        before: ids that were in use before, the latest last.
+        models: all models kept, the oldest first.
     """
 
     in_use: str = BUNDLED
@@ -80,16 +79,16 @@ class StoreState:
 
     @property
     def in_order(self) -> tuple[str, ...]:
-        """What a start tries: the one in use, then those before, each once, the bundled last."""
+        """Ids in the order a start tries them: in use, then earlier ones, the bundled one last."""
         ids = dict.fromkeys((self.in_use, *reversed(self.before)))
         wanted = list(ids)
-        if BUNDLED in wanted:  # whatever lies behind it is never needed
+        if BUNDLED in wanted:  # later ones are never reached
             wanted = wanted[: wanted.index(BUNDLED)]
         return (*wanted, BUNDLED)
 
 
 class ModelStore:
-    """The models that are installed in a folder, which need not exist.
+    """The models installed in a folder, which need not exist.
 
     Args:
         folder: absolute.
@@ -99,7 +98,7 @@ class ModelStore:
         self.folder = folder
 
     def state(self) -> StoreState:
-        """What is installed.
+        """The installed models.
 
         Raises:
             ModelFileError: the state cannot be read.
@@ -117,14 +116,14 @@ class ModelStore:
             ) from error
 
     def path_of(self, model: InstalledModel) -> Path:
-        """Where a model's file lies."""
+        """The path of a model's file."""
         return self.folder / _FILES / model.id / model.name
 
     def read(self, model: InstalledModel) -> ModelFile:
-        """An installed model, read once and checked.
+        """Read and verify an installed model.
 
         Raises:
-            ModelFileError: it is gone, damaged, or another one.
+            ModelFileError: it is missing, damaged, or another one.
         """
         found = read_model_file(self.path_of(model))
         if _id_of(found) != model.id:
@@ -137,7 +136,7 @@ class ModelStore:
         """Install a model and switch to it.
 
         Raises:
-            OutputError: it cannot be written; what was in use stays.
+            OutputError: it cannot be written; the model in use stays.
             ModelFileError: the state cannot be read.
         """
         with self._locked():
@@ -152,7 +151,7 @@ class ModelStore:
             return self._switch(state, id)
 
     def use_bundled(self) -> StoreState:
-        """Switch to the bundled model; those that are installed stay.
+        """Switch to the bundled model; installed ones are kept.
 
         Raises:
             OutputError, ModelFileError: as `use`.
@@ -161,10 +160,10 @@ class ModelStore:
             return self._switch(self.state(), BUNDLED)
 
     def back_to(self, id: str) -> StoreState:
-        """Switch to a model that was in use before, and forget what came after it.
+        """Switch to a model that was in use before, and forget the later ones.
 
         Raises:
-            ConfigError: it was not.
+            ConfigError: it was not in use before.
             OutputError, ModelFileError: as `use`.
         """
         with self._locked():
@@ -189,18 +188,18 @@ class ModelStore:
         return kept
 
     def _keep(self, id: str, model: ModelFile) -> None:
-        """Have a model's file and sidecar complete in a folder of their own."""
+        """Store a model's file and sidecar completely in their own folder."""
         files = self.folder / _FILES
         target, unfinished = files / id, files / f"{_UNFINISHED}{secrets.token_hex(6)}"
         if target.exists():
             with suppress(ModelFileError):
                 if _id_of(read_model_file(target / model.path.name)) == id:
-                    return  # it is there and whole
+                    return  # it exists and is intact
         try:
             unfinished.mkdir(parents=True)
             write_model(unfinished / model.path.name, model.content, model.spec)
             _sync_folder(unfinished)
-            if target.exists():  # damaged: out of the way, for a folder is not replaced
+            if target.exists():  # damaged: moved away, since a folder cannot be replaced
                 target.rename(files / f"{_UNFINISHED}{secrets.token_hex(6)}")
             unfinished.rename(target)
             _sync_folder(files)
@@ -239,10 +238,10 @@ def find_store(environment: Mapping[str, str] | None = None) -> ModelStore | Non
     """The store of this user: in EDGECRACK_MODELS, or below XDG_DATA_HOME or `~/.local/share`.
 
     Returns:
-        The store; None where there is no place for one, as for a container's nameless user.
+        The store; None if there is no place for one, as for a container's user without a name.
 
     Raises:
-        ConfigError: EDGECRACK_MODELS is no absolute path.
+        ConfigError: EDGECRACK_MODELS is not an absolute path.
     """
     environment = os.environ if environment is None else environment
     if given := environment.get(MODELS_VARIABLE):
@@ -253,14 +252,14 @@ def find_store(environment: Mapping[str, str] | None = None) -> ModelStore | Non
         return ModelStore(Path(data) / "edgecrack" / "models")
     try:
         home = Path(environment["HOME"]) if environment.get("HOME") else Path.home()
-    except RuntimeError:  # a user that the system does not know
+    except RuntimeError:  # the system does not know the user
         return None
     is_real = home.is_absolute() and home != Path(home.anchor)
     return ModelStore(home / ".local" / "share" / "edgecrack" / "models") if is_real else None
 
 
 def store_to_change() -> ModelStore:
-    """The store, for who installs.
+    """The store, for a change.
 
     Raises:
         OutputError: there is no place for one.
@@ -268,7 +267,7 @@ def store_to_change() -> ModelStore:
     store = find_store()
     if store is None:
         raise OutputError(
-            "there is no folder for installed models, for this user has no home",
+            "there is no folder for installed models, since this user has no home",
             f"set {MODELS_VARIABLE} to an absolute path",
         )
     return store
@@ -280,7 +279,7 @@ def _id_of(model: ModelFile) -> str:
 
 
 def _pruned(state: StoreState) -> tuple[StoreState, list[InstalledModel]]:
-    """The state without what was in use too long ago, and what that is."""
+    """The state without the oldest models, and these models."""
     recent = [each for each in state.in_order if each != BUNDLED]
     behind = [each.id for each in reversed(state.models) if each.id not in recent]
     wanted = set([*recent, *behind][:MOST_KEPT])
@@ -291,10 +290,10 @@ def _pruned(state: StoreState) -> tuple[StoreState, list[InstalledModel]]:
 
 
 def _state_of(document: Any) -> StoreState:
-    """The inverse of what `ModelStore` writes.
+    """Parse a state as `ModelStore` writes it.
 
     Raises:
-        KeyError, TypeError, ValueError: it is something else.
+        KeyError, TypeError, ValueError: it is invalid.
     """
     if not isinstance(document, dict) or document["schema_version"] != _SCHEMA_VERSION:
         raise ValueError("it is of another version")

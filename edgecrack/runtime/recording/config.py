@@ -1,24 +1,21 @@
-"""What a person chooses about a recording, and how sizes and durations are written.
-
-Knows no file system and no MCAP.
-"""
+"""Settings of a recording, and parsing of sizes and durations."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from edgecrack.errors import ConfigError
+from edgecrack.settings import settings
 
 SUFFIX = ".mcap"
 MIB = 1024 * 1024
 
 WhenFull = Literal["delete-oldest", "stop"]
-WHEN_FULL: tuple[WhenFull, ...] = get_args(WhenFull)
 
-_SMALLEST_PART = 64 * 1024
 _QUANTITY = re.compile(
     r"\s*(?P<number>[0-9]{1,12}(?:\.[0-9]+)?)\s*(?P<unit>[a-z]+)\s*", re.IGNORECASE
 )
@@ -30,51 +27,32 @@ _BYTES = {
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
-@dataclass(frozen=True, slots=True)
+@settings()
 class RecordingConfig:
     """Settings of a recording.
 
     Attributes:
         path: `NAME.mcap`; parts are `NAME_0001.mcap`, `NAME_0002.mcap` and so on beside it. Its
-            folder is made if it does not exist.
-        part_bytes: a part that has grown to this size is finished and the next one begun.
-        part_s: so is one that is this old.
+            folder is created if it does not exist.
+        part_bytes: a part that reaches this size is finished and the next one started.
+        part_s: the same for a part of this age.
         when_full: what to do when the disk is nearly full: "delete-oldest" removes the oldest
             finished part of this name, "stop" ends the recording; inspection goes on.
-        reserve_bytes: room on the disk that recording never uses.
+        reserve_bytes: disk space that recording never uses.
         flush_s: results reach the disk at least this often.
     """
 
     path: Path
-    part_bytes: int = 512 * MIB
-    part_s: float = 600.0
+    part_bytes: Annotated[int, Field(ge=64 * 1024, description="at least 64KiB")] = 512 * MIB
+    part_s: Annotated[float, Field(ge=1, description="at least 1 s")] = 600.0
     when_full: WhenFull = "stop"
-    reserve_bytes: int = 512 * MIB
-    flush_s: float = 1.0
+    reserve_bytes: Annotated[int, Field(ge=0)] = 512 * MIB
+    flush_s: Annotated[float, Field(gt=0, le=60)] = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be recorded."""
         if self.path.suffix.lower() != SUFFIX:
             raise ConfigError(
                 f"the recording's name is {self.path.name!r}", "give a name that ends in .mcap"
-            )
-        if self.part_bytes < _SMALLEST_PART:
-            raise ConfigError(
-                f"a part of the recording is {self.part_bytes} bytes", "give at least 64KiB"
-            )
-        if not self.part_s >= 1:
-            raise ConfigError(f"a part of the recording is {self.part_s} s", "give at least 1 s")
-        if self.when_full not in WHEN_FULL:
-            raise ConfigError(
-                f"when the disk is full: {self.when_full!r}", f"give {' or '.join(WHEN_FULL)}"
-            )
-        if self.reserve_bytes < 0:
-            raise ConfigError(
-                f"the room left on the disk is {self.reserve_bytes} bytes", "give 0 or more"
-            )
-        if not 0 < self.flush_s <= 60:
-            raise ConfigError(
-                f"results reach the disk every {self.flush_s} s", "give above 0 and at most 60 s"
             )
 
 
@@ -82,7 +60,7 @@ def parse_bytes(text: str) -> int:
     """A size such as "2GB" (1000s) or "500MiB" (1024s), in bytes.
 
     Raises:
-        ConfigError: no number with a unit.
+        ConfigError: it is not a number with a unit.
     """
     return int(_quantity(text, _BYTES, "size", "500MB or 2GiB"))
 
@@ -91,7 +69,7 @@ def parse_seconds(text: str) -> float:
     """A duration such as "600s", "10min", "1.5h" or "1d", in seconds.
 
     Raises:
-        ConfigError: no number with a unit.
+        ConfigError: it is not a number with a unit.
     """
     return _quantity(text, _SECONDS, "duration", "600s or 10min")
 
@@ -100,5 +78,5 @@ def _quantity(text: str, units: dict[str, int], what: str, examples: str) -> flo
     match = _QUANTITY.fullmatch(text)
     factor = units.get(match["unit"].lower()) if match else None
     if match is None or factor is None:
-        raise ConfigError(f"{text!r} is no {what}", f"give one such as {examples}")
+        raise ConfigError(f"{text!r} is not a {what}", f"give one such as {examples}")
     return float(match["number"]) * factor

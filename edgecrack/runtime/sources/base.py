@@ -1,11 +1,11 @@
-"""What a source of frames is to a stream.
-
-A source delivers frames and says what it knows of itself; it does not drop, resize or preprocess.
-"""
+"""The interface of frame sources. A source does not drop, resize or preprocess frames."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,11 @@ from edgecrack.runtime.telemetry.stats import SourceHealth
 
 
 class Unreadable(NamedTuple):
-    """An image that was passed over.
+    """An image that was skipped.
 
     Attributes:
         path: of the file.
-        problem: why, to be put behind its name.
+        problem: why; follows the file name.
         remedy: what to do about it.
     """
 
@@ -32,20 +32,19 @@ class Unreadable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """What a source knows of how it goes, beyond its frames.
+    """Counters and notes of a source, beyond its frames.
 
     Attributes:
         drops: frames of a live source that this program lost.
-        passed_over: pictures of a live source that had arrived and were left out for newer ones.
+        passed_over: frames of a live source that were skipped for newer ones.
         size_changes: times that the frames' size changed.
-        unreadable: pictures that could not be read, in the order in which they were met.
-        counts_exactly: whether `frame_count` is a count and not a guess, and the source itself
-            knows whether it was cut short; None where it says nothing of that.
-        is_cut_short: whether a recording knows that it is damaged or ends early.
-        health: of a source that is opened again when it fails; None for others.
-        note: what a person is to be told of how the source is read; None for nothing.
-        focus_moves: whether the camera focuses by itself, by its driver; None where that is not
-            known.
+        unreadable: images that could not be read, in order.
+        counts_exactly: whether `frame_count` is a count rather than an estimate, and the
+            source detects truncation; None if unknown.
+        is_cut_short: whether a recording is damaged or ends early.
+        health: of a source that reconnects; None for others.
+        note: a message for the user about how the source is read; None for none.
+        focus_moves: whether the driver reports autofocus; None if unknown.
     """
 
     drops: int = 0
@@ -63,17 +62,17 @@ class Source(Protocol):
     """Delivers frames one by one.
 
     Attributes:
-        live: frames that are not taken in time are gone: a camera or a network stream. Such
-            a source never ends by itself; when it stops, `read` raises.
+        live: frames that are not read in time are lost: a camera or a network stream. A live
+            source has no end; when it stops, `read` raises.
         name: what to call it in messages and results; never holds credentials.
         frame_rate_hz: frames per second of the recording or camera, None if unknown.
         frame_count: frames in the recording or folder, None if unknown or endless.
-        corrupt_frames: frames so far that arrived damaged and were left out.
+        corrupt_frames: damaged frames skipped so far.
     """
 
     @property
     def live(self) -> bool:
-        """Whether frames that are not taken in time are gone."""
+        """Whether frames that are not read in time are lost."""
         ...
 
     @property
@@ -93,12 +92,12 @@ class Source(Protocol):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that arrived damaged and were left out."""
+        """Damaged frames skipped so far."""
         ...
 
     @property
     def status(self) -> SourceStatus:
-        """What else it knows of how it goes; may be asked from another thread."""
+        """Counters and notes; thread-safe."""
         ...
 
     def read(self) -> Frame | None:
@@ -112,7 +111,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device or file. May be called twice and from another thread."""
+        """Release the device or file. May be called twice and from another thread."""
         ...
 
     def __enter__(self) -> Source:
@@ -130,9 +129,51 @@ class Source(Protocol):
 
 
 class SourceBase(Closeable):
-    """What sources share: the `with` statement, and a status that says nothing."""
+    """The `with` statement and an empty status, for sources to inherit."""
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Counters and notes beyond the frames."""
         return SourceStatus()
+
+
+class InterruptibleSource(SourceBase):
+    """A source that another thread may close during `read`.
+
+    `read` uses the device or file inside `with self._reading()`. `close` interrupts it, waits half
+    a second, and otherwise leaves the release to `read`: a release during a native call crashes.
+
+    Args:
+        name: without credentials.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Release the device or file; waits only briefly for a read in another thread."""
+        self._closed = True
+        self._interrupt()
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._release()
+            finally:
+                self._lock.release()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            finally:
+                if self._closed:
+                    self._release()
+
+    def _interrupt(self) -> None:
+        """Make a read in another thread end soon."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Release the device or file; may be called twice."""

@@ -1,7 +1,6 @@
-"""Cameras on this machine: finding, opening and setting them, and refusing them with a reason.
+"""Local cameras through OpenCV: finding, opening and configuring them.
 
-A camera takes the nearest setting that it has and says nothing; here what it did not take is an
-error that names what it gives instead. OpenCV reads Video4Linux devices well.
+A driver silently takes the nearest setting it supports; here that is an error that names it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -19,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import SourceBase, SourceStatus
-from edgecrack.runtime.sources.live_grabs import LiveGrabs
+from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, SourceOptions
+from edgecrack.runtime.sources.stale_frames import LiveGrabs
 from edgecrack.terminal.native_logs import silence_native_logs
 
 Image = NDArray[np.uint8]
@@ -32,22 +30,22 @@ _DEVICES = Path("/dev")
 # 29.97 and 30 are the same rate to a person.
 _RATE_TOLERANCE = 0.01
 _FALLBACK_RATE_HZ = 30.0
-# OpenCV hands the driver's stamp out in whole milliseconds.
+# OpenCV returns the driver's timestamp in whole milliseconds.
 _DRIVER_UNCERTAINTY_MS = 1.0
 _OLDEST_STAMP_NS = 2_000_000_000
-_FOCUS_AGAIN_FRAMES = 32  # somebody may switch autofocus while the camera runs
+_FOCUS_AGAIN_FRAMES = 32  # autofocus may be switched while the camera runs
 
 
-class CameraSource(SourceBase):
-    """Frames of a camera on this machine, the newest whenever somebody asks.
+class CameraSource(InterruptibleSource):
+    """The newest frame of a local camera.
 
     Args:
         capture: opened; the source owns it from now on.
         name: for messages.
-        timeout_ms: how long the camera may deliver nothing but damaged frames.
+        timeout_ms: the longest run of damaged frames.
 
     Raises:
-        SourceError: not even the first frame can be read. The capture is released.
+        SourceError: the first frame cannot be read. The capture is released.
     """
 
     live = True
@@ -56,18 +54,16 @@ class CameraSource(SourceBase):
     def __init__(
         self, capture: cv2.VideoCapture, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._timeout_s = timeout_ms / 1000
         rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
         self.frame_rate_hz = rate_hz if 0 < rate_hz <= MAX_FRAME_RATE_HZ else None
         self._capture = capture
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self.corrupt_frames = 0
         self._focus_moves: bool | None = None
         self._grabs = LiveGrabs(self, self._timeout_s, self.frame_rate_hz)
-        # Reading one frame now tells a camera that delivers from one that only opens.
+        # Some cameras open but never deliver.
         try:
             first = self._next_frame()
         except BaseException:
@@ -79,12 +75,7 @@ class CameraSource(SourceBase):
                 f"{name} opens, but no frame of it can be decoded",
                 "try another `pixel_format`, and check that no other program uses it",
             )
-        self._grabs.expect_backlog()  # the first frame is stale by the time that it is asked for
-
-    @property
-    def passed_over(self) -> int:
-        """Frames so far that were left out for a newer one."""
-        return self._grabs.passed_over
+        self._grabs.expect_backlog()  # the first frame is stale by the time it is read
 
     def grab(self) -> bool:
         """Grab the next frame, for `LiveGrabs`; False where the camera has stopped."""
@@ -92,17 +83,17 @@ class CameraSource(SourceBase):
 
     @property
     def media_s(self) -> float | None:
-        """The driver's time of the grabbed frame, in s; None where it gives none."""
+        """The driver's time of the grabbed frame, in s; None if it has none."""
         stamp_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         return stamp_ms / 1000 if stamp_ms > 0 else None
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
-        return SourceStatus(passed_over=self.passed_over, focus_moves=self._focus_moves)
+        """Counters and notes beyond the frames."""
+        return SourceStatus(passed_over=self._grabs.passed_over, focus_moves=self._focus_moves)
 
     def read(self) -> Frame:
-        """The newest frame; waits for one where there is none.
+        """The newest frame; waits if there is none.
 
         Raises:
             SourceError: the camera stopped, or the source has been closed.
@@ -116,27 +107,20 @@ class CameraSource(SourceBase):
         self._delivered += 1
         return frame
 
-    def close(self) -> None:
-        """Release the device; waits for a read in another thread only briefly."""
-        self._closed = self._grabs.closed = True
-        # Releasing under a running grab crashes in native code; then the read releases.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._capture.release()
-            finally:
-                self._lock.release()
+    def _interrupt(self) -> None:
+        self._grabs.closed = True
+
+    def _release(self) -> None:
+        self._capture.release()
 
     def _next_frame(self) -> Frame | None:
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 return None if self._closed else self._decode()
-            except cv2.error as error:
-                raise SourceError(
-                    f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
-                ) from error
-            finally:
-                if self._closed:
-                    self._capture.release()
+        except cv2.error as error:
+            raise SourceError(
+                f"{self.name} fails to decode: {error.err}", "check that it plays elsewhere"
+            ) from error
 
     def _decode(self) -> Frame | None:
         if not self._grabs.drain():
@@ -157,7 +141,7 @@ class CameraSource(SourceBase):
         stamp_s = self.media_s
         if self._delivered % _FOCUS_AGAIN_FRAMES == 0:
             self._focus_moves = _focus_moves(self._capture)
-        # Most drivers stamp by the monotonic clock; one that does not is recognised by its times.
+        # Most drivers use the monotonic clock; others are recognised by implausible ages.
         age_ns = -1 if stamp_s is None else monotonic_ns - round(stamp_s * 1e9)
         is_stamped = -1_000_000 <= age_ns <= _OLDEST_STAMP_NS and stamp_s is not None
         age_ns = max(0, age_ns) if is_stamped else 0
@@ -177,7 +161,7 @@ class CameraSource(SourceBase):
 
 
 def _focus_moves(capture: cv2.VideoCapture) -> bool | None:
-    """Whether autofocus is on, by the driver; None where it has no such control."""
+    """Whether autofocus is on, by the driver; None if there is no such control."""
     value = float(capture.get(cv2.CAP_PROP_AUTOFOCUS))
     return None if value < 0 else value > 0
 
@@ -192,12 +176,12 @@ def open_camera(address: str, options: SourceOptions | None = None) -> CameraSou
 
     Args:
         address: `camera:0`, `/dev/video0`, or a link under `/dev/v4l/by-id` or
-            `/dev/v4l/by-path`, which is followed anew at each opening: the camera's number
+            `/dev/v4l/by-path`, which is resolved at each opening: the camera's number
             changes when it is plugged in again.
-        options: size, rate and pixel format to set; what is None stays as the camera has it.
+        options: size, rate and pixel format to set; None keeps the camera's own.
 
     Raises:
-        SourceError: there is no such camera, it may not be used, or it does not accept a
+        SourceError: the camera does not exist, may not be used, or rejects a
             setting.
     """
     options = options or SourceOptions()
@@ -227,7 +211,7 @@ def open_camera(address: str, options: SourceOptions | None = None) -> CameraSou
 
 
 def _index_of(address: str) -> int:
-    """The number of the camera's device, through links that udev made."""
+    """The camera's device number, through udev links."""
     if address.startswith(_BY_PATH):
         link = _DEVICES / Path(address).relative_to("/dev")
         if not _exists(link):
@@ -248,14 +232,14 @@ def _index_of(address: str) -> int:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is longer than names can be
+    except OSError:  # the name is too long
         return False
 
 
 def _apply(capture: cv2.VideoCapture, address: str, options: SourceOptions) -> None:
-    """Set what was asked for and check what became of it."""
+    """Apply the requested settings and check them."""
     code, rate_hz = options.pixel_format, options.frame_rate_hz
-    # The format first: each has sizes and rates of its own.
+    # The format first: each has its own sizes and rates.
     if code is not None:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*code))
     if options.width is not None and options.height is not None:
@@ -279,7 +263,7 @@ def _apply(capture: cv2.VideoCapture, address: str, options: SourceOptions) -> N
 
 
 def _text_of(code: int) -> str:
-    """A FOURCC as text: "MJPG"; empty where it is none."""
+    """A FOURCC as text: "MJPG"; empty if it is not one."""
     text = code.to_bytes(4, "little", signed=code < 0).decode("latin-1")
     return text if text.isprintable() else ""
 

@@ -1,4 +1,4 @@
-"""The GStreamer process: started, read through a pipe, its messages understood, ended."""
+"""Runs the GStreamer child process, reads its pipe and interprets its messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pipe:
         return os.read(self._read_end, _READ_BYTES)
 
     def hold_at_most(self, size_bytes: int) -> None:
-        """Let no more than about `size_bytes` wait; one page at least."""
+        """Limit the pipe's buffer to about `size_bytes`, at least one page."""
         capacity = min(_LARGEST_BYTES, max(_SMALLEST_BYTES, 1 << (size_bytes.bit_length() - 1)))
         if capacity == self._capacity or not hasattr(fcntl, "F_SETPIPE_SZ"):
             return
@@ -60,7 +60,7 @@ class Pipe:
             self._capacity = capacity
 
     def close_write_end(self) -> None:
-        """Let the child be the only one that holds it, so that its end is seen."""
+        """Leave the write end to the child alone, so that its exit is seen."""
         if self.write_end >= 0:
             os.close(self.write_end)
             self.write_end = -1
@@ -75,7 +75,7 @@ class Pipe:
 
 START_S = 10.0
 _LAST_LINES = 40
-# A child has no use for them.
+# Not passed to the child.
 _SECRETS = ("EDGECRACK_SOURCE", "EDGECRACK_TOKEN")
 _LONGEST_LINE = 1000
 # SIGINT first: a camera's driver killed in the middle may keep the camera.
@@ -110,7 +110,7 @@ class Child:
         self._started, self._ended = threading.Event(), threading.Event()
         self._given_up = threading.Event()
         # The kernel ends the child with the *thread* that started it, so that thread stays with
-        # it to its end and listens to what it says.
+        # it to its end and reads its output.
         self._keeper = threading.Thread(target=self._keep, name="edgecrack-child", daemon=True)
         self._keeper.start()
         if not self._started.wait(START_S):
@@ -127,7 +127,7 @@ class Child:
 
     @property
     def last_lines(self) -> list[str]:
-        """What it said last on standard output and standard error."""
+        """Last lines of standard output and standard error."""
         return list(self._lines)
 
     def wait(self, timeout_s: float) -> bool:
@@ -135,7 +135,7 @@ class Child:
         return self._ended.wait(timeout_s)
 
     def stop(self) -> None:
-        """End it: politely, then not; returns within half a second. May be called twice."""
+        """End it by SIGINT, then SIGKILL, within half a second. May be called twice."""
         for number, patience_s in ((signal.SIGINT, _POLITE_S), (signal.SIGKILL, _KILLED_S)):
             if self._ended.is_set() or self._process is None:
                 break
@@ -176,7 +176,7 @@ class Child:
         try:
             while line := process.stdout.readline(_LONGEST_LINE):
                 self._lines.append(line.decode("utf-8", "replace").strip())
-        except Exception as error:  # told as its last words; unheard, it must not go on
+        except Exception as error:  # kept as the last line; a child that is not read must not go on
             self._lines.append(f"{type(error).__name__}: {first_line(error)}")
             self._signal(signal.SIGKILL)
 
@@ -199,7 +199,7 @@ INSTALL = (
     "run: sudo apt-get install gstreamer1.0-tools gstreamer1.0-plugins-base "
     "gstreamer1.0-plugins-good"
 )
-# Those that are put behind every pipeline.
+# Appended to every pipeline.
 _OUR_ELEMENTS = ("videoconvert", "queue", "rtpgstpay", "rtpstreampay", "fdsink", "capsfilter")
 _USER_INFO = re.compile(r"(?<=://).*@", re.DOTALL)
 _SECRET_PROPERTY = re.compile(
@@ -231,8 +231,8 @@ def failure(name: str, lines: Sequence[str], exit_status: int | None) -> Edgecra
 
     Args:
         name: the source's, without passwords.
-        lines: what it said last.
-        exit_status: as `Child` gives it.
+        lines: its last output.
+        exit_status: of `Child`.
     """
     if missing := _NO_ELEMENT.search("\n".join(lines)):
         return _missing(name, missing[1])
@@ -266,7 +266,7 @@ def _reason(lines: Sequence[str]) -> str:
         if found := _ERRONEOUS.search(line):
             return found[1]
         if found := _FROM_ELEMENT.search(line):
-            # Two lines further stands what the system said: "No such file".
+            # The system's reason, "No such file", is two lines further.
             is_detailed = lines[number + 1 : number + 2] == ["Additional debug info:"]
             detail = " ".join(lines[number + 3 : number + 4]) if is_detailed else ""
             return f"{found[1]}: {found[2]} {detail}".strip()

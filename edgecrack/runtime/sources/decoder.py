@@ -1,7 +1,6 @@
-"""Pictures of one video track, decoded by FFmpeg; damaged ones are left out and counted.
+"""Decodes one video track with FFmpeg; damaged pictures are counted and skipped.
 
-Reads packet by packet, so that each picture keeps its own time and the moment when it arrived.
-Must not know what is done with the pictures, nor whether somebody waits for them.
+Reads packet by packet, so that each picture keeps its own time and arrival time.
 """
 
 from __future__ import annotations
@@ -35,30 +34,30 @@ from edgecrack.runtime.sources.ffmpeg import (
 from edgecrack.runtime.sources.options import MAX_FRAME_RATE_HZ
 
 _ENDED_EARLY = re.compile(r"partial file|ends? prematurely|ended prematurely", re.IGNORECASE)
-# What an HTTP answer without a length ends with when it is whole.
+# How a complete HTTP response without a length ends.
 _NO_LENGTH = "should be 18446744073709551615"
-# Of what accompanies a picture, not of the picture.
+# Metadata beside the picture.
 _HARMLESS = re.compile(
     r"\bSEI\b|\bAPP\w*\b|exif|jfif|icc|xmp|adobe|user data|unregistered|mmco|metadata|timecode",
     re.IGNORECASE,
 )
 _NETWORK = frozenset({"http", "https", "tcp", "tls", "rtsp", "udp", "hls", "httpproxy"})
 _MISSED = re.compile(r"RTP: missed \d+ packets|max delay reached", re.IGNORECASE)
-# Said of H.264 at its lowest level: a picture that others may need did not come.
+# H.264, debug level: a reference picture may be missing.
 _GAP = "Frame num gap"
-# Streams of layers leave pictures out by design, and do so from the beginning on.
+# Layered streams omit pictures by design, from the beginning.
 _GAPS_BY_DESIGN, _BEGINNING = 3, 12
-# Their pictures need others, from the last key frame on; of the rest, few say which are key frames.
+# Codecs with inter prediction; of the others, few mark key frames.
 _PREDICTING = frozenset(
     """h263 h264 hevc vvc av1 libdav1d libaom-av1 vp8 vp9 libvpx libvpx-vp9 mpeg1video mpeg2video
     mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 wmv3 vc1 flv theora rv30 rv40 cavs""".split()  # noqa: SIM905
 )
 _CORRUPT_PACKET = re.compile(r"Packet corrupt \(stream = (?P<stream>\d+), dts = (?P<dts>-?\d+)")
-# These count their frames one by one; the others store a guess, or nothing.
+# These store an exact frame count; the others an estimate, or nothing.
 _COUNTING_FORMATS = frozenset({"mov", "mp4", "m4a", "3gp", "3g2", "mj2"})
-# These know when a picture is decoded, not when it is shown; FFmpeg makes that up.
+# These store decoding times only; FFmpeg invents presentation times.
 _DECODING_TIMES = frozenset({"avi", "asf"})
-# Bare streams of pictures; FFmpeg makes up times for some of them.
+# Raw streams; FFmpeg invents times for some of them.
 _TIMELESS_FORMATS = frozenset(
     """apv av1 avs2 avs3 cavsvideo dirac dnxhd evc h261 h263 h264 hevc ingenient ipu m4v mjpeg
     mjpeg_2000 mpegvideo obu rawvideo vc1 vvc""".split()  # noqa: SIM905
@@ -69,12 +68,12 @@ _PRFT_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class DecodedArrival:
-    """When a picture's data came.
+    """When a picture's data arrived.
 
     Attributes:
         time_ns: in ns of `time.time_ns`.
         monotonic_ns: the same moment in ns of `time.monotonic_ns`.
-        sender_time_ns: when it was taken by the sender's own clock, in ns since 1970; None where
+        sender_time_ns: when it was taken by the sender's own clock, in ns since 1970; None if
             the stream does not say.
     """
 
@@ -84,12 +83,12 @@ class DecodedArrival:
 
 
 class Turn(NamedTuple):
-    """How a stored picture becomes an upright one, in this order.
+    """Makes a stored picture upright, in this order.
 
     Attributes:
         swaps_axes: rows become columns.
-        mirrors_x: left and right change places.
-        mirrors_y: top and bottom change places.
+        mirrors_x: flip left to right.
+        mirrors_y: flip top to bottom.
     """
 
     swaps_axes: bool = False
@@ -134,11 +133,11 @@ class Picture:
 
 
 def _bgr(frame: VideoFrame) -> NDArray[Any]:
-    """Converted in one thread: the network keeps all cores busy."""
+    """Converted in one thread: the network uses all cores."""
     try:
         return frame.to_ndarray(format="bgr24", threads=1)
     except FFmpegError:
-        # Of a colour matrix that FFmpeg cannot convert by: its gray levels are what matters here.
+        # A colour matrix that FFmpeg cannot convert; only gray levels matter here.
         return frame.to_ndarray(format="bgr24", threads=1, src_colorspace="ITU709")
 
 
@@ -146,20 +145,20 @@ class Decoder:
     """Decodes one video track.
 
     Args:
-        container: opened and not yet read from; it stays its owner's, who closes it.
-        said: by FFmpeg while it was opened.
+        container: opened and not yet read; its owner closes it.
+        said: FFmpeg messages during opening.
         name: for messages.
         track: which of several video tracks, from 0; None takes the default one.
 
     Attributes:
-        note: which track is read, where there are several; else None.
+        note: which of several tracks is read; else None.
         frame_rate_hz: pictures per second on average, None if unknown.
-        corrupt_frames: damaged pictures so far that were left out.
+        corrupt_frames: damaged pictures skipped so far.
         stopped: set from any thread to end a call early.
         failure: why reading ended, where that was an error.
 
     Raises:
-        SourceError: there is no such track, or it cannot be decoded.
+        SourceError: the track does not exist or cannot be decoded.
     """
 
     def __init__(
@@ -175,7 +174,7 @@ class Decoder:
         self._context = stream.codec_context
         self._level = av.logging.DEBUG if self._context.name == "h264" else av.logging.WARNING
         take_over_messages()
-        self._context.thread_count = 1  # messages of other threads would be nobody's
+        self._context.thread_count = 1  # messages of other threads would be lost
         self._context.copy_opaque = True
         self._format_names = frozenset(container.format.name.split(","))
         self._start_s = _start_s(container)
@@ -201,7 +200,7 @@ class Decoder:
 
     @property
     def frame_count(self) -> int | None:
-        """Number of pictures by the container's own count or guess, None where it has none."""
+        """Number of pictures by the container's count or estimate; None if unknown."""
         if self._stream.frames > 0:
             return self._stream.frames
         rate, duration = self._stream.average_rate, self._duration
@@ -211,12 +210,12 @@ class Decoder:
 
     @property
     def counts_exactly(self) -> bool:
-        """Whether `frame_count` is a count, not a guess."""
+        """Whether `frame_count` is exact."""
         return self._stream.frames > 0 and bool(self._format_names & _COUNTING_FORMATS)
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether, at the end, the file lacks data that it should have."""
+        """Whether the file turned out, at its end, to be truncated."""
         if self._packets is not None:
             return False
         return self._ended_early or self._last_was_corrupt
@@ -224,8 +223,8 @@ class Decoder:
     def next(self, until_s: float = math.inf) -> Picture | None:
         """The next sound picture, or None at the end.
 
-        `failure` then says whether it ended by itself. Each packet is waited for as long as the
-        container does.
+        `failure` is then set if it ended with an error. The container limits the wait for each
+        packet.
 
         Args:
             until_s: when to give up among damaged pictures, in s of `time.monotonic`.
@@ -259,14 +258,14 @@ class Decoder:
         if packet.size:
             self._note_packet(packet, number)
             self._number += 1
-        elif packet.dts is not None:  # stands for a picture that equals the one before
+        elif packet.dts is not None:  # repeats the previous picture
             return
         packet.opaque = number
         self._decode(packet)
 
     def _note_packet(self, packet: Packet[Any], number: int) -> None:
         if self._damage is None:
-            # What comes before the first key frame of a stream that was joined shows nothing.
+            # Nothing can be decoded before the first key frame of a running stream.
             is_entry = packet.is_keyframe or self._context.name not in _PREDICTING
             self._damage = DamageRecord(starts_clean=is_entry)
         if packet.is_keyframe:
@@ -280,7 +279,7 @@ class Decoder:
         self._arrivals[number] = now
 
     def _hear_reading(self, said: Sequence[FFmpegMessage], number: int) -> None:
-        """Take what was said while the packet with this number was read."""
+        """Process the messages of reading this packet."""
         for message in said:
             if match := _CORRUPT_PACKET.search(message.text):
                 if int(match["stream"]) == self._stream.index:
@@ -314,13 +313,13 @@ class Decoder:
             self._take(frame)
 
     def _forget_time(self, packet: Packet[Any] | None) -> None:
-        """Of a packet that gives no picture: the next one must not get its time."""
+        """Drop the time of a packet without a picture; the next picture must not get it."""
         if packet is not None and packet.dts in self._shown_later:
             self._shown_later.remove(packet.dts)
             heapq.heapify(self._shown_later)
 
     def _lacks_pictures(self, heard: Sequence[FFmpegMessage]) -> bool:
-        """Whether pictures before this one did not come, by H.264's own count of them."""
+        """Whether earlier pictures are missing, by H.264's frame numbers."""
         if not any(message.text.startswith(_GAP) for message in heard):
             return False
         self._gaps += self._number <= _BEGINNING
@@ -338,14 +337,14 @@ class Decoder:
         if is_half or not self._damage.is_sound(number, bool(frame.key_frame)):
             self.corrupt_frames += 1
             return
-        # Asking for the matrix ties the picture to itself, so that its memory is freed late; some
-        # streams give it with key frames only.
+        # Reading the matrix makes a reference cycle, which frees the picture late; some streams
+        # carry it with key frames only.
         if self._turn is None or (frame.rotation and frame.rotation != self._rotation):
             self._turn, self._rotation = _turn_of(frame), frame.rotation
         self._decoded.append(Picture(frame, time_s, self._arrival_of(number), self._turn))
 
     def _time_s(self, frame: VideoFrame) -> float | None:
-        """When it is shown; to be asked once per picture."""
+        """Presentation time; call once per picture."""
         pts, base = frame.pts, frame.time_base
         if self._shown_later:
             pts, base = heapq.heappop(self._shown_later), self._stream.time_base
@@ -354,7 +353,7 @@ class Decoder:
         return float(pts * base - self._start_s)
 
     def _arrival_of(self, number: int) -> DecodedArrival:
-        """Of the packet; those far before it are forgotten."""
+        """The packet's arrival; much earlier ones are dropped."""
         arrival = self._arrivals.get(number) or DecodedArrival(time.time_ns(), time.monotonic_ns())
         while self._arrivals and next(iter(self._arrivals)) < number - _REMEMBERED:
             del self._arrivals[next(iter(self._arrivals))]
@@ -366,7 +365,7 @@ def _tells_an_early_end(message: FFmpegMessage) -> bool:
 
 
 def _is_damage(message: FFmpegMessage) -> bool:
-    """Whether a message tells of damage to a picture."""
+    """Whether a message reports damage to a picture."""
     return message.is_error and not _HARMLESS.search(message.text)
 
 
@@ -392,7 +391,7 @@ def _start_s(container: InputContainer) -> Fraction:
 
 
 def _sender_time_ns(packet: Packet[Any]) -> int | None:
-    """When the picture was taken by the sender's clock, as RTCP's reports tell; None if unknown."""
+    """When the picture was taken by the sender's clock (RTCP reports); None if unknown."""
     if not packet.has_sidedata("prft"):
         return None
     data = bytes(packet.get_sidedata("prft"))

@@ -1,7 +1,4 @@
-"""The built-in source: a synthetic wall that a camera drives past, for a first try.
-
-Needs no file, camera or network, and gives the same frames for the same seed.
-"""
+"""The built-in demo source: a drive past a synthetic wall, reproducible by its seed."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ class DemoSource(SourceBase):
     Args:
         frames: how many, at least 1.
         seed: which wall.
-        live: deliver in real time and start over at the end, as a camera would; otherwise
-            as fast as they are taken, once.
+        live: deliver in real time and repeat at the end, as a camera would; otherwise once, as
+            fast as they are read.
     """
 
     def __init__(self, frames: int = 240, seed: int = 7, live: bool = False) -> None:

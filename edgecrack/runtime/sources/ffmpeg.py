@@ -1,7 +1,7 @@
-"""FFmpeg as PyAV gives it: opens what it reads, hears what it says, and puts it in a sentence.
+"""FFmpeg through PyAV: opens inputs, captures log messages and explains errors.
 
-What FFmpeg knows of damage it mostly says in messages, not in flags. They are heard in the thread
-that reads and decodes, which is why decoders here have one thread. Must not know frames or cameras.
+FFmpeg reports most damage in log messages only. They are captured in the thread that reads and
+decodes, which is why decoders here have one thread.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from av.video.stream import VideoStream
 
 from edgecrack.errors import SourceError
 
-# A track may begin behind minutes of sound; FFmpeg looks 5 s or 5 MB far unless told otherwise.
+# A video track may begin after minutes of sound; by default FFmpeg probes 5 s or 5 MB.
 _PATIENT_PROBING = {"probesize": "50000000", "analyzeduration": "60000000"}
 _UNKNOWN_CODEC = re.compile(
     r"Could not find codec parameters for stream \d+ \(Video: (?P<codec>[^,)]+)"
 )
 _ENCRYPTED_TAGS = ("encv", "drmi")
-_NO_VIDEO = ("tty",)  # letters, drawn
+_NO_VIDEO = ("tty",)  # text art
 
 
 class FFmpegMessage(NamedTuple):
-    """Something that FFmpeg said.
+    """An FFmpeg log message.
 
     Attributes:
-        level: smaller is graver; `av.logging.ERROR`, `WARNING`.
-        origin: the part that said it: "h264", "mpegts".
+        level: lower is more severe; `av.logging.ERROR`, `WARNING`.
+        origin: the component: "h264", "mpegts".
         text: as FFmpeg writes it.
     """
 
@@ -46,23 +46,23 @@ class FFmpegMessage(NamedTuple):
 
     @property
     def is_error(self) -> bool:
-        """Whether FFmpeg calls it an error."""
+        """Whether its level is error or worse."""
         return self.level <= av.logging.ERROR
 
 
 def messages(said: Sequence[tuple[int, str, str]]) -> list[FFmpegMessage]:
-    """What an `av.logging.Capture` caught, in a form with names."""
+    """The messages of an `av.logging.Capture`."""
     return [FFmpegMessage(*one) for one in said]
 
 
 def hear(level: int = av.logging.WARNING) -> None:
-    """Have FFmpeg's messages of this level and graver ones; nothing reaches the terminal.
+    """Enable FFmpeg's messages of this level and more severe ones; none reaches the terminal.
 
-    An `av.logging.Capture` catches those of the calling thread. To be called before each: a host
-    program may set the level, too, and what is not heard is taken for sound.
+    An `av.logging.Capture` catches those of the calling thread. Call this before each: a host
+    program may set the level, too, and without messages damage goes unnoticed.
 
     Args:
-        level: of `av.logging`; once asked for, a level stays for all who listen.
+        level: of `av.logging`; a level once requested stays enabled.
     """
     _ask_for(level)
     if av.logging.get_level() != _asked["level"]:
@@ -81,18 +81,18 @@ def _ask_for(level: int) -> None:
 
 
 def take_over_messages() -> None:
-    """Have messages come here, also where a host program has them printed, or printed once.
+    """Route FFmpeg's messages here, even if a host program prints or deduplicates them.
 
-    To be called when something is opened; FFmpeg does not tell who has them.
+    Call this when opening an input; FFmpeg does not report who receives them.
     """
     hear()
     av.logging.set_level(_asked["level"])
-    # A message that comes a second time tells of another damaged frame.
+    # A repeated message means another damaged frame.
     av.logging.set_skip_repeated(False)
 
 
 def file_address(path: str) -> str:
-    """A path as FFmpeg takes it whatever characters it holds: `a:b.mp4` is no protocol `a`."""
+    """A path that FFmpeg does not take for a URL: `a:b.mp4` is not of protocol `a`."""
     return f"file:{path}"
 
 
@@ -106,14 +106,14 @@ def open_input(
     """Open a file or stream.
 
     Args:
-        address: as FFmpeg takes it; of a file, `file_address` of its path.
+        address: URL, or `file_address` of a path.
         options: FFmpeg's own.
         timeout_s: longest wait for it to open, and then for each packet; None waits as long as
             FFmpeg does.
-        patient: look far into it for a video track that begins late.
+        patient: probe far into it for a late video track.
 
     Returns:
-        The container, and what FFmpeg said while it looked into it.
+        The container, and FFmpeg's messages while probing it.
 
     Raises:
         FFmpegError: it cannot be opened.
@@ -140,17 +140,17 @@ def video_tracks(container: InputContainer) -> list[VideoStream]:
 def choose_track(
     container: InputContainer, said: Sequence[FFmpegMessage], name: str, track: int | None
 ) -> tuple[VideoStream, str | None]:
-    """The video track to read, and which one where there was a choice.
+    """The video track to read, and a note if there was a choice.
 
     Args:
         container: opened.
-        said: while it was opened.
+        said: FFmpeg messages during opening.
         name: for messages.
-        track: which of several, from 0; None takes the one that the file marks as default, or
-            else the first.
+        track: which of several, from 0; None takes the file's default track, or else the
+            first.
 
     Raises:
-        SourceError: there is no such track, or it is of a codec that is unknown or encrypted.
+        SourceError: the track does not exist, or its codec is unknown or encrypted.
     """
     if container.format.name in _NO_VIDEO:
         raise SourceError(f"{name} is a text file", "give a video")
@@ -183,7 +183,7 @@ def choose_track(
 
 
 def _check_decodable(stream: VideoStream, said: Sequence[FFmpegMessage], name: str) -> None:
-    # Typed as always there; without a decoder it is None.
+    # The type stubs omit None, its value without a decoder.
     context: object = stream.codec_context
     if context is None or not stream.codec_context.is_decoder:
         codec = _codec_of(stream, said)
@@ -226,12 +226,12 @@ def _contents(container: InputContainer) -> str:
     return f"{container.format.long_name}: {', '.join(kinds) or 'nothing'}"
 
 
-def reason_of(error: FFmpegError, said: Sequence[FFmpegMessage] = ()) -> str:
-    """Why something failed, in a clause: FFmpeg's own words, without addresses and passwords."""
+def reason_of(error: FFmpegError) -> str:
+    """Why something failed, in a clause without addresses and passwords."""
     if isinstance(error, av.error.ExitError):
         return "nothing came in time"
     if isinstance(error, av.error.InvalidDataError):
-        return "it is no video that FFmpeg knows, or it is damaged"
+        return "it is not a video that FFmpeg knows, or it is damaged"
     if (
         isinstance(error, (av.error.ArgumentError, av.error.UndefinedError))
         or error.errno == errno.EINVAL
@@ -242,7 +242,7 @@ def reason_of(error: FFmpegError, said: Sequence[FFmpegMessage] = ()) -> str:
     return (error.strerror or "it cannot be read").rstrip(".").lower()
 
 
-# A stream that refreshes its picture in stripes has no key frames. By then all stripes were sent.
+# With intra refresh by stripes there are no key frames; by then all stripes were sent.
 LONGEST_DAMAGE_FRAMES = 300
 _REMEMBERED = 4096
 
@@ -250,11 +250,11 @@ _REMEMBERED = 4096
 class DamageRecord:
     """Follows the packets of one video track as they are decoded.
 
-    Packets are numbered in the order of decoding; a picture has its packet's number. Pictures
-    come in the order of display.
+    Packets are numbered in decoding order; a picture has its packet's number. Pictures come in
+    presentation order.
 
     Args:
-        starts_clean: the first packet needs none before it.
+        starts_clean: the first packet can be decoded on its own.
     """
 
     def __init__(self, starts_clean: bool = True) -> None:
@@ -269,19 +269,19 @@ class DamageRecord:
             self._damaged.append(number)
 
     def note_entry(self, number: int) -> None:
-        """The container calls the packet a place where decoding can begin."""
+        """The container marks the packet as an entry point for decoding."""
         self._entries.append(number)
 
     def is_damaged(self, number: int) -> bool:
-        """Whether the packet itself is."""
+        """Whether the packet itself is damaged."""
         return number in self._damaged
 
     def is_sound(self, number: int, is_key: bool) -> bool:
-        """Whether a picture shows what was filmed; to be asked once per picture, as they come.
+        """Whether a picture is undamaged; call once per picture, in order.
 
         Args:
             number: of the picture's packet.
-            is_key: it was encoded without others.
+            is_key: it was encoded without reference to others.
         """
         before = [damaged for damaged in self._open if damaged <= number]
         if not before:
@@ -294,6 +294,6 @@ class DamageRecord:
     def _is_over(self, damaged: int, number: int, is_key: bool) -> bool:
         if is_key or number - damaged >= LONGEST_DAMAGE_FRAMES:
             return True
-        # Where the picture is refreshed in stripes, a whole round lies between two entries.
+        # With intra refresh by stripes, a full cycle lies between two entry points.
         entries = [entry for entry in self._entries if damaged < entry <= number]
         return len(entries) >= 2

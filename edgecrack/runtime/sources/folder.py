@@ -1,7 +1,6 @@
-"""Still images as a source: a folder in natural order, what fits a pattern, or files.
+"""Still images as a source: a folder in natural order, a glob pattern, or files.
 
-Reads one image at a time. One that cannot be read whole is never a frame that is half gray: it is
-named, counted and passed over, and the others come.
+Reads one image at a time. A damaged image is reported, counted and skipped, never half decoded.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ class ImagesSource(SourceBase):
     """Image files, one frame each.
 
     Args:
-        paths: the files, in the order of delivery.
+        paths: the files, in order.
         name: the source's name in results.
-        options: the largest picture, and whether a photo's place is kept.
-        refused: files that were found and will not be tried.
+        options: the size limit, and whether a photo's location is kept.
+        refused: files that were found but are not read.
 
     Attributes:
-        unreadable: images so far that were passed over, those refused at the beginning first.
+        unreadable: images skipped so far, the refused ones first.
     """
 
     live = False
@@ -66,17 +65,17 @@ class ImagesSource(SourceBase):
         """All images directly inside `folder`; hidden files and other types are left out.
 
         Raises:
-            SourceError: there are none, or the folder cannot be read.
+            SourceError: it has no images, or cannot be read.
         """
         paths, refused = look_through(folder)
         return cls(paths, str(folder), options, refused)
 
     @classmethod
     def of_pattern(cls, pattern: str, options: SourceOptions | None = None) -> ImagesSource:
-        """The images that fit a pattern such as `photos/**/*.jpg`, in natural order.
+        """The images that match a pattern such as `photos/**/*.jpg`, in natural order.
 
         Raises:
-            SourceError: there are none.
+            SourceError: no image matches.
         """
         found = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
         paths, refused = _parted(map(Path, found), None)
@@ -91,24 +90,20 @@ class ImagesSource(SourceBase):
 
     @property
     def corrupt_frames(self) -> int:
-        """Images so far that were passed over."""
+        """Images skipped so far."""
         return len(self.unreadable)
 
     @property
-    def counts_exactly(self) -> bool:
-        """What cannot be read is told one by one; a folder is not cut short by it."""
-        return True
-
-    @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
-        return SourceStatus(unreadable=tuple(self.unreadable), counts_exactly=self.counts_exactly)
+        """Counters and notes beyond the frames."""
+        # Unreadable images are reported one by one, so the count is exact.
+        return SourceStatus(unreadable=tuple(self.unreadable), counts_exactly=True)
 
     def read(self) -> Frame | None:
         """The next image that can be read, or None after the last.
 
         Raises:
-            SourceError: there is no image that can be read at all; the first one's reason.
+            SourceError: no image can be read; with the first one's reason.
         """
         while self._next < len(self._frames):
             path, name = self._frames[self._next]
@@ -139,7 +134,7 @@ class ImagesSource(SourceBase):
         return None
 
     def close(self) -> None:
-        """Deliver nothing more; no file is held open between reads."""
+        """Stop; no file is open between reads."""
         self._next = len(self._frames)
         self._delivered += 1
 
@@ -147,18 +142,18 @@ class ImagesSource(SourceBase):
 def read_photo(
     data: bytes, *, index: int, name: str, source: str, options: SourceOptions, path: Path | None
 ) -> Frame:
-    """An image file's bytes as a frame, with what the file says of how it was taken.
+    """Decode an image file to a frame, with its photo metadata.
 
     Args:
         data: the file's bytes.
         index: of the frame.
         name: of the frame.
         source: of the frame, without credentials.
-        options: the largest picture, and whether a photo's place is kept.
-        path: of the file; None where it has none.
+        options: the size limit, and whether a photo's location is kept.
+        path: of the file; None if it has none.
 
     Raises:
-        UnreadableImageError: it is damaged, or of a kind that is not read.
+        UnreadableImageError: it is damaged or its format is not supported.
     """
     read_time_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
     image = decode_image(data, max_megapixels=options.max_megapixels)
@@ -185,17 +180,17 @@ def read_photo(
 def look_through(
     folder: Path, *, follows_links: bool = False
 ) -> tuple[list[Path], list[Unreadable]]:
-    """The images directly inside a folder, in natural order, and pictures that are not read.
+    """The images directly inside a folder, in natural order, and images that are not read.
 
-    Hidden files are left out. What is no file of its own is refused: a pipe would be waited for, a
+    Hidden files are skipped. Anything but a regular file is refused: reading a pipe may block, a
     device never ends, and a link may lead anywhere.
 
     Args:
-        folder: to look through.
-        follows_links: also out of the folder.
+        folder: to list.
+        follows_links: accept links that leave the folder.
 
     Raises:
-        SourceError: there are no images, or the folder cannot be read.
+        SourceError: it has no images, or cannot be read.
     """
     try:
         entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
@@ -216,7 +211,7 @@ def look_through(
 
 
 def _parted(paths: Iterable[Path], home: Path | None) -> tuple[list[Path], list[Unreadable]]:
-    """Images and pictures that are not read, without what is no picture."""
+    """Images, and images that are not read; other files are skipped."""
     images, refused = [], []
     for path in paths:
         suffix = path.suffix.lower()
@@ -234,18 +229,18 @@ def images_in(folder: Path) -> list[Path]:
     """The images directly inside a folder, in natural order, links out of it included.
 
     Raises:
-        SourceError: there are none, or the folder cannot be read.
+        SourceError: it has no images, or cannot be read.
     """
     return look_through(folder, follows_links=True)[0]
 
 
 def why_not(path: Path, suffix: str, home: Path | None) -> tuple[str, str] | None:
-    """Why a picture is not tried, and what to do; None where it is.
+    """Why an image is not read, and the remedy; None if it is read.
 
     Args:
         path: of the picture.
         suffix: its own, in lower case.
-        home: the folder that no link may lead out of; None lets links lead anywhere.
+        home: the folder that links must not leave; None accepts all links.
     """
     if suffix in OTHER_SUFFIXES:
         return f"is of a kind that is not read ({suffix})", "convert it to JPEG, PNG or TIFF"
@@ -254,14 +249,14 @@ def why_not(path: Path, suffix: str, home: Path | None) -> tuple[str, str] | Non
         if leads_out and path.is_symlink():
             return "is a link that leads out of the folder", "give the folder that it leads to"
         if not path.is_file():
-            return "is no file, but a pipe, a device or a link to nothing", "take it out"
+            return "is not a file but a pipe, a device or a broken link", "take it out"
     except (OSError, RuntimeError):  # a link to itself
         return "is a link that leads nowhere", "take it out"
     return None
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """The files' stems; where two are equal (`a.jpg`, `a.png`), with the suffix: `a_jpg`."""
+    """The file stems; duplicates (`a.jpg`, `a.png`) get their suffix: `a_jpg`."""
     stems = Counter(path.stem.lower() for path in paths)
     names: list[str] = []
     taken: set[str] = set()
@@ -269,7 +264,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         is_shared = stems[path.stem.lower()] > 1
         base = f"{path.stem}_{path.suffix[1:]}" if is_shared else path.stem
         name, serial = base, 2
-        # Without case, since a result may be written to a file system that ignores it.
+        # Case-insensitive, as the file system of the results may be.
         while name.lower() in taken or (name != path.stem and name.lower() in stems):
             name, serial = f"{base}_{serial}", serial + 1
         taken.add(name.lower())
@@ -304,6 +299,6 @@ def _uncertainty_ms(photo: PhotoFacts | None) -> float | None:
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
-    """Whether any reader sees in the file the picture that was decoded here, and no more."""
+    """Whether any reader decodes this file to the same image."""
     head = read_head(data)
     return head is not None and head.is_plain and data.endswith(END)

@@ -1,8 +1,8 @@
-"""What `gst-launch-1.0` does, for a pipeline that holds a password: run as a program of its own.
+"""Replaces `gst-launch-1.0` for a pipeline with a password; run as a program of its own.
 
-The command line of a process can be read by everybody on its machine, and `gst-launch-1.0` takes a
-pipeline in no other way. This takes it from the environment, which only its user can read. It says
-what goes wrong in the words of `gst-launch-1.0`. Imports nothing but the standard library.
+Every user can read a process's command line, the only way to pass `gst-launch-1.0` a pipeline. This
+program reads it from the environment, which only its user can read. It words its errors as
+`gst-launch-1.0` does and imports only the standard library.
 """
 
 from __future__ import annotations

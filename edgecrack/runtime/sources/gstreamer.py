@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources import gst_child
-from edgecrack.runtime.sources.base import SourceBase
+from edgecrack.runtime.sources.base import InterruptibleSource
 from edgecrack.runtime.sources.child import INSTALL, Child, Pipe, failure, without_passwords
 from edgecrack.runtime.sources.options import (
     DEFAULT_TIMEOUT_MS,
@@ -47,7 +46,7 @@ class BrokenStreamError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RawFormat:
-    """What GStreamer says of the pictures that follow.
+    """The caps of the pictures that follow.
 
     Attributes:
         width: columns.
@@ -96,7 +95,7 @@ class RawFormat:
 
 
 class _Flags(NamedTuple):
-    """What a packet's header says: last of its picture, format in front, no picture at all."""
+    """Packet header flags."""
 
     is_last: bool
     has_caps: bool
@@ -104,10 +103,10 @@ class _Flags(NamedTuple):
 
 
 class RawFrames:
-    """Takes bytes as they come and gives the pictures in them.
+    """Parses raw pictures from a byte stream.
 
     Attributes:
-        format: of the picture that `next_picture` gave last; None before the first.
+        format: of the last picture returned; None before the first.
     """
 
     def __init__(self) -> None:
@@ -118,11 +117,11 @@ class RawFrames:
 
     @property
     def is_inside_picture(self) -> bool:
-        """Whether part of a picture has come."""
+        """Whether part of a picture has arrived."""
         return bool(self._payload) or self._place < len(self._received)
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Add bytes."""
         del self._received[: self._place]
         self._place = 0
         self._received += data
@@ -131,7 +130,7 @@ class RawFrames:
         """The next whole picture, of `format.frame_bytes`; None until more has arrived.
 
         Raises:
-            BrokenStreamError: the bytes are no such stream.
+            BrokenStreamError: the bytes are not such a stream.
         """
         while (flags := self._take_packet()) is not None:
             if not flags.is_last:
@@ -146,7 +145,7 @@ class RawFrames:
         return None
 
     def _take_packet(self) -> _Flags | None:
-        """Put the next packet's content to that of the packets before; None until it is whole."""
+        """Append the next packet's content; None until it is complete."""
         start = self._place + 2
         length = int.from_bytes(self._received[self._place : start], "big")
         if len(self._received) < max(start, start + length):
@@ -162,7 +161,7 @@ class RawFrames:
         return _Flags(bool(head[1] & _MARKER), bool(head[12] & _HAS_CAPS), head[13] != 0)
 
     def _take_caps(self, payload: bytearray) -> None:
-        """Read the format in front of a picture, and take it away."""
+        """Read and remove the caps in front of a picture."""
         length, place = 0, 0
         while True:
             if place >= min(4, len(payload)):
@@ -207,11 +206,11 @@ def _round_up_4(number: int) -> int:
 
 
 _PROGRAM = "gst-launch-1.0"
-# The newest picture waits, not a backlog.
+# Keep only the newest picture.
 _NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 
 
-class PipelineSource(SourceBase):
+class PipelineSource(InterruptibleSource):
     """Frames of a GStreamer pipeline in a child process.
 
     Args:
@@ -220,7 +219,7 @@ class PipelineSource(SourceBase):
         timeout_ms: longest wait for each frame, the first included.
 
     Raises:
-        SourceError: it cannot be started, or not even the first frame comes.
+        SourceError: it cannot be started, or the first frame does not arrive.
         MissingDependencyError: GStreamer is not installed.
     """
 
@@ -230,13 +229,11 @@ class PipelineSource(SourceBase):
     def __init__(
         self, pipeline: Sequence[str], name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.frame_rate_hz: float | None = None
         self.corrupt_frames = 0
         self._timeout_s = timeout_ms / 1000
         self._raw = RawFrames()
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self._pipe = Pipe()
         try:
@@ -252,10 +249,10 @@ class PipelineSource(SourceBase):
             raise
 
     def read(self) -> Frame:
-        """The next frame; after a pause without reading, one from after the pause.
+        """The next frame; after a pause in reading, a fresh one.
 
         Raises:
-            SourceError: no frame came in time, the pipeline ended, or the source was closed.
+            SourceError: no frame arrived in time, the pipeline ended, or the source was closed.
         """
         frame, self._first = self._first, None
         if self._closed or frame is None or time.monotonic() - self._read_s > STALE_AFTER_S:
@@ -264,15 +261,11 @@ class PipelineSource(SourceBase):
         self._delivered += 1
         return frame
 
-    def close(self) -> None:
-        """End the pipeline within half a second; a read in another thread ends with an error."""
-        self._closed = True
+    def _interrupt(self) -> None:
         self._child.stop()
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._pipe.close()
-            finally:
-                self._lock.release()
+
+    def _release(self) -> None:
+        self._pipe.close()
 
     def _start(self, pipeline: Sequence[str]) -> Child:
         program = shutil.which(_PROGRAM)
@@ -282,11 +275,11 @@ class PipelineSource(SourceBase):
             )
         tail = f"! {_NEWEST} ! {ELEMENTS} ! fdsink fd={self._pipe.write_end}"
         words = [*pipeline, *tail.split()]
-        # English messages, since they are read here.
+        # English messages, since they are parsed here.
         settings = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
         command = [program, "-q", "--", *words]
         if without_passwords(words) != " ".join(words):
-            # Everybody on this machine can read a command line.
+            # Every user of this machine can read a command line.
             command = [sys.executable, "-I", gst_child.__file__]
             settings[gst_child.VARIABLE] = json.dumps(words)
         try:
@@ -300,19 +293,16 @@ class PipelineSource(SourceBase):
         return child
 
     def _next_frame(self) -> Frame:
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     raise self._was_closed()
                 return self._receive()
-            except BrokenStreamError as error:
-                raise SourceError(
-                    f"{self.name} stopped: its pipeline sends no pictures ({error})",
-                    "try the pipeline with gst-launch-1.0, then start again",
-                ) from error
-            finally:
-                if self._closed:
-                    self._pipe.close()
+        except BrokenStreamError as error:
+            raise SourceError(
+                f"{self.name} stopped: its pipeline sends no pictures ({error})",
+                "try the pipeline with gst-launch-1.0, then start again",
+            ) from error
 
     def _receive(self) -> Frame:
         deadline_s = time.monotonic() + self._timeout_s
@@ -342,7 +332,7 @@ class PipelineSource(SourceBase):
             )
 
     def _waiting_pictures(self) -> int:
-        """How many pictures wait in the pipe since the last read, if that is long ago."""
+        """Number of stale pictures in the pipe after a pause in reading."""
         if self._raw.format is None or time.monotonic() - self._read_s < STALE_AFTER_S:
             return 0
         waiting = self._pipe.waiting_bytes + self._raw.is_inside_picture
@@ -354,7 +344,7 @@ class PipelineSource(SourceBase):
             raise self._was_closed()
         if data is None:
             raise SourceError(
-                f"{self.name} stopped delivering frames: nothing came for {self._timeout_s:g} s",
+                f"{self.name} stopped delivering frames: nothing arrived for {self._timeout_s:g} s",
                 "check the camera, or try the pipeline with gst-launch-1.0",
             )
         if not data:
@@ -365,7 +355,7 @@ class PipelineSource(SourceBase):
         return SourceError(f"{self.name} stopped: it was closed", "open it again")
 
     def _end_of_child(self) -> EdgecrackError:
-        self._child.wait(0.3)  # for what it says at its end
+        self._child.wait(0.3)  # for its last messages
         return failure(self.name, self._child.last_lines, self._child.exit_status)
 
 
@@ -403,7 +393,7 @@ def open_pipeline(address: str, options: SourceOptions | None = None) -> Pipelin
     if not words:
         raise SourceError("gst:// has no pipeline behind it", _FORM)
     name = f"gst://{without_passwords(words)}"
-    # BT.601 is what the pictures are decoded as.
+    # The pictures are decoded as BT.601.
     caps = "video/x-raw,format=I420,colorimetry=bt601" + _asked(options)
     return PipelineSource([*words, "!", "videoconvert", "!", caps], name, options.timeout_ms)
 
@@ -415,7 +405,7 @@ def _csi(address: str, rest: str, options: SourceOptions) -> list[str]:
     width, height = options.width or _CSI_SIZE[0], options.height or _CSI_SIZE[1]
     rate = _fraction(options.frame_rate_hz or _CSI_RATE_HZ)
     size = f"width={width},height={height},framerate={rate}"
-    # The camera's memory is the GPU's; nvvidconv makes I420 of it in hardware.
+    # The camera writes to GPU memory; nvvidconv converts it to I420 in hardware.
     return (
         f"nvarguscamerasrc sensor-id={match[1]} ! video/x-raw(memory:NVMM),format=NV12,{size}"
         " ! nvvidconv ! video/x-raw,format=I420"
@@ -432,7 +422,7 @@ def _asked(options: SourceOptions) -> str:
 
 
 def _fraction(rate_hz: float) -> str:
-    """As GStreamer writes rates: 30/1, 25/2, and 30000/1001 for 29.97."""
+    """A rate as GStreamer writes it: 30/1, 25/2, and 30000/1001 for 29.97."""
     broadcast = Fraction(round(rate_hz * 1.001) * 1000, 1001)
     is_broadcast = abs(float(broadcast) - rate_hz) < 3e-4 * rate_hz
     exact = broadcast if is_broadcast else Fraction(rate_hz).limit_denominator(1000)
@@ -440,7 +430,7 @@ def _fraction(rate_hz: float) -> str:
 
 
 def _without_sink(words: list[str]) -> list[str]:
-    """Leave out an `! appsink ...` at the end, as pipelines written for OpenCV have it."""
+    """Remove a final `! appsink ...`, as in pipelines written for OpenCV."""
     ends = [place for place, word in enumerate(words) if word == "!"]
     if ends and (words[ends[-1] + 1 :] or ["appsink"])[0] == "appsink":
         return words[: ends[-1]]

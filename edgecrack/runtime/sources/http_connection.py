@@ -1,4 +1,4 @@
-"""HTTP connections to cameras: requests with redirects and passwords, chunked bodies, time-outs."""
+"""HTTP connections to cameras: redirects, passwords, chunked bodies and deadlines."""
 
 from __future__ import annotations
 
@@ -13,37 +13,23 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from email.message import Message
-from typing import IO, Any, Protocol
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from edgecrack.errors import SourceError, first_line
 from edgecrack.terminal.redaction import redact
 
 
-class Reader(Protocol):
-    """Who reads the answers, instead of urllib.
-
-    Attributes:
-        answers: those so far; before the last came redirects and questions for a password.
-    """
-
-    answers: list[http.client.HTTPResponse]
-
-    def adopt(self, opened: socket.socket) -> io.BufferedReader:
-        """What to read `opened` through."""
-        ...
-
-
-def open_answer(address: str, reader: Reader, timeout_s: float) -> Any:
-    """Ask for an address that may hold user and password.
+def open_answer(address: str, reader: HttpConnection, timeout_s: float) -> Any:
+    """Request an address that may contain user and password.
 
     Returns:
         The `http.client.HTTPResponse`.
 
     Raises:
-        OSError: nobody answers in time, or with an error (`urllib.error.HTTPError`).
-        http.client.HTTPException: what answers does not speak HTTP.
-        ValueError: the address or the kind of authentication is not understood.
+        OSError: no answer in time, or an error (`urllib.error.HTTPError`).
+        http.client.HTTPException: the answer is not HTTP.
+        ValueError: the address or the authentication scheme is not supported.
     """
     url, passwords = _without_credentials(address)
     # Not `build_opener`, which would also open files and FTP for a redirect.
@@ -67,7 +53,7 @@ def open_answer(address: str, reader: Reader, timeout_s: float) -> Any:
 def _without_credentials(
     address: str,
 ) -> tuple[str, urllib.request.HTTPPasswordMgrWithDefaultRealm | None]:
-    """The address as it may be sent, and the password for its host alone."""
+    """The address without credentials, and the password for its host alone."""
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
@@ -80,7 +66,7 @@ def _without_credentials(
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, and never from the safe one to the other."""
+    """Follows redirects to http and https only, and never from https to http."""
 
     def redirect_request(
         self,
@@ -98,9 +84,9 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class _TimedHandler(urllib.request.AbstractHTTPHandler):
-    """Opens http and https so that our own reader reads the answers."""
+    """Opens http and https with our own reader."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: HttpConnection) -> None:
         super().__init__()
         self._reader = reader
 
@@ -131,9 +117,9 @@ class _TimedHandler(urllib.request.AbstractHTTPHandler):
 
 
 class _Adopting:
-    """What `HTTPResponse` takes for a socket: it only asks it for a file."""
+    """Stands in for the socket of `HTTPResponse`, which only calls `makefile`."""
 
-    def __init__(self, opened: socket.socket, reader: Reader) -> None:
+    def __init__(self, opened: socket.socket, reader: HttpConnection) -> None:
         self._opened, self._reader = opened, reader
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -144,10 +130,10 @@ _LONGEST_HEAD = 4096
 
 
 class Dechunker:
-    """Takes bytes as they come and gives those inside the chunks.
+    """Decodes chunked transfer coding incrementally.
 
     Attributes:
-        ended: the last chunk has come; nothing follows.
+        ended: the last chunk has arrived.
     """
 
     def __init__(self) -> None:
@@ -156,10 +142,10 @@ class Dechunker:
         self.ended = False
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes inside chunks that `data` brings; may be none.
+        """The payload bytes in `data`; may be empty.
 
         Raises:
-            http.client.HTTPException: what has arrived is no chunk.
+            http.client.HTTPException: the data is not chunked.
         """
         inside = bytearray()
         place = 0
@@ -174,7 +160,7 @@ class Dechunker:
         return bytes(inside)
 
     def _take_head(self, data: bytes, place: int) -> int:
-        """Take the line with a chunk's length, as far as it has arrived; where it ends."""
+        """Read the chunk size line as far as it has arrived; returns its end."""
         end = data.find(b"\n", place)
         stop = len(data) if end < 0 else end + 1
         self._head += data[place:stop]
@@ -195,22 +181,22 @@ def _length_of(line: bytes) -> int:
     return int(digits, 16)
 
 
-# What goes wrong while an answer is read; a timeout is an OSError.
+# Errors of reading an answer; a timeout is an OSError.
 READ_ERRORS = (OSError, http.client.HTTPException)
 _READ_BYTES = 1 << 18
-# Of an encrypted record a part may have arrived, which gives nothing to read.
+# A partial TLS record yields no data yet.
 _HALF_RECORD_S = 0.01
 
 
 class HttpConnection:
-    """One answer, read as it comes.
+    """One HTTP response, read as it arrives.
 
     Args:
         timeout_ms: longest wait for the whole head of the answer.
 
     Attributes:
         deadline_s: `time.monotonic` at which every wait for the network ends.
-        answers: those so far; before the last came redirects and questions for a password.
+        answers: so far; redirects and authentication challenges before the last.
     """
 
     def __init__(self, timeout_ms: int) -> None:
@@ -223,12 +209,12 @@ class HttpConnection:
         self._response: http.client.HTTPResponse | None = None
 
     def request(self, address: str) -> None:
-        """Ask for `address`, which may hold user and password.
+        """Request `address`, which may contain user and password.
 
         Raises:
-            OSError: nobody answers in time, or with an error (`urllib.error.HTTPError`).
-            http.client.HTTPException: what answers does not speak HTTP.
-            ValueError: the address or the kind of authentication is not understood.
+            OSError: no answer in time, or an error (`urllib.error.HTTPError`).
+            http.client.HTTPException: the answer is not HTTP.
+            ValueError: the address or the authentication scheme is not supported.
         """
         self._response = open_answer(address, self, self._timeout_s)
 
@@ -238,10 +224,10 @@ class HttpConnection:
         return Message() if self._response is None else self._response.headers
 
     def read(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end.
+        """The bytes that have arrived, at least one; empty at the end.
 
         Raises:
-            OSError: the connection broke, or nothing came before the deadline.
+            OSError: the connection broke, or nothing arrived before the deadline.
             http.client.HTTPException: the answer breaks off.
         """
         if self._response is None or self._reader is None:
@@ -254,7 +240,7 @@ class HttpConnection:
         return inside
 
     def read_waiting(self) -> bytes | None:
-        """What has arrived already, perhaps nothing; None where `read` would wait, or has ended.
+        """The bytes already here, possibly none; None if `read` would block, or at the end.
 
         Raises:
             OSError: the connection broke.
@@ -274,7 +260,7 @@ class HttpConnection:
             self.deadline_s = patient_s
 
     def _has_waiting_bytes(self) -> bool:
-        # Its buffer holds nothing: it is emptied by each read, and read past.
+        # The reader's buffer is empty after each read.
         if self._socket is None:
             return False
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
@@ -284,24 +270,24 @@ class HttpConnection:
         return bool(poll.poll(0))
 
     def adopt(self, opened: socket.socket) -> io.BufferedReader:
-        """Read `opened` from now on, never longer than until the deadline."""
+        """Read from `opened`, up to the deadline."""
         self._socket = opened
         self._reader = io.BufferedReader(_TimedBytes(opened, self), 1 << 16)
         return self._reader
 
     def interrupt(self) -> None:
         """End a read in another thread."""
-        opened = self._socket  # `close` may take it away meanwhile
+        opened = self._socket  # `close` may clear it
         if opened is not None:
             with suppress(OSError):  # the other side may have gone
-                # Not the TLS socket's own, which takes its state from under the reader.
+                # Not the TLS socket's own method, which drops state that the reader uses.
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the connection; not while another thread reads."""
+        """Close the connection; not while another thread reads."""
         for answer in self.answers:
             answer.close()
-        # urllib's objects are a circle, which would keep the reader and its buffer.
+        # urllib's objects form a reference cycle that keeps the buffer alive.
         self.answers.clear()
         self._reader = self._socket = self._response = None
 
@@ -321,7 +307,7 @@ class _TimedBytes(io.RawIOBase):
         if remaining_s <= 0:
             raise TimeoutError("timed out")
         self._opened.settimeout(remaining_s)
-        # Not the file's own, which gives nothing more after one timeout.
+        # Not the file's own method, which fails for good after one timeout.
         return self._opened.recv_into(buffer)
 
     def close(self) -> None:
@@ -334,7 +320,7 @@ CHECK_CAMERA = "check address, port, user and password, and that the camera answ
 
 
 def connect(address: str, timeout_ms: int) -> HttpConnection:
-    """Ask for an `http://` or `https://` address.
+    """Request an `http://` or `https://` address.
 
     Args:
         address: with credentials if needed, for basic or digest authentication; they appear
@@ -342,7 +328,7 @@ def connect(address: str, timeout_ms: int) -> HttpConnection:
         timeout_ms: longest wait for the connection and for the answer's head.
 
     Raises:
-        SourceError: nobody answers in time, or with an error.
+        SourceError: no answer in time, or an error.
     """
     connection = HttpConnection(timeout_ms)
     try:
@@ -364,7 +350,7 @@ def _request(connection: HttpConnection, address: str) -> None:
 
 
 def _reason(error: Exception, timeout_ms: int) -> tuple[str, str]:
-    """What went wrong, in a clause without passwords, and what to do."""
+    """The problem, without passwords, and the remedy."""
     cause = getattr(error, "reason", error)
     if isinstance(error, urllib.error.HTTPError):
         return _refusal(error), CHECK_CAMERA
@@ -378,15 +364,15 @@ def _reason(error: Exception, timeout_ms: int) -> tuple[str, str]:
     if isinstance(cause, OSError):
         return cause.strerror or first_line(cause), CHECK_CAMERA
     if isinstance(cause, http.client.BadStatusLine | http.client.LineTooLong):
-        return "what answers is no web server", CHECK_CAMERA
-    # Without the error's own words, which may quote a password.
+        return "the answer is not from a web server", CHECK_CAMERA
+    # Without the error's text, which may quote a password.
     return (
-        "it cannot be asked for",
+        "it cannot be requested",
         "check the address; write %40 for an @ and %2F for a / in user and password",
     )
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
     if 300 <= error.code < 400:
-        return "it leads to an address that is not http, or is less safe"
+        return "it redirects to an address that is not http, or from https to http"
     return f"it answers {error.code} {error.reason}".rstrip()

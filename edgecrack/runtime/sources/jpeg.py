@@ -1,4 +1,4 @@
-"""JPEG files from the inside, and the JPEG parts of a multipart HTTP stream."""
+"""Parses JPEG headers, and splits a multipart HTTP stream into JPEGs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXIF = 0xE1
 # SOF0 to SOF15 without the three codes in between that mean something else.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE = 0xC0
-# Of a header, fill bytes included; the largest colour profile takes 255.
+# In a header, fill bytes included; the largest colour profile takes 255.
 _MOST_SEGMENTS = 4096
 
 
@@ -25,9 +25,9 @@ class JpegHead:
 
     Attributes:
         scan: where the first scan begins.
-        hw: height and width in pixels as stored; (0, 0) where it does not say.
+        hw: height and width in pixels as stored; (0, 0) if missing.
         is_plain: baseline, gray or YCbCr, with its own Huffman tables and no Exif block that
-            could turn it: any decoder makes the same picture of it.
+            could rotate it: any decoder returns the same image.
     """
 
     scan: int
@@ -36,7 +36,7 @@ class JpegHead:
 
 
 def read_head(data: bytes | bytearray, start: int = 0) -> JpegHead | None:
-    """The header of the JPEG at `start`, or None where it is not whole or no JPEG."""
+    """The header of the JPEG at `start`, or None if it is incomplete or not a JPEG."""
     if data[start : start + 2] != START:
         return None
     hw, is_baseline, has_tables, has_exif = (0, 0), False, False, False
@@ -55,10 +55,7 @@ def read_head(data: bytes | bytearray, start: int = 0) -> JpegHead | None:
 
 
 class ScanFinder:
-    """Finds where the first scan of a JPEG begins, while its bytes arrive.
-
-    Looks at no segment twice, however few bytes come at a time.
-    """
+    """Finds the first scan of a JPEG while its bytes arrive; examines each segment once."""
 
     def __init__(self) -> None:
         self._place = len(START)
@@ -66,7 +63,7 @@ class ScanFinder:
         self._scan: int | None = None
 
     def look(self, data: bytes | bytearray) -> int | None:
-        """Where the first scan begins; None as long as it has not come, or if this is no JPEG.
+        """Where the first scan begins; None until it arrives, or if this is not a JPEG.
 
         Args:
             data: from the JPEG's first byte on; never shorter than before.
@@ -89,14 +86,14 @@ class ScanFinder:
             elif length < 2:
                 self._steps_left = 0
             else:
-                self._place += 2 + length  # perhaps to where nothing has arrived yet
+                self._place += 2 + length  # may point past the received bytes
         return self._scan
 
 
 def _segments(
     data: bytes | bytearray, place: int, most: int = _MOST_SEGMENTS
 ) -> Iterator[tuple[int, int, int]]:
-    """Marker, place and length of each segment, up to the first scan or what is no segment."""
+    """Marker, place and length of each segment, up to the first scan or invalid data."""
     for _ in range(most):
         if place + 4 > len(data) or data[place] != _MARKER_BEGINS:
             return
@@ -113,7 +110,7 @@ def _segments(
 
 MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024
-# What may follow a picture within its part.
+# Bytes that may follow an image within its part.
 _PADDING = b"\r\n\0-"
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n]*)")
@@ -123,7 +120,7 @@ _DASHES_LINE = re.compile(rb"(?:^|\n)--([!-~][ -~\t]{0,199})\r?\n")
 
 
 class JpegParts:
-    """Takes bytes as they come and gives the JPEGs in them.
+    """Parses JPEGs from a multipart byte stream.
 
         parts.feed(data)
         while (jpeg := parts.next_jpeg()) is not None: ...
@@ -201,12 +198,12 @@ class JpegParts:
         return False
 
     def _find_delimiter(self) -> bool:
-        """Drop what lies before the next boundary; False until one has come."""
+        """Drop the bytes before the next boundary; False until one arrives."""
         if not self._delimiter and (found := _DASHES_LINE.search(self._buffer)):
             self._delimiter = b"--" + found[1].rstrip().lstrip(b"-")
         place = self._buffer.find(self._delimiter) if self._delimiter else -1
         if place < 0:
-            # Its beginning may have arrived already.
+            # Part of it may have arrived.
             kept = len(self._delimiter) or _LONGEST_DASHES_LINE
             del self._buffer[: max(0, len(self._buffer) - kept)]
             return False
@@ -216,7 +213,7 @@ class JpegParts:
         return len(self._buffer) >= len(self._delimiter) + 2
 
     def _read_header(self, header: bytes) -> bool:
-        """Take the header's length and type; False where it is no header."""
+        """Read length and type; False if this is not a header."""
         self._length, self._is_picture = None, True
         for line in header.split(b"\n"):
             if not line.strip():
@@ -232,7 +229,7 @@ class JpegParts:
                 if not 0 < self._length <= self._max_part_bytes:
                     return False
             elif name == b"content-type":
-                # Some cameras send events as text between the pictures; those are no frames.
+                # Some cameras send text events between the images.
                 self._is_picture = value.lower().startswith((b"image/", b"application/octet"))
         return True
 
@@ -256,25 +253,25 @@ class JpegParts:
         return True, jpeg if self._is_picture else None
 
     def _end_by_length(self) -> int | None:
-        """The end that the header gives, where the picture ends there indeed."""
+        """The end by the header's length, if the image really ends there."""
         length = self._length
         if length is None or len(self._buffer) < length:
             return None
         if bytes(self._buffer[max(0, length - 64) : length]).rstrip(_PADDING).endswith(END):
             return length
         self._length = None
-        self._searched = self._end_searched = 0  # wrong: look for the end as if there were none
+        self._searched = self._end_searched = 0  # wrong: ignore the length
         return None
 
     def _end_by_content(self) -> int | None:
-        """The next boundary, or the picture's own end where no length is known."""
+        """The next boundary, or the end of the image if the length is unknown."""
         from_place = max(0, self._searched - len(self._delimiter) - 4)
         boundary = self._buffer.find(self._delimiter_in_part, from_place)
         self._searched = len(self._buffer)
         end = -1
         is_sought = self._length is None and self._is_picture
         if is_sought and (scan := self._scan.look(self._buffer)) is not None:
-            # What came before its scan was known has not been searched for its end.
+            # Bytes before the scan was found have not been searched.
             end = self._buffer.find(END, max(scan, self._end_searched - 1))
             self._end_searched = len(self._buffer)
         if end >= 0 and (boundary < 0 or end < boundary):
@@ -282,7 +279,7 @@ class JpegParts:
         return boundary if boundary >= 0 else None
 
     def _give_up(self, end: int) -> None:
-        """Count a damaged part and go on looking from `end`."""
+        """Count a damaged part and continue from `end`."""
         self.damaged += 1
         del self._buffer[:end]
         self._in_part, self._searched = False, 0

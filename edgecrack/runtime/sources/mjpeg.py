@@ -1,13 +1,11 @@
-"""MJPEG over HTTP: a camera's own JPEGs, each stamped when its last byte arrived.
+"""MJPEG over HTTP: the camera's own JPEGs, each stamped when its last byte arrived.
 
-Read here rather than by FFmpeg: of several pictures that have arrived only the newest is decoded, a
-damaged one is counted and does not end the stream, and a camera's slips in the form of its answer
-are put up with. Must not know what is done with frames.
+Not read by FFmpeg: here only the newest of several waiting images is decoded, damaged ones are
+counted and skipped, and mistakes in the camera's response are tolerated.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
@@ -17,7 +15,7 @@ from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.arrivals import Arrivals, StreamEndedError
-from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, Source, SourceStatus
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection, connect
 from edgecrack.runtime.sources.jpeg import read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, STALE_AFTER_S
@@ -31,16 +29,15 @@ _PAGES = {
     "image/jpeg": "a single picture",
     "image/png": "a single picture",
 }
-# Some kilobytes may claim a picture that takes gigabytes; no camera that streams has more pixels.
+# A few kilobytes may claim an image of gigabytes; no streaming camera has more pixels.
 _LARGEST_AREA_PX = 64_000_000
 
 
-class MjpegSource(SourceBase):
+class MjpegSource(InterruptibleSource):
     """Frames of an HTTP answer of type multipart/x-mixed-replace.
 
-    Of several pictures that have arrived, only the newest is decoded and delivered. So a picture
-    waits for us no longer than decoding the one before takes, and no longer than until the next
-    has arrived; its stamp is late by no more than that.
+    Only the newest waiting image is decoded and returned. So an image waits at most for the
+    decoding of the previous one, or until the next arrives; its stamp is late by at most that.
 
     Args:
         connection: opened; the source owns it from now on.
@@ -48,7 +45,7 @@ class MjpegSource(SourceBase):
         timeout_ms: longest wait for each frame.
 
     Raises:
-        SourceError: not even the first frame comes. The connection is closed.
+        SourceError: the first frame does not arrive. The connection is closed.
     """
 
     live = True
@@ -58,12 +55,10 @@ class MjpegSource(SourceBase):
     def __init__(
         self, connection: HttpConnection, name: str, timeout_ms: int = DEFAULT_TIMEOUT_MS
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._connection = connection
         self._timeout_ms = timeout_ms
         self._arrivals = Arrivals(connection)
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self._undecodable = 0
         self._replaced = 0
@@ -76,24 +71,24 @@ class MjpegSource(SourceBase):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that arrived damaged and were left out."""
+        """Damaged frames skipped so far."""
         return self._arrivals.damaged + self._undecodable
 
     @property
     def passed_over(self) -> int:
-        """Frames so far that had arrived and were left out for a newer one."""
+        """Frames skipped so far for newer ones."""
         return self._arrivals.passed_over + self._replaced
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Counters and notes beyond the frames."""
         return SourceStatus(passed_over=self.passed_over)
 
     def read(self) -> Frame:
-        """The newest frame that has arrived since the last one; waits where there is none.
+        """The newest frame that has arrived since the last one; waits if there is none.
 
         Raises:
-            SourceError: no frame came in time, the stream ended, or the source was closed.
+            SourceError: no frame arrived in time, the stream ended, or the source was closed.
         """
         first, self._first = self._first, None
         if self._closed or first is None or time.monotonic() - self._read_s > STALE_AFTER_S:
@@ -103,29 +98,22 @@ class MjpegSource(SourceBase):
         self._delivered += 1
         return first
 
-    def close(self) -> None:
-        """Let go of the connection; a read in another thread ends with an error."""
-        self._closed = True
+    def _interrupt(self) -> None:
         self._connection.interrupt()
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._connection.close()
-            finally:
-                self._lock.release()
+
+    def _release(self) -> None:
+        self._connection.close()
 
     def _next_frame(self) -> Frame:
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     raise ConnectionError
                 self._connection.deadline_s = time.monotonic() + self._timeout_ms / 1000
                 return self._decoded()
-            except READ_ERRORS as error:
-                reason = "it was closed" if self._closed else _reason(error, self._timeout_ms)
-                raise self._stopped(reason) from error
-            finally:
-                if self._closed:
-                    self._connection.close()
+        except READ_ERRORS as error:
+            reason = "it was closed" if self._closed else _reason(error, self._timeout_ms)
+            raise self._stopped(reason) from error
 
     def _decoded(self) -> Frame:
         after_pause = time.monotonic() - self._read_s > STALE_AFTER_S
@@ -164,7 +152,7 @@ def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> Source:
         timeout_ms: longest wait for the connection, and for each frame.
 
     Raises:
-        SourceError: nobody answers, or what answers is no video.
+        SourceError: no answer, or the answer is not video.
     """
     connection = connect(address, timeout_ms)
     if connection.headers.get_content_maintype() == "multipart":
@@ -177,13 +165,13 @@ def open_http(address: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> Source:
             f"{redact(address)} answers with {what} ({kind}), not with video",
             "open it in a browser and look for the address of the stream itself",
         )
-    from edgecrack.runtime.sources.network_stream import open_stream  # not for whom MJPEG is enough
+    from edgecrack.runtime.sources.network_stream import open_stream  # MJPEG needs no PyAV
 
     return open_stream(address, timeout_ms)
 
 
 def _page_in(connection: HttpConnection, timeout_ms: int) -> str | None:
-    """What an answer of another type turns out to be by its first bytes, if no video."""
+    """The kind of a non-video answer by its first bytes; None if unknown."""
     connection.deadline_s = time.monotonic() + timeout_ms / 1000
     try:
         begin = connection.read()[:512].lstrip().lower()
@@ -193,7 +181,7 @@ def _page_in(connection: HttpConnection, timeout_ms: int) -> str | None:
 
 
 def _image_of(data: bytes) -> NDArray[np.uint8] | None:
-    """uint8 [H, W, 3] BGR, or None where it is damaged or of a size that no camera has."""
+    """uint8 [H, W, 3] BGR, or None if it is damaged or too large for a camera."""
     head = read_head(data)
     if head is None or not all(0 < side <= _LARGEST_SIDE_PX for side in head.hw):
         return None
@@ -209,5 +197,5 @@ def _reason(error: BaseException, timeout_ms: int) -> str:
     if isinstance(error, StreamEndedError):
         return "the camera ended the stream"
     if isinstance(error, TimeoutError):
-        return f"nothing came for {timeout_ms / 1000:g} s"
+        return f"nothing arrived for {timeout_ms / 1000:g} s"
     return getattr(error, "strerror", None) or "the connection broke"

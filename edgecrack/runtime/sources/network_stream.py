@@ -1,12 +1,8 @@
-"""RTSP, and over HTTP what is no MJPEG.
-
-Knows which of FFmpeg's settings keep a stream current, and how old its pictures are.
-"""
+"""RTSP streams, and HTTP streams other than MJPEG, with low latency and capture times."""
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 from av.container import InputContainer
@@ -14,46 +10,44 @@ from av.error import FFmpegError
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_of
 from edgecrack.runtime.sources.http_connection import CHECK_CAMERA
-from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.stale_frames import LiveGrabs
 from edgecrack.runtime.sources.video import VideoSource
 from edgecrack.terminal.redaction import redact
 
 OPTIONS_VARIABLE = "EDGECRACK_FFMPEG_OPTIONS"
 # As OpenCV names it, with its separators.
 _OLD_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# TCP, for UDP loses packets on a robot's radio link. No probing of the frame rate, which takes
-# most of a second. Not `nobuffer`: it throws the first key frame away and waits for the next, and
-# cameras send one every few seconds.
+# TCP, since UDP loses packets on a robot's radio link. No frame rate probing, which takes most of a
+# second. Not `nobuffer`: it drops the first key frame, and cameras send one every few seconds.
 _RTSP_OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
 _FALLBACK_RATE_HZ = 30.0
-# From light to the last byte here, at most; and the clocks' own difference where both are set.
+# Longest time from exposure to the last byte here; and the offset of synchronised clocks.
 LONGEST_JOURNEY_NS = 2_000_000_000
 CLOCKS_DIFFER_NS = 20_000_000
 
 
-class StreamSource(SourceBase):
-    """The newest frame of a network stream without an end.
+class StreamSource(InterruptibleSource):
+    """The newest frame of an endless network stream.
 
-    A frame has waited for us about one frame time at most, and longer only where the stream gives
-    no times, or where decoding alone takes longer than a frame time.
+    A frame is at most about one frame time old, older only if the stream has no timestamps or
+    decoding takes longer than a frame time.
 
     Args:
         container: opened; the source owns it from now on.
-        said: while it was opened.
+        said: FFmpeg messages during opening.
         name: without credentials.
-        timeout_ms: the container's own for one packet, and how long the stream may deliver
-            nothing but damaged frames.
+        timeout_ms: the container's own for one packet, and the longest run of damaged frames.
 
     Attributes:
-        note: which track is read, where there are several; else None.
+        note: which of several tracks is read; else None.
 
     Raises:
-        SourceError: not even the first frame can be read. The container is closed.
+        SourceError: the first frame cannot be read. The container is closed.
     """
 
     live = True
@@ -66,11 +60,9 @@ class StreamSource(SourceBase):
         name: str,
         timeout_ms: int = DEFAULT_TIMEOUT_MS,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._container = container
         self._timeout_s = timeout_ms / 1000
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = 0
         self._clock = SenderClock()
         self._picture: Picture | None = None
@@ -96,13 +88,8 @@ class StreamSource(SourceBase):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that arrived damaged and were left out."""
+        """Damaged frames skipped so far."""
         return self._decoder.corrupt_frames
-
-    @property
-    def passed_over(self) -> int:
-        """Frames so far that were left out for a newer one."""
-        return self._grabs.passed_over
 
     def grab(self) -> bool:
         """Decode the next frame, for `LiveGrabs`; False where the stream has stopped."""
@@ -118,43 +105,36 @@ class StreamSource(SourceBase):
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
-        return SourceStatus(passed_over=self.passed_over, note=self.note)
+        """Counters and notes beyond the frames."""
+        return SourceStatus(passed_over=self._grabs.passed_over, note=self.note)
 
     def read(self) -> Frame:
-        """The newest frame; waits for one where there is none.
+        """The newest frame; waits if there is none.
 
         Raises:
-            SourceError: no frame came in time, the stream ended, or the source was closed.
+            SourceError: no frame arrived in time, the stream ended, or the source was closed.
         """
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     raise self._stopped(": it was closed")
                 goes_on = self._grabs.drain() and self._grabs.grab()
-                # Where it ends while old frames are passed over, the last of them is the newest.
+                # If the stream ends during the draining, the last drained frame is the newest.
                 if self._picture is None or not (goes_on or self._is_new) or self._closed:
                     raise self._stopped(": it was closed" if self._closed else self._why())
                 self._grabs.read_s, self._is_new = time.monotonic(), False
                 return self._frame(self._picture)
-            except FFmpegError as error:
-                raise SourceError(
-                    f"{self.name} fails to decode: {reason_of(error)}",
-                    "check that it plays in a video player",
-                ) from error
-            finally:
-                if self._closed:
-                    self._container.close()
+        except FFmpegError as error:
+            raise SourceError(
+                f"{self.name} fails to decode: {reason_of(error)}",
+                "check that it plays in a video player",
+            ) from error
 
-    def close(self) -> None:
-        """Let go of the connection; waits for a read in another thread only briefly."""
-        self._closed = self._grabs.closed = self._decoder.stopped = True
-        # Not under a running read: it closes the container itself when it is done.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._container.close()
-            finally:
-                self._lock.release()
+    def _interrupt(self) -> None:
+        self._grabs.closed = self._decoder.stopped = True
+
+    def _release(self) -> None:
+        self._container.close()
 
     def _frame(self, picture: Picture) -> Frame:
         index = self._delivered
@@ -191,23 +171,23 @@ class StreamSource(SourceBase):
 def open_stream(uri: str, timeout_ms: int = DEFAULT_TIMEOUT_MS) -> StreamSource | VideoSource:
     """Open an RTSP (over TCP) or HTTP address.
 
-    FFmpeg's own options in the environment, such as EDGECRACK_FFMPEG_OPTIONS=rtsp_transport=udp,
-    take the place of the ones here.
+    FFmpeg options in the environment, such as EDGECRACK_FFMPEG_OPTIONS=rtsp_transport=udp,
+    replace the defaults.
 
     Args:
         uri: with credentials if needed; they appear nowhere else.
         timeout_ms: longest wait for the connection, and for each frame.
 
     Raises:
-        SourceError: nobody answers, or what answers is no video.
+        SourceError: no answer, or the answer is not video.
     """
     started_s = time.monotonic()
     name = redact(uri)
     is_rtsp = uri.lower().startswith("rtsp")
     options = _user_options() or (_RTSP_OPTIONS if is_rtsp else {})
-    # FFmpeg's own limits end a wait that PyAV's cannot interrupt; in microseconds.
+    # FFmpeg's timeouts, in microseconds, end waits that PyAV's cannot interrupt.
     if not is_rtsp:
-        options = {"multiple_requests": "1", **options}  # else parts of a file get lost on the way
+        options = {"multiple_requests": "1", **options}  # otherwise parts of a file get lost
     options = {("timeout" if is_rtsp else "rw_timeout"): str(1000 * timeout_ms), **options}
     try:
         container, said = open_input(uri, options, timeout_ms / 1000)
@@ -248,19 +228,19 @@ def _remedy(uri: str) -> str:
 
 
 class SenderClock:
-    """Believes a clock as long as its pictures arrive shortly after they were taken.
+    """Uses the sender's clock as long as pictures arrive shortly after they were taken.
 
-    Once it has said what cannot be, it is not believed any more: its other times are no better.
+    After one impossible time the clock is ignored for good.
     """
 
     def __init__(self) -> None:
         self._is_wrong = False
 
     def taken_ns(self, sender_ns: int | None, arrival_ns: int) -> int | None:
-        """When a picture was taken, or None where that is not known.
+        """When a picture was taken, or None if unknown.
 
         Args:
-            sender_ns: by the sender's clock, in ns since 1970; None where it did not say.
+            sender_ns: by the sender's clock, in ns since 1970; None if not sent.
             arrival_ns: when it arrived here, by our clock.
         """
         if sender_ns is None or self._is_wrong:

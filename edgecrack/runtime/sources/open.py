@@ -1,7 +1,4 @@
-"""The function that opens a source by its address.
-
-Each kind of source has its own module; this one only decides which.
-"""
+"""Opens a source by its address; each kind of source has its own module."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
         uri: one of
 
             - `camera:0`, `/dev/video0`, or `/dev/v4l/by-id/...` and `/dev/v4l/by-path/...`,
-              which survive that a camera gets another number;
+              which stay valid when a camera gets another number;
             - `csi://0`, a camera on a Jetson's CSI connector;
             - `gst://PIPELINE`, any GStreamer pipeline up to raw video;
             - `rtsp://`, `rtsps://`, `http://` or `https://` (MJPEG, or what FFmpeg plays);
@@ -44,13 +41,13 @@ def open_source(uri: str | os.PathLike[str], options: SourceOptions | None = Non
               bag that holds one; an image; a folder of images (taken in natural order: 2 before
               10);
             - `demo`, a synthetic wall, also as `demo?frames=240&seed=7&live=1`.
-        options: size, rate, flip and the like; None takes the defaults.
+        options: size, rate, flip and others; None takes the defaults.
 
     Raises:
-        SourceError: the address is of no known kind, or the source cannot be opened. Nothing
-            stays open, and the same address may be tried again.
-        ConfigError: the source cannot follow one of the options.
-        MissingDependencyError: this kind of source needs what is not installed.
+        SourceError: the address is unknown, or the source cannot be opened. Nothing stays
+            open, and the same address may be tried again.
+        ConfigError: the source does not support one of the options.
+        MissingDependencyError: a package that this source needs is not installed.
     """
     options = options or SourceOptions()
     address = os.fspath(uri).strip()
@@ -83,8 +80,8 @@ def _dated_back(source: Source, delay_ms: float) -> Source:
 
 
 def _open_one(address: str, options: SourceOptions) -> Source:
-    """Open a source without what `looped` and `turned` add to it."""
-    # Imported where it is needed: a camera needs no FFmpeg, which takes time and memory.
+    """Open a source without its wrappers."""
+    # Imported on use: a camera needs no FFmpeg, which takes time and memory.
     from edgecrack.runtime.sources.camera import is_camera, open_camera
     from edgecrack.runtime.sources.gstreamer import is_pipeline, open_pipeline
 
@@ -97,7 +94,7 @@ def _open_one(address: str, options: SourceOptions) -> Source:
     scheme = _SCHEME.match(address)
     if scheme and scheme["scheme"].lower() not in _SCHEMES:
         raise SourceError(f"{redact(address)} has the unknown scheme {scheme['scheme']}://", _KINDS)
-    # Only what a path names may be a recording, which has topics.
+    # Only a path can be a recording, which has topics.
     is_demo = address == "demo" or address.startswith("demo?")
     is_path = not scheme and not is_demo
     _refuse_options(address, replace(options, topic=None, track=None) if is_path else options)
@@ -145,12 +142,12 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
 
 
 def _without_size(options: SourceOptions) -> SourceOptions:
-    """The options but for those that every camera and pipeline can follow."""
+    """The options without those that every camera and pipeline supports."""
     return replace(options, width=None, height=None, frame_rate_hz=None)
 
 
 def _refuse_options(address: str, options: SourceOptions) -> None:
-    """Refuse those of the given options that mean something else than this source."""
+    """Refuse options that this source does not support."""
     name = redact(address)
     if asked := options.asks_of_camera:
         raise ConfigError(
@@ -165,14 +162,14 @@ def _refuse_options(address: str, options: SourceOptions) -> None:
 
 
 def readable_path(address: str, remedy: str) -> Path:
-    """The file or folder at `address`, of which `~` and `~user` stand for a home folder.
+    """The file or folder at `address`; `~` and `~user` are expanded.
 
     Args:
         address: without NUL bytes.
-        remedy: what to do where there is none.
+        remedy: for a missing path.
 
     Raises:
-        SourceError: there is none, or it may not be read.
+        SourceError: it does not exist or may not be read.
     """
     try:
         path = Path(address).expanduser()
@@ -181,7 +178,7 @@ def readable_path(address: str, remedy: str) -> Path:
         user = address.split("/")[0]
         raise SourceError(f"cannot look up {address}: {user} has no home folder", remedy) from error
     except (OSError, ValueError) as error:  # e.g. a name that is too long
-        reason = getattr(error, "strerror", None) or "it is no possible name"
+        reason = getattr(error, "strerror", None) or "it is not a valid name"
         raise SourceError(f"cannot look up {address}: {reason}", remedy) from error
     if not exists:
         if address.isdigit():

@@ -1,4 +1,4 @@
-"""Open a source so that it survives outages, where it is one that can have any."""
+"""Opens a source; a live one so that it survives outages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from collections.abc import Callable
 
 from edgecrack.errors import SourceError
 from edgecrack.runtime.handoff import TimedOut
-from edgecrack.runtime.sources.attempt import SourceAttempt
 from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.newest import SourceReader
 from edgecrack.runtime.sources.open import open_source
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.terminal.redaction import redact
 
-_POLL_S = 0.1
 _LIVE = re.compile(r"^(camera:|/dev/|csi://|gst://|rtsps?://|https?://)", re.IGNORECASE)
 
 
@@ -34,23 +33,23 @@ def open_live_source(
     Args:
         address: as `open_source` takes it.
         options: as `open_source` takes them.
-        policy: how long to wait; `wait_for_first` also waits for a source that is not there yet.
-        events: hears of outages.
+        policy: how long to wait; `wait_for_first` also waits for a source that does not exist yet.
+        events: gets an event for each outage.
         open_: opens the source instead of `open_source`; for tests.
-        stop: when it is set, a live source is waited for no longer, and returned unopened.
+        stop: when it is set, the wait for a live source ends, and it is returned unopened.
 
     Raises:
-        EdgecrackError: as `open_source`; a live source that does not answer at all, too, unless
-            the policy waits for it.
+        EdgecrackError: as `open_source`; also where a live source does not answer, unless the
+            policy waits for it.
     """
     policy, events = policy or ReconnectPolicy(), events or EventLog()
     opening = open_ or (lambda: open_source(address, options))
     name = redact(address)
     if not _LIVE.match(address):
         return opening()
-    first = SourceAttempt(opening, 0)
+    first = SourceReader(opening, "source-0")
     try:
-        source = _wait_open(first, policy.open_timeout_s, stop or threading.Event())
+        source = first.wait_open(policy.open_timeout_s, stop or threading.Event(), time.monotonic)
     except TimedOut:
         first.leave()
         if not policy.wait_for_first and not (stop and stop.is_set()):
@@ -63,16 +62,7 @@ def open_live_source(
             raise
     else:
         if not source.live:  # a recording that a web server delivers
-            return first.hand_over()
+            first.release()
+            return source
         return ReconnectingSource(opening, source.name, policy, events, first)
     return ReconnectingSource(opening, name, policy, events)
-
-
-def _wait_open(first: SourceAttempt, timeout_s: float, stop: threading.Event) -> Source:
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        try:
-            return first.wait_open(_POLL_S)
-        except TimedOut:
-            if stop.is_set() or time.monotonic() >= deadline_s:
-                raise

@@ -1,12 +1,8 @@
-"""Video files: every whole picture, upright and with its own time.
-
-Knows when a file is damaged or cut short; must not know what is done with the frames.
-"""
+"""Video files: every undamaged frame, upright and with its own time; detects truncated files."""
 
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -18,38 +14,38 @@ from av.error import FFmpegError
 from edgecrack.errors import SourceError
 from edgecrack.images.photo_facts import ns_since_1970
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import SourceBase, SourceStatus
+from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, file_address, open_input, reason_of
 from edgecrack.runtime.sources.options import SourceOptions
 
-# What a file names besides itself must be a file, too: a playlist leads nowhere else.
+# A file may refer to other files only, so that a playlist cannot open network addresses.
 _FILE_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
 _MOMENT = re.compile(
     r"(?P<moment>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?P<fraction>\.\d{1,9})?\s*"
     r"(?:Z|UTC|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
 )
-# Clocks that were never set begin here or at zero.
 _TS_BYTES = 188
+# Clocks that were never set begin here or at zero.
 _EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
 
 
-class VideoSource(SourceBase):
+class VideoSource(InterruptibleSource):
     """Frames of an opened container that has an end.
 
     Args:
         container: opened; the source owns it from now on.
-        said: while it was opened.
+        said: FFmpeg messages during opening.
         name: without credentials.
         track: which of several video tracks, from 0; None takes the default one.
-        lacks_bytes: the file is shorter than it says of itself.
+        lacks_bytes: the file is shorter than its header says.
 
     Attributes:
-        note: which track is read, where there are several; else None.
-        size_changes: times so far that the frames' size changed.
+        note: which of several tracks is read; else None.
+        size_changes: number of frame size changes so far.
 
     Raises:
-        SourceError: there is no such track, or not even the first frame can be decoded. The
+        SourceError: the track does not exist, or the first frame cannot be decoded. The
             container is closed.
     """
 
@@ -64,11 +60,9 @@ class VideoSource(SourceBase):
         *,
         lacks_bytes: bool = False,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._lacks_bytes = lacks_bytes
         self._container = container
-        self._lock = threading.Lock()
-        self._closed = False
         self._delivered = self.size_changes = 0
         self._hw: tuple[int, int] | None = None
         try:
@@ -80,7 +74,7 @@ class VideoSource(SourceBase):
         self.frame_rate_hz = self._decoder.frame_rate_hz
         self.frame_count = self._decoder.frame_count
         self._began_ns = _began_ns(container.metadata)
-        # Reading one frame now tells a video that cannot be decoded from a good one.
+        # Read one frame now, to refuse a video that cannot be decoded.
         try:
             self._first = self._decoder.next()
             if self._first is None:
@@ -91,59 +85,42 @@ class VideoSource(SourceBase):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that were damaged and left out."""
+        """Damaged frames skipped so far."""
         return self._decoder.corrupt_frames
 
     @property
-    def counts_exactly(self) -> bool:
-        """Whether `frame_count` is the container's own count, not a guess from its duration."""
-        return self._decoder.counts_exactly
-
-    @property
-    def is_cut_short(self) -> bool:
-        """Whether the file turned out, at its end, to lack data that it should have."""
-        return self._lacks_bytes or self._decoder.is_cut_short
-
-    @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Counters and notes beyond the frames."""
         return SourceStatus(
             size_changes=self.size_changes,
-            counts_exactly=self.counts_exactly,
-            is_cut_short=self.is_cut_short,
+            counts_exactly=self._decoder.counts_exactly,
+            is_cut_short=self._lacks_bytes or self._decoder.is_cut_short,
             note=self.note,
         )
 
     def read(self) -> Frame | None:
-        """The next whole frame, or None at the end.
+        """The next undamaged frame, or None at the end.
 
         Raises:
             SourceError: a frame cannot be converted, or a file over the network stopped.
         """
-        with self._lock:
-            try:
+        try:
+            with self._reading():
                 if self._closed:
                     return None
                 picture, self._first = self._first, None
                 return self._frame(picture or self._decoder.next())
-            except FFmpegError as error:
-                raise SourceError(
-                    f"{self.name} fails to decode: {reason_of(error)}",
-                    "check that it plays in a video player",
-                ) from error
-            finally:
-                if self._closed:
-                    self._container.close()
+        except FFmpegError as error:
+            raise SourceError(
+                f"{self.name} fails to decode: {reason_of(error)}",
+                "check that it plays in a video player",
+            ) from error
 
-    def close(self) -> None:
-        """Close the file; waits for a read in another thread only briefly."""
-        self._closed = self._decoder.stopped = True
-        # Not under a running read: it closes the container itself when it is done.
-        if self._lock.acquire(timeout=0.5):
-            try:
-                self._container.close()
-            finally:
-                self._lock.release()
+    def _interrupt(self) -> None:
+        self._decoder.stopped = True
+
+    def _release(self) -> None:
+        self._container.close()
 
     def _frame(self, picture: Picture | None) -> Frame | None:
         if picture is None:
@@ -184,7 +161,7 @@ class VideoSource(SourceBase):
 
 
 def _began_ns(metadata: Mapping[str, str]) -> int | None:
-    """When a recording began by its own word, in ns since 1970, or None."""
+    """When a recording began by its metadata, in ns since 1970, or None."""
     latest = datetime.now(timezone.utc) + timedelta(days=1)
     for key in ("com.apple.quicktime.creationdate", "creation_time"):
         moment = _moment(metadata.get(key, ""))
@@ -194,7 +171,7 @@ def _began_ns(metadata: Mapping[str, str]) -> int | None:
 
 
 def _moment(text: str) -> datetime | None:
-    """A moment as containers write it, in UTC where they do not say; None where it is none."""
+    """A container's timestamp, UTC by default; None if it is not one."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         return None
@@ -217,7 +194,7 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
         options: `track` chooses one of several video tracks.
 
     Raises:
-        SourceError: the file is no video, or is damaged beyond the first frame.
+        SourceError: the file is not a video, or its first frame is damaged.
     """
     track = None if options is None else options.track
     address = file_address(str(path))
@@ -237,15 +214,15 @@ def open_video_file(path: Path, options: SourceOptions | None = None) -> VideoSo
 
 
 def _lacks_bytes(path: Path) -> bool:
-    """Whether a file ends before the end that its form names; FFmpeg does not tell.
+    """Whether a file is truncated in a way that FFmpeg does not report.
 
-    That is, an AVI before the end in its header, or a transport stream within a packet.
+    That is, an AVI shorter than its header says, or a transport stream that ends within a packet.
     """
     try:
         with path.open("rb") as file:
             head = file.read(3 * _TS_BYTES)
             size = file.seek(0, 2)
-    except OSError:  # it has gone in the meantime
+    except OSError:  # it was removed meanwhile
         return False
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return size < int.from_bytes(head[4:8], "little") + 8
@@ -254,7 +231,7 @@ def _lacks_bytes(path: Path) -> bool:
 
 
 def _page_or_nothing(path: Path) -> str | None:
-    """What a file is that is no video at all, if its first bytes tell."""
+    """What a non-video file is, by its first bytes."""
     try:
         with path.open("rb") as file:
             begin = file.read(512)
@@ -267,7 +244,7 @@ def _page_or_nothing(path: Path) -> str | None:
 
 
 def _needs_patience(container: InputContainer) -> bool:
-    """Whether the beginning did not show what is in the file."""
+    """Whether the beginning did not show the video track."""
     videos = container.streams.video
     return not videos or any(
         one.codec_context is not None and one.codec_context.width == 0 for one in videos

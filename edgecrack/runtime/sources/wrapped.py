@@ -1,4 +1,4 @@
-"""Sources around a source: turned, delayed, repeated."""
+"""Wrappers around a source: flipped, delayed, looped."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CODES = {"vertical": 0, "horizontal": 1, "both": -1}
 
 
 class WrappedSource(SourceBase):
-    """Another source; what it knows of itself is told as it is.
+    """Passes another source's properties through.
 
     Args:
-        source: opened; this one owns it from now on.
+        source: opened; owned from now on.
     """
 
     def __init__(self, source: Source) -> None:
@@ -44,12 +44,12 @@ class WrappedSource(SourceBase):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames so far that arrived damaged and were left out."""
+        """Damaged frames skipped so far."""
         return self._source.corrupt_frames
 
     @property
     def status(self) -> SourceStatus:
-        """What the other source knows."""
+        """The status of the other source."""
         return self._source.status
 
     def close(self) -> None:
@@ -58,10 +58,10 @@ class WrappedSource(SourceBase):
 
 
 class TurnedSource(WrappedSource):
-    """Another source's frames, each one flipped.
+    """Another source's frames, flipped.
 
     Args:
-        source: opened; this one owns it from now on.
+        source: opened; owned from now on.
         flip: as in `SourceOptions`, other than "none".
     """
 
@@ -70,7 +70,7 @@ class TurnedSource(WrappedSource):
         self._code = _CODES[flip]
 
     def read(self) -> Frame | None:
-        """The next frame, flipped; without the source's own JPEG, which is not.
+        """The next frame, flipped; without the source's JPEG.
 
         Raises:
             SourceError: as the source does.
@@ -90,11 +90,11 @@ class TurnedSource(WrappedSource):
 
 
 class DelayedSource(WrappedSource):
-    """Another live source's frames, dated back by a delay unless they carry a time of their own.
+    """A live source's frames, timed earlier by a delay unless they carry their own time.
 
     Args:
-        source: opened and live; this one owns it from now on.
-        delay_ms: from light to arrival here.
+        source: opened and live; owned from now on.
+        delay_ms: from exposure to arrival here.
     """
 
     def __init__(self, source: Source, delay_ms: float) -> None:
@@ -102,7 +102,7 @@ class DelayedSource(WrappedSource):
         self._delay_ns = round(delay_ms * 1e6)
 
     def read(self) -> Frame | None:
-        """The next frame, dated back.
+        """The next frame, with the delay subtracted.
 
         Raises:
             SourceError: as the source does.
@@ -121,13 +121,13 @@ _FALLBACK_RATE_HZ = 25.0
 
 
 class LoopedSource(SourceBase):
-    """Frames of a recording, over and over; index and media time go on rising.
+    """Repeats a recording endlessly; index and media time keep rising.
 
     Args:
         open_recording: opens the recording at its beginning; called once per round.
 
     Raises:
-        ConfigError: it opens a live source, which has no end. It is closed.
+        ConfigError: the source is live, which has no end. It is closed.
         SourceError: as `open_recording`.
     """
 
@@ -160,12 +160,12 @@ class LoopedSource(SourceBase):
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames of all rounds so far that arrived damaged and were left out."""
+        """Damaged frames skipped in all rounds so far."""
         return self._corrupt_before_round + self._source.corrupt_frames
 
     @property
     def status(self) -> SourceStatus:
-        """What the recording knows, and the pictures of all rounds that could not be read."""
+        """The recording's status, with the unreadable images of all rounds."""
         self._keep_unreadable()
         return replace(self._source.status, unreadable=tuple(self._unreadable.values()))
 
@@ -173,7 +173,7 @@ class LoopedSource(SourceBase):
         """The next frame; None only after `close`.
 
         Raises:
-            SourceError: as the recording does, or a whole round of it gave no frame.
+            SourceError: as the recording does, or a whole round had no frame.
         """
         while not self._closed:
             frame = self._source.read()

@@ -1,7 +1,4 @@
-"""What a person chooses about the live page: where it listens, who may see it, how many.
-
-Knows addresses and limits only; needs no web framework.
-"""
+"""Settings of the live page: where it listens, who may see it, how many viewers."""
 
 from __future__ import annotations
 
@@ -9,21 +6,21 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from edgecrack.errors import ConfigError
+from edgecrack.settings import settings
 from edgecrack.terminal.wording import counted
-
-if TYPE_CHECKING:
-    from edgecrack.runtime.web.tls import TlsFiles
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_MAX_VIEWERS = 16
 DEFAULT_MAX_FPS = 10.0
 SHORTEST_TOKEN = 8
-# A right token is let in however many were wrong before it, so that guessing is as fast as the
-# server answers: at 2,500 tries per second (benchmarks/page_guessing.py), half of 2^40 take seven
-# years.
+# Wrong tokens never lock a right one out, so guessing is as fast as the server answers: at 2,500
+# tries per second (benchmarks/page_guessing.py), half of 2^40 take seven years.
 _LEAST_BITS = 40
 _LEAST_DIFFERENT = 5
 _RANDOM = "for instance from: openssl rand -hex 16"
@@ -33,14 +30,36 @@ _NAME = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of certificate and key, both PEM; one file may contain both.
+
+    Attributes:
+        certificate: of this machine, followed by the intermediate ones, as `fullchain.pem`.
+        key: of the certificate, without a password.
+    """
+
+    certificate: Path
+    key: Path
+
+    def state(self) -> tuple[tuple[int, int, int], ...]:
+        """A value that changes when a file is replaced or written to.
+
+        Raises:
+            OSError: a file is missing.
+        """
+        found = (self.certificate.stat(), self.key.stat())
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+
+@settings()
 class ServeConfig:
     """A live page.
 
     Attributes:
         host: address or name to listen on.
         port: TCP port; 0 takes a free one.
-        token: what a viewer must know; None asks for nothing, and is for the loopback alone.
-        max_viewers: live pictures delivered at a time; more are refused.
+        token: what a viewer must present; None is allowed on the loopback only.
+        max_viewers: largest number of viewers at a time; more are refused.
         max_fps: most pictures per second, made and sent to each viewer.
         tls: certificate and key for HTTPS; None serves HTTP.
 
@@ -50,24 +69,14 @@ class ServeConfig:
     """
 
     host: str = DEFAULT_HOST
-    port: int = 8080
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     token: str | None = field(default=None, repr=False)
-    max_viewers: int = DEFAULT_MAX_VIEWERS
-    max_fps: float = DEFAULT_MAX_FPS
+    max_viewers: Annotated[int, Field(ge=1, le=256)] = DEFAULT_MAX_VIEWERS
+    max_fps: Annotated[float, Field(gt=0, le=60)] = DEFAULT_MAX_FPS
     tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be served, or not safely."""
         _check_host(self.host)
-        if not 0 <= self.port <= 65_535:
-            raise ConfigError(f"the page's port is {self.port}", "give 0 to 65535")
-        if not 1 <= self.max_viewers <= 256:
-            raise ConfigError(f"the number of viewers is {self.max_viewers}", "give 1 to 256")
-        if not 0 < self.max_fps <= 60:
-            raise ConfigError(
-                f"the page's rate is {self.max_fps:g} pictures per second",
-                "give more than 0 and at most 60",
-            )
         if self.token is not None:
             _check_token(self.token)
         elif not is_loopback(self.host):
@@ -79,12 +88,12 @@ class ServeConfig:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a viewer is waited for.
+    """Timeouts of a viewer.
 
     Attributes:
         send_s: to take what was sent.
-        show_s: to say that it has shown a picture.
-        stale_s: between pictures that say that there is none.
+        show_s: to confirm that it has shown a picture.
+        stale_s: between pictures that say there is no live picture.
     """
 
     send_s: float = 10.0
@@ -97,11 +106,11 @@ def parse_serve(text: str) -> tuple[str, int]:
 
     Args:
         text: `8080` (on 127.0.0.1), `127.0.0.1:8080`, `0.0.0.0:8080`, `robot.local:8080` or
-            `[::1]:8080`. A colon without a host is refused: other programs take it for every
+            `[::1]:8080`. A colon without a host is refused: for other programs it means every
             address of the machine.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: it is something else.
     """
     address = text.strip()
     host, colon, port = address.rpartition(":")
@@ -115,7 +124,7 @@ def parse_serve(text: str) -> tuple[str, int]:
     elif host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if _ip(host) is None or ":" not in host:
-            raise ConfigError(f"{host!r} is no IPv6 address", "give e.g. [::1]:8080")
+            raise ConfigError(f"{host!r} is not an IPv6 address", "give e.g. [::1]:8080")
     elif ":" in host:
         raise ConfigError(
             f"the page's address {address!r} is ambiguous",
@@ -146,7 +155,7 @@ def _check_host(host: str) -> None:
 
 
 def _check_token(token: str) -> None:
-    """Refuse what a header cannot carry and what can be guessed; never says the token."""
+    """Refuse a token that a header cannot carry or that can be guessed; never shows it."""
     if len(token) < SHORTEST_TOKEN or len(token) > 512:
         raise ConfigError(
             f"the page's token has {counted(len(token), 'character')}",
@@ -154,7 +163,7 @@ def _check_token(token: str) -> None:
         )
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise ConfigError(
-            "the page's token holds a space or a character that is not plain ASCII",
+            "the page's token contains a space or a character that is not plain ASCII",
             f"give letters and digits, {_RANDOM}",
         )
     if len(set(token)) < _LEAST_DIFFERENT or _bits(token) < _LEAST_BITS:
@@ -165,7 +174,7 @@ def _check_token(token: str) -> None:
 
 
 def _bits(token: str) -> float:
-    """How many bits a token holds if each character was drawn at random from those of its kinds."""
+    """Bits of a token if each character was drawn at random from the character classes in it."""
     alphabet = sum(
         size
         for pattern, size in (("[0-9]", 10), ("[a-f]", 6), ("[g-z]", 20), ("[A-Z]", 26))

@@ -9,38 +9,16 @@ from __future__ import annotations
 import logging
 import ssl
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgecrack.errors import ConfigError
+from edgecrack.runtime.web.config import TlsFiles
 
 _LOG = logging.getLogger("edgecrack")
 
 _EXPIRED, _NOT_YET_VALID = 10, 9  # OpenSSL's X509_V_ERR_CERT_*
 _LARGEST_BYTES = 1 << 20
 _PEM = "-----BEGIN "
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Where certificate and key lie, both as PEM; one file may hold both.
-
-    Attributes:
-        certificate: of this machine, then those of the authorities between, as `fullchain.pem`.
-        key: the certificate's, without a password.
-    """
-
-    certificate: Path
-    key: Path
-
-    def state(self) -> tuple[tuple[int, int, int], ...]:
-        """Changes when a file was replaced or written to.
-
-        Raises:
-            OSError: one is gone.
-        """
-        found = (self.certificate.stat(), self.key.stat())
-        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
 
 
 class RenewableTls:

@@ -215,7 +215,7 @@ def test_two_models_side_by_side(capsys: pytest.CaptureFixture[str], tmp_path: P
     [
         ("--threshold-from val", "--threshold-from is 'val' and a yardstick has no splits"),
         ("--threshold-from test", "give model or a number"),
-        ("--split all", "--split is 'all' and a yardstick has no splits"),
+        ("--split all", "--split is 'all', but a yardstick has no splits"),
         ("--split-set paper", "--split-set is 'paper'"),
         ("--mm-per-px 0", "the scale is 0.0 mm/px"),
         ("--mm-per-px nan", "the scale is nan mm/px"),
@@ -234,8 +234,8 @@ def test_a_scale_without_a_yardstick_and_a_layout_with_one(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     write_set(tmp_path / "walls", ["a"])
-    assert "walls is no yardstick" in refused(capsys, "--data walls --mm-per-px 0.2")
-    assert "the layout 'generic' is demanded" in refused(capsys, "--data generic=yard")
+    assert "walls is not a yardstick" in refused(capsys, "--data walls --mm-per-px 0.2")
+    assert "a layout, 'generic', is given for a yardstick" in refused(capsys, "--data generic=yard")
 
 
 def config(yardstick: Path, **changes: Any) -> StrataConfig:

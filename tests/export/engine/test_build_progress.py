@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgecrack.export.engine.build_progress import BuildControl, run_watched
+from edgecrack.export.engine.builder import BuildControl, run_watched
 from tests.waiting import PATIENCE_S
 
 

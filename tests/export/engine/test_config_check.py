@@ -13,7 +13,7 @@ import pytest
 from edgecrack.errors import ExportError
 from edgecrack.export.engine.builder import build_engine
 from edgecrack.export.engine.config import EngineConfig
-from edgecrack.export.engine.config_check import TensorTypes
+from edgecrack.export.engine.network import TensorTypes
 from edgecrack.export.engine.target_machines import parse_targets
 from edgecrack.export.engine.verification import contradiction, engine_problems, inspected_types
 from edgecrack.nvidia.tensorrt_module import find_tensorrt, make_logger

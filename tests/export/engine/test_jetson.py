@@ -83,7 +83,7 @@ def test_timings_of_another_machine_are_begun_anew(orin: FakeTensorRT, tmp_path:
     cache.write_bytes(b"of another GPU")
     result = build(tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b"+measured"
-    assert ["begun anew" in warning for warning in result.warnings] == [True]
+    assert ["is replaced" in warning for warning in result.warnings] == [True]
 
 
 def test_a_cache_that_cannot_be_written_costs_no_engine(orin: FakeTensorRT, tmp_path: Path) -> None:
@@ -257,10 +257,10 @@ def test_the_command_is_that_of_trtexec(orin: FakeTensorRT, tmp_path: Path) -> N
         ({"batch": (0, 1, 2)}, "tiles per call"),
         ({"batch": (2, 1, 2)}, "tiles per call"),
         ({"batch": (1, 3, 2)}, "tiles per call"),
-        ({"workspace_mib": 0}, "0 MiB"),
+        ({"workspace_mib": 0}, "`workspace_mib` is 0; give"),
         ({"dla_core": -1}, "-1"),
         ({"optimization_level": 6}, "0 to 5"),
-        ({"timing_cache": Path("t"), "use_timing_cache": False}, "turned off"),
+        ({"timing_cache": Path("t"), "use_timing_cache": False}, "disabled"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:

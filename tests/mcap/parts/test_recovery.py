@@ -757,5 +757,5 @@ def test_the_command_says_what_is_damaged_and_what_nobody_can_know(
     bare = written(tmp_path, foreign(crcs=False), "bare.mcap")
     recover_command([damaged, bare])
     said = capsys.readouterr().out.splitlines()
-    assert "damaged: header or metadata edgecrack differ from their checksum; whole:" in said[0]
-    assert "is whole, 12 messages; no checksum tells of damage in: the index" in said[1]
+    assert "damaged: header or metadata edgecrack differ from their checksum; repaired:" in said[0]
+    assert "complete, 12 messages; no checksum would reveal damage in: the index" in said[1]

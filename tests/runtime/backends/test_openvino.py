@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecrack.artifacts import ModelFile, read_model_file
+from edgecrack.artifacts import ModelFile, Precision, read_model_file
 from edgecrack.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgecrack.runtime.backends import backend_choice, cpu_self_test, openvino_runner
 from edgecrack.runtime.backends.backend_choice import (
@@ -388,7 +388,7 @@ def test_a_kept_result_that_no_self_test_can_find_is_made_anew(
     spoil(document)
     path.write_text(json.dumps(document))
     choice = choose_backend(model, 2)
-    assert "was written anew" in choice.note
+    assert "was replaced" in choice.note
     assert choice.settings == F32
     assert tests_run == [2, 2]
     assert "earlier start" in choose_backend(model, 2).note
@@ -468,7 +468,7 @@ def test_float32_is_judged_by_values_and_bfloat16_by_masks(
     ],
 )
 def test_int8_is_judged_by_masks_where_openvino_has_passed_the_gate(
-    precision: str, calibration: Any, by_masks: bool
+    precision: Precision, calibration: Any, by_masks: bool
 ) -> None:
     model = replace(MODEL, spec=replace(MODEL.spec, precision=precision, calibration=calibration))
     assert judged_by_masks(model, "f32") == by_masks

@@ -154,7 +154,7 @@ def foreign(path: Path) -> Path:
         (write_quick_model, "of the crack|of a clean wall"),
         (sees_cracks_everywhere, "of a clean wall"),
         (changed, "does not match its sidecar"),
-        (foreign, "not ONNX's own: com.microsoft.Less"),
+        (foreign, "not standard ONNX: com.microsoft.Less"),
         (lambda path: path, "does not exist"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_start_falls_back_to_the_last_that_works_and_says_so(
     name, origin, fallback = opened()
     assert (name, origin) == ("first.onnx", "installed")
     assert words in fallback
-    assert "installed first.onnx runs in its place" in fallback
+    assert "installed first.onnx runs instead" in fallback
     harm_first = damage if harm is make_blind else harm
     harm_first(store, "first.onnx")
     assert opened()[:2] == (BUNDLED_MODEL.name, "bundled")

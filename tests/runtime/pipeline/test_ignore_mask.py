@@ -244,7 +244,7 @@ def test_another_shape_is_told_with_both_sizes() -> None:
             r"the point \[65, 0\] outside of the frame; give x from 0 to 64 and y from 0 to 48",
         ),
         ({"polygons": [[[0, 0], [4, -0.1], [4, 4]]]}, "outside of the frame"),
-        ({"polygons": [[[0, 0], [4, float("nan")], [4, 4]]]}, "it holds NaN"),
+        ({"polygons": [[[0, 0], [4, float("nan")], [4, 4]]]}, "it contains NaN"),
         ({"polygons": [[[0, 0], [10**400, 1], [4, 4]]]}, "too large"),
         (
             {"polygons": [[[0, 0], [64, 0], [64, 48], [0, 48]]]},
@@ -264,7 +264,7 @@ def test_polygons_that_cannot_be_meant(tmp_path: Path, changes: Any, problem: st
     [
         (b"", r"is not JSON: Expecting value \(line 1, column 1\); give {"),
         (b'{"polygons": [', "is not JSON: "),
-        (b"\xff\xfe{}", "is no text in UTF-8"),
+        (b"\xff\xfe{}", "is not valid UTF-8"),
         (b"[" * 100_000, "nests more than"),
         (b'{"frame_hw": [1e400, 2]}', "1e400 is too large"),
         (b"[]", "there is no object at the top"),

@@ -17,7 +17,7 @@ from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.position import udp
 from edgecrack.runtime.position.interpolate import PositionTrack
 from edgecrack.runtime.position.open import open_positions
-from edgecrack.runtime.position.udp import UdpPositions, parse_line
+from edgecrack.runtime.position.udp import PositionLine, UdpPositions, parse_line
 from edgecrack.runtime.telemetry.events import EventLog
 from tests.waiting import wait_until
 
@@ -172,7 +172,7 @@ def test_of_a_datagram_full_of_lines_the_first_256_count(sender: Sender) -> None
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_line_or_refused(data: bytes) -> None:
     with suppress(ValueError):
-        parse_line(data)
+        assert isinstance(parse_line(data), PositionLine)
 
 
 JSON = st.recursive(

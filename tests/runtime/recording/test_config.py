@@ -36,13 +36,13 @@ def test_durations(text: str, seconds: float) -> None:
     "text", ["", "500", "MB", "-1MB", "1e9B", "5 parsecs", "1MB 2", "\uff11MB", "9" * 400 + "MB"]
 )
 def test_no_size(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no size; give one such as"):
+    with pytest.raises(ConfigError, match="is not a size; give one such as"):
         parse_bytes(text)
 
 
 @pytest.mark.parametrize("text", ["", "600", "10m", "-1s", "inf s", "nan"])
 def test_no_duration(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no duration"):
+    with pytest.raises(ConfigError, match="is not a duration"):
         parse_seconds(text)
 
 
@@ -51,13 +51,13 @@ def test_no_duration(text: str) -> None:
     [
         ({"path": Path("run.mp4")}, "'run.mp4'"),
         ({"path": Path("run")}, "ends in .mcap"),
-        ({"part_bytes": 512}, "512 bytes"),
-        ({"part_s": 0.0}, "0.0 s"),
-        ({"part_s": float("nan")}, "nan s"),
+        ({"part_bytes": 512}, "`part_bytes` is 512; give at least 64KiB"),
+        ({"part_s": 0.0}, "`part_s` is 0.0; give at least 1 s"),
+        ({"part_s": float("nan")}, "`part_s` is nan"),
         ({"when_full": "panic"}, "'panic'"),
-        ({"reserve_bytes": -1}, "-1 bytes"),
-        ({"flush_s": 0.0}, "every 0.0 s"),
-        ({"flush_s": float("inf")}, "every inf s"),
+        ({"reserve_bytes": -1}, "`reserve_bytes` is -1"),
+        ({"flush_s": 0.0}, "`flush_s` is 0.0"),
+        ({"flush_s": float("inf")}, "`flush_s` is inf"),
     ],
 )
 def test_refused_settings(settings: dict[str, Any], said: str) -> None:

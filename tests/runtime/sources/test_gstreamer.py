@@ -224,7 +224,7 @@ def test_a_pipeline_written_for_opencv_works_too() -> None:
 
 @needs_gstreamer
 def test_a_pipeline_that_delivers_nothing_is_an_error_within_the_timeout() -> None:
-    with pytest.raises(SourceError, match=r"nothing came for 0\.4 s"):
+    with pytest.raises(SourceError, match=r"nothing arrived for 0\.4 s"):
         open_source("gst://videotestsrc ! valve drop=true", SourceOptions(timeout_ms=400))
     assert children() == []
 
@@ -239,7 +239,7 @@ def test_a_pipeline_that_falls_silent_is_an_error_and_can_be_opened_again() -> N
             (child,) = children()
             os.killpg(child, signal.SIGSTOP)
             _, error = read_to_end(source)
-            assert "nothing came" in error.problem
+            assert "nothing arrived" in error.problem
         assert children() == []
         assert stream_threads() == []
 

@@ -293,7 +293,7 @@ def test_waits_double_up_to_a_limit(failures: int, delay_s: float) -> None:
 )
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), 1e9])
 def test_waits_that_make_no_sense(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"is {value} s; give seconds"):
+    with pytest.raises(ConfigError, match=f"`{name}` is {value}; give a number above 0"):
         replace(ReconnectPolicy(), **{name: value})  # type: ignore[arg-type]
 
 

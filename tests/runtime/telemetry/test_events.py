@@ -12,9 +12,8 @@ import pytest
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.sinks import EventsFile, Snapshots
-from edgecrack.runtime.pipeline.controls import StreamControls
-from edgecrack.runtime.telemetry.events import Event, EventLog
-from edgecrack.runtime.telemetry.logs import LogFormat, log_to
+from edgecrack.runtime.pipeline.config import StreamControls
+from edgecrack.runtime.telemetry.events import Event, EventLog, LogFormat, log_to
 from tests.runtime.fakes import frame, result_of
 
 
@@ -106,9 +105,15 @@ def test_a_log_that_nobody_reads_any_more_does_no_harm() -> None:
     def gone(line: str) -> None:
         raise BrokenPipeError
 
+    log = EventLog()
     undo = log_to(gone)
-    EventLog().emit("a", "x")
+    log.emit("a", "lost")
     undo()
+    lines: list[str] = []
+    undo = log_to(lines.append)
+    log.emit("b", "seen")
+    undo()
+    assert [line.rpartition(" ")[2] for line in lines] == ["seen"]
 
 
 def test_the_file_of_events_has_them_as_lines(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_without_systemd_nothing_happens(environment: dict[str, str]) -> None:
     notifier.status("x")
     notifier.stopping()
     notifier.close()
+    assert not list(Path("/nowhere").glob("*"))
 
 
 def test_a_watchdog_for_another_process_is_not_pinged(manager: tuple[socket.socket, str]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from edgecrack.runtime.web.tls import TlsFiles
+from edgecrack.runtime.web.config import TlsFiles
 
 _EXPONENT = 65537
 

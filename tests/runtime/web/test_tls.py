@@ -20,8 +20,8 @@ import pytest
 from edgecrack.commands.shared_options import serve_config
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.web import server, uvicorn_server
-from edgecrack.runtime.web.config import ServeConfig
-from edgecrack.runtime.web.tls import RenewableTls, TlsFiles, server_context
+from edgecrack.runtime.web.config import ServeConfig, TlsFiles
+from edgecrack.runtime.web.tls import RenewableTls, server_context
 from tests.runtime.web.certificates import (
     certificate,
     encrypted_pem,
@@ -203,7 +203,7 @@ def test_one_without_the_other(files: TlsFiles) -> None:
         serve_config("8080", None, files.certificate, None)
     with pytest.raises(ConfigError, match="`tls_cert` is not given"):
         serve_config("8080", None, None, files.key)
-    with pytest.raises(ConfigError, match="a certificate is given and no page"):
+    with pytest.raises(ConfigError, match="a certificate is given without a page"):
         serve_config(None, None, files.certificate, files.key)
     both = files.certificate.with_name("both.pem")
     both.write_text(files.certificate.read_text() + files.key.read_text())
@@ -331,3 +331,4 @@ def test_ports_are_not_kept(files: TlsFiles) -> None:
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+        assert again.getsockname()[1] == port
