@@ -91,7 +91,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        # Waits without a timeout: `close` always ends it, and as a daemon it does not delay the exit.
+        # Waits without a timeout: `close` always ends it, and a daemon does not delay the exit.
         while (work := self._work.get()) is not None:
             work()
 
