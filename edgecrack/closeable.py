@@ -1,4 +1,4 @@
-"""The context manager half of sources, runners and detectors, written once."""
+"""Base class of sources, runners and detectors: the `with` statement."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Self_ = TypeVar("Self_", bound="Closeable")
 
 
 class Closeable:
-    """Gives a class with `close` the `with` statement."""
+    """Adds the `with` statement to a class with `close`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held; may be called twice."""
+        """Release all resources; may be called twice."""
 
     def __enter__(self: Self_) -> Self_:
         """The object itself."""

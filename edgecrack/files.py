@@ -1,8 +1,7 @@
 """Writing files whole or not at all.
 
-Every result goes to a temporary sibling first and takes its name only when complete, so
-a full disk or a killed process never leaves half a file under a name that a reader
-trusts. Knows paths, bytes and PNG; must not know what the files mean.
+Every result is written to a temporary sibling and renamed when complete, so a full disk or a
+killed process never leaves half a file under its final name.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _REMEDIES = {
 
 
 def output_error(path: Path | str, error: OSError) -> OutputError:
-    """The `OutputError` that tells a user why `path` was not written and what to do.
+    """The `OutputError` that says why `path` was not written and what to do.
 
     For writers that cannot go through `replacing` (a growing video, a log); raise it
     `from error`.

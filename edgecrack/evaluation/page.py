@@ -1,7 +1,7 @@
 """The parts that a report's HTML pages share: frame, style, tables, pictures.
 
 A page is one file beside its pictures; it loads nothing from a network. Everything that is not
-marked as `Html` is escaped. Knows text; must not know scores or files.
+marked as `Html` is escaped.
 """
 
 from __future__ import annotations

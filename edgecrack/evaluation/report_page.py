@@ -1,7 +1,4 @@
-"""The page of one model's report: scores, curve, best and worst images, every image's scores.
-
-Knows scores and the names of the pictures beside the page; must not know how either came about.
-"""
+"""The page of one model's report: scores, curve, best and worst images, every image's scores."""
 
 from __future__ import annotations
 

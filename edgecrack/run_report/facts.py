@@ -90,8 +90,8 @@ class RunFacts:
         places: by crack's id.
         totals: by element and face, or by sheet.
         evidence: what is known of how many cracks the model misses; None for nothing.
-        review: where the review stands; None where nobody has begun one.
-        about: what made the results, as `run_provenance` tells it; empty of older runs.
+        review: the state of the review; None if there is none.
+        about: what made the results, as `run_provenance` reports it; empty for older runs.
         site: the check on site; None where none was made.
     """
 

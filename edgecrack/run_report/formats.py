@@ -59,7 +59,7 @@ def _row(facts: RunFacts, crack: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _review(crack: Mapping[str, Any]) -> dict[str, Any]:
-    """What a person said of it; empty where nobody has."""
+    """The reviewer's decision; empty if there is none."""
     review = crack.get("review")
     if review is None:
         return {}

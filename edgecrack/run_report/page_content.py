@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecrack.measurement.severity import severity_tables
-from edgecrack.run_report.basis_section import basis_section
 from edgecrack.run_report.facts import CrackPlace, PlaceTotal, RunFacts, length_mm
-from edgecrack.run_report.missed_limits import missed_limits
-from edgecrack.run_report.note_sentences import note_sentences
 from edgecrack.run_report.pictures import coverage_picture, crack_pictures, numbered_map
-from edgecrack.run_report.repeated_section import repeated_section
 from edgecrack.run_report.report_words import Words, class_name, term_name
-from edgecrack.run_report.site_section import site_section
+from edgecrack.run_report.sections import (
+    basis_section,
+    missed_limits,
+    note_sentences,
+    repeated_section,
+    site_section,
+)
 from edgecrack.run_report.width_plot import plot_widths
 from edgecrack.run_survey.map_files import SEEN_COLOURS
 from edgecrack.survey.coverage import SEEN

@@ -43,7 +43,7 @@ class SiteResult:
         passed: whether it did.
         checks: pictures that show the sheet.
         checks_passed: of these.
-        date: when, as ISO 8601; None where nobody knows.
+        date: when, as ISO 8601; None if unknown.
         cracks: on the sheet; None where that was not written down.
         read: of these, measured.
         narrowest_mm: stated width of the sheet's narrowest crack.

@@ -60,7 +60,7 @@ def now() -> str:
 
 
 def read_review(run: Path, document: Mapping[str, Any]) -> tuple[Entry, ...]:
-    """The actions of a run's review, oldest first; none where nobody has reviewed it.
+    """The actions of a run's review, oldest first; none if it has no review.
 
     Args:
         run: folder of the run.
@@ -190,7 +190,7 @@ def reviewer_name(text: Any) -> str:
 
 
 def run_identity(run: Path, document: Mapping[str, Any]) -> str:
-    """What tells a run from every other: its id, or else what its survey found."""
+    """What identifies a run: its id, or else what its survey found."""
     try:
         summary = read_json(run / SUMMARY_NAME)
         found = summary["run"]["id"]

@@ -58,7 +58,7 @@ class ReviewedCrack:
             "unconfirmed", or None where it did not find it.
         origin: whence it is.
         parents: the cracks that it was made of.
-        decision: None as long as nobody decided.
+        decision: None until it is decided.
         reason: for which it was rejected; "" for none given.
         reviewer: who decided.
         at: when.
@@ -92,7 +92,7 @@ class ReviewedCrack:
 
     @property
     def is_open(self) -> bool:
-        """Whether it counts as a crack and nobody has decided yet."""
+        """Whether it counts as a crack and is not decided yet."""
         return self.decision is None and self.record["status"] == "confirmed"
 
 
@@ -114,7 +114,7 @@ class ReviewState:
 
     @property
     def open_ids(self) -> tuple[CrackId, ...]:
-        """Cracks that nobody has decided on and that would be reported."""
+        """Undecided cracks that would be reported."""
         return tuple(number for number, crack in self.cracks.items() if crack.is_open)
 
     @property
@@ -305,7 +305,7 @@ def _standing(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _unsettled(stale: Sequence[Entry], standing: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Of stale actions those that nobody has made again.
+    """Stale actions that were not made again.
 
     They are settled by a later action on the same crack, or by looking over the surface again.
     """

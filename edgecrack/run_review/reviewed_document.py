@@ -23,7 +23,7 @@ class ReviewedSurvey:
 
     Attributes:
         document: as the review leaves it; the survey's own where there is no review.
-        state: of the review; None where nobody has begun one.
+        state: of the review; None if there is none.
     """
 
     document: dict[str, Any]

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from edgecrack.errors import ConfigError
-from edgecrack.run_report.basis_section import basis_section
 from edgecrack.run_report.facts import RunFacts
-from edgecrack.run_report.missed_limits import missed_limits
-from edgecrack.run_report.note_sentences import note_sentences
-from edgecrack.run_report.repeated_section import repeated_section
 from edgecrack.run_report.report_words import Words, class_name, languages, term_name
+from edgecrack.run_report.sections import (
+    basis_section,
+    missed_limits,
+    note_sentences,
+    repeated_section,
+    site_section,
+)
 from edgecrack.run_report.site_result import (
     parse_site_check,
     read_site_check,
     site_result_of_run,
 )
-from edgecrack.run_report.site_section import site_section
 from edgecrack.run_survey.survey_findings import SurveyNote
 
 EN, DE = Words("en"), Words("de")

@@ -39,11 +39,11 @@ Verdict = Literal["right", "wrong", "wait"]
 class Access:
     """Checks tokens and sessions.
 
-    The right token is let in at any time and from anywhere: whoever tries wrong ones, from the
-    same address or from thousands, locks out nobody.
+    The right token is always accepted, from any address. Wrong tokens, whether from the same
+    address or from thousands, lock out no one.
 
-    A session is a random number. It is known here alone, for a day or until this program ends,
-    and tells nothing of the token.
+    A session is a random number, kept only in memory, for a day or until this program ends. It
+    reveals nothing about the token.
 
     Args:
         token: the secret; None lets everybody in, for a page on the loopback.
@@ -89,7 +89,7 @@ class Access:
         return "wrong"
 
     def new_session(self) -> str:
-        """A session for whoever gave the right token."""
+        """A session for a client that gave the right token."""
         session = secrets.token_urlsafe(32)
         with self._lock:
             self._expiries[_digest(session)] = self._clock() + SESSION_S
@@ -304,7 +304,7 @@ _LOG = logging.getLogger("edgecrack")
 # In a request's scope: a function of the server, which wants to know who may use the page.
 KNOWN = "edgecrack.known"
 _HEALTH = "/healthz"
-# What needs no token: nothing of it tells anything of the run.
+# Needs no token: reveals nothing about the run.
 _FREE = frozenset({_HEALTH, LOGIN, "/page.css", "/icon.svg"})
 # Where a token may stand in the address: the page, and players that can send no header.
 _QUERY_TOKEN = frozenset({"/", "/stream.mjpg"})

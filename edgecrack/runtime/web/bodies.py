@@ -1,7 +1,4 @@
-"""What comes in a request's body and address, and how errors go out: as JSON, with a sentence.
-
-Knows no endpoint.
-"""
+"""Reading request bodies and query strings; error responses as JSON with a sentence."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The run as Prometheus reads it: counters, gauges and their units, read when asked for.
+"""The run as Prometheus metrics, collected on request.
 
-Knows the stream's parts and prometheus_client; has a registry of its own, so that two streams
-in one process do not meet.
+Each stream has its own registry, so two streams in one process do not collide.
 """
 
 from __future__ import annotations

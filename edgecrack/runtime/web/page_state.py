@@ -87,7 +87,7 @@ class Broadcast(Generic[Picture]):
         async with self._published:
             self._waiting += 1
             self._wanted.set()
-            # While nobody waited, nobody said that results came.
+            # Results are not announced while no one waits.
             self._written.set()
             try:
                 while (latest := self._latest) is None or not self._is_due(latest, after):
@@ -140,7 +140,7 @@ class Broadcast(Generic[Picture]):
             self._published.notify_all()
 
     def _on_write(self) -> None:
-        # In the stream's thread: as good as nothing to do while nobody waits.
+        # In the stream's thread: almost free while no one waits.
         if self._waiting:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._written.set)
@@ -267,7 +267,7 @@ def overlay_jpeg(result: FrameResult) -> bytes:
 
 
 def stale_jpeg(result: FrameResult | None, age_ms: float | None) -> bytes:
-    """The last picture, gray and with its age across it, so that nobody takes it for live.
+    """The last picture, in gray with its age across it, so it is not mistaken for live.
 
     Args:
         result: None where there is none that may be shown: the picture is dark then.
@@ -296,7 +296,7 @@ def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 Client = tuple[str, int]
-# A viewer that has not shown its picture for so long gives its seat to whoever wants one.
+# A viewer that has not shown its picture for this long may be replaced by a new one.
 OWES_S = 2.0
 
 

@@ -58,7 +58,7 @@ class Worker:
         outcome: asyncio.Future[Value] = loop.create_future()
 
         def settle(value: Value | None, error: BaseException | None) -> None:
-            if outcome.done():  # whoever waited gave up
+            if outcome.done():  # the waiting caller gave up
                 return
             if error is not None:
                 outcome.set_exception(error)
@@ -91,7 +91,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        # Waits without a timeout: `close` always ends it, and as a daemon it holds up nobody.
+        # Waits without a timeout: `close` always ends it, and a daemon does not delay the exit.
         while (work := self._work.get()) is not None:
             work()
 
@@ -119,7 +119,7 @@ class LatestResult:
 
     Args:
         clock_ns: as `time.monotonic_ns`; a test may give its own.
-        max_age_ms: a live result older than this is shown to nobody, not even as old.
+        max_age_ms: a live result older than this is never shown, not even marked as old.
     """
 
     name = "page"
@@ -380,7 +380,7 @@ class StatusBoard:
             return self._text
 
     def renew(self) -> None:
-        """Something was switched: make it anew, and tell whoever waits."""
+        """Something was switched: rebuild the status and wake those who wait."""
         self._made_s = float("-inf")
         switched, self._switched = self._switched, asyncio.Event()
         switched.set()
@@ -409,7 +409,7 @@ class LiveContext:
             nothing is measured.
         report: finds the last report beside the results; None where nothing is written.
         throttling: evidence, clock and temperature of the last look at the machine; None where
-            nobody looks.
+            the machine is not checked.
     """
 
     stats: Callable[[], StatsSnapshot]

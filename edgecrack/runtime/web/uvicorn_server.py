@@ -112,7 +112,7 @@ class Connection:
         if self.transport is not None:
             self.transport.abort()
         else:
-            # The handshake's transport, which asyncio shows to nobody, notices that.
+            # The handshake's transport, which asyncio does not expose, notices that.
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -287,7 +287,7 @@ class PageServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; whoever has not taken the last words soon is dropped."""
+        """End; connections that do not read the last message soon are dropped."""
         loop = asyncio.get_running_loop()
         for task in self._taking:
             task.cancel()
