@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.layouts import list_dataset
-from edgecrack.data.pairing import Listing
+from edgecrack.data.layouts import Listing, list_dataset
 from edgecrack.data.reading import read_image, read_labelled_image
 from edgecrack.data.splits import Splits, check_listed, read_splits
 from edgecrack.errors import ConfigError, DataError

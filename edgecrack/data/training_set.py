@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.reserved import refuse_reserved
-from edgecrack.data.source_images import HOLD_OUT_SHARE, list_source, split_samples
-from edgecrack.data.sources import parse_sources
+from edgecrack.data.sources import HOLD_OUT_SHARE, list_source, parse_sources, split_samples
+from edgecrack.data.splits import refuse_reserved
 from edgecrack.errors import DataError
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.terminal.wording import all_of, counted

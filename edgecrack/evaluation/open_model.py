@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
-from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
+from edgecrack.data.patches import PAPER_PATCH_PX, PatchStride, average_patches
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation.image_results import Predict
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from edgecrack.data.patch_grid import PatchStride
+from edgecrack.data.patches import PatchStride
 from edgecrack.errors import ConfigError
 
 ProtocolName = Literal["tiled", "whole", "patch-stride"]

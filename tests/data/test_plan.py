@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.data.plan import PAPER_COUNTS, EpochPlan, EpochSlots, PatchCount
+from edgecrack.data.patches import PAPER_COUNTS, EpochPlan, EpochSlots, PatchCount
 from edgecrack.errors import ConfigError, DataError
 
 CFD, CRACKTREE, AIGLERN = PAPER_COUNTS

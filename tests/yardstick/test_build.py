@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgecrack.cli import app
-from edgecrack.data.reserved import reserved_hashes
+from edgecrack.data.splits import reserved_hashes
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.yardstick import building
 from edgecrack.yardstick.building import YardstickConfig, build_yardstick
