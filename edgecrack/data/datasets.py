@@ -1,8 +1,7 @@
-"""Labelled image sets on disk, opened and checked.
+"""Opens labelled image datasets and checks their files against each other.
 
-Files are listed and checked against each other here and read on demand. A file that does not fit
-is named in a `DataError`; what is passed over, `pairing` says. Knows nothing of patches, tensors
-or training.
+Files are read on demand. A file that does not fit is named in a `DataError`; `layouts` defines
+which files are skipped.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def only_images(folder: Path) -> list[Path]:
         hidden = path.name.startswith(".")
         if path.suffix.lower() not in known and not hidden and path.is_file():
             raise DataError(
-                f"{path} is no image of a kind that is read ({', '.join(DATASET_SUFFIXES)})",
+                f"{path} is not a supported image file ({', '.join(DATASET_SUFFIXES)})",
                 "convert it to png, or move it out of the folder",
             )
     return image_files(folder)

@@ -240,7 +240,7 @@ class EpochPlan:
             return cls(tuple(PatchCount(**count) for count in document["counts"]))
         except (KeyError, TypeError) as error:
             raise ConfigError(
-                f"{dict(document)} is no plan of an epoch ({error})",
+                f"{dict(document)} is not an epoch plan ({error})",
                 "give counts, each with source and per_image or total",
             ) from error
 
@@ -302,7 +302,7 @@ class EpochPlan:
         for number, count in enumerate(self.counts):
             if number not in present:
                 raise ConfigError(
-                    f"the plan names {count.source}, of which there is no image",
+                    f"the plan names {count.source}, which has no images",
                     "leave it out of the plan",
                 )
 

@@ -308,7 +308,7 @@ def split_samples(
     train = [dataset.all_samples[name] for name in (names if listed is None else listed)]
     if not train:
         raise DataError(
-            f"the splits of {dataset.folder} leave no image to train on", "mend splits.json"
+            f"the splits of {dataset.folder} leave no image to train on", "fix splits.json"
         )
     if dataset.splits.get("val"):
         return train, dataset.samples("val")

@@ -65,13 +65,13 @@ def read_splits(path: Path, split_set: str | None) -> Splits:
         split_set: name of the set; None takes "paper" where there are several.
 
     Raises:
-        DataError: the file cannot be read or is no split file, or a name stands twice.
+        DataError: the file cannot be read or is not a split file, or a name occurs twice.
         ConfigError: it has no such set.
     """
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", "mend or remove the file") from error
+        raise DataError(f"cannot read {path}: {error}", "fix or remove the file") from error
     splits = _choose(path, document, split_set)
     for split, names in splits.items():
         twice = [name for name, count in Counter(names).items() if count > 1]
@@ -125,7 +125,7 @@ def check_listed(path: Path, splits: Mapping[str, Iterable[str]], known: Mapping
         if missing:
             raise DataError(
                 f"{path} lists {missing[0]!r} in {split!r}, but there is no such labelled image",
-                "mend the list or add the files",
+                "fix the list or add the files",
             )
 
 
