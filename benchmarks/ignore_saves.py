@@ -30,7 +30,7 @@ from edgecrack.images.ignored import IgnoredPixels  # noqa: E402
 from edgecrack.metrics.counting import uint8_level  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
-from edgecrack.runtime.pipeline.overload import FULL  # noqa: E402
+from edgecrack.runtime.pipeline.inspection import FULL  # noqa: E402
 from edgecrack.synthetic import WallConfig, generate_wall  # noqa: E402
 
 Image = NDArray[np.uint8]

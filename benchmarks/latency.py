@@ -27,8 +27,7 @@ from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
 from edgecrack.runtime.frame import FrameResult  # noqa: E402
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline  # noqa: E402
-from edgecrack.runtime.sources.open import open_source  # noqa: E402
-from edgecrack.runtime.sources.open_live import open_live_source  # noqa: E402
+from edgecrack.runtime.sources.open import open_live_source, open_source  # noqa: E402
 from edgecrack.runtime.stream import leave_cores_to_the_network  # noqa: E402
 
 _HW = (480, 640)

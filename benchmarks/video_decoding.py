@@ -133,7 +133,7 @@ def reconnect(trees: dict[str, Path], rounds: int) -> dict[str, Any]:
 
 RECONNECT = r"""
 from edgecrack.runtime.telemetry.events import EventLog
-from edgecrack.runtime.sources.open_live import open_live_source
+from edgecrack.runtime.sources.open import open_live_source
 from edgecrack.runtime.sources.reconnect_policy import ReconnectPolicy
 source = open_live_source(address, SourceOptions(timeout_ms=3000), ReconnectPolicy(), EventLog())
 with source as camera:

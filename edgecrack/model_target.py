@@ -46,6 +46,6 @@ def check_model_target(
         raise output_error(target, FileNotFoundError(errno.ENOENT, "its folder does not exist"))
     if implied and target.exists() and not sidecar_path(target).exists():
         raise OutputError(
-            f"{target} is an intermediate file of this build, and exists from another program",
+            f"{target} would be an intermediate file, and is a file that edgecrack did not write",
             "move it away, or give the engine another name",
         )

@@ -37,7 +37,6 @@ T = TypeVar("T")
 Refuse = Callable[[str, "str | None", str], EdgecrackError]
 """From a field's dotted name, its value (None if missing) and the remedy to an error."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 PositiveMs = Annotated[float, Field(gt=0)]
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", arbitrary_types_allowed=True)

@@ -24,8 +24,7 @@ from edgecrack.runtime.outputs.run_parts import SUMMARY_SCHEMA_VERSION
 from edgecrack.runtime.outputs.sinks import FRAME_SCHEMA_VERSION, Snapshots, frame_record
 from edgecrack.runtime.stream import run_stream
 from edgecrack.runtime.stream_config import StreamConfig
-from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog
-from edgecrack.runtime.telemetry.logs import log_to
+from edgecrack.runtime.telemetry.events import EVENT_SCHEMA_VERSION, EventLog, log_to
 from edgecrack.runtime.tracking.findings import FINDING_SCHEMA_VERSION
 from tests.runtime.fakes import frame, picture, result_of
 from tests.runtime.models import IdentityRunner, write_quick_model

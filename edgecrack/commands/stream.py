@@ -154,7 +154,7 @@ def stream(
     from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
     from edgecrack.runtime.stream import run_stream
     from edgecrack.runtime.stream_config import StreamConfig
-    from edgecrack.runtime.telemetry.logs import LogFormat
+    from edgecrack.runtime.telemetry.events import LogFormat
 
     config = StreamConfig(
         source=source_address(source, camera, source_file),

@@ -1,7 +1,7 @@
-"""Between ROS 2 messages and arrays.
+"""Converts between ROS 2 messages and arrays.
 
-Messages are taken and made by their fields alone, and their classes are passed in: so this needs
-no ROS 2 installation, and serves any object with the same fields. Must not know nodes or topics.
+Only the messages' fields are used, and their classes are passed in, so this needs no ROS 2
+installation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LINE_LIST, _ADD = 2, 0
 
 
 class DetectionTypes(NamedTuple):
-    """The classes of `vision_msgs.msg` (4.0 or later, as since ROS 2 Humble) that are made.
+    """The classes of `vision_msgs.msg` (4.0 or later, since ROS 2 Humble) that are used.
 
     Attributes:
         array: Detection2DArray.
@@ -43,8 +43,8 @@ def image_to_bgr(message: Any) -> NDArray[np.uint8]:
         uint8 [H, W, 3] BGR, a copy.
 
     Raises:
-        UnsupportedEncodingError: of an encoding that is not read.
-        DamagedImageError: its size, step and data do not fit together.
+        UnsupportedEncodingError: the encoding is not supported.
+        DamagedImageError: its size, step and data do not match.
     """
     return pixels_to_bgr(
         message.data,

@@ -1,12 +1,10 @@
-"""The network in a thread of its own, always on the newest image that has arrived.
+"""Runs the network in a thread, always on the newest image, without importing ROS.
 
-So a node's executor is never kept waiting, and latency stays bounded: an image that arrives while
-one is waiting replaces it. Knows messages by their header's stamp alone; must not know ROS.
+The node's executor never waits, and latency stays bounded: an image replaces one that waits.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,19 +18,19 @@ from edgecrack.images.decoding import UnreadableImageError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.measurement.regions import measure_cracks
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.handoff import Worker
 from edgecrack.runtime.installed_models.opening import open_model_in_use
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, Ignoring, read_ignore_mask
 from edgecrack.runtime.scales import parse_scales
 from edgecrack.runtime.sources.ros_images import UnsupportedEncodingError
+from edgecrack.runtime.telemetry.events import RepeatLimiter
 
 WARN_AGAIN_S = 10.0
-_POLL_S = 0.2
 _JOIN_S = 5.0
 
 
 class ClosableDetector(Protocol):
-    """What is asked of a `CrackDetector`."""
+    """The methods of `CrackDetector` that are used here."""
 
     @property
     def threshold(self) -> float:
@@ -57,20 +55,20 @@ class ClosableDetector(Protocol):
 
 
 class NewestImageWorker:
-    """Turns messages into results, one at a time; it starts when made.
+    """Turns messages into results, one at a time, in a thread that starts immediately.
 
-    A result's age is counted from the stamp in its message's header, where that is set, to now
-    on `clock_ns`; so the camera's clock and this machine's must agree.
+    A result's age is counted from the stamp in its message's header, if that is set, to now on
+    `clock_ns`; so the camera's clock and this machine's must agree.
 
     Args:
         detector: the network; closed with the worker.
         to_bgr: a message's picture, uint8 [H, W, 3] BGR.
-        publish: takes each result and its message's header, in the worker's thread.
+        publish: called with each result and its message's header, in the worker's thread.
         clock_ns: now, on the clock of the stamps.
-        warn: takes a sentence for the log; of one kind at most every ten seconds.
+        warn: called with a sentence for the log; of one kind at most every ten seconds.
         min_area_px: groups of crack pixels smaller than this are dropped.
         max_age_ms: results older than this are not published; None publishes all.
-        ignore: where nothing is to be inspected; None inspects everything.
+        ignore: where nothing is inspected; None inspects everything.
 
     Raises:
         ConfigError: `min_area_px` or `max_age_ms` is out of range. The detector is closed.
@@ -96,54 +94,44 @@ class NewestImageWorker:
         self._detector, self._to_bgr, self._publish = detector, to_bgr, publish
         self._clock_ns, self._warn = clock_ns, warn
         self._min_area_px, self._max_age_ms = min_area_px, max_age_ms
-        self._newest = Handoff[tuple[Any, int, int]](1, keep_newest=True)
-        self._warned_s: dict[str, float] = {}
+        self._warnings = RepeatLimiter(WARN_AGAIN_S, is_episode=False)
         self._ignoring = Ignoring(ignore, lambda kind, text, level: self._warn_once(kind, text))
         self._index = 0
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="edgecrack-ros", daemon=True)
-        self._thread.start()
+        self._worker = Worker[tuple[Any, int, int]](
+            "edgecrack-ros", self._take, keep_newest=True, at_end=detector.close
+        )
+        self._worker.start()
 
     @property
     def replaced(self) -> int:
-        """Images replaced by newer ones before the network was free."""
-        return self._newest.replaced
+        """Images that newer ones replaced before the network was free."""
+        return self._worker.replaced
 
     def put(self, message: Any) -> None:
-        """Take a message; returns at once.
+        """Queue a message; returns immediately.
 
         Raises:
             BaseException: the error that ended the thread.
         """
-        self.check()
-        self._newest.put((message, self._clock_ns(), time.monotonic_ns()))
+        self._worker.put((message, self._clock_ns(), time.monotonic_ns()))
 
     def check(self) -> None:
-        """Raise the error that ended the thread, if one did."""
-        if self._error is not None:
-            raise self._error
+        """Raise the error that ended the thread, if there was one."""
+        self._worker.raise_error()
 
     def close(self) -> None:
-        """Finish the image at hand and close the detector; may be called twice."""
-        self._newest.finish()
-        self._thread.join(_JOIN_S)
+        """Finish the current image and close the detector; may be called twice."""
+        self._worker.finish()
+        self._worker.join(_JOIN_S)
 
-    def _run(self) -> None:
+    def _take(self, item: tuple[Any, int, int]) -> None:
         try:
-            while True:
-                try:
-                    item = self._newest.get(_POLL_S)
-                except TimedOut:
-                    continue
-                if item is None:
-                    return
-                self._take(*item)
-        except BaseException as error:
-            self._error = error
-        finally:
+            self._process(*item)
+        except BaseException:
             self._detector.close()
+            raise
 
-    def _take(self, message: Any, arrival_ns: int, arrival_monotonic_ns: int) -> None:
+    def _process(self, message: Any, arrival_ns: int, arrival_monotonic_ns: int) -> None:
         stamp = message.header.stamp
         captured_ns = stamp.sec * 10**9 + stamp.nanosec or arrival_ns
         if self._is_stale(captured_ns):
@@ -203,9 +191,7 @@ class NewestImageWorker:
         return True
 
     def _warn_once(self, kind: str, sentence: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._warned_s.get(kind, -WARN_AGAIN_S) >= WARN_AGAIN_S:
-            self._warned_s[kind] = now_s
+        if self._warnings.is_due(kind):
             self._warn(sentence)
 
 
@@ -215,10 +201,10 @@ def open_worker(
     publish: Callable[[FrameResult, Any], None],
     **more: Any,
 ) -> NewestImageWorker:
-    """A worker by a node's parameters, with the model and the ignore mask that they name.
+    """A worker with a node's parameters.
 
     Args:
-        given: the parameters, as `node.PARAMETERS` has them.
+        given: the parameters, as in `node.PARAMETERS`.
         to_bgr: see `NewestImageWorker`.
         publish: see `NewestImageWorker`.
         more: see `NewestImageWorker`.

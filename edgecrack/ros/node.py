@@ -2,10 +2,9 @@
 
     python3 -m edgecrack.ros.node --ros-args -p image_topic:=/camera/image_raw
 
-Needs a ROS 2 installation; findings go out as vision_msgs, too, where that is there. The network
-runs in a thread of its own, on the newest image only, so that results stay fresh however slow it
-is. Everything that can be tested without ROS is in `conversions.py` and `inspection_worker.py`;
-nothing imports this module.
+Needs a ROS 2 installation; findings are also published as vision_msgs where that is installed. The
+network runs in a thread, on the newest image only, so that results stay fresh however slow it is.
+Everything that can be tested without ROS is in the other modules; nothing imports this module.
 """
 
 from __future__ import annotations
@@ -24,9 +23,8 @@ from edgecrack.ros.conversions import (
     mask_to_image,
     overlay_to_compressed,
 )
-from edgecrack.ros.crack_publishing import open_cracks
 from edgecrack.ros.inspection_worker import open_worker
-from edgecrack.ros.width_measuring import WIDTH_PARAMETERS, open_widths
+from edgecrack.ros.width_measuring import WIDTH_PARAMETERS, open_cracks, open_widths
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.outputs.overlay import draw_overlay
 
@@ -60,10 +58,10 @@ else:
 PARAMETERS: dict[str, Any] = {
     "image_topic": "/camera/image_raw",
     "compressed": False,  # the topic has CompressedImage
-    "model": "",  # empty takes the installed one, or the bundled one
-    "threshold": 0.0,  # 0 takes the model's own
-    "scales": "",  # the model's own
-    "ignore": "",  # file of what is not to be inspected
+    "model": "",  # empty for the installed one, or the bundled one
+    "threshold": 0.0,  # 0 for the model's own
+    "scales": "",  # empty for the model's own
+    "ignore": "",  # file of the parts that are not inspected
     "min_area": MIN_AREA_PX,
     "max_age_ms": 1000.0,  # results older than this are not published; 0 publishes all
     **WIDTH_PARAMETERS,
@@ -94,11 +92,11 @@ class CrackNode(Node):  # type: ignore[misc]
             clock_ns=lambda: int(self.get_clock().now().nanoseconds),
             warn=self.get_logger().warning,
         )
-        # One image waits at most, and none is sent again: a late one is worth less than the next.
+        # At most one image waits and none is sent again: a late one is worth less than the next.
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(kind, given["image_topic"], self.worker.put, newest)
         for thread in (self.worker, self.widths):
-            self.create_timer(0.5, thread.check)  # an error of the thread ends the node
+            self.create_timer(0.5, thread.check)  # an error in the thread ends the node
 
     def _publish(self, result: FrameResult, header: Any) -> None:
         self._mask.publish(mask_to_image(result.mask, header, Image))

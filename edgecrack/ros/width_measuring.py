@@ -1,7 +1,4 @@
-"""Widths for a ROS 2 node, in a thread of their own; the scale by its parameters and ranges.
-
-Knows a node and messages by their members alone; must not import ROS.
-"""
+"""Widths and tracked cracks for a ROS 2 node, without importing ROS."""
 
 from __future__ import annotations
 
@@ -19,15 +16,18 @@ from edgecrack.runtime.measuring.measuring_thread import MeasuringThread
 from edgecrack.runtime.measuring.stream_scale import RecordedCamera, StreamScale, stream_scale
 from edgecrack.runtime.measuring.width_record import width_record
 from edgecrack.runtime.position.interpolate import PositionTrack
+from edgecrack.runtime.tracking.crack_tracker import CrackTracker
+from edgecrack.runtime.tracking.finding_book import FindingBook
+from edgecrack.runtime.tracking.findings import Finding
 
 WIDTH_PARAMETERS: dict[str, Any] = {
     "widths": False,  # measure cracks; a scale turns it on, too
     "mm_per_pixel": "",  # such as 0.12+-0.005
-    "camera_file": "",  # in its place, a calibrated camera
+    "camera_file": "",  # or a calibrated camera
     "distance_m": "",  # from that camera to the wall, such as 1.5+-0.02
     "range_topic": "",  # or the topic of a range finder beside it
     "tilt_deg": "",  # of the view against the wall's perpendicular
-    "tilt_towards_deg": -1.0,  # where the wall recedes; below 0: nobody knows
+    "tilt_towards_deg": -1.0,  # where the wall recedes; below 0: unknown
 }
 
 
@@ -35,8 +35,8 @@ class WidthMeasuring:
     """Measures results and publishes a line of `widths.jsonl` for each.
 
     Args:
-        publish: takes each record as JSON, in the measuring thread; None measures nothing.
-        scale: how millimetres are told; None measures in pixels.
+        publish: called with each record as JSON, in the measuring thread; None measures nothing.
+        scale: gives millimetres; None measures in pixels.
         clock_ns: now, on the clock of the stamps.
 
     Raises:
@@ -59,13 +59,13 @@ class WidthMeasuring:
         self._thread = MeasuringThread(self._measure)
 
     def put(self, result: FrameResult) -> None:
-        """Take a result; one that waits is left out for it."""
+        """Queue a result; it replaces one that waits."""
         if self._publish is not None:
             self._newest_frame_ns = max(self._newest_frame_ns, result.frame.stamp_ns)
             self._thread.put(result)
 
     def take_range(self, message: Any) -> None:
-        """Take a Range message; one that says nothing is passed over."""
+        """Take a Range message; one without a valid range is ignored."""
         found, least, most = message.range, message.min_range, message.max_range
         if not math.isfinite(found) or not (least <= found <= most or not least < most):
             return
@@ -73,21 +73,21 @@ class WidthMeasuring:
         stamp = message.header.stamp
         now_ns = self._clock_ns()
         time_ns = stamp.sec * 10**9 + stamp.nanosec or now_ns
-        # Of a robot whose clocks differ, the camera's is the one that counts; 0 is a simulation's
-        # clock before it was heard.
+        # Where a robot's clocks differ, the camera's counts; 0 is a simulation's clock before its
+        # first message.
         latest_ns = max(now_ns, self._newest_frame_ns) if now_ns else None
         deviation_m = math.sqrt(variance) if variance > 0 else None
         try:
             self._track.add(time_ns, range_m=found, range_deviation_m=deviation_m, now_ns=latest_ns)
         except ValueError:
-            return  # no range that a camera could see anything at, or a time that is yet to come
+            return  # a range at which a camera sees nothing, or a time in the future
 
     def check(self) -> None:
-        """Raise the error that ended the thread, if one did."""
+        """Raise the error that ended the thread, if there was one."""
         self._thread.check()
 
     def close(self) -> None:
-        """Finish the result at hand."""
+        """Finish the current result."""
         self._thread.finish()
 
     def _measure(self, result: FrameResult) -> None:
@@ -100,7 +100,7 @@ class WidthMeasuring:
 def open_widths(
     node: Any, given: Mapping[str, Any], string_type: Any, range_type: Any
 ) -> WidthMeasuring:
-    """Measuring as a node's parameters say; its records go to `~/widths`.
+    """Measuring according to a node's parameters; publishes the records on `~/widths`.
 
     Args:
         node: of rclpy.
@@ -109,10 +109,10 @@ def open_widths(
         range_type: sensor_msgs.msg.Range.
 
     Returns:
-        What measures nothing, where they do not ask for it.
+        An object that measures nothing if the parameters do not ask for it.
 
     Raises:
-        ConfigError: they contradict each other, or a value is not understood.
+        ConfigError: they contradict each other, or a value is invalid.
     """
     names = ("mm_per_pixel", "camera_file", "distance_m", "tilt_deg")
     towards = given["tilt_towards_deg"]
@@ -133,3 +133,25 @@ def open_widths(
     if given["range_topic"]:
         node.create_subscription(range_type, given["range_topic"], measuring.take_range, 50)
     return measuring
+
+
+def open_cracks(node: Any, string_type: Any) -> CrackTracker:
+    """A tracker that publishes each crack once on `~/cracks`, when it has left the view for good.
+
+    Args:
+        node: of rclpy.
+        string_type: std_msgs.msg.String.
+    """
+    publisher = node.create_publisher(string_type, "~/cracks", 10)
+
+    def publish(finding: Finding) -> None:
+        # A signal ends ROS before the node: cracks still in view cannot be published then.
+        if node.context.ok():
+            text = json.dumps(finding.to_dict(), allow_nan=False)
+            try:
+                publisher.publish(string_type(data=text))
+            except Exception:
+                if node.context.ok():
+                    raise
+
+    return CrackTracker(FindingBook(publish))

@@ -1,8 +1,4 @@
-"""A model file made usable on whole frames: prepare, tile at each scale, infer, blend, merge.
-
-Everything that a frame needs to become a crack map, as its model's sidecar says it; the one
-place where preprocessing, tiling and a runner meet.
-"""
+"""Applies a model file to whole frames: prepare, tile at each scale, infer, blend, merge."""
 
 from __future__ import annotations
 
@@ -27,7 +23,7 @@ from edgecrack.measurement.regions import Region, measure_cracks
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.backends.base import Runner
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
-from edgecrack.runtime.pipeline.overload import Effort
+from edgecrack.runtime.pipeline.inspection import Effort
 from edgecrack.runtime.scales import ScaledPlan, ScalesConfig, parse_merge, plan_scales
 from edgecrack.runtime.tiling import TilingConfig
 from edgecrack.terminal.redaction import redact
@@ -81,7 +77,7 @@ class CrackDetector(Closeable):
 
     Args:
         runner: an open model; closed with the detector.
-        model_name: what to call it in results.
+        model_name: its name in results.
         threshold: crack probability from which a pixel counts, above 0 and below 1; None takes
             the model's own.
         overlap_px: smallest overlap of neighbouring tiles; None takes 32, less on tiny tiles.
@@ -127,7 +123,7 @@ class CrackDetector(Closeable):
 
     @property
     def model_name(self) -> str:
-        """What to call the model in results."""
+        """Name of the model in results."""
         return self._model_name
 
     @property
@@ -147,8 +143,8 @@ class CrackDetector(Closeable):
                 mask = read_ignore_mask(Path("arm.png"))
                 detector.ignoring(mask.at(image.shape[:2])).probability_of(image)    # 0 on the arm
 
-        What a frame shows there changes nothing elsewhere, and tiles that lie wholly in it are not
-        run. Both detectors use one model, which either closes.
+        The ignored part does not affect the rest, and tiles entirely in it are not run. Both
+        detectors use one model, which either closes.
         """
         other = copy.copy(self)
         other._ignored = ignored
@@ -161,22 +157,21 @@ class CrackDetector(Closeable):
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Network input uint8 [H, W] from a BGR frame uint8 [H, W, 3].
 
-        Masked where the frame shows nothing or is ignored, as `edgecrack.preprocess.prepare` does
-        it.
+        Masked where the frame shows nothing or is ignored, as in `edgecrack.preprocess.prepare`.
         """
         if self._ignored is None:
             return prepare(image, self._runner.spec.preprocess)
         return prepare(image, self._runner.spec.preprocess, self._ignored)
 
     def infer(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain crack.
+        """Crack probability uint8 [H, W] of a result of `prepare`, 255 = certain crack.
 
         It is 0 where the frame shows nothing or is ignored.
         """
         return self._infer(prepared, self._tiling)
 
     def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
-        """How many tiles an effort inspects in a frame of a size, on average."""
+        """Mean number of tiles that an effort inspects in a frame of a size."""
         plan, only = self._plan(frame_hw, self._tiling_of(effort))
         counts = map(len, plan.levels if only is None else only)
         return sum(max(1.0, count / effort.share) for count in counts)
@@ -184,10 +179,10 @@ class CrackDetector(Closeable):
     def infer_some(
         self, prepared: NDArray[np.uint8], effort: Effort, turn: int
     ) -> tuple[NDArray[np.uint8], float]:
-        """As `infer`, with less effort.
+        """Like `infer`, with less effort.
 
         Args:
-            prepared: uint8 [H, W], what `prepare` gave.
+            prepared: uint8 [H, W], of `prepare`.
             effort: what to leave out.
             turn: number of the frame, so that successive frames inspect different tiles.
 
@@ -215,7 +210,7 @@ class CrackDetector(Closeable):
     def _plan(
         self, frame_hw: tuple[int, int], tiling: TilingConfig
     ) -> tuple[ScaledPlan, list[list[int]] | None]:
-        """The tiles of a frame, and which of each scale are to be run; None for all."""
+        """The tiles of a frame, and which of each scale to run; None for all."""
         if self._ignored is None:
             return plan_scales(frame_hw, self._scales, tiling), None
         self._ignored.check(frame_hw)
@@ -260,7 +255,7 @@ class CrackDetector(Closeable):
             min_area_px: groups of crack pixels smaller than this are specks and left out.
 
         Raises:
-            ConfigError: the image is no such array, or a value is out of its range.
+            ConfigError: the image is not such an array, or a value is out of its range.
             SourceError: the file cannot be read.
         """
         level = self.threshold if threshold is None else threshold
@@ -279,7 +274,7 @@ class CrackDetector(Closeable):
 
 
 def picture_of(image: Any) -> NDArray[np.uint8]:
-    """What a program gave as a picture: uint8 [H, W, 3], BGR.
+    """A picture as uint8 [H, W, 3], BGR.
 
     Args:
         image: such an array, or the path of an image file.
@@ -332,10 +327,7 @@ def _check_threshold(threshold: object) -> None:
 def _plan_around(
     ignored: IgnoredPixels, scales: ScalesConfig, tiling: TilingConfig
 ) -> tuple[ScaledPlan, list[list[int]]]:
-    """Tiles for a frame of which a part is ignored, and which of each scale are to be run.
-
-    Made once and kept.
-    """
+    """Tiles for a partly ignored frame, and which of each scale to run."""
     visible = ~ignored.mask
     whole = plan_scales((visible.shape[0], visible.shape[1]), scales, tiling)
     plan = whole.for_part(visible, tiling)
@@ -362,14 +354,14 @@ def open_detector(
         [0, 0]
 
     Args:
-        model: `*.onnx` or `*.engine` with its sidecar, or one that was read already; None opens
+        model: `*.onnx` or `*.engine` with its sidecar, or a model file already read; None opens
             the bundled model.
         threshold: as in `CrackDetector`.
         overlap_px: as in `CrackDetector`.
         scales: as in `CrackDetector`.
         threads: CPU threads; None leaves the choice to the backend.
         backend: as in `open_runner`.
-        on_told: told which backend was chosen and why, as a sentence.
+        on_told: called with a sentence on which backend was chosen and why.
 
     Raises:
         ModelFileError: the file cannot be used.

@@ -1,7 +1,6 @@
-"""What travels through a stream: one frame in, one result out, and where the robot was.
+"""The records of a stream: a frame, its result, and the robot's position.
 
-All are plain immutable records; they know nothing of cameras, models or files. Arrays are
-shared between threads without copies, so whoever receives one must not write into it.
+All are immutable. Arrays are shared between threads without copies, so do not write to them.
 """
 
 from __future__ import annotations
@@ -39,27 +38,26 @@ class Frame:
         image: uint8 [H, W, 3] in BGR order.
         index: 0-based; counts every frame that the source delivered, so that frames dropped
             later show as gaps.
-        capture_time_ns: when the picture was taken, in ns of `time.time_ns`; None where nobody
-            knows, as for most files. Of a live source the best that can be had (`time_source`); of
-            a recording of ours or of ROS 2 the picture's own stamp; of a video the time at which
-            its container says that it began plus `media_time_ms`.
+        capture_time_ns: when the picture was taken, in ns of `time.time_ns`; None where unknown, as
+            for most files. For a live source the best available (`time_source`); for a recording
+            of ours or of ROS 2 the picture's own stamp; for a video the start time in its
+            container plus `media_time_ms`.
         source: the source's name, without credentials.
         name: the file's stem for a folder of images, otherwise the zero-padded index; unique
             within a source and fit for a file name.
         media_time_ms: position in a recording, None where there is none or it is not known.
         live: from a live source, so `capture_time_ns` is the moment that the picture shows.
         monotonic_ns: `time.monotonic_ns` at the moment of capture, or of reading for a recording.
-            Latency is measured with it, since a robot's wall clock jumps when it first hears from
-            a time server.
-        read_time_ns: `time.time_ns` when this program had it.
+            Latency is measured with it, since a robot's wall clock jumps when it first reaches a
+            time server.
+        read_time_ns: `time.time_ns` when this program received it.
         time_source: where `capture_time_ns` comes from: the camera's driver ("driver"), the clock
             of a network camera ("sender"), the moment at which it arrived here less the delay that
             the user gave ("arrival"), the recording ("recording"), or nowhere ("unknown").
         path: of an image file, None for other sources.
-        photo: what a photo's file says of itself, None where there is nothing.
-        time_uncertainty_ms: how far `capture_time_ns` may be off, None where nobody knows.
-        jpeg: the picture as the source delivered it, where that was a JPEG of exactly this
-            image; recorded as it is.
+        photo: metadata in a photo's file, None without any.
+        time_uncertainty_ms: how far `capture_time_ns` may be off, None where unknown.
+        jpeg: the source's own JPEG of exactly this image, if any; recorded as it is.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
@@ -79,7 +77,7 @@ class Frame:
 
     @property
     def stamp_ns(self) -> int:
-        """A time for what needs one: of capture where it is known, else of reading."""
+        """The capture time, or the time of reading where that is unknown."""
         return self.read_time_ns if self.capture_time_ns is None else self.capture_time_ns
 
     @property
@@ -88,7 +86,7 @@ class Frame:
         return self.image.shape[0], self.image.shape[1]
 
     def is_older_than(self, limit_ms: float | None) -> bool:
-        """Whether a live frame was grabbed longer ago than this; None is no limit."""
+        """Whether a live frame is older than the limit; None is no limit."""
         if limit_ms is None or not self.live:
             return False
         return time.monotonic_ns() - self.monotonic_ns > limit_ms * 1e6
@@ -96,19 +94,19 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the robot was at one moment; what is not known is None.
+    """Where the robot was at one moment; unknown values are None.
 
     Attributes:
         time_ns: wall clock of the moment, as in `Frame.capture_time_ns`.
-        gap_ms: to the nearest measured sample; 0 at a sample itself. How far interpolation went.
+        gap_ms: to the nearest measured sample; 0 at a sample.
         xyz_m: position in the odometry's frame.
         quaternion_xyzw: orientation in that frame, of length 1.
         latitude_deg: WGS 84, -90 to 90.
         longitude_deg: WGS 84, -180 to 180.
         altitude_m: above the ellipsoid.
         distance_m: length of the path driven since the first sample.
-        range_m: from the camera to what it looks at, as a range finder beside it measures it.
-        range_deviation_m: its standard uncertainty, where the sensor says it.
+        range_m: from the camera to the surface, as a range finder beside it measures it.
+        range_deviation_m: its standard uncertainty, where the sensor reports it.
     """
 
     time_ns: int
@@ -123,12 +121,12 @@ class Position:
     range_deviation_m: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; None where something is not known."""
+        """Plain JSON values."""
         return asdict(self)
 
 
 class CentreLines:
-    """A mask's skeleton and centre lines, each made on first use, from any thread."""
+    """A mask's skeleton and centre lines, each computed on first use, from any thread."""
 
     __slots__ = ("_lines", "_lock", "_skeleton")
 
@@ -138,14 +136,14 @@ class CentreLines:
         self._lines: tuple[NDArray[np.float64], ...] | None = None
 
     def of(self, mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
-        """Of a mask, always the same one."""
+        """Centre lines of a mask, which is always the same one."""
         with self._lock:
             if self._lines is None:
                 self._lines = lines_of(mask, self.skeleton(mask))
             return self._lines
 
     def skeleton(self, mask: NDArray[np.uint8]) -> BoundedSkeleton:
-        """Of a mask, always the same one."""
+        """Skeleton of a mask, which is always the same one."""
         with self._lock:
             if self._skeleton is None:
                 self._skeleton = bounded_skeleton(mask)
@@ -154,7 +152,7 @@ class CentreLines:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What was found in one frame; each sink of `run_pipeline` is given these.
+    """The findings in one frame; each sink of `run_pipeline` is given these.
 
         >>> from edgecrack import open_detector, open_source, run_pipeline
         >>> found = []
@@ -170,16 +168,16 @@ class FrameResult:
         crack_pixels: number of crack pixels in `mask`.
         regions: connected groups of crack pixels, largest first.
         latency_ms: from the capture to this result. A recording is read ahead, so there it is the
-            time that preparing, inferring and measuring took, without waiting in queues.
-        inference_ms: the share of the detector's `infer`.
-        threshold: the decision threshold that gave `mask`; it may change while a stream runs.
+            time of preparing, inferring and measuring, without waiting in queues.
+        inference_ms: time in the detector's `infer`.
+        threshold: the decision threshold for `mask`; it may change while a stream runs.
         inspected_ratio: share of the frame's pixels that the network saw, 0 to 1; below 1 where
-            a part is ignored, and where an overloaded stream leaves tiles out. The rest counts as
-            no crack in `mask`.
+            a part is ignored, and where an overloaded stream leaves tiles out. The rest of `mask`
+            is 0.
         position: where the robot was, if known.
         encodings: the frame and mask as bytes, made once for all outputs.
-        ignored: what of the frame was ignored on purpose; None for nothing.
-        lines: the centre lines, made once for all outputs.
+        ignored: the pixels ignored on purpose; None for none.
+        lines: the centre lines, computed once for all outputs.
     """
 
     frame: Frame
@@ -203,7 +201,7 @@ class FrameResult:
 
     @property
     def missed_ratio(self) -> float:
-        """Share of the frame's pixels that was to be inspected and was not, 0 to 1."""
+        """Share of the frame's pixels that should have been inspected and were not, 0 to 1."""
         return max(0.0, 1.0 - self.inspected_ratio - self.ignored_ratio)
 
     @property
@@ -229,15 +227,15 @@ class FrameResult:
 
 
 def describe_position(position: Position | None) -> str:
-    """Where that is, in a few words for a caption; empty where nothing is known.
+    """A position as a short text for a caption; empty where unknown.
 
-    The place on the earth where there is one, otherwise the distance driven, otherwise the place
-    in the odometry's frame.
+    Latitude and longitude if known, otherwise the distance driven, otherwise the position in the
+    odometry's frame.
     """
     if position is None:
         return ""
     if position.latitude_deg is not None and position.longitude_deg is not None:
-        # Plus zero, for a minus before zeros tells nobody anything.
+        # Plus zero, to avoid a minus before zeros.
         latitude, longitude = (
             round(angle, 6) + 0.0 for angle in (position.latitude_deg, position.longitude_deg)
         )

@@ -1,6 +1,6 @@
-"""What made a run's results: program, model, what runs it, camera. For whoever reports of the run.
+"""Provenance of a run's results for its report: program, model, backend, camera.
 
-Noted with each part of a run, besides its settings: a run may go on with another version.
+Recorded for each part of a run, since a run may continue with another version.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgecrack import __version__
 from edgecrack.artifacts import ModelSpec
 from edgecrack.runtime.detector import CrackDetector
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse
+from edgecrack.runtime.telemetry.stats import ModelInUse
 from edgecrack.scale.quantity import Quantity
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def run_provenance(
     Args:
         detector: opened.
         scale: as the user gave it; None without one.
-        camera: that the scale names, opened; None without one.
-        model: why the detector's model is that one; None where it was given.
+        camera: the scale's camera, opened; None without one.
+        model: why the detector uses its model; None where it was given.
     """
     model = model or ModelInUse()
     spec = detector.runner.spec
@@ -59,7 +59,7 @@ def _backend(spec: ModelSpec, runner: str) -> str:
 
     Args:
         spec: of the model.
-        runner: what its runner calls itself, such as "openvino (f32, 1 stream of 2 tiles)".
+        runner: name of its backend, such as "openvino (f32, 1 stream of 2 tiles)".
     """
     if spec.kind == "engine":
         engine = spec.engine or {}

@@ -2,8 +2,8 @@
 
 A network sees cracks of some widths; on a frame reduced to half it sees those that are twice as
 wide, for a quarter of the work. A `ScaledPlan` cuts the tiles of all sizes, which go through the
-network together, and merges what comes back. It depends on the frame's size only, so it is made
-once and used for every frame. Knows nothing of models.
+network together, and merges the outputs. It depends only on the frame's size, so it is made once
+and used for every frame.
 
     plan = plan_scales((480, 854), ScalesConfig(scales=(1.0, 0.5)), TilingConfig())
     probability = plan.stitch(runner.infer(plan.cut(prepared)))
@@ -24,8 +24,8 @@ from edgecrack.errors import ConfigError
 from edgecrack.runtime.tiling import TilePlan, TilingConfig, plan_tiles
 
 LEAST_SIDE_PX = 8
-# A size below one half is for large frames: on a small one it sees what is no crack for its size,
-# such as verges and slabs, and its one tile would be a large share of all.
+# A size below one half is for large frames: on a small one it sees verges and slabs as cracks, and
+# its one tile would be a large share of all.
 _HALF = 0.5
 _LEAST_LONGER_SIDE = 1.75  # of a tile's longer side
 _MOST_SHRINKING = 0.125  # further than asked, where that saves tiles
@@ -34,15 +34,15 @@ _WIDE_PX = 5
 
 @dataclass(frozen=True)
 class ScalesConfig:
-    """At which sizes a network runs, and how its maps become one.
+    """At which sizes a network runs, and how its maps are merged.
 
     Attributes:
         scales: factors of the frame's size, from 1/64 to 4, at most eight, each at most once.
             The largest always runs. The others do where they leave 8 px of each side and, below
             one half, 7/4 of a tile's longer side.
         merge: "max" takes each pixel's highest probability; "wide-max" the same, but sizes below
-            the largest count only where what they see is at least 5 px wide at their size, for
-            what is thin there is seen better at a larger one.
+            the largest count only for cracks at least 5 px wide at their size, since a larger size
+            shows thinner ones better.
 
     Raises:
         ConfigError: there is no scale, one is out of range or given twice, or the rule is unknown.
@@ -70,7 +70,7 @@ class ScalesConfig:
 
 
 def parse_merge(text: str) -> Merge:
-    """The rule of a name.
+    """The rule with a name.
 
     Raises:
         ConfigError: there is no such rule.
@@ -85,7 +85,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
     """Scales from a text such as "1,0.5,0.25".
 
     Raises:
-        ConfigError: a part is no number, or the scales are not what `ScalesConfig` takes.
+        ConfigError: a part is not a number, or `ScalesConfig` refuses the scales.
     """
     try:
         scales = tuple(float(part) for part in text.split(","))
@@ -117,7 +117,7 @@ class ScaledPlan:
     def share(
         self, share: int, turn: int, among: Sequence[Sequence[int]] | None = None
     ) -> list[list[int]]:
-        """Of each size every `share`-th tile, a different set each turn; see `TilePlan.share`."""
+        """Every `share`-th tile of each size, a different set each turn; see `TilePlan.share`."""
         chosen = [None] * len(self.levels) if among is None else among
         return [
             level.share(share, turn, tiles)
@@ -139,9 +139,9 @@ class ScaledPlan:
         ]
 
     def for_part(self, wanted: NDArray[np.bool_], tiling: TilingConfig) -> ScaledPlan:
-        """A plan with the same sizes, whose tiles cover what is wanted with as few as can be.
+        """A plan with the same sizes, with as few tiles as possible over the wanted pixels.
 
-        Elsewhere its map is of no use. `tiles_with` says which of its tiles are needed.
+        Elsewhere its map is undefined. `tiles_with` returns the tiles that are needed.
 
         Args:
             wanted: bool [H, W] of the plan's size, True somewhere.
@@ -163,7 +163,7 @@ class ScaledPlan:
     def _wanted_at(
         self, level: TilePlan, wanted: NDArray[np.bool_], index: int
     ) -> NDArray[np.bool_]:
-        """The pixels of a size that the merged map looks at, bool [h, w]."""
+        """The pixels of a size on which the wanted part of the merged map depends, bool [h, w]."""
         if wanted.shape != self.frame_hw:
             raise ConfigError(
                 f"a frame has shape {wanted.shape}", f"this plan is for {self.frame_hw}"
@@ -171,7 +171,7 @@ class ScaledPlan:
         if level.frame_hw == self.frame_hw:
             found, reach = wanted.astype(np.float32), 0
         else:
-            # As floats, for one pixel of 4,096 still counts.
+            # As floats, since one pixel of 4,096 still counts.
             method = cv2.INTER_AREA if level.frame_hw[0] < wanted.shape[0] else cv2.INTER_LINEAR
             resized = cv2.resize(
                 wanted.astype(np.float32), level.frame_hw[::-1], interpolation=method
@@ -188,8 +188,8 @@ class ScaledPlan:
         """Cut a frame into the tiles of all sizes.
 
         Args:
-            prepared: uint8 [H, W] of the plan's size, as the network is to see it.
-            only: for each size the indices of the tiles wanted; None gives all.
+            prepared: uint8 [H, W] of the plan's size, network input.
+            only: for each size the indices of the tiles wanted; None for all.
 
         Returns:
             uint8 [N, 1, tile height, tile width], size by size.
@@ -214,8 +214,8 @@ class ScaledPlan:
 
         Args:
             tiles: uint8 [N, 1, tile height, tile width] in the order of `cut`.
-            only: for each size the indices of its tiles, as given to `cut` and by `tiles_with`;
-                the map is of use where it was wanted there. None for all tiles.
+            only: for each size the indices of its tiles, as given to `cut` and returned by
+                `tiles_with`; the map is valid where it was wanted there. None for all tiles.
 
         Returns:
             uint8 [H, W].
@@ -238,7 +238,7 @@ class ScaledPlan:
     def _with_blanks(
         self, tiles: NDArray[np.uint8], only: Sequence[Sequence[int]]
     ) -> NDArray[np.uint8]:
-        """The outputs of all tiles, 0 for those that are not given."""
+        """The outputs of all tiles, 0 for missing ones."""
         places, first = [], 0
         for level, chosen in zip(self.levels, only, strict=True):
             places += [first + index for index in chosen]
@@ -257,12 +257,12 @@ class ScaledPlan:
         only: Sequence[Sequence[int]],
         wanted: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.uint8], float]:
-        """As `stitch` with the outputs of some tiles; where there is none, a size says 0.
+        """Like `stitch` with the outputs of some tiles; elsewhere a size counts as 0.
 
         Args:
             tiles: uint8 [N, 1, tile height, tile width] in the order of `only`.
             only: for each size the indices of its tiles, as given to `cut`.
-            wanted: bool [H, W], the pixels that count as inspected where they are; None for all.
+            wanted: bool [H, W], the pixels that may count as inspected; None for all.
 
         Returns:
             uint8 [H, W], and the share of its pixels that was inspected at the largest size.
@@ -299,7 +299,7 @@ def merged(
         maps: uint8 [h, w] each, the largest first.
         frame_hw: the frame's height and width.
         rule: see `ScalesConfig`.
-        seen: what of each map was inspected, bool [h, w] each; None for all.
+        seen: the inspected pixels of each map, bool [h, w] each; None for all.
 
     Returns:
         uint8 [H, W].
@@ -320,15 +320,15 @@ def _at_size(probability: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.
 
 
 def _wide(probability: NDArray[np.uint8], seen: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """The map without what is narrower than `_WIDE_PX`: a gray opening.
+    """The map without cracks narrower than `_WIDE_PX`: a gray opening.
 
-    A crack that goes on where nothing was inspected is no narrower for that.
+    Uninspected surroundings do not make a crack narrower.
     """
     if seen is not None:
         whole = _wide(np.where(seen, probability, 255).astype(np.uint8), None)
         return np.where(seen, whole, 0).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_WIDE_PX, _WIDE_PX))
-    # A crack goes on beyond the border, which makes it no narrower.
+    # A crack continues beyond the border, so the border does not make it narrower.
     padded = cv2.copyMakeBorder(probability, *(_WIDE_PX,) * 4, cv2.BORDER_REPLICATE)
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)
     return np.asarray(opened[_WIDE_PX:-_WIDE_PX, _WIDE_PX:-_WIDE_PX], dtype=np.uint8)
@@ -338,7 +338,7 @@ def _wide(probability: NDArray[np.uint8], seen: NDArray[np.bool_] | None) -> NDA
 def plan_scales(
     frame_hw: tuple[int, int], config: ScalesConfig, tiling: TilingConfig
 ) -> ScaledPlan:
-    """The tiles of a frame size at all sizes; made once and kept.
+    """The tiles of a frame size at all sizes, cached.
 
     A reduced frame may be reduced by up to an eighth more than asked where that saves tiles, and
     the largest size is never below 8 px a side, unless the frame itself is.
@@ -356,7 +356,7 @@ def plan_scales(
 
 
 def _is_useful(frame_hw: tuple[int, int], scale: float, tiling: TilingConfig) -> bool:
-    """Whether a further size leaves anything to see."""
+    """Whether a further size is worth running."""
     if scale * min(frame_hw) < LEAST_SIDE_PX:
         return False
     longer_px = scale * max(frame_hw)
@@ -369,7 +369,7 @@ def _level(frame_hw: tuple[int, int], scale: float, tiling: TilingConfig) -> Til
     if scale >= 1:
         return best
     for side in (0, 1):
-        # The largest size below the one asked for that takes a row or a column of tiles less.
+        # The largest size below the requested one that saves a row or a column of tiles.
         count = len(asked.offsets_x if side else asked.offsets_y)
         tile = tiling.tile_hw[side]
         fitting = (count - 1) * (tile - tiling.overlap_px) + tiling.overlap_px

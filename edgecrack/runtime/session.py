@@ -1,7 +1,7 @@
-"""Everything that one stream needs, opened in order and closed in reverse.
+"""Opens all parts of one stream in order, and closes them in reverse.
 
-Whatever fails to open leaves nothing open. Parts that were not asked for are not imported: a
-robot without the extras for page and recording streams all the same.
+If a part fails to open, the others are closed. Parts that were not asked for are not imported, so
+a robot can stream without the extras for page and recording.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgecrack.machine_sensors.throttling import ThrottleReader
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.installed_models.opening import open_model_in_use
-from edgecrack.runtime.measuring.newest_widths import NewestWidths
+from edgecrack.runtime.measuring.measuring_thread import NewestWidths
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.output_place import take_place
 from edgecrack.runtime.outputs.run_parts import RunPart, plan_part, why_not_to_go_on
@@ -36,16 +36,15 @@ from edgecrack.runtime.outputs.sinks import (
     result_patterns,
     sinks_in,
 )
-from edgecrack.runtime.pipeline.controls import StreamControls
+from edgecrack.runtime.pipeline.config import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask, read_ignore_mask
 from edgecrack.runtime.pipeline.inspection import check_live_only
 from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.run_provenance import run_provenance
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.open_live import open_live_source
+from edgecrack.runtime.sources.open import open_live_source
 from edgecrack.runtime.telemetry.events import EventLog
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse
-from edgecrack.runtime.telemetry.stats import StreamStats, StreamSummary
+from edgecrack.runtime.telemetry.stats import ModelInUse, StreamStats, StreamSummary
 from edgecrack.runtime.telemetry.throttle_watch import ThrottleWatch
 from edgecrack.runtime.tracking.crack_tracker import CrackTracker
 from edgecrack.runtime.tracking.finding_book import FindingBook
@@ -63,10 +62,10 @@ if TYPE_CHECKING:
     from edgecrack.scale.camera_file import CameraFile
 
 
-# What stands for "/" where the machine's own files are read; a test gives a folder.
+# Replaces "/" where the machine's own files are read, for tests.
 MACHINE_ROOT = ROOT
 FINDINGS_NAME = "findings.jsonl"
-# Folders that `survey` and `report` make in a run's folder, with lists of their own.
+# Folders that `survey` and `report` make in a run's folder, with their own lists of files.
 MADE_OF_A_RUN = ("survey", "report")
 
 
@@ -86,8 +85,8 @@ class Session:
         positions: where the robot is, or None.
         page: the live page's address, or None.
         part: the run that this is a part of, and where its results go.
-        model: which model the detector runs, and why that one.
-        ignore: where nothing is to be inspected, or None.
+        model: which model the detector runs, and why.
+        ignore: where nothing is inspected, or None.
     """
 
     source: Source
@@ -113,8 +112,8 @@ def open_session(
 
     Args:
         config: the stream.
-        events: hears what happens.
-        stop: a source that is slow to open is waited for no longer when it is set.
+        events: gets the events.
+        stop: when it is set, the wait for a source that is slow to open ends.
 
     Raises:
         EdgecrackError: a part cannot be opened.
@@ -195,7 +194,7 @@ def open_session(
             width_listeners=_width_listeners(stats, widths, recorder),
             newest_widths=None if widths is None else widths.figures,
         )
-        # Last, for what is measured at the end is recorded, too.
+        # Last, so that frames measured at the end are recorded, too.
         sinks += recording
         throttle.start()
         stack.callback(throttle.close)
@@ -217,7 +216,7 @@ def open_session(
 
 
 class _Tracking:
-    """The tracker, and the files that tell of its cracks."""
+    """The tracker, and the files of its cracks."""
 
     def __init__(self, config: StreamConfig, events: EventLog) -> None:
         self._config, self._events = config, events
@@ -227,10 +226,10 @@ class _Tracking:
         self.tracker = CrackTracker(self.book, events)
 
     def open_files(self, folder: OutputFolder, scale: FrameScale | None) -> None:
-        """Make the files that the settings ask for.
+        """Create the files that the settings ask for.
 
         Raises:
-            OutputError: one cannot be made.
+            OutputError: one cannot be created.
         """
         if "jsonl" in self._config.outputs:
             self._lines = JsonLines(folder.claim(FINDINGS_NAME))
@@ -240,7 +239,7 @@ class _Tracking:
             )
 
     def close_files(self) -> None:
-        """When the tracker has closed all cracks."""
+        """Close the files, when the tracker has closed all cracks."""
         if self._lines is not None:
             self._lines.close()
 
@@ -267,7 +266,7 @@ def _take_part(
     stack: ExitStack,
     about: Mapping[str, Any],
 ) -> RunPart:
-    """Find the folder of the results, and say where they go if that is not what was asked for."""
+    """Find the results folder, and report it if it is not the one asked for."""
     settings = {
         **config.settings(),
         "model": detector.runner.spec.sha256,
@@ -357,7 +356,7 @@ def _open_positions(
 
 
 def _open_camera(config: StreamConfig) -> CameraFile | None:
-    """The camera by which millimetres are told; None without one."""
+    """The camera that gives millimetres; None without one."""
     if config.scale is None or config.scale.camera is None:
         return None
     from edgecrack.runtime.measuring.stream_scale import RecordedCamera
@@ -406,7 +405,7 @@ def _throttle_reader(detector: CrackDetector) -> ThrottleReader:
 def _width_listeners(
     stats: StreamStats, widths: NewestWidths | None, recorder: McapRecorder | None
 ) -> list[WidthListener]:
-    """Who hears of measured frames besides the file."""
+    """Receivers of measured frames besides the file."""
 
     def count(result: FrameResult, record: Mapping[str, Any]) -> None:
         site = record["site_check"]
@@ -458,7 +457,7 @@ def _open_page(
     widths: NewestWidths | None,
     throttle: ThrottleWatch,
 ) -> tuple[str, Sink]:
-    require("psutil", extra="serve", purpose="the live page")  # the server asks for its own
+    require("psutil", extra="serve", purpose="the live page")  # the server checks its own
     from edgecrack.runtime.telemetry.machine_load import MachineMonitor
     from edgecrack.runtime.web.server import LiveServer
     from edgecrack.runtime.web.status import LastReport, LatestResult, LiveContext

@@ -1,4 +1,4 @@
-"""One `edgecrack stream`: open everything, run the pipeline, show progress, say what was found."""
+"""One `edgecrack stream`: opens all parts, runs the pipeline, shows progress and a summary."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from edgecrack.runtime.outputs.run_parts import RunPart
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.session import Session, open_session
 from edgecrack.runtime.stream_config import StreamConfig
-from edgecrack.runtime.telemetry.events import Event, EventLog
-from edgecrack.runtime.telemetry.logs import log_to, write_to_stderr
+from edgecrack.runtime.telemetry.events import Event, EventLog, log_to, write_to_stderr
 from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamSummary
 from edgecrack.runtime.telemetry.systemd import SystemdNotifier
 from edgecrack.terminal.progress import ProgressLine
@@ -60,11 +59,11 @@ def run_stream(config: StreamConfig, *, as_json: bool = False) -> StreamSummary:
 
 
 def stream_to_folder(config: StreamConfig) -> tuple[Path, UnreadableInputsError | None]:
-    """Run a stream to its end for whoever goes on with its results, and say nothing on the way.
+    """Run a stream to its end for a caller that uses its results, without a summary.
 
     Returns:
-        The folder of the results, which may be another one than was asked for; and what to raise
-        in the end, where some pictures could not be read.
+        The results folder, which may not be the one asked for; and the error to raise in the end,
+        where some pictures could not be read.
 
     Raises:
         EdgecrackError: as `run_stream`.
@@ -86,7 +85,7 @@ def _run(
 
 
 def _raise_for(summary: StreamSummary, part: RunPart, problem: str | None) -> None:
-    """Say what a run that came to its end lacks."""
+    """Raise an error if the results of a finished run are incomplete."""
     if problem is not None:
         raise OutputError(
             f"the recording is not whole: {problem}",
@@ -100,7 +99,7 @@ def _raise_for(summary: StreamSummary, part: RunPart, problem: str | None) -> No
 
 
 class _Run:
-    """One run, and whom it tells how it goes: the terminal, the log, systemd."""
+    """One run with its progress in the terminal, the log and systemd."""
 
     def __init__(
         self, config: StreamConfig, abandon: Callable[[StreamSummary, RunPart], None] | None
@@ -112,7 +111,7 @@ class _Run:
         self._next_stats_s = time.monotonic()
 
     def run(self) -> tuple[StreamSummary, RunPart, str | None]:
-        """The summary, the run, and why the recording stopped by itself, if it did."""
+        """The summary, the run, and why the recording stopped without being asked, if it did."""
         form = self._config.log_format
         quiet = log_to(write_to_stderr if form == "json" else self._progress.log, form)
         if self._config.shows_password:
@@ -179,32 +178,32 @@ class _Run:
         elif time.monotonic() >= self._next_stats_s:
             self._next_stats_s = time.monotonic() + STATS_LOG_INTERVAL_S
             event = Event(time.time_ns(), "info", "stats", text, stats.to_dict())
-            with suppress(OSError, ValueError):  # nobody may be there to read it
+            with suppress(OSError, ValueError):  # standard error may be closed
                 write_to_stderr(json.dumps(event.to_dict()))
 
 
 def leave_cores_to_the_network() -> threadpool_limits:
-    """Let OpenCV and numpy work in the calling thread only, for the whole process.
+    """Restrict OpenCV and numpy to the calling thread, for the whole process.
 
-    The network keeps all cores busy, and more threads of theirs only take turns with it; those of
-    numpy's matrix products spin while they wait.
+    The network keeps all cores busy, and more threads would only compete with it; those of numpy's
+    matrix products spin while they wait.
 
     Returns:
-        A context that gives numpy its threads back at its end.
+        A context that restores numpy's threads at its end.
     """
     cv2.setNumThreads(1)
     return threadpool_limits(limits=1, user_api="blas")
 
 
 def _keep_source_out_of_results(config: StreamConfig) -> None:
-    """Results among what is read would be taken for it, and `overwrite` would remove it."""
+    """Refuse a source in the results folder: `overwrite` would remove it, and results be read."""
     if "://" in config.source:
         return
     try:
         source = Path(config.source).expanduser()
         inside = source.exists() and source.resolve().is_relative_to(config.out.resolve())
     except (OSError, RuntimeError, ValueError):
-        return  # no path at all, as opening it will tell
+        return  # not a path; opening it will raise
     if inside:
         raise OutputError(
             f"the source {config.source} lies in the folder of the results, {config.out}",
@@ -213,12 +212,12 @@ def _keep_source_out_of_results(config: StreamConfig) -> None:
 
 
 def describe(summary: StreamSummary, out: Path, note: str = "") -> str:
-    """What a person wants to know at the end.
+    """The summary as text for people.
 
     Args:
         summary: of the stream.
         out: where its results are.
-        note: what more to say of them.
+        note: a further line about them.
     """
     stats = summary.stats
     lines = [

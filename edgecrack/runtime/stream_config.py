@@ -16,7 +16,7 @@ from edgecrack.runtime.outputs.sinks import KINDS
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
-from edgecrack.runtime.telemetry.logs import LogFormat
+from edgecrack.runtime.telemetry.events import LogFormat
 from edgecrack.runtime.web.config import ServeConfig
 from edgecrack.settings import PositiveMs, settings
 from edgecrack.terminal.redaction import redact

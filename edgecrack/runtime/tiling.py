@@ -3,7 +3,7 @@
 A network for 256 x 256 tiles sees a frame of any size through a `TilePlan`: tiles overlap, the
 last row and column are shifted back so that no tile leaves the frame, and each tile's outer
 ring, where the network sees less context, weighs less. Geometry and weights depend only on the
-frame's size, so a plan is made once and used for every frame. Knows nothing of models.
+frame's size, so a plan is made once and used for every frame.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
 
-# Below this a pixel lies in the outermost ring of the tiles that cover it, if any does.
+# Below this a pixel is in the outermost ring of all tiles that cover it, or in none.
 _LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
 class TilingConfig:
-    """How frames are cut.
+    """How frames are cut into tiles.
 
     Attributes:
         tile_hw: height and width of a tile in pixels, at least 8.
@@ -85,7 +85,7 @@ def _axis_weights(tile: int, offsets: tuple[int, ...], length: int) -> NDArray[n
 def _ramp(position: NDArray[np.int_], overlap: int) -> NDArray[np.float64]:
     """0 over the outer quarter of the overlap, 1 from its far quarter on, linear between.
 
-    The outer quarter is what the network knows least about: it lies at the tile's border.
+    In the outer quarter, at the tile's border, the network has the least context.
     """
     if overlap <= 0:
         return np.ones(position.shape)
@@ -127,7 +127,7 @@ class TilePlan:
         """Every `share`-th tile, a different set each turn; all of them in `share` turns.
 
         Args:
-            share: 1 gives all tiles, 2 every second one like the squares of a chessboard.
+            share: 1 for all tiles, 2 for every second one like the squares of a chessboard.
             turn: 0-based number of the frame.
             among: indices of the tiles to choose from, at least one; None takes all.
 
@@ -140,7 +140,7 @@ class TilePlan:
         return chosen or [among[turn % len(among)]]
 
     def tiles_with(self, wanted: NDArray[np.bool_]) -> list[int]:
-        """Indices of the tiles in which any wanted pixel lies.
+        """Indices of the tiles that contain any wanted pixel.
 
         Args:
             wanted: bool [H, W] of the plan's size.
@@ -158,7 +158,7 @@ class TilePlan:
 
         Args:
             frame: uint8 [H, W] of the plan's size.
-            only: indices of the tiles wanted; None gives all.
+            only: indices of the tiles wanted; None for all.
 
         Returns:
             uint8 [len(plan) or len(only), 1, tile height, tile width], row by row. A frame
@@ -202,8 +202,8 @@ class TilePlan:
         canvas_hw = (max(height, self.frame_hw[0]), max(width, self.frame_hw[1]))
         grid = tiles.reshape(len(self.offsets_y), len(self.offsets_x), height, width)
         result = np.zeros(canvas_hw, dtype=np.uint8)
-        # Weights are a product of both axes: blend each row of tiles first, then the rows. What
-        # the next row of tiles does not reach is finished, so no more is held as float32.
+        # Weights are a product of both axes: blend each row of tiles first, then the rows. Pixels
+        # that the next row of tiles does not reach are finished, so only the others are float32.
         band = np.empty((height, canvas_hw[1]), dtype=np.float32)
         open_rows = np.zeros_like(band)
         ends = (*self.offsets_y[1:], self.offsets_y[-1] + height)
@@ -222,7 +222,7 @@ class TilePlan:
     def stitch_some(
         self, tiles: NDArray[np.uint8], only: Sequence[int]
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Blend the outputs of some tiles; where there is none, the map is 0.
+        """Blend the outputs of some tiles; elsewhere the map is 0.
 
         Args:
             tiles: uint8 [len(only), 1, tile height, tile width] in the order of `only`.
@@ -260,13 +260,13 @@ def plan_tiles(
     config: TilingConfig,
     part_xyxy: tuple[int, int, int, int] | None = None,
 ) -> TilePlan:
-    """The tiles of a frame size; made once and kept.
+    """The tiles of a frame size, cached.
 
     Args:
         frame_hw: the frame's height and width.
         config: how it is cut.
         part_xyxy: the part of the frame to cover (left, top, right, bottom), right and bottom
-            exclusive; elsewhere a stitched map is of no use. None covers the whole frame.
+            exclusive; elsewhere a stitched map is undefined. None covers the whole frame.
 
     Raises:
         ConfigError: the frame or the part has no pixels.

@@ -238,7 +238,7 @@ def bad_splits(folder: Path) -> Path:
             r"has too few images \(2\)",
             "give at least 3, 24 or more for INT8, better 100",
         ),
-        (lambda folder: folder, DataError, "holds no images", "give a folder of images"),
+        (lambda folder: folder, DataError, "contains no images", "give a folder of images"),
         (lambda folder: folder / "no", DataError, "no does not exist", "check the path"),
         (lacks_a_mask, DataError, r"b\.png has no mask", "add the mask"),
         (lacks_a_mask_and_has_images_beside, DataError, r"b\.png has no mask", "add the mask"),

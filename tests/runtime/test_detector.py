@@ -16,7 +16,7 @@ from edgecrack.preprocess import PreprocessConfig, preprocess
 from edgecrack.runtime import detector as detector_module
 from edgecrack.runtime.backends.open import BUNDLED_MODEL, open_runner
 from edgecrack.runtime.detector import CrackDetector, Detection, open_detector
-from edgecrack.runtime.pipeline.overload import Effort
+from edgecrack.runtime.pipeline.inspection import Effort
 from tests.margins import SHAPES, wall
 from tests.runtime.models import IdentityRunner
 

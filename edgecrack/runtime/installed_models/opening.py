@@ -20,7 +20,7 @@ from edgecrack.runtime.installed_models.store import (
     ModelStore,
     find_store,
 )
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse, Origin
+from edgecrack.runtime.telemetry.stats import ModelInUse, Origin
 
 # A wrong option is for the user to fix, and no reason to run another model.
 _MODEL_FAILURES = (ModelFileError, DeviceError, MissingDependencyError)

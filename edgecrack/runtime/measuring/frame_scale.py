@@ -1,20 +1,19 @@
 """The scale of each frame of a stream, or why it has none.
 
-A wrong millimetre is worse than none: where the calibration does not hold or the range is not
-known, a frame has pixels alone and says why.
+A wrong scale is worse than none: where the calibration is invalid or the range unknown, a frame is
+measured in pixels only, with the reason.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.measuring.stream_scale import StreamScale
-from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.events import EventLog, RepeatLimiter
 from edgecrack.scale.camera_file import CameraFile
 from edgecrack.scale.plane import plane_scale
 from edgecrack.scale.quantity import Quantity
@@ -22,7 +21,6 @@ from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
 
 NO_RANGE = "no range was measured near the frame"
 AUTOFOCUS = "the camera's autofocus is on, so its calibration does not hold"
-SAY_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,10 @@ class FoundScale:
 
     Attributes:
         scale: None where there is none.
-        source: where it comes from, or would come from.
+        source: its origin, also where there is none.
         reason: why there is none, as a clause; "" where there is one.
-        distance_m: that it was made with; None where it needs none.
-        camera: at the size of the frame; None where it is not known.
+        distance_m: used for it; None where it needs none.
+        camera: at the frame's size; None if unknown.
     """
 
     scale: Scale | None
@@ -45,14 +43,14 @@ class FoundScale:
 
 
 class FrameScale:
-    """Finds the scale of frames; for one thread.
+    """Finds the scale of frames.
 
     Args:
-        config: what the user gave.
-        camera: that it names, opened; None without one.
-        flip: of the frames against the camera's own picture.
-        focus_moves: whether the camera focuses by itself now; None where it does not tell.
-        events: hears when millimetres are refused, and of each reason at most once a minute.
+        config: the user's settings.
+        camera: named in them, opened; None without one.
+        flip: of the frames relative to the camera's own picture.
+        focus_moves: whether autofocus is on now; None if unknown.
+        events: gets an event when millimetres are refused, for each reason at most once a minute.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class FrameScale:
         self._camera = None if camera is None else flipped(camera, flip)
         self._focus_moves = focus_moves
         self._events = events or EventLog()
-        self._said_s: dict[str, float] = {}
+        self._refusals = RepeatLimiter(60.0, is_episode=False)
         self._known: tuple[tuple[int, int], FoundScale] | None = None
         self._lock = threading.Lock()
 
@@ -76,8 +74,13 @@ class FrameScale:
         """The scale of a frame."""
         with self._lock:
             found = self._of(result)
-        if found.reason:
-            self._say(found.reason)
+        if found.reason and self._refusals.is_due(found.reason):
+            self._events.emit(
+                "scale.refused",
+                f"no millimetres, pixels remain: {found.reason}",
+                "warning",
+                reason=found.reason,
+            )
         return found
 
     def _of(self, result: FrameResult) -> FoundScale:
@@ -127,22 +130,13 @@ class FrameScale:
             self._known = ((width, height), found)
         return found
 
-    def _say(self, reason: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._said_s.get(reason, -SAY_AGAIN_S) < SAY_AGAIN_S:
-            return
-        self._said_s[reason] = now_s
-        self._events.emit(
-            "scale.refused", f"no millimetres, pixels remain: {reason}", "warning", reason=reason
-        )
-
 
 def flipped(camera: CameraFile, flip: str) -> CameraFile:
-    """The camera of pictures that are mirrored.
+    """The camera for mirrored pictures.
 
     Args:
-        camera: of its own pictures.
-        flip: as `SourceOptions.flip`.
+        camera: for unmirrored pictures.
+        flip: as in `SourceOptions.flip`.
     """
     across, down = flip in ("horizontal", "both"), flip in ("vertical", "both")
     if not (across or down):
@@ -151,8 +145,8 @@ def flipped(camera: CameraFile, flip: str) -> CameraFile:
     for axis, is_mirrored in enumerate((across, down)):
         if is_mirrored:
             matrix[axis, 2] = camera.image_size[axis] - 1 - matrix[axis, 2]
-    # Of OpenCV's coefficients those that are not even: p2, s1 and s2 across, p1, s3 and s4 down,
-    # and the sensor's turns about the other axis.
+    # OpenCV's odd coefficients: p2, s1 and s2 across, p1, s3 and s4 down, and the sensor's tilt
+    # about the other axis.
     for is_mirrored, odd in ((across, (3, 8, 9, 13)), (down, (2, 10, 11, 12))):
         for place in odd:
             if is_mirrored and place < lens.size:

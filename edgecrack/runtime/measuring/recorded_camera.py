@@ -1,6 +1,6 @@
-"""The camera of a recording: its `sensor_msgs/msg/CameraInfo`, as a camera file says it.
+"""The camera of a recording, from its `sensor_msgs/msg/CameraInfo` messages.
 
-Read in one pass before the run, for a camera that was zoomed meanwhile has no one calibration.
+All are read before the run, since a camera that was zoomed meanwhile has no single calibration.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _REMEDY = "give the camera's own file with `camera_file`"
 def recorded_camera(
     path: Path, topic: str | None = None, image_topic: str | None = None
 ) -> CameraFile:
-    """The camera that a recording's images were taken with.
+    """The camera of a recording's images.
 
     Args:
         path: the recording.
-        topic: of CameraInfo; None takes the one beside the images (`/front/camera_info` beside
+        topic: of CameraInfo; None for the one beside the images (`/front/camera_info` beside
             `/front/image_raw`), or the only one.
         image_topic: of the images that are replayed; None as in `open_recording`. Where its last
-            part begins with `image_rect`, the lens's distortion is out of the pictures already.
+            part begins with `image_rect`, the lens's distortion is already removed.
 
     Raises:
-        SourceError: there is no such topic, several where one is to be taken, or the camera is not
-            calibrated, cropped, or changed while it was recorded.
+        SourceError: there is no such topic, or several to choose from, or the camera is not
+            calibrated, is cropped, or changed during the recording.
         MissingDependencyError: the extra "record" is not installed.
     """
     file = McapFile(path)
@@ -94,7 +94,7 @@ def _same(one: CameraInfoMessage, other: CameraInfoMessage) -> bool:
     first, second = (
         np.array([*each.matrix, *each.distortion, *each.projection]) for each in (one, other)
     )
-    # Not a number is equal to nothing.
+    # NaN is not equal to itself.
     return len(first) == len(second) and np.allclose(first, second, equal_nan=True)
 
 

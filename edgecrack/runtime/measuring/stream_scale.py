@@ -1,4 +1,4 @@
-"""How a stream comes to know the scale of its frames: what the user gave, checked at once."""
+"""The user's settings for the scale of a stream's frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RecordedCamera:
     """The camera whose CameraInfo is in the recording that is replayed.
 
     Attributes:
-        topic: of the CameraInfo; None takes the one beside the images, or the only one.
+        topic: of the CameraInfo; None for the one beside the images, or the only one.
     """
 
     topic: str | None = None
@@ -32,20 +32,19 @@ class RecordedCamera:
 
 @dataclass(frozen=True)
 class StreamScale:
-    """By a figure, or by a camera and how far away the wall is.
+    """The scale: a number, or a camera and its distance from the wall.
 
     Attributes:
-        mm_per_pixel: millimetres that a pixel shows, the same in all frames.
+        mm_per_pixel: millimetres per pixel, the same in all frames.
         camera: a calibrated camera, or the one in the recording that is replayed.
-        distance_m: from the camera to the wall; None takes the range that comes with positions.
-        tilt_deg: between the view and the wall's perpendicular; None for a camera that looks
-            straight at it, as far as one can tell by eye.
+        distance_m: from the camera to the wall; None for the range that comes with positions.
+        tilt_deg: between the view and the wall's perpendicular; None for a camera aligned by eye.
         towards_deg: where in the image the wall recedes: 0 right, 90 down, 180 left, 270 up; None
-            where nobody knows.
+            if unknown.
 
     Raises:
-        ConfigError: neither a figure nor a camera is given or both are, or what goes with a camera
-            is given without one.
+        ConfigError: neither a number nor a camera is given or both are, or a camera's settings are
+            given without one.
     """
 
     mm_per_pixel: Quantity | None = None
@@ -82,7 +81,7 @@ class StreamScale:
 
     @property
     def tilt(self) -> Quantity:
-        """The tilt that counts, in degrees."""
+        """The tilt to use, in degrees."""
         return USUAL_TILT if self.tilt_deg is None else self.tilt_deg
 
     @property
@@ -91,16 +90,16 @@ class StreamScale:
         return self.camera is not None and self.distance_m is None
 
     def check_size(self, width_px: int, height_px: int) -> None:
-        """Refuse frames of another shape than the camera was calibrated for.
+        """Check that frames have the shape that the camera was calibrated for.
 
         Raises:
-            ConfigError: they are.
+            ConfigError: they have another one.
         """
         if isinstance(self.camera, CameraFile):
             self.camera.of_size(width_px, height_px)
 
     def __str__(self) -> str:
-        """What all parts of a run have in common."""
+        """All settings as text, to compare the parts of a run."""
         if self.mm_per_pixel is not None:
             return f"{self.mm_per_pixel} mm/px"
         camera = self.camera
@@ -120,7 +119,7 @@ def stream_scale(
     tilt_deg: str | None = None,
     tilt_towards_deg: float | None = None,
 ) -> StreamScale | None:
-    """Read what a user wrote; None where nothing was given.
+    """Parse a user's options; None without any.
 
         >>> stream_scale("0.12+-0.005").mm_per_pixel
         Quantity(value=0.12, deviation=0.0025)
@@ -134,7 +133,7 @@ def stream_scale(
         tilt_towards_deg: as `StreamScale.towards_deg`.
 
     Raises:
-        ConfigError: a value is not understood, or they contradict each other.
+        ConfigError: a value is invalid, or they contradict each other.
     """
     given = (mm_per_pixel, camera_file, distance_m, tilt_deg, tilt_towards_deg)
     if all(each is None for each in given):
@@ -153,7 +152,7 @@ def _camera(text: str) -> CameraFile | RecordedCamera:
     if kind != _RECORDING:
         try:
             return read_camera(Path(text).expanduser())
-        except RuntimeError:  # there is no such user
+        except RuntimeError:  # unknown user after ~
             return read_camera(text)
     if colon and not topic.strip():
         raise ConfigError(

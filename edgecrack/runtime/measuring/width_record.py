@@ -1,4 +1,4 @@
-"""What is told of one measured frame: a line of `widths.jsonl`, and the same to all others.
+"""The record of a measured frame: a line of `widths.jsonl`, also for the page and recordings.
 
 See edgecrack/schemas/width.schema.json.
 """
@@ -23,11 +23,11 @@ from edgecrack.scale.quantity import COVERAGE
 from edgecrack.site_check.sheet_reading import find_sheet, read_placed
 from edgecrack.terminal.wording import interval
 
-# Raised when a field is taken away, renamed or given another meaning; a new field leaves it as it
-# is. docs/migration.md tells what changed.
+# Raised when a field is removed, renamed or changes its meaning, not when one is added.
+# docs/migration.md lists the changes.
 WIDTHS_SCHEMA_VERSION = 1
-# Of a crack of this width, which codes of practice ask about first, the estimate needs at least
-# one pixel to give half of the places along it a number (docs/measurement.md).
+# A crack of this width, the smallest in codes of practice, must be at least one pixel wide for
+# half of the places along it to be measurable (docs/measurement.md).
 ASKED_MM, LEAST_PX = 0.3, 1.0
 _DIGITS, _DIGITS_MM, _DIGITS_SCALE = 3, 4, 6
 _FIGURES = ("mean", "median", "percentile_95", "largest")
@@ -36,11 +36,11 @@ _NAMED = 6
 
 
 def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[str, Any]:
-    """Measure a frame and say what was found.
+    """Measure a frame.
 
     Args:
-        result: what the network found.
-        scale: finds its scale; None leaves all in pixels.
+        result: the network's findings.
+        scale: finds its scale; None measures in pixels.
     """
     frame = result.frame
     found = None if scale is None else scale.of(result)
@@ -67,7 +67,7 @@ def width_record(result: FrameResult, scale: FrameScale | None = None) -> dict[s
 def checked_on_site(
     image: NDArray[np.uint8], found: FoundScale
 ) -> tuple[dict[str, Any] | None, NDArray[np.bool_] | None]:
-    """What a check sheet in view says, and where it lies, for its cracks are not the wall's.
+    """The result of a check sheet in view, and where it is, since its cracks are not the wall's.
 
     Args:
         image: uint8 [H, W, 3], BGR.
@@ -90,10 +90,10 @@ def checked_on_site(
 
 
 def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A few words of a record for a page: the widest cracks alone, as text.
+    """A short form of a record for a page: the widest cracks only, as text.
 
     Args:
-        record: as `width_record` gives it.
+        record: of `width_record`.
     """
     scale, fitness, cracks = record["scale"], record["fitness"], record["cracks"]
     mm_per_px = None if scale is None else scale["mm_per_px"]
@@ -113,7 +113,7 @@ def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def length_text(crack: Mapping[str, Any]) -> str:
-    """How long a crack of a record is: "182 mm", or "1450 px" without a scale."""
+    """Length of a crack of a record: "182 mm", or "1450 px" without a scale."""
     in_mm = crack["length_mm"]
     if in_mm is None:
         return f"{crack['length_px']:.0f} px"
@@ -122,7 +122,7 @@ def length_text(crack: Mapping[str, Any]) -> str:
 
 
 def width_text(crack: Mapping[str, Any]) -> str:
-    """How wide a crack of a record is on average: "0.38 mm [0.31, 0.45]"."""
+    """Mean width of a crack of a record: "0.38 mm [0.31, 0.45]"."""
     mean_mm = None if crack["width_mm"] is None else crack["width_mm"]["mean"]
     if mean_mm is not None:
         value, low, high = (mean_mm[f"{name}_mm"] for name in ("value", "low", "high"))
@@ -179,7 +179,7 @@ def _crack_record(crack: Crack, in_mm: CrackInMm | None) -> dict[str, Any]:
 
 def _length_record(in_mm: CrackInMm) -> dict[str, float | None]:
     record: dict[str, float | None] = {**_figure(in_mm.length_mm)}
-    # Without the scale's share an interval would look surer than it is.
+    # Without the scale's uncertainty an interval would be too narrow.
     return record if in_mm.is_stated else {**record, "low_mm": None, "high_mm": None}
 
 

@@ -1,77 +1,131 @@
-"""What a pipeline is given besides its source: the detector's interface and the settings."""
+"""Settings of a pipeline, and what an operator changes while it runs."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from edgecrack.constants import MIN_AREA_PX
 from edgecrack.errors import ConfigError
-from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.pipeline.controls import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
-from edgecrack.runtime.pipeline.overload import Effort
 from edgecrack.runtime.position.open import PositionSource
 from edgecrack.runtime.telemetry.events import EventLog
-from edgecrack.runtime.telemetry.model_in_use import ModelInUse
-from edgecrack.runtime.telemetry.stats import StatsSnapshot, StreamStats, StreamSummary
+from edgecrack.runtime.telemetry.stats import (
+    ModelInUse,
+    StatsSnapshot,
+    StreamStats,
+    StreamSummary,
+)
 
 
-class Detector(Protocol):
-    """Finds cracks in two stages, so that one thread prepares while another infers.
+@dataclass(frozen=True, slots=True)
+class RecordingStatus:
+    """A recording at one moment.
 
     Attributes:
-        threshold: decision threshold, 0 to 1.
-        model_name: what to call the model in results.
+        active: results are being recorded.
+        path: the part in progress, or else the last one; None before the first.
+        parts: parts made by this run, including the one in progress.
+        bytes_written: in all parts of this run.
+        problem: why it stopped without being asked, or None.
+        dropped: frames of this run that are missing because the disk was too slow.
     """
+
+    active: bool
+    path: str | None
+    parts: int
+    bytes_written: int
+    problem: str | None = None
+    dropped: int = 0
+
+
+class Recorder(Protocol):
+    """A recording that can be started and stopped; does not raise errors of the disk."""
+
+    def start(self) -> None:
+        """Record from the next result on, into a new part; no effect while it records."""
+        ...
+
+    def stop(self) -> None:
+        """Finish the part in progress; it is complete and readable when this returns."""
+        ...
+
+    def status(self) -> RecordingStatus:
+        """The recording as it is now."""
+        ...
+
+
+class StreamControls:
+    """What an operator changes while a stream runs: threshold, pause, recording.
+
+    Set from any thread, read by the pipeline between frames.
+
+    Args:
+        threshold: initial decision threshold, above 0 and below 1.
+        events: gets an event for each change.
+        recorder: None where nothing can be recorded.
+
+    Raises:
+        ConfigError: the threshold is out of range.
+    """
+
+    def __init__(
+        self, threshold: float, events: EventLog | None = None, recorder: Recorder | None = None
+    ) -> None:
+        self._lock = threading.Lock()
+        self._threshold = _checked(threshold)
+        self._events = events or EventLog()
+        self._paused = threading.Event()
+        self.recorder = recorder
 
     @property
     def threshold(self) -> float:
-        """Decision threshold, 0 to 1."""
-        ...
+        """Decision threshold of the next frame."""
+        with self._lock:
+            return self._threshold
+
+    def set_threshold(self, threshold: float, who: str = "an operator") -> None:
+        """Use another threshold from the next frame on, for all outputs.
+
+        Raises:
+            ConfigError: not above 0 and below 1.
+        """
+        _checked(threshold)
+        with self._lock:
+            before, self._threshold = self._threshold, threshold
+        if threshold != before:
+            self._events.emit(
+                "threshold.changed",
+                f"{who} changed the threshold from {before:g} to {threshold:g}",
+                before=before,
+                threshold=threshold,
+            )
 
     @property
-    def model_name(self) -> str:
-        """What to call the model in results."""
-        ...
+    def paused(self) -> bool:
+        """Whether the inspection is paused."""
+        return self._paused.is_set()
 
-    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Network input uint8 [H, W] from uint8 [H, W, 3] BGR; called in its own thread."""
-        ...
+    def pause(self, who: str = "an operator") -> None:
+        """Inspect nothing until `resume`; the source stays open."""
+        if not self._paused.is_set():
+            self._paused.set()
+            self._events.emit("stream.paused", f"{who} paused the inspection", "warning")
 
-    def infer(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Crack probability uint8 [H, W] of what `prepare` gave, 255 = certain."""
-        ...
-
-
-@runtime_checkable
-class SheddingDetector(Detector, Protocol):
-    """A detector that can inspect less of a frame, for when the machine is too slow."""
-
-    def tiles_of(self, frame_hw: tuple[int, int], effort: Effort) -> float:
-        """How many tiles an effort inspects in a frame of a size, on average."""
-        ...
-
-    def infer_some(
-        self, prepared: NDArray[np.uint8], effort: Effort, turn: int
-    ) -> tuple[NDArray[np.uint8], float]:
-        """As `infer`, with less effort; and the share of the frame that was inspected."""
-        ...
+    def resume(self, who: str = "an operator") -> None:
+        """Go on after `pause`."""
+        if self._paused.is_set():
+            self._paused.clear()
+            self._events.emit("stream.resumed", f"{who} resumed the inspection")
 
 
-@runtime_checkable
-class IgnoringDetector(Detector, Protocol):
-    """A detector that can leave a part of a frame out."""
-
-    def ignoring(self, ignored: IgnoredPixels | None) -> Detector:
-        """The same detector for frames of one size, whose results say 0 where they are ignored."""
-        ...
+def _checked(threshold: float) -> float:
+    if not 0 < threshold < 1:
+        raise ConfigError(f"threshold is {threshold}", "give a number above 0 and below 1")
+    return threshold
 
 
 @dataclass(frozen=True)
@@ -87,32 +141,32 @@ class PipelineConfig:
         min_area_px: groups of crack pixels smaller than this are specks and dropped.
         queue_size: frames that may wait between two threads of a recording; memory for speed.
         stop: set it from anywhere to end the run after the frame in flight.
-        on_frame: given each captured frame in the capture thread, also those that are skipped.
+        on_frame: called with each captured frame in the thread that reads the source, also those
+            that are skipped or replaced.
         on_progress: called in the calling thread, at most twice a second and once at the end.
-        on_summary: given the summary when all outputs are closed, also after a failure; what it
-            raises is a failure of the run.
-        max_age_ms: results older than this, counted from the grab, go to no output; a live
-            source only. None publishes whatever comes.
-        target_fps: results per second to keep to, of a live source: frames above it are skipped,
+        on_summary: called with the summary when all outputs are closed, also after a failure; an
+            error that it raises is a failure of the run.
+        max_age_ms: results older than this, counted from the grab, go to no output; for live
+            sources only. None publishes all.
+        target_fps: results per second to keep to, for live sources: frames above it are skipped,
             and where it is not reached, less of each frame is inspected.
-        ignore: where nothing is to be inspected; None inspects everything. Needs an
-            `IgnoringDetector`.
+        ignore: where nothing is inspected; None inspects everything. Needs an `IgnoringDetector`.
         controls: threshold, pause; None keeps the detector's threshold.
-        positions: where the robot was; None knows nothing.
-        events: hears of overload, stale results, failed outputs and a network that hangs.
+        positions: where the robot was; None if unknown.
+        events: gets events of overload, stale results, failed outputs and a hanging network.
         backend: what runs the model, for the summary.
-        model: which model it is and why that one, for the summary.
-        stats: the counters to use, for who reads them while the stream runs; None makes its own.
-        findings: number of cracks so far, and of the confirmed among them, for the counters.
+        model: which model it is and why, for the summary.
+        stats: the counters to use, so that others can read them meanwhile; None makes new ones.
+        findings: number of cracks so far, and number of confirmed ones, for the counters.
         heartbeat: called in the calling thread between frames and while it waits.
-        abandon: ends the process, where `stop` was set and the network does not come back; all
-            outputs are closed by then. None waits for the network.
+        abandon: ends the process where `stop` was set and the network does not return; all outputs
+            are closed by then. None waits for the network.
         stall_timeout_s: a live source that delivers nothing for so long is an error, unless it
-            comes back by itself.
+            reconnects.
         hang_timeout_s: an inference that takes longer is an event.
         drain_timeout_s: longest wait at the end for results that still have to be written.
-        join_timeout_s: longest wait at the end for a read that is under way.
-        stop_timeout_s: instead of these two where `stop` was set: whoever asked is waiting.
+        join_timeout_s: longest wait at the end for a read in progress.
+        stop_timeout_s: replaces these two where `stop` was set, since somebody waits.
     """
 
     max_frames: int | None = None
@@ -141,7 +195,7 @@ class PipelineConfig:
     stop_timeout_s: float = 1.2
 
     def __post_init__(self) -> None:
-        """Refuse values that no run can have."""
+        """Refuse values out of range."""
         if self.max_frames is not None and self.max_frames < 1:
             raise ConfigError(f"max_frames is {self.max_frames}", "give 1 or more, or leave it out")
         if self.min_area_px < 0:
@@ -160,5 +214,5 @@ class PipelineConfig:
 
     @property
     def is_paused(self) -> bool:
-        """Whether a person paused the inspection."""
+        """Whether an operator paused the inspection."""
         return self.controls is not None and self.controls.paused

@@ -1,7 +1,6 @@
-"""Where nothing is to be inspected, as a user draws it: a picture in black and white, or polygons.
+"""A user's ignore mask, where nothing is inspected: a black and white picture, or polygons.
 
-It is drawn for frames of one size and fitted to those of other sizes of the same shape, as they
-come: turned and flipped as they are shown. Knows files and sizes; must not know models.
+It is drawn for frames of one size, as shown, and is scaled to other sizes of the same shape.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from edgecrack.runtime.frame import Frame
 SCHEMA_VERSION = 1
 MOST_PIXELS = 2**28
 _DARK = 127
-# Sizes whose sides have the same ratio but for this belong to one shape; cameras round sides.
+# Sizes whose ratio of sides differs by no more than this have one shape; cameras round sides.
 _SHAPE_TOLERANCE = 0.01
-# A photo has many levels of gray, and a mask hardly any but along its edges.
+# A photo has many levels of gray, a mask hardly any except along its edges.
 _GRAY = (64, 192)
 _MOST_GRAY = 0.1
 _MOST_GRAY_LEVELS = 32
@@ -44,17 +43,17 @@ Polygon = tuple[Point, ...]
 
 
 class IgnoreMask:
-    """What is to be ignored, for frames of one shape and any size.
+    """The pixels to ignore, for frames of one shape and any size.
 
         mask = read_ignore_mask(Path("arm.png"))
         ignored = mask.at((480, 640))    # IgnoredPixels, or None where the mask is empty
 
     Args:
-        name: what to call it in messages.
+        name: for messages.
         frame_hw: height and width of the frames that it was drawn for.
         drawn: bool [H, W] of that size, True where a frame is ignored; or polygons, whose points
             are x from 0 at the left edge of the frame to its width, and y from 0 at its top to its
-            height. A pixel is ignored whose centre lies in a polygon.
+            height. A pixel is ignored if its centre is in a polygon.
 
     Raises:
         ConfigError: nothing would be left to inspect.
@@ -69,7 +68,7 @@ class IgnoreMask:
 
     @property
     def emptiness(self) -> str:
-        """What to tell of a mask that is empty, as a sentence without its full stop."""
+        """The warning for an empty mask, as a sentence without a full stop."""
         return (
             f"the ignore mask {self.name} ignores nothing: it has no pixel above {_DARK}, or no "
             "polygon with an area"
@@ -77,19 +76,19 @@ class IgnoreMask:
 
     @property
     def sha256(self) -> str:
-        """Of what is drawn, by which a mask is known again."""
+        """Hash of the drawing, which identifies a mask."""
         drawn = self._drawn
         content = drawn.tobytes() if isinstance(drawn, np.ndarray) else repr(drawn).encode()
         return hashlib.sha256(repr(self.frame_hw).encode() + content).hexdigest()
 
     def fits(self, frame_hw: tuple[int, int]) -> bool:
-        """Whether frames of a size have the shape that it was drawn for, within one percent."""
+        """Whether frames of a size have the mask's shape, within one percent."""
         height, width = self.frame_hw
         ratio = (frame_hw[1] * height) / (frame_hw[0] * width)
         return abs(ratio - 1) <= _SHAPE_TOLERANCE
 
     def at(self, frame_hw: tuple[int, int]) -> IgnoredPixels | None:
-        """What is ignored in frames of a size; None for nothing. Made once for a size and kept.
+        """The pixels ignored in frames of a size; None for none. Cached for each size.
 
         Raises:
             ConfigError: the frames have another shape, or nothing would be left to inspect.
@@ -99,13 +98,13 @@ class IgnoreMask:
         return _pixels(self, frame_hw)
 
     def of(self, frame: Frame) -> IgnoredPixels | None:
-        """As `at`, for a frame, which an error names."""
+        """Like `at`, for a frame, which the error names."""
         if not self.fits(frame.hw):
             raise ConfigError(self.misfit(frame), _REDRAW)
         return _pixels(self, frame.hw)
 
     def misfit(self, frame: Frame) -> str:
-        """Why it cannot be used on a frame, as the first half of a sentence."""
+        """Why it cannot be used for a frame, as the first half of a sentence."""
         return self._misfit(f"frame {frame.name}", frame.hw)
 
     def _misfit(self, what: str, frame_hw: tuple[int, int]) -> str:
@@ -115,7 +114,7 @@ class IgnoreMask:
         )
 
     def drawn_at(self, frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """As `at`, without looking whether it fits: bool [H, W]."""
+        """Like `at`, without checking the shape: bool [H, W]."""
         if not isinstance(self._drawn, np.ndarray):
             scale_xy = frame_hw[1] / self.frame_hw[1], frame_hw[0] / self.frame_hw[0]
             mask = np.zeros(frame_hw, dtype=np.bool_)
@@ -132,16 +131,16 @@ class IgnoreMask:
 
 
 class Ignoring:
-    """What is ignored in each frame of a stream, whose frames may change their size.
+    """Applies an ignore mask to the frames of a stream, which may change their size.
 
-    A frame of another shape than the mask was drawn for is an error. Only where a live source
-    changes its shape after the first frame does the stream go on, and until the shape fits again
-    nothing is ignored: so nothing is left out that should be inspected.
+    A frame of another shape than the mask's is an error. But if a live source changes its shape
+    after the first frame, the stream goes on, and nothing is ignored until the shape fits again, so
+    that nothing is left out that should be inspected.
 
     Args:
         mask: None ignores nothing.
-        tell: takes a kind of event, a sentence and a level: when the mask is empty, and when the
-            shape of a live source changes.
+        tell: called with a kind of event, a sentence and a level: when the mask is empty, and when
+            the shape of a live source changes.
     """
 
     def __init__(self, mask: IgnoreMask | None, tell: Callable[[str, str, Any], object]) -> None:
@@ -151,7 +150,7 @@ class Ignoring:
             tell("ignore.empty", mask.emptiness, "warning")
 
     def of(self, frame: Frame) -> IgnoredPixels | None:
-        """What is ignored in the next frame; None for nothing.
+        """The pixels ignored in the next frame; None for none.
 
         Raises:
             ConfigError: the mask does not fit the frame.
@@ -171,13 +170,13 @@ class Ignoring:
 
 
 def read_ignore_mask(path: Path) -> IgnoreMask:
-    """Read what is to be ignored: polygons from `*.json`, an image from any other file.
+    """Read an ignore mask: polygons from `*.json`, an image from any other file.
 
-    Of an image, pixels brighter than 127 are ignored; transparent ones are not.
+    In an image, pixels brighter than 127 are ignored; transparent ones are not.
 
     Raises:
-        ConfigError: the file cannot be read or holds neither; all would be ignored; or the image
-            is a photo.
+        ConfigError: the file cannot be read or contains neither; everything would be ignored; or
+            the image is a photo.
     """
     try:
         if not path.is_file():
@@ -195,9 +194,9 @@ def read_ignore_mask(path: Path) -> IgnoreMask:
 
 
 def inside(polygon: NDArray[np.float64], frame_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of a frame whose centres lie in a polygon, bool [H, W].
+    """The pixels of a frame whose centres are in a polygon, bool [H, W].
 
-    Where the polygon crosses itself, what it goes round twice lies outside.
+    Where the polygon crosses itself, parts that it encloses twice are outside.
 
     Args:
         polygon: float64 [N, 2], points (x, y); the centre of the first pixel is (0.5, 0.5).

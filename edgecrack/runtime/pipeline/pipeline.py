@@ -1,13 +1,13 @@
-"""Source -> prepare -> infer -> measure -> sinks, in threads that all end.
+"""Source -> prepare -> infer -> measure -> sinks, in threads.
 
-    capture thread   reads frames
+    source thread    reads frames
     prepare thread   turns each into network input
-    calling thread   infers and measures; Ctrl-C and the stop event reach it here
+    calling thread   infers and measures; receives Ctrl-C and the stop event
     writer thread    gives each result to the sinks
 
-A recording never loses a frame: every thread waits for the next one. A live source keeps
-only its newest frame, and what it replaced is counted. An error in any thread travels to
-the calling thread and is raised there. Knows nothing of cameras, models or file formats.
+A recording never loses a frame: each thread waits for the next one. Of a live source only the
+newest frame is kept, and replaced frames are counted. An error in any thread is raised in the
+calling thread.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from edgecrack.errors import EdgecrackError, SourceError
 from edgecrack.images.ignored import IgnoredPixels
 from edgecrack.metrics.counting import uint8_level
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.handoff import Handoff, TimedOut
+from edgecrack.runtime.handoff import Handoff, TimedOut, pump
 from edgecrack.runtime.outputs.sinks import Sink
-from edgecrack.runtime.pipeline.config import Detector, PipelineConfig
+from edgecrack.runtime.pipeline.config import PipelineConfig
 from edgecrack.runtime.pipeline.delivery import Delivery
 from edgecrack.runtime.pipeline.ignore_mask import Ignoring
-from edgecrack.runtime.pipeline.inspection import Inspection
-from edgecrack.runtime.pipeline.overload import Pacer
+from edgecrack.runtime.pipeline.inspection import Detector, Inspection, Pacer
 from edgecrack.runtime.pipeline.watch import Counts, StreamWatch
-from edgecrack.runtime.pipeline.workers import convert, pump
 from edgecrack.runtime.sources.base import Source
+from edgecrack.runtime.sources.newest import SourceReader
+from edgecrack.runtime.sources.reconnecting import ReconnectingSource
 from edgecrack.runtime.telemetry.stats import (
     EndReason,
     StreamStats,
@@ -60,7 +60,7 @@ def run_pipeline(
     sinks: Sequence[Sink | Callable[[FrameResult], None]],
     config: PipelineConfig | None = None,
 ) -> StreamSummary:
-    """Run a source through a detector into sinks, and say what happened.
+    """Run a source through a detector into sinks.
 
         >>> from edgecrack import open_detector, open_source, run_pipeline
         >>> with open_source("demo?frames=2") as source, open_detector(threads=1) as detector:
@@ -73,16 +73,17 @@ def run_pipeline(
     Args:
         source: open.
         detector: open.
-        sinks: each is given every result, in order, in a thread of its own; a function will do.
-        config: None takes the defaults.
+        sinks: each is given all results, in order, in a thread of its own; a function is a sink,
+            too.
+        config: None for the defaults.
 
-    The sinks are closed on every way out, so that what was written stays usable; the source
-    stays the caller's to close. No thread is left behind, unless a camera driver hangs in a
-    read that ignores its timeout.
+    The sinks are always closed at the end, so that the results written so far are usable. The
+    caller closes the source. No thread is left behind, unless a camera driver hangs in a read that
+    ignores its timeout.
 
     Raises:
         ConfigError: the detector's threshold is out of range.
-        SourceError: the source failed; results up to there are written.
+        SourceError: the source failed; results up to then are written.
         OutputError: a sink failed; the error names it.
     """
     config = config or PipelineConfig()
@@ -115,18 +116,23 @@ class PipelineRun:
         self._source, self._detector = source, detector
         self._config = config
         size = 1 if source.live else config.queue_size
-        self._frames = Handoff[Frame](size, keep_newest=source.live)
         self._prepared = Handoff[Prepared](size, keep_newest=source.live)
         self._stats = config.stats or StreamStats()
         self._inspection = Inspection(detector, config, self._stats, source.live)
-        self._ignoring = Ignoring(config.ignore, config.events.emit)
+        self._ignoring: Ignoring | None = None
+        if config.ignore is not None:
+            self._ignoring = Ignoring(config.ignore, config.events.emit)
         self._pacer = None if config.target_fps is None else Pacer(config.target_fps)
         self._frames_read = self._frames_done = self._skipped = self._unreadable = 0
         self._last_progress_s = self._last_read_s = time.monotonic()
         self._started_at = datetime.now(timezone.utc)
-        self._capturing = _thread("capture", partial(pump, self._read, self._frames))
-        self._preparing = _thread(
-            "prepare", partial(convert, self._frames, self._prepared, self._prepare)
+        self._has_ended = False
+        # A source that reconnects has a thread of its own; others get one.
+        self._reader: SourceReader | None = None
+        self._preparing = threading.Thread(
+            target=partial(pump, self._prepare_next, self._prepared),
+            name="edgecrack-prepare",
+            daemon=True,
         )
         self._delivery = Delivery(sinks, config, source.live, self._inspection.is_fresh)
         self._watch = StreamWatch(
@@ -134,18 +140,18 @@ class PipelineRun:
         )
 
     def run(self) -> StreamSummary:
-        """Run to the end and clean up; the first error is raised when all is closed."""
+        """Run to the end and clean up; raises the first error when all is closed."""
         reason: EndReason = "failed"
         failure: BaseException | None = None
         self._delivery.start()
-        for thread in (self._preparing, self._capturing):
-            thread.start()
+        self._start_reading()
+        self._preparing.start()
         self._watch.start()
         try:
             reason = self._infer_all()
         except BaseException as error:
             failure = error
-        # First the threads, then the sinks: nobody may write into a sink that is closed.
+        # First the threads, then the sinks: nothing may be written to a closed sink.
         for finish in (self._end_threads, self._delivery.close):
             try:
                 finish()
@@ -162,21 +168,34 @@ class PipelineRun:
             raise failure
         return summary
 
-    def _read(self) -> Frame | None:
-        """The next frame that is to be inspected; in the capture thread."""
-        while (frame := self._next_frame()) is not None:
-            self._frames_read += 1
-            self._config.on_frame(frame)
-            self._last_read_s = time.monotonic()
-            if self._pacer is None or self._pacer.takes(frame.monotonic_ns):
-                return frame
-            self._skipped += 1
-            self._frames.check()
+    def _start_reading(self) -> None:
+        if isinstance(self._source, ReconnectingSource):
+            self._source.watch_frames(self._note_captured)
+            return
+        live = self._source.live
+        self._reader = SourceReader(
+            lambda: self._source,
+            "capture",
+            capacity=1 if live else self._config.queue_size,
+            keep_newest=live,
+            closes=False,
+            may_end=True,
+        )
+        self._reader.start_reading(self._note_captured)
+
+    def _note_captured(self, frame: Frame) -> Frame | None:
+        """Note a captured frame; None if it is to be skipped. Called in the source thread."""
+        if not self._source.live:
+            self._note_unreadable()
+        self._frames_read += 1
+        self._config.on_frame(frame)
+        self._last_read_s = time.monotonic()
+        if self._pacer is None or self._pacer.takes(frame.monotonic_ns):
+            return frame
+        self._skipped += 1
         return None
 
-    def _next_frame(self) -> Frame | None:
-        frame = self._source.read()
-        # Few sources know: those of single files.
+    def _note_unreadable(self) -> None:
         unreadable = self._source.status.unreadable
         for one in unreadable[self._unreadable :]:
             self._config.events.emit(
@@ -186,11 +205,19 @@ class PipelineRun:
                 path=str(one.path),
             )
         self._unreadable = len(unreadable)
-        return frame
 
-    def _prepare(self, frame: Frame) -> Prepared:
+    def _prepare_next(self) -> Prepared | None:
+        """The next prepared frame, None at the end; in the prepare thread."""
+        frame = None
+        try:
+            frame = self._source.read() if self._reader is None else self._reader.get()
+        finally:
+            self._has_ended = frame is None
+        if frame is None:
+            self._note_unreadable()
+            return None
         started_ns = time.monotonic_ns()
-        ignored = self._ignoring.of(frame)
+        ignored = None if self._ignoring is None else self._ignoring.of(frame)
         prepared = self._inspection.prepare(frame, ignored)
         return frame, prepared, time.monotonic_ns() - started_ns, ignored
 
@@ -199,7 +226,7 @@ class PipelineRun:
             self._config.heartbeat()
             self._delivery.check()
             if self._config.is_paused and not self._source.live:
-                self._config.stop.wait(_POLL_S)  # a recording waits where it is
+                self._config.stop.wait(_POLL_S)  # a recording waits
                 self._show_progress()
                 continue
             try:
@@ -223,11 +250,12 @@ class PipelineRun:
         self._delivery.put(result)
         self._stats.add(result)
         self._frames_done += 1
-        self._watch.note()
 
     def _counts(self) -> Counts:
-        replaced = self._frames.replaced + self._prepared.replaced + self._delivery.replaced
-        return Counts(self._frames_read, replaced, self._skipped, not self._capturing.is_alive())
+        replaced = self._prepared.replaced + self._delivery.replaced
+        if self._reader is not None:
+            replaced += self._reader.replaced
+        return Counts(self._frames_read, replaced, self._skipped, self._has_ended)
 
     def _show_progress(self) -> None:
         now_s = time.monotonic()
@@ -237,7 +265,7 @@ class PipelineRun:
 
     def _raise_if_stalled(self) -> None:
         waited_s = time.monotonic() - self._last_read_s
-        comes_back = hasattr(self._source, "health")
+        comes_back = isinstance(self._source, ReconnectingSource)
         if self._source.live and not comes_back and waited_s > self._config.stall_timeout_s:
             raise SourceError(
                 f"{self._source.name} delivered no frame for {waited_s:.0f} s",
@@ -246,25 +274,28 @@ class PipelineRun:
 
     def _end_threads(self) -> None:
         self._prepared.abandon()
-        self._frames.abandon()
+        if self._reader is not None:
+            self._reader.leave(0)
         if self._source.live:
-            with suppress(Exception):  # what is closed has nothing more to say
-                self._source.close()  # its read may wait for a camera that is away
+            with suppress(Exception):  # errors of a closed source do not matter
+                self._source.close()  # its read may wait for a lost camera
         try:
             self._delivery.finish()
         finally:
             stopped = self._config.stop.is_set()
             join_s = _STOP_JOIN_S if stopped else self._config.join_timeout_s
-            for thread in (self._preparing, self._capturing):
-                thread.join(join_s)
-                if thread.is_alive():
-                    _LOG.warning("%s: a read is stuck and was left behind", self._source.name)
+            self._preparing.join(join_s)
+            is_stuck = self._preparing.is_alive()
+            if self._reader is not None and not self._reader.join(join_s):
+                is_stuck = True
+            if is_stuck:
+                _LOG.warning("%s: a read is stuck and was left behind", self._source.name)
             self._watch.stop(join_s)
 
     def _give_up(self) -> None:
-        """Somebody asked to stop, and the network does not come back: end without its frame.
+        """End without the frame in the network, which did not return after a request to stop.
 
-        In the watch's thread, for the calling one is in native code.
+        Called in the watch thread, since the calling thread is in native code.
         """
         abandon = self._config.abandon
         if abandon is None:
@@ -305,9 +336,9 @@ class PipelineRun:
         )
 
     def _is_truncated(self) -> bool:
-        """Whether the recording ended early, by its own word or by its count."""
+        """Whether the recording ended early according to itself or to its frame count."""
         status = self._source.status
-        if status.counts_exactly is not None:  # it knows better than a count of frames
+        if status.counts_exactly is not None:  # more reliable than a count of frames
             return status.is_cut_short
         is_short = is_truncated(self._frames_read, self._source.frame_count)
         return is_short or status.is_cut_short
@@ -317,10 +348,6 @@ class PipelineRun:
             self._config.on_summary(summary)
         if self._config.on_progress is not None:
             self._config.on_progress(summary.stats)
-
-
-def _thread(name: str, body: Callable[[], None]) -> threading.Thread:
-    return threading.Thread(target=body, name=f"edgecrack-{name}", daemon=True)
 
 
 def _sentence(failure: BaseException | None) -> str | None:

@@ -1,7 +1,6 @@
-"""Keeps a stream's counters current, also while nothing comes or the network hangs.
+"""Keeps a stream's counters current, also while no frames come or the network hangs.
 
-A thread of its own looks twice a second; the calling thread notes each result besides. Knows
-the source's health and the inspection's state; must not know outputs.
+A thread of its own updates them four times a second.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from edgecrack.runtime.telemetry.stats import SourceHealth, SourceState, StreamS
 
 _LOG = logging.getLogger("edgecrack")
 _INTERVAL_S = 0.25
-# After somebody asked the stream to stop; the frame in flight is finished within it as a rule.
+# After a request to stop; the frame in progress is usually finished within it.
 _PATIENCE_S = 1.25
 
 
 class Counts(NamedTuple):
-    """What the pipeline counts itself.
+    """The pipeline's own counters.
 
     Attributes:
         frames_read: frames that the source delivered.
         replaced: frames that newer ones replaced between the pipeline's threads.
         skipped: frames left out on purpose.
-        ended: the source delivers no more.
+        ended: the source delivers no more frames.
     """
 
     frames_read: int
@@ -40,15 +39,15 @@ class Counts(NamedTuple):
 
 
 class StreamWatch:
-    """Notes counters and says when the network hangs.
+    """Updates the counters and reports a hanging network.
 
     Args:
-        source: `health` and `drops` are asked of it where it has them.
+        source: its status is read.
         inspection: says how long the network has been busy and what it leaves out.
         config: the run's settings.
         stats: gets the counters.
         counts: the pipeline's own.
-        give_up: called once where the run was asked to stop and the network does not come back.
+        give_up: called once if the run was asked to stop and the network does not return.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class StreamWatch:
         config: PipelineConfig,
         stats: StreamStats,
         counts: Callable[[], Counts],
-        give_up: Callable[[], None] = lambda: None,
+        give_up: Callable[[], None],
     ) -> None:
         self._source, self._inspection = source, inspection
         self._config, self._stats, self._counts = config, stats, counts
@@ -69,16 +68,16 @@ class StreamWatch:
         self._thread = threading.Thread(target=self._run, name="edgecrack-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Look no more."""
+        """End the thread."""
         self._ended.set()
         self._thread.join(timeout_s)
 
     def note(self) -> None:
-        """Bring the counters up to date; from any thread."""
+        """Update the counters; from any thread."""
         counts, status = self._counts(), self._source.status
         self._stats.set_counts(
             drops=counts.replaced + status.drops,
@@ -98,12 +97,12 @@ class StreamWatch:
         while not self._ended.wait(_INTERVAL_S):
             try:
                 self.note()
-                self._look_for_a_hang()
-                self._look_for_the_end()
+                self._check_for_hang()
+                self._check_for_end()
             except Exception:
-                _LOG.exception("the counters could not be brought up to date")
+                _LOG.exception("the counters could not be updated")
 
-    def _look_for_the_end(self) -> None:
+    def _check_for_end(self) -> None:
         if not self._config.stop.is_set():
             return
         now_s = time.monotonic()
@@ -114,7 +113,7 @@ class StreamWatch:
             self._stop_seen_s = float("inf")
             self._give_up()
 
-    def _look_for_a_hang(self) -> None:
+    def _check_for_hang(self) -> None:
         busy_s = self._inspection.busy_s()
         hangs = busy_s > self._config.hang_timeout_s
         if hangs and not self._hangs:

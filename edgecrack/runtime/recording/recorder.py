@@ -27,7 +27,7 @@ from edgecrack.mcap.parts.part_names import Part, PartNames
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.handoff import Handoff, TimedOut
 from edgecrack.runtime.outputs.output_folder import output_errors
-from edgecrack.runtime.pipeline.controls import RecordingStatus
+from edgecrack.runtime.pipeline.config import RecordingStatus
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.disk import DiskRoom, free_bytes, recover_leftovers
 from edgecrack.runtime.recording.recording_session import LeftOutFrames, RecordingSession

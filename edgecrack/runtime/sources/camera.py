@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from edgecrack.errors import SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
-from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, MAX_FRAME_RATE_HZ, SourceOptions
+from edgecrack.runtime.sources.stale_frames import LiveGrabs
 from edgecrack.terminal.native_logs import silence_native_logs
 
 Image = NDArray[np.uint8]

@@ -14,8 +14,8 @@ from edgecrack.runtime.sources.base import InterruptibleSource, SourceStatus
 from edgecrack.runtime.sources.decoder import Decoder, Picture
 from edgecrack.runtime.sources.ffmpeg import FFmpegMessage, open_input, reason_of
 from edgecrack.runtime.sources.http_connection import CHECK_CAMERA
-from edgecrack.runtime.sources.live_grabs import LiveGrabs
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS
+from edgecrack.runtime.sources.stale_frames import LiveGrabs
 from edgecrack.runtime.sources.video import VideoSource
 from edgecrack.terminal.redaction import redact
 

@@ -1,8 +1,7 @@
-"""A live source that comes back: watched for stalls, closed and opened again with backoff.
+"""A live source that is watched for stalls, and closed and opened again with backoff.
 
-To the pipeline it is a source like any other, whose `read` waits as long as the source is away.
-What befalls it is told by `outages.py`. Knows sources by `open` alone; must not know cameras
-or protocols.
+To the pipeline it is a source like any other; its `read` waits while the source is away. Outages
+are counted, and each is an event when it begins and one when it ends.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from pydantic import Field
 from edgecrack.errors import ConfigError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.handoff import TimedOut
-from edgecrack.runtime.sources.attempt import SourceAttempt
 from edgecrack.runtime.sources.base import Source, SourceBase, SourceStatus
-from edgecrack.runtime.sources.outages import OutageRecord
-from edgecrack.runtime.telemetry.events import EventLog
-from edgecrack.runtime.telemetry.stats import SourceHealth
+from edgecrack.runtime.sources.newest import SourceReader
+from edgecrack.runtime.telemetry.events import EventLog, RepeatLimiter
+from edgecrack.runtime.telemetry.stats import SourceHealth, SourceState
 from edgecrack.settings import settings
 
 _POLL_S = 0.1
-_NOT_TRIED_AGAIN = (ConfigError, MissingDependencyError)  # no waiting mends these
+_NOT_TRIED_AGAIN = (ConfigError, MissingDependencyError)  # waiting does not fix these
+# A camera that delivers for so long works again; one that comes and goes does not.
+STEADY_S = 5.0
 _LOG = logging.getLogger("edgecrack")
 
 
@@ -40,9 +40,9 @@ class ReconnectingSource(SourceBase):
         open_: opens the source; each call may fail and may hang.
         name: of the source, without credentials.
         policy: waits and limits.
-        events: hears when the source is lost, is back, changes its size or sends damage.
-        first: an open connection to begin with, if there is one.
-        clock: seconds, monotonic; a test may give its own.
+        events: gets an event when the source is lost, is back, changes its size or sends damage.
+        first: an open connection to start with, if there is one.
+        clock: seconds, monotonic.
     """
 
     live = True
@@ -54,7 +54,7 @@ class ReconnectingSource(SourceBase):
         name: str,
         policy: ReconnectPolicy | None = None,
         events: EventLog | None = None,
-        first: SourceAttempt | None = None,
+        first: SourceReader | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open = open_
@@ -68,17 +68,20 @@ class ReconnectingSource(SourceBase):
         self._past_corrupt = self._past_replaced = 0
         self._index = 0
         self._failures_in_a_row = 0
+        self._on_frame: Callable[[Frame], Frame | None] = lambda frame: frame
+        self._captured_s = clock()
+        self._on_frame_error: BaseException | None = None
         self._connections = 0
-        self._stuck: list[SourceAttempt] = []
-        self._connection: SourceAttempt | None = None
+        self._stuck: list[SourceReader] = []
+        self._connection: SourceReader | None = None
         if first is not None:
             self._connections = 1
             self._connection = first
-            self.frame_rate_hz = first.wait_open(0).frame_rate_hz
+            self.frame_rate_hz = first.source.frame_rate_hz if first.source else None
 
     @property
     def health(self) -> SourceHealth:
-        """How the source is doing; from any thread."""
+        """How the source is doing; may be read from any thread."""
         return self._outages.health(self.corrupt_frames)
 
     @property
@@ -92,25 +95,35 @@ class ReconnectingSource(SourceBase):
     def drops(self) -> int:
         """Frames replaced by newer ones inside this source."""
         with self._lock:
-            current = 0 if self._connection is None else self._connection.replaced
+            current = 0 if self._connection is None else _drops(self._connection)
             return self._past_replaced + current
 
     @property
     def status(self) -> SourceStatus:
-        """What it knows of how it goes."""
+        """Frames lost, how the source is doing, and its focus."""
         with self._lock:
             source = None if self._connection is None else self._connection.source
         moves = None if source is None else source.status.focus_moves
         return SourceStatus(drops=self.drops, health=self.health, focus_moves=moves)
 
+    def watch_frames(self, on_frame: Callable[[Frame], Frame | None]) -> None:
+        """Call a function with each captured frame, in the thread that captures it.
+
+        It sees also the frames that newer ones replace before they are read. `read` skips a frame
+        for which it returns None, and raises what it raises.
+        """
+        self._on_frame = on_frame
+
     def read(self) -> Frame | None:
-        """The next frame; waits while the source is lost. None once it was closed.
+        """The newest frame that was not read before; waits while the source is lost.
+
+        None after `close`.
 
         Raises:
             SourceError: it was lost for longer than the policy allows, or too many calls hang.
         """
         if self._connection is not None:
-            # Not before somebody reads: frames until then would count as dropped.
+            # Not before the first call: frames until then would count as dropped.
             self._connection.start_reading(self._numbered)
         while not self._closed.is_set():
             connection = self._connection or self._connect()
@@ -127,21 +140,22 @@ class ReconnectingSource(SourceBase):
         return None
 
     def close(self) -> None:
-        """Close what is open and end a wait in `read`; may be called twice, from any thread."""
+        """Close the source and end a wait in `read`; may be called twice, from any thread."""
         self._closed.set()
         with self._lock:
             connection = self._connection
         if connection is not None:
             connection.leave()
 
-    def _frame_of(self, connection: SourceAttempt) -> Frame | None:
-        """The next frame of an open connection; None if there is none and why was dealt with."""
-        deadline_s = self._clock() + self._policy.stall_timeout_s
+    def _frame_of(self, connection: SourceReader) -> Frame | None:
+        """The next frame of an open connection; None if it was lost, which was dealt with."""
+        asked_s = self._clock()
         while not self._closed.is_set():
             try:
                 return connection.get(_POLL_S)
             except TimedOut:
-                if self._clock() < deadline_s:
+                silent_s = self._clock() - max(asked_s, self._captured_s)
+                if silent_s < self._policy.stall_timeout_s:
                     continue
                 self._outages.note_stall()
                 limit_s = self._policy.stall_timeout_s
@@ -149,20 +163,24 @@ class ReconnectingSource(SourceBase):
             except _NOT_TRIED_AGAIN:
                 raise
             except Exception as error:
+                if error is self._on_frame_error:
+                    raise
                 self._lose(self._problem(error), "failed")
             return None
         return None
 
-    def _connect(self) -> SourceAttempt | None:
+    def _connect(self) -> SourceReader | None:
         """One attempt; None if it failed, after the wait that follows."""
         self._raise_if_hopeless()
-        connection = SourceAttempt(self._open, self._connections)
+        connection = SourceReader(self._open, f"source-{self._connections}")
         self._connections += 1
         with self._lock:
             self._connection = connection
         try:
-            source = self._wait_open(connection)
+            source = connection.wait_open(self._policy.open_timeout_s, self._closed, self._clock)
         except TimedOut:
+            if self._closed.is_set():
+                return None
             waited_s = self._policy.open_timeout_s
             self._fail_to_open(f"{self.name} did not answer within {waited_s:g} s")
             return None
@@ -171,38 +189,27 @@ class ReconnectingSource(SourceBase):
         except Exception as error:
             self._fail_to_open(self._problem(error))
             return None
-        if source is None:
-            return None
-        self._take(connection, source)
+        self.frame_rate_hz = source.frame_rate_hz
+        connection.start_reading(self._numbered)
         return connection
 
-    def _wait_open(self, connection: SourceAttempt) -> Source | None:
-        deadline_s = self._clock() + self._policy.open_timeout_s
-        while not self._closed.is_set():
-            try:
-                return connection.wait_open(_POLL_S)
-            except TimedOut:
-                if self._clock() >= deadline_s:
-                    raise
-        return None
-
-    def _take(self, connection: SourceAttempt, source: Source) -> None:
-        self.frame_rate_hz = source.frame_rate_hz
-        with self._lock:
-            self._connection = connection
-        connection.start_reading(self._numbered)
-
-    def _numbered(self, frame: Frame) -> Frame:
-        """In the connection's thread, so that frames replaced later leave a gap."""
+    def _numbered(self, frame: Frame) -> Frame | None:
+        """Called in the connection's thread, so that frames replaced later leave a gap."""
         with self._lock:
             index = self._index
             self._index += 1
-        return replace(frame, index=index, name=f"{index:06d}", source=self.name, live=True)
+        numbered = replace(frame, index=index, name=f"{index:06d}", source=self.name, live=True)
+        self._captured_s = self._clock()
+        try:
+            return self._on_frame(numbered)
+        except BaseException as error:
+            self._on_frame_error = error
+            raise
 
     def _lose(self, problem: str, how: str) -> None:
         """The open source failed or stalled."""
         if self._closed.is_set():
-            return  # by whoever closed it
+            return
         self._drop_connection()
         self._outages.note_loss(problem, how)
         self._failures_in_a_row += 1
@@ -217,7 +224,7 @@ class ReconnectingSource(SourceBase):
             connection, self._connection = self._connection, None
             if connection is not None:
                 self._past_corrupt += connection.corrupt_frames
-                self._past_replaced += connection.replaced
+                self._past_replaced += _drops(connection)
         if connection is not None:
             connection.leave()
             self._stuck.append(connection)
@@ -225,7 +232,7 @@ class ReconnectingSource(SourceBase):
     def _problem(self, error: Exception) -> str:
         if isinstance(error, SourceError):
             return error.problem
-        _LOG.warning("%s failed in a way that nobody foresaw", self.name, exc_info=error)
+        _LOG.warning("%s failed unexpectedly", self.name, exc_info=error)
         return f"{self.name} failed: {first_line(error)}"
 
     def _raise_if_hopeless(self) -> None:
@@ -242,6 +249,10 @@ class ReconnectingSource(SourceBase):
                 f"{self._outages.last_problem}; it stayed away for {away_s:.0f} s",
                 "check its cable, power and network, then start again",
             )
+
+
+def _drops(connection: SourceReader) -> int:
+    return connection.replaced + connection.passed_over
 
 
 _Wait = Annotated[float, Field(gt=0, le=3600)]
@@ -273,3 +284,130 @@ class ReconnectPolicy:
     def delay_s(self, failures: int) -> float:
         """The wait after so many failures in a row."""
         return min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(failures - 1, 16))
+
+
+class OutageRecord:
+    """Counters and events of one source; written by one thread, read by any.
+
+    Args:
+        name: of the source, without credentials.
+        events: gets an event when an episode begins and when it ends.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, name: str, events: EventLog, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name, self._events, self._clock = name, events, clock
+        self._lock = threading.Lock()
+        self._state: SourceState = "connecting"
+        self._reconnects = self._stalls = self._open_failures = self._size_changes = 0
+        self._lost_since_s: float | None = None
+        self._back_since_s = clock()
+        self._last_problem = ""
+        self._hw: tuple[int, int] | None = None
+        self._seen_corrupt = 0
+        self._limiter = RepeatLimiter(clock=clock)
+
+    def health(self, corrupt_frames: int) -> SourceHealth:
+        """How the source is doing.
+
+        Args:
+            corrupt_frames: damaged frames of all its connections.
+        """
+        with self._lock:
+            return SourceHealth(
+                state=self._state,
+                reconnects=self._reconnects,
+                stalls=self._stalls,
+                open_failures=self._open_failures,
+                corrupt_frames=corrupt_frames,
+                size_changes=self._size_changes,
+            )
+
+    @property
+    def away_s(self) -> float:
+        """How long the source has been lost; 0 while it is not."""
+        return 0.0 if self._lost_since_s is None else self._clock() - self._lost_since_s
+
+    @property
+    def last_problem(self) -> str:
+        """Why the source was lost."""
+        return self._last_problem
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the source has delivered for a while."""
+        return self._lost_since_s is None and self._clock() - self._back_since_s > STEADY_S
+
+    def note_frame(self, frame: Frame, corrupt_frames: int) -> None:
+        """Note a frame."""
+        now_s = self._clock()
+        if self._lost_since_s is not None:
+            self._say_back(now_s - self._lost_since_s)
+            self._lost_since_s, self._back_since_s = None, now_s
+        with self._lock:
+            self._state = "live"
+        if self._hw is not None and frame.hw != self._hw:
+            self._note_size(self._hw, frame.hw)
+        self._hw = frame.hw
+        if corrupt_frames != self._seen_corrupt:
+            self._note_corrupt(corrupt_frames)
+
+    def note_stall(self) -> None:
+        """Note that the open source delivered nothing for too long."""
+        with self._lock:
+            self._stalls += 1
+
+    def note_open_failure(self) -> None:
+        """Note that an attempt to open the source failed."""
+        with self._lock:
+            self._open_failures += 1
+
+    def note_loss(self, problem: str, how: str) -> None:
+        """Note that the source is lost; one event per outage, however often it is tried."""
+        self._last_problem = problem
+        if self._lost_since_s is not None:
+            return
+        self._lost_since_s = self._clock()
+        with self._lock:
+            self._state = "connecting" if self._hw is None else "lost"
+        self._events.emit(
+            "source.lost", f"{problem}; trying again until it is back", "warning", how=how
+        )
+
+    def note_end(self) -> None:
+        """Note that no more frames will come."""
+        with self._lock:
+            self._state = "ended"
+
+    def _say_back(self, away_s: float) -> None:
+        with self._lock:
+            self._reconnects += self._hw is not None
+        self._events.emit(
+            "source.recovered",
+            f"{self._name} delivers again after {away_s:.1f} s",
+            away_s=round(away_s, 3),
+        )
+
+    def _note_size(self, before: tuple[int, int], hw: tuple[int, int]) -> None:
+        with self._lock:
+            self._size_changes += 1
+        if self._limiter.is_due("size"):
+            self._events.emit(
+                "source.size_changed",
+                f"{self._name} now delivers {hw[1]}x{hw[0]} px instead of {before[1]}x{before[0]}",
+                "warning",
+                before_hw=list(before),
+                hw=list(hw),
+            )
+
+    def _note_corrupt(self, corrupt_frames: int) -> None:
+        self._seen_corrupt = corrupt_frames
+        if self._limiter.is_due("corrupt"):
+            self._events.emit(
+                "source.corrupt",
+                f"{self._name} sends damaged frames, which are left out",
+                "warning",
+                corrupt_frames=corrupt_frames,
+            )

@@ -1,26 +1,36 @@
-"""What happened in a run, said once: to the log, and to whoever listens.
+"""Events of a run, for the log and for listeners; and the log itself.
 
-A fault that lasts is one event when it begins and one when it ends, never one a frame; who
-emits takes care of that. Knows no source, sink or page.
+A fault that lasts is one event when it begins and one when it ends, never one per frame:
+`RepeatLimiter` helps with that. The log goes to standard error, as text or as JSON lines.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from edgecrack.terminal.flags import flags_in
+from edgecrack.terminal.progress import takes_text
 
 _LOG = logging.getLogger("edgecrack")
 _KEEP = 256
-# Raised when a field that every event has is taken away, renamed or given another meaning.
-# docs/migration.md tells what changed.
+# Raised when a field that every event has is removed, renamed or changes its meaning.
+# docs/migration.md lists the changes.
 EVENT_SCHEMA_VERSION = 2
 
+EPISODE_S = 10.0
+
+LogFormat = Literal["text", "json"]
+LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 Level = Literal["detail", "info", "warning", "error"]
 _LEVELS = {
     "detail": logging.DEBUG,
@@ -32,14 +42,14 @@ _LEVELS = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened.
+    """One event.
 
     Attributes:
         time_ns: wall clock.
-        level: how much it matters; a detail is not shown to a person at a terminal.
+        level: how important it is; a detail is not shown in a terminal.
         kind: what happened, as `part.verb`: `source.lost`, `recording.stopped`.
-        message: one sentence for a person.
-        data: the figures in it, for machines; plain JSON values.
+        message: one sentence for people.
+        data: its figures, for programs; plain JSON values.
     """
 
     time_ns: int
@@ -49,9 +59,9 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat JSON object; the keys of `data` stand beside `time`, `level` and `kind`.
+        """One flat JSON object; the keys of `data` are next to `time`, `level` and `kind`.
 
-        Every one carries its `schema_version`, so that a file can be read from any line on.
+        Each event has its `schema_version`, so that a file can be read from any line on.
         """
         seconds, nanoseconds = divmod(self.time_ns, 10**9)
         moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
@@ -70,10 +80,10 @@ Listener = Callable[[Event], None]
 
 
 class EventLog:
-    """Takes events from any thread, logs them, counts them, and hands them on.
+    """Logs and counts events from any thread, and passes them to listeners.
 
     Args:
-        clock: `time.time_ns`, or a test's own.
+        clock: wall clock in ns.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
@@ -84,7 +94,7 @@ class EventLog:
         self._listeners: list[Listener] = []
 
     def emit(self, kind: str, message: str, level: Level = "info", **data: Any) -> Event:
-        """Say what happened. Never raises: a listener that fails is logged and left out."""
+        """Log an event. Never raises: a listener that fails is logged and removed."""
         event = Event(self._clock(), level, kind, message, data)
         with self._lock:
             self._recent.append(event)
@@ -95,7 +105,7 @@ class EventLog:
             try:
                 listener(event)
             except Exception:
-                _LOG.exception("a listener of events failed and is left out")
+                _LOG.exception("an event listener failed and is removed")
                 self._forget(listener)
         return event
 
@@ -103,7 +113,7 @@ class EventLog:
         """Call `listener` with each event from now on, in the thread that emits it.
 
         Returns:
-            A function that ends it.
+            A function that unsubscribes it.
         """
         with self._lock:
             self._listeners.append(listener)
@@ -115,7 +125,7 @@ class EventLog:
             return list(self._recent)[-count:] if count > 0 else []
 
     def counts(self) -> dict[str, int]:
-        """How often each kind happened."""
+        """Number of events of each kind."""
         with self._lock:
             return dict(self._counts)
 
@@ -123,3 +133,129 @@ class EventLog:
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
+
+
+class RepeatLimiter:
+    """Decides whether something that happens again and again is worth another event.
+
+    Safe to use from several threads.
+
+    Args:
+        interval_s: after an event, the next one is due so much later.
+        is_episode: the interval counts from the last occurrence instead of the last event, so
+            that a fault that goes on is one event.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        interval_s: float = EPISODE_S,
+        *,
+        is_episode: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interval_s, self._is_episode, self._clock = interval_s, is_episode, clock
+        self._lock = threading.Lock()
+        self._last_s: dict[str, float] = {}
+
+    def is_due(self, what: str = "") -> bool:
+        """Note an occurrence; whether to emit an event for it.
+
+        Args:
+            what: different things are limited independently.
+        """
+        now_s = self._clock()
+        with self._lock:
+            last_s = self._last_s.get(what)
+            is_due = last_s is None or now_s - last_s >= self._interval_s
+            if is_due or self._is_episode:
+                self._last_s[what] = now_s
+        return is_due
+
+
+class TextFormatter(logging.Formatter):
+    """`21:04:05 warning: camera:0 delivered no frame for 5 s`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of text, and a traceback where the record has one."""
+        moment = datetime.fromtimestamp(record.created)
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        text = f"{moment:%H:%M:%S} {level}{flags_in(record.getMessage())}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line, in the format of events for other log records, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        event = getattr(record, "event", None)
+        if not isinstance(event, Event):
+            event = self._event_of(record)
+        return json.dumps(event.to_dict())
+
+    def _event_of(self, record: logging.LogRecord) -> Event:
+        traceback = {}
+        if record.exc_info:
+            traceback["traceback"] = self.formatException(record.exc_info)
+        return Event(
+            time_ns=round(record.created * 1e9),
+            level=_level_of(record.levelno),
+            kind=f"log.{record.name}",
+            message=record.getMessage(),
+            data=traceback,
+        )
+
+
+def _level_of(number: int) -> Level:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "detail"
+
+
+class _Lines(logging.Handler):
+    """Passes whole lines to a function; never raises, since a terminal may disappear."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write_line = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError, TypeError):
+            self._write_line(self.format(record))
+
+
+def log_to(write: Callable[[str], None], form: LogFormat = "text") -> Callable[[], None]:
+    """Send this package's log to `write` and nowhere else; text omits details.
+
+    Args:
+        write: called with each line, without its line break.
+        form: for people or for programs.
+
+    Returns:
+        A function that restores the log.
+    """
+    logger = logging.getLogger("edgecrack")
+    handler = _Lines(write)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if form == "json" else logging.INFO)
+    logger.propagate = False
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+    return undo
+
+
+def write_to_stderr(line: str) -> None:
+    """Write one line to standard error; drops it where writing would block."""
+    if takes_text(sys.stderr):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

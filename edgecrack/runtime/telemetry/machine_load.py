@@ -1,7 +1,4 @@
-"""How the machine itself is doing: load, memory, temperature, disk.
-
-Reads what the system says at most once a second, however many ask. Knows no stream and no page.
-"""
+"""State of the machine: load, memory, temperature, disk; read at most once a second."""
 
 from __future__ import annotations
 
@@ -29,11 +26,11 @@ class MachineSnapshot:
         cpu_percent: load of all cores together since the sample before, 0 to 100.
         memory_percent: share of the memory that is not available, 0 to 100.
         process_rss_mb: this process's resident memory in MB (10**6 bytes).
-        temperature_c: the hottest of processor, GPU and SoC; None where no sensor says.
+        temperature_c: the hottest of processor, GPU and SoC; None without a sensor.
         temperatures: every sensor's temperature in degrees Celsius, by name.
         threads: of this process.
-        open_files: of this process, sockets included; None where the system does not say.
-        disk_free_bytes: free for this user where results go; None where no folder is watched
+        open_files: of this process, including sockets; None if unknown.
+        disk_free_bytes: free for this user in the results folder; None where no folder is watched
             or it is gone.
     """
 
@@ -52,12 +49,12 @@ class MachineSnapshot:
 
 
 class MachineMonitor:
-    """Samples the machine; any thread may ask.
+    """Samples the machine; may be used from any thread.
 
     Args:
-        folder: whose disk's free space is watched, with the nearest folder above it where it
-            does not exist yet; None watches none.
-        clock: seconds, monotonic; a test may give its own.
+        folder: whose disk's free space is watched, or the nearest existing folder above it; None
+            watches none.
+        clock: seconds, monotonic.
         thermal_zones: the kernel's folder of thermal zones.
     """
 
@@ -78,7 +75,7 @@ class MachineMonitor:
         self._snapshot: MachineSnapshot | None = None
 
     def sample(self) -> MachineSnapshot:
-        """The machine as it is, or as it was up to a second ago."""
+        """The machine's state, at most a second old."""
         with self._lock:
             now_s = self._clock()
             kept = self._snapshot
@@ -105,8 +102,8 @@ class MachineMonitor:
         )
 
     def _load(self) -> float:
-        # Not psutil.cpu_percent, which remembers the last call per thread and so says 0 to
-        # each thread that asks for the first time.
+        # Not psutil.cpu_percent, which remembers the last call per thread and so returns 0 on the
+        # first call in each thread.
         busy_s, total_s = _cpu_times()
         before_busy_s, before_total_s = self._cpu_times
         if total_s - before_total_s > 0.05:  # the kernel counts in steps of 10 ms
@@ -123,10 +120,10 @@ class MachineMonitor:
 
 
 def read_temperatures(thermal_zones: Path = _THERMAL_ZONES) -> dict[str, float]:
-    """All temperatures that the system knows, in degrees Celsius, by sensor.
+    """All temperatures of the system in degrees Celsius, by sensor.
 
-    psutil reads the kernel's thermal zones only where there is no other sensor at all, so on a
-    Jetson with an NVMe disk it knows the disk alone. The zones are therefore always read too.
+    psutil reads the kernel's thermal zones only if there is no other sensor, so on a Jetson with an
+    NVMe disk it returns only the disk's. Therefore the zones are always read, too.
     """
     found: dict[str, float] = {}
     sensors: dict[str, Any] = {}

@@ -1,13 +1,10 @@
-"""Counters of a running stream and what is said of it at the end.
-
-Thread-safe: the pipeline adds, anyone may take a snapshot. Knows no source, model or file.
-"""
+"""Counters of a running stream, and its summary at the end."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -20,9 +17,28 @@ from edgecrack.runtime.frame import FrameResult
 RECENT_S = 3.0
 LATENCY_WINDOW_FRAMES = 512
 
-# "running" is said of a part that has just begun, see `run_parts.py`.
+# "running" is a part that has just begun, see `run_parts.py`.
 EndReason = Literal["end of source", "max frames", "stopped", "failed", "running"]
 SourceState = Literal["connecting", "live", "lost", "ended"]
+Origin = Literal["given", "installed", "bundled"]
+
+
+@dataclass(frozen=True)
+class ModelInUse:
+    """The model of a run.
+
+    Attributes:
+        name: of its file.
+        sha256: of its file, hexadecimal.
+        origin: "given" as an option, "installed" on this machine, or "bundled".
+        fallback: why the installed model is not used, as a sentence without a full stop; "" where
+            the intended one is used.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    origin: Origin = "given"
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +46,9 @@ class SourceHealth:
     """How a source is doing.
 
     Attributes:
-        state: "connecting" before the first frame, "live" while frames come, "lost" while they
-            do not and it is tried again, "ended" when no more will come.
-        reconnects: as in `StatsSnapshot`; so are the others.
-        stalls: times that it delivered nothing for too long.
-        open_failures: attempts to open it that failed.
-        corrupt_frames: frames that arrived damaged and were left out.
-        size_changes: times that the frames' size changed.
+        state: "connecting" before the first frame, "live" while frames come, "lost" while it is
+            opened again, "ended" when no more will come.
+        reconnects: this and the others are as in `StatsSnapshot`.
     """
 
     state: SourceState = "connecting"
@@ -49,12 +61,12 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """How a machine's throttling went so far.
+    """Throttling of the machine so far.
 
     Attributes:
-        state: as in `ThrottleLook`, but that it changes only when it has lasted.
-        episodes: times that the machine began to be throttled.
-        seconds: that it was throttled in all.
+        state: as in `ThrottleLook`, but changes only when it has lasted.
+        episodes: times that throttling began.
+        seconds: total time of throttling.
         frames: processed meanwhile.
     """
 
@@ -84,23 +96,23 @@ class StatsSnapshot:
         fps_overall: frames per second since the start.
         latency_p50_ms: median of `FrameResult.latency_ms` over the last 512 frames; 0 before
             the first.
-        latency_p95_ms: the latency that 95 % of them stay below.
-        inference_p50_ms: median time inside the detector's `infer`.
+        latency_p95_ms: 95th percentile of the same.
+        inference_p50_ms: median time in the detector's `infer`.
         crack_pixels: crack pixels in the last frame.
         crack_pixels_total: crack pixels in all frames.
         frames_with_cracks: frames with at least one crack pixel.
-        drops: frames that a live source delivered but that were replaced by newer ones.
+        drops: frames of a live source that newer ones replaced.
         elapsed_s: seconds since the start.
         skipped: frames left out on purpose, to keep to a target rate or while paused.
-        stale: results thrown away because they were older than allowed.
-        shedding: what an overloaded stream leaves out now; "nothing" as a rule.
+        stale: results dropped because they were older than allowed.
+        shedding: what an overloaded stream leaves out now; usually "nothing".
         inspected_ratio: share of the last frame's pixels that the network saw.
         ignored_ratio: share of the last frame's pixels that was ignored on purpose.
         threshold: decision threshold of the last frame.
-        paused: a person paused the inspection.
-        findings: cracks, each once as long as it is in view or near it; those too short to be
-            confirmed are not among them.
-        findings_confirmed: of these, seen in enough frames.
+        paused: an operator paused the inspection.
+        findings: cracks, each counted once as long as it is in view or near it, without those that
+            are too short to be confirmed.
+        findings_confirmed: cracks of these that were seen in enough frames.
         source_state: of `SourceHealth`.
         reconnects: times that a lost source delivered again.
         stalls: times that an open source delivered nothing for too long.
@@ -108,15 +120,15 @@ class StatsSnapshot:
         corrupt_frames: frames that arrived damaged and were left out.
         size_changes: times that the frames' size changed.
         measured: frames in which cracks were measured.
-        fit_to_measure: of these, frames that were fit for it.
+        fit_to_measure: measured frames that were fit for it.
         fit_ratio: their share, 0 to 1; None where none was measured.
         site_checks: measured frames with a check sheet in view.
-        site_checks_passed: of these, frames that passed.
-        throttling: whether the machine is throttled; "unknown" where it does not tell.
-        throttle_episodes: times that it began to be throttled.
-        throttled_s: seconds that it was throttled in all.
+        site_checks_passed: frames of these that passed.
+        throttling: whether the machine is throttled.
+        throttle_episodes: times that throttling began.
+        throttled_s: total time of throttling.
         throttled_frames: frames processed meanwhile.
-        throttled_fps: frames per second meanwhile; None where it never was throttled.
+        throttled_fps: frames per second meanwhile; None where the machine never was throttled.
     """
 
     frames: int
@@ -157,7 +169,7 @@ class StatsSnapshot:
     throttled_fps: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, rounded to what is worth reading."""
+        """Plain JSON values, rounded to three decimals."""
         return {
             key: round(value, 3) if isinstance(value, float) else value
             for key, value in asdict(self).items()
@@ -165,10 +177,10 @@ class StatsSnapshot:
 
 
 class StreamStats:
-    """Thread-safe counters.
+    """Thread-safe counters: the pipeline adds, anyone may take a snapshot.
 
     Args:
-        clock: seconds, monotonic; a test may give its own.
+        clock: seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -178,52 +190,44 @@ class StreamStats:
         self._finished_s: deque[float] = deque(maxlen=4096)
         self._latencies_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
         self._inferences_ms: deque[float] = deque(maxlen=LATENCY_WINDOW_FRAMES)
-        self._frames = 0
-        self._drops = self._skipped = self._stale = 0
-        self._findings = (0, 0)
-        self._shedding = "nothing"
-        self._paused = False
-        self._inspected_ratio, self._ignored_ratio = 1.0, 0.0
-        self._threshold = 0.0
+        self._counts = Counter(frames=0, crack_pixels_total=0, frames_with_cracks=0)
+        self._latest: dict[str, Any] = {"threshold": 0.0, "crack_pixels": 0, "drops": 0}
         self._health = SourceHealth()
-        self._crack_pixels = 0
-        self._crack_pixels_total = 0
-        self._frames_with_cracks = 0
-        self._measured = self._fit_to_measure = 0
-        self._site_checks = self._site_checks_passed = 0
         self._throttling = Throttling()
 
     def add(self, result: FrameResult) -> None:
         """Count one processed frame."""
         with self._lock:
-            self._frames += 1
             self._finished_s.append(self._clock())
             self._latencies_ms.append(result.latency_ms)
             self._inferences_ms.append(result.inference_ms)
-            self._crack_pixels = result.crack_pixels
-            self._crack_pixels_total += result.crack_pixels
-            self._frames_with_cracks += result.crack_pixels > 0
-            self._inspected_ratio = result.inspected_ratio
-            self._ignored_ratio = result.ignored_ratio
-            self._threshold = result.threshold
+            self._counts["frames"] += 1
+            self._counts["crack_pixels_total"] += result.crack_pixels
+            self._counts["frames_with_cracks"] += result.crack_pixels > 0
+            self._latest.update(
+                crack_pixels=result.crack_pixels,
+                inspected_ratio=result.inspected_ratio,
+                ignored_ratio=result.ignored_ratio,
+                threshold=result.threshold,
+            )
 
     def add_stale(self) -> None:
         """Count one result that was too old to be published."""
         with self._lock:
-            self._stale += 1
+            self._counts["stale"] += 1
 
     def add_measured(self, *, is_fit: bool, site_passed: bool | None = None) -> None:
         """Count one frame that was measured.
 
         Args:
-            is_fit: it was fit for that.
-            site_passed: what the check sheet in view said; None without one.
+            is_fit: whether it was fit for that.
+            site_passed: whether the check sheet in view passed; None without one.
         """
         with self._lock:
-            self._measured += 1
-            self._fit_to_measure += is_fit
-            self._site_checks += site_passed is not None
-            self._site_checks_passed += site_passed is True
+            self._counts["measured"] += 1
+            self._counts["fit_to_measure"] += is_fit
+            self._counts["site_checks"] += site_passed is not None
+            self._counts["site_checks_passed"] += site_passed is True
 
     def set_counts(
         self, *, drops: int, skipped: int = 0, findings: tuple[int, int] = (0, 0)
@@ -233,69 +237,56 @@ class StreamStats:
         Args:
             drops: frames that were dropped.
             skipped: frames that were skipped on purpose.
-            findings: cracks, and the confirmed among them.
+            findings: number of cracks, and number of confirmed ones.
         """
         with self._lock:
-            self._drops, self._skipped, self._findings = drops, skipped, findings
+            self._latest.update(
+                drops=drops,
+                skipped=skipped,
+                findings=findings[0],
+                findings_confirmed=findings[1],
+            )
 
     def set_state(self, health: SourceHealth, shedding: str, paused: bool) -> None:
-        """Set how the source is doing, what is left out, and whether the stream is paused."""
+        """Set the source's health, what is left out, and whether the stream is paused."""
         with self._lock:
-            self._health, self._shedding, self._paused = health, shedding, paused
+            self._health = health
+            self._latest.update(shedding=shedding, paused=paused)
 
     def set_throttling(self, throttling: Throttling) -> None:
-        """Set whether the machine is throttled, and how often and how long it was."""
+        """Set the throttling so far."""
         with self._lock:
             self._throttling = throttling
 
     def snapshot(self) -> StatsSnapshot:
-        """The counters as they are now."""
+        """The current counters."""
         with self._lock:
             now_s = self._clock()
             elapsed_s = max(now_s - self._started_s, 1e-6)
             recent = sum(finished_s > now_s - RECENT_S for finished_s in self._finished_s)
+            health = asdict(self._health)
+            throttling = self._throttling
+            counts, measured = self._counts, self._counts["measured"]
             return StatsSnapshot(
-                frames=self._frames,
                 fps=recent / min(elapsed_s, RECENT_S),
-                fps_overall=self._frames / elapsed_s,
+                fps_overall=counts["frames"] / elapsed_s,
                 latency_p50_ms=_percentile(self._latencies_ms, 50),
                 latency_p95_ms=_percentile(self._latencies_ms, 95),
                 inference_p50_ms=_percentile(self._inferences_ms, 50),
-                crack_pixels=self._crack_pixels,
-                crack_pixels_total=self._crack_pixels_total,
-                frames_with_cracks=self._frames_with_cracks,
-                drops=self._drops,
-                skipped=self._skipped,
-                stale=self._stale,
-                shedding=self._shedding,
-                inspected_ratio=self._inspected_ratio,
-                ignored_ratio=self._ignored_ratio,
-                threshold=self._threshold,
-                paused=self._paused,
-                findings=self._findings[0],
-                findings_confirmed=self._findings[1],
-                source_state=self._health.state,
-                reconnects=self._health.reconnects,
-                stalls=self._health.stalls,
-                open_failures=self._health.open_failures,
-                corrupt_frames=self._health.corrupt_frames,
-                size_changes=self._health.size_changes,
                 elapsed_s=elapsed_s,
-                measured=self._measured,
-                fit_to_measure=self._fit_to_measure,
-                fit_ratio=share(self._fit_to_measure, self._measured),
-                site_checks=self._site_checks,
-                site_checks_passed=self._site_checks_passed,
-                throttling=self._throttling.state,
-                throttle_episodes=self._throttling.episodes,
-                throttled_s=self._throttling.seconds,
-                throttled_frames=self._throttling.frames,
-                throttled_fps=self._throttling.fps,
+                fit_ratio=share(counts["fit_to_measure"], measured),
+                source_state=health.pop("state"),
+                throttling=throttling.state,
+                throttle_episodes=throttling.episodes,
+                throttled_s=throttling.seconds,
+                throttled_frames=throttling.frames,
+                throttled_fps=throttling.fps,
+                **{**counts, **self._latest, **health},
             )
 
 
 def share(part: int, whole: int) -> float | None:
-    """A share of a number, 0 to 1; None of nothing."""
+    """Ratio of two numbers, 0 to 1; None if `whole` is 0."""
     return round(part / whole, 4) if whole else None
 
 
@@ -305,27 +296,27 @@ def _percentile(values: deque[float], percent: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """What a stream did from its start to its end.
+    """Summary of a stream.
 
     Attributes:
         source: the source's name, without credentials.
         model: the detector's name.
-        backend: what runs it; "" where nobody said.
+        backend: what runs it; "" if unknown.
         threshold: decision threshold, 0 to 1.
         min_area_px: smallest group of crack pixels that was kept.
         started_at: ISO 8601, UTC.
-        ended_at: the same; None where it has not ended.
+        ended_at: the same; None while it runs.
         end_reason: why the run ended.
-        error: the sentence of the error that ended it, or None.
+        error: message of the error that ended it, or None.
         frames_read: frames that the source delivered.
-        frames_expected: frames that the source has by its own count, None if it does not count.
-        truncated: the recording is damaged or cut short, by its own word or count, and part of
-            it was not inspected.
+        frames_expected: frames in the source according to its own count, None without one.
+        truncated: the recording is damaged or cut short according to itself or to the count, and
+            part of it was not inspected.
         stats: the counters at the end.
-        unreadable: files that could not be read and were passed over.
-        model_sha256: hash of the model file; "" where nobody said.
-        model_origin: "given", "installed" or "bundled".
-        model_fallback: why the installed model does not run, though it was meant; "" else.
+        unreadable: files that could not be read and were skipped.
+        model_sha256: hash of the model file; "" if unknown.
+        model_origin: as `ModelInUse.origin`; "" if unknown.
+        model_fallback: as `ModelInUse.fallback`.
     """
 
     source: str
@@ -348,11 +339,11 @@ class StreamSummary:
 
     @property
     def lacks_frames(self) -> bool:
-        """Whether fewer frames came than the source has."""
+        """Whether fewer frames were read than the source has."""
         return self.frames_expected is not None and self.frames_read < self.frames_expected
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat object, as `summary.json` has it for a run of one part."""
+        """One flat object, as in `summary.json` of a run of one part."""
         head = asdict(self)
         del head["stats"]
         return {**head, **self.stats.to_dict()}

@@ -1,4 +1,4 @@
-"""Tell systemd that the service is ready, alive, or stopping.
+"""Notifies systemd that the service is ready, alive or stopping.
 
 The protocol is one datagram per message (sd_notify(3)); outside systemd nothing is sent.
 """
@@ -13,17 +13,17 @@ from collections.abc import Callable, Mapping
 
 _LOG = logging.getLogger("edgecrack")
 
-# The queue takes a handful of messages; while systemd is busy, the first and the last one wait.
+# The queue has room for a few messages; while systemd is busy, the first and the last one wait.
 _PATIENCE_S = 2.0
 _RETRY_S = 0.01
 
 
 class SystemdNotifier:
-    """Sends the service manager what it waits for.
+    """Sends notifications to the service manager.
 
     Args:
         environment: NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID as systemd sets them.
-        clock: seconds, monotonic; a test may give its own.
+        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class SystemdNotifier:
         self._is_ready = False
 
     def ready(self) -> None:
-        """The service runs; sent once. Waits up to 2 s for a place in the queue."""
+        """Notify that the service runs, once. Waits up to 2 s for room in the queue."""
         if not self._is_ready:
             self._is_ready = True
             self._send_for_certain("READY=1")
 
     def alive(self) -> None:
-        """Call often while work goes on; pings the watchdog at half its period.
+        """Ping the watchdog at half its period; call often while working.
 
-        A ping that finds no place in the queue is sent with the next call.
+        If the queue is full, the next call sends the ping.
         """
         if self._interval_s is None:
             return
@@ -57,11 +57,11 @@ class SystemdNotifier:
             self._next_ping_s = now_s + self._interval_s
 
     def status(self, text: str) -> None:
-        """What `systemctl status` shows."""
+        """Set the text in `systemctl status`."""
         self._send(f"STATUS={' '.join(text.split())}")
 
     def stopping(self) -> None:
-        """The service ends by itself or as asked. Waits up to 2 s for a place in the queue."""
+        """Notify that the service ends. Waits up to 2 s for room in the queue."""
         self._send_for_certain("STOPPING=1")
 
     def close(self) -> None:
@@ -71,7 +71,6 @@ class SystemdNotifier:
             self._socket = None
 
     def _send_for_certain(self, message: str) -> None:
-        """Send what comes once and matters; no frame waits for it."""
         for _ in range(round(_PATIENCE_S / _RETRY_S)):
             if self._send(message):
                 return
@@ -79,14 +78,14 @@ class SystemdNotifier:
         _LOG.warning("systemd did not take %r within %g s", message, _PATIENCE_S)
 
     def _send(self, message: str) -> bool:
-        """Send without waiting; False where the queue is full, so that another try may help."""
+        """Send without waiting; False if the queue is full, so that a retry may help."""
         if not self._address:
             return True
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)  # a full queue must not hold up a frame
-            # An address that begins with @ lies in the abstract namespace.
+            # An address that begins with @ is in the abstract namespace.
             target = (
                 self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
             )
@@ -99,7 +98,7 @@ class SystemdNotifier:
 
 
 def _watchdog_interval_s(environment: Mapping[str, str]) -> float | None:
-    """Half the watchdog's period; None where systemd watches nothing or another process."""
+    """Half the watchdog's period; None if systemd watches nothing or another process."""
     period, process = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     if not period.isdecimal() or int(period) == 0:
         return None

@@ -1,8 +1,7 @@
-"""Looks every few seconds whether the machine is throttled, and says when that begins and ends.
+"""Checks every few seconds whether the machine is throttled, and reports begin and end.
 
-An episode begins when two looks in a row find evidence and ends after ten seconds without, so that
-a governor that lets go for a moment makes no second one. Knows looks, counters and events; must not
-know where a look comes from.
+An episode begins when two checks in a row find evidence and ends after ten seconds without, so that
+a short interruption does not begin a second one.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _JOIN_S = 1.0
 
 
 class ThrottleWatch:
-    """Watches the machine in a thread of its own, for a sensor may be slow.
+    """Watches the machine in a thread of its own, since a sensor may be slow.
 
     Args:
-        look: looks once.
-        events: hears of `machine.throttled` and `machine.recovered`.
-        stats: gets the counters, and says how many frames were processed.
-        clock: seconds, monotonic; a test may give its own.
-        interval_s: from one look to the next.
+        look: checks once.
+        events: gets `machine.throttled` and `machine.recovered`.
+        stats: gets the counters, and has the number of frames processed.
+        clock: seconds, monotonic.
+        interval_s: from one check to the next.
     """
 
     def __init__(
@@ -57,27 +56,27 @@ class ThrottleWatch:
         self._thread = threading.Thread(target=self._run, name="edgecrack-throttle", daemon=True)
 
     def start(self) -> None:
-        """Begin to look; the first look is at once."""
+        """Start the thread; the first check is immediate."""
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more; a sensor that hangs is left behind. May be called twice."""
+        """End the thread, or leave it behind if a sensor hangs. May be called twice."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 
     def status(self) -> dict[str, Any]:
-        """What the last look found, and the state, as plain JSON values."""
+        """The state and the result of the last check, as plain JSON values."""
         with self._lock:
             return {"state": self._state, **self._last.to_dict()}
 
     def look(self) -> None:
-        """Look once, and say what changed."""
+        """Check once, and emit an event for a change."""
         found, now = self._look(), _Moment(self._clock(), self._stats.snapshot().frames)
         with self._lock:
             self._last = found
         if found.state == "throttled":
-            # What a counter tells of lies between the look before and this one.
+            # A counter rose between the previous check and this one.
             self._first = self._first if self._in_a_row or self._is_throttled else self._looked
             self._in_a_row, self._newest = self._in_a_row + 1, now
             if not self._is_throttled and self._in_a_row >= BEGINS_AFTER_LOOKS:
@@ -105,10 +104,10 @@ class ThrottleWatch:
                 return
 
     def _fail(self) -> None:
-        """A defect is logged once, and from then on nothing is known."""
+        """Log a defect once; from then on the state is unknown."""
         if not self._has_failed:
             self._has_failed = True
-            _LOG.exception("whether the machine is throttled could not be looked at")
+            _LOG.exception("whether the machine is throttled could not be checked")
         with self._lock:
             self._last = ThrottleLook("unknown")
         self._state = "unknown"
@@ -157,7 +156,7 @@ class ThrottleWatch:
 
 
 class _Moment:
-    """A time in seconds and the frames processed by then; or how much of both passed."""
+    """A time in seconds and the frames processed by then; or differences of both."""
 
     def __init__(self, at_s: float, frames: int) -> None:
         self.at_s, self.frames = at_s, frames

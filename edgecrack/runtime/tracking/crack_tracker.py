@@ -1,88 +1,82 @@
-"""Follows every captured frame, and gives each crack of a stream one number.
+"""Follows every captured frame, so that each crack of a stream gets one number.
 
-capture thread   hands over each frame that was captured, those that the network skips included
-writer thread    hands over each result
-this thread      follows the frames, lays the results on them, keeps what a survey needs
+source thread    queues each captured frame, also those that the network skips
+writer thread    queues each result
+this thread      follows the frames, places the results on them, keeps what a survey needs
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 
 import numpy as np
 
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.handoff import Abandoned, Handoff
+from edgecrack.runtime.handoff import Abandoned, Worker
 from edgecrack.runtime.outputs.sinks import PassiveSink
-from edgecrack.runtime.telemetry.events import EventLog
+from edgecrack.runtime.telemetry.events import EventLog, RepeatLimiter
 from edgecrack.runtime.tracking.finding_book import FindingBook
 
-# Frames that may wait to be followed, and how much memory they may take.
+# Frames that may wait to be followed, and their memory.
 _MOST_WAITING, _MOST_WAITING_BYTES = 32, 96_000_000
-_PATIENCE_S, _SAY_AGAIN_S = 60.0, 60.0
+_PATIENCE_S = 60.0
 
 
 class CrackTracker(PassiveSink):
-    """Has frames followed and results laid on them in a thread of its own.
+    """Follows frames and places results on them, in a thread.
 
     Args:
-        book: tells the cracks so far.
-        events: hears where frames cannot be followed in time.
+        book: the cracks so far.
+        events: gets an event when frames cannot be followed in time.
     """
 
     name = "findings"
 
     def __init__(self, book: FindingBook, events: EventLog | None = None) -> None:
         self._book, self._events = book, events or EventLog()
-        self._queue: Handoff[Frame | FrameResult] | None = None
+        self._worker: Worker[Frame | FrameResult] | None = None
         self._start_lock = threading.Lock()
-        self._left_out, self._said_s = 0, -_SAY_AGAIN_S
+        self._left_out = 0
+        self._behind = RepeatLimiter(60.0, is_episode=False)
         self._is_live_source = False
-        self._thread = threading.Thread(target=self._run, name="edgecrack-track", daemon=True)
 
     def watch(self, frame: Frame) -> None:
         """Take a captured frame; a recording waits for it to be followed."""
-        queue = self._started(frame)
-        if frame.live and queue.waiting >= _most_waiting(frame):
+        worker = self._started(frame)
+        if frame.live and worker.waiting >= _most_waiting(frame):
             self._leave_out()
             return
-        # What the thread failed with is told by `write`, as of any other output.
+        # `write` raises an error of the thread, as any other output does.
         with suppress(Exception):
-            queue.put(frame)
+            worker.put(frame)
 
     def write(self, result: FrameResult) -> None:
         """Take the next result.
 
         Raises:
-            OutputError: what a survey needs could not be written.
+            OutputError: a survey's files could not be written.
         """
-        queue = self._started(result.frame)
         with suppress(Abandoned):
-            queue.put(result)
+            self._started(result.frame).put(result)
 
     def close(self) -> None:
-        """Follow what waits, close all cracks, and end the thread.
+        """Follow the waiting frames, close all cracks, and end the thread.
 
         Raises:
-            OutputError: what a survey needs could not be written.
+            OutputError: a survey's files could not be written.
         """
-        if self._queue is not None:
-            self._queue.finish()
-            self._thread.join(_PATIENCE_S if self._is_live_source else None)
         try:
-            if self._queue is not None:
-                with suppress(Abandoned):
-                    self._queue.check()
+            if self._worker is not None:
+                self._worker.finish()
+                self._worker.join(_PATIENCE_S if self._is_live_source else None)
+                self._worker.raise_error()
         finally:
             self._book.close()
 
     def _leave_out(self) -> None:
         self._left_out += 1
-        now_s = time.monotonic()
-        if now_s - self._said_s >= _SAY_AGAIN_S:
-            self._said_s = now_s
+        if self._behind.is_due():
             self._events.emit(
                 "track.behind",
                 "captured frames come faster than they can be followed; some are left out",
@@ -90,27 +84,21 @@ class CrackTracker(PassiveSink):
                 left_out=self._left_out,
             )
 
-    def _started(self, frame: Frame) -> Handoff[Frame | FrameResult]:
+    def _started(self, frame: Frame) -> Worker[Frame | FrameResult]:
         with self._start_lock:
-            if self._queue is None:
+            if self._worker is None:
                 self._is_live_source = frame.live
-                self._queue = Handoff(_most_waiting(frame))
-                self._thread.start()
-            return self._queue
+                self._worker = Worker(
+                    "edgecrack-track", self._take, _most_waiting(frame), at_end=self._book.finish
+                )
+                self._worker.start()
+            return self._worker
 
-    def _run(self) -> None:
-        queue = self._queue
-        if queue is None:
-            return
-        try:
-            while (item := queue.get()) is not None:
-                if isinstance(item, Frame):
-                    self._book.follow(item)
-                else:
-                    self._book.see(item)
-            self._book.finish()
-        except BaseException as error:
-            queue.abandon(error)
+    def _take(self, item: Frame | FrameResult) -> None:
+        if isinstance(item, Frame):
+            self._book.follow(item)
+        else:
+            self._book.see(item)
 
 
 def _most_waiting(frame: Frame) -> int:

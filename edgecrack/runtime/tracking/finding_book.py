@@ -1,4 +1,4 @@
-"""The cracks of a stream, each once: how often each was seen, and the frame that shows it best."""
+"""The cracks of a stream, each once: how often it was seen, and the frame that shows it best."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from edgecrack.survey.live_cracks import LiveCrack, LiveCracks
 from edgecrack.survey.track import SMALLEST_PX, FrameTracker
 
 KEEP = 48
-# So much more of a crack has to be shown, so that one that grows slowly is not drawn each time.
+# A better view must show so much more of a crack; a slowly growing one is not redrawn often.
 _BETTER = 1.2
 _UNFIT_LEVELS, _UNFIT_SPREAD = (8.0, 247.0), 1.0
 _REMEMBERED = 64  # frames whose widths may still come
 
 
 class FindingBook:
-    """Follows frames, lays results on them, and tells the cracks so far.
+    """Follows frames, places results on them, and keeps the cracks so far.
 
         book = FindingBook()
         for frame, result in ...:
@@ -44,7 +44,7 @@ class FindingBook:
     One thread calls `follow`, `see` and `finish`; any may read.
 
     Args:
-        on_closed: called with each crack that is out of view for good, by the following thread.
+        on_closed: called in the following thread with each crack that has left the view for good.
     """
 
     def __init__(self, on_closed: Callable[[Finding], None] | None = None) -> None:
@@ -61,9 +61,9 @@ class FindingBook:
 
     @property
     def count(self) -> int:
-        """Cracks so far that are long enough to be told, confirmed or not."""
+        """Cracks so far that are long enough to be reported, confirmed or not."""
         with self._lock:
-            return self._long + sum(_is_told(each) for each in self._findings.values())
+            return self._long + sum(_is_reported(each) for each in self._findings.values())
 
     @property
     def confirmed(self) -> int:
@@ -73,32 +73,32 @@ class FindingBook:
 
     @property
     def coverage(self) -> dict[str, Any] | None:
-        """How much was seen, and how well; None where nothing is kept for a survey."""
+        """How much was seen, and how well; None without a survey."""
         return None if self._kept is None else self._kept.coverage
 
     def recent(self, count: int = KEEP) -> list[Finding]:
         """The last cracks, newest first, at most 48."""
         with self._lock:
-            told = [each for each in self._findings.values() if _is_told(each)]
+            told = [each for each in self._findings.values() if _is_reported(each)]
             found = sorted([*self._recent, *told], key=lambda each: -each.id)
         return found[:count]
 
     def keep(self, kept: KeptRun) -> None:
-        """Have what a survey needs written down; to be called before the first frame."""
+        """Write the files of a survey; call before the first frame."""
         self._kept = kept
 
     def take_measured(self, frame: int, views: list[MeasuredView]) -> None:
-        """What the cracks of a frame came to, in the order of `trace_cracks`; from any thread."""
+        """Add the measured cracks of a frame in the order of `trace_cracks`; from any thread."""
         with self._lock:
             self._measured[frame] = views
             while len(self._measured) > _REMEMBERED:
                 del self._measured[next(iter(self._measured))]
 
     def follow(self, frame: Frame) -> None:
-        """Take a captured frame.
+        """Follow a captured frame.
 
         Raises:
-            OutputError: what a survey needs could not be written.
+            OutputError: a survey's files could not be written.
         """
         if min(frame.hw) < SMALLEST_PX or frame.index <= self._last:
             return
@@ -110,13 +110,13 @@ class FindingBook:
             self._kept.note_step(step, frame, is_key=is_key)
 
     def see(self, result: FrameResult) -> None:
-        """Take what was found in a frame.
+        """Add the findings of a frame.
 
         Raises:
-            OutputError: what a survey needs could not be written.
+            OutputError: a survey's files could not be written.
         """
         if result.frame.index > self._last:
-            self.follow(result.frame)  # of a pipeline that hands over results alone
+            self.follow(result.frame)  # without the captured frames
         is_fit = not _is_unfit(result)
         cracks = result.cracks()
         ids = [0] * len(cracks)
@@ -134,13 +134,13 @@ class FindingBook:
         """Close all cracks.
 
         Raises:
-            OutputError: what a survey needs could not be written.
+            OutputError: a survey's files could not be written.
         """
         for crack in self._live.finish():
             self._close_crack(crack)
 
     def close(self) -> None:
-        """Finish the files of what is kept.
+        """Finish the survey's files.
 
         Raises:
             OutputError: one could not be written.
@@ -167,7 +167,7 @@ class FindingBook:
                 best = _view(result, own)
                 if self._kept is not None:
                     self._kept.take_view(crack.id, result, best)
-                    if crack.confirmed:  # a run that is killed has it, too
+                    if crack.confirmed:  # so that a killed run has it, too
                         self._kept.write_view(crack.id, keep=True)
             if best is None:
                 continue  # of a frame before this one was merged away
@@ -194,17 +194,17 @@ class FindingBook:
                 return
             finding = replace(old, crack=crack)
             self._confirmed += crack.confirmed
-            if _is_told(finding):
+            if _is_reported(finding):
                 self._long += 1
                 self._recent.append(finding)
         if self._kept is not None:
-            self._kept.write_view(crack.id, keep=_is_told(finding))
-        if _is_told(finding):
+            self._kept.write_view(crack.id, keep=_is_reported(finding))
+        if _is_reported(finding):
             self._on_closed(finding)
 
 
-def _is_told(finding: Finding) -> bool:
-    """Specks that one frame in passing showed are counted by the survey alone."""
+def _is_reported(finding: Finding) -> bool:
+    """Whether to report a crack; specks seen only once are left to the survey."""
     crack, best = finding.crack, finding.best
     return crack.confirmed or is_long(
         max(crack.length_px, best.length_px), float(min(best.frame_hw))
@@ -212,7 +212,7 @@ def _is_told(finding: Finding) -> bool:
 
 
 def _is_unfit(result: FrameResult) -> bool:
-    """Whether the frame is nearly black, white or empty; every fourth pixel tells."""
+    """Whether the frame is nearly black, white or uniform, judged by every fourth pixel."""
     some = result.frame.image[::4, ::4]
     low, high = _UNFIT_LEVELS
     return not low <= float(some.mean()) <= high or float(some.std()) < _UNFIT_SPREAD

@@ -1,4 +1,4 @@
-"""What is told of each crack of a stream: to the page, `findings.jsonl`, recordings and ROS 2."""
+"""The record of each crack of a stream, for the page, `findings.jsonl`, recordings and ROS 2."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from edgecrack.runtime.frame import FrameResult, Position
 from edgecrack.runtime.outputs.overlay import tint_cracks
 from edgecrack.survey.live_cracks import LiveCrack
 
-# Raised when a field of `findings.jsonl` is taken away, renamed or given another meaning; a new
-# field leaves it as it is.
+# Raised when a field of `findings.jsonl` is removed, renamed or changes its meaning, not when a
+# field is added.
 FINDING_SCHEMA_VERSION = 1
 _THUMBNAIL_PX = 240
 _MARGIN_PX = 24
@@ -26,15 +26,15 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class BestView:
-    """The frame that shows a crack best, of those so far.
+    """The frame that shows a crack best so far.
 
     Attributes:
         frame: its index.
         frame_hw: its height and width.
         xyxy: the crack's box in it, in pixels, right and bottom exclusive.
-        length_px: how much of the crack it shows.
+        length_px: length of the crack in it.
         points: float64 [N, 2], the longest line along the crack.
-        crack_pixels: of the crack in it.
+        crack_pixels: number of the crack's pixels in it.
         threshold: decision threshold.
         position: where the robot was, if known.
         thumbnail_jpeg: the crack with its surroundings, tinted; its longer side is 240 px.
@@ -53,7 +53,7 @@ class BestView:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a crack was seen: first and last, as far as that is known."""
+    """When a crack was first and last seen; None where unknown."""
 
     started_ns: int | None
     ended_ns: int | None
@@ -63,7 +63,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredView:
-    """What a crack came to in one frame that was measured.
+    """A crack's measurement in one frame.
 
     Attributes:
         frame: its index.
@@ -71,7 +71,7 @@ class MeasuredView:
         width: mean, as text, such as "0.38 mm [0.31, 0.45]".
         width_mm: value, low and high of the mean; None without a scale or a width.
         width_px: the same in pixels; None without a width.
-        shown_px: how much of the crack the frame shows.
+        shown_px: length of the crack in the frame.
     """
 
     frame: int
@@ -90,8 +90,7 @@ class Finding:
         crack: how often and where it was seen.
         times: when.
         best: the frame that shows it best.
-        measured: what it came to in the frame that shows most of it, of those measured; None
-            where none was.
+        measured: its measurement in the measured frame that shows most of it; None without one.
     """
 
     crack: LiveCrack
@@ -101,7 +100,7 @@ class Finding:
 
     @property
     def id(self) -> int:
-        """From 1; stays as long as the crack is in view or near it."""
+        """Number from 1; constant as long as the crack is in view or near it."""
         return self.crack.id
 
     @property
@@ -163,13 +162,13 @@ def thumbnail(result: FrameResult, xyxy: Box) -> bytes:
 
 
 def window_around(xyxy: Box, frame_hw: tuple[int, int]) -> Box:
-    """A window of 4 to 3 around a box, inside the frame, with some surroundings."""
+    """A 4:3 window around a box with a margin, inside the frame."""
     left, top, right, bottom = xyxy
     height = min(frame_hw[0], max(bottom - top + 2 * _MARGIN_PX, 120))
     width = min(frame_hw[1], max(right - left + 2 * _MARGIN_PX, 160))
     height = min(frame_hw[0], max(height, round(width * 3 / 4)))
     width = min(frame_hw[1], max(width, round(height * 4 / 3)))
-    # In a frame that is a narrow strip, a part shows more than the whole scaled to a line.
+    # In a narrow frame, a part shows more than the whole scaled to a line.
     height, width = min(height, 3 * width), min(width, 3 * height)
     y = min(max((top + bottom - height) // 2, 0), frame_hw[0] - height)
     x = min(max((left + right - width) // 2, 0), frame_hw[1] - width)

@@ -1,4 +1,4 @@
-"""What a run keeps for its survey, in the folder `survey` of its results.
+"""The files that a run keeps for its survey, in the folder `survey` of its results.
 
     survey/track.jsonl        a line for each captured frame: how it moved, and whether it is kept
     survey/sightings.jsonl    a line for each inspected frame: its cracks' centre lines
@@ -7,7 +7,7 @@
     survey/ignored/*.png      where frames were ignored on purpose, white
     survey/views/*.jpg        each crack in the frame that shows it best, without drawings
 
-`run_survey` reads them again. Nothing is kept of a robot that stands still.
+`run_survey` reads them. Nothing is kept while the robot stands still.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from edgecrack.survey.plane_geometry import Matrix, normal, overlap
 from edgecrack.survey.track import Step
 from edgecrack.terminal.wording import interval
 
-# Raised when a field of the lines is taken away, renamed or given another meaning.
+# Raised when a field of the lines is removed, renamed or changes its meaning.
 KEPT_SCHEMA_VERSION = 1
 SURVEY_NAME, IDS_NAME = "survey", "ids.json"
 TRACK_NAME, SIGHTINGS_NAME, ROWS_NAME = "track.jsonl", "sightings.jsonl", "rows.jsonl"
@@ -59,11 +59,11 @@ PATTERNS = tuple(
 )
 _QUALITY = 95
 _REMEMBERED = 512  # frames whose results may still come
-# A frame is measured where so much of it was not in the last measured one.
+# A frame is measured if so much of it was not in the last measured one.
 _LEAST_NEWS = 0.1
-# Pictures are kept no longer where the disk has less left, or when so much is kept.
+# No more pictures are kept if the disk has less left.
 _RESERVE_BYTES = 512 * 1024**2
-# How far a line that is kept may be from the one that was found.
+# Largest distance between a stored line and the line found.
 _LINE_PX = 0.5
 DEFAULT_LIMIT_BYTES = 8 * 1024**3
 
@@ -72,13 +72,13 @@ OnMeasured = Callable[[int, list[MeasuredView]], None]
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """A frame by the key frame before it.
+    """A frame relative to the key frame before it.
 
     Attributes:
-        key: number of that one.
+        key: number of the key frame.
         from_key: from its pixels to the frame's.
-        before: number of the key frame before that; None where the track was lost between both.
-        from_before: from that one's pixels to those of `key`.
+        before: number of the key frame before `key`; None where the track was lost in between.
+        from_before: from the pixels of `before` to those of `key`.
     """
 
     key: int
@@ -87,7 +87,7 @@ class _Place:
     from_before: Matrix | None = None
 
     def way_from(self, other: _Place) -> Matrix | None:
-        """From another frame's pixels to this one's; None where that is not known."""
+        """From another frame's pixels to this one's; None if unknown."""
         if other.key == self.key:
             return normal(self.from_key @ np.linalg.inv(other.from_key))
         if other.key == self.before and self.from_before is not None:
@@ -96,17 +96,17 @@ class _Place:
 
 
 class KeptRun:
-    """Writes down what a survey needs; one thread, but for the measuring, which has its own.
+    """Writes the files of a survey; for one thread. Measuring has a thread of its own.
 
     Args:
         folder: of the results.
-        events: hears where pictures are kept no longer.
-        scale: finds the scale of frames; None leaves all in pixels.
+        events: gets an event when no more pictures are kept.
+        scale: finds the scale of frames; None measures in pixels.
         limit_bytes: of all pictures.
-        on_measured: hears what the cracks of a measured frame came to, in the measuring thread.
+        on_measured: called with the cracks of a measured frame, in the measuring thread.
 
     Raises:
-        OutputError: a file cannot be made.
+        OutputError: a file cannot be created.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class KeptRun:
     ) -> None:
         self._folder, self._events, self._scale = folder, events, scale
         self._limit_bytes, self._on_measured = limit_bytes, on_measured
-        # Of a survey of what was here before.
+        # Left by a survey of earlier results.
         (folder.path / SURVEY_NAME / IDS_NAME).unlink(missing_ok=True)
         self._bytes = 0
         self._is_full = False
@@ -142,9 +142,9 @@ class KeptRun:
 
     @property
     def coverage(self) -> dict[str, Any]:
-        """How much was seen so far and how well, frame by frame; a place seen again counts again.
+        """How much was seen so far, and how well; a place seen again counts again.
 
-        In areas of a whole frame, and in square metres where every frame had a scale.
+        In units of a whole frame, and in square metres if all frames had a scale.
         """
         total = sum(self._seen.values())
         metres = self._square_metres
@@ -157,7 +157,7 @@ class KeptRun:
         }
 
     def note_step(self, step: Step, frame: Frame, *, is_key: bool) -> None:
-        """Take a captured frame.
+        """Note a captured frame.
 
         Raises:
             OutputError: it cannot be written.
@@ -194,13 +194,13 @@ class KeptRun:
     def note_result(
         self, result: FrameResult, cracks: Sequence[Crack], ids: Sequence[int], *, is_fit: bool
     ) -> None:
-        """Take what was found in a frame.
+        """Note the findings of a frame.
 
         Args:
             result: of the frame.
-            cracks: as `trace_cracks` gave them.
-            ids: of each crack its number while the stream runs, 0 for none.
-            is_fit: whether cracks can be seen in it at all.
+            cracks: of `trace_cracks`.
+            ids: number of each crack while the stream runs, 0 for none.
+            is_fit: whether the frame can show cracks at all.
 
         Raises:
             OutputError: it, or an earlier frame's widths, cannot be written.
@@ -229,7 +229,7 @@ class KeptRun:
                 self._note_seen(result, "unfit", None)
 
     def _ignored(self, result: FrameResult) -> str | None:
-        """The name of the file with what was ignored of a frame; one for all that are alike."""
+        """Name of the file of the ignored pixels; equal ones share a file."""
         if result.ignored is None:
             return None
         if result.ignored is not self._last_ignored[0]:
@@ -250,7 +250,7 @@ class KeptRun:
         self._views[number] = encode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
 
     def write_view(self, number: int, *, keep: bool) -> None:
-        """Write a crack's best view, or let it go.
+        """Write a crack's best view, or drop it.
 
         Raises:
             OutputError: it cannot be written.
@@ -261,15 +261,15 @@ class KeptRun:
             write_atomic(path, view, durable=False)
 
     def forget_views(self, numbers: Iterable[int]) -> None:
-        """Let go the views of cracks that turned out to be others."""
+        """Drop the views of cracks that were merged into others."""
         for number in numbers:
             self._views.pop(number, None)
 
     def close(self) -> None:
-        """Measure what waits, and close the files.
+        """Measure the waiting frames, and close the files.
 
         Raises:
-            OutputError: something could not be written.
+            OutputError: a file could not be written.
         """
         self._thread.finish()
         for lines in self._lines.values():
@@ -277,7 +277,7 @@ class KeptRun:
         self._thread.check()
 
     def _keep_picture(self, frame: Frame) -> str | None:
-        """Write a key frame's picture; its name, None where there is no room."""
+        """Write a key frame's picture; its name, None without room."""
         jpeg = frame.jpeg or encode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         if not self._has_room(len(jpeg)):
             return None
@@ -308,7 +308,7 @@ class KeptRun:
         )
 
     def _is_new(self, result: FrameResult) -> bool:
-        """Whether a frame shows enough that the last measured one does not show."""
+        """Whether a frame shows enough that the last measured one did not."""
         place = self._places.get(result.frame.index)
         if place is None:
             return False
@@ -342,7 +342,7 @@ class KeptRun:
         scale = None if found is None else found.scale
         site, sheet = (None, None) if found is None else checked_on_site(frame.image, found)
         cracks: list[Crack] = []
-        # Lines first, for a mask that is noise has none, and would take seconds to measure.
+        # Lines first: a mask of noise has none, and would take seconds to measure.
         if fitness.verdict == "measure" and result.centre_lines():
             mask = result.mask if sheet is None else np.where(sheet, 0, result.mask)
             cracks = measure_image(frame.image, mask.astype(np.uint8, copy=False))
@@ -381,7 +381,7 @@ def _sighting(crack: Crack, number: int) -> dict[str, Any]:
 
 
 def _frame_scale(found: FoundScale, hw: tuple[int, int]) -> dict[str, Any]:
-    """Where a frame's scale comes from, and what it is in the middle, for frames without cracks."""
+    """Origin of a frame's scale, and its value in the middle."""
     record: dict[str, Any] = {"source": found.source, "reason": found.reason}
     if found.scale is None:
         return record
@@ -396,7 +396,7 @@ def _frame_scale(found: FoundScale, hw: tuple[int, int]) -> dict[str, Any]:
 
 
 def _rows(crack: Crack, scale: Scale | None) -> dict[str, Any]:
-    """The rows that could be measured, with the scale across the crack in each."""
+    """The measurable rows, with the scale across the crack in each."""
     local = None if scale is None else row_scale(crack, scale)
     rows = []
     for at, row in enumerate(crack.rows):

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import anyio
 
 from edgecrack.runtime.frame import FrameResult
-from edgecrack.runtime.pipeline.controls import StreamControls
+from edgecrack.runtime.pipeline.config import StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import StatsSnapshot

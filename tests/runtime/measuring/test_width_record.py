@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgecrack.runtime.measuring.frame_scale import NO_RANGE, FrameScale
-from edgecrack.runtime.measuring.newest_widths import NewestWidths
+from edgecrack.runtime.measuring.measuring_thread import NewestWidths
 from edgecrack.runtime.measuring.stream_scale import StreamScale
 from edgecrack.runtime.measuring.width_record import (
     brief_record,

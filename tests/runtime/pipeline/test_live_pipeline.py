@@ -16,9 +16,9 @@ from edgecrack.runtime.detector import CrackDetector, open_detector
 from edgecrack.runtime.frame import Frame, FrameResult, Position
 from edgecrack.runtime.outputs.sinks import PassiveSink
 from edgecrack.runtime.pipeline import delivery
-from edgecrack.runtime.pipeline.controls import StreamControls
+from edgecrack.runtime.pipeline.config import StreamControls
 from edgecrack.runtime.pipeline.ignore_mask import IgnoreMask
-from edgecrack.runtime.pipeline.overload import Effort
+from edgecrack.runtime.pipeline.inspection import Effort
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
 from edgecrack.runtime.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog

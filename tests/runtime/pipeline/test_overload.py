@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecrack.errors import ConfigError
-from edgecrack.runtime.pipeline.overload import FULL, Effort, Governor, Pacer
+from edgecrack.runtime.pipeline.inspection import FULL, Effort, Governor, Pacer
 
 
 def tiles(effort: Effort) -> float:

@@ -13,7 +13,7 @@ from edgecrack.errors import OutputError
 from edgecrack.extras import origin
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.outputs.sinks import Sink
-from edgecrack.runtime.pipeline.controls import Recorder
+from edgecrack.runtime.pipeline.config import Recorder
 from edgecrack.runtime.recording.config import RecordingConfig
 from edgecrack.runtime.recording.recorder import McapRecorder
 from tests.runtime.fakes import stream_threads

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import decode_image
-from edgecrack.runtime.sources import arrivals, mjpeg
+from edgecrack.runtime.sources import mjpeg
 from edgecrack.runtime.sources.http_connection import Dechunker
 from edgecrack.runtime.sources.mjpeg import MjpegSource
 from edgecrack.runtime.sources.open import open_source
@@ -105,8 +105,8 @@ def test_who_decodes_slower_than_the_camera_sends_gets_the_newest_picture(
 def test_a_camera_faster_than_we_read_does_not_keep_us_from_decoding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(arrivals, "MAX_PASSING_OVER_S", 60.0)
-    monkeypatch.setattr(arrivals, "MAX_PASSED_OVER", 3)
+    monkeypatch.setattr(mjpeg, "MAX_PASSING_OVER_S", 60.0)
+    monkeypatch.setattr(mjpeg, "MAX_PASSED_OVER", 3)
     with serving(Flood(0.0).answer) as address, open_source(address) as source:
         assert isinstance(source, MjpegSource)
         before = source.passed_over

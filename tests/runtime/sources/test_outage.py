@@ -9,7 +9,7 @@ import pytest
 
 from edgecrack.runtime.frame import FrameResult
 from edgecrack.runtime.pipeline.pipeline import PipelineConfig, run_pipeline
-from edgecrack.runtime.sources.open_live import open_live_source
+from edgecrack.runtime.sources.open import open_live_source
 from edgecrack.runtime.sources.options import SourceOptions
 from edgecrack.runtime.sources.reconnecting import ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog

@@ -14,7 +14,7 @@ import pytest
 from edgecrack.errors import ConfigError, SourceError
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources.base import Source
-from edgecrack.runtime.sources.open_live import open_live_source
+from edgecrack.runtime.sources.open import open_live_source
 from edgecrack.runtime.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from edgecrack.runtime.telemetry.events import EventLog
 from tests.runtime.fakes import HW, stream_threads

@@ -12,9 +12,8 @@ import pytest
 from edgecrack.errors import ConfigError
 from edgecrack.runtime.outputs.output_folder import OutputFolder
 from edgecrack.runtime.outputs.sinks import EventsFile, Snapshots
-from edgecrack.runtime.pipeline.controls import StreamControls
-from edgecrack.runtime.telemetry.events import Event, EventLog
-from edgecrack.runtime.telemetry.logs import LogFormat, log_to
+from edgecrack.runtime.pipeline.config import StreamControls
+from edgecrack.runtime.telemetry.events import Event, EventLog, LogFormat, log_to
 from tests.runtime.fakes import frame, result_of
 
 

@@ -159,5 +159,5 @@ def test_a_look_that_fails_is_logged_once_and_leaves_all_unknown(
         watch.close()
     assert stats.snapshot().throttling == "unknown"
     assert [record.message for record in caplog.records] == [
-        "whether the machine is throttled could not be looked at"
+        "whether the machine is throttled could not be checked"
     ]

@@ -14,7 +14,7 @@ import numpy as np
 from edgecrack.files import write_atomic
 from edgecrack.machine_sensors.throttling import ThrottleLook
 from edgecrack.runtime.frame import Frame, FrameResult
-from edgecrack.runtime.pipeline.controls import RecordingStatus, StreamControls
+from edgecrack.runtime.pipeline.config import RecordingStatus, StreamControls
 from edgecrack.runtime.telemetry.events import EventLog
 from edgecrack.runtime.telemetry.machine_load import MachineMonitor
 from edgecrack.runtime.telemetry.stats import SourceHealth, StreamStats

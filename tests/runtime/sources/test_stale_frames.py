@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from edgecrack.runtime.sources.waiting_frames import WaitingFrames
+from edgecrack.runtime.sources.stale_frames import StaleFrames
 
 INTERVAL_S = 0.04
 GRAB_S = 0.003
@@ -43,7 +43,7 @@ class Camera:
 
 def ages(camera: Camera, work_s: float, for_s: float, rate_hz: float | None = 25) -> list[float]:
     """Ages of what a reader takes that works `work_s` on each frame."""
-    backlog = WaitingFrames(rate_hz)
+    backlog = StaleFrames(rate_hz)
     taken = []
     while camera.now_s < 1000.0 + for_s:
         for _ in range(64):
@@ -88,13 +88,13 @@ def test_a_wrong_or_missing_frame_rate_does_no_harm(rate_hz: float | None) -> No
 
 @pytest.mark.parametrize("media_s", [None, 0.0])
 def test_a_stream_without_times_never_hides_frames(media_s: float | None) -> None:
-    backlog = WaitingFrames(25)
+    backlog = StaleFrames(25)
     backlog.hides_newer(0.0, 0.0, media_s)
     assert not any(backlog.hides_newer(0.0, taken_s, media_s) for taken_s in range(1, 100))
 
 
 def test_when_the_cameras_clock_is_set_it_begins_anew() -> None:
-    backlog = WaitingFrames(25)
+    backlog = StaleFrames(25)
     for number in range(100):
         backlog.hides_newer(0.035, number * INTERVAL_S, number * INTERVAL_S)
     assert not backlog.hides_newer(0.0, 4.0, 4.0 - 3600)
