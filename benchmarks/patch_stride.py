@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import write_result  # noqa: E402
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride  # noqa: E402
+from edgecrack.data.patches import PAPER_PATCH_PX, PatchStride  # noqa: E402
 from edgecrack.metrics import count_image, ods, pool  # noqa: E402
 from edgecrack.training.predictor import (  # noqa: E402
     CheckpointNetwork,

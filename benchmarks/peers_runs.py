@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.peers_frames import Frame, Image
 from edgecrack.artifacts import INPUT_NAME, read_model_file
 from edgecrack.constants import OVERLAP_PX
-from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches, plan_patches
+from edgecrack.data.patches import PAPER_PATCH_PX, PatchStride, average_patches, plan_patches
 from edgecrack.runtime.backends.onnx_runtime import default_threads
 from edgecrack.runtime.backends.open import BUNDLED_MODEL
 from edgecrack.runtime.backends.openvino_runner import import_openvino

@@ -38,7 +38,7 @@ from benchmarks.peers_runs import (  # noqa: E402
     unet_shape,
 )
 from benchmarks.peers_tables import agreement  # noqa: E402
-from edgecrack.data.patch_grid import PAPER_PATCH_PX  # noqa: E402
+from edgecrack.data.patches import PAPER_PATCH_PX  # noqa: E402
 from edgecrack.errors import first_line  # noqa: E402
 from edgecrack.runtime.backends.open import BUNDLED_MODEL  # noqa: E402
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from edgecrack.data.reading import read_image  # noqa: E402
-from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
+from edgecrack.data.splits import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
 
 Gray = NDArray[np.float32]

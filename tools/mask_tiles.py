@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from edgecrack.data.reading import read_image  # noqa: E402
-from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
+from edgecrack.data.splits import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_atomic, write_png  # noqa: E402
 from edgecrack.runtime.detector import CrackDetector, open_detector  # noqa: E402
 from edgecrack.yardstick.outlines import rasterise, read_outlines  # noqa: E402

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from edgecrack.data.datasets import open_dataset  # noqa: E402
-from edgecrack.data.reserved import content_hash  # noqa: E402
+from edgecrack.data.splits import content_hash  # noqa: E402
 from edgecrack.files import write_atomic  # noqa: E402
 from edgecrack.yardstick.clean_surfaces import held_out_files  # noqa: E402
 from edgecrack.yardstick.outlines import read_outlines  # noqa: E402

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from edgecrack.data.datasets import open_dataset  # noqa: E402
 from edgecrack.data.reading import read_image  # noqa: E402
-from edgecrack.data.reserved import content_hash, reserved_hashes  # noqa: E402
+from edgecrack.data.splits import content_hash, reserved_hashes  # noqa: E402
 from edgecrack.files import make_folder, write_png  # noqa: E402
 from edgecrack.runtime.detector import open_detector  # noqa: E402
 from edgecrack.synthetic import WallConfig, generate_wall, objects, wear  # noqa: E402

@@ -61,8 +61,8 @@ def reserved(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images intended for training.")],
 ) -> None:
     """List the files of a folder that belong to the yardstick, one name per line."""
-    from edgecrack.data.pairing import only_images
-    from edgecrack.data.reserved import reserved_among
+    from edgecrack.data.layouts import only_images
+    from edgecrack.data.splits import reserved_among
     from edgecrack.errors import DataError
 
     if not folder.is_dir():

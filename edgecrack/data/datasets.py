@@ -1,8 +1,7 @@
-"""Labelled image sets on disk, opened and checked.
+"""Opens labelled image datasets and checks their files against each other.
 
-Files are listed and checked against each other here and read on demand. A file that does not fit
-is named in a `DataError`; what is passed over, `pairing` says. Knows nothing of patches, tensors
-or training.
+Files are read on demand. A file that does not fit is named in a `DataError`; `layouts` defines
+which files are skipped.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.layouts import list_dataset
-from edgecrack.data.pairing import Listing
+from edgecrack.data.layouts import Listing, list_dataset
 from edgecrack.data.reading import read_image, read_labelled_image
 from edgecrack.data.splits import Splits, check_listed, read_splits
 from edgecrack.errors import ConfigError, DataError

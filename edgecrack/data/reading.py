@@ -1,7 +1,7 @@
-"""Image and label files of a dataset, from path to pixels.
+"""Reads image and label files of a dataset.
 
-What is no two-valued label is refused with the values found: read as it is, it would train a
-network on nothing, or on the wrong thing. Knows single files; nothing of folders or splits.
+A label with more than two values is refused and the values are named: it would train a network on
+nothing or on the wrong thing.
 """
 
 from __future__ import annotations

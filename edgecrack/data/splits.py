@@ -1,19 +1,21 @@
-"""Which images a run may train on: `splits.json`, and splits drawn where there is none.
+"""Which images a run may train on: `splits.json`, drawn splits, and reserved yardstick photos.
 
-Names only; knows nothing of files but `splits.json` itself.
+refuse_reserved("tiles", paths)
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from importlib import resources
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from edgecrack.errors import ConfigError, DataError
-from edgecrack.outside_text import read_json
+from edgecrack.outside_text import parse_json, read_json
 
 DEFAULT_SPLIT_SET = "paper"
 SPLIT_SEED = 2020  # of every drawn split; changing it makes reported scores incomparable
@@ -63,13 +65,13 @@ def read_splits(path: Path, split_set: str | None) -> Splits:
         split_set: name of the set; None takes "paper" where there are several.
 
     Raises:
-        DataError: the file cannot be read or is no split file, or a name stands twice.
+        DataError: the file cannot be read or is not a split file, or a name occurs twice.
         ConfigError: it has no such set.
     """
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", "mend or remove the file") from error
+        raise DataError(f"cannot read {path}: {error}", "fix or remove the file") from error
     splits = _choose(path, document, split_set)
     for split, names in splits.items():
         twice = [name for name, count in Counter(names).items() if count > 1]
@@ -123,5 +125,65 @@ def check_listed(path: Path, splits: Mapping[str, Iterable[str]], known: Mapping
         if missing:
             raise DataError(
                 f"{path} lists {missing[0]!r} in {split!r}, but there is no such labelled image",
-                "mend the list or add the files",
+                "fix the list or add the files",
             )
+
+
+HASH_DIGITS = 16  # 64 of SHA-256's 256 bits: chance makes no two of a million files alike
+
+
+def content_hash(path: Path) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:HASH_DIGITS]
+    except OSError as error:
+        raise DataError(
+            f"cannot read image {path}: {error.strerror}", "check the path and its permissions"
+        ) from error
+
+
+@cache
+def reserved_hashes() -> frozenset[str]:
+    """The hashes of all reserved files, as `content_hash` gives them."""
+    text = (resources.files("edgecrack.data") / "reserved.json").read_text(encoding="utf-8")
+    return frozenset(name for names in parse_json(text)["files"].values() for name in names)
+
+
+def reserved_among(paths: Iterable[Path], more: Collection[str] = ()) -> list[Path]:
+    """Those of some files that are reserved, in their order.
+
+    Args:
+        paths: image files.
+        more: further hashes that are reserved, of any length from 16 digits on.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    known = reserved_hashes() | {name[:HASH_DIGITS] for name in more}
+    return [path for path in paths if content_hash(path) in known]
+
+
+def refuse_reserved(source: str, paths: Iterable[Path], more: Collection[str] = ()) -> None:
+    """Refuse to train on reserved photos.
+
+    Args:
+        source: what the data source is called.
+        paths: the images that it would train on.
+        more: as for `reserved_among`.
+
+    Raises:
+        DataError: one of them is reserved, or cannot be read.
+    """
+    listed = list(paths)
+    found = reserved_among(listed, more)
+    if found:
+        raise DataError(
+            f"{len(found)} of {len(listed)} images of {source!r} belong to the yardstick, "
+            f"{found[0]} first, and a score on what was trained on says nothing",
+            "leave them out of train in splits.json, or out of the folder; "
+            f"`edgecrack yardstick reserved {found[0].parent}` lists them",
+        )

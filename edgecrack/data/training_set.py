@@ -1,7 +1,7 @@
-"""Everything a run trains and validates on, read, preprocessed and held in memory.
+"""Training and validation images, preprocessed and kept in memory.
 
-A few hundred camera images fit into memory many times over; what would cost time is reading
-and equalising them again for every patch. numpy only; knows nothing of tensors.
+A few hundred camera images fit easily; reading and equalising them again for every patch would be
+slow.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecrack.data.reserved import refuse_reserved
-from edgecrack.data.source_images import HOLD_OUT_SHARE, list_source, split_samples
-from edgecrack.data.sources import parse_sources
+from edgecrack.data.sources import HOLD_OUT_SHARE, list_source, parse_sources, split_samples
+from edgecrack.data.splits import refuse_reserved
 from edgecrack.errors import DataError
 from edgecrack.preprocess import PreprocessConfig
 from edgecrack.terminal.wording import all_of, counted
@@ -92,7 +91,7 @@ def load_training_set(
             yardstick is made of.
     """
     sources = parse_sources(specifications)
-    # Every folder is checked before the first is read, so that a mistake shows at once.
+    # Every folder is checked before the first is read, so that a mistake shows immediately.
     listed = [list_source(source, config, seed, hold_out) for source in sources]
     for source, images in zip(sources, listed, strict=True):
         # What is drawn for validation chooses weights and threshold. A dataset's own val split

@@ -1,7 +1,4 @@
-"""How much a predictor flags on images that hold no crack.
-
-Knows a predictor as a function and images as arrays; must not know files or reports.
-"""
+"""How much a predictor flags on crack-free images."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Models that differ only in their training run, gathered into groups, with mean and spread.
-
-Knows scored models; must not know how pages or pictures of them look.
-"""
+"""Groups models that differ only in their training run; mean and spread per group."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ class ScoredModel:
     """One model and its scores.
 
     Attributes:
-        label: what it is called beside others; its report lies in `models/LABEL`.
+        label: what it is called beside others; its report is in `models/LABEL`.
         path: the model file.
         spec: its description.
         evaluation: its scores.
@@ -44,7 +41,7 @@ class Group:
     """Models of one kind, pooling, width and precision, e.g. trained from several seeds.
 
     Attributes:
-        name: what tells it from the other groups.
+        name: what distinguishes it from the other groups.
         description: all that its models share.
         models: at least one.
     """
@@ -164,7 +161,7 @@ def spread_of(values: Sequence[float]) -> Spread:
 def summarise(group: Group) -> dict[str, Spread]:
     """Mean and spread of every quantity over a group's models.
 
-    Where the dataset has no unlabelled images, nothing is said of how much is flagged there.
+    Where the dataset has no unlabelled images, the flagged shares are left out.
     """
     has_unlabelled = all("unlabelled" in model.document for model in group.models)
     return {

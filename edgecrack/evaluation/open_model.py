@@ -1,7 +1,8 @@
-"""A predictor that does not compute the same image twice.
+"""Opens a model file as a function from a frame to a probability map; maps are cached on disk.
 
-Scores are counted first and examples drawn later, from the same maps. A map over patches may
-take minutes, and all maps of a set may not fit into memory, so they wait on disk as PNG.
+The model runs by one of the protocols of `protocols.py`. torch is imported only for checkpoints.
+Scores are counted first and examples are drawn later from the same maps, which may not all fit
+into memory.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
-from edgecrack.data.patch_grid import PAPER_PATCH_PX, PatchStride, average_patches
+from edgecrack.data.patches import PAPER_PATCH_PX, PatchStride, average_patches
 from edgecrack.errors import ConfigError
 from edgecrack.evaluation.image_results import Predict
 from edgecrack.evaluation.protocols import PredictionConfig, Protocol

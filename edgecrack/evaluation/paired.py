@@ -1,7 +1,7 @@
-"""Two groups of models on the same images: how far apart, and is that more than chance.
+"""Compares two groups of models on the same images, with confidence intervals.
 
 Intervals are bootstrap percentiles over images, drawn once for both groups, and over each
-group's models. Knows scores; must not know files or pages.
+group's models.
 """
 
 from __future__ import annotations

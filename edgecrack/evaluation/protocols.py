@@ -1,7 +1,4 @@
-"""How a model sees an image: whole, in the runtime's tiles, or as the mean over patches.
-
-What can be chosen, and how a command line says it; `open_model.py` does it.
-"""
+"""How a model sees an image: whole, in the runtime's tiles, or as the mean over patches."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from edgecrack.data.patch_grid import PatchStride
+from edgecrack.data.patches import PatchStride
 from edgecrack.errors import ConfigError
 
 ProtocolName = Literal["tiled", "whole", "patch-stride"]
@@ -64,7 +61,7 @@ def parse_command_words(
 ) -> tuple[list[Path], Protocol | None]:
     """Model files and protocol of a command line.
 
-    In `--protocol patch-stride 8` the 8 arrives among the models; a whole number that is no file
+    In `--protocol patch-stride 8` the 8 arrives among the models; a whole number that is not a file
     is taken for the stride where one is missing.
 
     Raises:

@@ -1,7 +1,6 @@
-"""Where the threshold comes from that a report's images are judged at.
+"""The source of a report's operating threshold.
 
-The model's own, a number, the best on a validation split, or the best on the scored images
-themselves. Knows datasets; must not know models or predictions.
+The model's own, a number, the best on a validation split, or the best on the scored images.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ def validation_samples(dataset: CrackDataset, scored: Sequence[Sample]) -> list[
             same = "" if twin.name == sample.name else f" as {twin.name}"
             raise DataError(
                 f"the validation image {sample.name} is among the scored images, too{same}",
-                "score another split with `split`, or mend splits.json",
+                "score another split with `split`, or fix splits.json",
             )
     return samples
 

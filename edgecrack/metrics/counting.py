@@ -1,8 +1,5 @@
 """Counts of hits, false alarms and misses at 99 thresholds, within a tolerance.
 
-Knows a probability map and its truth as arrays; must not know where they come from, nor
-what is made of the counts (`metrics.py` does that).
-
 A map is never thresholded 99 times. Dilation commutes with thresholding, so one grey
 dilation of the map holds D(P) for every threshold, and the counts at all thresholds are
 one cumulative histogram. The result is exact, not an approximation.
@@ -106,7 +103,7 @@ def binarize(probability: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
         bool [H, W], true where probability >= threshold.
 
     Raises:
-        DataError: the map is no probability map.
+        DataError: the map is not a probability map.
         ConfigError: the threshold is out of range.
     """
     _require_probability(probability)

@@ -1,7 +1,6 @@
 """ODS, OIS, precision, recall, IoU and average precision from pixel counts.
 
-Follows section III.A of the paper. Works on the counts of `counting.py`; must not know images or
-where the counts come from.
+Follows section III.A of the paper.
 """
 
 from __future__ import annotations

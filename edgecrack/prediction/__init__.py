@@ -1,1 +1,1 @@
-"""Cracks in still images and orthomosaics: which are meant, what is found, what is written."""
+"""Finds cracks in still images and orthomosaics: inputs, detection, results."""

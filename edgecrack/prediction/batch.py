@@ -1,4 +1,4 @@
-"""Still images, one or ten thousand: what is found in each, written beside a line that traces it.
+"""Finds cracks in still images and writes pictures and one line of results per image.
 
     out/predict.json      the settings
     out/results.jsonl     a line per image, as soon as its files are written
@@ -6,8 +6,7 @@
     out/NAME.KIND.png     the pictures
     out/NAME.*.tif, NAME.cracks.gpkg    of an orthomosaic
 
-An image that cannot be read ends nothing: it has a line, too. A run that was killed is gone on with
-where it stopped. Knows files and results; must not know the command line.
+An unreadable image gets a line, too, and the run continues. A killed run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -181,7 +180,7 @@ def predict_images(
 
     Raises:
         SourceError: a word means no image, or not one of the images could be read.
-        ConfigError: a word is no image, the mask of what to ignore does not fit an image, or an
+        ConfigError: a word is not an image, the mask of what to ignore does not fit an image, or an
             earlier run is to be gone on with that had other settings.
         OutputError: a result cannot be written, or would overwrite an input.
     """

@@ -1,4 +1,7 @@
-"""An image from an http:// or https:// address. Knows bytes, not pictures."""
+"""The input images of a command: files, folders, patterns, lists and web addresses.
+
+Only folders, lists and addresses are opened.
+"""
 
 from __future__ import annotations
 
@@ -108,11 +111,11 @@ def find_images(words: Sequence[str], out: Path) -> tuple[list[ImageInput], list
         words: image files; folders, with all folders below them, in natural order; patterns such
             as `photos/**/*.jpg`; `@list.txt`, a file with one of these on each line; `http://`
             and `https://` addresses.
-        out: where results go: what an earlier run wrote is no input.
+        out: where results go: the output of an earlier run is not input.
 
     Raises:
         SourceError: a word means nothing that exists, or nothing at all is left.
-        ConfigError: a word is a file of a kind that is no image.
+        ConfigError: a word names a file that is not an image.
     """
     found: list[_Found] = []
     refused: list[Unreadable] = []
@@ -176,7 +179,7 @@ def _words(words: Sequence[str]) -> Iterator[str]:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not text"
             raise SourceError(
                 f"the list {path} cannot be read: {why}",
                 "give a text file with a path on each line",
@@ -195,7 +198,7 @@ def _of_word(
         ]
     if "://" in word:
         raise ConfigError(
-            f"{redact(word)} is no address of an image",
+            f"{redact(word)} is not an image address",
             "give http:// or https://, or for a camera or video use: edgecrack stream",
         )
     path = Path(word)
@@ -303,7 +306,7 @@ def _identity(found: _Found) -> str:
 
 
 def _fit(stem: str) -> str:
-    """A stem without what is no part of a file's name."""
+    """A stem with only characters that file names allow."""
     return "".join("_" if one in "/\\\0" else one for one in stem) or "image"
 
 

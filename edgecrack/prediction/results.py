@@ -1,6 +1,6 @@
 """The lines of results.jsonl, one per image, and the table of results.csv.
 
-Knows what was found, not how. `edgecrack/schemas/result.schema.json` explains each field.
+`edgecrack/schemas/result.schema.json` explains each field.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Procedural inspected surfaces with exact crack masks: numpy and OpenCV only.
+"""Generated surfaces with exact crack masks, for training, the built-in demo and the docs.
 
-Serves training, the built-in demonstration source and the documentation's pictures.
-Must not import torch.
+Needs numpy and OpenCV only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Iron set into a road: manhole covers with raised patterns, and drain grates.
+"""Manhole covers with raised patterns, and drain grates.
 
-Each is drawn flat, from straight above, and then laid on the surface at an angle. Their
-edges are perfect circles and straight bars; the surface around them may well be cracked,
-which is the business of others.
+Each is drawn from straight above and then placed on the surface at an angle.
 """
 
 from __future__ import annotations

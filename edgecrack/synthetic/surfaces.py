@@ -1,7 +1,6 @@
-"""Bare inspected surfaces: concrete, asphalt and brick, without cracks or other things.
+"""Bare concrete, asphalt and brick surfaces, without cracks or other things.
 
-Colours are drawn to resemble real photographs of each material in ordinary light; what
-the camera then does to them is `camera.py`'s affair.
+Colours resemble real photographs in ordinary light; `camera.py` adds camera effects.
 """
 
 from __future__ import annotations

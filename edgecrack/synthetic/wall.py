@@ -68,7 +68,7 @@ class WallConfig:
 
 
 def check_size_hw(name: str, size_hw: tuple[int, int]) -> None:
-    """Raise a ConfigError unless both sides lie in the range that can be generated."""
+    """Raise a ConfigError unless both sides are in the range that can be generated."""
     if len(size_hw) != 2 or not all(_SMALLEST_PX <= side <= _LARGEST_PX for side in size_hw):
         raise ConfigError(
             f"{name} is {size_hw}", f"give height and width of {_SMALLEST_PX} to {_LARGEST_PX}"
@@ -163,7 +163,7 @@ def add_crack(
     width_px = float(np.clip(np.exp(rng.normal(0.75, 0.55)), narrowest, 12.0))
     paths = _random_paths(canvas.hw, rng, bond, width_px)
     look = random_look(rng, width_px)
-    # Against stones or the pattern of joints, nobody could tell a faint crack.
+    # Against stones or the pattern of joints, a faint crack would be invisible.
     shallowest = {"concrete": 0.0, "asphalt": 0.48, "brick": 0.6}[surface]
     look = replace(look, depth=max(look.depth, shallowest))
     paint_cracks(canvas, paths, look, rng)

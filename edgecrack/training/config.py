@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from edgecrack.data.plan import EpochPlan, PatchCount
+from edgecrack.data.patches import EpochPlan, PatchCount
 from edgecrack.data.sources import parse_source
 from edgecrack.data.training_set import HOLD_OUT_SHARE
 from edgecrack.errors import ConfigError

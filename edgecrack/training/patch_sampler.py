@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from edgecrack.data.plan import EpochPlan, EpochSlots
+from edgecrack.data.patches import EpochPlan, EpochSlots
 from edgecrack.data.training_set import ImageSet, TrainingSet
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.training.augmentation import APPEARANCE_DRAWS, Appearance

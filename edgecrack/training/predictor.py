@@ -19,7 +19,7 @@ from torch import Tensor
 
 from edgecrack.artifacts import ModelFile, ModelSpec, read_model_file
 from edgecrack.closeable import Closeable
-from edgecrack.data.patch_grid import PatchGrid, PatchStride, plan_patches
+from edgecrack.data.patches import PatchGrid, PatchStride, plan_patches
 from edgecrack.errors import ConfigError
 from edgecrack.preprocess import prepare, without_nodata
 from edgecrack.runtime.backends.open import check_runnable

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edgecrack.artifacts import ModelSpec
-from edgecrack.data.pairing import image_files
-from edgecrack.data.plan import EpochPlan
+from edgecrack.data.layouts import image_files
+from edgecrack.data.patches import EpochPlan
 from edgecrack.data.sources import DataSource, parse_sources
 from edgecrack.errors import ConfigError, ModelFileError, TrainingError
 from edgecrack.files import make_folder, write_atomic

@@ -1,1 +1,1 @@
-"""The yardstick: pictures with known truth, sorted into strata, that no model was trained on."""
+"""The yardstick: pictures with known ground truth, by stratum, that no model was trained on."""

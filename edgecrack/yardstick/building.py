@@ -2,8 +2,7 @@
 
     build_yardstick(YardstickConfig(Path("data"), Path("runs/yardstick")))
 
-The same data, seed and numbers give the same bytes. Knows how pictures are made; must not know
-models or scores.
+The same data, seed and counts produce the same bytes.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ def build_yardstick(
     on_picture: Callable[[int], None] = lambda count: None,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> Yardstick:
-    """Write pictures, masks and, last, the manifest without which the folder is no yardstick.
+    """Write pictures, masks and, last, the manifest that makes the folder a yardstick.
 
     Args:
         config: what to build.
@@ -138,7 +137,7 @@ def build_yardstick(
 
 
 def _clear(folder: Path) -> None:
-    """Make room for a yardstick; what is no earlier one is never touched."""
+    """Clear the folder for a yardstick; never touches anything but an earlier one."""
     parts = [folder / name for name in ("images", "masks")]
     if (folder / MANIFEST).exists() or (folder / _UNFINISHED).exists():
         (folder / _UNFINISHED).touch()
@@ -147,7 +146,7 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
-            f"{folder} exists and is no yardstick", "give a new folder, or an empty one"
+            f"{folder} exists and is not a yardstick", "give a new folder, or an empty one"
         )
     for part in parts:
         make_folder(part)
@@ -293,7 +292,7 @@ def _true_crack(made: RenderedCrack) -> TrueCrack:
 
 
 def _negatives(config: YardstickConfig, surface: SurfaceKind) -> Iterator[_Picture]:
-    """What is no crack, of every kind; `clean` are the photos as they are."""
+    """Non-crack objects of every kind; `clean` pictures are the unchanged photos."""
     kinds = [kind for kind in NEGATIVE_KINDS for _ in range(2 * config.per_cell)]
     photos = clean_surfaces(
         config.data, surface, _SMALL_PX, len(kinds), _generator(config, f"{surface} negatives")

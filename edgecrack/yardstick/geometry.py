@@ -1,7 +1,7 @@
-"""The outline of a crack and which share of every pixel it covers, exactly.
+"""Crack outlines and the exact share of each pixel that they cover.
 
-Pure geometry, no pixels' values: an outline is two edges, left and right of a centre line;
-the coverage counts sub-pixels whose middles lie between them. A pixel's middle has whole
+An outline is two edges, left and right of a centre line; the coverage counts sub-pixels whose
+centres are between them. Pixel centres have integer
 coordinates, so the pixel (x, y) reaches from x - 0.5 to x + 0.5.
 """
 
@@ -136,7 +136,7 @@ def _centre_line(
 
 
 def _is_inside(points: FloatArray, hw: tuple[int, int], margin_px: float) -> npt.NDArray[np.bool_]:
-    """Which points lie in the picture, or up to `margin_px` beside it; bool [N]."""
+    """Which points are in the picture, or up to `margin_px` outside it; bool [N]."""
     low, high = -0.5 - margin_px, np.array([hw[1], hw[0]]) - 0.5 + margin_px
     return np.asarray(((points >= low) & (points <= high)).all(axis=1))
 

@@ -1,11 +1,11 @@
-"""`yardstick.json`: what lies in a yardstick's folder, where it comes from, and what is true of it.
+"""`yardstick.json`: the pictures of a yardstick, their origin and their ground truth.
 
     yardstick = open_yardstick(Path("runs/yardstick"))
     for item in yardstick.items:
         image, truth = item.image(), item.mask()
 
-`build.py` writes one from real photos; a folder of your own needs no more than a name, an image
-and a mask of each picture. Knows files; must not know models or scores.
+`building.py` writes one from real photos; your own folder only needs a name, an image and a mask
+per picture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ hand for this; labelled by whoever published it; a photo as it is, without any c
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 REAL_ORIGINS: frozenset[str] = frozenset({"outlined", "labelled", "photo"})
 
-_MEND = "build the yardstick again with `edgecrack yardstick build`, or mend the entry"
+_MEND = "build the yardstick again with `edgecrack yardstick build`, or fix the entry"
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ def open_yardstick(folder: Path) -> Yardstick:
     if version != MANIFEST_VERSION or version is True:
         remedy = origin().update() if _is_later(version) else _MEND
         raise DataError(
-            f"{path} has schema version {version!r}, this program knows {MANIFEST_VERSION}", remedy
+            f"{path} has schema version {version!r}, this program reads {MANIFEST_VERSION}", remedy
         )
     entries = document.get("items")
     if not isinstance(entries, list) or not entries:
@@ -204,7 +204,7 @@ def check_masks(yardstick: Yardstick) -> None:
             marks = "no pixel" if share == 0 else "every pixel"
             raise DataError(
                 f"the mask {item.mask_path} marks {marks} as crack",
-                f"draw it anew, or take {item.name!r} out of {MANIFEST}; where its picture holds "
+                f"draw it again, or take {item.name!r} out of {MANIFEST}; where its picture holds "
                 'no crack, leave out the mask and give the kind, e.g. "clean"',
             )
 
@@ -248,7 +248,7 @@ def _is_later(version: object) -> bool:
 
 def _item(path: Path, number: int, entry: object) -> Item:
     if not isinstance(entry, dict):
-        raise DataError(f"{path}: entry {number + 1} is no object", _MEND)
+        raise DataError(f"{path}: entry {number + 1} is not an object", _MEND)
     name = entry.get("name")
     if not _is_word(name):
         raise DataError(f"{path}: entry {number + 1} has the name {name!r}", _MEND)

@@ -158,7 +158,7 @@ _LEAST_CHANGED_PX = 30
 def render_negative(
     background: ByteArray, kind: NegativeKind, rng: np.random.Generator, blur_px: float = 0.7
 ) -> ByteArray:
-    """Paint one thing that is no crack on a clean picture.
+    """Paint one non-crack object on a clean picture.
 
     What was painted passes the camera's blur; the background was photographed already. Painters
     place things at random, at times beyond the border: they try again until the thing shows, by

@@ -1,9 +1,9 @@
-"""Outlines of real cracks, drawn by hand twice, as polygons; the photos are the user's own.
+"""Polygon outlines of real cracks, each drawn twice by hand; the user supplies the photos.
 
     for outline in read_outlines():
         truth = rasterise(outline.first, outline.size_hw)
 
-docs/evaluation.md tells how they were drawn. Knows polygons; must not know folders or models.
+docs/evaluation.md describes how they were drawn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Outline:
         tile: its file's stem in `concrete_tiles/positive`.
         size_hw: its height and width in pixels.
         first: polygons of the first drawing, which counts as the truth.
-        second: of the second, independent one, which tells how far two drawings agree.
+        second: of the second, independent one, which shows how far two drawings agree.
     """
 
     tile: str
@@ -57,7 +57,7 @@ def read_outlines() -> tuple[Outline, ...]:
 
 
 def rasterise(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of which at least half lies inside.
+    """The pixels at least half inside.
 
     A polygon inside another one is a hole in it, and so on: the even-odd rule. Counted in 8x8
     sub-pixels, of which those on the border are inside: what covers three eighths of a pixel

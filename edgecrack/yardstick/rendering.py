@@ -5,9 +5,9 @@
     crack = render_crack(background, config, np.random.default_rng(1))
     cv2.imwrite("cracked.png", crack.image)
 
-The geometry is far finer than the picture's pixels, so that each one is darkened by exactly the
-share of it that the crack covers. Only the crack passes the camera's blur: the
-background was photographed already and keeps every byte wherever the crack does not reach.
+The geometry is far finer than the pixels, so each pixel is darkened by exactly the share that the
+crack covers. Only the crack is blurred: the background is a photograph and stays unchanged outside
+the crack.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Strata: by crack width, surface and contrast, measured from a picture and its truth.
 
 A score over all pixels hides what matters: wide cracks have most of the pixels, and one kind of
-surface most of the pictures. Knows arrays; must not know files, models or scores.
+surface most of the pictures.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from benchmarks.peers_list import PEERS
 from benchmarks.peers_process import PeerFailedError, PeerProcess
 from benchmarks.peers_runs import mean_of_patches, plan_of, unet_shape
 from benchmarks.plain_unet import plain_unet
-from edgecrack.data.patch_grid import PatchStride, average_patches
+from edgecrack.data.patches import PatchStride, average_patches
 from edgecrack.errors import ConfigError, DataError, MissingDependencyError
 from edgecrack.runtime.detector import open_detector
 from tests.waiting import PATIENCE_S

@@ -119,7 +119,9 @@ def test_a_file_that_may_be_meant_as_an_image_is_not_passed_over(
 ) -> None:
     folder = make_folder(tmp_path)
     (folder / part / name).write_bytes(b"x")
-    with pytest.raises(DataError, match=rf"{part}/{name} is no image of a kind .*; convert it"):
+    with pytest.raises(
+        DataError, match=rf"{part}/{name} is not a supported image file .*; convert it"
+    ):
         open_dataset(folder)
 
 

@@ -245,7 +245,7 @@ def test_a_label_of_a_kind_that_is_not_read_is_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "image" / "1.jpg", photo())
     write_image(tmp_path / "gt" / "1.png", crack_mask())
     (tmp_path / "gt" / "2.gif").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"gt/2\.gif is no image of a kind that is read"):
+    with pytest.raises(DataError, match=r"gt/2\.gif is not a supported image file"):
         open_dataset(tmp_path, layout="cracktree")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecrack.data.patch_grid import (
+from edgecrack.data.patches import (
     PatchStride,
     average_patches,
     axis_starts,

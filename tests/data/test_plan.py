@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecrack.data.plan import PAPER_COUNTS, EpochPlan, EpochSlots, PatchCount
+from edgecrack.data.patches import PAPER_COUNTS, EpochPlan, EpochSlots, PatchCount
 from edgecrack.errors import ConfigError, DataError
 
 CFD, CRACKTREE, AIGLERN = PAPER_COUNTS
@@ -99,7 +99,7 @@ def test_sources_and_plan_must_name_each_other(names: list[str]) -> None:
     [
         ([0, 1, 2], "images of source 2, but the plan has 2"),
         ([0, -1, 1], "images of source -1"),
-        ([0, 0, 0], "names aiglern, of which there is no image"),
+        ([0, 0, 0], "names aiglern, which has no images"),
     ],
 )
 def test_images_and_plan_must_fit(source_of: list[int], words: str) -> None:
@@ -133,5 +133,5 @@ def test_bad_plans() -> None:
     with pytest.raises(ConfigError, match="twice"):
         EpochPlan((CFD, CFD))
     for document in ({}, {"counts": [{"name": "cfd"}]}, {"counts": 3}):
-        with pytest.raises(ConfigError, match="is no plan of an epoch"):
+        with pytest.raises(ConfigError, match="is not an epoch plan"):
             EpochPlan.from_dict(document)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecrack.data import reserved
+from edgecrack.data import splits
 from edgecrack.data.training_set import load_training_set
 from edgecrack.errors import DataError
 from edgecrack.preprocess import PreprocessConfig
@@ -24,22 +24,22 @@ def walls(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reserved, "reserved_hashes", lambda: frozenset[str]())
+    monkeypatch.setattr(splits, "reserved_hashes", lambda: frozenset[str]())
 
 
 def reserve(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
-    hashes = frozenset(reserved.content_hash(path) for path in paths)
-    monkeypatch.setattr(reserved, "reserved_hashes", lambda: hashes)
+    hashes = frozenset(splits.content_hash(path) for path in paths)
+    monkeypatch.setattr(splits, "reserved_hashes", lambda: hashes)
 
 
 def test_a_hash_is_of_the_content_alone(walls: Path, tmp_path: Path) -> None:
     path = walls / "images" / "a.png"
     expected = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    assert reserved.content_hash(path) == expected
+    assert splits.content_hash(path) == expected
     shutil.copy(path, tmp_path / "renamed.bin")
-    assert reserved.content_hash(tmp_path / "renamed.bin") == expected
+    assert splits.content_hash(tmp_path / "renamed.bin") == expected
     with pytest.raises(DataError, match=r"gone\.png"):
-        reserved.content_hash(tmp_path / "gone.png")
+        splits.content_hash(tmp_path / "gone.png")
 
 
 def test_reserved_files_are_found_in_their_order(
@@ -47,10 +47,10 @@ def test_reserved_files_are_found_in_their_order(
 ) -> None:
     images = sorted((walls / "images").iterdir())
     reserve(monkeypatch, images[3], images[1])
-    assert reserved.reserved_among(images) == [images[1], images[3]]
+    assert splits.reserved_among(images) == [images[1], images[3]]
     whole = hashlib.sha256(images[0].read_bytes()).hexdigest()
-    assert reserved.reserved_among(images, [whole]) == [images[0], images[1], images[3]]
-    assert reserved.reserved_among([]) == []
+    assert splits.reserved_among(images, [whole]) == [images[0], images[1], images[3]]
+    assert splits.reserved_among([]) == []
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -94,7 +94,7 @@ def test_test_images_may_be_reserved_and_training_images_not(
 def test_images_without_crack_and_further_hashes(tmp_path: Path, walls: Path) -> None:
     for number in range(4):
         write_image(tmp_path / "bare" / f"{number}.png", photo(level=30 + number))
-    hashes = [reserved.content_hash(path) for path in (tmp_path / "bare").iterdir()]
+    hashes = [splits.content_hash(path) for path in (tmp_path / "bare").iterdir()]
     sources = [str(walls), f"clean:{tmp_path / 'bare'}"]
     load_training_set(sources, PREPARED, seed=0)
     with pytest.raises(DataError, match="belong to the yardstick"):
@@ -110,6 +110,6 @@ def test_generated_walls_have_no_files_to_look_at(
         seen.append(path)
         return "0" * 16
 
-    monkeypatch.setattr(reserved, "content_hash", hashed)
+    monkeypatch.setattr(splits, "content_hash", hashed)
     load_training_set([str(walls), "synthetic:10"], PREPARED, seed=0)
     assert {path.parent for path in seen} == {walls / "images"}

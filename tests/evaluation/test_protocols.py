@@ -97,7 +97,7 @@ def test_patches_of_a_checkpoint_are_those_of_plain_loops(
 
 
 def test_batches_do_not_show(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgecrack.data.patch_grid import PatchStride
+    from edgecrack.data.patches import PatchStride
 
     network, image = CheckpointNetwork(checkpoint, device="cpu"), frame(40, 44)
     whole = PatchPredictor(network, PatchStride(16, 3))(image)

@@ -128,7 +128,7 @@ def test_what_is_no_file_of_its_own_is_refused(tmp_path: Path) -> None:
         ("@missing.txt", SourceError, "the list missing.txt cannot be read"),
         ("film.mp4", ConfigError, "film.mp4 is not a still image"),
         ("plan.pdf", ConfigError, "of a kind that is not read"),
-        ("rtsp://bob:hunter2@host/x", ConfigError, "no address of an image"),
+        ("rtsp://bob:hunter2@host/x", ConfigError, "not an image address"),
         ("empty", SourceError, "there are no images in empty"),
         ("pipe.jpg", SourceError, "pipe"),
     ],

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecrack.data.reserved import content_hash, reserved_hashes
+from edgecrack.data.splits import content_hash, reserved_hashes
 from edgecrack.synthetic.canvas import Canvas
 from tools.training_pictures import SIDE_PX, STYLES, Sources, _clean_windows, compose, paint
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgecrack.data.plan import PatchCount
+from edgecrack.data.patches import PatchCount
 from edgecrack.errors import ConfigError
 from edgecrack.model.unet import NetworkConfig
 from edgecrack.training.config import LossConfig, OptimizerConfig, TrainingConfig

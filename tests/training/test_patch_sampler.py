@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecrack.data.plan import EpochPlan, PatchCount
+from edgecrack.data.patches import EpochPlan, PatchCount
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, PatchConfig
 from edgecrack.training.patch_sampler import DevicePatchSampler

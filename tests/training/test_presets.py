@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgecrack.data.plan import PAPER_COUNTS, PatchCount
+from edgecrack.data.patches import PAPER_COUNTS, PatchCount
 from edgecrack.errors import ConfigError
 from edgecrack.training.config import ROBOT_AUGMENT, AugmentConfig, TrainingConfig
 from edgecrack.training.presets import (

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from edgecrack.artifacts import ModelSpec, sidecar_path
-from edgecrack.data.plan import PatchCount
+from edgecrack.data.patches import PatchCount
 from edgecrack.errors import ConfigError, ModelFileError, TrainingError
 from edgecrack.model.unet import CrackUNet, NetworkConfig
 from edgecrack.preprocess import PreprocessConfig

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgecrack.cli import app
-from edgecrack.data.reserved import reserved_hashes
+from edgecrack.data.splits import reserved_hashes
 from edgecrack.errors import ConfigError, DataError
 from edgecrack.yardstick import building
 from edgecrack.yardstick.building import YardstickConfig, build_yardstick
@@ -111,7 +111,7 @@ def test_an_earlier_yardstick_is_replaced_and_anything_else_left_alone(
     assert len(list((out / "images").iterdir())) == len(smaller.items) == 1
     photos = tmp_path / "photos"
     (photos / "images").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="is no yardstick; give a new folder"):
+    with pytest.raises(ConfigError, match="is not a yardstick; give a new folder"):
         build_yardstick(YardstickConfig(walls_alone, photos))
     assert list(photos.iterdir()) == [photos / "images"]
 

@@ -1,7 +1,6 @@
 """What one picture of a yardstick contributes to the scores.
 
-Everything is counted at all thresholds at once, so the prediction itself need not be kept. Knows
-one picture, its truth and its probability map; must not know strata or scores.
+Counts cover all thresholds, so the prediction itself need not be kept.
 """
 
 from __future__ import annotations
@@ -129,7 +128,7 @@ def _found_cracks(probability: NDArray[np.uint8], item: Item) -> tuple[FoundCrac
         raise DataError(
             f"{item.name}: a crack of known width lies wholly outside the picture of "
             f"{probability.shape[1]}x{probability.shape[0]} px",
-            f"take it out of {MANIFEST}, or mend its points",
+            f"take it out of {MANIFEST}, or fix its points",
         )
     return seen
 
@@ -153,7 +152,7 @@ def find_crack(probability: NDArray[np.uint8], crack: TrueCrack) -> FoundCrack |
         crack: its points may leave the picture; what lies outside does not count.
 
     Returns:
-        None where no point of the crack lies in the picture.
+        None where no point of the crack is in the picture.
     """
     height, width = probability.shape
     levels: list[int] = []

@@ -1,6 +1,6 @@
-"""The figures of a yardstick's report: scores by width, detection probability, calibration.
+"""The figures of a yardstick report: scores by width, detection probability, calibration.
 
-Knows plain values; must not know files. matplotlib is imported only when a figure is drawn.
+matplotlib is imported only when a figure is drawn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Any predictor scored on a yardstick: pictures one by one, then strata.
-
-Knows a predictor as a plain function; must not know model files or how a report looks.
-"""
+"""Scores a predictor on a yardstick: picture by picture, then by stratum."""
 
 from __future__ import annotations
 

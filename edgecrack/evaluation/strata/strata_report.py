@@ -1,12 +1,10 @@
-"""The report of a yardstick: one page to read, its tables as Markdown, its figures as JSON and CSV.
+"""The yardstick report: a page, its tables as Markdown, its numbers as JSON and CSV.
 
-    index.html                    everything on one page, without a network
-    strata.md, strata.json        the tables; every figure
-    detection_probability.json    of each model, for a report to print; .csv the same as rows
-    pictures.csv                  a line for each picture
-    recall.png, detection.png, calibration.png, worst_1.png ..
-
-Knows scores; must not know models or how pictures were made.
+index.html                    everything on one page, without a network
+strata.md, strata.json        the tables; every figure
+detection_probability.json    of each model, for a report to print; .csv the same as rows
+pictures.csv                  a line for each picture
+recall.png, detection.png, calibration.png, worst_1.png ..
 """
 
 from __future__ import annotations

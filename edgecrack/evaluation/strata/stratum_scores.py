@@ -1,6 +1,9 @@
-"""What an ordinary labelled dataset says by crack width, and how calibrated a model is on it.
+"""Scores by stratum from the counts of pictures, with mean and worst.
 
-Knows labelled samples and a predictor; must not know how pages look.
+A stratum is a set of pictures: real or made, and of one width class, surface or contrast. Its
+score is the mean over its cells, a cell being the pictures of one surface and width class pooled.
+So neither the widest cracks, which have most of the pixels, nor the surface with most pictures
+decides.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Scores by stratum as rows that a page, a Markdown file and a terminal share.
-
-Knows the plain values of `ScoredStrata.document`; must not know models or files.
-"""
+"""Scores by stratum as rows that a page, a Markdown file and a terminal share."""
 
 from __future__ import annotations
 
