@@ -39,7 +39,7 @@ INTERRUPTED = (130, "edgecrack: interrupted.\n")
 
 
 def run(number: int, moment: int, *command: str) -> tuple[int, str, str]:
-    words = [sys.executable, "-c", PROGRAM, str(number), str(moment), *(command or COMMAND)]
+    words = [sys.executable, "-c", PROGRAM, str(int(number)), str(moment), *(command or COMMAND)]
     done = subprocess.run(
         words, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -66,7 +66,7 @@ def test_signals_that_mean_nothing_to_a_service_do_nothing(
     number: signal.Signals, imports: int
 ) -> None:
     for moment in (1, imports // 2, imports - 1):
-        words = [sys.executable, "-c", PROGRAM, str(number), str(moment), *COMMAND]
+        words = [sys.executable, "-c", PROGRAM, str(int(number)), str(moment), *COMMAND]
         done = subprocess.run(
             words,
             cwd=REPOSITORY,
