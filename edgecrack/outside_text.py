@@ -1,8 +1,10 @@
 """Reads JSON and YAML from outside under one set of limits, with one error.
 
 Python's own reader accepts more than JSON, and some of it breaks a program later: `NaN` and
-`Infinity`, `1e400`, which becomes infinite, integers beyond 64 bits, and nesting that ends in a
-`RecursionError`. Here each of these is an `OutsideTextError`, which is a `ValueError`.
+`Infinity`, `1e400`, which becomes infinite, integers beyond 64 bits, nesting that ends in a
+`RecursionError`, and keys that are given twice, of which it keeps the last. Here each of these is
+an `OutsideTextError`, which is a `ValueError`. YAML has the plain values of YAML 1.2: `no` and
+`012` are texts, not False and 10.
 
     >>> parse_json('{"width": 16}')
     {'width': 16}
@@ -16,12 +18,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 MOST_LEVELS = 100
 MOST_BYTES = 1 << 28
 _LARGEST = 2**63 - 1
+_MOST_EXPANDED = 1_000_000
 _SHOWN = 24
 # Numbers that may be too large: a long exponent, or more digits than 64 bits hold. Without any,
 # Python's fast reader is used; a fraction with many digits only needs the slower one.
@@ -29,6 +33,18 @@ _LONG_EXPONENT = re.compile(r"[eE]\+?\d{3}")
 _MANY_DIGITS = re.compile(r"\d{20}|[2-9]\d{18}")
 _DIGITS_AS_0 = bytes(ord("0") if byte in b"0123456789" else byte for byte in range(256))
 _NINETEEN_DIGITS = b"0" * 19
+_YAML_VALUES = (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+)$", "-+0123456789"),
+    (
+        "float",
+        r"^[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+"
+        r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$",
+        "-+0123456789.",
+    ),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("merge", r"^<<$", "<"),
+)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -53,10 +69,16 @@ def parse_json(text: str | bytes, *, most_levels: int = MOST_LEVELS, finite: boo
         text = _decoded(text)
     try:
         if finite and not _may_be_too_large(text):
-            value = json.loads(text, parse_constant=_refuse_constant)
+            value = json.loads(
+                text, parse_constant=_refuse_constant, object_pairs_hook=_each_key_once
+            )
         elif finite:
             value = json.loads(
-                text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+                text,
+                parse_constant=_refuse_constant,
+                parse_float=_finite,
+                parse_int=_whole,
+                object_pairs_hook=_each_key_once,
             )
         else:
             value = json.loads(text)
@@ -93,7 +115,11 @@ def parse_yaml(text: str | bytes, *, most_levels: int = MOST_LEVELS) -> Any:
     import yaml
 
     try:
-        value = yaml.safe_load(_decoded(text) if isinstance(text, bytes) else text)
+        value = yaml.load(
+            _decoded(text) if isinstance(text, bytes) else text, Loader=_yaml_loader()
+        )
+    except OutsideTextError:
+        raise
     except RecursionError as error:
         raise _too_deep(most_levels) from error
     except (yaml.YAMLError, ValueError) as error:  # a 30th of February is a ValueError
@@ -101,6 +127,8 @@ def parse_yaml(text: str | bytes, *, most_levels: int = MOST_LEVELS) -> Any:
     if _is_deeper(value, most_levels):
         raise _too_deep(most_levels)
     _check_numbers(value)
+    if _expanded(value, {}) > _MOST_EXPANDED:
+        raise OutsideTextError(f"its aliases expand to more than {_MOST_EXPANDED} values")
     return value
 
 
@@ -131,6 +159,47 @@ def _decoded(content: bytes) -> str:
 
 def _too_deep(most_levels: int) -> OutsideTextError:
     return OutsideTextError(f"it nests more than {most_levels} levels deep")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise OutsideTextError(f"it has the key {twice[:_SHOWN]!r} twice")
+    return found
+
+
+@cache
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader with the plain values of YAML 1.2, and each key once."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            for index, key in enumerate(keys):
+                if key in keys[:index] and key != "<<":
+                    line = node.value[index][0].start_mark.line + 1
+                    raise OutsideTextError(f"it has {key!r:.40} twice, again in line {line}")
+            found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+            return found
+
+    for name, pattern, starts in _YAML_VALUES:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(pattern), list(starts))
+    return Loader
+
+
+def _expanded(value: Any, sizes: dict[int, int]) -> int:
+    """How many values there are where each alias counts as often as it is used."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in sizes:
+        inner = value.values() if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_expanded(each, sizes) for each in inner)
+    return sizes[id(value)]
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -85,7 +85,8 @@ def test_a_byte_order_mark_is_passed_over() -> None:
     ("text", "words"),
     [
         ("a: [", "not YAML"),
-        ("a: 2001-99-99", "not YAML"),
+        ("a: 1\na: 2", "has 'a' twice, again in line 2"),
+        ("7: x\n0x7: y", "has 7 twice"),
         ("a: .inf", "inf"),
         ("a: .nan", "nan"),
         ("a: 1.0e+400", "inf"),
@@ -101,10 +102,39 @@ def test_yaml_by_the_same_rule(text: str, words: str) -> None:
         parse_yaml(text)
 
 
-def test_lists_that_yaml_names_often_are_looked_at_once() -> None:
+def test_aliases_that_expand_without_end_are_refused() -> None:
     lines = ["l0: &l0 [1, 1]"]
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
-    assert parse_yaml("\n".join(lines))["l1"][9] == [1, 1]
+    with pytest.raises(OutsideTextError, match="aliases expand"):
+        parse_yaml("\n".join(lines))
+    assert parse_yaml("\n".join(lines[:4]))["l1"][9] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("012", "012"),
+        ("1:30", "1:30"),
+        ("no", "no"),
+        ("1_000", "1_000"),
+        ("2001-02-03", "2001-02-03"),
+        ("0x10", 16),
+        ("-7", -7),
+        ("1e-3", 0.001),
+        ("2.5", 2.5),
+        ("true", True),
+        ("~", None),
+    ],
+)
+def test_yaml_has_the_plain_values_of_version_1_2(text: str, value: object) -> None:
+    found = parse_yaml(f"a: {text}")["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1e5, "a": 2}}]'])
+def test_a_key_given_twice_is_refused(text: str) -> None:
+    with pytest.raises(OutsideTextError, match="the key 'a' twice"):
+        parse_json(text)
 
 
 @pytest.mark.parametrize("read", [read_json, read_yaml])

@@ -168,7 +168,7 @@ def _face(path: Path, code: str, given: Any) -> Face:
     for name in ("sheets", "markers"):
         listed = given.get(name) or []
         if not isinstance(listed, list) or not all(
-            isinstance(each, int) and each >= 0 for each in listed
+            isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in listed
         ):
             raise ConfigError(f"{path} has the {name} {listed!r} of {code!r}", "give numbers")
         numbers[name] = tuple(listed)
@@ -176,6 +176,7 @@ def _face(path: Path, code: str, given: Any) -> Face:
 
 
 def _text(path: Path, what: str, value: Any) -> str:
-    if not isinstance(value, (str, int)) or not str(value).strip():
+    is_text = isinstance(value, (str, int)) and not isinstance(value, bool)
+    if not is_text or not str(value).strip():
         raise ConfigError(f"{path} gives no `{what}`", _EXAMPLE)
     return str(value).strip()

@@ -71,12 +71,16 @@ def read_markers(path: Path) -> KnownMarkers:
             f"{path} has markers of the family {family!r}", f"give {', '.join(MARKER_FAMILIES)}"
         )
     places = {}
-    for number, place in list(document["markers"].items())[:_MOST_MARKERS]:
+    if len(document["markers"]) > _MOST_MARKERS:
+        raise ConfigError(f"{path} has more than {_MOST_MARKERS} markers", "leave some out")
+    for number, place in document["markers"].items():
         is_place = (
-            isinstance(number, int)
+            _is_number(number)
+            and isinstance(number, int)
+            and number >= 0
             and isinstance(place, list)
             and len(place) == 3
-            and all(isinstance(each, (int, float)) and abs(each) < _MOST_M for each in place)
+            and all(_is_number(each) and abs(each) < _MOST_M for each in place)
         )
         if not is_place:
             raise ConfigError(
@@ -85,6 +89,10 @@ def read_markers(path: Path) -> KnownMarkers:
         x, y, z = map(float, place)
         places[number] = (x, y, z)
     return KnownMarkers(family, places)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ _REMEDY = "make it with `edgecrack calibrate-camera`, or give ROS's camera_info 
 _LARGEST_BYTES = 1 << 20
 _STEPS, _EXACT = 20, 1e-9
 # Pixels are nearly square; strong lenses have coefficients of a few at most.
+_MOST_SKEW = 1e-6
 _MOST_ASPECT, _MOST_DISTORTION, _FARTHEST = 1.2, 1000.0, 20.0
 
 
@@ -190,6 +191,9 @@ def _camera(document: Any) -> CameraFile:
     if matrix.size != 9:
         raise ValueError(f"camera_matrix has {matrix.size} numbers and not 9")
     matrix = matrix.reshape(3, 3)
+    skew = [matrix[0, 1], matrix[1, 0], *(matrix[2] - (0, 0, 1))]
+    if float(np.abs(skew).max()) > _MOST_SKEW:
+        raise ValueError("camera_matrix is not of the form fx 0 cx, 0 fy cy, 0 0 1")
     model = document.get("distortion_model", "plumb_bob")
     if model not in _MODELS:
         raise ValueError(f"distortion_model is {model!r}; read are {' and '.join(_MODELS)}")
@@ -254,6 +258,9 @@ def _whole(document: dict[str, Any], name: str) -> int:
 
 def _numbers(value: Any, name: str) -> NDArray[np.float64]:
     data = value["data"] if isinstance(value, dict) else value
+    flat = np.asarray(data, object).ravel()
+    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in flat):
+        raise ValueError(f"{name} contains values that are not numbers")
     numbers = np.asarray(data, np.float64)
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} holds what is no number")

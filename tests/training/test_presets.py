@@ -143,7 +143,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("out=''", "`out` is ''; give a path"),
         ("epochs", "the change 'epochs' sets nothing; give KEY=VALUE"),
         ("epochs=[", r"the change 'epochs=\[' is not valid YAML"),
-        ("epochs=2001-99-99", "is not valid YAML"),
+        ("epochs=2001-99-99", "give a whole number"),
     ],
 )
 def test_mistakes_are_named(setting: str, message: str) -> None:
