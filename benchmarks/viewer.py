@@ -2,7 +2,7 @@
 
     python benchmarks/viewer.py URL [--viewers 10] [--seconds 30]
 
-prints how many pictures each got. They do not draw, since a viewer's browser runs on another machine.
+prints how many pictures each got. They do not draw: a viewer's browser runs on another machine.
 """
 
 from __future__ import annotations
