@@ -1,4 +1,4 @@
-"""What another CPU backend, or an INT8 file, moves of the scores of any stratum of the yardstick.
+"""How another CPU backend or an INT8 file changes the scores of the yardstick's strata.
 
     edgecrack yardstick build --data DIR --out runs/yardstick
     python benchmarks/backends_on_strata.py runs/yardstick [--backend NAME ...] [--model FILE ...]

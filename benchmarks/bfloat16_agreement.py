@@ -1,4 +1,4 @@
-"""What bfloat16 changes of the masks: OpenVINO against ONNX Runtime, on walls and on photos.
+"""How bfloat16 changes the masks: OpenVINO against ONNX Runtime, on walls and on photos.
 
 Intersection over union of the masks at the model's threshold, over all tiles of a set, and the
 largest difference of values, of 255. `cpu_self_test.py` takes the first of them on its built-in

@@ -1,6 +1,6 @@
-"""How far a crack detector gets without learning: a black-hat filter on CFD and uav315.
+"""Scores of an untrained crack detector: a black-hat filter on CFD and uav315.
 
-The floor under every score of a trained network. Kernel and blur are chosen on each
+The baseline for every trained network. Kernel and blur are chosen on each
 dataset's training split by tolerant F1, as is the threshold; the test split only scores.
 
     python benchmarks/blackhat_baseline.py --data DIR    # DIR holds cfd/ and uav315/

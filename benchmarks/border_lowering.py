@@ -4,7 +4,7 @@ The ratio is 1 except on the outermost ring of a map. Three forms of the same fu
 exported and run by ONNX Runtime beside a plain network without any ratio, on real tiles:
 
 * multiply: the whole map times a constant of its size, as `--border exact` writes it;
-* ring: the ring by convolutions of its own, joined to the inside by Concat;
+* ring: the ring by separate convolutions, joined to the inside by Concat;
 * ones: a constant channel carries bias / ratio into the convolution, so that ReLU follows it
   at once and one multiplication comes last.
 
@@ -56,7 +56,7 @@ class PlainConv(nn.Module):
 
 
 class RingConv(nn.Module):
-    """The inside by an unpadded convolution, each side of the ring by one of its own."""
+    """The inside by an unpadded convolution, each side of the ring by a separate one."""
 
     ratio: Tensor
 

@@ -1,9 +1,9 @@
-"""An HTTP MJPEG camera for benchmarks, in a process of its own: it keeps time and it fails.
+"""An HTTP MJPEG camera for benchmarks, with a fixed rate and faults, in a separate process.
 
 Each picture shows the moment it was made, `time.monotonic_ns()`, as 64 black or white squares in
-its top rows, so that whoever receives it can tell how long it took from the glass to the result.
-Every so many pictures one of five faults comes, in turn: the connection is closed, it falls
-silent, a picture is cut in half, the size changes, and nobody answers for a while.
+its top rows, so that the receiver can compute the delay from camera to result.
+After a set number of pictures one of five faults occurs, in turn: the connection closes, it goes
+silent, a picture is cut in half, the size changes, and the camera stops answering for a while.
 
     python benchmarks/camera_server.py --rate 10 --fault-every 500
 """
@@ -59,7 +59,7 @@ def stamped_ns(image: NDArray[np.uint8]) -> int:
 
 
 class Camera(http.server.ThreadingHTTPServer):
-    """Delivers pictures to one viewer at a time, and fails as told."""
+    """Delivers pictures to one viewer at a time, and fails on request."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -73,7 +73,7 @@ class Camera(http.server.ThreadingHTTPServer):
         self.sent = 0
         self.turned = False
         self.refuse_until_s = 0.0
-        # A fault that somebody orders comes with the next picture, whatever its number.
+        # A requested fault comes with the next picture, whatever its number.
         self.next_fault = ""
         self.stamps = True
 
@@ -131,7 +131,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def camera_server(
     rate_hz: float, hw: tuple[int, int], fault_every: int = 0
 ) -> Iterator[tuple[str, int]]:
-    """A camera in a process of its own: its address and the process's id."""
+    """A camera in a separate process: its address and the process's id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""OpenVINO held to a lesser processor's instructions, and what it then runs; shared by benchmarks.
+"""Limits OpenVINO to an older processor's instructions; shared by benchmarks.
 
 oneDNN inside OpenVINO obeys one environment variable, OpenVINO's own kernels another, in the
 wheels of 2026.4.1 at least; both are read once, before the first model. `executed` says by the

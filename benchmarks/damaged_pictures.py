@@ -1,11 +1,11 @@
-"""How many damaged pictures are heard of, by format and kind of damage, and what hearing costs.
+"""How many damaged pictures are detected, by format and damage, and what detection costs.
 
     python benchmarks/damaged_pictures.py --data DATA [--trials 200]
 
 Photos of the data sets are damaged at random: the last 10 to 90 % of their data left out with the
 end marker kept, 4 kB cut out or set to zero, a run of 100 bytes changed, 100 bytes changed here and
 there, the size in the header changed. Sound photos must all be taken. The cost is that of decoding
-a photo over OpenCV's, by turns.
+a photo over OpenCV's, alternately.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
 
 
 def heard(pictures: list[bytes], trials: int) -> dict[str, float]:
-    """Percent of the damages that are heard of."""
+    """Percent of damaged pictures that are detected."""
     row = {}
     for kind in DAMAGES:
         rng, count, tried = random.Random(1), 0, 0

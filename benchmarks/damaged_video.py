@@ -1,4 +1,4 @@
-"""How many damaged frames of a video are heard of, by codec, container and kind of damage.
+"""How many damaged video frames are detected, by codec, container and kind of damage.
 
     python benchmarks/damaged_video.py --data DATA [--trials 40]
 
@@ -102,7 +102,7 @@ def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
 def is_damaged(gray: Gray, time_ms: int, truth: dict[int, Gray]) -> bool:
     """Whether a frame is none of the sound ones near its time.
 
-    An AVI tells times by counting frames: behind lost ones they are too early, the pictures whole.
+    AVI times are counted frames: after lost frames they are too early, but the pictures whole.
     """
     near = sorted(truth, key=lambda other: abs(other - time_ms))[:_NEAR]
     return all(

@@ -1,7 +1,7 @@
 """False alarms on CFD's unlabelled photos, where they are certainly false.
 
 The photos 201-208 show no crack. The others (301-329) show manholes, drains, cars and people, but
-also real cracks that nobody labelled, so what is flagged on them is no false alarm as such. Here it
+also real cracks that nobody labelled, so what is flagged on them may not be a false alarm. Here it
 counts only within hand-drawn outlines of things that are no crack (`cfd_distractor_objects.json`).
 
     python benchmarks/distractors.py MODEL [--data DIR] [--picture FILE.png]
@@ -41,7 +41,7 @@ def no_crack(name: str, shape_hw: tuple[int, int]) -> NDArray[np.bool_]:
     if name in document["whole"]:
         return np.ones(shape_hw, dtype=np.bool_)
     if name not in document["objects"] and name not in document["nothing_certain"]:
-        raise SystemExit(f"photo {name} is not in {OBJECTS.name}; outline what is no crack on it")
+        raise SystemExit(f"photo {name} is not in {OBJECTS.name}; outline its non-crack objects")
     region = np.zeros(shape_hw, dtype=np.uint8)
     for item in document["objects"].get(name, ()):
         if "ellipse" in item:
@@ -54,7 +54,7 @@ def no_crack(name: str, shape_hw: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def without_specks(flagged: NDArray[np.bool_], smallest_px: int) -> NDArray[np.bool_]:
-    """Only connected groups of at least `smallest_px` pixels, as `stream` publishes them."""
+    """Only connected groups of at least `smallest_px` pixels, as `stream` reports them."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(flagged.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] >= smallest_px
     large[0] = False

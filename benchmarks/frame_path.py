@@ -1,4 +1,4 @@
-"""What one steady frame of `stream` passes through: files, threads, and hand-overs between them.
+"""The path of a frame through `stream`: files, threads, and queue transfers between them.
 
     python benchmarks/frame_path.py                      # this checkout
     python benchmarks/frame_path.py ../before --demo     # another one; the demo instead of a camera
@@ -30,7 +30,7 @@ _BESIDE = ("-watch", "-throttle", "-track")
 
 Counts = dict[str, list[list[object]]]
 
-# Runs the command with every call counted: by thread and file, and the puts into hand-overs.
+# Runs the command with every call counted: by thread and file, and the puts into queue transfers.
 _COUNTING = """
 import json, runpy, sys, threading
 from collections import Counter
@@ -91,7 +91,7 @@ def path_of(few: Counts, more: Counts) -> None:
         print(f"  {file}: {', '.join(sorted(through))}")
     only_beside = {file for _, file, _ in every_frame} - files
     handovers = [puts for puts in more["puts"] if int(str(puts)) >= FEW + MORE - 5]
-    print(f"files {len(files)}, hand-overs {len(handovers)}, threads {len(on_path)}")
+    print(f"files {len(files)}, queue transfers {len(handovers)}, threads {len(on_path)}")
     print(f"beside the path: {len(only_beside)} files, {', '.join(sorted(threads - on_path))}")
 
 

@@ -2,7 +2,7 @@
 
 The wall video runs through the pipeline as `edgecrack stream` runs it. The steps are Python
 functions that are timed by the CPU clock of their own thread; what a step calls that is a step of
-its own is not counted twice. The network computes in threads of its own, whose time is what the
+its own is not counted twice. The network computes in its own threads, whose time is what the
 whole process took without all Python threads; libraries that decode and encode have such threads,
 too, and a row of their own measured without the network.
 

@@ -1,4 +1,4 @@
-"""Spoiled inputs of every kind that comes from outside: what is refused, and what fails.
+"""Fuzzes every kind of external input: what is refused, and what fails.
 
     python benchmarks/fuzz.py [--inputs 2000] [--seed 1] [--processes 2] [--keep DIR]
     python benchmarks/fuzz.py --only images --number 17 --seed 1
@@ -166,7 +166,7 @@ def _follow(
 
 
 def _said(folder: Path) -> str:
-    """The end of what a worker printed, which tells where each of its threads was."""
+    """The end of what a worker printed, which shows where each of its threads was."""
     return (folder / "said").read_text("utf-8", "replace")[-4000:]
 
 
@@ -178,7 +178,7 @@ def _abort(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Lines:
-    """Lines of a pipe, each waited for no longer than told."""
+    """Lines of a pipe, each with a timeout."""
 
     def __init__(self, number: int) -> None:
         self._number, self._rest = number, b""

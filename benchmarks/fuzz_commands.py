@@ -1,7 +1,7 @@
 """The fuzzer's command lines, run by the program's own entry in the worker's process.
 
 Words are kept harmless: nothing outside the folder is named, no address but the loopback's, no
-camera. What runs on by right, as a stream of a million frames does, is interrupted as by Ctrl-C.
+camera. What rightly runs on, such as a stream of a million frames, is interrupted as by Ctrl-C.
 """
 
 from __future__ import annotations

@@ -301,7 +301,7 @@ class Images(Kind):
 
 
 def _with_checksums(data: bytes) -> bytes:
-    """A PNG whose pieces have right checksums, so that what they hold is looked at."""
+    """A PNG whose chunks have correct checksums, so that their contents are read."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data
     changed, at = bytearray(data), 8

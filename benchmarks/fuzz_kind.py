@@ -1,4 +1,4 @@
-"""What the fuzzer must know of a kind of input: valid examples, how to spoil and how to use one."""
+"""A kind of fuzzed input: valid examples, how to corrupt one and how to use it."""
 
 from __future__ import annotations
 

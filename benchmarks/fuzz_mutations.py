@@ -1,4 +1,4 @@
-"""How the fuzzer spoils a valid input: bytes in, bytes out, by a seeded generator.
+"""Mutations of a valid input: bytes in, bytes out, from a seeded generator.
 
 Two kinds of damage: what a bad disk or line does (bits, cuts, pieces twice, pieces of another
 input), and what a hand does (absurd numbers, wrong types, nesting, control characters, no UTF-8).
@@ -97,7 +97,7 @@ def extreme_integer(rng: random.Random, data: bytes, others: Sequence[bytes]) ->
 
 
 def other_value(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
-    """A number or a text of a readable input becomes what nobody would write there."""
+    """A number or a text of a readable input becomes an implausible one."""
     found = [match.span() for match in _TOKEN.finditer(data, 0, _SEARCHED_BYTES)]
     if not found:
         return extreme_integer(rng, data, others)

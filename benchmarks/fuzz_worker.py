@@ -1,4 +1,4 @@
-"""Uses the fuzzer's inputs one after another, in a process with a limit of memory.
+"""Uses the fuzzer's inputs one after another, in a process with a memory limit.
 
 Started by `benchmarks/fuzz.py`, which reads a line of JSON before and after each input on standard
 output, and so knows which one a process that dies or hangs was busy with. What edgecrack prints
@@ -127,7 +127,7 @@ def main() -> None:
     said = os.open(place / "said", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    faulthandler.enable()  # tells where a hang was that the parent ends by SIGABRT
+    faulthandler.enable()  # shows where a process hung when the parent ends it by SIGABRT
     files = place / "files"
     files.mkdir()
     with kind_named(name)(files) as kind:

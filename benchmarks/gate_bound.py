@@ -1,6 +1,6 @@
 """How often the gate's upper bound holds, by the number of images that it is taken over.
 
-The images of uav315's val and test splits, which set no range, stand in for all there are: on
+The images of uav315's val and test splits, which set no range, represent all images: on
 them an INT8 file loses so much, and no less. Then some of them are drawn, as if they were all that
 a user has, and the bound that the gate would find is compared with that loss. It says 95 % of the
 time.
@@ -59,7 +59,7 @@ def chosen(counts: ImageCounts, images: NDArray[np.int64]) -> ImageCounts:
 def coverage(
     before: ImageCounts, after: ImageCounts, scores: tuple[str, ...], images: int, trials: int
 ) -> dict[str, dict[str, float]]:
-    """How often the bound holds, and how far above the loss it lies in the median."""
+    """How often the bound holds, and how far above the loss it is in the median."""
     generator = np.random.default_rng(images)
     whole = [scores_of(counts.pooled()) for counts in (before, after)]
     lost = {name: float(whole[0][name][0] - whole[1][name][0]) for name in scores}

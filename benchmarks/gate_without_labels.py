@@ -2,7 +2,7 @@
 
 Before: a file could lose 0.5 points of ODS, of strict F1 and of recall on thin cracks, as
 measured, and without labels what FP32 finds was the truth. After: `edgecrack.calibration.gate`.
-Each graph has all layers in INT8. Two controls are spoiled on purpose, and have to be refused:
+Each graph has all layers in INT8. Two controls are corrupted on purpose and must be refused:
 ranges at three tenths, which clip what a crack does, and ranges ten times as wide, which leave it
 a dozen steps. And one row for scale is no INT8 at all: the FP32 file on tiles with noise of two
 grey levels.

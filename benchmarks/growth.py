@@ -2,7 +2,7 @@
 
 The bundled model at all its sizes, from the camera's frame to the merged map
 (`CrackDetector.probability_of`), in ONNX Runtime and OpenVINO. Each point is measured in a process
-of its own, so that its peak of resident memory (VmHWM) is its own; points take turns, round by
+of its own, so that its peak of resident memory (VmHWM) is its own; points are run in turn, round by
 round. Frames are survey photos of 1024x640 px, joined side by side to the size wanted and cut;
 nothing is scaled, so that texture and noise are a camera's. Large frames are measured with some of
 the batches and once, unless --full.

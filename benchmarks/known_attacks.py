@@ -4,7 +4,7 @@
     python benchmarks/known_attacks.py ../before            # another one, beside this one
     python benchmarks/known_attacks.py --only token_guess_locks_out
 
-Each attack starts the program as a user does, over the loopback, in a folder of its own. "held"
+Each attack starts the program as a user does, over the loopback, in a separate folder. "held"
 means that the program behaved as docs/security.md promises; otherwise the line says what was seen.
 """
 
@@ -43,7 +43,7 @@ Attack = Callable[[Path, Path], str]
 
 
 def environment(checkout: Path, folder: Path) -> dict[str, str]:
-    """The checkout's code, and a home folder of its own."""
+    """The checkout's code, and a separate home folder."""
     return {**os.environ, "PYTHONPATH": str(checkout), "HOME": str(folder), "COLUMNS": "200"}
 
 
@@ -247,7 +247,7 @@ def page(checkout: Path, folder: Path) -> Iterator[int]:
 
 
 def ask(port: int, path: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
-    """One request on a connection of its own."""
+    """One request on a separate connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", path, headers=headers or {})
     answer = connection.getresponse()

@@ -1,6 +1,6 @@
-"""From the glass to the result: how old is what a stream publishes?
+"""Latency from camera to result: how old is what a stream publishes?
 
-A camera in a process of its own (benchmarks/camera_server.py) draws the moment it makes each
+A camera in a separate process (benchmarks/camera_server.py) draws the moment it makes each
 picture into the picture, and sends it as HTTP MJPEG. The stream decodes, inspects and publishes;
 a sink reads the moment back. At a rate below capacity the age must stay below one frame time plus
 one inference; far above capacity it must not grow. Capacity is measured first, on the same frames.

@@ -1,4 +1,4 @@
-"""What a figure was measured on, and where results are written."""
+"""The machine a figure was measured on, and where results are written."""
 
 from __future__ import annotations
 

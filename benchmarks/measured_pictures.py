@@ -1,4 +1,4 @@
-"""Photos with their cracks measured, to be looked at, and widths along one crack as a plot.
+"""Photos with measured cracks, for visual inspection, and a plot of widths along one crack.
 
     python benchmarks/measured_pictures.py --data DIR [--out docs/images]
 

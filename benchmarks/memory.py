@@ -1,4 +1,4 @@
-"""Whether memory stays flat over thousands of frames of a stream with every output.
+"""Whether memory use stays constant over thousands of frames of a stream with every output.
 
 Resident memory, threads and open files of this process are read every 100 frames. The growth
 is reported between frame 200, when all buffers have been used, and the end.

@@ -1,8 +1,8 @@
-"""HTTP MJPEG by the project's own reader and by FFmpeg's, on the same camera, by turns.
+"""HTTP MJPEG by edgecrack's reader and by FFmpeg's, on the same camera, alternately.
 
     python benchmarks/mjpeg_readers.py [--rounds 5]
 
-A camera in a process of its own (benchmarks/camera_server.py) sends 25 pictures a second and draws
+A camera in a separate process (benchmarks/camera_server.py) sends 25 pictures a second and draws
 the moment it makes each into it. Age of a frame when it is handed out, and CPU time per frame that
 is handed out, for a reader that keeps up and for one that needs 150 ms a frame.
 """

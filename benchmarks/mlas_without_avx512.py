@@ -2,8 +2,8 @@
 
 Its kernels (MLAS) ask the processor and no environment variable, so a copy of the installed package
 has the answer changed: the test of CPUID's bit for AVX-512F, wherever it follows the question which
-registers the system saves. Without it, MLAS takes its kernels for AVX2 and FMA. The copy lies in a
-temporary folder and runs in a process of its own, which tells how long each round took.
+registers the system saves. Without it, MLAS takes its kernels for AVX2 and FMA. The copy is in a
+temporary folder and runs in a separate process, which reports how long each round took.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def patched_copy(folder: Path) -> int:
 
 
 class PatchedRuntime:
-    """Bare ONNX Runtime without AVX-512 in a process of its own.
+    """Bare ONNX Runtime without AVX-512 in a separate process.
 
     Args:
         folder: an empty one, for the copy.

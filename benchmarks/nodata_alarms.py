@@ -1,7 +1,7 @@
 """How often a margin or burnt-in text is found in pictures that have none.
 
 All pictures of the data folder's datasets and every second positive and fourth negative concrete
-tile. What is found is printed by name, to be looked at: a black shadow in a corner cannot be told
+tile. Findings are printed by name, for visual inspection: a black shadow in a corner cannot be told
 from a margin.
 
     python benchmarks/nodata_alarms.py [--data DIR]

@@ -1,7 +1,7 @@
 """How to share the tiles of one frame between CPU threads: inside operators, or tile by tile.
 
 The same tiles, the same number of threads: ONNX Runtime's threads share each operator (its
-default), or each thread runs tiles of its own, in pieces of one, two or four. Once alone, and once
+default), or each thread runs its own tiles, in pieces of one, two or four. Once alone, and once
 beside a thread that works 12 ms of every 120, as decoding and recording do. The ways take turns,
 and each is compared with the first in the same round.
 

@@ -1,6 +1,6 @@
 """Memory and time of `edgecrack predict` on orthomosaics, by their size.
 
-Real walls are repeated to GeoTIFFs of several sizes, each inspected by a process of its own, whose
+Real walls are repeated to GeoTIFFs of several sizes, each inspected by a separate process, whose
 largest resident memory and time are taken; the smallest also as one photo, in the same run.
 
     python benchmarks/orthomosaics.py --data DATA [--sizes 2048x2048 8192x8192 30000x8192]

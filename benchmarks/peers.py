@@ -1,6 +1,6 @@
-"""What users would otherwise pick, beside edgecrack: time, memory and how far the maps agree.
+"""edgecrack and its alternatives: time, memory and how far the maps agree.
 
-Each peer runs in a process of its own, all on the same frames with the same number of threads, in
+Each peer runs in a separate process, all on the same frames with the same number of threads, in
 turn, several rounds; each round gives ratios over edgecrack as it comes, and their medians and
 quartiles are reported. Timed is the way from a prepared frame to a crack map; decoding and
 preprocessing are the same for all and left out. Peers come in an environment of their own

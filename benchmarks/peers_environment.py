@@ -1,4 +1,4 @@
-"""An environment for what edgecrack is compared with, so that no install of ours grows for it.
+"""A separate environment for the packages that edgecrack is compared with.
 
 A virtual environment with edgecrack of this checkout and its extras `export` and `cpu`, and each
 peer's package beside them. A package that does not install costs its own peers only.
@@ -98,7 +98,7 @@ def _install(python: Path, pip_arguments: Sequence[str], *what: str) -> str:
 
 
 def _run(command: Sequence[str]) -> str:
-    """Run a command; the last error that it told where it failed, or its last line, else ""."""
+    """Run a command; the last error it printed if it failed, or its last line, else ""."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return ""

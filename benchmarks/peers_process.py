@@ -1,4 +1,4 @@
-"""The other end of `peers_worker.py`: starts a peer's process, asks it, and hears why it failed."""
+"""Starts a peer's process (`peers_worker.py`), queries it and reports why it failed."""
 
 from __future__ import annotations
 

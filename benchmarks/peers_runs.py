@@ -199,7 +199,7 @@ def network_in_torch(work: Path, threads: int, *, compiled: bool) -> OpenPeer:
 def seamless_network(work: Path) -> Callable[[Image], Image]:
     """The network on whole frames at each size that edgecrack takes, merged as edgecrack does.
 
-    Without tiles there are no seams, so that it favours nobody's way of blending them.
+    Without tiles there are no seams, so it favours no way of blending them.
     """
 
     def map_of(prepared: Image) -> Image:

@@ -136,7 +136,7 @@ def between_marks(text: str, inserted: str) -> str:
     """A document with what stands between its marks replaced.
 
     Raises:
-        DataError: a mark is missing, or they stand in the wrong order.
+        DataError: a mark is missing, or they are in the wrong order.
     """
     begin, end = text.find(BEGIN), text.find(END)
     if begin < 0 or end < begin:

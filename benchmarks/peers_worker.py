@@ -1,4 +1,4 @@
-"""One peer of `peers.py` in a process of its own; or one file made for the peers.
+"""One peer of `peers.py` in a separate process; or one file made for the peers.
 
     python benchmarks/peers_worker.py run PEER WORK THREADS    # answers lines of JSON
     python benchmarks/peers_worker.py make FILE WORK
@@ -46,7 +46,7 @@ _PACKAGES = ("edgecrack", "numpy", "onnxruntime", "openvino", "torch", "monai")
 
 
 def memory_mb(field: str) -> float | None:
-    """A figure of this process's own, in MB of 10^6 bytes; None where the system tells none.
+    """A figure of this process's own, in MB of 10^6 bytes; None where the system reports none.
 
     Args:
         field: "VmRSS" for now, "VmHWM" for the most so far.
@@ -61,7 +61,7 @@ def memory_mb(field: str) -> float | None:
 
 
 def forget_peak() -> bool:
-    """Let the most so far begin anew, so that importing does not count; whether that is allowed."""
+    """Reset the peak, so that importing does not count; returns whether that is allowed."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
@@ -94,7 +94,7 @@ class Answers:
         self._opened: OpenPeer | None = None
 
     def open(self) -> dict[str, Any]:
-        """Open it and run each frame once, which tells its maps and its memory."""
+        """Open it and run each frame once, which returns its maps and its memory."""
         began = time.perf_counter()
         self._opened = opened = self._peer.open(self._work, self._threads)
         scenes: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Do CLAHE and gamma pay? Short runs with and without them, scored on the yardstick.
+"""Are CLAHE and gamma worthwhile? Short runs with and without them, scored on the yardstick.
 
 Each variant is trained from the `edge` preset at width 8 on uav315's training split and generated
 walls, with the same seeds, and scored by stratum at its own threshold and at the best one. Runs

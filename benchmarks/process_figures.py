@@ -1,6 +1,6 @@
-"""What a process holds at one moment, and whether it grows: memory, threads, open files.
+"""Memory, threads and open files of a process, and whether they grow.
 
-Linux with glibc. The C heap is asked through `mallinfo2`, which tells what is in use from what the
+Linux with glibc. The C heap is read by `mallinfo2`, which separates what is in use from what the
 allocator keeps for later: a leak is growth of the first, fragmentation is growth of the second.
 """
 
@@ -90,7 +90,7 @@ def trend(samples: Sequence[Figures], key: str, per_frames: int = 10_000) -> Fig
     Args:
         samples: each with `frame` and `key`; three or more.
         key: which figure.
-        per_frames: the slope is told per so many frames.
+        per_frames: the slope is reported per this many frames.
 
     Returns:
         First, last, mean and highest value; the slope, and the half width of its 95 % interval.
@@ -124,7 +124,7 @@ def verdict(figures: Figures, tolerance: float) -> str:
     Args:
         figures: as `trend` gives them.
         tolerance: a slope whose whole interval lies within this of zero is flat; one whose whole
-            interval lies beyond is not; whatever reaches across cannot be told.
+            interval lies beyond is not; an interval that reaches across is undecided.
     """
     low = figures["slope"] - figures["slope_spread"]
     high = figures["slope"] + figures["slope_spread"]

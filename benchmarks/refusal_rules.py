@@ -1,4 +1,4 @@
-"""Could other rules of refusal make widths on uneven surfaces right? The rules, tried.
+"""Whether other refusal rules would correct widths on uneven surfaces.
 
     python benchmarks/refusal_rules.py [--data DATA]
 

@@ -3,7 +3,7 @@
     python benchmarks/road_frames.py --data DIR --before OLD.onnx
 
 The labels are a texture threshold inside hand-drawn areas, noisy and incomplete, so precision is
-too low and nobody knows by how much; but both models are judged by the same. Within the vehicle's
+too low by an unknown amount; but both models are judged by the same. Within the vehicle's
 own lane, with a tolerance of 2 px, every ninth of the 203 frames.
 """
 

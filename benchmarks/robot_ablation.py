@@ -1,4 +1,4 @@
-"""What helps a robot: one change of the training recipe at a time, scored on data never seen.
+"""What helps a robot: one change of the training recipe at a time, scored on unseen data.
 
 Every variant starts from the `edge` preset at width 8 with a short schedule, trains without the
 dataset that it is then scored on (leave one dataset out), and differs from `base` in what its name

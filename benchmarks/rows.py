@@ -1,4 +1,4 @@
-"""A result file that is whole after every row: what ends a benchmark costs one row alone."""
+"""A result file that is complete after every row, so an interruption costs only one row."""
 
 from __future__ import annotations
 

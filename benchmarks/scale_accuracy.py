@@ -3,7 +3,7 @@
     python benchmarks/scale_accuracy.py --data DIR [--views 40]
 
 Rough cracks of known width on photos of concrete, seen by a camera with a lens that distorts, at
-tilts of 0 to 40 degrees. What is told to the program is not the truth but a measurement of it:
+tilts of 0 to 40 degrees. The program is given a measurement of the truth, not the truth itself:
 distance, tilt, focal length and marker size are drawn with the uncertainty that is stated. Prints
 a table of docs/measurement.md.
 """
@@ -102,7 +102,7 @@ def wall(rng: np.random.Generator, width_mm: float, texture: Image) -> tuple[Pla
 
 def _rays() -> Plane:
     """Of the middles of all parts of pixels, float64 [FINER H, FINER W, 2]."""
-    # A lens is smooth: one ray for each pixel tells those of its parts.
+    # A lens is smooth: one ray per pixel determines those of its parts.
     at = [np.arange(-2.0, side + 3.0) for side in (WIDTH, HEIGHT)]
     points = np.stack(np.meshgrid(*at), axis=-1)
     coarse = CAMERA.rays(points.reshape(-1, 2)).reshape(points.shape).astype(np.float32)

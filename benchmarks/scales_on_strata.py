@@ -66,7 +66,7 @@ def reduced(prepared: Map, scale: float, keeps_dark: bool) -> Map:
 
 
 def maps_of(detector: CrackDetector, image: NDArray[np.uint8]) -> Maps:
-    """The model's map at each size, each of its own size."""
+    """The model's map at each size, each at its own size."""
     prepared = np.asarray(detector.prepare(image))
     found = {"full": detector.infer(prepared)}
     for name, scale in REDUCED.items():

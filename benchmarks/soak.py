@@ -1,14 +1,14 @@
 """Does a stream stay the same over 20,000 frames with a fault every 500?
 
 What the robot's program meets comes from another process (benchmarks/soak_surroundings.py): a
-camera, viewers, positions, and a disk of its own for the recording. Every 500 frames one of twelve
-faults comes, in turn: the camera is unplugged, a disk is full, a viewer stops reading and so on.
+camera, viewers, positions, and a separate disk for the recording. Every 500 frames one of twelve
+faults occurs, in turn: the camera is unplugged, a disk is full, a viewer stops reading and so on.
 The program itself inspects with a model that costs nothing, so that the soak takes minutes; it
 reconnects, follows cracks, records with parts that roll over, writes JSON lines and serves the
 page.
 
 Memory, threads, open files and the filling of caches are read every 250 frames. From when each
-fault has come once, a straight line tells whether each is flat, with the 95 % interval of its
+fault has come once, a fitted line shows whether each is flat, with the 95 % interval of its
 slope.
 
     python benchmarks/soak.py [--frames 20000] [--fault-every 500] [--rate 40] [--without page ...]
@@ -76,7 +76,7 @@ _COUNTED = ("threads", "open_files", "children", "heap_arenas")
 
 
 class Around:
-    """The other process: takes orders of faults, and tells which are over."""
+    """The other process: receives fault requests and reports which are over."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         if process.stdin is None or process.stdout is None:
@@ -102,7 +102,7 @@ class Around:
 
 
 class Monitor:
-    """Reads the process's figures every so many frames, and orders faults, in a thread of its own.
+    """Reads the process's figures every so many frames, and orders faults, in a separate thread.
 
     Not as an output: results that the outputs are too slow for would not count.
     """
@@ -182,7 +182,7 @@ def write_inverting_model(path: Path) -> Path:
 
 
 def enter_own_mounts() -> None:
-    """Begin anew where mounts are seen by nobody else and vanish with the process."""
+    """Restart in a mount namespace whose mounts are private and vanish with the process."""
     unshare = shutil.which("unshare")
     if os.environ.get(_INSIDE) or os.geteuid() != 0 or unshare is None:
         return
@@ -204,7 +204,7 @@ def own_disk(folder: Path) -> Iterator[Path | None]:
         subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
         subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"no disk of its own: {error}", file=sys.stderr)
+        print(f"no separate disk: {error}", file=sys.stderr)
         yield None
         return
     try:

@@ -1,4 +1,4 @@
-"""What a robot's program meets in a day, in a process of its own: camera, viewers, positions, disk.
+"""A robot's surroundings in a separate process: camera, viewers, positions, disk.
 
 `benchmarks/soak.py` starts it and orders one fault at a time; each comes the way it comes on a
 robot, by sockets of the loopback and files of a real disk. Lines of JSON on standard input order,
@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.camera_server import Camera  # noqa: E402
 from benchmarks.viewer import watch  # noqa: E402
 
-# What needs a disk of its own, which only root can make.
+# What needs a separate disk, which only root can make.
 DISK_FAULTS = ("disk full", "disk slow")
 FAULTS = (
     "camera unplugged",
@@ -62,7 +62,7 @@ class Surroundings:
     Args:
         camera: runs already.
         positions_port: UDP port that the program listens to.
-        disk: folder of a disk of its own that the program records to, or None.
+        disk: folder of a separate disk that the program records to, or None.
         threshold: of the program, to which it is set back.
     """
 

@@ -1,7 +1,7 @@
 """How long a user waits: `edgecrack --help`, and the first result of `stream` after the start.
 
-Each is a fresh process, several times after one warm-up. Beside them stands the time that the
-same Python takes to start and do nothing, which no program can undercut. The first result is timed
+Each is a fresh process, several times after one warm-up. Beside them is the time that the
+same Python takes to start and do nothing, the limit for any program. The first result is timed
 as usual, with the backend that an earlier self-test chose; with each backend by name; and on a
 machine that never ran this model, where the self-test comes first.
 

@@ -1,4 +1,4 @@
-"""How long does a stream take to end after SIGTERM, in good times and bad?
+"""How long does a stream take to end after SIGTERM, normally and under faults?
 
 From the signal to the end of the process, with every file closed: while it inspects, while it
 records and serves the page, while the camera is away, and while the camera's machine accepts the

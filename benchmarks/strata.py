@@ -1,4 +1,4 @@
-"""The yardstick's table: a filter without learning, the first model, and today's, by stratum.
+"""The yardstick's table: an untrained filter, the first model and the current one, by stratum.
 
     edgecrack yardstick build --data DIR --out runs/yardstick
     python benchmarks/strata.py runs/yardstick [--report FOLDER] [--model FILE ...]
@@ -70,7 +70,7 @@ def tuned_filter(yardstick: Yardstick) -> tuple[BlackHat, float]:
 
 
 class _Tuning:
-    """Pictures whose strata are known, and which only have to be counted anew for each filter."""
+    """Pictures whose strata are known, and which are only counted again for each filter."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._pictures = [(item.image(), item.mask()) for item in items]

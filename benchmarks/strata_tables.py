@@ -102,7 +102,7 @@ def detection(models: dict[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def alarms(models: dict[str, Any], names: Sequence[str]) -> list[str]:
-    rows = head(["what is shown", *names])
+    rows = head(["content", *names])
     documents = list(models.values())
     for index, first in enumerate(documents[0]["false_alarms"]):
         if first["surface"]:

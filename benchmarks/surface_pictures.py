@@ -3,7 +3,7 @@
     python benchmarks/surface_pictures.py --data DIR --before OLD.onnx
 
 Photos that neither was trained on. Where they are labelled, those of the lowest, the middle and a
-high F1 of the new model; elsewhere some at even distances, so that nobody chose what looks well.
+high F1 of the new model; elsewhere some at regular intervals, so none was chosen for its looks.
 None are from CFD, whose terms forbid it. Writes `docs/images/surfaces.jpg`: each photo, then with
 the earlier model's crack in orange, then the new one's.
 """

@@ -1,4 +1,4 @@
-"""What looking for throttling costs: time of one look, and its share of one core.
+"""What checking for throttling costs: time of one check, and its share of one core.
 
 On a tree of files as a Jetson Orin has them (12 cores, 9 zones, 24 cooling devices, three power
 alarms) on this machine's disk cache, and on this machine's own files. A board's sensors behind a

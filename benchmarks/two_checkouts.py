@@ -3,7 +3,7 @@
     git worktree add /tmp/before COMMIT
     python benchmarks/two_checkouts.py --before /tmp/before --model FILE.onnx
 
-Each command runs in a process of its own, so that importing counts; a ratio of medians is written.
+Each command runs in a separate process, so that importing counts; a ratio of medians is written.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/viewer.py URL [--viewers 10] [--seconds 30]
 
-prints how many pictures each got. They do not draw: a viewer's browser has a machine of its own.
+prints how many pictures each got. They do not draw: a viewer's browser runs on another machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def watch(url: str, seconds: float, stop: threading.Event | None = None) -> int:
     """Look at a page for some seconds; returns the number of pictures.
 
     Raises:
-        OSError: nobody answers.
+        OSError: there is no answer.
     """
     pictures, until_s = 0, time.monotonic() + seconds
     address = url.replace("http", "ws", 1) + "api/live"

@@ -5,7 +5,7 @@
 Streams the first 301 frames and then all with `survey`, in turn at the video's rate and at a third
 of it, and surveys each run; and the first 301 with a network that sees two frames a second, while
 all are followed. There is no truth: which of the confirmed cracks is the main one, and
-which are none, is told by eye on the map; the script prints how long the longest is and how many
+which are none, is judged by eye on the map; the script prints how long the longest is and how many
 others there are.
 """
 

@@ -8,7 +8,7 @@
   size; bfloat16 is left out where the processor lacks it.
 - the default model, onnxruntime / auto: this commit as it is installed, which looks at more sizes.
 
-Each is a process of its own, from its start to its closed files: overlay, masks, probabilities,
+Each is a separate process, from its start to its closed files: overlay, masks, probabilities,
 JSON lines and a recording. A self-test of the backends is made and kept before the first round.
 """
 

@@ -1,10 +1,10 @@
-"""How right the widths of cracks are, beside other ways to measure them.
+"""Accuracy of crack widths, compared with other ways to measure them.
 
     python benchmarks/width_accuracy.py --data DIR
 
 Prints the tables of docs/measurement.md: single rows of a rough crack whose width is known, and
 whole images with the bundled network's own mask. What is drawn (blur, light from within, surface)
-is not told to the estimate.
+is not given to the estimate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The mean of the weights of two checkpoints, of which one was trained on from the other.
+"""Averages the weights of two checkpoints, one trained from the other.
 
     python tools/average_checkpoints.py BEFORE.safetensors AFTER.safetensors -o MEAN.safetensors
     python tools/average_checkpoints.py BEFORE.safetensors AFTER.safetensors -o MEAN.safetensors \

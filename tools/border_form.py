@@ -1,8 +1,8 @@
-"""Writes an FP32 ONNX file of ours in the other form of the border ratio, without its checkpoint.
+"""Converts an FP32 ONNX file to the other form of the border ratio, without its checkpoint.
 
     python tools/border_form.py MODEL.onnx --border fused -o OTHER.onnx
 
-`fused` leaves the ratio out on the two finest scales, `exact` puts it back. No weight changes. The
+`fused` omits the ratio on the two finest scales, `exact` restores it. No weight changes. The
 sidecar names the file that it was made from and how far the two differ on generated walls.
 """
 

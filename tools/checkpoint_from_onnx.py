@@ -1,10 +1,10 @@
-"""Writes the checkpoint that an FP32 ONNX file of ours was exported from, as far as it still tells.
+"""Recovers a checkpoint from an edgecrack FP32 ONNX file, as far as the file allows.
 
     python tools/checkpoint_from_onnx.py MODEL.onnx -o START.safetensors
 
 Training can then start from a model of which only the ONNX file was kept. All weights are the
 same; an export folds the two channels of each head and their fusion into one, and here they are
-made anew, equal and opposite, so that the network computes the same. On generated walls the
+created as equal and opposite, so that the network computes the same. On generated walls the
 checkpoint, in the file's own form of the border ratio, must agree with the file to 1 of 255 levels.
 """
 

@@ -48,7 +48,7 @@ def best_temperature(counts: NDArray[np.float64]) -> float:
     Args:
         counts: float64 [2, 256], how many pixels of surface and of crack have each level.
     """
-    # A level stands for what was rounded to it; 0 and 255 for a quarter of a level beyond.
+    # A level represents what was rounded to it; 0 and 255 represent a quarter of a level beyond.
     level = np.clip(np.arange(_LEVELS, dtype=np.float64), 0.25, _LEVELS - 1.25) / (_LEVELS - 1)
     logit = np.log(level) - np.log1p(-level)
     costs = []

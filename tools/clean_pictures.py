@@ -1,4 +1,4 @@
-"""Photos without cracks to train on: clean tiles of concrete, and verges of roads.
+"""Crack-free training photos: clean tiles of concrete, and verges of roads.
 
     python tools/clean_pictures.py --data DIR --tiles clean --verges verges
 

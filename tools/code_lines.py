@@ -1,7 +1,7 @@
 """Lines of code by package, without docstrings and comments; and how long functions are.
 
     python tools/code_lines.py                       # this checkout
-    python tools/code_lines.py --since 2238cf8       # and of what stood there
+    python tools/code_lines.py --since 2238cf8       # and of the files in that commit
     python tools/code_lines.py --of edgecrack/runtime/web edgecrack/doctor
 
 "What stood" is every module that has the path of one of then, or that Git takes for one of these

@@ -1,4 +1,4 @@
-"""What reports say of how many cracks the bundled model finds, out of the yardstick's result.
+"""Writes the detection rates of the bundled model that reports quote, from the yardstick.
 
     python benchmarks/strata.py runs/yardstick --model BEFORE.onnx --model BUNDLED.onnx
     python tools/detection_evidence.py

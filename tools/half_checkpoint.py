@@ -2,7 +2,7 @@
 
     python tools/half_checkpoint.py runs/NAME/last.safetensors -o SMALL.safetensors
 
-`edgecrack train --init` and `edgecrack export` take it as any other; what they compute with is
+`edgecrack train --init` and `edgecrack export` accept it like any other; what they compute with is
 float32 again. Of a model that is shipped, export the checkpoint itself.
 """
 

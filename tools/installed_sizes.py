@@ -1,4 +1,4 @@
-"""Prints what each installed distribution takes on disk: the figures of docs/dependencies.md.
+"""Prints each installed distribution's size on disk: the figures of docs/dependencies.md.
 
 Run it with the Python of the environment to be measured, e.g. `.venv/bin/python
 tools/installed_sizes.py`. Counts the files that each distribution's own record lists, compiled

@@ -2,10 +2,10 @@
 
     python tools/mask_roads.py --data DIR --out runs/training/roads    # DIR holds road_frames/
 
-The weak labels are a texture threshold inside areas that somebody drew: where they are, there is
+The weak labels are a texture threshold inside hand-drawn areas: where they are, there is
 cracking, but they mark pits and grains, too, and leave gaps. A filter for dark lines, several
 pixels long in any direction, is asked within reach of them: what it finds there is the mask. A
-window is left out where the two disagree, or where clear lines lie that nobody marked. Every ninth
+window is left out where the two disagree, or where clear lines are unmarked. Every ninth
 frame, which benchmarks/road_frames.py scores, frames next to it and photos of the yardstick are
 never among them.
 

@@ -1,4 +1,4 @@
-"""Crack masks for photos that are only known to show a crack, and none for those in doubt.
+"""Crack masks for photos known to show a crack; doubtful photos are dropped.
 
     python tools/mask_tiles.py --data DIR --out runs/training/tiles    # DIR holds concrete_tiles/
 

@@ -1,4 +1,4 @@
-"""Outline the cracks of a photo by hand: show it enlarged, draw, look at what was drawn.
+"""Outline the cracks of a photo by hand: show it enlarged, draw, check the drawing.
 
     python tools/outline_tiles.py show TILE.jpg shown.png [--box X0 Y0 X1 Y1]
     python tools/outline_tiles.py draw TILE.jpg drawing.json outline.json
@@ -12,7 +12,7 @@ their order; x to the right, y down, the first pixel's centre 0.5, 0.5:
     {"wand": 95, "inside": [[x, y], ...], "smooth": 0.7, "least": 12}
                                         what is darker than a gray level inside a polygon, after a
                                         Gaussian of `smooth` px; parts below `least` px left out
-    {"erase": [[x, y], ...]}            takes away what lies inside
+    {"erase": [[x, y], ...]}            removes what is inside
 
 No network and no crack filter helps: the truth must not lean towards what is scored by it.
 """

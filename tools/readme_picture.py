@@ -1,4 +1,4 @@
-"""The moving picture at the top of the README: a live stream, its map, its report.
+"""The animation at the top of the README: a live stream, its map, its report.
 
     edgecrack stream --source wall.mp4 --out stream --max-frames 300
     edgecrack inspect wall.mp4 --out wall --max-frames 300

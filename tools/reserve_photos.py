@@ -2,7 +2,7 @@
 
     python tools/reserve_photos.py --data DIR    # DIR holds concrete_tiles/, uav315/, road_frames/
 
-Reserved are the files that the yardstick is built of; tiles of concrete_tiles whose number is
+Reserved are the files used in the yardstick; tiles of concrete_tiles whose number is
 within 40 of such a tile's, for these are crops of one photo; and copies of all of them, turned or
 mirrored, of which concrete_tiles holds hundreds. Run it when the yardstick's photos change.
 """

@@ -1,4 +1,4 @@
-"""The package as a building: circles of imports, modules, names that stand twice; and a drawing.
+"""The package's structure: import cycles, modules, duplicate names, and a diagram.
 
     python tools/structure.py                          # the table in docs/architecture.md
     python tools/structure.py --dot | tred | dot -Tpng -o docs/images/packages.png    # Graphviz

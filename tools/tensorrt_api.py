@@ -1,8 +1,8 @@
-"""Writes down which classes, methods and enum members each TensorRT has, for a test to read.
+"""Records which classes, methods and enum members each TensorRT has, for a test.
 
     python tools/tensorrt_api.py [VERSION ...]
 
-No machine has every version of TensorRT, and its libraries are on no ordinary index; the Python
+No machine has every version of TensorRT, and its libraries are not on the public index; the Python
 bindings are. This fetches them, gives them empty libraries to link against (a C compiler makes
 those), imports them and asks what they define. Nothing of TensorRT runs.
 """
@@ -34,7 +34,7 @@ _FUNCTIONS = (
     "getBuilderPluginRegistry", "getInferLibVersion", "getNvOnnxParserVersion",
     "getPluginRegistry", "initLibNvInferPlugins",
 )  # fmt: skip
-# Classes that take part in building, checking and running an engine; of others the name will do.
+# Classes used to build, check and run an engine; for others the name is enough.
 _CLASSES = (
     "Builder", "BuilderFlag", "ComputeCapability", "CudaGraphStrategy", "DataType", "DeviceType",
     "Dims", "EngineInspector", "EngineInvalidityDiagnostics", "EngineValidity",
@@ -93,7 +93,7 @@ def _unpack(requirement: str, folder: Path) -> Path:
 
 
 def _read(library: Path, folder: Path) -> dict[str, Any]:
-    """Import the bindings in a process of its own, with empty libraries."""
+    """Import the bindings in a separate process, with empty libraries."""
     source = "".join(f"long {name}(void) {{ return 0; }}\n" for name in _FUNCTIONS)
     for name in _needed(library):
         command = ["cc", "-shared", "-fPIC", "-xc", "-", "-o", str(folder / name)]

@@ -1,4 +1,4 @@
-"""Pictures to train on: cracks of 1 to 80 px with exact masks, painted on real clean surfaces.
+"""Training pictures: cracks of 1 to 80 px with exact masks, drawn on real clean surfaces.
 
     python tools/training_pictures.py --data DIR --out runs/training/rendered --count 2000
 
@@ -128,7 +128,7 @@ class Sources:
 
     @cached_property
     def road(self) -> list[Bytes]:
-        """Windows of road frames in which nobody sees a crack."""
+        """Windows of road frames without visible cracks."""
         windows = []
         folder = self.data / "road_frames"
         with open_detector(scales=(1.0,), threads=1) as detector:
@@ -136,7 +136,7 @@ class Sources:
                 if content_hash(path) in reserved_hashes():
                     continue
                 image = read_image(path)
-                lower = image[image.shape[0] // 2 :]  # the road; above is what stands beside it
+                lower = image[image.shape[0] // 2 :]  # the road; above are the objects beside it
                 small = cv2.resize(lower, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
                 found = detector.probability_of(lower) > 20
                 half = detector.probability_of(np.asarray(small, np.uint8)) > 20
@@ -380,7 +380,7 @@ def main() -> None:
         "--style",
         choices=sorted(STYLES),
         default="usual",
-        help="busy: more of what is no crack, upright too; even: cracks with smooth, nearly "
+        help="busy: more non-crack objects, upright ones too; even: cracks with smooth, nearly "
         "parallel edges; clean: things that are no crack alone",
     )
     given = parser.parse_args()

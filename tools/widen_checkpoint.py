@@ -1,8 +1,8 @@
-"""A checkpoint of twice the width that computes what the given one does, to be trained on.
+"""Makes a checkpoint of twice the width that computes the same, for further training.
 
     python tools/widen_checkpoint.py NARROW.safetensors -o WIDE.safetensors [--seed 0]
 
-Every channel is there twice. What reads a channel shares its weight between the two, unevenly, so
+Every channel is duplicated. What reads a channel shares its weight between the two, unevenly, so
 that training moves them apart. Source: Chen et al., "Net2Net: Accelerating Learning via Knowledge
 Transfer", 2016.
 """
