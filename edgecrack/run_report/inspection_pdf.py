@@ -221,7 +221,7 @@ class _Story:
             code = f" ({structure.code})" if structure.code else ""
             parts.append(self._text(f"{structure.name}{code}", "crack"))
         model = f"{head['model']}, {words('threshold')} {head['threshold']}"
-        terms = [(words(key), str(head[key])) for key in ("run", "recorded", "source")]
+        terms = [(words(key), str(head[key])) for key in ("run", "recorded", "processed", "source")]
         return [*parts, self._terms([*terms, (words("model"), model)])]
 
     def _summary(self) -> list[Any]:
