@@ -229,7 +229,7 @@ class _Story:
 
         words, head = self._words, self._content["head"]
         figures = [
-            (words("confirmed_cracks"), head["count"]),
+            (head["counted"], head["count"]),
             (words("total_length"), head["length"]),
             (words("widest"), head["widest"]),
             (words("unconfirmed_marks"), str(len(self._facts.unconfirmed))),

@@ -87,6 +87,7 @@ class PageContent:
             "source": model.get("source") or _NONE,
             "model": model.get("model") or _NONE,
             "threshold": self._threshold(model.get("threshold")),
+            "counted": words("found_cracks" if facts.is_draft else "confirmed_cracks"),
             "count": number,
             "length": total if facts.confirmed else _NONE,
             "widest": self._widest(),

@@ -96,7 +96,7 @@ def test_the_page_says_what_the_survey_found(run: Path) -> None:
     page = (found.folder / "report.html").read_text()
     text = text_of(page)
     assert "DRAFT, not reviewed" in text
-    assert re.search(r"Confirmed cracks\s+2", text)
+    assert re.search(r"Cracks found, not yet reviewed\s+2", text)
     for crack in found.facts.confirmed:
         assert f"Crack {crack['id']}" in text
         assert f"{crack['length_mm']:.0f} mm" in text
