@@ -1,7 +1,7 @@
-"""What an inspection run will see, before anybody goes out: scale, blur, overlap, widths, data.
+"""Plan an inspection run: scale, blur, overlap, crack widths and data volume.
 
-The camera is a pinhole that looks square at a flat surface. What a crack needs in pixels comes from
-measurements of this project; each constant names its own.
+The model is a pinhole camera square to a flat surface. The crack widths needed in pixels come from
+measurements in this project; each constant names its source.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ MOST_MOTION_PX = 1.0
 # JPEG of quality 95: 42 photos of concrete and roads, stored again, had 0.16 to 0.35 byte a pixel.
 JPEG_BYTES_PER_PIXEL = 0.35
 DEFAULT_OVERLAP = 0.7
-# What is warned of where no width is asked for: the limit of EN 1992-1-1, 7.3.1 for most concrete.
+# Warn about this width if none is requested: the limit of EN 1992-1-1, 7.3.1 for most concrete.
 USUAL_WIDTH_MM = 0.3
 CERTAIN_MM = 0.1
-# A flat picture of more than this comes from few lenses but fisheyes, which are no pinholes.
+# Wider views usually come from fisheye lenses, which are not pinholes.
 _WIDEST_FLAT_DEG = 110.0
-_SAME = 1 + 1e-9  # what is at a limit is not beyond it
+_SAME = 1 + 1e-9  # tolerance: a value at a limit is within it
 
-# What each number may be: above the first, at most the second; and how that is said.
+# Range of each number (above the first, at most the second), and its text for the user.
 _RANGES = {
     "width_px": (15, 100_000, "pixels, 16 to 100,000"),
     "height_px": (15, 100_000, "pixels, 16 to 100,000"),
@@ -54,7 +54,7 @@ _RANGES = {
     "focal_mm": (1e-3, 10_000, "millimetres above 0, such as 16"),
     "sensor_mm": (1e-3, 1000, "the sensor's width in millimetres, such as 13.2"),
     "exposure_ms": (0, 60_000, "milliseconds above 0, such as 2"),
-    "frames_per_second": (0, 100_000, "frames in a second, above 0"),
+    "frames_per_second": (0, 100_000, "frames per second, above 0"),
     "wanted_width_mm": (1e-4, 1000, "millimetres above 0, such as 0.3"),
     "bytes_per_frame": (0, 1e12, "bytes above 0"),
 }
@@ -63,25 +63,25 @@ _CAMERA = "give `focal_px`, or `fov_deg`, or `focal_mm` with `sensor_mm`"
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
-    """A camera, where it is and how it moves.
+    """A camera, its position and its motion.
 
     The camera is given in one of three ways: `focal_px`; `fov_deg`; `focal_mm` and `sensor_mm`.
 
     Attributes:
-        width_px: of its pictures.
-        height_px: of its pictures.
+        width_px: image width.
+        height_px: image height.
         distance_m: from the lens to the surface, in metres.
-        focal_px: focal length in pixels, as a calibration gives it.
-        fov_deg: horizontal field of view in degrees, of a picture without fisheye.
+        focal_px: focal length in pixels, from a calibration.
+        fov_deg: horizontal field of view in degrees, without fisheye distortion.
         focal_mm: focal length in millimetres.
         sensor_mm: width of the sensor in millimetres.
-        speed_m_s: metres in a second along the surface; 0 on a tripod.
-        along: the side of the picture along which the camera moves.
-        exposure_ms: milliseconds; needed where the camera moves.
-        frames_per_second: of the pictures that are kept or looked at; None where it is open.
-        wanted_overlap: share of a frame that the next one shows again, 0 or more and below 1.
-        wanted_width_mm: the smallest crack whose width has to be measured, in millimetres.
-        bytes_per_frame: of a recording; None estimates that of a JPEG.
+        speed_m_s: metres per second along the surface; 0 on a tripod.
+        along: the image side along which the camera moves.
+        exposure_ms: milliseconds; required if the camera moves.
+        frames_per_second: rate of the frames that are kept or inspected; None if undecided.
+        wanted_overlap: share of a frame that the next one repeats, 0 or more and below 1.
+        wanted_width_mm: the smallest crack width to be measured, in millimetres.
+        bytes_per_frame: size in a recording; None estimates that of a JPEG.
 
     Raises:
         ConfigError: a value is out of range, there is no camera or more than one, or the values
@@ -110,7 +110,7 @@ class PlanConfig:
                 raise ConfigError(f"`{name}` is {value}", f"give {what}")
         if not 0 <= self.speed_m_s <= 1000:
             raise ConfigError(
-                f"`speed_m_s` is {self.speed_m_s}", "give metres in a second; 0 on a tripod"
+                f"`speed_m_s` is {self.speed_m_s}", "give metres per second; 0 on a tripod"
             )
         if not 0 <= self.wanted_overlap < 1:
             raise ConfigError(
@@ -132,7 +132,9 @@ class PlanConfig:
         if len(named) - (not missing) > 1:
             raise ConfigError(f"{' and '.join(named)} are more than one camera", _CAMERA)
         if len(missing) == 1:
-            raise ConfigError(f"{named[0]} alone is no camera", f"give `{missing[0]}` as well")
+            raise ConfigError(
+                f"{named[0]} alone does not describe a camera", f"give `{missing[0]}` as well"
+            )
 
     def _check_exposure(self) -> None:
         if self.speed_m_s and self.exposure_ms is None:
@@ -155,39 +157,39 @@ class PlanConfig:
             return self.focal_px
         if self.fov_deg is not None:
             return self.width_px / 2 / math.tan(math.radians(self.fov_deg) / 2)
-        # Both are there, by _check_camera.
+        # _check_camera ensures that both are given.
         return (self.focal_mm or math.nan) * self.width_px / (self.sensor_mm or math.nan)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will see.
+    """Predictions for a run.
 
     Attributes:
         focal_length_px: in pixels.
-        mm_per_pixel: millimetres of the surface that a pixel shows.
-        footprint_m: width and height of the surface that a frame shows, in metres.
-        motion_blur_px: pixels that the picture moves during an exposure.
-        blur_px: sigma of what lens and motion blur together, in pixels.
-        overlap: share of a frame that the next one shows again; below 0 where surface between them
-            is not seen; None without a frame rate.
+        mm_per_pixel: millimetres on the surface per pixel.
+        footprint_m: width and height of the surface in a frame, in metres.
+        motion_blur_px: image motion during an exposure, in pixels.
+        blur_px: sigma of the combined blur of lens and motion, in pixels.
+        overlap: share of a frame that the next one repeats; negative if there are gaps between
+            frames; None without a frame rate.
         lowest_frames_per_second: for the wanted overlap.
         fastest_sharp_m_s: speed at which the motion blur is 1 px; None without an exposure time.
         fastest_overlapping_m_s: speed at the wanted overlap; None without a frame rate.
-        found_mm: the smallest width of a crack that is found; None where the blur is hopeless.
+        found_mm: the smallest crack width that is detected; None if the blur is too large.
         half_measured_mm: width from which at least half of the places along a crack get a width;
-            None where the blur is too much to measure.
+            None if the blur is too large to measure.
         measured_mm: width from which nearly all places do; None likewise.
         place_uncertainty_mm: half the 95 % interval of such a width at one place; None likewise.
         mean_uncertainty_mm: of its mean over a whole crack; None likewise.
-        certain_mm: width from which the mean's interval is at most +-0.1 mm (k = 2); None where
+        certain_mm: width from which the mean's interval is at most +-0.1 mm (k = 2); None if
             it never is.
-        certain_within_m: the greatest distance at which that holds for all widths that are
-            measured; None where there is none at this speed and exposure time.
+        certain_within_m: the greatest distance at which that holds for all measurable widths; None
+            if there is none at this speed and exposure time.
         wanted_within_m: the greatest distance at which the wanted width is measured in nearly all
-            places; None where none is wanted, or there is none at this speed and exposure time.
-        m2_per_hour: surface that one pass shows in an hour, in square metres.
-        gb_per_hour: recording in an hour, in 10^9 bytes; None without a frame rate.
+            places; None if no width is requested, or there is none at this speed and exposure time.
+        m2_per_hour: surface covered in one pass per hour, in square metres.
+        gb_per_hour: recording per hour, in 10^9 bytes; None without a frame rate.
         warnings: each a clause with a remedy, without a final full stop.
     """
 
@@ -214,7 +216,7 @@ class Plan:
 
 
 def plan(config: PlanConfig) -> Plan:
-    """What a camera sees from a distance, at a speed.
+    """Predict what a camera sees at a distance and a speed.
 
     >>> seen = plan(PlanConfig(width_px=2000, height_px=1000, focal_px=2000, distance_m=1))
     >>> seen.mm_per_pixel, seen.footprint_m, seen.measured_mm
@@ -250,7 +252,7 @@ def plan(config: PlanConfig) -> Plan:
         certain_mm=_certain_mm(scale, blur_px),
         certain_within_m=_within_m(config, CERTAIN_MM, MEAN_UNCERTAINTY_PX[0][1]),
         wanted_within_m=wanted_mm and _within_m(config, wanted_mm, MEASURED_PX),
-        # Where frames do not touch, what lies between them is not seen.
+        # If frames do not touch, the surface between them is not seen.
         m2_per_hour=3600 * across_m * (speed if rate is None else min(speed, along_m * rate)),
         gb_per_hour=rate and 3600 * rate * _bytes_per_frame(config) / 1e9,
         warnings=(),
@@ -267,7 +269,7 @@ def figure(value: float) -> str:
 
 
 def _motion_mm(config: PlanConfig) -> float:
-    # Metres in a second are millimetres in a millisecond.
+    # Metres per second are millimetres per millisecond.
     return config.speed_m_s * (config.exposure_ms or 0.0)
 
 
@@ -276,7 +278,7 @@ def _blur_px(motion_px: float) -> float:
 
 
 def _in_mm(size_px: float, mm_per_pixel: float, blur_px: float) -> float:
-    """A size that is so many pixels where only the lens blurs; it grows with the blur."""
+    """Size in millimetres of a width in pixels given for lens blur only; grows with the blur."""
     return size_px * mm_per_pixel * blur_px / LENS_BLUR_PX
 
 

@@ -258,8 +258,8 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
-            ({"speed_m_s": -1}, "`speed_m_s` is -1; give metres in a second; 0 on a tripod."),
-            ({"speed_m_s": NAN}, "`speed_m_s` is nan; give metres in a second; 0 on a tripod."),
+            ({"speed_m_s": -1}, "`speed_m_s` is -1; give metres per second; 0 on a tripod."),
+            ({"speed_m_s": NAN}, "`speed_m_s` is nan; give metres per second; 0 on a tripod."),
             (
                 {"wanted_overlap": 1},
                 "`wanted_overlap` is 1; give a share of 0 or more and below 1, such as 0.7.",
@@ -292,11 +292,11 @@ class TestRefuses:
             ),
             (
                 {"focal_px": None, "focal_mm": 16},
-                "`focal_mm` 16 alone is no camera; give `sensor_mm` as well.",
+                "`focal_mm` 16 alone does not describe a camera; give `sensor_mm` as well.",
             ),
             (
                 {"focal_px": None, "sensor_mm": 13.2},
-                "`sensor_mm` 13.2 alone is no camera; give `focal_mm` as well.",
+                "`sensor_mm` 13.2 alone does not describe a camera; give `focal_mm` as well.",
             ),
             (
                 {"focal_px": None, "fov_deg": 180},

@@ -1,7 +1,4 @@
-"""What a crack measures: centre lines, lengths and widths, in pixels.
-
-Knows arrays only, no frames or files.
-"""
+"""Crack centre lines, lengths and widths in pixels, measured on arrays."""
 
 from edgecrack.measurement.cracks import Crack, measure_image
 from edgecrack.measurement.fitness import Fitness, assess

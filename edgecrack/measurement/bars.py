@@ -1,4 +1,4 @@
-"""A crack in cross-section: the model of a blurred dark bar, dips in profiles, and the prior."""
+"""Cross-section model of a crack: a blurred dark bar, dip detection in profiles, and the prior."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _OFFSETS_PX = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
 @dataclass(frozen=True)
 class Bank:
-    """Templates of one length, each with what is left when level and slope are fitted to it.
+    """Templates of one length, as an orthonormal basis for fitting level and slope.
 
     Attributes:
-        first: float32 [K, n], the templates, of unit length.
-        second: float32 [K, n], what a slope adds to each, of unit length and orthogonal to it.
-        widths_px: of the bars, ever wider.
-        offsets_px: of their middles from the profile's.
-        blurs_px: sigmas of the point spread.
-        reflectances: shares of the surface's light that come out of the crack.
+        first: float32 [K, n], the templates, normalised to unit length.
+        second: float32 [K, n], the slope component of each, unit length, orthogonal to `first`.
+        widths_px: bar widths, increasing.
+        offsets_px: offsets of the bar centres from the profile centre.
+        blurs_px: sigmas of the point spread function.
+        reflectances: light from the crack as a share of the light from the surface.
     """
 
     first: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Bank:
     reflectances: Profile
 
     def up_to(self, widest_px: float) -> Bank:
-        """The templates of narrower cracks alone."""
+        """Only the templates up to this width."""
         kept = int(np.searchsorted(self.widths_px, widest_px)) + 1
         size = kept * len(self.offsets_px) * len(self.blurs_px) * len(self.reflectances)
         return replace(
@@ -61,13 +61,13 @@ class Bank:
 
 @dataclass(frozen=True)
 class Places:
-    """Where in a profile a crack may lie, and how wide it may be.
+    """Candidate positions and widths of the crack in a profile.
 
     Attributes:
-        grid: float64 [K, 2], pixel and width.
-        first: float32 [K, n], a black crack at each, of unit length.
-        second: float32 [K, n], what a slope adds to each, of unit length and orthogonal to it.
-        dips: float32 [K, n], a dip of any depth at each, without level and slope, of unit length.
+        grid: float64 [K, 2], pixel and width of each candidate.
+        first: float32 [K, n], a black crack at each, unit length.
+        second: float32 [K, n], the slope component of each, unit length, orthogonal to `first`.
+        dips: float32 [K, n], a dip of any depth at each, level and slope removed, unit length.
     """
 
     grid: Profile
@@ -78,11 +78,11 @@ class Places:
 
 @lru_cache(maxsize=64)
 def bank_of_places(count: int, gamma: float) -> Places:
-    """Cracks at every pixel of the middle two thirds of a profile, to find the one that is there.
+    """Candidate cracks at every pixel of the middle two thirds of a profile.
 
     Args:
-        count: values of the profile.
-        gamma: light is the grey value to this power.
+        count: number of values in the profile.
+        gamma: light is the grey value raised to this power.
     """
     at = np.arange(count, dtype=np.float64)
     reach = count / 3
@@ -100,11 +100,11 @@ def bank_of_places(count: int, gamma: float) -> Places:
 
 @lru_cache(maxsize=len(HALVES_PX) * 2)
 def bank_of(half_px: int, gamma: float) -> Bank:
-    """Templates of profiles with their crack in the middle.
+    """Templates of profiles with the crack in the middle.
 
     Args:
-        half_px: pixels on either side of the middle one, of `HALVES_PX`.
-        gamma: light is the grey value to this power.
+        half_px: pixels on either side of the middle one, one of `HALVES_PX`.
+        gamma: light is the grey value raised to this power.
     """
     x = np.arange(-half_px, half_px + 1, dtype=np.float64)
     widths = _widths(2 * half_px - 3)
@@ -119,7 +119,7 @@ def bank_of(half_px: int, gamma: float) -> Bank:
 
 
 def _widths(widest_px: float) -> Profile:
-    """Ever wider steps, up to those that a blur of the least kind hides."""
+    """Widths in increasing steps."""
     widths = [MIN_WIDTH_PX]
     while widths[-1] < widest_px:
         widths.append(widths[-1] + min(0.14 * widths[-1], 0.3))
@@ -134,7 +134,7 @@ def dark_bar(x: Profile, width_px: Any, blur_px: Any) -> Profile:
 
 
 def _erf(x: Profile) -> Profile:
-    """The error function within 1.5e-7, for NumPy has none.
+    """The error function to within 1.5e-7, which NumPy lacks.
 
     M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions (1964), formula 7.1.26.
     """
@@ -146,7 +146,7 @@ def _erf(x: Profile) -> Profile:
 
 
 def _orthonormal(shapes: Profile, x: Profile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Level and slope of each template as two orthogonal vectors of unit length."""
+    """Level and slope of each template as two orthogonal unit vectors."""
     first = shapes / np.linalg.norm(shapes, axis=1, keepdims=True)
     sloped = shapes * x
     sloped = sloped - first * (sloped * first).sum(axis=1, keepdims=True)
@@ -155,21 +155,21 @@ def _orthonormal(shapes: Profile, x: Profile) -> tuple[NDArray[np.float32], NDAr
 
 
 FEWEST_PX = 9
-# A dip of any depth is taken where a black crack leaves so many times as much of the profile.
+# A dip of any depth is used where the black-crack residual is this many times larger.
 _MUCH_WORSE = 2.5
-# How far from a profile's middle the crack may be expected, as a standard deviation.
+# Expected offset of the crack from the middle of the profile, as a standard deviation.
 _AWAY_PX = 2.0
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a profile in whose middle the crack lies.
+    """The part of a profile that is centred on the crack.
 
     Attributes:
         values: float64 [n], n odd.
-        centre_px: where their middle lies in the profile.
-        factor: pixels of the profile that a value stands for; more than 1 where the crack is wide.
-        widest_px: in values, how wide the crack may be.
+        centre_px: position of the middle value in the profile.
+        factor: profile pixels per value; more than 1 where the crack is wide.
+        widest_px: upper limit of the crack width, in values.
     """
 
     values: Profile
@@ -179,14 +179,14 @@ class Cut:
 
 
 def crack_in(values: Profile, gamma: float) -> Cut:
-    """The part of a profile that shows the crack, shrunk where that is wide.
+    """Cut out the part of a profile that shows the crack, downsampled if the crack is wide.
 
     Args:
         values: float64 [n], grey values across the crack.
-        gamma: light is the grey value to this power.
+        gamma: light is the grey value raised to this power.
 
     Returns:
-        Fewer than `FEWEST_PX` values where the crack lies at the profile's end.
+        Fewer than `FEWEST_PX` values where the crack is at the end of the profile.
     """
     factor = 1
     while True:
@@ -197,7 +197,7 @@ def crack_in(values: Profile, gamma: float) -> Cut:
         if width_px < 12 or len(coarse) < 4 * FEWEST_PX:
             break
         factor *= 2
-    # Far from a narrow crack there is only more of the surface, and its unevenness.
+    # Far from a narrow crack, a profile adds only uneven surface.
     half = min(middle, len(coarse) - 1 - middle, max(6, round(1.5 * width_px + 10)))
     half = max((each for each in HALVES_PX if each <= half), default=0)
     cut = coarse[middle - half : middle + half + 1]
@@ -205,7 +205,7 @@ def crack_in(values: Profile, gamma: float) -> Cut:
 
 
 def _shrunk(values: Profile, factor: int, gamma: float) -> Profile:
-    """Means over pixels, of their light: those of grey values would make cracks too wide."""
+    """Mean light over groups of pixels; averaging grey values would make cracks too wide."""
     if factor == 1:
         return values
     count = len(values) // factor
@@ -214,15 +214,15 @@ def _shrunk(values: Profile, factor: int, gamma: float) -> Profile:
 
 
 def _dip(values: Profile, gamma: float) -> tuple[int, float]:
-    """Pixel of the crack's middle and about how wide it is.
+    """Centre pixel and approximate width of the crack.
 
-    A black crack, for that is what most are and grains are not; but a dip of any depth where none
-    comes near to the profile, as blur and motion make.
+    A black crack is preferred: most cracks are black, and grains are not. Where none fits, as after
+    blur or motion, a dip of any depth is used.
     """
     places = bank_of_places(len(values), gamma)
     y = values.astype(np.float32)
     black = float(y @ y) - (places.first @ y) ** 2 - (places.second @ y) ** 2
-    darker = np.maximum(places.dips @ y, 0.0)  # a bright line is no crack
+    darker = np.maximum(places.dips @ y, 0.0)  # a bright line is not a crack
     any_depth = float(without_bar(y[None])[0]) - darker**2
     best = [int(np.argmax(_how_likely(each, places.grid, len(y)))) for each in (black, any_depth)]
     is_shallow = float(black[best[0]]) > _MUCH_WORSE * max(float(any_depth[best[1]]), 1e-9)
@@ -231,39 +231,39 @@ def _dip(values: Profile, gamma: float) -> tuple[int, float]:
 
 
 def _how_likely(left: NDArray[np.float32], grid: Profile, count: int) -> Profile:
-    """Log probability of each place by what it leaves, near the middle before further away."""
+    """Log probability of each candidate from its residual, favouring the middle."""
     likely = -(count - 5) / 2 * np.log(np.maximum(left, 1e-12))
     away = grid[:, 0] - (count - 1) / 2
     return np.asarray(likely - 0.5 * (away / max(_AWAY_PX, count / 12)) ** 2, np.float64)
 
 
 def without_bar(y: NDArray[np.float32]) -> Profile:
-    """What is left of profiles [m, n] when level and slope alone are fitted: float [m]."""
+    """Residual of profiles [m, n] after fitting only level and slope: float [m]."""
     x = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
     plain = y - y.mean(axis=1, keepdims=True)
     slope = (plain @ x)[:, None] * x / (x @ x)
     return np.asarray(((plain - slope) ** 2).sum(axis=1), np.float64)
 
 
-GAMMA = 2.2  # of nearly all cameras' 8-bit pictures
-# Of clean cracks; dusty and wet ones may send back more.
+GAMMA = 2.2  # of 8-bit images from nearly all cameras
+# Of clean cracks; dusty and wet ones may reflect more.
 LIKELY_REFLECTANCE = (0.04, 0.26)
-# Pictures that were made smaller, or by a computer, may be sharper.
+# Downsampled and rendered images may be sharper.
 _LEAST_USUAL_BLUR_PX = 0.5
-_WIDTH_POWER = -2.0  # of the prior's density: there are more narrow cracks than wide ones
+_WIDTH_POWER = -2.0  # of the prior density: narrow cracks are more common than wide ones
 
 
 @dataclass(frozen=True, slots=True)
 class WidthPrior:
-    """What is known before a profile is seen.
+    """Prior knowledge about a profile.
 
     Attributes:
-        reflectance: mean and standard deviation of the share of the surface's light that comes out
-            of the crack; None takes 0.05 to 0.25 as likely, and more as possible.
-        blur_px: mean and standard deviation of the blur (sigma of the point spread); None takes 0.5
-            to 2.5.
-        gamma: light is the grey value to this power, 0.2 to 5; 1 for grey values proportional to
-            light.
+        reflectance: mean and standard deviation of the light from the crack, as a share of the
+            light from the surface; None treats 0.05 to 0.25 as likely and more as possible.
+        blur_px: mean and standard deviation of the blur (sigma of the point spread function); None
+            assumes 0.5 to 2.5.
+        gamma: light is the grey value raised to this power, 0.2 to 5; 1 for grey values
+            proportional to light.
 
     Raises:
         ConfigError: a value is out of range.
@@ -275,35 +275,37 @@ class WidthPrior:
 
     def __post_init__(self) -> None:
         if not 0.2 <= self.gamma <= 5:
-            raise ConfigError(f"gamma is {self.gamma}", "give 0.2 to 5; 2.2 for usual pictures")
+            raise ConfigError(f"gamma is {self.gamma}", "give 0.2 to 5; 2.2 suits most images")
         if self.reflectance is not None and not (
             0 <= self.reflectance[0] < 1 and self.reflectance[1] >= 0
         ):
             raise ConfigError(
-                f"the reflectance is {self.reflectance}", "give a mean of 0 to 1 and its deviation"
+                f"the reflectance is {self.reflectance}",
+                "give a mean of 0 to 1 and its standard deviation",
             )
         if self.blur_px is not None and not (self.blur_px[0] > 0 and self.blur_px[1] >= 0):
             raise ConfigError(
-                f"the blur is {self.blur_px}", "give a mean above 0 and its deviation, in pixels"
+                f"the blur is {self.blur_px}",
+                "give a mean above 0 and its standard deviation, in pixels",
             )
 
     def of_shrunk(self, factor: int) -> WidthPrior:
-        """What is known of a profile of which each value is the mean over so many pixels."""
+        """The prior for a profile whose values are each the mean of this many pixels."""
         if factor == 1 or self.blur_px is None:
             return self
         mean, spread = self.blur_px
-        # The mean over pixels is a blur of its own.
+        # Averaging over pixels adds blur.
         blurred = math.sqrt(mean**2 + (factor**2 - 1) / 12)
         return replace(self, blur_px=(blurred / factor, spread / factor))
 
 
 @lru_cache(maxsize=32)
 def log_prior(half: int, prior: WidthPrior) -> NDArray[np.float32]:
-    """Of each template, float [K]; what stands on a grid counts for the room around it.
+    """Log prior of each template, float [K], weighted by its grid cell.
 
     Args:
-        half: pixels on either side of a profile's middle one, of `bars.HALVES_PX`.
-        prior: what is known.
+        half: pixels on either side of the middle one, one of `HALVES_PX`.
+        prior: prior knowledge.
     """
     bank = bank_of(half, prior.gamma)
     widths = _WIDTH_POWER * np.log(bank.widths_px) + np.log(np.gradient(bank.widths_px))
@@ -314,7 +316,7 @@ def log_prior(half: int, prior: WidthPrior) -> NDArray[np.float32]:
 
 
 def shared_log_prior(prior: WidthPrior) -> Profile:
-    """Of each blur and reflectance, float [S, R]."""
+    """Log prior of each blur and reflectance, float [S, R]."""
     blurs, reflectances = _log_prior_of_blurs(prior), _log_prior_of_reflectances(prior)
     joint = blurs[:, None] + reflectances[None]
     return np.asarray(joint - np.log(np.exp(joint).sum()), np.float64)

@@ -1,9 +1,9 @@
-"""What a crack's width comes to along it, and what its uncertainty is made of.
+"""Crack width statistics and their uncertainty budget.
 
-After the Guide to the Expression of Uncertainty in Measurement (JCGM 100:2008): each source of
-uncertainty is a standard deviation of its own, and they add up as squares. Noise differs from row
-to row and averages; the light from within the crack, the blur, what the model leaves out and all
-that the scale comes from are one error in all rows, and do not. Knows arrays only.
+Follows the Guide to the Expression of Uncertainty in Measurement (JCGM 100:2008): each source is a
+standard uncertainty, and they add in quadrature. Noise is independent between rows and averages
+out. Light from inside the crack, blur, model error and scale are the same error in all rows and do
+not.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from edgecrack.measurement.width import Width
 
-# Of a normal distribution 95 % lie within so many standard deviations.
+# 95 % of a normal distribution is within this many standard deviations.
 WITHIN_95 = 1.96
-# What the model of a bar leaves out: resampling, the camera's tone curve, sharpening.
+# Not in the bar model: resampling, the camera's tone curve, sharpening.
 _MODEL_PX, _MODEL_SHARE = 0.05, 0.01
-# A median is so much less sure than a mean.
+# Standard error of a median relative to that of a mean.
 _OF_MEDIAN = math.sqrt(math.pi / 2)
 
 
@@ -49,7 +49,7 @@ class Figure:
 
 
 class WidthFigures(NamedTuple):
-    """What the rows of a crack come to."""
+    """Width statistics over the rows of a crack."""
 
     mean: Figure
     median: Figure
@@ -62,10 +62,10 @@ def width_figures(
     mm_per_px: NDArray[np.float64] | None = None,
     scale_terms: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> WidthFigures | None:
-    """Mean, median, 95th percentile and largest of a crack's rows.
+    """Mean, median, 95th percentile and largest width over the rows of a crack.
 
     Args:
-        widths: of all rows; those that could not be measured count for nothing.
+        widths: of all rows; rows that could not be measured are ignored.
         mm_per_px: float [N], the scale across the crack in each row; None for figures in pixels.
         scale_terms: by source, the scale's relative standard uncertainty in each row, float [N].
 
@@ -91,7 +91,7 @@ def width_figures(
         "model": _model(float(values.mean()), float(factor.mean()), float(step.mean())),
         **scale,
     }
-    # Of so many rows the mean and the median are known better than each; the ends hardly are.
+    # Averaging makes the mean and the median more certain, but hardly the extremes.
     single = math.sqrt(float((noise**2).mean()) / len(values))
     mean = _about(float(values.mean()), {"noise": single, **common})
     median = _about(float(np.median(values)), {"noise": _OF_MEDIAN * single, **common})
@@ -119,7 +119,7 @@ def _about(value: float, terms: dict[str, float]) -> Figure:
 
 
 def _of_row(value: float, width: Width, factor: float, scale_terms: Mapping[str, float]) -> Figure:
-    """By one row's own interval, which need not be even to both sides."""
+    """From the interval of one row, which may be asymmetric."""
     middle, low, high, noise, depth, blur, step = (
         factor * (each or 0.0)
         for each in (

@@ -1,4 +1,4 @@
-"""Centre lines of cracks: the mask thinned, followed as lines, smoothed, and measured along."""
+"""Crack centre lines: thin the mask, trace the lines, smooth them and measure their length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Against the clock from the right, as (row, column): the paper's x1 to x8. Bit k of a pixel's code
+# Counter-clockwise from the right, as (row, column): the paper's x1 to x8. Bit k of a pixel's code
 # is neighbour k + 1.
 _NEIGHBOURS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
@@ -25,12 +25,12 @@ def thin(mask: NDArray[Any]) -> NDArray[np.bool_]:
         >>> np.argwhere(thin(bar)).tolist()
         [[2, 2], [2, 3], [2, 4], [2, 5], [2, 6]]
 
-    What is connected stays connected, and a line's ends stay but for about half its width. Pixels
-    are removed from the rim, in two kinds of passes by turns; one looks only at those beside which
-    something changed since the last one of its kind.
+    Connectivity is preserved, and lines get shorter by about half their width at each end. Two
+    kinds of passes alternately remove border pixels; each examines only pixels whose neighbourhood
+    has changed since the last pass of its kind.
 
     Args:
-        mask: [H, W]; non-zero is crack. What lies beyond its border is none.
+        mask: [H, W]; non-zero is crack. Pixels outside the image are background.
 
     Returns:
         bool [H, W], a new array.
@@ -57,14 +57,14 @@ def thin(mask: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _unique(pixels: NDArray[np.intp], places: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Each pixel once, in any order; `places` is room for one number a pixel."""
+    """Each pixel once, in any order; `places` is a buffer with one number per pixel."""
     numbers = np.arange(pixels.size, dtype=np.int32)
     places[pixels] = numbers
     return np.asarray(pixels[places[pixels] == numbers], np.intp)
 
 
 def _removable() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """For each code of a pixel's neighbours, whether the first and the second pass remove it."""
+    """For each neighbour code, whether the first and the second pass remove the pixel."""
     tables = np.zeros((2, 256), dtype=bool)
     for code in range(256):
         x1, x2, x3, x4, x5, x6, x7, x8 = (bool(code >> bit & 1) for bit in range(8))
@@ -81,12 +81,12 @@ def _removable() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 _REMOVABLE = _removable()
-# Half of the 8 neighbours, as (row, column); the others are found from the other side.
+# Half of the 8 neighbours, as (row, column); the opposite pixel covers the others.
 _FORWARD = ((0, 1), (1, -1), (1, 0), (1, 1))
 _SMOOTHED_POINTS = 5
 _TOLERANCE_PX = 0.5
 _SPUR_PX = 8.0
-# Of crack pixels in a picture; beyond, following them would take longer than finding them.
+# Limits on crack pixels per image; above them, tracing would take longer than detection.
 _FEWEST_FOLLOWED, _SHARE_FOLLOWED = 20_000, 0.1
 _MOST_MEETINGS = 300
 _Path = NDArray[np.intp]
@@ -97,10 +97,10 @@ class CentreLine:
     """One line along the middle of a crack.
 
     Attributes:
-        pixels: intp [N], the skeleton pixels along it, as places in the list that was given; a
-            ring's first comes again at its end.
-        xy: float64 [N, 2], smoothed points in pixels, x and y; the middle of the first pixel of a
-            picture is (0.5, 0.5).
+        pixels: intp [N], the skeleton pixels along it, as indices into the input list; the first
+            pixel of a ring is repeated at its end.
+        xy: float64 [N, 2], smoothed points in pixels, x and y; the centre of the first pixel of an
+            image is (0.5, 0.5).
         length_px: along the smoothed points.
     """
 
@@ -113,13 +113,13 @@ class CentreLine:
         return float(np.hypot(*np.diff(self.xy, axis=0).T).sum())
 
     def simplified(self, tolerance_px: float = _TOLERANCE_PX) -> NDArray[np.float64]:
-        """Fewer points, float64 [M, 2], from which none of `xy` is further away than the tolerance.
+        """Fewer points, float64 [M, 2], with every point of `xy` within the tolerance.
 
-        By Douglas and Peucker; both ends stay.
+        Douglas-Peucker algorithm; both ends stay.
         """
         if not np.array_equal(self.xy[0], self.xy[-1]):
             return _simplified(self.xy, tolerance_px)
-        # A ring in two halves, for it has no ends that would stay.
+        # A ring has no ends, so split it in two halves.
         far = int(np.argmax(((self.xy - self.xy[0]) ** 2).sum(axis=1)))
         halves = [_simplified(half, tolerance_px) for half in (self.xy[: far + 1], self.xy[far:])]
         return np.concatenate([halves[0], halves[1][1:]])
@@ -130,25 +130,25 @@ def follow(
     columns: NDArray[np.integer],
     spur_px: float | NDArray[np.float64] = 0.0,
 ) -> list[CentreLine]:
-    """The lines of a skeleton.
+    """Trace the lines of a skeleton.
 
         >>> line, = follow(np.array([4, 4, 4, 4]), np.array([1, 2, 3, 4]))
         >>> line.xy.tolist(), line.length_px
         ([[1.5, 4.5], [2.5, 4.5], [3.5, 4.5], [4.5, 4.5]], 3.0)
 
     Args:
-        rows: integers [N], of the skeleton's pixels, in any order, each pixel once.
+        rows: integers [N], rows of the skeleton pixels, in any order, each pixel once.
         columns: integers [N].
-        spur_px: a branch that ends nowhere and is shorter is left out: thinning leaves such where a
-            crack's edge is ragged. What stands alone stays. One value, or one for each pixel, the
-            same for all that are connected: float [N].
+        spur_px: shorter dead-end branches are removed; thinning creates them along ragged crack
+            edges. Isolated lines stay. One value, or float [N] with the same value for all
+            connected pixels.
 
     Returns:
-        Lines by their first pixel's row and column; a pixel that stands alone is none.
+        Lines ordered by the row and column of their first pixel; an isolated pixel is not a line.
     """
     if not len(rows):
         return []
-    order = np.lexsort((columns, rows))  # so that the lines do not depend on the order given
+    order = np.lexsort((columns, rows))  # makes the lines independent of the input order
     rows, columns = rows[order], columns[order]
     first, second = _steps(rows, columns)
     paths = _paths(first, second, len(rows))
@@ -166,12 +166,12 @@ def follow(
 
 @dataclass(frozen=True, eq=False)
 class BoundedSkeleton:
-    """The skeleton of a mask within the box around its cracks.
+    """The skeleton of a mask, cropped to the bounding box of its cracks.
 
     Attributes:
         pixels: bool [h, w].
-        left: where the box begins, in pixels.
-        top: the same.
+        left: left edge of the box in pixels.
+        top: top edge of the box in pixels.
     """
 
     pixels: NDArray[np.bool_]
@@ -182,7 +182,7 @@ class BoundedSkeleton:
 def lines_of(
     mask: NDArray[np.uint8], skeleton: BoundedSkeleton | None = None
 ) -> tuple[NDArray[np.float64], ...]:
-    """The centre lines of a mask with as few points as half a pixel allows, the longest first.
+    """The centre lines of a mask, simplified to within half a pixel, longest first.
 
         >>> mask = np.zeros((9, 20), np.uint8)
         >>> mask[3:6, 2:18] = 255
@@ -191,11 +191,11 @@ def lines_of(
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
-        skeleton: of this mask, where it is known already.
+        skeleton: skeleton of this mask, if already computed.
 
     Returns:
-        float64 [N, 2] each, x and y in pixels; the middle of the first pixel is (0.5, 0.5). None
-        of a mask that is noise and not cracks: a tenth of a picture, or a web of junctions.
+        float64 [N, 2] each, x and y in pixels; the centre of the first pixel is (0.5, 0.5). Empty
+        for a mask that is noise rather than cracks: a tenth of an image, or a web of junctions.
     """
     skeleton = skeleton or bounded_skeleton(mask)
     rows, columns = np.nonzero(skeleton.pixels)
@@ -206,14 +206,14 @@ def lines_of(
 
 
 def bounded_skeleton(mask: NDArray[np.uint8]) -> BoundedSkeleton:
-    """The skeleton of a mask.
+    """Compute the skeleton of a mask within its bounding box.
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
 
     Returns:
-        One without a pixel of an empty mask, and of one that is noise and not cracks: following
-        it would take seconds.
+        Has no pixels if the mask is empty, or is noise rather than cracks, which would take seconds
+        to trace.
     """
     left, top, width, height = cv2.boundingRect(mask)
     budget = max(_FEWEST_FOLLOWED, int(_SHARE_FOLLOWED * mask.size))
@@ -231,14 +231,14 @@ def bounded_skeleton(mask: NDArray[np.uint8]) -> BoundedSkeleton:
 def _steps(
     rows: NDArray[np.integer], columns: NDArray[np.integer]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs of neighbouring pixels; not across a corner where the way round it is there, too."""
+    """Pairs of neighbouring pixels; no diagonal step where two straight steps exist."""
     stride = int(columns.max()) + 3
     keys = rows.astype(np.int64) * stride + columns + 1
     order = np.argsort(keys)
     ordered = keys[order]
 
     def find(wanted: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The pixels at places; -1 where there is none."""
+        """Pixel numbers by key; -1 where there is none."""
         at = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
         return np.where(ordered[at] == wanted, order[at], -1)
 
@@ -254,11 +254,11 @@ def _steps(
 
 
 def _paths(first: NDArray[np.intp], second: NDArray[np.intp], count: int) -> list[_Path]:
-    """Walks from each end or junction to the next, and round each ring."""
+    """Trace from each end or junction to the next, and around each ring."""
     degree = np.bincount(first, minlength=count) + np.bincount(second, minlength=count)
     ends = np.concatenate([first, second])
     order = np.argsort(ends, kind="stable")
-    # Views give plain numbers one at a time; lists of them would take ten times the memory.
+    # Memory views return plain ints; lists would take ten times the memory.
     begins = np.concatenate([[0], np.cumsum(degree)]).astype(np.int64).data
     others = np.concatenate([second, first])[order].astype(np.int64).data
     numbers = np.tile(np.arange(len(first)), 2)[order].astype(np.int64).data
@@ -297,9 +297,9 @@ def _without_spurs(
     columns: NDArray[np.integer],
     spurs_px: NDArray[np.float64],
 ) -> list[_Path]:
-    """Paths but for short ones of which one end is free and the other a junction.
+    """Remove short paths with one free end and one at a junction, shortest first.
 
-    The shortest goes first, and two always stay: a line that forks at its very end has an end.
+    Two paths always stay at a junction, so a line that forks at its very end keeps an end.
     """
     meeting = Counter(end for path in paths for end in _ends(path))
     lengths_px = {}
@@ -333,7 +333,7 @@ def _line(
 def _simplified(xy: NDArray[np.float64], tolerance_px: float) -> NDArray[np.float64]:
     if len(xy) < 3:
         return xy
-    origin = xy[0]  # single precision is enough near it
+    origin = xy[0]  # single precision is enough relative to it
     near = (xy - origin).astype(np.float32)[:, None]
     simple = cv2.approxPolyDP(near, tolerance_px, False)[:, 0]
     kept: NDArray[np.float64] = np.add(simple, origin, dtype=np.float64)
@@ -342,9 +342,9 @@ def _simplified(xy: NDArray[np.float64], tolerance_px: float) -> NDArray[np.floa
 
 
 def _smoothed(xy: NDArray[np.float64], *, is_ring: bool) -> NDArray[np.float64]:
-    """Means over neighbouring points, since steps from pixel to pixel are up to 8 % too long.
+    """Moving average, because pixel-to-pixel steps are up to 8 % too long.
 
-    Fewer points count near an end, which itself stays where it is.
+    The window shrinks near an end, and the end itself does not move.
     """
     smooth = xy.copy()
     count = len(xy)

@@ -1,7 +1,6 @@
-"""The cracks of one image: where they run, how long they are and how wide along the way.
+"""The cracks of one image: centre lines, lengths, and widths along them.
 
-A mask or probability finds and follows a crack; the image's own grey values measure it. Knows
-arrays only.
+The mask or probability map locates a crack; the grey values of the image measure its width.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ from edgecrack.measurement.centre_lines import (
 from edgecrack.measurement.regions import label_groups
 from edgecrack.measurement.width import Width, estimate_together
 
-ROWS_PX = 5.0  # of the crack that one profile averages over
+ROWS_PX = 5.0  # crack length that one profile averages over
 _LEAST_ROWS_PX = 3.0
-_REACH_PX = 12.0  # of a profile beyond the crack's edge
-# Few lengths, so that profiles are measured together.
+_REACH_PX = 12.0  # of a profile beyond the crack edge
+# Few lengths, so that profiles are measured in batches.
 _HALVES_PX = (16, 22, 32, 45, 64)
 _NEAR_JUNCTION_PX = 3.0
 _BORDER_PX = 4
-_AT_BORDER = "it lies at the image's border"
+_AT_BORDER = "it is at the image border"
 
 Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One figure of a crack's width with its 95 % interval, in pixels.
+    """One crack width statistic with its 95 % interval, in pixels.
 
-    Noise becomes less with every row that is averaged; what is not known of the light from within
-    the crack and of the blur is the same in all of them, and does not.
+    Averaging over rows reduces the noise. The uncertainty of the blur and of the light from inside
+    the crack is common to all rows and remains.
     """
 
     value_px: float
@@ -56,14 +55,14 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class WidthRow:
-    """The width where one profile crosses the crack.
+    """The crack width at one profile.
 
     Attributes:
-        xy: place on the centre line, in pixels.
+        xy: position on the centre line, in pixels.
         normal: unit vector across the crack, x and y.
-        along_px: from the line's beginning.
-        line: number of the line among the crack's lines.
-        width: what was measured there.
+        along_px: distance from the start of the line.
+        line: index of the line in the crack's lines.
+        width: the width measured there.
     """
 
     xy: tuple[float, float]
@@ -78,14 +77,14 @@ class Crack:
     """One connected crack.
 
     Attributes:
-        lines: along its middle, from ends and junctions to the next; a branch is a line.
-        length_px: of all lines.
-        area_px: crack pixels of the mask.
+        lines: centre lines between ends and junctions; a branch is a line.
+        length_px: total length of all lines.
+        area_px: number of crack pixels in the mask.
         xyxy: bounding box in pixels, right and bottom exclusive.
-        orientation_deg: of its direction on the whole, 0 along x, 90 along y (down), below 180.
-        confidence: mean probability of its pixels, 0 to 1; 1 from a mask.
-        rows: widths along the lines, those that could not be measured included.
-        mean, median, percentile_95, largest: over the rows that could be measured; None without.
+        orientation_deg: overall direction, 0 along x, 90 along y (down), below 180.
+        confidence: mean probability of its pixels, 0 to 1; 1 for a mask.
+        rows: widths along the lines, including rows that could not be measured.
+        mean, median, percentile_95, largest: over the measurable rows; None if there are none.
     """
 
     lines: tuple[CentreLine, ...]
@@ -121,7 +120,7 @@ class Crack:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many rows could not be measured, by reason."""
+        """Number of rows that could not be measured, by reason."""
         return dict(Counter(row.width.reason for row in self.rows if not row.width.measurable))
 
 
@@ -134,24 +133,24 @@ def measure_image(
     spur_px: float = 8.0,
     gamma: float = GAMMA,
 ) -> list[Crack]:
-    """Centre lines, lengths and widths of the cracks in an image, in pixels.
+    """Measure the centre lines, lengths and widths of the cracks in an image, in pixels.
 
     Args:
-        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it: nothing sharpened,
-            equalised or stretched.
+        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera delivered it: not sharpened,
+            equalised or contrast-stretched.
         crack: bool [H, W], a mask; uint8 [H, W], a mask of 0 and 1 or of 0 and 255, or a
             probability of 0 to 255; or float [H, W], a probability of 0 to 1.
-        threshold: probability that each crack reaches somewhere; it is followed down to half of it.
+        threshold: probability that each crack reaches somewhere; it is traced down to half of it.
         least_length_px: shorter cracks are left out.
-        spur_px: side branches shorter than this or the crack's own width are ragged edge.
-        gamma: see `prior.WidthPrior`.
+        spur_px: branches shorter than this or the crack width are treated as ragged edge.
+        gamma: see `bars.WidthPrior`.
 
     Returns:
-        The longest first.
+        Longest first.
 
     Raises:
-        ConfigError: the image is of another type or shape, `crack` of another size, or no
-            probability.
+        ConfigError: the image has an unsupported type or shape, or `crack` has a different size or
+            is not a probability.
     """
     _check(image, crack, threshold)
     gray = (
@@ -187,17 +186,17 @@ def trace_cracks(
     least_length_px: float = 10.0,
     spur_px: float = 8.0,
 ) -> list[Crack]:
-    """The cracks of a mask without their widths: all that every frame of a stream has time for.
+    """The cracks of a mask without widths, fast enough for every frame of a stream.
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
         probability: uint8 [H, W], 255 = certain crack.
-        skeleton: of this mask, where it is known already.
+        skeleton: skeleton of this mask, if already computed.
         least_length_px: shorter cracks are left out.
-        spur_px: as `measure_image` takes it.
+        spur_px: see `measure_image`.
 
     Returns:
-        The longest first; none of a mask that is noise and not cracks, as `lines_of` says.
+        Longest first; empty for a mask that is noise rather than cracks, see `lines_of`.
     """
     skeleton = skeleton or bounded_skeleton(mask)
     left, top, (height, width) = skeleton.left, skeleton.top, skeleton.pixels.shape
@@ -226,7 +225,7 @@ def _traced(
     """The lines of each connected crack, with its label."""
     rows, columns = np.nonzero(skeleton)
     groups = labels[rows, columns]
-    # A mask without background has depths beyond all numbers.
+    # A mask without background has infinite depths.
     widest_px = np.zeros(int(groups.max(initial=0)) + 1, np.float64)
     np.maximum.at(widest_px, groups, 2 * depth_px[rows, columns].astype(np.float64))
     parts: dict[int, list[CentreLine]] = {}
@@ -242,7 +241,7 @@ def _traced(
 def _mean_of_groups(
     values: NDArray[Any], labels: NDArray[np.int32], stats: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """The mean of a picture over each group, float64 [N]; 0 for the background."""
+    """The mean value over each group, float64 [N]; 0 for the background."""
     inside = labels > 0
     total = np.bincount(labels[inside], values[inside], len(stats))
     return np.asarray(total / np.maximum(stats[:, cv2.CC_STAT_AREA], 1), np.float64)
@@ -257,7 +256,7 @@ def _check(image: NDArray[Any], crack: NDArray[Any], threshold: float) -> None:
         )
     if image.shape[:2] != crack.shape:
         raise ConfigError(
-            f"the image has {image.shape[1]}x{image.shape[0]} px and the mask the shape "
+            f"the image has {image.shape[1]}x{image.shape[0]} px, but the mask has the shape "
             f"{crack.shape}",
             "give the mask of this image",
         )
@@ -265,8 +264,8 @@ def _check(image: NDArray[Any], crack: NDArray[Any], threshold: float) -> None:
         np.isfinite(crack).all() and crack.min() >= 0 and crack.max() <= 1
     ):
         raise ConfigError(
-            f"a probability of {crack.dtype} is not between 0 and 1 everywhere",
-            "give uint8 for one of 0 to 255",
+            f"the {crack.dtype} probability has values outside 0 to 1",
+            "use uint8 for probabilities of 0 to 255",
         )
     if not 0 < threshold <= 1:
         raise ConfigError(f"threshold is {threshold}", "give a number above 0, at most 1")
@@ -276,14 +275,14 @@ def _probability(crack: NDArray[Any]) -> NDArray[np.float32]:
     if crack.dtype == np.bool_:
         return crack.astype(np.float32)
     values = np.asarray(crack, np.float32)
-    # A mask of 0 and 1 is one, too; a probability that is never above 1 of 255 finds nothing.
+    # A mask of 0 and 1 is also accepted; a probability that never exceeds 1/255 finds nothing.
     if crack.dtype == np.uint8 and crack.max(initial=0) > 1:
         values = np.asarray(values / 255, np.float32)
     return values
 
 
 def _followed(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
-    """Hysteresis: what reaches half the threshold and is connected to what reaches all of it."""
+    """Hysteresis: pixels above half the threshold, connected to pixels above the threshold."""
     weak = (probability >= threshold / 2).astype(np.uint8)
     _, labels = cv2.connectedComponents(weak, None, 8)
     kept = np.unique(labels[probability >= threshold])
@@ -293,7 +292,7 @@ def _followed(probability: NDArray[np.float32], threshold: float) -> NDArray[np.
 
 @dataclass(frozen=True, slots=True)
 class _Station:
-    """A place on a line that a profile is to cross."""
+    """A position on a line where a profile is taken."""
 
     xy: tuple[float, float]
     normal: tuple[float, float]
@@ -306,7 +305,7 @@ class _Station:
 def _stations(
     lines: list[CentreLine], hw: tuple[int, ...], depth_px: NDArray[np.float32]
 ) -> list[_Station]:
-    """Places along the lines, one for every `ROWS_PX`; none where lines meet."""
+    """Positions along the lines, one every `ROWS_PX`, refused near junctions and borders."""
     meetings = Counter(tuple(end) for line in lines for end in (line.xy[0], line.xy[-1]))
     stations = []
     for number, line in enumerate(lines):
@@ -352,7 +351,7 @@ def _tangents(xy: Points, along: Points, at: Points) -> Points:
 def _measured(
     gray: NDArray[np.uint8], placed: list[tuple[int, _Station]], gamma: float
 ) -> list[WidthRow]:
-    """Rows at places, each with the number of its crack."""
+    """Measure the rows at positions, each with the number of its crack."""
     stations = [station for _, station in placed]
     profiles = [None if station.refused else _profile(gray, station) for station in stations]
     plain = [np.zeros(0) if profile is None else profile for profile in profiles]
@@ -374,12 +373,12 @@ def _profile(gray: NDArray[np.uint8], station: _Station) -> NDArray[np.float64]:
     nx, ny = station.normal
     across = np.arange(-half, half + 1)
     along = np.arange(ROWS_PX) - (ROWS_PX - 1) / 2
-    # The middle of the first pixel is (0.5, 0.5) for lines and (0, 0) for OpenCV.
+    # The centre of the first pixel is (0.5, 0.5) for lines and (0, 0) for OpenCV.
     xs = x - 0.5 + across[None] * nx + along[:, None] * ny
     ys = y - 0.5 + across[None] * ny - along[:, None] * nx
     height, width = gray.shape
     inside = ((xs >= 0) & (xs <= width - 1) & (ys >= 0) & (ys <= height - 1)).all(axis=0)
-    # As much on one side as on the other.
+    # The same length on both sides.
     reach = half
     for step in range(half + 1):
         if not (inside[half - step] and inside[half + step]):

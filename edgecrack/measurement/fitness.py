@@ -1,9 +1,9 @@
-"""Whether an image is fit to measure widths in, fit to detect cracks in, or neither.
+"""Whether an image is fit for measuring crack widths, for detecting cracks only, or for neither.
 
-The blur is read from the image's own edges: blurred on purpose by two known amounts, a step loses
-the more of its steepness the sharper it was (S. Zhuo and T. Sim, "Defocus map estimation from a
-single image", Pattern Recognition 44, 2011, doi 10.1016/j.patcog.2011.03.009, with two known blurs
-in place of one, against noise). Knows arrays only.
+The blur is estimated from the edges in the image: when re-blurred by two known amounts, sharper
+edges lose more of their gradient (S. Zhuo and T. Sim, "Defocus map estimation from a single image",
+Pattern Recognition 44, 2011, doi 10.1016/j.patcog.2011.03.009; two known blurs instead of one
+reduce the effect of noise).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 
 Verdict = Literal["measure", "detect", "unfit"]
-# Of the two blurs on purpose, in pixels.
+# Sigmas of the two re-blurs, in pixels.
 _WEAK_PX, _STRONG_PX = 1.0, 2.0
-# Variance that taking differences two pixels apart adds by itself.
+# Variance added by differences two pixels apart.
 _OF_SCHARR = 1 / 3
-_STEEPER_SHARE = 0.3  # of the edges, which tell the blur best
+_STEEPER_SHARE = 0.3  # of the edges, which show the blur best
 _LEAST_EDGES = 60
-_LEAST_STEEPNESS = 2.0  # grey values a pixel; below it an edge is noise
+_LEAST_STEEPNESS = 2.0  # grey values per pixel; weaker edges are noise
 _DIRECTIONS = 4
-# The estimate of widths knows blurs up to this.
+# Largest blur that the width estimate covers.
 MOST_BLUR_PX = 2.3
 _HOPELESS_BLUR_PX = 6.0
 _MOTION_RATIO, _MOTION_PX = 1.7, 2.0
@@ -37,14 +37,14 @@ _FLAT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """What an image is fit for, and why.
+    """What an image is fit for, and the reason.
 
     Attributes:
-        verdict: "measure", "detect" (cracks are found, widths are not to be trusted) or "unfit".
-        reason: as a clause; "" where it is fit to measure.
-        blur_px: sigma of the point spread by the image's sharper edges; None without edges.
-        motion_ratio: blur across the most blurred edges over that across the least blurred, 1 or
-            more; None without edges in several directions.
+        verdict: "measure", "detect" (cracks are found, but widths are unreliable) or "unfit".
+        reason: a clause; "" if the image is fit to measure.
+        blur_px: sigma of the point spread function, from the sharper edges; None without edges.
+        motion_ratio: ratio of the largest to the smallest directional blur, 1 or more; None without
+            edges in several directions.
         overexposed_share: of pixels at 255, 0 to 1.
         mean_level: mean grey value.
     """
@@ -58,16 +58,16 @@ class Fitness:
 
 
 def assess(image: NDArray[np.uint8]) -> Fitness:
-    """What an image is fit for.
+    """Decide what an image is fit for.
 
         >>> assess(np.zeros((64, 64), np.uint8)).reason
         'it is nearly black'
 
     Args:
-        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it.
+        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera delivered it.
 
     Raises:
-        ConfigError: it is of another type or shape.
+        ConfigError: the image has an unsupported type or shape.
     """
     if (
         image.dtype != np.uint8
@@ -76,7 +76,7 @@ def assess(image: NDArray[np.uint8]) -> Fitness:
         or (image.ndim == 3 and image.shape[-1] != 3)
     ):
         raise ConfigError(
-            f"an image of {image.dtype} {image.shape} cannot be judged",
+            f"an image of {image.dtype} {image.shape} cannot be assessed",
             "give uint8 [height, width] or [height, width, 3]",
         )
     gray = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
@@ -95,7 +95,7 @@ def _verdict(
     if over > _MOST_CLIPPED:
         return "unfit", f"{over:.0%} of it is overexposed"
     if spread < _FLAT:
-        return "unfit", "it shows nothing"
+        return "unfit", "it has no contrast"
     if blur_px is not None and blur_px > _HOPELESS_BLUR_PX:
         return "unfit", f"it is blurred by {blur_px:.1f} px"
     if over > _CLIPPED:
@@ -103,7 +103,7 @@ def _verdict(
     if mean < _DARK:
         return "detect", "it is dark"
     if blur_px is None:
-        return "detect", "it has no edges that show how sharp it is"
+        return "detect", "it has no edges to judge the sharpness by"
     if moved is not None:
         return "detect", f"it is blurred {moved:.1f} times as much in one direction, by motion"
     if blur_px > MOST_BLUR_PX:
@@ -112,7 +112,7 @@ def _verdict(
 
 
 def _blur(gray: NDArray[np.float32]) -> tuple[float | None, float | None, float]:
-    """Sigma in pixels, how much larger it is in one direction than in another, and the largest."""
+    """Sigma in pixels, ratio of the largest to the smallest directional sigma, and the largest."""
     if min(gray.shape) < 24:
         return None, None, 0.0
     weak, strong = (_gradient(gray, sigma) for sigma in (_WEAK_PX, _STRONG_PX))
@@ -122,7 +122,8 @@ def _blur(gray: NDArray[np.float32]) -> tuple[float | None, float | None, float]
     if np.count_nonzero(edges) < _LEAST_EDGES:
         return None, None, 0.0
     steep = steepness[edges]
-    # A step of blur s is as steep as 1 / sqrt(s^2 + sigma^2) after a blur by sigma.
+    # After a blur by sigma, the gradient of a step of blur s is proportional to
+    # 1 / sqrt(s^2 + sigma^2).
     lost = steep / np.maximum(np.hypot(*strong)[edges], 1e-6)
     squared = np.clip(lost, 1.0001, None) ** 2
     variances = (_STRONG_PX**2 - squared * _WEAK_PX**2) / (squared - 1) - _OF_SCHARR
@@ -139,7 +140,7 @@ def _blur(gray: NDArray[np.float32]) -> tuple[float | None, float | None, float]
 
 
 def _across(sigmas: NDArray[Any], steep: NDArray[Any]) -> float | None:
-    """Blur across the steeper edges of one direction; None where there are few."""
+    """Blur across the steeper edges of one direction; None if there are too few."""
     if len(steep) < _LEAST_EDGES / 2:
         return None
     return float(np.median(sigmas[steep >= np.quantile(steep, 1 - _STEEPER_SHARE)]))
@@ -151,7 +152,7 @@ def _gradient(gray: NDArray[np.float32], sigma_px: float) -> tuple[Any, Any]:
 
 
 def _is_ridge(steepness: NDArray[np.float32], gradient: tuple[Any, Any]) -> NDArray[np.bool_]:
-    """Where an edge is steepest: no less than one pixel further in both directions across it."""
+    """Non-maximum suppression: at least as steep as one pixel away on both sides."""
     unit = [each / np.maximum(steepness, 1e-6) for each in gradient]
     rows, columns = np.indices(steepness.shape, np.float32)
     beside = [

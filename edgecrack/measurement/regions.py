@@ -1,7 +1,4 @@
-"""From a probability map to crack pixels and regions.
-
-Knows arrays only: no frames, files or models.
-"""
+"""Crack pixels and connected regions from a probability map."""
 
 from __future__ import annotations
 
@@ -42,22 +39,22 @@ class CrackMeasure:
     regions: tuple[Region, ...]
 
 
-# Where more of a picture than this is crack, OpenCV's own statistics take no longer.
+# With a larger share of crack pixels than this, OpenCV's own statistics are as fast.
 _MOST_LISTED = 1 / 8
 
 
 def label_groups(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The 8-connected groups of a mask.
+    """Label the 8-connected groups of a mask.
 
-    OpenCV's statistics visit the background, too, which takes seven times as long as labelling.
+    OpenCV's statistics also visit the background, which takes seven times as long as labelling.
 
     Args:
         mask: uint8 [H, W]; non-zero is crack.
 
     Returns:
-        int32 [H, W], the number of each pixel's group, 0 for the background; and int32 [N, 5], for
-        each number the left, top, width, height and area in pixels, as OpenCV has them. Row 0 says
-        nothing.
+        int32 [H, W], the group label of each pixel, 0 for the background; and int32 [N, 5], left,
+        top, width, height and area of each label in pixels, as in OpenCV. Row 0 is not
+        meaningful.
     """
     # Grana's algorithm, the fastest of OpenCV's on one thread.
     if cv2.countNonZero(mask) > _MOST_LISTED * mask.size:
@@ -85,7 +82,7 @@ def label_groups(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np
 def measure_cracks(
     probability: NDArray[np.uint8], threshold: float, min_area_px: int
 ) -> CrackMeasure:
-    """Decide which pixels are crack, and drop groups smaller than `min_area_px`.
+    """Threshold a probability map and drop groups smaller than `min_area_px`.
 
     Args:
         probability: uint8 [H, W], 255 = certain crack.
@@ -121,7 +118,7 @@ def _without_specks(mask: NDArray[np.uint8], min_area_px: int) -> CrackMeasure:
     if np.count_nonzero(keep) < len(stats) - 1:
         crack = window != 0
         window[crack] = np.where(keep[labels[crack]], 255, 0)
-    # Ties are ordered by position, so that equal frames give equal results.
+    # Break ties by position, so that equal frames give equal results.
     kept = sorted(np.flatnonzero(keep), key=lambda label: (-areas[label], label))
     regions = tuple(_region(stats[label], left, top) for label in kept)
     return CrackMeasure(mask, sum(region.area_px for region in regions), regions)

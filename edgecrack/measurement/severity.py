@@ -1,7 +1,7 @@
-"""The class that a crack's width falls into, by a table of a standard or by one's own.
+"""Severity class of a crack by its width, from a table in a standard or a custom table.
 
-No table is the default: which one holds depends on the structure and its exposure, and nothing is
-classified until someone has chosen. Knows numbers, and the tables that come with this package.
+No table is the default: the right one depends on the structure and its exposure, so nothing is
+classified until the user chooses one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgecrack.measurement.budget import Figure, WidthFigures
 from edgecrack.outside_text import parse_json
 
 Measure = Literal["mean", "percentile_95", "largest"]
-"""The figure of a crack's width that is compared with the limits, as `Crack` calls it."""
+"""The width statistic that is compared with the limits, a field of `Crack`."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 _ID = re.compile(r"[a-z0-9][a-z0-9.:_-]*")
@@ -30,22 +30,22 @@ _OPTIONAL = ("edition", "clause", "includes_limits")
 
 @dataclass(frozen=True, slots=True)
 class SeverityTable:
-    """Classes of crack widths and the limits between them.
+    """Crack width classes and the limits between them.
 
     Attributes:
-        id: by which `severity_table` finds it: lower-case letters, digits, and . : _ -
-        document: that the limits are from.
-        purpose: what it is for, and what it does not say.
-        measure: the figure of a crack's width that it is applied to.
-        limits_mm: upper limits of all classes but the last, in millimetres, rising.
-        classes: their names, from the narrowest to the widest; one more than limits.
-        edition: of the document; "" where it has none.
-        clause: table or section, and the case that it holds for; "" where there is none.
-        includes_limits: whether a width of exactly a limit is in the class below it ("up to")
-            rather than the one above ("less than").
+        id: identifier for `severity_table`: lower-case letters, digits, and . : _ -
+        document: source of the limits.
+        purpose: what the table is for, and what it does not cover.
+        measure: the width statistic that it applies to.
+        limits_mm: upper limits of all classes but the last, in millimetres, increasing.
+        classes: class names from narrowest to widest, one more than limits.
+        edition: edition of the document; "" if it has none.
+        clause: table or section, and the case it applies to; "" if there is none.
+        includes_limits: whether a width exactly at a limit is in the class below ("up to") rather
+            than in the class above ("less than").
 
     Raises:
-        ConfigError: a value is out of range, or limits and classes do not fit each other.
+        ConfigError: a value is out of range, or limits and classes do not match.
     """
 
     id: str
@@ -61,7 +61,7 @@ class SeverityTable:
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
             raise ConfigError(
-                f"id is {self.id!r}", "give lower-case letters, digits, and . : _ - without spaces"
+                f"id is {self.id!r}", "use lower-case letters, digits, and . : _ - without spaces"
             )
         if self.measure not in MEASURES:
             raise ConfigError(f"measure is {self.measure!r}", f"give one of {', '.join(MEASURES)}")
@@ -72,17 +72,17 @@ class SeverityTable:
             if not (math.isfinite(limit) and limit > 0):
                 raise ConfigError(f"limits_mm has {limit}", "give numbers above 0, in millimetres")
         if any(after <= before for before, after in pairwise(limits)):
-            raise ConfigError(f"limits_mm is {limits}", "give each limit once, the smallest first")
+            raise ConfigError(f"limits_mm is {limits}", "list each limit once, in increasing order")
         if len(classes) != len(limits) + 1:
             raise ConfigError(
                 f"classes has {len(classes)} names for {len(limits)} limits",
-                "give one name more than limits, that of the widest class last",
+                "give one more name than limits, the widest class last",
             )
         if len(set(classes)) < len(classes):
-            raise ConfigError(f"classes is {classes}", "give each class a name of its own")
+            raise ConfigError(f"classes is {classes}", "give each class a unique name")
 
     def class_of(self, width_mm: float) -> str:
-        """The class that a width lies in, as if it were exact.
+        """The class of a width, ignoring its uncertainty.
 
         Args:
             width_mm: in millimetres, 0 or more.
@@ -96,14 +96,14 @@ class SeverityTable:
 
 @dataclass(frozen=True, slots=True)
 class SeverityClass:
-    """The class of a crack whose width is not exactly known.
+    """The class of a crack width, given its uncertainty.
 
     Attributes:
-        name: the most likely class; of equally likely ones that of the value, if it is among them.
-        probability: of that class, 0 to 1.
-        probabilities: of each class by name, in the table's order; their sum is 1.
-        of_value: the class that the width lies in as if it were exact. Where a class is narrow
-            beside the uncertainty, it need not be the most likely one.
+        name: the most likely class; a tie goes to `of_value` if it is among them.
+        probability: probability of that class, 0 to 1.
+        probabilities: probability of each class by name, in the table's order; they sum to 1.
+        of_value: the class of the width, ignoring its uncertainty. It may not be the most likely
+            one if the class is narrow compared with the uncertainty.
     """
 
     name: str
@@ -114,12 +114,12 @@ class SeverityClass:
 
 @cache
 def severity_tables() -> tuple[SeverityTable, ...]:
-    """The tables that come with this package.
+    """The severity tables shipped with this package.
 
         >>> [table.limits_mm for table in severity_tables() if table.id == "bre-251"]
         [(0.1, 1.0, 5.0, 15.0, 25.0)]
 
-    Their limits are in millimetres. Read each one's `purpose` before you use it.
+    Limits are in millimetres. Read the `purpose` of a table before you use it.
     """
     path = resources.files("edgecrack.measurement") / "severity_tables.json"
     return tuple(
@@ -130,16 +130,16 @@ def severity_tables() -> tuple[SeverityTable, ...]:
 
 
 def severity_table(word: str) -> SeverityTable:
-    """One of the tables that come with this package.
+    """Look up a shipped severity table.
 
         >>> severity_table("en-1992:xc3").limits_mm
         (0.3,)
 
     Args:
-        word: the table's id, such as "aci-224r:dry-air" or "ltpp"; in capitals, too.
+        word: the table's id, such as "aci-224r:dry-air" or "ltpp"; case does not matter.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no table with this id.
     """
     known = {table.id: table for table in severity_tables()}
     table = known.get(word.strip().lower())
@@ -149,7 +149,7 @@ def severity_table(word: str) -> SeverityTable:
 
 
 def table_from(data: Mapping[str, Any], name: str) -> SeverityTable:
-    """A table of one's own.
+    """Make a custom severity table.
 
         >>> own = {"id": "our-bridges", "document": "Handbook 7", "purpose": "Bridge decks",
         ...        "unit": "mm", "measure": "mean", "limits_mm": [0.2], "classes": ["fine", "wide"]}
@@ -157,20 +157,20 @@ def table_from(data: Mapping[str, Any], name: str) -> SeverityTable:
         ('fine', 'wide')
 
     Args:
-        data: the table as read from JSON or YAML: `SeverityTable`'s fields and `unit`, which has
-            to be "mm"; `edition`, `clause` and `includes_limits` may be left out.
-        name: what it is called in errors, such as its file's name.
+        data: the table as read from JSON or YAML: `SeverityTable`'s fields and `unit`, which must
+            be "mm"; `edition`, `clause` and `includes_limits` are optional.
+        name: name for error messages, such as the file name.
 
     Raises:
-        ConfigError: a field is missing, unknown or wrong, or the id is a shipped table's and the
-            table is not.
+        ConfigError: a field is missing, unknown or wrong, or a different shipped table has the same
+            id.
     """
     try:
         table = _table(data)
         shipped = {each.id: each for each in severity_tables()}
         if shipped.get(table.id, table) != table:
             raise ConfigError(
-                f"id is {table.id!r}, which is another table's", "give the table an id of its own"
+                f"id is {table.id!r}, which another table uses", "give the table a unique id"
             )
     except ConfigError as error:
         raise ConfigError(f"severity table {name}: {error.problem}", error.remedy) from None
@@ -178,27 +178,26 @@ def table_from(data: Mapping[str, Any], name: str) -> SeverityTable:
 
 
 def classify(table: SeverityTable, width_mm: float, u_mm: float) -> SeverityClass:
-    """The class of a crack's width, and how likely each class is.
+    """Classify a crack width, with the probability of each class.
 
         >>> found = classify(severity_table("ltpp"), 5.5, 0.5)
         >>> found.name, round(found.probability, 2)
         ('low', 0.84)
 
-    The width is taken for normally distributed about the measured one, and for not below 0.
+    The true width is assumed to be normally distributed about the measured one, truncated at 0.
 
     Args:
         table: the classes.
-        width_mm: the figure of the crack's width that `table.measure` names, in millimetres, 0 or
-            more.
-        u_mm: its standard uncertainty in millimetres, 0 or more; of a 95 % interval about a
-            quarter of its length. 0 takes the width for exact.
+        width_mm: the width statistic named by `table.measure`, in millimetres, 0 or more.
+        u_mm: its standard uncertainty in millimetres, 0 or more; about a quarter of the length of
+            a 95 % interval. 0 means that the width is exact.
 
     Raises:
         ConfigError: a value is negative or not finite.
     """
     for word, value in (("width", width_mm), ("standard uncertainty", u_mm)):
         if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"the {word} is {value} mm", "give a number of millimetres from 0 on")
+            raise ConfigError(f"the {word} is {value} mm", "give 0 mm or more")
     of_value = table.class_of(width_mm)
     if u_mm == 0:
         probabilities = {each: float(each == of_value) for each in table.classes}
@@ -220,7 +219,7 @@ def classify(table: SeverityTable, width_mm: float, u_mm: float) -> SeverityClas
 def class_record(
     table: SeverityTable | None, width_mm: WidthFigures | None
 ) -> dict[str, Any] | None:
-    """A crack's class as files have it; None without a table or a width in millimetres."""
+    """The JSON record of a crack's class; None without a table or a width in millimetres."""
     if table is None or width_mm is None:
         return None
     figure: Figure = getattr(width_mm, table.measure)
@@ -273,7 +272,7 @@ def _table(data: Mapping[str, Any]) -> SeverityTable:
 def _text(data: Mapping[str, Any], field: str) -> str:
     value = data[field]
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{field} is {value!r}", "give text, in quotes")
+        raise ConfigError(f"{field} is {value!r}", "give quoted text")
     return value.strip()
 
 
@@ -292,7 +291,7 @@ def _list(data: Mapping[str, Any], field: str, what: str) -> Sequence[Any]:
 
 
 def _limit(value: Any) -> float:
-    # True is an int to Python, and no limit.
+    # Python treats True as an int, but it is not a limit.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"limits_mm has {value!r}", "give numbers above 0, in millimetres")
     try:
@@ -303,5 +302,5 @@ def _limit(value: Any) -> float:
 
 def _class_name(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"classes has {value!r}", "give names, in quotes")
+        raise ConfigError(f"classes has {value!r}", "give quoted names")
     return value.strip()

@@ -1,4 +1,4 @@
-"""The smallest width that can be measured in an image, tried on cracks drawn into its own noise."""
+"""The smallest measurable width in an image, found by drawing cracks into its own noise."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from edgecrack.measurement.bars import GAMMA, WidthPrior, dark_bar
 from edgecrack.measurement.width import estimate_widths
 
-# Widths tried, in pixels, and how many profiles of each.
+# Trial widths in pixels, and number of profiles for each.
 _WIDTHS_PX = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 _TRIES = 12
-_ENOUGH = 0.5  # of the profiles that must be measurable
+_ENOUGH = 0.5  # share of profiles that must be measurable
 _HALF_PX = 16
-_ROWS = 5  # that a profile averages
+_ROWS = 5  # averaged in a profile
 _REFLECTANCE = 0.15
 # Fine grain looks sharper than the camera is.
 _LEAST_BLUR_PX, _USUAL_BLUR_PX = 1.0, 1.2
@@ -27,16 +27,17 @@ def smallest_measurable_px(
     blur_px: float | None = None,
     gamma: float = GAMMA,
 ) -> float | None:
-    """The smallest width of which half of the rows get a number here; None where none does.
+    """The smallest width at which half of the rows are measurable; None if there is none.
 
-    Real profiles of the surface, without cracks, get a dark bar of each width behind the image's
-    blur, and are measured as cracks are.
+    A dark bar of each width, with the blur of the image, is drawn into crack-free surface profiles
+    and measured as a crack is.
 
     Args:
         gray: uint8 [H, W].
-        away: bool [H, W], where there is no crack; None is everywhere.
-        blur_px: sigma of the point spread, by `fitness.assess`; None takes what is usual.
-        gamma: see `prior.WidthPrior`.
+        away: bool [H, W], where there is no crack; None means everywhere.
+        blur_px: sigma of the point spread function, from `fitness.assess`; None uses a typical
+            value.
+        gamma: see `bars.WidthPrior`.
     """
     surfaces = _surfaces(gray, away)
     if surfaces is None:
@@ -55,7 +56,7 @@ def smallest_measurable_px(
 def _surfaces(
     gray: NDArray[np.uint8], away: NDArray[np.bool_] | None
 ) -> list[NDArray[np.float64]] | None:
-    """Profiles of the surface alone, each the mean of as many rows as a crack's; None without."""
+    """Crack-free profiles, averaged over as many rows as crack profiles; None if too few."""
     height, width = gray.shape
     size = 2 * _HALF_PX + 1
     if height < _ROWS or width < size:
@@ -69,7 +70,7 @@ def _surfaces(
     rows, columns = rows[inside], columns[inside]
     if len(rows) < _TRIES:
         return None
-    # Evenly over the image, always the same ones.
+    # Evenly spread over the image, and deterministic.
     chosen = np.linspace(0, len(rows) - 1, _TRIES).astype(int)
     return [
         gray[

@@ -1,9 +1,8 @@
-"""How wide a crack is, from the grey values across it, and how sure that is.
+"""Crack width and its uncertainty, from the grey values across the crack.
 
-A crack is a dark bar behind the blur of lens and sensor. What of the surface's light comes out of
-it, the blur and the illumination are not known; they are averaged over, each as far as the profile
-itself leaves it open. Grey values are taken as coded: light to the power 1 / gamma, so that the bar
-is blurred in light and the noise is even in grey values. Knows arrays only.
+The model is a dark bar blurred by lens and sensor. Its reflectance, the blur and the illumination
+are unknown; the estimate averages over them, weighted by how well they fit the profile. Grey values
+are light to the power 1 / gamma: the bar is blurred in light, the noise is uniform in grey values.
 """
 
 from __future__ import annotations
@@ -33,67 +32,67 @@ from edgecrack.measurement.bars import (
     without_bar,
 )
 
-# A narrower interval than this, as high / low, is a measurement; a wider one says how wide at most.
+# Largest high / low of an interval that counts as a measurement; beyond it, only an upper limit.
 _WIDEST_RATIO = 20.0
 _LEAST_CONTRAST = 2.5
-# A dip that no clean crack would give has to stand out the more.
+# A dip too shallow for a clean crack needs more contrast.
 _SHALLOW_CONTRAST = 12.0
-# What no template fits by so many times the surface's unevenness, or this share of its brightness,
-# is something else.
+# Not a crack if the best template misses by this many times the surface's unevenness (at least this
+# share of its brightness).
 _NO_CRACK, _LEAST_UNEVEN = 6.0, 0.01
-# Probability of the widest blur from which on a profile is refused.
+# A profile is refused above this probability of the widest blur,
 _SURELY_BLURRED = 0.5
-_SURELY_SHALLOW = 0.5  # and of the brightest inside
+_SURELY_SHALLOW = 0.5  # or of the highest reflectance
 _TOO_BLURRED = "it is too blurred"
 _TOO_BRIGHT = "it is too bright inside for a crack"
 _NO_LIKENESS = "it does not look like a crack"
 _UNLIKE = frozenset({_TOO_BLURRED, _TOO_BRIGHT, _NO_LIKENESS})
-_UNLIKE_SHARE = 0.3  # of a crack's places, from which on it has no width
-# Unevenness of the surface beside a crack, as a share of the brightest value, from which on dark
-# grains look like cracks. A limit that does not depend on the width lets no crack through because
-# noise made it look wider; only what is so wide that its profile was shrunk bears more.
+_UNLIKE_SHARE = 0.3  # of the rows of a crack; above this share it has no width
+# Unevenness of the surface beside a crack, as a share of the brightest value, above which dark
+# grains look like cracks. The limit does not depend on the width, so noise that makes a crack look
+# wider cannot raise it; only cracks wide enough to be downsampled tolerate more.
 _UNEVEN, _UNEVEN_BESIDE_WIDE = 0.06, 0.12
-# From this unevenness on, what stands out stands out by its noise more often than the profile alone
-# tells, and intervals are longer: by so much, in logarithms, for each time that it is more uneven.
+# Above this unevenness, a dip is noise more often than the profile alone suggests. The log interval
+# grows by `_LONGER` for each further multiple of it.
 _EVEN, _LONGER = 0.03, 0.5
-# Grey values that neighbour each other on a surface are not independent.
+# Correlation of neighbouring grey values on a surface,
 _CORRELATION = 0.35
-_USUAL = 40  # values that this counts as much as
-# Profiles that tell the blur and the light from within together, how far each is trusted, and how
-# many: neighbours are not independent of each other, and the model of a bar is not exact.
+_USUAL = 40  # and its weight as a number of values
+# For the blur and reflectance that profiles share: fewest profiles, weight of each, and most that
+# count. Neighbours are not independent, and the bar model is not exact.
 _ENOUGH_ROWS = 5
 _TRUSTED_SHARE = 0.15
 _MOST_ROWS = 40
 _UNLIKELY = 1e-6
-# By how much the light from within differs along a crack, as a standard deviation.
+# Standard deviation of the reflectance along a crack,
 _UNEVEN_REFLECTANCE = 0.03
-# And from crack to crack.
+# and between cracks.
 _BETWEEN_CRACKS = 0.05
-_TOGETHER = 32  # profiles whose weights fit into memory at once
+_TOGETHER = 32  # profiles per batch; bounds the memory for weights
 
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """The width of a crack where a profile crosses it.
+    """The crack width at one profile.
 
     Attributes:
-        width_px: median of what it may be, in pixels; None where it cannot be measured.
-        low_px: lower end of the 95 % interval; None where it cannot be measured.
-        high_px: upper end; where the crack is too narrow to be measured, it is below this; else
-            None where it cannot be measured.
+        width_px: posterior median in pixels; None if not measurable.
+        low_px: lower end of the 95 % interval; None if not measurable.
+        high_px: upper end of the interval; an upper limit if the crack is too narrow to measure;
+            otherwise None if not measurable.
         measurable: whether there is a width.
-        reason: why there is none, as a clause; "" where there is one.
-        noise_px: standard deviation of the width by noise alone, which averages along a crack.
-        depth_px: by what is not known of the light from within the crack.
-        blur_px: by what is not known of the blur.
-        step_px: by the steps between the widths that are compared, where noise is so low that one
-            of them alone is likely.
-        centre_px: where its middle lies, from the profile's first value.
-        contrast: how far the dip as a whole stands out, in standard deviations of the noise.
-        reflectance: mean and standard deviation of the share of the surface's light that comes out
-            of the crack, by this profile.
-        blur: mean and standard deviation of the blur in pixels, by this profile; None where the
-            crack is so wide that the profile was shrunk.
+        reason: why there is no width, as a clause; "" if there is one.
+        noise_px: standard deviation of the width from noise alone, which averages along a crack.
+        depth_px: from the unknown light from inside the crack.
+        blur_px: from the unknown blur.
+        step_px: from the spacing of the trial widths, if noise is so low that only one of them is
+            likely.
+        centre_px: position of the crack centre, from the first value of the profile.
+        contrast: signal of the whole dip, in standard deviations of the noise.
+        reflectance: mean and standard deviation of the light from the crack as a share of the light
+            from the surface, from this profile.
+        blur: mean and standard deviation of the blur in pixels, from this profile; None if the
+            crack is so wide that the profile was downsampled.
     """
 
     width_px: float | None
@@ -112,7 +111,7 @@ class Width:
 
 
 def estimate_width(profile: NDArray[Any], prior: WidthPrior | None = None) -> Width:
-    """The width of the crack that a profile crosses near its middle.
+    """Estimate the width of the crack that a profile crosses near its middle.
 
         >>> x = np.arange(31)
         >>> surface, inside = 200.0, 90.0
@@ -121,9 +120,9 @@ def estimate_width(profile: NDArray[Any], prior: WidthPrior | None = None) -> Wi
         (True, True)
 
     Args:
-        profile: uint8 or float [n], grey values one pixel apart across one crack, 9 or more; not
-            negative, on any scale.
-        prior: what is known of the picture; None knows nothing.
+        profile: uint8 or float [n], grey values one pixel apart across one crack, 9 or more
+            values, not negative, on any scale.
+        prior: prior knowledge about the image; None means none.
     """
     return estimate_widths([profile], prior)[0]
 
@@ -131,7 +130,7 @@ def estimate_width(profile: NDArray[Any], prior: WidthPrior | None = None) -> Wi
 def estimate_widths(
     profiles: Sequence[NDArray[Any]], prior: WidthPrior | None = None
 ) -> list[Width]:
-    """`estimate_width` of many profiles, several times as fast as one by one."""
+    """`estimate_width` for many profiles, several times as fast as one by one."""
     return [_width(each) for each in _look_at(profiles, prior or WidthPrior())]
 
 
@@ -140,15 +139,15 @@ def estimate_together(
     cracks: Sequence[int],
     prior: WidthPrior | None = None,
 ) -> list[Width]:
-    """`estimate_widths` of profiles of one picture, which tell each other's blur and light.
+    """Estimate the widths of profiles from one image, sharing blur and reflectance.
 
-    Along a crack the blur is the same in all profiles, and the light from within nearly. One
-    profile leaves both open; many leave less of it open, and the widths become surer. A crack with
-    few profiles takes what those of the whole picture say.
+    All profiles of a crack have the same blur and nearly the same reflectance. One profile barely
+    determines either; many together do, which makes the widths more certain. A crack with few
+    profiles uses the estimate from the whole image.
 
     Args:
         profiles: see `estimate_width`.
-        cracks: number of the crack that each crosses.
+        cracks: number of the crack that each profile crosses.
         prior: see `estimate_width`.
     """
     prior = prior or WidthPrior()
@@ -174,7 +173,7 @@ def estimate_together(
 
 
 def _refuse_unlike(widths: list[Width], rows: list[int]) -> None:
-    """Where many places of a crack are unlike one, so are the others, whatever they look like."""
+    """Refuse the measured rows of a crack if many of its rows do not look like a crack."""
     unlike = Counter(widths[row].reason for row in rows if widths[row].reason in _UNLIKE)
     measured = [row for row in rows if widths[row].measurable]
     if unlike.total() > _UNLIKE_SHARE * (unlike.total() + len(measured)):
@@ -185,7 +184,7 @@ def _refuse_unlike(widths: list[Width], rows: list[int]) -> None:
 
 
 def _of_another_crack(of_all: WidthPrior, prior: WidthPrior) -> WidthPrior:
-    """What all cracks of a picture together say of one of them: it may be cleaner or dirtier."""
+    """The prior from all cracks of an image, widened because each may be cleaner or dirtier."""
     if of_all.reflectance is None or prior.reflectance is not None:
         return of_all
     mean, spread = of_all.reflectance
@@ -198,13 +197,13 @@ def _learned(
     prior: WidthPrior,
     base: WidthPrior | None = None,
 ) -> WidthPrior:
-    """What profiles together say of the blur and of the light from within.
+    """Estimate blur and reflectance from several profiles.
 
     Args:
-        widths: of each profile.
-        telling: float [S, R], of some profiles, how likely each blur and reflectance makes them.
+        widths: one for each profile.
+        telling: float [S, R] each, log likelihoods from `_telling`.
         prior: what is known for certain.
-        base: what else is known before these profiles are seen; None for no more.
+        base: prior for these profiles; None uses `prior`.
     """
     base = base or prior
     blur, reflectance = prior.blur_px, prior.reflectance
@@ -216,7 +215,7 @@ def _learned(
         mean, spread = _mean_and_spread(np.array(REFLECTANCES), together.sum(axis=0))
         reflectance = reflectance or (mean, math.hypot(spread, _UNEVEN_REFLECTANCE))
     elif reflectance is None:
-        # Of cracks so wide that their profiles were shrunk the blur says nothing.
+        # Downsampled profiles of wide cracks do not determine the blur.
         wide = [each.reflectance for each in widths if each.reflectance and each.blur is None]
         if len(wide) >= _ENOUGH_ROWS:
             means, spreads = np.array(wide).T
@@ -230,9 +229,9 @@ def _learned(
 def _telling(
     seen: Sequence[_Seen | Width], widths: Sequence[Width], prior: WidthPrior
 ) -> dict[int, Profile]:
-    """How likely each blur and reflectance makes what was seen, float [S, R], by profile.
+    """Log likelihood of each blur and reflectance, float [S, R], by profile.
 
-    Of those that could be measured and were not shrunk.
+    Only for profiles that could be measured and were not downsampled.
     """
     shared = shared_log_prior(prior)
     return {
@@ -243,7 +242,7 @@ def _telling(
 
 
 def _weighed_anew(seen: _Seen, before: WidthPrior, after: WidthPrior) -> _Seen:
-    """What a profile says to who knows more of blur and light; nothing is compared again."""
+    """Reweight a profile's posterior for a new prior, without another comparison."""
     factor = seen.cut.factor
     known = shared_log_prior(after.of_shrunk(factor)) - shared_log_prior(before.of_shrunk(factor))
     weights = seen.weights * np.exp(known - known.max()).astype(np.float32)
@@ -252,7 +251,7 @@ def _weighed_anew(seen: _Seen, before: WidthPrior, after: WidthPrior) -> _Seen:
 
 
 def _look_at(profiles: Sequence[NDArray[Any]], prior: WidthPrior) -> list[_Seen | Width]:
-    """What each profile says, or why it cannot be measured at all."""
+    """Compare each profile with the templates, or say why it cannot be measured."""
     seen: list[_Seen | Width | None] = [None] * len(profiles)
     alike: dict[tuple[int, int, float], list[tuple[int, Cut]]] = {}
     for number, profile in enumerate(profiles):
@@ -262,7 +261,7 @@ def _look_at(profiles: Sequence[NDArray[Any]], prior: WidthPrior) -> list[_Seen 
             continue
         cut = crack_in(values, prior.gamma)
         if len(cut.values) < FEWEST_PX:
-            seen[number] = _unmeasured("the crack lies at the profile's end")
+            seen[number] = _unmeasured("the crack is at the end of the profile")
             continue
         alike.setdefault((len(cut.values), cut.factor, cut.widest_px), []).append((number, cut))
     for (_, factor, _), group in alike.items():
@@ -281,11 +280,11 @@ def _width(seen: _Seen | Width) -> Width:
 
 def _refusal(values: Profile, *, is_bytes: bool) -> str:
     if values.ndim != 1 or len(values) < FEWEST_PX:
-        return f"the profile has {values.size} values, and {FEWEST_PX} are needed"
+        return f"the profile has {values.size} values; at least {FEWEST_PX} are needed"
     if not np.isfinite(values).all():
-        return "the profile holds values that are no numbers"
+        return "the profile contains non-finite values"
     if values.min() < 0:
-        return "the profile holds values below 0"
+        return "the profile contains values below 0"
     if np.ptp(values) <= (2.0 if is_bytes else 1e-9 * max(1.0, float(values.max()))):
         return "the profile is flat"
     top = 255.0 if is_bytes else float(values.max())
@@ -314,17 +313,17 @@ def _mean_and_spread(values: Profile, weights: Profile) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What a profile says.
+    """The posterior of a profile.
 
     Attributes:
-        cut: the part of it that was compared.
+        cut: the part that was compared.
         bank: the templates.
-        weights: float32 [W, S, R], how likely each width, blur and reflectance is; their sum is 1.
-        offset_px: of the crack's middle from that of the part.
+        weights: float32 [W, S, R], probability of each width, blur and reflectance; sums to 1.
+        offset_px: offset of the crack centre from the middle of `cut`.
         contrast: see `Width`.
         unevenness: standard deviation of the surface beside the crack, as a share of the brightest
             value.
-        misfit: what the best template leaves over what the surface is uneven by.
+        misfit: residual of the best template over the unevenness of the surface.
     """
 
     cut: Cut
@@ -337,7 +336,7 @@ class _Seen:
 
 
 def _compared(cuts: Sequence[Cut], prior: WidthPrior) -> list[_Seen]:
-    """Profiles of one length, factor and widest crack with all templates."""
+    """Compare profiles of the same length, factor and width limit with all templates."""
     values = np.stack([cut.values for cut in cuts])
     count = values.shape[1]
     bank = bank_of(count // 2, prior.gamma).up_to(cuts[0].widest_px)
@@ -350,9 +349,9 @@ def _compared(cuts: Sequence[Cut], prior: WidthPrior) -> list[_Seen]:
     rounding = (0.35 / np.maximum(level, 64.0)) ** 2 if level.max() > 2 else 1e-6
     least = np.maximum(left.min(axis=1, keepdims=True), free * rounding)
     correlation = _correlation(y, bank, np.argmin(left, axis=1))[:, None]
-    share = (1 - correlation) / (1 + correlation)  # of the values that are independent
+    share = (1 - correlation) / (1 + correlation)  # of independent values
     degrees = np.maximum((count - 2) * share, 2.0)
-    # Of single precision, as what is left, and in place, for there are thousands of templates.
+    # In single precision and in place, because there are thousands of templates.
     weights = left
     weights += np.asarray(free * rounding, np.float32)
     weights /= least.astype(np.float32)
@@ -365,7 +364,7 @@ def _compared(cuts: Sequence[Cut], prior: WidthPrior) -> list[_Seen]:
     weights = weights.reshape(-1, *bank.shape)  # [m, W, C, S, R]
     noise = np.sqrt(least[:, 0] / free)
     contrast = np.sqrt(np.maximum(without_bar(y) - least[:, 0], 0.0) * share[:, 0]) / noise
-    # A wide crack's own texture and bright rims are no unevenness of the surface.
+    # The texture and bright rims of a wide crack do not count as surface unevenness.
     beside = _beside(y)
     unevenness, misfit = np.minimum(noise, beside), noise / np.maximum(beside, _LEAST_UNEVEN)
     offsets = weights.sum(axis=(1, 3, 4)) @ bank.offsets_px
@@ -378,16 +377,16 @@ def _compared(cuts: Sequence[Cut], prior: WidthPrior) -> list[_Seen]:
 
 
 def _beside(y: NDArray[np.float32]) -> Profile:
-    """Standard deviation about a line through each outer third of profiles [m, n]: float [m]."""
+    """Standard deviation about a line fitted to each outer third of profiles [m, n]: float [m]."""
     count = max(3, y.shape[1] // 3)
     left = [without_bar(part) for part in (y[:, :count], y[:, -count:])]
     return np.asarray(np.sqrt(np.sum(left, axis=0) / (2 * count - 4)), np.float64)
 
 
 def _correlation(y: NDArray[np.float32], bank: Bank, best: NDArray[np.intp]) -> Profile:
-    """How alike neighbouring values are in what the best template leaves of each profile.
+    """Correlation of neighbouring residuals from the best template of each profile.
 
-    A few values tell little of it, so what is usual counts, too.
+    A few values determine it poorly, so it is shrunk towards the typical value.
     """
     first, second = bank.first[best], bank.second[best]
     left = y - first * (y * first).sum(axis=1, keepdims=True)
@@ -395,7 +394,7 @@ def _correlation(y: NDArray[np.float32], bank: Bank, best: NDArray[np.intp]) -> 
     together = (left[:, 1:] * left[:, :-1]).sum(axis=1, dtype=np.float64)
     alike = together / np.maximum((left**2).sum(axis=1, dtype=np.float64), 1e-12)
     count = y.shape[1]
-    # Fitting five figures makes neighbours less alike than they are.
+    # Fitting five parameters lowers the correlation.
     alike = alike + 2 / count
     return np.asarray(np.clip((count * alike + _USUAL * _CORRELATION) / (count + _USUAL), 0.0, 0.8))
 
@@ -409,11 +408,11 @@ def _summary(seen: _Seen) -> Width:
         return _unmeasured(_TOO_BRIGHT, contrast=contrast)
     shallow = float(by_reflectance[bank.reflectances > LIKELY_REFLECTANCE[1]].sum())
     if shallow > 0.5 and contrast < _SHALLOW_CONTRAST:
-        return _unmeasured("it is as faint as the surface's own unevenness", contrast=contrast)
+        return _unmeasured("it is as faint as the unevenness of the surface", contrast=contrast)
     if seen.misfit > _NO_CRACK:
         return _unmeasured(_NO_LIKENESS, contrast=contrast)
     if float(weights[:, -1].sum()) > _SURELY_BLURRED:
-        # The widest blur stands for all that are wider still.
+        # The widest blur represents all wider ones.
         return _unmeasured(_TOO_BLURRED, contrast=contrast)
     marginal = weights.sum(axis=(1, 2))
     low, median, high = _quantiles(bank.widths_px, marginal, (0.025, 0.5, 0.975))
@@ -421,7 +420,7 @@ def _summary(seen: _Seen) -> Width:
     known = {"centre_px": seen.cut.centre_px + factor * seen.offset_px, "contrast": contrast}
     low, median, high = (factor * each for each in (low, median, high))
     if high > 0.97 * factor * bank.widths_px[-1]:
-        return _unmeasured("the crack reaches the profile's end", **known)
+        return _unmeasured("the crack reaches the end of the profile", **known)
     if seen.unevenness > (_UNEVEN if factor == 1 else _UNEVEN_BESIDE_WIDE):
         return _unmeasured("the surface is too uneven", **known)
     if high / low > _WIDEST_RATIO:
@@ -442,7 +441,7 @@ def _summary(seen: _Seen) -> Width:
         centre_px=known["centre_px"],
         contrast=contrast,
         reflectance=_mean_and_spread(bank.reflectances, by_reflectance),
-        # Shrinking blurs, too.
+        # Downsampling also blurs.
         blur=_mean_and_spread(bank.blurs_px, weights.sum(axis=(0, 2))) if factor == 1 else None,
     )
 
@@ -450,7 +449,7 @@ def _summary(seen: _Seen) -> Width:
 def _quantiles(
     widths_px: Profile, weights: Profile, shares: tuple[float, ...]
 ) -> tuple[float, ...]:
-    """Of a distribution that is even around each width of the grid."""
+    """Quantiles of a distribution that is uniform around each grid width."""
     between = (widths_px[1:] + widths_px[:-1]) / 2
     edges = np.concatenate([[widths_px[0] - 0.02], between, [2 * widths_px[-1] - between[-1]]])
     below = np.append(0.0, np.cumsum(weights))
@@ -458,13 +457,13 @@ def _quantiles(
 
 
 def _step(widths_px: Profile, weights: Profile) -> float:
-    """Standard deviation by rounding to the most likely width, as far as that stands alone."""
+    """Standard deviation from rounding to the most likely width, scaled by its probability."""
     best = int(np.argmax(weights))
     return float(np.gradient(widths_px)[best] / math.sqrt(12) * weights[best] ** 2)
 
 
 def _terms(weights: NDArray[np.float64], widths_px: Profile) -> tuple[float, float, float]:
-    """Standard deviations by noise, by the light from within and by the blur."""
+    """Standard deviations from noise, from reflectance and from blur."""
     given = weights.sum(axis=0)  # [S, R]
     safe = np.maximum(given, 1e-300)
     means = np.tensordot(widths_px, weights, 1) / safe
@@ -474,7 +473,7 @@ def _terms(weights: NDArray[np.float64], widths_px: Profile) -> tuple[float, flo
 
 
 def _spread(means: NDArray[np.float64], given: NDArray[np.float64], averaged: int) -> float:
-    """Standard deviation over one axis of the means, the other averaged over."""
+    """Standard deviation of the means over one axis, averaged over the other."""
     shares = given.sum(axis=averaged)
     along = (means * given).sum(axis=averaged) / np.maximum(shares, 1e-300)
     mean = float((along * shares).sum())

@@ -1,7 +1,4 @@
-"""Lines on a map as a GeoPackage, which QGIS, ArcGIS and every GIS read.
-
-By pyogrio (GDAL), which is imported here only.
-"""
+"""Write map lines as a GeoPackage, which every GIS reads, with pyogrio (GDAL)."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ class MapLine:
     Attributes:
         xy: float64 [N, 2], map coordinates.
         length_px: in pixels of the orthomosaic.
-        length_m: on the ground; None where the map's unit is unknown.
+        length_m: ground length; None if the map unit is unknown.
         probability: mean crack probability along it, 0 to 1.
     """
 
@@ -45,9 +42,9 @@ def write_lines(path: Path, lines: Sequence[MapLine], crs: Any) -> None:
     """Write lines with their lengths and probabilities as the layer `cracks`.
 
     Args:
-        path: of the GeoPackage, written whole or not at all.
-        lines: may be none: the layer is then empty.
-        crs: as rasterio gives it; None where the map names none.
+        path: the GeoPackage, written completely or not at all.
+        lines: may be empty; the layer is then empty.
+        crs: from rasterio; None if the map has none.
 
     Raises:
         OutputError: it cannot be written.
@@ -61,9 +58,9 @@ def write_lines(path: Path, lines: Sequence[MapLine], crs: Any) -> None:
         "length_m": np.array(lengths_m, np.float64),
         "probability": np.array([line.probability for line in lines], np.float64),
     }
-    content = io.BytesIO()  # pyogrio takes some paths for archives, and a full disk is told by us
+    content = io.BytesIO()  # pyogrio treats some paths as archives; disk errors are reported below
     with warnings.catch_warnings():
-        # That a map names no reference system is the orthomosaic's own state.
+        # The orthomosaic itself may have no reference system.
         warnings.filterwarnings("ignore", "'crs' was not provided")
         try:
             raw.write(
@@ -78,7 +75,7 @@ def write_lines(path: Path, lines: Sequence[MapLine], crs: Any) -> None:
             )
         except (RuntimeError, ValueError) as error:  # of which pyogrio's own are
             raise OutputError(
-                f"the lines cannot be made a GeoPackage: {str(error).splitlines()[0]}",
+                f"the lines cannot be written as a GeoPackage: {str(error).splitlines()[0]}",
                 "run it without GDAL_SKIP and GDAL_DRIVER_PATH, or install pyogrio again",
             ) from error
     write_atomic(path, content.getvalue())

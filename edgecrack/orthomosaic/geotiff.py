@@ -1,4 +1,4 @@
-"""GeoTIFFs read and written in windows."""
+"""Read and write GeoTIFFs in windows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edgecrack.images.kinds import RefusedImageError
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader, DatasetWriter
 
-# A core's sides are multiples of a block of the GeoTIFFs, so that each block is written once.
+# Core sides are multiples of the GeoTIFF block size, so that each block is written once.
 BLOCK_PX = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Rows and columns of a picture.
+    """A rectangle of rows and columns in an image.
 
     Attributes:
         top: first row.
@@ -40,12 +40,12 @@ class Box:
 
     @property
     def bottom(self) -> int:
-        """Row behind the last."""
+        """Row after the last."""
         return self.top + self.height
 
     @property
     def right(self) -> int:
-        """Column behind the last."""
+        """Column after the last."""
         return self.left + self.width
 
     @property
@@ -54,25 +54,25 @@ class Box:
         return self.height, self.width
 
     def within(self, outer: Box) -> tuple[slice, slice]:
-        """Where this box lies in an array of what another holds, as an index."""
+        """Index of this box in an array that covers `outer`."""
         top, left = self.top - outer.top, self.left - outer.left
         return slice(top, top + self.height), slice(left, left + self.width)
 
     def grown(self, margin_px: int, hw: tuple[int, int]) -> Box:
-        """This box with a margin around, as far as a picture of a size goes."""
+        """This box with a margin, clipped to an image size."""
         top, left = max(0, self.top - margin_px), max(0, self.left - margin_px)
         bottom, right = min(hw[0], self.bottom + margin_px), min(hw[1], self.right + margin_px)
         return Box(top, left, bottom - top, right - left)
 
 
 def cores(hw: tuple[int, int], largest_px: int) -> list[list[Box]]:
-    """Rows of boxes that cover a picture once.
+    """Rows of boxes that cover an image once.
 
         >>> [(box.top, box.left, box.hw) for row in cores((700, 1100), 1024) for box in row]
         [(0, 0, (700, 1024)), (0, 1024, (700, 76))]
 
     Args:
-        hw: height and width of the picture.
+        hw: height and width of the image.
         largest_px: longest side of a box; a multiple of `BLOCK_PX`.
     """
     across = list(_parts(hw[1], largest_px))
@@ -83,7 +83,7 @@ def cores(hw: tuple[int, int], largest_px: int) -> list[list[Box]]:
 
 
 def _parts(length: int, largest: int) -> Iterator[tuple[int, int]]:
-    """Begin and length of parts that are about equally long, but for what blocks ask."""
+    """Start and length of about equal parts, aligned to blocks."""
     count = -(-length // largest)
     part = -(-length // (count * BLOCK_PX)) * BLOCK_PX
     for begin in range(0, length, part):
@@ -94,34 +94,34 @@ _SMALLEST_OVERVIEW_PX = 512
 
 
 class GeoTiff:
-    """An open map of one byte a pixel, with a mask that says where it holds something."""
+    """An open one-byte map with a validity mask."""
 
     def __init__(self, dataset: DatasetReader | DatasetWriter) -> None:
         self._dataset = dataset
 
     def write(self, box: Box, values: NDArray[np.uint8], shown: NDArray[np.bool_]) -> None:
-        """Write a part.
+        """Write a window.
 
         Args:
-            box: where.
+            box: the window.
             values: uint8 [H, W].
-            shown: bool [H, W], True where the map holds something.
+            shown: bool [H, W], True where the map has data.
         """
         self._dataset.write(values, 1, window=_window(box))
         self._dataset.write_mask(shown, window=_window(box))
 
     def read(self, box: Box) -> NDArray[np.uint8]:
-        """A part, uint8 [H, W]."""
+        """Read a window, uint8 [H, W]."""
         return np.asarray(self._dataset.read(1, window=_window(box)), np.uint8)
 
     def shown(self, box: Box) -> NDArray[np.bool_]:
-        """Where a part holds something, bool [H, W]."""
+        """Where a window has data, bool [H, W]."""
         return np.asarray(self._dataset.read_masks(1, window=_window(box)), np.bool_)
 
 
 @contextmanager
 def written(path: Path, hw: tuple[int, int], crs: Any, transform: Any) -> Iterator[GeoTiff]:
-    """A new map, to be written block by block.
+    """Create a map, to be written block by block.
 
     Raises:
         OutputError: it cannot be written.
@@ -143,10 +143,10 @@ def written(path: Path, hw: tuple[int, int], crs: Any, transform: Any) -> Iterat
 
 @contextmanager
 def opened(path: Path) -> Iterator[GeoTiff]:
-    """A map that has been written, to be read.
+    """Open a written map for reading.
 
     Raises:
-        OutputError: it was not written whole.
+        OutputError: it was not written completely.
     """
     import rasterio
 
@@ -155,7 +155,7 @@ def opened(path: Path) -> Iterator[GeoTiff]:
 
 
 def add_overviews(path: Path) -> None:
-    """Add smaller versions, with which a GIS shows a map of any size at once.
+    """Add overviews, so that a GIS displays a map of any size immediately.
 
     Raises:
         OutputError: they cannot be written.
@@ -183,24 +183,24 @@ def _failure_told() -> Iterator[None]:
 
 
 def not_whole() -> OutputError:
-    """The error of a GeoTIFF that was not written whole, of which GDAL tells only sometimes."""
+    """The error for an incomplete GeoTIFF, which GDAL does not always report."""
     return OutputError(
-        "a GeoTIFF of the results was not written whole", "free some space or give another folder"
+        "a result GeoTIFF was not written completely", "free some space or give another folder"
     )
 
 
 def gdal_path(path: Path) -> str:
-    """A path as GDAL takes it: absolute, for it takes others for archives and addresses.
+    """An absolute path for GDAL, which may treat others as archives or addresses.
 
     Raises:
-        RefusedImageError: a name in it is no UTF-8.
+        RefusedImageError: a name in it is not valid UTF-8.
     """
     absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
     try:
         absolute.encode()
     except UnicodeEncodeError as error:
         raise RefusedImageError(
-            "has a name or folder, or results in one, that is no UTF-8, which GDAL cannot open",
+            "has a name, a folder or results whose path is not valid UTF-8, which GDAL cannot open",
             "rename the file or folder, or give another `out`",
         ) from error
     return absolute

@@ -1,7 +1,7 @@
-"""Connected groups of crack pixels of a picture that is seen one window at a time.
+"""Connected groups of crack pixels in an image processed window by window.
 
-Groups of neighbouring windows that touch are one; how large it is, is known when all windows have
-been seen. Knows arrays only.
+Touching groups in neighbouring windows are joined; the size of a group is known once all windows
+have been added.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Groups:
                 kept = groups.kept(box, mask_of(box))
 
     Args:
-        width: of the picture in pixels.
+        width: image width in pixels.
     """
 
     def __init__(self, width: int) -> None:
@@ -45,10 +45,10 @@ class Groups:
         self.regions: tuple[Region, ...] = ()
 
     def add(self, box: Box, mask: NDArray[np.uint8]) -> None:
-        """See a window for the first time.
+        """Add a window in the first pass.
 
         Args:
-            box: where it is.
+            box: the window.
             mask: uint8 [H, W] of its size; non-zero is crack.
         """
         if box.left == 0:
@@ -76,7 +76,7 @@ class Groups:
         self._count += count - 1
 
     def finish(self, min_area_px: int) -> None:
-        """All windows have been seen; groups smaller than this are specks."""
+        """End the first pass; groups smaller than this are specks."""
         stats = np.concatenate(self._stats)
         roots = np.arange(self._count)
         for label in self._parents:
@@ -115,7 +115,7 @@ class Groups:
         root = label
         while (parent := self._parents.get(root)) is not None:
             root = parent
-        while label != root:  # so that the way is short next time
+        while label != root:  # path compression
             parent = self._parents[label]
             self._parents[label], label = root, parent
         return root

@@ -1,8 +1,4 @@
-"""Where the pixels of an orthomosaic lie on a map, and how long a line is on the ground.
-
-Knows a grid and its reference system as rasterio gives them, which is imported here only; must not
-know files.
-"""
+"""Map coordinates of orthomosaic pixels, and ground length of lines."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ _WGS84 = "EPSG:4326"
 _WGS84_RADIUS_M, _WGS84_ECCENTRICITY_2 = 6_378_137.0, 6.694379990141e-3
 _UNIT = re.compile(r'UNIT\["[^"]*",([0-9.eE+-]+)')
 _PROJ_VARIABLES = ("PROJ_DATA", "PROJ_LIB")
-# A little more than is possible, for a grid's outermost pixels.
+# Slightly beyond the possible range, for the outermost pixels of a grid.
 _LARGEST_DEGREES = (540.1, 90.1)
 
 
@@ -32,13 +28,13 @@ class MapGrid:
         grid.to_map(np.array([[0.0, 0.0]]))    # [[100, 200]]
 
     Args:
-        crs: coordinate reference system as rasterio gives it; None where the file names none.
+        crs: coordinate reference system from rasterio; None if the file has none.
         transform: from column and row to map coordinates, an `affine.Affine`.
         hw: height and width in pixels.
 
     Raises:
-        RefusedImageError: the grid can be no place on its map.
-        MissingDependencyError: the data of map projections are of another version.
+        RefusedImageError: the grid is not a valid place on its map.
+        MissingDependencyError: the map projection data are from another version.
     """
 
     def __init__(self, crs: Any, transform: Any, hw: tuple[int, int]) -> None:
@@ -47,15 +43,15 @@ class MapGrid:
         self._check()
 
     def to_map(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map coordinates float64 [N, 2] of points in pixels; (0, 0) is the picture's corner."""
+        """Map coordinates float64 [N, 2] of points in pixels; (0, 0) is the image corner."""
         a, b, c, d, e, f = tuple(self.transform)[:6]
         return np.asarray(xy @ np.array([[a, d], [b, e]]) + np.array([c, f]), np.float64)
 
     def length_m(self, xy: NDArray[np.float64]) -> float | None:
-        """Length of a line on the ground in metres; None where the map's unit is unknown.
+        """Ground length of a line in metres; None if the map unit is unknown.
 
-        On the ellipsoid, for maps stretch: the one of most web pages by a half at 48 degrees. Maps
-        of a wall, or of another planet, have no way to it; there it is the length on the map.
+        Measured on the ellipsoid, because maps stretch: web maps by a half at 48 degrees. Maps of
+        a wall or of another planet have no link to it; for them it is the length on the map.
 
         Args:
             xy: float64 [N, 2], points in pixels.
@@ -72,7 +68,7 @@ class MapGrid:
         return float(unit[1]) * float(np.hypot(*np.diff(points, axis=0).T).sum())
 
     def facts(self) -> dict[str, Any]:
-        """Where it lies, for a line of results."""
+        """Its location, for the results."""
         height, width = self.hw
         middle = np.array([[width / 2, height / 2], [width / 2 + 1, height / 2]])
         corners = self._corners()
@@ -90,7 +86,7 @@ class MapGrid:
     def _degrees(
         self, points: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """East and north of map coordinates; None where there is no way to them."""
+        """Longitude and latitude of map coordinates; None if they cannot be converted."""
         if not (self.crs.is_geographic or self.crs.is_projected):
             return None
         from rasterio.warp import transform
@@ -107,7 +103,7 @@ class MapGrid:
         a, b, _, d, e, _ = values
         if not all(map(math.isfinite, values)) or a * e - b * d == 0:
             raise RefusedImageError(
-                f"has a georeference that is no grid: {', '.join(f'{one:g}' for one in values)}",
+                f"has a georeference that is not a grid: {', '.join(f'{one:g}' for one in values)}",
                 "export it again, or write another one: gdal_edit.py -a_ullr ...",
             )
         if self.crs is not None and self.crs.is_geographic:
@@ -120,13 +116,13 @@ class MapGrid:
 
 
 def _last_unit(crs: Any) -> str:
-    """A reference system's text from where its own unit stands: the last, behind its base's."""
+    """The text of a reference system from its own unit on: the last, after its base's."""
     text = str(crs.to_wkt())
     return text[max(0, text.rfind("UNIT[")) :]
 
 
 def _check_projections() -> None:
-    """See that PROJ finds its own data, and not those of another program's PROJ."""
+    """Check that PROJ finds its own data, not another program's."""
     from rasterio.warp import transform
 
     try:
@@ -149,7 +145,7 @@ def _no_projections() -> tuple[str, str]:
 
 
 def _ellipsoidal_length_m(east_deg: NDArray[np.float64], north_deg: NDArray[np.float64]) -> float:
-    """Of a line with short parts, by the radii of curvature in the middle of each."""
+    """Length of a line of short parts, from the radii of curvature at the middle of each."""
     middle = np.radians((north_deg[:-1] + north_deg[1:]) / 2)
     flattened = 1 - _WGS84_ECCENTRICITY_2 * np.sin(middle) ** 2
     across_m = _WGS84_RADIUS_M / np.sqrt(flattened)

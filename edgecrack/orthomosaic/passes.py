@@ -1,13 +1,13 @@
-"""Cracks in an orthomosaic: found window by window, written as maps and lines.
+"""Detect cracks in an orthomosaic window by window, and write maps and lines.
 
     NAME.prob.tif       crack probability, 255 = certain; masked where nothing was inspected
     NAME.mask.tif       255 where there is a crack
     NAME.cracks.gpkg    its centre lines, with lengths
-    NAME.overlay.png    a picture of the whole, made smaller
+    NAME.overlay.png    a reduced image of the whole
 
-Three times over the windows: first the network writes probabilities, and groups of crack pixels are
-put together across windows; then specks are dropped; then lines are drawn. Memory is bounded but
-for what is found.
+There are three passes over the windows: the network writes probabilities while groups of crack
+pixels are joined across windows; specks are dropped; lines are drawn. Memory is bounded except for
+the findings.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ENDINGS = {
     "prob": ".prob.tif", "mask": ".mask.tif", "lines": ".cracks.gpkg", "overlay": ".overlay.png",
 }  # fmt: skip
 LARGEST_CORE_PX = 4096
-# So far the network sees at half and at a quarter of the size, and thinning across a wide crack.
+# Covers the network's view at half and quarter size, and thinning across a wide crack.
 MARGIN_PX = 256
 # Shorter branches are the ragged edge of a crack.
 _SPUR_PX = 12.0
@@ -60,13 +60,13 @@ Paths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class OrthomosaicFindings:
-    """What was found in an orthomosaic.
+    """The findings in an orthomosaic.
 
     Attributes:
         crack_pixels: number of crack pixels.
         regions: connected groups of crack pixels, largest first.
-        inspected_ratio: share of the pixels that show something, 0 to 1.
-        facts: where it lies, and number and lengths of the lines.
+        inspected_ratio: share of the pixels with data, 0 to 1.
+        facts: its location, and number and lengths of the lines.
     """
 
     crack_pixels: int
@@ -84,14 +84,14 @@ def inspect_orthomosaic(
     on_window: Callable[[int, int], None] = lambda done, count: None,
     largest_core_px: int = LARGEST_CORE_PX,
 ) -> OrthomosaicFindings:
-    """Find cracks in an orthomosaic and write the results.
+    """Detect cracks in an orthomosaic and write the results.
 
     Args:
-        orthomosaic: open.
+        orthomosaic: an open orthomosaic.
         detector: an open model.
-        paths: of the files to write, in one folder, by keys of `ENDINGS`; at least one.
+        paths: files to write, in one folder, by keys of `ENDINGS`; at least one.
         min_area_px: groups of crack pixels smaller than this are specks.
-        on_window: told how many windows of how many the network has seen.
+        on_window: called with the number of windows done and their total.
         largest_core_px: longest side of a window without its margin, a multiple of 512.
 
     Raises:
@@ -126,7 +126,7 @@ def inspect_orthomosaic(
 
 
 def _publish(scratch: Paths, paths: Paths) -> None:
-    """Give all files their names, or none."""
+    """Rename all files to their final names, or none."""
     published = []
     try:
         for kind, path in paths.items():
@@ -140,7 +140,7 @@ def _publish(scratch: Paths, paths: Paths) -> None:
 
 
 class _Work:
-    """What the three passes over the windows of one orthomosaic share."""
+    """Shared state of the three passes over one orthomosaic."""
 
     def __init__(
         self, orthomosaic: Orthomosaic, detector: CrackDetector, largest_core_px: int
@@ -158,7 +158,7 @@ class _Work:
         self.picture = np.full((height, width, 3), _PAPER, np.uint8)
 
     def find(self, probability: GeoTiff, on_window: Callable[[int, int], None]) -> None:
-        """Let the network see all windows."""
+        """Run the network on all windows."""
         count = sum(map(len, self._rows))
         for done, box in enumerate(self._boxes(), 1):
             outer = box.grown(MARGIN_PX, self.hw)
@@ -180,7 +180,7 @@ class _Work:
             mask.write(box, self._groups.kept(box, cracks), probability.shown(box))
 
     def lines(self, probability: GeoTiff, mask: GeoTiff) -> list[MapLine]:
-        """The centre lines, and the cracks drawn into the picture."""
+        """Trace the centre lines, and draw the cracks on the overlay."""
         pixels: list[NDArray[np.integer[Any]]] = []
         for box in self._boxes():
             outer = box.grown(MARGIN_PX, self.hw)
@@ -206,7 +206,7 @@ class _Work:
         return lines
 
     def check(self, kind: str, result: GeoTiff) -> None:
-        """See that a GeoTIFF holds what was written into it.
+        """Check that a GeoTIFF contains what was written to it.
 
         Raises:
             OutputError: it does not.
@@ -220,7 +220,7 @@ class _Work:
             raise not_whole()
 
     def findings(self, lines: list[MapLine]) -> OrthomosaicFindings:
-        """What was found."""
+        """Summarise the findings."""
         known = [line.length_m for line in lines if line.length_m is not None]
         is_known = self._grid.length_m(np.array([[0.0, 0.0], [1.0, 0.0]])) is not None
         facts = {
@@ -243,13 +243,13 @@ class _Work:
     def _look(
         self, image: NDArray[Any], inside: tuple[slice, slice]
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Crack probability of a window's core, and where it shows something."""
+        """Crack probability of a window's core, and where it has data."""
         pixels = np.asarray(image)
         declared = masked_pixels(image)
         shown = np.ones(pixels[inside].shape[:2], np.bool_)
         if declared is not None:
             shown &= ~declared[inside]
-        # A window of one colour is a hole in the mosaic that nothing declares.
+        # A window of one colour is an undeclared hole in the mosaic.
         if not shown.any() or (pixels == pixels[0, 0]).all():
             return np.zeros(shown.shape, np.uint8), np.zeros_like(shown)
         prepared = self._detector.prepare(image)
@@ -262,7 +262,7 @@ class _Work:
         return np.where(probability >= self._level, np.uint8(255), np.uint8(0))
 
     def _small(self, box: Box) -> tuple[slice, slice]:
-        """Where a window lies in the picture."""
+        """Where a window is in the overlay."""
         step = self._step
         return (
             slice(box.top // step, -(-box.bottom // step)),
@@ -275,7 +275,7 @@ class _Work:
         self.picture[self._small(box)] = blocks.mean(axis=(1, 3)).astype(np.uint8)
 
     def _draw(self, box: Box, mask: NDArray[np.uint8]) -> None:
-        # The darkest crack is seen at any size: one pixel of it colours a pixel of the picture.
+        # Cracks stay visible at any size: one crack pixel colours an overlay pixel.
         is_crack = _blocks(mask, self._step).max(axis=(1, 3)) != 0
         self.picture[self._small(box)][is_crack] = TINT
 
@@ -295,7 +295,7 @@ def _bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """A file's path that is free again afterwards, named as half-written files are."""
+    """A temporary path, named like a half-written file and removed afterwards."""
     path = folder / f".edgecrack-{secrets.token_hex(6)}.tif"
     try:
         yield path

@@ -1,7 +1,4 @@
-"""A georeferenced TIFF as a picture that is read in windows.
-
-By rasterio (GDAL), which is imported here only, when such a file comes.
-"""
+"""Read a georeferenced TIFF in windows, with rasterio (GDAL), imported only when needed."""
 
 from __future__ import annotations
 
@@ -43,16 +40,15 @@ _WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld")
 _GDALS_OWN = ".aux.xml"
 _GDALS_GRID = b"<GeoTransform>"
 _SAMPLES = {"uint8": (1, 8), "uint16": (1, 16), "int8": (2, 8), "int16": (2, 16)}
-# What goes along a side is kept for each pixel of it.
+# Some data are kept per pixel of a side.
 _LONGEST_SIDE_PX = 1_000_000
 
 
 def is_georeferenced(picture: Path | bytes) -> bool:
-    """Whether a file is a TIFF that says where on a map its pixels lie, or tries to.
+    """Whether a file is a TIFF with a georeference, valid or not.
 
     Args:
-        picture: a file, or its bytes. A file may have a world file, or GDAL's `.aux.xml`, beside
-            it.
+        picture: a file, or its bytes. A file may have a world file or GDAL's `.aux.xml` beside it.
     """
     try:
         with _file(picture) as file:
@@ -86,11 +82,11 @@ def reading(picture: Path | bytes) -> Iterator[Orthomosaic]:
 
     Raises:
         MissingDependencyError: rasterio is not installed.
-        DamagedImageError: it cannot be opened, or a block of it is not whole.
-        RefusedImageError: it has no georeference, or holds no gray levels or colours.
+        DamagedImageError: it cannot be opened, or a block is incomplete.
+        RefusedImageError: it has no georeference, or no gray levels or colours.
     """
     rasterio = require("rasterio", extra="maps", purpose=_PURPOSE)
-    # Its errors are raised, too, and its warnings of odd tags are nothing to a user.
+    # GDAL's errors are raised as well; its warnings about odd tags do not concern the user.
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     with _file(picture) as file:
         if not are_strips_sound(file):
@@ -107,13 +103,13 @@ def reading(picture: Path | bytes) -> Iterator[Orthomosaic]:
 
 @dataclass(frozen=True, slots=True)
 class _Bands:
-    """Which bands are gray or colours, and how their values are meant.
+    """The gray or colour bands, and how to interpret their values.
 
     Attributes:
-        numbers: of the bands, from 1.
-        palette: colours uint8 [values, 3] BGR of a band of numbers; None for gray and colours.
-        factor: what a value is multiplied by, where it has less than 8 bits.
-        inverted_from: the value that means black; None where 0 does.
+        numbers: band numbers, from 1.
+        palette: colours uint8 [values, 3] BGR of a palette band; None for gray and colours.
+        factor: multiplier for values with fewer than 8 bits.
+        inverted_from: the value for black; None if 0 is black.
     """
 
     numbers: tuple[int, ...]
@@ -127,7 +123,7 @@ class Orthomosaic:
 
     Attributes:
         hw: height and width in pixels.
-        grid: where its pixels lie.
+        grid: map coordinates of its pixels.
     """
 
     def __init__(self, dataset: DatasetReader) -> None:
@@ -138,11 +134,11 @@ class Orthomosaic:
         self._bands = self._find_bands()
 
     def read(self, box: Box) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """The pixels of a part.
+        """Read the pixels of a window.
 
         Returns:
-            uint8 or uint16, [H, W] gray or [H, W, 3] BGR; a masked array where the file says that
-            it shows nothing: by an alpha band, a mask or a value.
+            uint8 or uint16, [H, W] gray or [H, W, 3] BGR; a masked array if the file declares
+            missing data with an alpha band, a mask or a value.
 
         Raises:
             DamagedImageError: the file is damaged there.
@@ -168,23 +164,23 @@ class Orthomosaic:
         dataset = self._dataset
         if dataset.subdatasets:
             raise RefusedImageError(
-                f"holds {len(dataset.subdatasets)} pictures",
+                f"contains {len(dataset.subdatasets)} images",
                 "split it: gdal_translate -sds FILE part.tif",
             )
         if max(self.hw) > _LONGEST_SIDE_PX:
             raise RefusedImageError(
-                f"is {self.hw[1]}x{self.hw[0]} px where a side may have {_LONGEST_SIDE_PX}",
+                f"is {self.hw[1]}x{self.hw[0]} px; a side may have at most {_LONGEST_SIDE_PX}",
                 "cut it: gdal_translate -srcwin X Y WIDTH HEIGHT FILE part.tif",
             )
         if dataset.transform.is_identity:
             if dataset.gcps[0] or dataset.rpcs:
                 raise RefusedImageError(
-                    "is placed by control points and not by a grid", "run: gdalwarp FILE new.tif"
+                    "is placed by control points instead of a grid", "run: gdalwarp FILE new.tif"
                 )
             raise RefusedImageError(
-                "is a GeoTIFF without georeference: neither its tags nor a file beside it say "
-                "where its pixels lie",
-                "export it again with one, or give it one: "
+                "is a GeoTIFF without georeference: neither its tags nor a file beside it give "
+                "its map coordinates",
+                "export it again with one, or add one: "
                 "gdal_translate -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE new.tif",
             )
 
@@ -227,9 +223,9 @@ def _file(picture: Path | bytes) -> IO[bytes]:
 
 @contextmanager
 def _damage_told() -> Iterator[None]:
-    """What GDAL stumbles on in a file is damage, and what it warns of is refused in words of ours.
+    """Report GDAL's errors as damage; its warnings are covered by our own checks.
 
-    Errors from within GDAL have no common base that is public.
+    GDAL's errors have no public common base class.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -238,4 +234,4 @@ def _damage_told() -> Iterator[None]:
         except (UnreadableImageError, EdgecrackError, MemoryError):
             raise
         except Exception as error:
-            raise DamagedImageError("is damaged, or no GeoTIFF") from error
+            raise DamagedImageError("is damaged, or is not a GeoTIFF") from error

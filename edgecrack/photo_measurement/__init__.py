@@ -1,1 +1,1 @@
-"""Cracks in still photos, measured: `cracks.json`, a table, pictures and plots."""
+"""Measure cracks in still photos: `cracks.json`, a table, drawings and plots."""

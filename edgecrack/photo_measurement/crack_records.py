@@ -1,4 +1,4 @@
-"""What was measured in photos, as records for JSON and as a table."""
+"""Measurements from photos as JSON records and as a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgecrack.scale.applied import CrackInMm, in_millimetres, middle_scale
 from edgecrack.scale.scale import Scale
 
 CRACKS_SCHEMA_VERSION = 1
-# Narrower cracks are found in part only (docs/model-card.md, recall by width).
+# Narrower cracks are only partly detected (docs/model-card.md, recall by width).
 FOUND_PX = 1.0
 _DIGITS_PX, _DIGITS_MM, _DIGITS_POINT = 3, 4, 1
 _FIGURES = {"mean": "mean", "median": "median", "p95": "percentile_95", "max": "largest"}
@@ -26,14 +26,14 @@ _FIGURES = {"mean": "mean", "median": "median", "p95": "percentile_95", "max": "
 
 @dataclass(frozen=True)
 class MeasuredCrack:
-    """A crack with its figures.
+    """A crack with its measurements.
 
     Attributes:
-        number: of the run, from 1.
-        crack: as it was measured.
-        width_px: over its rows; None without any that could be measured.
+        number: number within the run, from 1.
+        crack: the measured crack.
+        width_px: statistics over its rows; None if none could be measured.
         in_mm: None without a scale.
-        severity: its class and that of each other; None where no table was chosen.
+        severity: its class record; None if no table was chosen.
     """
 
     number: int
@@ -44,12 +44,12 @@ class MeasuredCrack:
 
     @property
     def width(self) -> WidthFigures | None:
-        """In millimetres where there is a scale, else in pixels."""
+        """In millimetres if there is a scale, otherwise in pixels."""
         return self.width_px if self.in_mm is None else self.in_mm.width_mm
 
     @property
     def reason(self) -> str:
-        """Why there is no width; empty where there is one."""
+        """Why there is no width; empty if there is one."""
         if self.width_px is not None:
             return ""
         refused = self.crack.refused
@@ -57,7 +57,7 @@ class MeasuredCrack:
 
     @property
     def note(self) -> str:
-        """What speaks against taking the figures for those of the whole crack; empty else."""
+        """Why the values may not represent the whole crack; empty if they do."""
         measured = sum(row.width.measurable for row in self.crack.rows)
         if not measured or 2 * measured >= len(self.crack.rows):
             return ""
@@ -67,7 +67,7 @@ class MeasuredCrack:
 def measured_crack(
     number: int, crack: Crack, scale: Scale | None, table: SeverityTable | None
 ) -> MeasuredCrack:
-    """A crack with its figures and class."""
+    """Make a crack with its statistics and class."""
     in_mm = None if scale is None else in_millimetres(crack, scale)
     width_px = width_figures([row.width for row in crack.rows])
     return MeasuredCrack(
@@ -80,7 +80,7 @@ def measured_crack(
 
 
 def crack_record(found: MeasuredCrack, photo: str) -> dict[str, Any]:
-    """What is written of a crack."""
+    """The JSON record of a crack."""
     crack, in_mm = found.crack, found.in_mm
     lines = sorted(crack.lines, key=lambda line: -line.length_px)
     points = [np.round(line.simplified(), _DIGITS_POINT).tolist() for line in lines]
@@ -118,7 +118,7 @@ def _end(in_mm: CrackInMm | None, end: str) -> float | None:
 
 
 def _width(figures: WidthFigures | None, unit: str, digits: int) -> dict[str, float | None]:
-    """Of each figure its value and interval; `low` and `high` are those of the mean."""
+    """Value and interval of each statistic; `low` and `high` belong to the mean."""
     record: dict[str, float | None] = {}
     for name, field in _FIGURES.items():
         figure: Figure | None = None if figures is None else getattr(figures, field)
@@ -131,7 +131,7 @@ def _width(figures: WidthFigures | None, unit: str, digits: int) -> dict[str, fl
 
 
 def _budget(found: MeasuredCrack) -> dict[str, Any] | None:
-    """Standard uncertainties of the mean width by what they come from."""
+    """Standard uncertainties of the mean width by source."""
     figures = found.width
     if figures is None:
         return None
@@ -145,7 +145,7 @@ def _budget(found: MeasuredCrack) -> dict[str, Any] | None:
 
 
 def scale_record(scale: Scale | None, hw: tuple[int, int]) -> dict[str, Any] | None:
-    """What is written of a photo's scale: in its middle, and what it was made from."""
+    """The JSON record of a photo's scale: its value at the image centre, and its inputs."""
     if scale is None:
         return None
     local = middle_scale(scale, hw[1], hw[0])
@@ -161,7 +161,7 @@ def scale_record(scale: Scale | None, hw: tuple[int, int]) -> dict[str, Any] | N
 
 
 def fitness_record(fitness: Fitness) -> dict[str, Any]:
-    """What is written of what a photo is fit for."""
+    """The JSON record of a photo's fitness."""
     return {
         key: _rounded(value, 3) if isinstance(value, float) else value
         for key, value in asdict(fitness).items()
@@ -171,7 +171,7 @@ def fitness_record(fitness: Fitness) -> dict[str, Any]:
 def smallest_record(
     measured_px: float | None, scale: Scale | None, hw: tuple[int, int]
 ) -> dict[str, float | None]:
-    """The smallest widths that can be found and measured in a photo."""
+    """The smallest widths that can be detected and measured in a photo."""
     record: dict[str, float | None] = {"found_px": FOUND_PX, "measured_px": measured_px}
     coarsest = None
     if scale is not None:
@@ -183,7 +183,7 @@ def smallest_record(
 
 
 def only(values: Sequence[Any]) -> Any:
-    """The one of several photos' values that all share; None where they differ."""
+    """The value that all photos share; None if they differ."""
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
@@ -208,14 +208,14 @@ def table_of(
     *,
     decimal_comma: bool = False,
 ) -> str:
-    """The table of the cracks.
+    """The crack table.
 
     Args:
-        records: as `records.crack_record` makes them.
-        photos: records of the photos by their name.
-        site_check: whether the check on site passed, for all rows.
-        units: "imperial" gives inches in place of millimetres.
-        decimal_comma: 0,38 in place of 0.38.
+        records: from `crack_record`.
+        photos: photo records by name.
+        site_check: result of the site check, for all rows.
+        units: "imperial" uses inches instead of millimetres.
+        decimal_comma: 0,38 instead of 0.38.
     """
     unit = "mm" if units == "metric" else "in"
     columns = [
@@ -241,7 +241,7 @@ def table_of(
 
 
 def _of_photo(record: Mapping[str, Any], photo: Mapping[str, Any]) -> dict[str, Any]:
-    """What speaks for and against a row's figures."""
+    """Columns that qualify the values in a row."""
     scale, budget = photo["scale"], record["budget"] or {}
     return {
         "note": record["note"],
@@ -284,5 +284,5 @@ def _written(value: Any, decimal_comma: bool) -> str:
     if isinstance(value, float) and decimal_comma:
         return f"{value}".replace(".", ",")
     text = str(value)
-    # A spreadsheet takes such a text for a formula.
+    # A spreadsheet would treat this text as a formula.
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULAS) else text

@@ -1,4 +1,4 @@
-"""Cracks drawn into their photo, with their figures, and the width along each crack as a plot."""
+"""Draw cracks with their measurements on the photo, and plot the width along each crack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgecrack.terminal.wording import interval
 
 
 def width_text(found: MeasuredCrack, units: Units = "metric") -> str:
-    """A crack's mean width with its 95 % interval, or that it could not be measured."""
+    """A crack's mean width with its 95 % interval, or "not measured"."""
     figures = found.width
     if figures is None:
         return "not measured"
@@ -43,9 +43,9 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FRACTION_BITS = 4
 _MOST_LABELS = 40
 _MOST_TEXTS = 12
-# Lengths that a scale bar may stand for, as mantissas.
+# Mantissas of scale bar lengths.
 _ROUND = (1.0, 2.0, 5.0)
-# A small photo is drawn larger, up to this.
+# Small photos are enlarged up to this size.
 _SHORTEST_SIDE_PX, _LONGEST_SIDE_PX = 480, 4000
 Image = NDArray[np.uint8]
 
@@ -57,20 +57,20 @@ def draw_measured(
     fitness: Fitness,
     units: Units = "metric",
 ) -> Image:
-    """Draw into a copy of a photo.
+    """Draw cracks on a copy of a photo.
 
-    Yellow is the middle of a crack, red are both edges where the width could be measured, blue dots
-    where it could not. A small photo is drawn larger, so that the numbers can be read.
+    Centre lines are yellow, edges red where the width could be measured; blue dots show where it
+    could not. Small photos are enlarged so that the numbers are legible.
 
     Args:
         image: uint8 [H, W, 3] in BGR order.
-        cracks: the longest first.
-        scale: for the scale bar; None draws one of pixels.
+        cracks: longest first.
+        scale: for the scale bar; None draws one in pixels.
         fitness: what the photo is fit for.
         units: of the texts.
 
     Returns:
-        uint8 [H, W, 3], of the photo's size or a whole multiple of it.
+        uint8 [H, W, 3], the photo's size or an integer multiple of it.
     """
     factor = max(1, round(_SHORTEST_SIDE_PX / min(image.shape[:2])))
     factor = max(1, min(factor, _LONGEST_SIDE_PX // max(image.shape[:2])))
@@ -129,7 +129,7 @@ def _draw_label(
     thick: int,
     taken: list[tuple[int, int, int, int]],
 ) -> None:
-    """Write a text on a dark plate beside a place, where no other stands."""
+    """Draw text on a dark background beside a point, avoiding other labels."""
     size, width, height, below = _text_size(text, thick)
     margin = 3 * thick
     full = (width + 2 * margin, height + below + 2 * margin)
@@ -180,7 +180,7 @@ def _draw_bar(
     thick: int,
     units: Units,
 ) -> None:
-    """A bar of a round length at the lower left, for the middle of the photo."""
+    """Draw a scale bar of round length at the lower left, valid at the image centre."""
     unit_px, unit = float(factor), "px"
     if scale is not None:
         mm_per_px = float(middle_scale(scale, hw[1], hw[0]).mm_per_px[0])
@@ -214,12 +214,12 @@ _PURPOSE = "a plot of widths"
 
 
 def plot_widths(found: MeasuredCrack, scale: Scale | None, units: Units = "metric") -> bytes:
-    """The width along a crack's longest line with the interval of each row, as a PNG.
+    """Plot the width along a crack's longest line, with the interval of each row, as a PNG.
 
     Args:
-        found: with at least one row.
-        scale: of the photo; None plots pixels.
-        units: of the axes.
+        found: a crack with at least one row.
+        scale: scale of the photo; None plots pixels.
+        units: units of the axes.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -268,7 +268,7 @@ def plot_widths(found: MeasuredCrack, scale: Scale | None, units: Units = "metri
 
 
 def _factors(rows: Any, scale: Scale | None, units: Units) -> tuple[Any, float, str]:
-    """Across each row, along the crack, and the unit."""
+    """Unit factors across each row and along the crack, and the unit."""
     if scale is None:
         return np.ones(len(rows)), 1.0, "px"
     normals = np.array([row.normal for row in rows])

@@ -1,14 +1,13 @@
-"""Photos whose cracks are measured, one or thousands.
+"""Measure the cracks of one or thousands of photos and write the results.
 
     out/cracks.json         all cracks and photos; edgecrack/schemas/cracks.schema.json
-    out/cracks.csv          a row for each crack
-    out/NAME.jpg            the photo as it was given, whatever its kind
+    out/cracks.csv          one row per crack
+    out/NAME.jpg            the original photo, in any format
     out/NAME.measured.jpg   the photo with its cracks drawn and numbered
     out/NAME.crack-3.png    the width along crack 3
     out/manifest.json       SHA-256 of each of these; written last
 
-Whether each photo has a scale is known before anything is written. Knows files and results; must
-not know the command line.
+All scales are determined before anything is written.
 """
 
 from __future__ import annotations
@@ -76,9 +75,9 @@ CRACKS_NAME, TABLE_NAME, MANIFEST_NAME = "cracks.json", "cracks.csv", "manifest.
 _DRAWN, _PLOT = ".measured.jpg", ".crack-{}.png"
 _PATTERNS = (CRACKS_NAME, TABLE_NAME, MANIFEST_NAME, f"**/*{_DRAWN}", "**/*.crack-*.png")
 _DRAWN_QUALITY = 92
-# A net of cracks on a road would make hundreds.
+# Crack networks on a road would make hundreds.
 _MOST_PLOTS = 30
-_AROUND_PX = 9  # of a crack, where the surface is not taken for clean
+_AROUND_PX = 9  # around a crack, where the surface does not count as clean
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,16 @@ class MeasureConfig:
     """How photos are measured, and what is written.
 
     Attributes:
-        out: folder of the results; made if it does not exist.
-        scale: how the scale is found.
-        readings: of the check sheet, where one is in view.
-        table: by which severity is told; None tells none.
-        units: of the table, the drawings and the plots; `cracks.json` is always metric.
-        decimal_comma: in the table.
-        plots: whether the width along each crack is plotted; needs matplotlib.
-        ignore: where nothing is to be inspected; None inspects everything.
-        options: the largest picture, and whether a photo's place is kept.
-        existing: what becomes of an earlier run's results in `out`: "beside" or "overwrite".
+        out: results folder; created if it does not exist.
+        scale: how the scale is determined.
+        readings: user readings from the check sheet, if one is in view.
+        table: severity table; None omits the severity.
+        units: units of the table, drawings and plots; `cracks.json` is always metric.
+        decimal_comma: whether the table uses decimal commas.
+        plots: whether to plot the width along each crack; needs matplotlib.
+        ignore: areas that are not inspected; None inspects everything.
+        options: image size limit, and whether a photo's location is kept.
+        existing: handling of earlier results in `out`: "beside" or "overwrite".
     """
 
     out: Path
@@ -112,18 +111,18 @@ class MeasureConfig:
 
 @dataclass(frozen=True)
 class MeasuredPhoto:
-    """What was measured in a photo.
+    """The measurements from a photo.
 
     Attributes:
-        name: of its results, relative to the folder.
+        name: name of its results, relative to the folder.
         source: its path or address, without credentials.
-        cracks: the longest first.
-        scale: None without.
+        cracks: longest first.
+        scale: None if there is none.
         verdict: what it is fit for.
-        site: what the check sheet in it says, as sentences; empty where none is in view.
-        note: why there are no millimetres or widths, as a clause; empty where there are.
-        number: of the photo, from 1.
-        of: how many there are.
+        site: result of the check sheet in sentences; empty if none is in view.
+        note: why there are no millimetres or widths, as a clause; empty if there are.
+        number: photo number, from 1.
+        of: number of photos.
     """
 
     name: str
@@ -139,15 +138,15 @@ class MeasuredPhoto:
 
 @dataclass(frozen=True)
 class MeasuredBatch:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         folder: where the results are.
-        photos: that were measured.
-        problems: source and what is wrong, of photos that could not be read or have no scale
-            although one was given.
-        site: whether the check on site passed: `site.PASSED`, `FAILED` or `NOT_CHECKED`.
-        note: where the results went, if elsewhere than asked for; else empty.
+        photos: the measured photos.
+        problems: source and problem of each photo that could not be read, or for which the given
+            scale does not apply.
+        site: result of the site check: `PASSED`, `FAILED` or `NOT_CHECKED`.
+        note: where the results are, if not in the requested folder; otherwise empty.
     """
 
     folder: Path
@@ -163,18 +162,18 @@ def measure_photos(
     config: MeasureConfig,
     on_photo: Callable[[MeasuredPhoto], None] = lambda photo: None,
 ) -> MeasuredBatch:
-    """Find and measure the cracks of photos, and write the results.
+    """Detect and measure the cracks in photos, and write the results.
 
     Args:
         detector: an open model.
-        words: image files, folders, patterns, lists and addresses, as `predict` takes them.
-        config: how, and what to write.
-        on_photo: told of each photo when its files are written.
+        words: image files, folders, patterns, lists and addresses, as for `predict`.
+        config: how to measure, and what to write.
+        on_photo: called for each photo once its files are written.
 
     Raises:
-        SourceError: a word means no photo, or not one of them could be read.
-        ConfigError: a word is no photo, or the scale that was given fits none of them.
-        MissingDependencyError: plots are asked for and matplotlib is not installed.
+        SourceError: an argument matches no photo, or no photo could be read.
+        ConfigError: an argument is not a photo, or the given scale applies to none of them.
+        MissingDependencyError: plots are requested and matplotlib is not installed.
         OutputError: a result cannot be written.
     """
     silence_native_logs()
@@ -209,12 +208,12 @@ def measure_photos(
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A photo that can be read, and its scale.
+    """A readable photo and its scale.
 
     Attributes:
-        photo: which.
-        scale: None without.
-        problem: why there is none although one was asked for; empty else.
+        photo: the photo.
+        scale: None if there is none.
+        problem: why a requested scale is missing; otherwise empty.
     """
 
     photo: ImageInput
@@ -225,10 +224,10 @@ class _Scaled:
 def _with_scale(
     inputs: Sequence[ImageInput], config: MeasureConfig, problems: list[tuple[str, str]]
 ) -> list[_Scaled]:
-    """The photos that can be read; what is wrong with the others, or with scales, is noted, too.
+    """The readable photos with their scales, and the problems of photos and scales.
 
     Raises:
-        EdgecrackError: what is wrong with the first, where it is wrong with all.
+        EdgecrackError: the first problem, if every photo has one.
     """
     found: list[_Scaled] = []
     first: EdgecrackError | None = None
@@ -256,7 +255,7 @@ def _copies(scaled: Sequence[_Scaled]) -> list[str]:
 
 
 class _Run:
-    """One run over photos, made for one call of `measure_photos`."""
+    """One run, for one call of `measure_photos`."""
 
     def __init__(
         self, detector: CrackDetector, config: MeasureConfig, folder: OutputFolder
@@ -267,7 +266,7 @@ class _Run:
         self._hashes: dict[str, str] = {}
 
     def one(self, scaled: _Scaled, number: int, of: int) -> MeasuredPhoto:
-        """Measure a photo and write what belongs to it alone."""
+        """Measure a photo and write its own files."""
         one, scale = scaled.photo, scaled.scale
         photo = read_file(one, self._config.options)
         image = photo.frame.image
@@ -284,7 +283,7 @@ class _Run:
                 len(self._cracks) + index,
                 crack,
                 scale,
-                # Widths of a photo that is not fit to measure are of no class.
+                # Widths from a photo that is unfit to measure are not classified.
                 self._config.table if fitness.verdict == "measure" else None,
             )
             for index, crack in enumerate(measure_image(image, probability, threshold=threshold), 1)
@@ -321,7 +320,7 @@ class _Run:
         )  # fmt: skip
 
     def finish(self) -> str:
-        """Write what belongs to the run as a whole; whether the check on site passed."""
+        """Write the files of the run as a whole; return the site check result."""
         site = site_record(self._photos)
         document = {
             "schema_version": CRACKS_SCHEMA_VERSION,
@@ -357,7 +356,7 @@ class _Run:
             return None
         try:
             return camera.of_size(hw[1], hw[0])
-        except ConfigError:  # and so the photo has no scale
+        except ConfigError:  # then the photo has no scale
             return None
 
     def _probability(self, frame: Frame, sheet: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
@@ -397,11 +396,11 @@ class _Run:
         }
 
     def _write(self, name: str, content: bytes | str) -> None:
-        # Names of files need not be text in any encoding.
+        # File names may not be valid text in any encoding.
         data = content.encode("utf-8", "replace") if isinstance(content, str) else content
         if name in self._hashes:
             raise ConfigError(
-                f"two results would be called {name}", "rename the photo, or measure it by itself"
+                f"two results would be called {name}", "rename the photo, or measure it separately"
             )
         path = self._folder.path / name
         try:

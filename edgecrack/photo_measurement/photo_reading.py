@@ -1,4 +1,4 @@
-"""What the check sheet in some of the photos says of all of them."""
+"""Read photos with their metadata, and evaluate the check sheet in them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ PASSED, FAILED = "passed", "failed"
 
 @dataclass(frozen=True)
 class Readings:
-    """What the user read of the printed sheet.
+    """The user's readings from the printed sheet.
 
     Attributes:
-        gauge: of cracks, by the width that stands beside them.
-        bar_mm: of the bar; None where it was not measured.
+        gauge: crack gauge readings by printed width.
+        bar_mm: length of the bar; None if not measured.
     """
 
     gauge: Mapping[float, Quantity] = field(default_factory=dict)
@@ -50,10 +50,10 @@ class Readings:
 
 
 def parse_readings(gauge: Sequence[str], bar: str | None) -> Readings:
-    """Read what `--gauge` and `--bar` say: `0.4=0.38+-0.01` and `100.2+-0.2mm`.
+    """Parse the values of `--gauge` and `--bar`: `0.4=0.38+-0.01` and `100.2+-0.2mm`.
 
     Raises:
-        ConfigError: it is not that.
+        ConfigError: a value is invalid.
     """
     found: dict[float, Quantity] = {}
     for text in gauge:
@@ -65,7 +65,7 @@ def parse_readings(gauge: Sequence[str], bar: str | None) -> Readings:
         if not equals or not np.isfinite(width_mm):
             raise ConfigError(
                 f"the gauge reading is {text!r}",
-                "give the width that stands on the sheet and what you read: 0.4=0.38+-0.01",
+                "give the width printed on the sheet and your reading: 0.4=0.38+-0.01",
             )
         found[width_mm] = parse_quantity(read, "the gauge reading", ("", "mm"), most=20.0)
     length = None if bar is None else parse_quantity(bar, "the bar", ("", "mm"), most=1000.0)
@@ -76,7 +76,7 @@ def parse_readings(gauge: Sequence[str], bar: str | None) -> Readings:
 def check_photo(
     image: NDArray[np.uint8], sheet: SheetPlacement, scale: Scale | None, readings: Readings
 ) -> dict[str, Any] | None:
-    """What a sheet in a photo says; None without a scale."""
+    """Evaluate the check sheet in a photo; None without a scale."""
     if scale is None:
         return None
     check = read_placed(image, sheet, scale, readings.gauge, bar_mm=readings.bar_mm)
@@ -84,7 +84,7 @@ def check_photo(
 
 
 def site_record(photos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is written of a run: passed where there were checks and all passed."""
+    """The site check record of a run: passed if there were checks and all passed."""
     checks = [
         {"photo": photo["name"], "passed": photo["site_check"]["passed"]}
         for photo in photos
@@ -97,17 +97,17 @@ def site_record(photos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 _SAME_FOCAL = 0.01
-_NO_RESULTS = Path("calibration")  # a folder of results that is no input; none is written here
+_NO_RESULTS = Path("calibration")  # a results folder that is not an input; nothing is written there
 
 
 @dataclass(frozen=True)
 class PhotoFile:
-    """A photo that was read.
+    """A photo and its file.
 
     Attributes:
         frame: the photo.
-        data: its file's bytes.
-        grid: where its pixels lie on a map; None where nobody knows.
+        data: bytes of its file.
+        grid: map coordinates of its pixels; None if unknown.
     """
 
     frame: Frame
@@ -115,24 +115,24 @@ class PhotoFile:
     grid: MapGrid | None
 
     def scale(self, config: ScaleConfig) -> Scale | None:
-        """Its scale; None where none was asked for and its file tells none.
+        """Its scale; None if none was requested and its metadata has none.
 
         Raises:
-            ConfigError: it has not the scale that was asked for.
+            ConfigError: the requested scale does not apply to it.
         """
         _check_coding(self.data)
         return config.of_image(self.frame.image, self.frame.photo, self.grid)
 
 
 def read_photos(words: Sequence[str]) -> list[Frame]:
-    """All photos that the words mean, in their order.
+    """Read all photos that the arguments match, in order.
 
     Args:
-        words: image files, folders, patterns, lists and addresses, as `predict` takes them.
+        words: image files, folders, patterns, lists and addresses, as for `predict`.
 
     Raises:
-        SourceError: a word means no photo, or one cannot be read.
-        ConfigError: a word is no photo.
+        SourceError: an argument matches no photo, or one cannot be read.
+        ConfigError: an argument is not a photo.
     """
     inputs, refused = find_images(list(words), _NO_RESULTS)
     if refused:
@@ -156,10 +156,10 @@ def read_photos(words: Sequence[str]) -> list[Frame]:
 
 
 def one_focal_mm(frames: Sequence[Frame]) -> float | None:
-    """The focal length at which photos were taken, by their EXIF data; None where none says.
+    """The common focal length of photos from their EXIF data; None if none states it.
 
     Raises:
-        ConfigError: two say another.
+        ConfigError: two photos differ.
     """
     said = [
         (frame.source, frame.photo.focal_mm)
@@ -171,7 +171,7 @@ def one_focal_mm(frames: Sequence[Frame]) -> float | None:
             raise ConfigError(
                 f"{said[0][0]} was taken at a focal length of {said[0][1]:g} mm and {source} at "
                 f"{focal_mm:g} mm",
-                "give photos of one zoom",
+                "give photos taken at one zoom setting",
             )
     return said[0][1] if said else None
 
@@ -183,17 +183,17 @@ def _bytes(one: ImageInput, options: SourceOptions) -> bytes:
 
 
 def suffix_of(one: ImageInput) -> str:
-    """Of the file that a copy of a photo goes to."""
+    """File suffix for a copy of a photo."""
     written = one.path.suffix if one.path is not None else Path(one.address or "").suffix
     return written.lower() if written and len(written) < 6 else ".image"
 
 
 def read_file(one: ImageInput, options: SourceOptions) -> PhotoFile:
-    """Read a photo, or a map that is no larger than one.
+    """Read a photo, or a map small enough to be treated as one.
 
     Args:
         one: the photo.
-        options: the largest picture, and whether a photo's place is kept.
+        options: image size limit, and whether a photo's location is kept.
 
     Raises:
         UnreadableImageError: it cannot be read.
@@ -211,23 +211,23 @@ def read_file(one: ImageInput, options: SourceOptions) -> PhotoFile:
 
 
 def _check_coding(data: bytes) -> None:
-    """Refuse millimetres where light was not coded as cameras code it in 8 bits.
+    """Refuse millimetres for photos without the usual 8-bit tone coding.
 
     Raises:
         ConfigError: a pixel has more than 8 bits.
     """
     mode = ""
-    with suppress(Exception), opened(data) as image:  # what cannot be opened is said elsewhere
+    with suppress(Exception), opened(data) as image:  # unreadable files are reported elsewhere
         mode = image.mode
     if mode.startswith(("I", "F")):
         raise ConfigError(
-            "the photo has more than 8 bits a pixel, and how they code light is not known",
+            "the photo has more than 8 bits a pixel, and their tone curve is not known",
             "export it with 8 bits as the camera shows it",
         )
 
 
 def _map(one: ImageInput, picture: Path | bytes, options: SourceOptions) -> tuple[Frame, MapGrid]:
-    """A georeferenced picture that is small enough to be one photo."""
+    """Read a georeferenced image that is small enough to be one photo."""
     try:
         with reading(picture) as orthomosaic:
             height, width = orthomosaic.hw
@@ -241,7 +241,7 @@ def _map(one: ImageInput, picture: Path | bytes, options: SourceOptions) -> tupl
         raise RefusedImageError(f"is a map: {error.problem}", error.remedy) from error
     if pixels.dtype != np.uint8:
         raise RefusedImageError(
-            "is a map of 16 bits", "export it with 8 bits, as the camera coded light"
+            "is a 16-bit map", "export it with 8 bits, with the camera's tone curve"
         )
     image = np.ascontiguousarray(pixels, np.uint8)
     if image.ndim == 2:

@@ -1,8 +1,8 @@
-"""How many millimetres of the wall a pixel shows, and how sure that is.
+"""Image scale in millimetres per pixel, with its uncertainty.
 
-By a figure that the user gives, a calibrated camera and a distance, a marker of known size in view,
-what a drone's photo says, or a map's ground sampling. Without one of these there are no
-millimetres.
+It comes from a value given by the user, a calibrated camera and a distance, a marker of known size,
+a drone photo's metadata, or a map's ground sampling distance. Without one of these, results stay in
+pixels.
 """
 
 from edgecrack.scale.quantity import Quantity, parse_quantity

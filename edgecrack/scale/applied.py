@@ -1,8 +1,7 @@
-"""A crack that was measured in pixels, in millimetres.
+"""Convert crack measurements from pixels to millimetres.
 
-The scale is taken where the crack is and in the direction that counts there: along the crack for
-its length, across it for its width. All that the scale comes from is one error along the whole
-crack, so it adds up and does not average. Knows cracks and scales only.
+The scale is evaluated at the crack, along it for its length and across it for its width. A scale
+error is the same along the whole crack, so it adds up and does not average out.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from edgecrack.measurement.budget import WITHIN_95, Figure, WidthFigures, width_
 from edgecrack.measurement.cracks import Crack
 from edgecrack.scale.scale import LocalScale, Points, Scale
 
-# Smoothed lines are as long as the crack within this, and end within so many pixels of its ends, as
-# standard uncertainties (docs/measurement.md).
+# Standard uncertainties of a smoothed line: its length as a share, and its ends in pixels
+# (docs/measurement.md).
 _LINE_SHARE, _ENDS_PX = 0.007, 1.5
-# Of a line that the scale is looked up once for; shorter than anything over which it changes.
+# Length of line per scale lookup; the scale hardly changes over it.
 _PIECE_PX = 10.0
 
 
 @dataclass(frozen=True)
 class CrackInMm:
-    """What a crack comes to in millimetres.
+    """Crack length and width in millimetres.
 
     Attributes:
-        length_mm: of all its lines; the interval does not hold what the mask missed of the crack.
-        width_mm: over the rows that could be measured; None without. The terms of `mean` are the
-            budget of its uncertainty.
-        is_stated: whether the uncertainty of all that goes into the scale is known; where it is
-            not, the intervals hold only what is.
+        length_mm: of all its lines; the interval does not cover parts that the mask missed.
+        width_mm: over the measurable rows; None if there are none. The terms of `mean` are its
+            uncertainty budget.
+        is_stated: whether all uncertainties of the scale are known; if not, the intervals cover
+            only the known ones.
     """
 
     length_mm: Figure
@@ -43,7 +42,7 @@ class CrackInMm:
 
 
 def in_millimetres(crack: Crack, scale: Scale) -> CrackInMm:
-    """Length and widths of a crack in millimetres.
+    """Convert the length and widths of a crack to millimetres.
 
         >>> import cv2
         >>> from edgecrack.measurement.cracks import measure_image
@@ -59,17 +58,17 @@ def in_millimetres(crack: Crack, scale: Scale) -> CrackInMm:
         True
 
     Args:
-        crack: as `measure_image` gives it.
+        crack: from `measure_image`.
         scale: of the same image.
     """
     return all_in_millimetres([crack], scale)[0]
 
 
 def all_in_millimetres(cracks: Sequence[Crack], scale: Scale) -> list[CrackInMm]:
-    """`in_millimetres` of all cracks of an image, several times as fast as one by one.
+    """`in_millimetres` for all cracks of an image, several times as fast as one by one.
 
     Args:
-        cracks: as `measure_image` gives them.
+        cracks: from `measure_image`.
         scale: of the same image.
     """
     if not cracks:
@@ -101,10 +100,10 @@ def all_in_millimetres(cracks: Sequence[Crack], scale: Scale) -> list[CrackInMm]
 
 
 def row_scale(crack: Crack, scale: Scale) -> LocalScale:
-    """The scale across a crack in each of its rows.
+    """The scale across a crack at each of its rows.
 
     Args:
-        crack: as `measure_image` gives it.
+        crack: from `measure_image`.
         scale: of the same image.
     """
     places, normals = _rows_of(crack)
@@ -116,11 +115,11 @@ def middle_scale(scale: Scale, width_px: int, height_px: int) -> LocalScale:
 
     Args:
         scale: of the image.
-        width_px: of the image.
-        height_px: of the image.
+        width_px: image width.
+        height_px: image height.
 
     Returns:
-        Two values, of both directions.
+        Two values, one for each direction.
     """
     middle = [width_px / 2, height_px / 2]
     return scale.local([middle, middle], [[1.0, 0.0], [0.0, 1.0]])
@@ -147,7 +146,7 @@ def _pieces_of(crack: Crack) -> _Pieces:
 
 
 def _rows_of(crack: Crack) -> tuple[Points, Points]:
-    """Places and directions across, float64 [rows, 2] each."""
+    """Positions and normals of the rows, float64 [rows, 2] each."""
     rows = np.array([row.xy for row in crack.rows], np.float64).reshape(-1, 2)
     normals = np.array([row.normal for row in crack.rows], np.float64).reshape(-1, 2)
     return rows, _unit(normals)
@@ -181,7 +180,7 @@ def _pieces(xy: Points) -> tuple[Points, Points, NDArray[np.float64]]:
 
 
 def _unit(vectors: Points) -> Points:
-    """Where a line turns back on itself there is no direction, along or across; any will do."""
+    """Unit vectors; where a line turns back on itself, an arbitrary one."""
     lengths = np.hypot(*vectors.T)[:, None]
     return np.where(lengths > 1e-6, vectors / np.maximum(lengths, 1e-6), [1.0, 0.0])
 

@@ -1,7 +1,7 @@
-"""A calibrated camera in a file: ROS's `camera_info` YAML, with what it was calibrated under.
+"""Camera calibration files: ROS `camera_info` YAML with the calibration conditions.
 
-Written by `edgecrack calibrate-camera`; files of ROS's `camera_calibration` are read as well. A
-calibration holds for one focus and one zoom.
+`edgecrack calibrate-camera` writes them; files from ROS `camera_calibration` can be read too. A
+calibration is valid for one focus and one zoom.
 """
 
 from __future__ import annotations
@@ -30,29 +30,28 @@ _FOCAL_TOLERANCE = 0.01
 _REMEDY = "make it with `edgecrack calibrate-camera`, or give ROS's camera_info YAML"
 _LARGEST_BYTES = 1 << 20
 _STEPS, _EXACT = 20, 1e-9
-# Pixels are nearly square; strong lenses have coefficients of a few at most.
 _MOST_SKEW = 1e-6
+# Pixels are nearly square, and even strong distortion has coefficients of a few at most.
 _MOST_ASPECT, _MOST_DISTORTION, _FARTHEST = 1.2, 1000.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
 class CameraFile:
-    """What a camera's lens does.
+    """A camera's intrinsic calibration.
 
     Attributes:
-        matrix: float64 [3, 3], focal lengths and principal point in pixels; the middle of the first
+        matrix: float64 [3, 3], focal lengths and principal point in pixels; the centre of the first
             pixel is (0, 0), as in OpenCV.
         distortion: float64 [N], OpenCV's coefficients, N 0, 4, 5, 8, 12 or 14.
         image_size: width and height in pixels.
-        name: of the camera.
-        focal_deviation: relative standard uncertainty of the focal length; None where the file does
-            not say.
-        focal_mm: of the lens by the photos' EXIF data, which tells when it was zoomed since; None
-            where they did not say.
-        fixed_focus: whether focus and zoom stay as they were calibrated; None where nobody said.
-        facts: more of the calibration.
-        file: name of the file that it was read from; "" for none.
-        sha256: of that file, hexadecimal; "" for none.
+        name: camera name.
+        focal_deviation: relative standard uncertainty of the focal length; None if not stated.
+        focal_mm: focal length from the EXIF data of the calibration photos, to detect a different
+            zoom later; None if not stated.
+        fixed_focus: whether focus and zoom stay as calibrated; None if not stated.
+        facts: other facts about the calibration.
+        file: name of the source file; "" for none.
+        sha256: hexadecimal hash of that file; "" for none.
     """
 
     matrix: NDArray[np.float64]
@@ -70,7 +69,7 @@ class CameraFile:
         """The same camera at another resolution of the same view.
 
         Raises:
-            ConfigError: the picture has another shape, so it is another view.
+            ConfigError: the image has a different aspect ratio, so it shows a different view.
         """
         if (width_px, height_px) == self.image_size:
             return self
@@ -79,30 +78,30 @@ class CameraFile:
             turned = (height_px, width_px) == self.image_size
             raise ConfigError(
                 f"the camera was calibrated at {self.image_size[0]}x{self.image_size[1]} pixels "
-                f"and the picture has {width_px}x{height_px}, another shape",
-                "take photos held as those of the board were"
+                f"and the image has {width_px}x{height_px}, another shape",
+                "hold the camera as it was held for the board photos"
                 if turned
-                else "calibrate it at this resolution",
+                else "calibrate the camera at this resolution",
             )
         scaled = self.matrix.copy()
         for axis, factor in enumerate(factors):
             scaled[axis, axis] *= factor
-            # The middle of the first pixel is 0, its corner -0.5.
+            # The centre of the first pixel is 0, its corner -0.5.
             scaled[axis, 2] = (scaled[axis, 2] + 0.5) * factor - 0.5
         return replace(self, matrix=scaled, image_size=(width_px, height_px))
 
     def check_photo(self, photo: PhotoFacts | None) -> None:
-        """Refuse a photo that was taken through another lens or at another zoom.
+        """Refuse a photo taken with a different lens or zoom.
 
         Raises:
-            ConfigError: its focal length is another.
+            ConfigError: its focal length differs, or it has digital zoom.
         """
         if photo is None:
             return
         if photo.digital_zoom is not None and abs(photo.digital_zoom - 1) > _FOCAL_TOLERANCE:
             raise ConfigError(
                 f"the photo was enlarged in the camera by {photo.digital_zoom:g} (digital zoom)",
-                "take it without, or give the scale in another way",
+                "take it without digital zoom, or give the scale in another way",
             )
         if photo.focal_mm is None or self.focal_mm is None:
             return
@@ -114,23 +113,23 @@ class CameraFile:
             )
 
     def check_focus(self) -> None:
-        """Refuse a camera whose focus moves.
+        """Refuse a camera whose focus or zoom changes.
 
         Raises:
-            ConfigError: it does.
+            ConfigError: the focus is not fixed.
         """
         if self.fixed_focus is False:
             raise ConfigError(
-                f"the camera {self.name} focuses or zooms by itself, so its calibration does not "
-                "hold",
+                f"the camera {self.name} focuses or zooms by itself, so its calibration is "
+                "not valid",
                 "fix focus and zoom and calibrate again, or give the scale in another way",
             )
 
     def rays(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Directions in which places of the image are seen, without the lens's distortion.
+        """Undistorted viewing directions of image points.
 
         Args:
-            points_px: float64 [N, 2]; the middle of the first pixel is (0.5, 0.5).
+            points_px: float64 [N, 2]; the centre of the first pixel is (0.5, 0.5).
 
         Returns:
             float64 [N, 2], x / z and y / z.
@@ -142,7 +141,7 @@ class CameraFile:
         rays = np.asarray(cv2.undistortPoints(seen, self.matrix, lens), np.float64)
         if lens is None:
             return rays.reshape(-1, 2)
-        # OpenCV stops after five steps, which is not enough at the corners of wide lenses.
+        # OpenCV stops after five steps, too few at the corners of wide-angle lenses.
         focal_px = np.diag(self.matrix)[:2]
         for _ in range(_STEPS):
             lifted = np.concatenate([rays, np.ones((len(rays), 1, 1))], axis=2)
@@ -155,10 +154,10 @@ class CameraFile:
 
 
 def read_camera(path: Path | str) -> CameraFile:
-    """Read a camera's file.
+    """Read a camera file.
 
     Raises:
-        ConfigError: there is none, or it is not one.
+        ConfigError: the file cannot be read or is not a camera file.
     """
     path = Path(path)
     try:
@@ -169,7 +168,7 @@ def read_camera(path: Path | str) -> CameraFile:
         ) from error
     try:
         if len(data) > _LARGEST_BYTES:
-            raise ValueError("it is larger than a megabyte")
+            raise ValueError("it is larger than 1 MiB")
         document = parse_yaml(data)
     except ValueError as error:
         raise ConfigError(f"{path} is not a camera file: {error}", _REMEDY) from error
@@ -179,24 +178,24 @@ def read_camera(path: Path | str) -> CameraFile:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         if isinstance(error, TypeError) or "could not convert" in why:
-            why = "a field holds something else than numbers"
+            why = "a field contains something other than numbers"
         raise ConfigError(f"{path} is not a camera file: {why}", _REMEDY) from error
 
 
 def _camera(document: Any) -> CameraFile:
     if not isinstance(document, dict):
-        raise ValueError("it holds no fields")
+        raise ValueError("it contains no fields")
     size = (_whole(document, "image_width"), _whole(document, "image_height"))
     matrix = _numbers(document["camera_matrix"], "camera_matrix")
     if matrix.size != 9:
-        raise ValueError(f"camera_matrix has {matrix.size} numbers and not 9")
+        raise ValueError(f"camera_matrix has {matrix.size} numbers instead of 9")
     matrix = matrix.reshape(3, 3)
     skew = [matrix[0, 1], matrix[1, 0], *(matrix[2] - (0, 0, 1))]
     if float(np.abs(skew).max()) > _MOST_SKEW:
         raise ValueError("camera_matrix is not of the form fx 0 cx, 0 fy cy, 0 0 1")
     model = document.get("distortion_model", "plumb_bob")
     if model not in _MODELS:
-        raise ValueError(f"distortion_model is {model!r}; read are {' and '.join(_MODELS)}")
+        raise ValueError(f"distortion_model is {model!r}; supported are {' and '.join(_MODELS)}")
     distortion = _numbers(document["distortion_coefficients"], "distortion_coefficients")
     if distortion.size not in _COEFFICIENTS:
         raise ValueError(f"distortion_coefficients has {distortion.size} numbers")
@@ -206,19 +205,21 @@ def _camera(document: Any) -> CameraFile:
     if not 1 / _MOST_ASPECT < focal_px[0] / focal_px[1] < _MOST_ASPECT:
         raise ValueError(f"its focal lengths are {focal_px[0]:g} and {focal_px[1]:g} px")
     if not 0.1 * max(size) < focal_px[0] < 100 * max(size):
-        raise ValueError(f"a focal length of {focal_px[0]:g} px is none for {size[0]}x{size[1]} px")
+        raise ValueError(
+            f"a focal length of {focal_px[0]:g} px is implausible for {size[0]}x{size[1]} px"
+        )
     if distortion.size and float(np.abs(distortion).max()) > _MOST_DISTORTION:
-        raise ValueError(f"a distortion of {float(np.abs(distortion).max()):g} is no lens's")
+        raise ValueError(f"a distortion of {float(np.abs(distortion).max()):g} is implausible")
     if not all(-side < at < 2 * side for at, side in zip(centre, size, strict=True)):
         raise ValueError(f"its principal point is {centre[0]:g}, {centre[1]:g}")
     own = document.get("edgecrack") or {}
     if not isinstance(own, dict):
-        raise ValueError("edgecrack holds no fields")
+        raise ValueError("edgecrack contains no fields")
     if own.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise ValueError(f"its schema version is {own['schema_version']!r}; known is 1")
+        raise ValueError(f"its schema version is {own['schema_version']!r}; supported is 1")
     fixed = own.get("fixed_focus")
     if fixed is not None and not isinstance(fixed, bool):
-        raise ValueError(f"fixed_focus is {fixed!r}, neither true nor false")
+        raise ValueError(f"fixed_focus is {fixed!r} instead of true or false")
     camera = CameraFile(
         matrix,
         distortion.ravel(),
@@ -234,10 +235,10 @@ def _camera(document: Any) -> CameraFile:
 
 
 def _check_lens(camera: CameraFile) -> None:
-    """That a place further out is seen further out, up to the corners.
+    """Check that the distortion is monotonic up to the corners.
 
     Raises:
-        ValueError: it is not, so the coefficients are of no lens.
+        ValueError: it is not, so no lens has these coefficients.
     """
     width, height = camera.image_size
     centre = camera.matrix[:2, 2] + 0.5
@@ -246,7 +247,7 @@ def _check_lens(camera: CameraFile) -> None:
         with np.errstate(all="ignore"):
             away = np.hypot(*camera.rays(outward).T)
         if not np.isfinite(away).all() or (np.diff(away) <= 0).any() or away[-1] > _FARTHEST:
-            raise ValueError("its distortion coefficients are of no lens")
+            raise ValueError("no lens has its distortion coefficients")
 
 
 def _whole(document: dict[str, Any], name: str) -> int:
@@ -263,7 +264,7 @@ def _numbers(value: Any, name: str) -> NDArray[np.float64]:
         raise ValueError(f"{name} contains values that are not numbers")
     numbers = np.asarray(data, np.float64)
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{name} holds what is no number")
+        raise ValueError(f"{name} contains a value that is not a finite number")
     return numbers
 
 
@@ -279,7 +280,7 @@ def _optional(own: dict[str, Any], name: str, most: float) -> float | None:
 
 
 def write_camera(path: Path | str, camera: CameraFile) -> None:
-    """Write a camera's file.
+    """Write a camera file.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,4 +1,4 @@
-"""A camera's calibration from photos of a chessboard, by OpenCV (Z. Zhang, 2000)."""
+"""Camera calibration from photos of a chessboard, with OpenCV (Z. Zhang, 2000)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from edgecrack.scale.quantity import parse_length_mm
 
 FEWEST_PHOTOS = 5
 WANTED_PHOTOS = 10
-# Mean distance of the corners from where the calibrated camera sees them.
+# Root mean square reprojection error.
 _MOST_RMS_PX = 3.0
 _GOOD_RMS_PX = 1.0
 _LEAST_DEVIATION = 0.001
-# A board that is seen straight on says nothing of the focal length.
+# A board seen straight on does not determine the focal length.
 _TILT_DEG, _LEAST_TILTED = 10.0, 3
 _WANTED_COVERAGE = 0.5
-# Relative; a focal length that is less sure says little of distances.
+# Largest relative standard uncertainty of the focal length that is accepted.
 _MOST_DEVIATION = 0.05
-_EXAMPLE = "give inner corners and the side of a square, such as 9x6:25mm"
-# Beside the board that was named: how many squares people count instead.
+_EXAMPLE = "give the inner corners and the side of a square, such as 9x6:25mm"
+# Typical miscounts of the inner corners, as differences in columns and rows.
 _MISCOUNTS = ((-1, -1), (1, 1), (-1, 0), (0, -1), (1, 0), (0, 1))
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -40,8 +40,8 @@ class Board:
     """A chessboard.
 
     Attributes:
-        columns: inner corners in a row, where four squares meet; 3 or more.
-        rows: inner corners in a column.
+        columns: inner corners per row, where four squares meet; 3 or more.
+        rows: inner corners per column.
         square_mm: side of a square.
     """
 
@@ -51,20 +51,20 @@ class Board:
 
     @property
     def corners_mm(self) -> Points:
-        """Of all inner corners, float32 [rows * columns, 3]."""
+        """Positions of all inner corners, float32 [rows * columns, 3]."""
         grid = np.zeros((self.rows * self.columns, 3), np.float32)
         grid[:, :2] = np.mgrid[: self.columns, : self.rows].T.reshape(-1, 2) * self.square_mm
         return grid
 
 
 def parse_board(text: str) -> Board:
-    """Read what `--board` says.
+    """Parse the value of `--board`.
 
         >>> parse_board("9x6:25mm")
         Board(columns=9, rows=6, square_mm=25.0)
 
     Raises:
-        ConfigError: it is not that.
+        ConfigError: the value is not a board, or out of range.
     """
     match = re.fullmatch(r"\s*(\d{1,3})\s*[xX]\s*(\d{1,3})\s*:(.+)", text)
     if match is None:
@@ -77,11 +77,11 @@ def parse_board(text: str) -> Board:
 
 
 def find_board(image: Image, board: Board) -> Points | None:
-    """The inner corners of a board in an image, float32 [rows * columns, 1, 2]; None without.
+    """Find the inner corners of a board, float32 [rows * columns, 1, 2]; None if not found.
 
     Args:
         image: uint8 [H, W] or [H, W, 3] in BGR order.
-        board: all of it is in view.
+        board: the board, which must be entirely in view.
     """
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     size = (board.columns, board.rows)
@@ -93,15 +93,15 @@ def find_board(image: Image, board: Board) -> Points | None:
 
 @dataclass(frozen=True)
 class CameraCalibration:
-    """A calibrated camera, and how it was.
+    """A calibrated camera and the quality of its calibration.
 
     Attributes:
         camera: the result.
         used: names of the photos that show the board.
         passed_over: names of the others.
-        rms_px: root mean square distance of the corners from where the camera should see them.
+        rms_px: root mean square reprojection error.
         coverage: share of the image in which corners were seen, 0 to 1.
-        warnings: clauses about what a better calibration would need.
+        warnings: clauses that say how to improve the calibration.
     """
 
     camera: CameraFile
@@ -124,16 +124,16 @@ def calibrate(
     """Calibrate a camera.
 
     Args:
-        photos: names and images of one camera at one focus and zoom, of one size.
-        board: in view in at least five, near and at an angle, also at the edges.
-        name: of the camera.
-        focal_mm: of the lens, by the photos' EXIF data.
-        fixed_focus: whether focus and zoom stay so; None where nobody says.
-        on_photo: told of each photo and whether the board was found.
+        photos: names and images from one camera at one focus, zoom and image size.
+        board: in view in at least five photos, close and tilted, also near the edges.
+        name: camera name.
+        focal_mm: focal length of the lens from the EXIF data of the photos.
+        fixed_focus: whether focus and zoom stay fixed; None if not known.
+        on_photo: called for each photo with its name and whether the board was found.
 
     Raises:
-        ConfigError: the board is in too few of them, they differ in size, or the result cannot be
-            right.
+        ConfigError: the board is in too few photos, the photos differ in size, or the result is
+            implausible.
     """
     _check_sizes(photos)
     seen: list[tuple[str, Points]] = []
@@ -157,20 +157,20 @@ def calibrate(
     focal = float(matrix[0, 0])
     if _tilted(normals) < _LEAST_TILTED or not _is_plausible(focal, max(width, height)):
         raise ConfigError(
-            "these photos do not tell the focal length: the board is at too few angles",
-            "take some with the board tilted by 20 to 45 degrees to all sides",
+            "these photos do not determine the focal length: the board is tilted in too few",
+            "take some with the board tilted by 20 to 45 degrees in all directions",
         )
     if not rms <= _MOST_RMS_PX:
         raise ConfigError(
-            f"the corners lie {rms:.1f} px from where a lens would show them",
-            "use a flat, stiff board and sharp photos of one zoom, and check its numbers of "
-            "inner corners",
+            f"the reprojection error of the corners is {rms:.1f} px",
+            "use a flat, stiff board and sharp photos at one zoom, and check the numbers of inner "
+            "corners",
         )
     relative = max(deviation / focal, _halves(corners, board, (width, height)), _LEAST_DEVIATION)
     if not relative <= _MOST_DEVIATION:
         raise ConfigError(
-            f"the focal length is sure to {2 * relative:.0%} only",
-            "take more photos with the board tilted by 20 to 45 degrees to all sides",
+            f"the focal length is only accurate to {2 * relative:.0%}",
+            "take more photos with the board tilted by 20 to 45 degrees in all directions",
         )
     coverage = _coverage(corners, (width, height))
     facts: dict[str, Any] = {
@@ -196,12 +196,12 @@ def _check_sizes(photos: Sequence[tuple[str, Image]]) -> None:
         (first, one), (second, other) = list(sizes.items())[:2]
         raise ConfigError(
             f"{one} has {first[1]}x{first[0]} pixels and {other} {second[1]}x{second[0]}",
-            "give photos of one camera at one resolution, all upright or all on the side",
+            "give photos from one camera at one resolution, all portrait or all landscape",
         )
 
 
 def _advice(photos: Sequence[tuple[str, Image]], missing: list[str], board: Board) -> str:
-    """What to do about a board that is not found; tries other counts of corners."""
+    """The remedy for a board that is not found; tries other corner counts."""
     image = next((image for title, image in photos if title in missing), None)
     if image is not None:
         for columns, rows in _MISCOUNTS:
@@ -211,28 +211,30 @@ def _advice(photos: Sequence[tuple[str, Image]], missing: list[str], board: Boar
                     f"the board seems to have {other.columns}x{other.rows} inner corners; count "
                     "where four squares meet, not the squares"
                 )
-    return f"give {FEWEST_PHOTOS} or more sharp photos that show all of it with its white border"
+    return (
+        f"give {FEWEST_PHOTOS} or more sharp photos that show the whole board and its white border"
+    )
 
 
 def _tilted(normals: NDArray[np.float64]) -> int:
-    """In how many photos the board was at an angle."""
+    """Number of photos with a tilted board."""
     angles = np.degrees(np.arccos(np.clip(np.abs(normals[:, 2]), 0, 1)))
     return int(np.count_nonzero(angles > _TILT_DEG))
 
 
 def _is_plausible(focal_px: float, side_px: int) -> bool:
-    """Whether there are lenses of such a focal length: fields of view of 127 to 3 degrees."""
+    """Whether the field of view is between 3 and 127 degrees."""
     return 0.25 * side_px < focal_px < 20 * side_px
 
 
 def _solved(
     corners: Sequence[Points], board: Board, size: tuple[int, int]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]:
-    """What fits best.
+    """Solve for the camera.
 
     Returns:
-        Root mean square error, matrix, distortion, the focal length's deviation in pixels, and the
-        board's normals, float [N, 3].
+        Root mean square error, matrix, distortion, the focal length's standard deviation in pixels,
+        and the board normals, float [N, 3].
     """
     try:
         rms, matrix, lens, turns, _, deviations, _, _ = cv2.calibrateCameraExtended(
@@ -241,7 +243,8 @@ def _solved(
         )  # fmt: skip
     except cv2.error as error:
         raise ConfigError(
-            "these photos do not determine a lens", "take some with the board tilted to all sides"
+            "these photos do not determine the lens",
+            "take some with the board tilted in all directions",
         ) from error
     return (
         float(rms),
@@ -253,9 +256,9 @@ def _solved(
 
 
 def _halves(corners: Sequence[Points], board: Board, size: tuple[int, int]) -> float:
-    """How far the focal lengths of every other photo and of the rest are apart, relative.
+    """Relative uncertainty from the focal lengths of odd and even photos.
 
-    What the fit itself says of its uncertainty leaves out that boards are not flat.
+    The uncertainty from the fit does not account for boards that are not flat.
     """
     if len(corners) < 2 * FEWEST_PHOTOS:
         return 0.0
@@ -264,7 +267,7 @@ def _halves(corners: Sequence[Points], board: Board, size: tuple[int, int]) -> f
 
 
 def _coverage(corners: Sequence[Points], size: tuple[int, int]) -> float:
-    """Share of a grid of 8 by 6 in which corners were seen."""
+    """Share of an 8 by 6 grid in which corners were seen."""
     cells = np.zeros((6, 8), bool)
     for points in corners:
         x, y = (points.reshape(-1, 2) / np.array(size)).T
@@ -277,12 +280,16 @@ def _warnings(count: int, rms_px: float, coverage: float, deviation: float) -> l
     if count < WANTED_PHOTOS:
         found.append(f"only {count} photos show the board; {WANTED_PHOTOS} or more are better")
     if rms_px > _GOOD_RMS_PX:
-        found.append(f"the corners are {rms_px:.1f} px off; a stiffer board or sharper photos help")
+        found.append(
+            f"the reprojection error is {rms_px:.1f} px; use a stiffer board or sharper photos"
+        )
     if coverage < _WANTED_COVERAGE:
         found.append(
-            f"corners were seen in {coverage:.0%} of the image; hold the board into the corners, "
-            "too"
+            f"corners were seen in only {coverage:.0%} of the image; also hold the board near the "
+            "image corners"
         )
     if deviation > 0.01:
-        found.append(f"the focal length is sure to {2 * deviation:.1%}; tilt the board more")
+        found.append(
+            f"the focal length is only accurate to {2 * deviation:.1%}; tilt the board more"
+        )
     return found

@@ -1,4 +1,4 @@
-"""Which way the user gave the scale, and what it comes to for an image."""
+"""How the user gave the scale, and the scale of each image."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from edgecrack.scale.scale import Scale, UnknownLens, uniform_scale
 
 @dataclass(frozen=True)
 class ScaleConfig:
-    """How the scale of images is found. With nothing given, by what the image's own file says.
+    """How image scales are determined. With no settings, the metadata of each image is used.
 
     Attributes:
-        mm_per_pixel: a figure for all images.
+        mm_per_pixel: a value for all images.
         camera: a calibrated camera, with a distance or a marker.
         distance_m: from the camera to the wall.
-        tilt_deg: of the wall against the view; None for a camera that was held straight.
-        towards_deg: where in the image the wall recedes; None where nobody knows.
+        tilt_deg: angle of the wall to the view; None for a camera held square to the wall.
+        towards_deg: direction in the image in which the wall recedes; None if unknown.
         marker: a marker of known size in view.
 
     Raises:
-        ConfigError: two ways are given, or one is not whole.
+        ConfigError: two ways are given, or one is incomplete.
     """
 
     mm_per_pixel: Quantity | None = None
@@ -56,14 +56,14 @@ class ScaleConfig:
         if self.distance_m is not None and self.camera is None:
             raise ConfigError(
                 f"the distance is {self.distance_m} m, but the camera is not known",
-                "give its file with `camera`; `edgecrack calibrate-camera` makes it",
+                "give its file with `camera`; `edgecrack calibrate-camera` makes one",
             )
         if self.camera is not None and self.distance_m is None and self.marker is None:
             raise ConfigError(
-                "a camera alone gives no scale", "give `distance_m`, or `marker` for one in view"
+                "a camera alone gives no scale", "give `distance_m`, or `marker` if one is in view"
             )
         if self.distance_m is None and (self.tilt_deg or self.towards_deg is not None):
-            raise ConfigError("a tilt goes with `distance_m`, which is not given", "give it, too")
+            raise ConfigError("a tilt needs `distance_m`, which is not given", "give it as well")
         check_towards(self.towards_deg, self.tilt_deg)
         if self.camera is not None:
             self.camera.check_focus()
@@ -74,15 +74,15 @@ class ScaleConfig:
         photo: PhotoFacts | None = None,
         grid: GroundGrid | None = None,
     ) -> Scale | None:
-        """The scale of an image; None where there is none.
+        """The scale of an image; None if it has none.
 
         Args:
-            image: uint8 [H, W] or [H, W, 3] in BGR order, upright, of its own size.
-            photo: what its file says of how it was taken.
-            grid: where its pixels lie on a map.
+            image: uint8 [H, W] or [H, W, 3] in BGR order, upright, at its original size.
+            photo: camera metadata from its file.
+            grid: map coordinates of its pixels.
 
         Raises:
-            ConfigError: the way that the user gave does not lead to the scale of this image.
+            ConfigError: the settings do not determine the scale of this image.
         """
         height, width = image.shape[:2]
         if self.mm_per_pixel is not None:

@@ -1,4 +1,4 @@
-"""The scale by square markers of known size in view: ArUco and AprilTag, found by OpenCV."""
+"""Scale from square markers of known size: ArUco and AprilTag, detected by OpenCV."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ MARKER_FAMILIES = tuple(_FAMILIES)
 _EXAMPLE = (
     "give the kind and the side of the black square, such as aruco:50mm or apriltag:50+-0.2mm"
 )
-# Of a corner, in pixels, and how far it may be from where OpenCV finds it.
+# Standard uncertainty of a corner in pixels, and the largest shift from OpenCV's corner.
 _CORNER_PX = 0.15
 _MOST_MOVED_PX = 3.0
-# Of the markers on the check sheet (edgecrack target), which have a size of their own.
+# The markers on the check sheet (edgecrack target), whose size is fixed.
 SHEET_FAMILY, SHEET_NUMBERS, SHEET_SIDE_MM = "4X4", range(44, 50), 30.0
 _LEAST_SIDE_PX = 20.0
 # Shortest over longest side as the camera sees it: a square seen at 65 degrees.
 _LEAST_SQUARENESS = 0.42
 _DISAGREE = 4.0  # standard uncertainties, and
 _LEAST_DISAGREEMENT = 0.03
-# Printers and rulers, where the user does not say how sure the side is.
+# Error of printers and rulers, used when the user states no uncertainty for the side.
 _SIDE_SHARE = 0.005
 _SIZE = "marker size"
-# A lens that distorts makes a small marker look tilted, too: twice what a figure suffers.
+# Lens distortion also makes a small marker look tilted: twice the effect on a uniform scale.
 _LENS_SHARE = 0.24
 
 
 @dataclass(frozen=True)
 class MarkerKind:
-    """What kind of marker is in view.
+    """The marker kind and size.
 
     Attributes:
-        family: of `_FAMILIES`.
-        side_mm: of the black square.
+        family: a key of `_FAMILIES`.
+        side_mm: side of the black square.
     """
 
     family: str
@@ -75,10 +75,10 @@ class Marker:
     """A marker in an image.
 
     Attributes:
-        dictionary: OpenCV's name of its kind.
-        number: that it shows.
-        corners: float64 [4, 2], from its upper left clockwise; the middle of the image's first
-            pixel is (0.5, 0.5).
+        dictionary: OpenCV dictionary.
+        number: marker number.
+        corners: float64 [4, 2], clockwise from its upper left; the centre of the first image pixel
+            is (0.5, 0.5).
     """
 
     dictionary: str
@@ -87,18 +87,18 @@ class Marker:
 
     @property
     def side_px(self) -> float:
-        """Mean length of its sides."""
+        """Mean side length."""
         return float(np.hypot(*(self.corners - np.roll(self.corners, 1, axis=0)).T).mean())
 
 
 def parse_marker(text: str) -> MarkerKind:
-    """Read what `--marker` says.
+    """Parse the value of `--marker`.
 
         >>> parse_marker("aruco:50mm")
         MarkerKind(family='aruco', side_mm=Quantity(value=50.0, deviation=0.25))
 
     Raises:
-        ConfigError: it is not that.
+        ConfigError: the value is not a marker kind and size.
     """
     family, colon, size = text.partition(":")
     family = family.strip().lower()
@@ -111,18 +111,18 @@ def parse_marker(text: str) -> MarkerKind:
 
 
 def find_markers(image: NDArray[np.uint8], family: str) -> list[Marker]:
-    """All markers of a family in an image.
+    """Find all markers of a family in an image.
 
     Args:
         image: uint8 [H, W] or [H, W, 3] in BGR order.
-        family: of `_FAMILIES`; of several dictionaries, the one of which there are most.
+        family: a key of `_FAMILIES`; of several dictionaries, the one with most markers is used.
 
     Raises:
         ConfigError: this OpenCV cannot find markers.
     """
     if not hasattr(cv2, "aruco") or not hasattr(cv2.aruco, "ArucoDetector"):
         raise ConfigError(
-            f"OpenCV {cv2.__version__} here cannot find markers",
+            f"OpenCV {cv2.__version__} on this machine cannot find markers",
             "install opencv-python-headless 4.7 or later, or give the scale in another way",
         )
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -145,24 +145,24 @@ def find_markers(image: NDArray[np.uint8], family: str) -> list[Marker]:
 
 
 def _refined(light: NDArray[np.float32], corners: Points) -> Points | None:
-    """Corners where the four sides meet, each a line through the places of half the light.
+    """Refine corners as intersections of the four sides, each fitted at half the light level.
 
-    Blurred corners are round, and in grey values, which are not light, the black square looks
-    smaller than it is by up to two pixels.
+    Blurred corners are round, and in grey values, which are not linear light, the black square
+    looks up to two pixels too small.
 
     Args:
         light: float32 [H, W], linear.
         corners: float64 [4, 2], within a pixel or two.
 
     Returns:
-        None where a side is not clear: then it is no marker, or one with another border.
+        None if a side is unclear: it is not a marker, or has a different border.
     """
     lines = []
     for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         along = second - first
         length = float(np.hypot(*along))
         outward = np.array([along[1], -along[0]]) / max(length, 1e-9)
-        # Not near the corners, and no further out than the white border, nor in than the black.
+        # Stay away from the corners, and within the white and the black border.
         places = first + np.linspace(0.15, 0.85, max(8, int(length / 2)))[:, None] * along
         reach = min(max(length / 9, 2.0), 8.0)
         steps = np.arange(-reach, reach + 0.25, 0.25)
@@ -185,7 +185,7 @@ def _refined(light: NDArray[np.float32], corners: Points) -> Points | None:
 
 
 def _half_light(profiles: Points, steps: Points) -> Points:
-    """Where each profile [N, n] rises through the middle of its dark and its bright end; or nan."""
+    """Where each profile [N, n] crosses midway between its dark and bright end; NaN if unclear."""
     quarter = max(1, profiles.shape[1] // 4)
     dark, bright = (
         np.median(part, axis=1) for part in (profiles[:, :quarter], profiles[:, -quarter:])
@@ -201,7 +201,7 @@ def _half_light(profiles: Points, steps: Points) -> Points:
 
 
 def _meet(first: Any, second: Any) -> Points:
-    """Where two lines, each a direction and a point, cross."""
+    """Intersection of two lines, each a direction and a point."""
     matrix = np.stack([first[:2], -second[:2]], axis=1).astype(np.float64)
     if abs(np.linalg.det(matrix)) < 1e-6:
         return np.full(2, np.nan)
@@ -212,17 +212,17 @@ def _meet(first: Any, second: Any) -> Points:
 def marker_scale(
     image: NDArray[np.uint8], kind: MarkerKind, camera: CameraFile | None = None
 ) -> Scale:
-    """The scale of the plane in which markers lie.
+    """The scale of the plane that the markers are on.
 
     Args:
         image: uint8 [H, W] or [H, W, 3] in BGR order.
-        kind: what to look for.
-        camera: takes the lens's distortion out, at the size of the image; None where it is not
-            known, and then places far from the marker are less sure.
+        kind: the marker to find.
+        camera: removes lens distortion, at the size of the image; if None, the scale is less
+            certain far from the marker.
 
     Raises:
-        ConfigError: there is none, it is too small or seen too obliquely, or two contradict each
-            other.
+        ConfigError: no marker is found, it is too small or seen too obliquely, or two contradict
+            each other.
     """
     found = [
         marker
@@ -231,13 +231,13 @@ def marker_scale(
     ]
     if not found:
         raise ConfigError(
-            f"no {kind.family} marker is to be seen",
+            f"no {kind.family} marker was found",
             "put one flat on the wall, in focus, 20 px or more wide, with its white border",
         )
     problems = [_problem(marker, camera) for marker in found]
     usable = [marker for marker, problem in zip(found, problems, strict=True) if not problem]
     if not usable:
-        raise ConfigError(problems[0], "move closer, or look at the wall more squarely")
+        raise ConfigError(problems[0], "move closer, or point the camera more squarely at the wall")
     scales = [_scale_of(marker, kind.side_mm, camera, image.shape[:2]) for marker in usable]
     _check_agreement(usable, scales)
     return (
@@ -250,7 +250,7 @@ def _is_of_sheet(marker: Marker) -> bool:
 
 
 def is_by_sheet(scale: Scale) -> bool:
-    """Whether a scale comes from markers of the check sheet itself."""
+    """Whether a scale comes from the markers on the check sheet."""
     parts = scale.parts if isinstance(scale, JoinedScale) else [scale]
     facts = [part.facts for part in parts if isinstance(part, _MarkerScale)]
     return any(
@@ -270,7 +270,7 @@ def _problem(marker: Marker, camera: CameraFile | None) -> str:
 
 
 def _squareness(corners: Points) -> float:
-    """How much shorter the square is in one direction than in the other."""
+    """Ratio of the shorter to the longer dimension of the square."""
     first, second = (
         corners[1] - corners[0] + corners[2] - corners[3],
         (corners[3] - corners[0] + corners[2] - corners[1]),
@@ -280,14 +280,14 @@ def _squareness(corners: Points) -> float:
 
 
 def _flat(points: Points, camera: CameraFile | None) -> Points:
-    """Without the lens's distortion; pixels where nothing is known of it."""
+    """Undistorted rays; pixels without a camera."""
     return points if camera is None else camera.rays(points)
 
 
 def _scale_of(
     marker: Marker, side_mm: Quantity, camera: CameraFile | None, hw: tuple[int, ...]
 ) -> ModelledScale:
-    """By one marker: its four corners say how its plane is seen."""
+    """Scale from the four corners of one marker."""
     names = [f"corner {index // 2} {'xy'[index % 2]}" for index in range(8)]
     quantities = {_SIZE: side_mm} | {name: Quantity(0.0, _CORNER_PX) for name in names}
 
@@ -296,7 +296,7 @@ def _scale_of(
         half = values[_SIZE] / 2
         square = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
         seen = _flat(moved, camera)
-        # About the origin and of size 1, or the system is badly conditioned.
+        # Centred and of size 1, or the system is badly conditioned.
         middle, size = seen.mean(axis=0), float(np.ptp(seen)) or 1.0
         normal = ((seen - middle) / size).astype(np.float32)
         matrix = cv2.getPerspectiveTransform(normal, square.astype(np.float32))
@@ -321,7 +321,7 @@ def _scale_of(
 
 @dataclass(frozen=True)
 class _MarkerScale(ModelledScale):
-    """One term for the eight coordinates of the corners, which nobody wants to read apart."""
+    """Combines the eight corner coordinates into one uncertainty term."""
 
     def local(
         self, points_px: ArrayLike, directions: ArrayLike, *, across: bool = False
@@ -345,9 +345,10 @@ class _MarkerScale(ModelledScale):
 
 
 def _check_agreement(markers: list[Marker], scales: list[ModelledScale]) -> None:
-    """Refuse markers of one size of which one says another scale than the surest.
+    """Refuse markers whose scale contradicts that of the largest marker.
 
-    Each is compared where it lies itself: there the other one is extrapolated, and knows how far.
+    Scales are compared at the smaller marker, where the uncertainty of the other includes
+    extrapolation.
     """
     for marker, scale in zip(markers[1:], scales[1:], strict=True):
         at = [marker.corners.mean(axis=0)] * 2
@@ -364,6 +365,6 @@ def _check_agreement(markers: list[Marker], scales: list[ModelledScale]) -> None
             raise ConfigError(
                 f"markers {markers[0].number} and {marker.number} contradict each other by "
                 f"{worst:.0%}",
-                "put all markers flat on the same wall, all of the size given, or cover all but "
+                "put all markers flat on the same wall, all of the given size, or cover all but "
                 "one",
             )

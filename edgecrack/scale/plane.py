@@ -1,4 +1,4 @@
-"""Scale from a plane: by a calibrated camera, the height above ground, or photo metadata."""
+"""Scale of a plane from a calibrated camera, a map grid, or photo metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgecrack.scale.quantity import Quantity
 from edgecrack.scale.scale import ModelledScale, Points, WallMap
 
 MOST_TILT_DEG = 75.0
-# Nobody looks at a wall more exactly straight than this, within 95 %.
+# A hand-held camera is square to a wall within this, at 95 %.
 USUAL_TILT = Quantity(0.0, 2.5)
 _MM_PER_M = 1000.0
 _DIRECTIONS_DEG = tuple(range(0, 360, 45))
@@ -29,15 +29,15 @@ def plane_scale(
     towards_deg: float | None = None,
     source: str = "camera and distance",
 ) -> ModelledScale:
-    """Make the scale of a wall.
+    """The scale of a wall from a camera and a distance.
 
     Args:
         camera: at the size of the image.
-        distance_m: from the camera to the wall along the middle of the view, as a laser beside the
-            lens measures it; above 0.
+        distance_m: from the camera to the wall along the optical axis, e.g. from a laser beside the
+            lens; above 0.
         tilt_deg: angle between the view and the wall's perpendicular, below 75.
-        towards_deg: where in the image the wall recedes: 0 to the right, 90 down, 180 to the left,
-            270 up. None where nobody knows; then all directions are as likely.
+        towards_deg: direction in the image in which the wall recedes: 0 right, 90 down, 180 left,
+            270 up. None if unknown: all directions are equally likely.
         source: where the distance comes from.
 
     Raises:
@@ -46,7 +46,7 @@ def plane_scale(
     tilt = abs(tilt_deg.value) + (tilt_deg.deviation or 0.0)
     if tilt >= MOST_TILT_DEG:
         raise ConfigError(
-            f"the tilt is {tilt_deg} degrees", f"look at the wall at less than {MOST_TILT_DEG:g}"
+            f"the tilt is {tilt_deg} degrees", f"keep it below {MOST_TILT_DEG:g} degrees"
         )
     directions = _DIRECTIONS_DEG if towards_deg is None else (towards_deg,)
     if towards_deg is None and tilt == 0:
@@ -77,18 +77,18 @@ def plane_scale(
 
 
 def _normal(tilt: float, towards: float) -> Points:
-    """Of the wall, pointing away from the camera: the wall recedes towards a direction.
+    """Normal of a wall that recedes in a direction, pointing away from the camera.
 
-    The wall holds the points p with n p = n (0, 0, d). Where it recedes along t, n leans against t.
+    The wall is the points p with n p = n (0, 0, d). If it recedes along t, n leans against t.
     """
     lean = math.sin(tilt)
     return np.array([-lean * math.cos(towards), -lean * math.sin(towards), math.cos(tilt)])
 
 
 def _remembered(rays_of: Callable[[Points], Points]) -> Callable[[Points], Points]:
-    """The same function, which asks for the same places once.
+    """Cache rays for the same points.
 
-    All quantities are moved over the same two ends of each step, and undistorting takes longest.
+    All quantities are varied at the same points, and undistortion takes most of the time.
     """
     known: dict[bytes, Points] = {}
 
@@ -112,7 +112,7 @@ def _wall(
     focal: float,
 ) -> WallMap:
     normal = _normal(tilt, towards)
-    # Two axes on the wall, at right angles to each other.
+    # Two orthogonal axes on the wall.
     first = np.cross([0.0, 1.0, 0.0], normal)
     first /= np.linalg.norm(first)
     axes = np.stack([first, np.cross(normal, first)], axis=1)
@@ -120,7 +120,7 @@ def _wall(
     def to_wall(points: Points) -> Points:
         rays = rays_of(points) / focal
         directions = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
-        # A ray that is nearly along the wall meets it far away, or behind the camera.
+        # A ray nearly parallel to the wall meets it far away, or behind the camera.
         along = np.maximum(directions @ normal, 1e-3)
         hit = directions * (distance_m * _MM_PER_M * normal[2] / along)[:, None]
         return np.asarray(hit @ axes, np.float64)
@@ -138,13 +138,13 @@ def _check_wall_in_view(
         normal = _normal(math.radians(tilt_deg), math.radians(direction))
         if float((rays @ normal).min()) < 0.05:
             raise ConfigError(
-                f"at a tilt of {tilt_deg:g} degrees a part of the image looks past the wall",
-                "look at the wall more squarely, or give the scale by a marker",
+                f"at a tilt of {tilt_deg:g} degrees, part of the image does not show the wall",
+                "point the camera more squarely at the wall, or give the scale with a marker",
             )
 
 
 class GroundGrid(Protocol):
-    """What is asked of a picture's place on a map, such as `orthomosaic.map_grid.MapGrid`."""
+    """The map grid of an image, such as `orthomosaic.map_grid.MapGrid`."""
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -152,17 +152,17 @@ class GroundGrid(Protocol):
         ...
 
     def length_m(self, xy: Points) -> float | None:
-        """Length on the ground of a line in pixels, float64 [N, 2]; None where it is not known."""
+        """Ground length of a line in pixels, float64 [N, 2]; None if unknown."""
         ...
 
 
 def ground_scale(grid: GroundGrid) -> ModelledScale | None:
-    """The scale in the middle of a georeferenced picture; None where the map's unit is unknown.
+    """The scale in the middle of a georeferenced image; None if the map unit is unknown.
 
-    How well the picture was put together, nobody says, so its uncertainty is not stated.
+    The accuracy of the orthomosaic is unknown, so the uncertainty is not stated.
 
     Args:
-        grid: where the pixels lie on a map.
+        grid: map coordinates of the pixels.
     """
     height, width = grid.hw
     middle = np.array([width / 2, height / 2])
@@ -190,12 +190,12 @@ _LEAST_RANGE_M, _MOST_RANGE_M = 0.5, 200.0
 
 
 def photo_scale(photo: PhotoFacts | None, width_px: int, height_px: int) -> ModelledScale | None:
-    """The scale that a photo's own file gives; None where it does not.
+    """The scale from the metadata of a photo; None if it has none.
 
     Args:
-        photo: what the file says.
-        width_px: of the picture, upright.
-        height_px: of the picture, upright.
+        photo: the metadata.
+        width_px: image width, upright.
+        height_px: image height, upright.
     """
     if photo is None or photo.range_m is None or photo.calibrated_focal_px is None:
         return None
@@ -204,7 +204,7 @@ def photo_scale(photo: PhotoFacts | None, width_px: int, height_px: int) -> Mode
         return None
     if not 0.25 * side_px < photo.calibrated_focal_px < 60 * side_px:
         return None
-    # A resized, cropped or enlarged picture has another focal length in pixels.
+    # A resized, cropped or enlarged image has a different focal length in pixels.
     size = photo.taken_size_px
     is_whole = size is None or size == (side_px, min(width_px, height_px))
     if not is_whole or (photo.digital_zoom or 1.0) != 1.0:

@@ -1,4 +1,4 @@
-"""A quantity with its uncertainty, as written on the command line and in files."""
+"""Quantities with uncertainty, as written on the command line and in files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgecrack.errors import ConfigError
 
 COVERAGE = 2.0
-# The longer names first, for each is looked for within a text.
+# Longer names first, because each is searched for as a substring.
 _MM_PER_UNIT = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "in": 25.4, '"': 25.4}
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _WRITTEN = re.compile(
@@ -20,12 +20,12 @@ _WRITTEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A value and how sure it is.
+    """A value with its uncertainty.
 
     Attributes:
         value: best estimate.
-        deviation: standard uncertainty, half of what stands behind `+-`; None where it was not
-            stated, which is not the same as 0.
+        deviation: standard uncertainty, half of the number after `+-`; None if not stated, which is
+            not the same as 0.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Quantity:
 
     @property
     def spread(self) -> float | None:
-        """What stands behind `+-`: with a probability of 95 % the value lies so near."""
+        """The number after `+-`: the half-width of the 95 % interval."""
         return None if self.deviation is None else COVERAGE * self.deviation
 
     def __str__(self) -> str:
@@ -49,27 +49,27 @@ def parse_quantity(
     most: float = math.inf,
     may_be_least: bool = False,
 ) -> Quantity:
-    """Read a value with its uncertainty.
+    """Parse a value with its uncertainty.
 
         >>> parse_quantity("1.5+-0.02", "the distance", ("m", ""))
         Quantity(value=1.5, deviation=0.01)
 
     Args:
-        text: the value, and behind `+-`, `+/-` or `±` where it lies with a probability of 95 %; as
-            a number, or as a share of the value with `%`.
-        name: of what it is, as it stands in an error.
-        units: that may be written behind the value; the first is the one to recommend.
-        least: the value is more than this.
-        most: and at most this.
-        may_be_least: the value may be `least`, too.
+        text: the value, optionally followed by `+-`, `+/-` or `±` and the half-width of its 95 %
+            interval, as a number or with `%` as a share of the value.
+        name: name of the quantity for error messages.
+        units: accepted units; errors recommend the first.
+        least: the value must be above this.
+        most: the value must be at most this.
+        may_be_least: the value may also equal `least`.
 
     Raises:
-        ConfigError: it is not that, of another unit, or out of range.
+        ConfigError: the text is not a quantity, has the wrong unit, or is out of range.
     """
     example = f"give a number such as 1.5{units[0]} or 1.5+-0.02{units[0]}"
     match = _WRITTEN.fullmatch(text)
     if re.search(r"\d,\d", text):
-        raise ConfigError(f"{name} is {text!r}, with a comma", "write a point, as in 0.12")
+        raise ConfigError(f"{name} is {text!r}, with a comma", "write a decimal point, as in 0.12")
     if match is None:
         raise ConfigError(f"{name} is {text!r}", example)
     value, unit = float(match["value"]), (match["unit"] or "").strip()
@@ -78,7 +78,7 @@ def parse_quantity(
     for written in (first_unit, "" if is_share else unit):
         if written and written not in units:
             wanted = ", ".join(repr(each) for each in units if each) or "none"
-            raise ConfigError(f"{name} has the unit {written!r}", f"units that fit: {wanted}")
+            raise ConfigError(f"{name} has the unit {written!r}", f"accepted units: {wanted}")
     if "" not in units and not first_unit and (is_share or not unit):
         raise ConfigError(f"{name} is {text!r}, without a unit", example)
     if not math.isfinite(value) or not (least < value <= most or (may_be_least and value == least)):
@@ -93,24 +93,24 @@ def parse_quantity(
     if least >= 0 and not may_be_least and spread >= value:
         raise ConfigError(
             f"the uncertainty of {name}, {spread:g}, is not smaller than its value, {value:g}",
-            "measure it better: with this nothing could be said in millimetres",
+            "measure it more accurately: this is too uncertain for results in millimetres",
         )
     return Quantity(value, spread / COVERAGE)
 
 
 def parse_length_mm(text: str, name: str, *, most: float = math.inf) -> Quantity:
-    """Read a length in mm, cm or inches.
+    """Parse a length in mm, cm or inches.
 
         >>> parse_length_mm("2.5cm", "the side")
         Quantity(value=25.0, deviation=None)
 
     Args:
-        text: as in `parse_quantity`, with a unit.
-        name: of what it is, as it stands in an error.
-        most: millimetres.
+        text: as for `parse_quantity`, with a unit.
+        name: name of the quantity for error messages.
+        most: largest length in millimetres.
 
     Raises:
-        ConfigError: it is not that, without a unit, or out of range.
+        ConfigError: the text is not a length, has no unit, or is out of range.
     """
     unit = next((each for each in _MM_PER_UNIT if each in text), "mm")
     factor = _MM_PER_UNIT[unit]
@@ -119,51 +119,51 @@ def parse_length_mm(text: str, name: str, *, most: float = math.inf) -> Quantity
     return Quantity(factor * found.value, deviation)
 
 
-# A pixel of a microscope, and one of a satellite.
+# From microscopes to satellites.
 _MM_PER_PIXEL = (1e-4, 50.0)
 _LONGEST_DISTANCE_M = 200.0
 
 
 def read_mm_per_pixel(text: str | None) -> Quantity | None:
-    """Millimetres that a pixel shows, such as 0.12+-0.005; None of None.
+    """Parse millimetres per pixel, such as 0.12+-0.005; None for None.
 
     Raises:
-        ConfigError: it is not that.
+        ConfigError: the text is invalid or out of range.
     """
     least, most = _MM_PER_PIXEL
     return _read(text, "`mm_per_pixel`", ("", "mm", "mm/px"), least, most)
 
 
 def read_distance_m(text: str | None) -> Quantity | None:
-    """Metres from the camera to the wall, such as 1.5+-0.02; None of None.
+    """Parse metres from the camera to the wall, such as 1.5+-0.02; None for None.
 
     Raises:
-        ConfigError: it is not that.
+        ConfigError: the text is invalid or out of range.
     """
     return _read(text, "`distance_m`", ("", "m"), 0.0, _LONGEST_DISTANCE_M)
 
 
 def read_tilt_deg(text: str | None) -> Quantity | None:
-    """Degrees between the view and the wall's perpendicular, such as 20+-2; None of None.
+    """Parse degrees between the view and the wall's perpendicular, such as 20+-2; None for None.
 
     Raises:
-        ConfigError: it is not that.
+        ConfigError: the text is invalid or out of range.
     """
     return _read(text, "`tilt_deg`", ("", "deg"), -90.0, 90.0)
 
 
 def check_towards(towards_deg: float | None, tilt_deg: Quantity | None) -> None:
-    """That where the wall recedes is a direction, and goes with a tilt.
+    """Check the direction in which the wall recedes, which needs a tilt.
 
     Raises:
-        ConfigError: it is not so.
+        ConfigError: the direction is out of range, or there is no tilt.
     """
     if towards_deg is None:
         return
     if tilt_deg is None:
         raise ConfigError(
             f"the wall recedes towards {towards_deg:g} degrees, but its tilt is not given",
-            "give `tilt_deg`, too",
+            "give `tilt_deg` as well",
         )
     if not 0 <= towards_deg <= 360:
         raise ConfigError(

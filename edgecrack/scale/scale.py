@@ -1,9 +1,9 @@
-"""The scale at places of an image: millimetres on the wall for a pixel, in a direction.
+"""Local image scale: millimetres on the wall per pixel, at a point and in a direction.
 
-A lens distorts and a wall may be seen at an angle, so the scale is another at every place and in
-every direction. Its uncertainty is told by what it comes from, since none of that averages out
-along a crack. Each source of scale is a function of a few quantities; what an uncertain quantity
-does to the scale is found by moving it (GUM, JCGM 100:2008, 5.1.3, note 2).
+Lens distortion and oblique views make the scale depend on position and direction. Its uncertainty
+is kept by source, because none of it averages out along a crack. Each scale is a function of a few
+quantities; varying a quantity by its uncertainty gives the effect on the scale (GUM, JCGM 100:2008,
+5.1.3, note 2).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from numpy.typing import ArrayLike, NDArray
 from edgecrack.scale.quantity import Quantity
 
 Points = NDArray[np.float64]
-# Places in an image, float [N, 2], to places on the wall in mm, float [N, 2].
+# Image points, float [N, 2], to points on the wall in mm, float [N, 2].
 WallMap = Callable[[Points], Points]
-# How much the scale of an uncalibrated lens differs between the middle and the corners of an image,
-# as a standard deviation: distortion of k1 = -0.2 to 0.05 at usual fields of view.
+# Difference in scale between centre and corners of an image for an uncalibrated lens, as a relative
+# standard deviation: distortion of k1 = -0.2 to 0.05 at usual fields of view.
 _LENS_SHARE = 0.12
 
 
 @dataclass(frozen=True)
 class LocalScale:
-    """The scale at some places.
+    """The scale at points.
 
     Attributes:
         mm_per_px: float [N].
-        terms: by source, the relative standard uncertainty, float [N]; each is the same error at
-            all places, sources are independent of each other.
-        is_stated: whether the uncertainty of all that goes into it is known.
+        terms: relative standard uncertainty by source, float [N]; each is the same error at all
+            points, and sources are independent.
+        is_stated: whether all uncertainties that go into it are known.
     """
 
     mm_per_px: NDArray[np.float64]
@@ -43,47 +43,46 @@ class LocalScale:
 
     @property
     def relative(self) -> NDArray[np.float64]:
-        """All terms together, float [N]."""
+        """Combined relative standard uncertainty, float [N]."""
         squares = [np.square(term) for term in self.terms.values()]
         return np.sqrt(np.sum(squares, axis=0)) if squares else np.zeros_like(self.mm_per_px)
 
 
 class Scale(Protocol):
-    """Says how large what an image shows is."""
+    """The scale of an image."""
 
     @property
     def source(self) -> str:
-        """Where it comes from, as a noun for a person."""
+        """Where it comes from, as a noun for the user."""
         ...
 
     def local(
         self, points_px: ArrayLike, directions: ArrayLike, *, across: bool = False
     ) -> LocalScale:
-        """The scale at places, each in a direction.
+        """The scale at points, each in a direction.
 
         Args:
-            points_px: float [N, 2], x and y; the middle of the first pixel is (0.5, 0.5).
+            points_px: float [N, 2], x and y; the centre of the first pixel is (0.5, 0.5).
             directions: float [N, 2], unit vectors.
-            across: the directions are those across a crack in the image, and the scale is that of
-                its width on the wall. At an angle, what is at right angles in the image is not on
-                the wall.
+            across: the directions are across a crack in the image, and the scale applies to its
+                width on the wall. In an oblique view, right angles in the image are not right
+                angles on the wall.
         """
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: what it was made from."""
+        """What it was made from, as JSON values."""
         ...
 
 
 @dataclass(frozen=True)
 class UnknownLens:
-    """What a lens of which nothing is known does to the scale away from where it was measured.
+    """Scale error from an unknown lens, away from where the scale was measured.
 
     Attributes:
         hw: height and width of the image in pixels.
-        known_at_px: where the scale was measured, x and y; None is the middle of the image.
-        share: how much the scale differs between the middle and the corners, as a standard
-            deviation.
+        known_at_px: where the scale was measured, x and y; None means the image centre.
+        share: relative difference in scale between centre and corners, as a standard deviation.
     """
 
     hw: tuple[int, int]
@@ -91,7 +90,7 @@ class UnknownLens:
     share: float = _LENS_SHARE
 
     def deviation(self, points_px: Points) -> NDArray[np.float64]:
-        """Relative standard uncertainty of the scale at places, float [N]."""
+        """Relative standard uncertainty of the scale at points, float [N]."""
         middle = np.array(self.hw[::-1], np.float64) / 2
         known_at = middle if self.known_at_px is None else np.array(self.known_at_px)
         half_diagonal = math.hypot(*self.hw) / 2
@@ -104,16 +103,16 @@ class UnknownLens:
 
 @dataclass(frozen=True)
 class ModelledScale:
-    """A scale that follows from quantities.
+    """A scale computed from quantities.
 
     Attributes:
         source: where it comes from.
-        quantities: by the name of their term.
-        wall: from the values of the quantities to maps from the image to the wall; several where it
-            is not known which of them holds, each as likely as the others.
-        undecided: name of the term for what the several maps differ in.
-        facts: more that belongs into `to_dict`.
-        lens: of which nothing is known; None where its distortion is taken out.
+        quantities: by the name of their uncertainty term.
+        wall: function from quantity values to maps from the image to the wall; several equally
+            likely maps if it is unknown which one is right.
+        undecided: name of the uncertainty term for the difference between these maps.
+        facts: extra entries for `to_dict`.
+        lens: an unknown lens; None if distortion is removed.
     """
 
     source: str
@@ -142,7 +141,7 @@ class ModelledScale:
                 self._each({**values, name: quantity.value + step}, points, along, across) - each
                 for step in (-quantity.deviation, quantity.deviation)
             ]
-            # The larger of both sides: a tilt of 0 lengthens what is seen one way and the other.
+            # The larger of the two sides: from a tilt of 0, either sign increases the scale.
             sizes = [np.sqrt(np.square(one).mean(axis=0)) for one in moved]
             terms[name] = np.max(sizes, axis=0) / scale
         if self.lens is not None:
@@ -153,14 +152,14 @@ class ModelledScale:
     def _each(
         self, values: Mapping[str, float], points: Points, along: Points, across: bool
     ) -> NDArray[np.float64]:
-        """By each of the maps, float [maps, N]."""
+        """Scale from each of the maps, float [maps, N]."""
         found = []
         for wall in self.wall(values):
             first = _step(wall, points, along)
             if not across:
                 found.append(np.hypot(*first.T))
                 continue
-            # A strip of the crack keeps its area: its width there is that over its length.
+            # Width on the wall is the area of a crack strip over its length.
             second = _step(wall, points, np.stack([-along[:, 1], along[:, 0]], axis=1))
             area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
             found.append(area / np.maximum(np.hypot(*second.T), 1e-12))
@@ -180,12 +179,12 @@ class ModelledScale:
 
 @dataclass(frozen=True)
 class JoinedScale:
-    """Several scales of one image that agree, each counted the more the surer it is.
+    """Several consistent scales of one image, averaged with inverse-variance weights.
 
     Attributes:
-        parts: at least one; all of the same source.
-        shared: names of terms that are one error in all parts, as that of a printer's is; the
-            others are independent from part to part.
+        parts: at least one; all from the same source.
+        shared: names of terms that are the same error in all parts, such as a printer's; the
+            others are independent between parts.
     """
 
     parts: Sequence[Scale]
@@ -225,14 +224,14 @@ class JoinedScale:
 
 
 def _step(wall: WallMap, points: Points, along: Points) -> Points:
-    """What a pixel in a direction comes to on the wall, float [N, 2]."""
+    """The vector on the wall for one pixel in a direction, float [N, 2]."""
     return np.asarray(wall(points + 0.5 * along) - wall(points - 0.5 * along), np.float64)
 
 
 def uniform_scale(
     mm_per_pixel: Quantity, source: str = "given", lens: UnknownLens | None = None
 ) -> ModelledScale:
-    """The same scale everywhere: the camera looks straight at a flat wall.
+    """The same scale everywhere: a camera square to a flat wall.
 
         >>> scale = uniform_scale(Quantity(0.12, 0.0025))
         >>> local = scale.local([[10.0, 20.0]], [[1.0, 0.0]])
@@ -242,7 +241,7 @@ def uniform_scale(
     Args:
         mm_per_pixel: above 0.
         source: where it comes from.
-        lens: makes it less sure away from the middle; None for one without distortion.
+        lens: adds uncertainty away from the image centre; None for a lens without distortion.
     """
     return ModelledScale(
         source,

@@ -1,4 +1,4 @@
-"""The check sheet as a PDF in exact millimetres, and as a rendered picture of known cracks."""
+"""The check sheet as a PDF at true size, and as a rendered image of known cracks."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ DEFAULT_DPI = 300
 _DPI = (50, 1200)
 _PURPOSE = "the check sheet"
 _MM_PER_INCH = 25.4
-# Curves of letters become straight pieces; so large that none of them shows.
+# Letter curves become line segments; at this size they do not show.
 _LETTER_SIZE = 200.0
-# Closed rings that are filled together, float64 [N, 2] each; a ring that turns the other way is a
-# hole.
+# Closed rings filled together, float64 [N, 2] each; a ring with the opposite winding is a hole.
 Shape = Sequence[Points]
 
 
@@ -48,11 +47,11 @@ def write_sheet(path: Path | str, dpi: int = DEFAULT_DPI) -> None:
     """Write the check sheet.
 
     Args:
-        path: `*.pdf`, drawn by lines and to be printed, or `*.png`; a file that exists is replaced.
-        dpi: pixels to the inch of a PNG, 50 to 1200.
+        path: `*.pdf` (vector graphics, for printing) or `*.png`; an existing file is replaced.
+        dpi: pixels per inch of a PNG, 50 to 1200.
 
     Raises:
-        ConfigError: the file is of another kind, or `dpi` is out of range.
+        ConfigError: the file has another suffix, or `dpi` is out of range.
         MissingDependencyError: matplotlib is not installed.
         OutputError: it cannot be written.
     """
@@ -70,7 +69,7 @@ def write_sheet(path: Path | str, dpi: int = DEFAULT_DPI) -> None:
     figure = draw(page_shapes(check_sheet()), PAGE_MM, 1 / _MM_PER_INCH)
     facts: dict[str, str | None] = {"Title": "edgecrack check sheet"}
     if kind == ".pdf":
-        facts["CreationDate"] = None  # so that the file is the same at all times
+        facts["CreationDate"] = None  # makes the file reproducible
         canvas = backend.FigureCanvasPdf(figure)
     else:
         canvas = backend.FigureCanvasAgg(figure)
@@ -81,9 +80,9 @@ def write_sheet(path: Path | str, dpi: int = DEFAULT_DPI) -> None:
 
 
 def _without_scaling(pdf: bytes) -> bytes:
-    """The same PDF, which asks viewers not to fit it to the printer's paper.
+    """The same PDF with a request to viewers not to scale it to the paper.
 
-    By an update at its end that replaces the catalogue (ISO 32000-1, 7.5.6 and table 150).
+    An incremental update at its end replaces the catalogue (ISO 32000-1, 7.5.6 and table 150).
     """
     catalogue = re.search(rb"(\d+) 0 obj\s*<<([^<>]*/Type /Catalog[^<>]*)>>\s*endobj", pdf)
     trailer = re.search(rb"trailer\s*<<([^<>]*)>>\s*startxref\s*(\d+)\s*%%EOF\s*$", pdf)
@@ -105,7 +104,7 @@ def _without_scaling(pdf: bytes) -> bytes:
 
 
 def page_shapes(sheet: CheckSheet) -> list[Shape]:
-    """All that is black on the sheet, in millimetres.
+    """All black shapes on the sheet, in millimetres.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -119,12 +118,12 @@ def page_shapes(sheet: CheckSheet) -> list[Shape]:
 
 
 def draw(shapes: Sequence[Shape], size: tuple[float, float], inches: float) -> Figure:
-    """A figure of black shapes on white, from edge to edge.
+    """A figure of black shapes on white, without margins.
 
     Args:
         shapes: in any unit, y down.
         size: width and height of the figure in that unit.
-        inches: one unit of it in inches.
+        inches: one unit in inches.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -165,23 +164,23 @@ def _letters(text: SheetText) -> Shape:
 
 
 _FINER = 2
-_DOTS_PER_INCH = 100  # of the figure in memory; its inches mean nothing
-_AROUND_MM = 8.0  # of the wall, in view beside the sheet
+_DOTS_PER_INCH = 100  # of the in-memory figure; its inches have no meaning
+_AROUND_MM = 8.0  # visible wall around the sheet
 _MM_PER_M = 1000.0
 
 
 @dataclass(frozen=True)
 class Imaging:
-    """What light and camera do.
+    """Simulated lighting and camera.
 
     Attributes:
-        blur_px: sigma of the point spread.
+        blur_px: sigma of the point spread function.
         noise: standard deviation in grey values.
         paper: grey value of the paper.
-        ink: share of the paper's light that comes back from black.
-        wall: share of the paper's light that comes back from the wall beside it.
-        gamma: by which light is coded.
-        jpeg_quality: 1 to 100; None stores nothing as JPEG.
+        ink: light reflected by black, as a share of the paper's.
+        wall: light reflected by the wall around the sheet, as a share of the paper's.
+        gamma: gamma of the image.
+        jpeg_quality: 1 to 100; None skips JPEG compression.
     """
 
     blur_px: float = 1.0
@@ -195,14 +194,14 @@ class Imaging:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How a camera stands before the sheet.
+    """The camera pose relative to the sheet.
 
     Attributes:
         camera: without distortion, at the size of the image.
-        distance_m: along the middle of the view.
-        tilt_deg: between the view and the sheet's perpendicular.
-        towards_deg: where in the image the sheet recedes, as in `plane.plane_scale`.
-        to_image: float64 [3, 3], from millimetres of the sheet to pixels; the middle of the first
+        distance_m: along the optical axis.
+        tilt_deg: between the optical axis and the sheet's perpendicular.
+        towards_deg: direction in the image in which the sheet recedes, as in `plane.plane_scale`.
+        to_image: float64 [3, 3], from millimetres on the sheet to pixels; the centre of the first
             pixel is (0.5, 0.5).
     """
 
@@ -236,9 +235,9 @@ def view_of_sheet(
 
     Args:
         mm_per_px: in the middle of the view.
-        tilt_deg: between the view and the sheet's perpendicular.
-        towards_deg: where in the image the sheet recedes.
-        turned_deg: by how much the sheet is turned in the image.
+        tilt_deg: between the optical axis and the sheet's perpendicular.
+        towards_deg: direction in the image in which the sheet recedes.
+        turned_deg: rotation of the sheet in the image.
     """
     turned = math.radians(turned_deg)
     turn = np.array([[math.cos(turned), -math.sin(turned)], [math.sin(turned), math.cos(turned)]])
@@ -268,13 +267,13 @@ def render_sheet(
     *,
     print_factor: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """What the camera sees of the sheet.
+    """Render the camera image of the sheet.
 
     Args:
-        view: where it stands.
+        view: the camera pose.
         rng: for the noise.
-        imaging: what light and camera do.
-        print_factor: size of the print over what it should be; the page's middle stays.
+        imaging: lighting and camera.
+        print_factor: print size relative to the nominal size, about the centre of the page.
 
     Returns:
         uint8 [H, W].
@@ -307,7 +306,7 @@ def render_sheet(
 
 
 def mapped(matrix: NDArray[np.float64], points: Points) -> Points:
-    """Points through a homography.
+    """Transform points by a homography.
 
     Args:
         matrix: float64 [3, 3].
@@ -318,7 +317,7 @@ def mapped(matrix: NDArray[np.float64], points: Points) -> Points:
 
 
 def _coverage(shapes: Sequence[Shape], width: int, height: int) -> NDArray[np.float32]:
-    """The share of each dot that is within the shapes, float32 [2 H, 2 W]."""
+    """Share of each subpixel covered by the shapes, float32 [2 H, 2 W]."""
     agg = require(
         "matplotlib.backends.backend_agg", extra="measure", purpose="drawing the check sheet"
     )

@@ -1,8 +1,8 @@
 """The check sheet: an A4 page with rough cracks of known width, in millimetres.
 
-x runs to the right and y down, from the page's upper left corner. A print and the program that
-reads it may be years apart, so the cracks of a version never change: their chance comes from raw
-bits, which NumPy keeps the same, and not from its distributions, which it does not.
+x points right and y down from the upper left corner of the page. A print may be years older than
+the program that reads it, so the cracks of a version never change: they are made from raw random
+bits, which NumPy keeps stable, not from its distributions, which may change.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Points = NDArray[np.float64]
 
 VERSION = 1
 PAGE_MM = (210.0, 297.0)
-MARGIN_MM = 12.0  # printers leave up to 6 mm white
+MARGIN_MM = 12.0  # printers leave margins of up to 6 mm
 MARKER_FAMILY = "aruco-4x4"
 MARKER_SIDE_MM = SHEET_SIDE_MM
-# The numbers of the markers say which version of the sheet it is; they are the last of the
-# dictionary 4X4_50, for people take their own from the first on.
+# The marker numbers encode the sheet version. They are the last of the dictionary 4X4_50, because
+# users number their own markers from the first.
 MARKER_NUMBERS: Mapping[int, tuple[int, ...]] = {1: tuple(SHEET_NUMBERS)}
 BAR_MM = 100.0
 _RUNNING_ACROSS_MM = (0.1, 0.2, 0.4, 0.7, 1.5)
@@ -43,11 +43,11 @@ _MARKER_Y_MM = (
 _BETWEEN_X_MM = 105.0
 _BAR_LEFT_MM = (PAGE_MM[0] - BAR_MM) / 2
 _STEP_MM = 0.2
-# Of a crack's middle: sizes (standard deviations) and how far along it they reach.
+# Wander of the centre line: amplitudes (standard deviations) and correlation lengths.
 _WINDING_MM = ((1.3, 6.0), (0.25, 1.5))
 _MOST_WINDING_MM = 3.2
-# Of each edge: its size as a share of the width, how far it reaches, and beyond what it is evened
-# out, so that every stretch of 20 mm has the stated width within 4 %.
+# Roughness of each edge: amplitude as a share of the width, correlation length, and the length over
+# which it averages out, so that every stretch of 20 mm has the stated width within 4 %.
 _ROUGHNESS, _ROUGH_MM, _EVEN_MM = 0.12, 0.5, 2.0
 _NARROWEST = 0.4
 _SEED = 20_260
@@ -58,8 +58,8 @@ class SheetCrack:
     """A crack on the sheet.
 
     Attributes:
-        stated_mm: its width, as it stands beside it: its area over the length of its middle.
-        middle: float64 [N, 2], along its middle.
+        stated_mm: the width printed beside it: its area over its centre line length.
+        middle: float64 [N, 2], its centre line.
         outline: float64 [2 N, 2], both edges as one closed ring.
     """
 
@@ -69,19 +69,19 @@ class SheetCrack:
 
     @property
     def length_mm(self) -> float:
-        """Along its middle."""
+        """Length of the centre line."""
         return float(_steps(self.middle).sum())
 
     @property
     def mean_width_mm(self) -> float:
-        """Area of the outline over the length of the middle."""
+        """Area of the outline over the centre line length."""
         return _area(self.outline) / self.length_mm
 
     def inner_middle(self, without_mm: float) -> Points:
-        """Its middle without both ends, float64 [M, 2].
+        """The centre line without its ends, float64 [M, 2].
 
         Args:
-            without_mm: how much is left out at each end.
+            without_mm: length to leave out at each end.
         """
         along = np.concatenate([[0.0], np.cumsum(_steps(self.middle))])
         kept = (along >= without_mm) & (along <= along[-1] - without_mm)
@@ -93,9 +93,9 @@ class SheetMarker:
     """A marker on the sheet.
 
     Attributes:
-        number: that it shows, of OpenCV's dictionary 4X4_50.
-        x_mm: of its upper left corner.
-        y_mm: of its upper left corner.
+        number: marker number in OpenCV's dictionary 4X4_50.
+        x_mm: x of its upper left corner.
+        y_mm: y of its upper left corner.
     """
 
     number: int
@@ -104,7 +104,7 @@ class SheetMarker:
 
     @property
     def corners(self) -> Points:
-        """Float64 [4, 2], from the upper left clockwise."""
+        """Float64 [4, 2], clockwise from the upper left."""
         return rectangle(self.x_mm, self.y_mm, MARKER_SIDE_MM, MARKER_SIDE_MM)
 
     @property
@@ -124,12 +124,12 @@ class SheetText:
     """A line of text on the sheet.
 
     Attributes:
-        text: what it says.
-        x_mm: of its left end or its middle.
-        y_mm: of its baseline.
-        size_mm: of the font; capitals are 0.73 of it high.
-        align: what `x_mm` is of.
-        bold: whether it is.
+        text: the text.
+        x_mm: x of its left end or its middle.
+        y_mm: y of its baseline.
+        size_mm: font size; capitals are 0.73 of it high.
+        align: whether `x_mm` is the left end or the middle.
+        bold: whether it is bold.
     """
 
     text: str
@@ -142,14 +142,14 @@ class SheetText:
 
 @dataclass(frozen=True, eq=False)
 class CheckSheet:
-    """All that is on a check sheet.
+    """Contents of a check sheet.
 
     Attributes:
-        version: which its markers' numbers tell.
-        markers: one in each corner and one half way down on each side.
-        cracks: the narrowest first.
+        version: encoded in the marker numbers.
+        markers: one in each corner and one halfway down each side.
+        cracks: narrowest first.
         lines: outlines of the bar and of the ruler's ticks, float64 [4, 2] each; the bar first.
-        texts: what is written on it.
+        texts: printed texts.
     """
 
     version: int
@@ -160,7 +160,7 @@ class CheckSheet:
 
 
 def rectangle(x_mm: float, y_mm: float, width_mm: float, height_mm: float) -> Points:
-    """Its corners, float64 [4, 2], from the upper left clockwise."""
+    """Corners of a rectangle, float64 [4, 2], clockwise from the upper left."""
     right, lower = x_mm + width_mm, y_mm + height_mm
     return np.array([[x_mm, y_mm], [right, y_mm], [right, lower], [x_mm, lower]])
 
@@ -212,12 +212,12 @@ def _cracks() -> tuple[tuple[SheetCrack, ...], tuple[SheetText, ...]]:
 def _crack(
     width_mm: float, start: tuple[float, float], direction: tuple[float, float], reach_mm: float
 ) -> SheetCrack:
-    """A crack that winds about a straight line.
+    """A crack that wanders about a straight line.
 
     Args:
         width_mm: its mean width.
-        start: where the line begins.
-        direction: of the line, a unit vector.
+        start: start of the line.
+        direction: direction of the line, a unit vector.
         reach_mm: length of the line.
     """
     count = round(reach_mm / _STEP_MM) + 1
@@ -246,13 +246,13 @@ def _crack(
 
 
 def _edge(seed: int, count: int, width_mm: float) -> Points:
-    """How far an edge lies further out than half the width, float64 [N]."""
+    """Offset of an edge beyond half the width, float64 [N]."""
     rough = _wander(seed, count, _ROUGH_MM)
     return _ROUGHNESS * width_mm * (rough - _smooth(rough, _EVEN_MM))
 
 
 def _wander(seed: int, count: int, reach_mm: float) -> Points:
-    """A smooth line of chance, float64 [N], of standard deviation 1."""
+    """A smooth random line, float64 [N], with standard deviation 1."""
     spare = round(4 * reach_mm / _STEP_MM)
     line = _smooth(_normal_values(seed, count + 2 * spare), reach_mm)[spare : spare + count]
     return np.asarray((line - line.mean()) / line.std(), np.float64)
@@ -266,7 +266,7 @@ def _normal_values(seed: int, count: int) -> Points:
 
 
 def _smooth(values: Points, reach_mm: float) -> Points:
-    """Means weighted by a Gaussian; at both ends over what there is."""
+    """Gaussian smoothing, with a truncated window at both ends."""
     half = round(4 * reach_mm / _STEP_MM)
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1) * _STEP_MM / reach_mm) ** 2)
     sums, weights = (
@@ -286,7 +286,7 @@ def _area(ring: Points) -> float:
 
 
 def _ticks() -> list[Points]:
-    """Of the ruler, one for every millimetre, in its middle."""
+    """Centred ticks of the ruler, one per millimetre."""
     thick = 0.2
     return [
         rectangle(

@@ -1,4 +1,4 @@
-"""Where the check sheet lies in an image, by its markers."""
+"""Find the check sheet in an image by its markers, and read its cracks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from edgecrack.site_check.sheet import (
 from edgecrack.site_check.verdict import CrackReading, ScaleCheck, SiteCheck
 
 _FEWEST_MARKERS = 2
-# Corners this far from where they belong, as a share of a marker's side, are of no such sheet.
+# Corners further off than this share of a marker's side do not belong to a check sheet.
 _NOT_THE_SHEET = 0.2
 
 
@@ -43,12 +43,12 @@ class SheetPlacement:
     """A check sheet in an image.
 
     Attributes:
-        sheet: which.
-        markers: of it that are seen, two or more; of their corners the middle of the image's first
+        sheet: the sheet.
+        markers: its visible markers, two or more; for their corners, the centre of the first image
             pixel is (0.5, 0.5).
-        camera: whose distortion was taken out; None where it is not known.
-        matrix: float64 [3, 3], from millimetres of the sheet to pixels, or to the camera's rays.
-        residual_px: how far the corners lie from where the sheet has them, root mean square.
+        camera: the camera whose distortion was removed; None if unknown.
+        matrix: float64 [3, 3], from millimetres on the sheet to pixels, or to the camera's rays.
+        residual_px: root mean square distance of the corners from their positions on the sheet.
     """
 
     sheet: CheckSheet
@@ -58,11 +58,11 @@ class SheetPlacement:
     residual_px: float
 
     def to_image(self, points_mm: Points) -> Points:
-        """From millimetres of the sheet, float64 [N, 2], to pixels, float64 [N, 2]."""
+        """From millimetres on the sheet, float64 [N, 2], to pixels, float64 [N, 2]."""
         return _seen(self.matrix, points_mm, self.camera)
 
     def mask(self, hw: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Where it covers the wall, bool [H, W]: its cracks are none of the structure's.
+        """Where it covers the wall, bool [H, W]: its cracks are not part of the structure.
 
         Args:
             hw: height and width of the image.
@@ -79,10 +79,10 @@ class SheetPlacement:
         return np.asarray(covered > 0)
 
     def centres(self) -> tuple[Points, Points]:
-        """Middles of the markers in pixels and in millimetres of the sheet, float64 [N, 2] each.
+        """Marker centres in pixels and in millimetres on the sheet, float64 [N, 2] each.
 
-        A blurred black square looks smaller than it is, for grey values are no light; its middle
-        stays.
+        A blurred black square looks too small, because grey values are not linear light; its centre
+        does not move.
         """
         corners_mm = _corners_mm(self.sheet)
         return (
@@ -96,10 +96,10 @@ def find_sheet(image: NDArray[np.uint8], camera: CameraFile | None = None) -> Sh
 
     Args:
         image: uint8 [H, W] or [H, W, 3] in BGR order.
-        camera: takes the lens's distortion out, at the size of the image.
+        camera: removes lens distortion, at the size of the image.
 
     Returns:
-        None where fewer than two of its markers are seen.
+        None if fewer than two of its markers are visible.
 
     Raises:
         ConfigError: there are two sheets in view, or this OpenCV cannot find markers.
@@ -144,7 +144,7 @@ def _corners_mm(sheet: CheckSheet) -> dict[int, Points]:
 
 def _seen(matrix: NDArray[np.float64], points_mm: Points, camera: CameraFile | None) -> Points:
     lifted = np.column_stack([points_mm, np.ones(len(points_mm))]) @ matrix.T
-    # What lies behind the camera is never seen.
+    # Points behind the camera are never visible.
     depth = np.where(np.abs(lifted[:, 2]) < 1e-9, 1e-9, lifted[:, 2])
     flat = lifted[:, :2] / depth[:, None]
     if camera is None:
@@ -155,25 +155,24 @@ def _seen(matrix: NDArray[np.float64], points_mm: Points, camera: CameraFile | N
     return np.asarray(pixels, np.float64).reshape(-1, 2) + 0.5
 
 
-# What a printer adds to a line or takes from it, as a standard uncertainty: within 95 %, half a dot
-# at 600 dpi.
+# Change of a line's width in print, as a standard uncertainty: half a dot at 600 dpi, at 95 %.
 PRINT_MM = 0.01
-# Of the size of a print at 100 %, as of other markers that people print.
+# Size error of a print at 100 %, the same as for other printed markers.
 PRINT_SHARE = 0.005
-# A bar of another length is no bar of this sheet, or was read in inches.
+# A bar of any other length is not from this sheet, or was read in inches.
 _BAR_SHARE = 0.2
-_BAR_READ_MM = 0.25  # standard uncertainty of a ruler's reading, where the user states none
-_READ_SHARE = 0.02  # of a width, where the user states none
+_BAR_READ_MM = 0.25  # standard uncertainty of a ruler reading, if the user states none
+_READ_SHARE = 0.02  # of a width, if the user states none
 _WITHOUT_END_MM = 2.0
 _WIDENED_PX = 3.0
 _AROUND_PX = 80
 _LEAST_LENGTH_MM = 20.0
 _LEAST_SHARE = 0.5
-# The estimate of widths knows none below 0.3 px; what comes near to it may be narrower.
+# The width estimate ends at 0.3 px; results near that may be narrower.
 _LEAST_PX = 0.4
-_CENTRE_PX = 0.1  # standard uncertainty of a marker's middle
+_CENTRE_PX = 0.1  # standard uncertainty of a marker centre
 _PIECES = 8
-# What two markers say of the sheet's other end may be far off; OpenCV draws no further or thicker.
+# Two markers may place the far end of the sheet badly; OpenCV cannot draw further or thicker.
 _FAR_PX, _THICKEST_PX = 1e6, 1000
 _TOO_NARROW = "too narrow for this scale"
 
@@ -187,32 +186,31 @@ def read_sheet(
     camera: CameraFile | None = None,
     gamma: float = GAMMA,
 ) -> SiteCheck | None:
-    """Read the cracks of a check sheet that is in view.
+    """Read the cracks of a check sheet in an image.
 
         check = read_sheet(frame, uniform_scale(Quantity(0.2, 0.001)), {0.4: Quantity(0.38, 0.01)})
         if check is not None:
             print(*check.sentences(), sep="; ")
 
-    The markers say where the cracks are; how wide they are is measured as all cracks are, and
-    converted by the scale given.
+    The markers locate the cracks; their widths are measured like any other crack and converted with
+    the given scale.
 
     Args:
-        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera gave it.
-        scale: of the image, which is to be checked.
-        readings: what a crack gauge says of cracks of the print, by the width that stands beside
-            them.
-        bar_mm: length of the sheet's bar by a ruler. Needed where the scale comes from the sheet
-            itself, for then another size of the print would not be noticed.
-        camera: takes the lens's distortion out.
-        gamma: by which the image's light is coded; see `prior.WidthPrior`.
+        image: uint8 [H, W] or [H, W, 3] in BGR order, as the camera delivered it.
+        scale: the scale of the image, to be checked.
+        readings: crack gauge readings on the print, by printed width.
+        bar_mm: length of the sheet's bar by a ruler. Needed if the scale comes from the sheet
+            itself, because a wrong print size would not be noticed.
+        camera: removes lens distortion.
+        gamma: gamma of the image; see `bars.WidthPrior`.
 
     Returns:
-        None where fewer than two markers of a sheet are seen.
+        None if fewer than two markers of a sheet are visible.
 
     Raises:
-        ConfigError: the image is of another type or shape, or of another shape than the camera's; a
-            reading is of a crack that the sheet has not, or makes no sense; the bar's length is not
-            that of a bar; or two sheets are in view.
+        ConfigError: the image has an unsupported type or shape, or another shape than the camera's;
+            a reading is for a crack that is not on the sheet, or is implausible; the bar length is
+            implausible; or two sheets are in view.
     """
     _check_image(image)
     checked_readings(readings or {})
@@ -233,18 +231,18 @@ def read_placed(
     bar_mm: Quantity | None = None,
     gamma: float = GAMMA,
 ) -> SiteCheck:
-    """`read_sheet` of a sheet that was found in the image already.
+    """`read_sheet` for a sheet that has already been found.
 
     Args:
-        image: as `read_sheet` takes it.
-        placement: where `placing.find_sheet` found it.
-        scale: as `read_sheet` takes it.
-        readings: as `read_sheet` takes them.
-        bar_mm: as `read_sheet` takes it.
-        gamma: as `read_sheet` takes it.
+        image: see `read_sheet`.
+        placement: from `find_sheet`.
+        scale: see `read_sheet`.
+        readings: see `read_sheet`.
+        bar_mm: see `read_sheet`.
+        gamma: see `read_sheet`.
 
     Raises:
-        ConfigError: a reading makes no sense.
+        ConfigError: a reading is implausible.
     """
     gauged = checked_readings(readings or {})
     size = print_size(bar_mm)
@@ -273,23 +271,23 @@ def _check_image(image: NDArray[np.uint8]) -> None:
 
 
 def checked_readings(readings: Mapping[float, Quantity]) -> dict[float, Quantity]:
-    """Readings of a crack gauge, each with an uncertainty.
+    """Crack gauge readings, each with an uncertainty.
 
     Raises:
-        ConfigError: one is of a crack that the sheet has not, or makes no sense.
+        ConfigError: a reading is for a crack that is not on the sheet, or is implausible.
     """
     checked = {}
     for stated, reading in readings.items():
         width = min(WIDTHS_MM, key=lambda each: abs(each - stated))
         if not abs(width - stated) < 1e-6:
             raise ConfigError(
-                f"there is a reading of a crack of {stated:g} mm, which the sheet has not",
+                f"a reading is for a crack of {stated:g} mm, which is not on the sheet",
                 f"widths: {', '.join(f'{each:g}' for each in WIDTHS_MM)}",
             )
         if not 0.5 * width <= reading.value <= 2 * width:
             raise ConfigError(
                 f"the crack of {width:g} mm was read as {reading.value:g} mm",
-                "give millimetres, and print again where it is so far off",
+                "give millimetres; print the sheet again if it is that far off",
             )
         deviation = reading.deviation
         checked[width] = Quantity(
@@ -299,16 +297,16 @@ def checked_readings(readings: Mapping[float, Quantity]) -> dict[float, Quantity
 
 
 def print_size(bar_mm: Quantity | None) -> Quantity:
-    """Size of the print over what it should be, with its relative standard uncertainty.
+    """Print size relative to the nominal size, with its relative standard uncertainty.
 
     Raises:
-        ConfigError: the bar's length is not that of a bar.
+        ConfigError: the bar length is implausible.
     """
     if bar_mm is None:
         return Quantity(1.0, PRINT_SHARE)
     if not abs(bar_mm.value / BAR_MM - 1) <= _BAR_SHARE:
         raise ConfigError(
-            f"the sheet's bar has {bar_mm.value:g} mm instead of {BAR_MM:g}",
+            f"the sheet's bar is {bar_mm.value:g} mm long instead of {BAR_MM:g}",
             "give its length in millimetres, and print the sheet again at 100 %",
         )
     deviation = _BAR_READ_MM if bar_mm.deviation is None else bar_mm.deviation
@@ -318,7 +316,7 @@ def print_size(bar_mm: Quantity | None) -> Quantity:
 def _rows(
     image: NDArray[np.uint8], placement: SheetPlacement, gamma: float
 ) -> list[list[WidthRow]]:
-    """By crack, the widths along it, in pixels of the image."""
+    """Widths along each crack, in image pixels."""
     mask, (left, top) = _mask(image.shape[:2], placement)
     rows: list[list[WidthRow]] = [[] for _ in placement.sheet.cracks]
     if not mask.any():
@@ -335,7 +333,7 @@ def _rows(
 def _mask(
     hw: tuple[int, ...], placement: SheetPlacement
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Where the cracks run, uint8, 1 + the number of the crack; and its place in the image."""
+    """Crack label image, uint8, 1 + crack index; and its position in the image."""
     lines = [
         placement.to_image(crack.inner_middle(_WITHOUT_END_MM)) for crack in placement.sheet.cracks
     ]
@@ -347,7 +345,7 @@ def _mask(
         return mask, (0, 0)
     for number, (crack, line) in enumerate(zip(placement.sheet.cracks, lines, strict=True)):
         thick = round(crack.stated_mm * _px_per_mm(crack, line) + _WIDENED_PX)
-        # The middle of the first pixel is (0.5, 0.5) for lines and (0, 0) for OpenCV.
+        # The centre of the first pixel is (0.5, 0.5) for lines and (0, 0) for OpenCV.
         inside = np.clip(line - first - 0.5, -_FAR_PX, _FAR_PX)
         points = np.round(inside * 16).astype(np.int32)
         thick = min(max(3, thick), _THICKEST_PX)
@@ -416,7 +414,7 @@ def _refusal(rows: Sequence[WidthRow], mm_per_px: NDArray[np.float64]) -> str:
 def _scale_check(
     placement: SheetPlacement, scale: Scale, size: Quantity, *, is_bar_measured: bool
 ) -> ScaleCheck:
-    """Along the lines between the middles of markers."""
+    """Compare scales along the lines between marker centres."""
     centres_px, centres_mm = placement.centres()
     pairs = np.array(list(itertools.combinations(range(len(centres_px)), 2)))
     starts, ends = centres_px[pairs[:, 0]], centres_px[pairs[:, 1]]
@@ -431,7 +429,7 @@ def _scale_check(
     true_mm = size.value * float(
         np.hypot(*(centres_mm[pairs[:, 1]] - centres_mm[pairs[:, 0]]).T).sum()
     )
-    # A term is one error at all places.
+    # Each term is the same error everywhere.
     terms = [float((term * pieces_mm).sum()) / given_mm for term in local.terms.values()]
     places_px = math.sqrt(2) * _CENTRE_PX / float(_PIECES * lengths_px.mean())
     deviation = math.hypot(size.deviation or 0.0, places_px, *terms)

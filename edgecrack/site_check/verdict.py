@@ -1,7 +1,7 @@
-"""Whether what was read of the check sheet agrees with what stands on it.
+"""Whether the readings from a check sheet agree with its printed values.
 
-By the En score of ISO 13528 and ISO/IEC 17043: a difference over the expanded uncertainty (k = 2)
-of both values together. Up to 1 they agree. Knows numbers only.
+Uses the En score of ISO 13528 and ISO/IEC 17043: the difference over the combined expanded
+uncertainty (k = 2) of both values. Values agree up to a score of 1.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from edgecrack.scale.quantity import COVERAGE, Quantity
 MOST_SCORE, NEVER_ABOVE = 1.0, 1.5
 FEWEST_CRACKS = 3
 AGREEING_SHARE = 0.9
-# Of narrower cracks the uncertainty is so large that they would say nothing of the scale.
+# Narrower cracks are too uncertain to test the scale.
 _TELLING_MM = 0.3
 
 
 @dataclass(frozen=True)
 class CrackReading:
-    """A crack of the sheet and what was read of it.
+    """A crack on the sheet and its reading.
 
     Attributes:
-        stated_mm: width that stands beside it.
-        true_mm: width that it has: by the user's gauge, or as stated, with what printers do.
-        is_gauged: whether the user read it.
-        read_mm: what was measured, with its interval; None where it could not be.
-        reason: why it could not be, as a clause; "" where it was.
+        stated_mm: the printed width.
+        true_mm: reference width: from the user's gauge, or as stated, with the printing error.
+        is_gauged: whether the user read it with a gauge.
+        read_mm: the measured width with its interval; None if it could not be measured.
+        reason: why it could not be measured, as a clause; "" if it was.
     """
 
     stated_mm: float
@@ -48,7 +48,7 @@ class CrackReading:
 
     @property
     def score(self) -> float | None:
-        """En: 0 is exact, up to 1 agrees; negative where too narrow a crack was read."""
+        """En: 0 is exact, up to 1 agrees; negative if the reading is too narrow."""
         if self.read_mm is None:
             return None
         both = math.hypot(self.read_mm.deviation, self.true_mm.deviation or 0.0)
@@ -66,7 +66,7 @@ class CrackReading:
         return f"{text}, {'too wide' if score > 0 else 'too narrow'} (En {abs(score):.1f})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """JSON values."""
         read = self.read_mm
         return {
             "stated_mm": self.stated_mm,
@@ -83,10 +83,10 @@ class CrackReading:
 
 @dataclass(frozen=True)
 class ScaleCheck:
-    """The scale given against that of the sheet's own markers.
+    """The given scale compared with that of the sheet's own markers.
 
     Attributes:
-        deviation: by how much the given one is larger, as a share; with its standard uncertainty.
+        deviation: relative excess of the given scale, with its standard uncertainty.
         is_stated: whether the uncertainty of the given scale is known.
         is_bar_measured: whether the user measured the sheet's bar.
     """
@@ -97,19 +97,19 @@ class ScaleCheck:
 
     @property
     def score(self) -> float:
-        """En."""
+        """The En score."""
         return self.deviation.value / max(self.deviation.spread or 0.0, 1e-9)
 
     @property
     def agrees(self) -> bool:
-        """Whether both scales are the same within their uncertainty."""
+        """Whether both scales agree within their uncertainty."""
         return abs(self.score) <= MOST_SCORE
 
     def sentence(self) -> str:
-        """How far both are apart and, where that is too much, what it usually comes from."""
+        """The difference and, if it is too large, its usual cause."""
         share, spread = self.deviation.value, self.deviation.spread or 0.0
         text = (
-            f"the scale given is {abs(share):.1%} {'larger' if share > 0 else 'smaller'} than that "
+            f"the given scale is {abs(share):.1%} {'larger' if share > 0 else 'smaller'} than that "
             f"of the sheet's markers, +-{spread:.1%}"
         )
         if self.agrees:
@@ -122,7 +122,7 @@ class ScaleCheck:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """JSON values."""
         return {
             "deviation": self.deviation.value,
             "spread_95": self.deviation.spread,
@@ -135,15 +135,15 @@ class ScaleCheck:
 
 @dataclass(frozen=True)
 class SiteCheck:
-    """What a picture of the check sheet says of camera, distance and software together.
+    """Result of checking camera, distance and software with an image of the check sheet.
 
     Attributes:
-        version: of the sheet.
-        markers: numbers of those that were seen.
-        cracks: all cracks of the sheet, the narrowest first.
-        scale: the given scale against the sheet's own.
+        version: sheet version.
+        markers: numbers of the visible markers.
+        cracks: all cracks on the sheet, narrowest first.
+        scale: the given scale compared with the sheet's own.
         scale_source: where the given scale comes from.
-        is_by_itself: the scale comes from the sheet's own markers, and nobody measured its bar.
+        is_by_itself: the scale comes from the sheet's own markers, and its bar was not measured.
     """
 
     version: int
@@ -160,25 +160,25 @@ class SiteCheck:
 
     @property
     def mean_deviation(self) -> Quantity | None:
-        """Mean relative deviation of the cracks of 0.3 mm and more; None where none was read."""
+        """Mean relative deviation of cracks of 0.3 mm and wider; None if none was read."""
         return _mean_deviation([crack for crack in self.read if crack.stated_mm >= _TELLING_MM])
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the check failed, a clause each; none where it passed."""
+        """Why the check failed, one clause each; empty if it passed."""
         found = []
         if self.is_by_itself:
             found.append(
-                "the scale comes from the sheet's own markers: measure its bar, or another size of "
-                "the print would not be noticed"
+                "the scale comes from the sheet's own markers: measure its bar, or a wrong print "
+                "size would not be noticed"
             )
         if not self.scale.agrees:
             found.append(self.scale.sentence())
         read = self.read
         if len(read) < FEWEST_CRACKS:
             found.append(
-                f"{len(read)} of {len(self.cracks)} cracks could be read and {FEWEST_CRACKS} are "
-                "needed: take the sheet into view as a whole, nearer or sharper"
+                f"{len(read)} of {len(self.cracks)} cracks could be read; {FEWEST_CRACKS} are "
+                "needed: photograph the whole sheet, from closer or sharper"
             )
         wrong = [crack for crack in read if abs(crack.score or 0.0) > MOST_SCORE]
         far = [crack for crack in wrong if abs(crack.score or 0.0) > NEVER_ABOVE]
@@ -199,7 +199,7 @@ class SiteCheck:
         return not self.problems
 
     def sentences(self) -> list[str]:
-        """The verdict with its reasons, then a line for each crack."""
+        """The verdict with its reasons, then one line per crack."""
         verdict = "site check passed" if self.passed else "site check failed"
         lines = [f"{verdict}: {len(self.read)} of {len(self.cracks)} cracks read"]
         if self.scale.agrees:
@@ -207,7 +207,7 @@ class SiteCheck:
         return [*lines, *self.problems, *(crack.sentence() for crack in self.cracks)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """JSON values."""
         mean = self.mean_deviation
         return {
             "passed": self.passed,
@@ -224,10 +224,10 @@ class SiteCheck:
 
 
 def _mean_deviation(cracks: Sequence[CrackReading]) -> Quantity | None:
-    """Of relative deviations.
+    """Mean of the relative deviations.
 
-    Noise differs from crack to crack, and so do the user's readings; all else is one error in all
-    of them, as is what the printer does to a line.
+    Noise and gauge readings are independent between cracks; all other errors are common to them,
+    including the printer's.
     """
     if not cracks:
         return None

@@ -128,9 +128,9 @@ def test_a_mask_on_a_plain_surface_is_a_line_without_widths() -> None:
         (np.zeros((9, 9), np.uint16), np.zeros((9, 9), bool), "uint16"),
         (np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9), bool), r"\(9, 9, 4\)"),
         (np.zeros((0, 9), np.uint8), np.zeros((0, 9), bool), r"\(0, 9\)"),
-        (np.zeros((9, 9), np.uint8), np.zeros((8, 9), bool), r"9x9 px and the mask the shape"),
-        (np.zeros((9, 9), np.uint8), np.full((9, 9), 2.0), "not between 0 and 1"),
-        (np.zeros((9, 9), np.uint8), np.full((9, 9), np.nan), "not between 0 and 1"),
+        (np.zeros((9, 9), np.uint8), np.zeros((8, 9), bool), r"9x9 px, but the mask has the shape"),
+        (np.zeros((9, 9), np.uint8), np.full((9, 9), 2.0), "values outside 0 to 1"),
+        (np.zeros((9, 9), np.uint8), np.full((9, 9), np.nan), "values outside 0 to 1"),
     ],
 )
 def test_what_is_no_image_or_no_mask(image: Image, crack: NDArray[Any], problem: str) -> None:
@@ -157,7 +157,7 @@ def test_bits_and_pieces() -> None:
     at_border[0:2] = True
     (crack,) = measure_image(image, at_border)
     assert not crack.measurable
-    assert set(crack.refused) == {"it lies at the image's border"}
+    assert set(crack.refused) == {"it is at the image border"}
 
 
 @pytest.mark.parametrize("sigma_px", [3.5, 5.0])

@@ -320,7 +320,7 @@ def test_a_missing_field_is_named(field: str) -> None:
         ({"classes": ["a", "b", "c", "a "]}, "classes is ['a', 'b', 'c', 'a']"),
         ({"includes_limits": "yes"}, "includes_limits is 'yes'"),
         ({"includes_limits": 1}, "includes_limits is 1"),
-        ({"id": "bre-251"}, "id is 'bre-251', which is another table's"),
+        ({"id": "bre-251"}, "id is 'bre-251', which another table uses"),
     ],
 )
 def test_a_mistake_in_a_table_is_named_with_its_value(

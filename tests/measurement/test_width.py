@@ -175,16 +175,16 @@ def test_terms_explain_the_interval() -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    (np.zeros(8), "the profile has 8 values, and 9 are needed"),
+    (np.zeros(8), "the profile has 8 values; at least 9 are needed"),
     (np.zeros((3, 20)), "the profile has 60 values"),
     (np.full(21, 100.0), "the profile is flat"),
     (np.full(21, 100, np.uint8), "the profile is flat"),
-    (np.append(profile(3.0), np.nan), "no numbers"),
-    (np.append(profile(3.0), np.inf), "no numbers"),
+    (np.append(profile(3.0), np.nan), "non-finite values"),
+    (np.append(profile(3.0), np.inf), "non-finite values"),
     (profile(3.0) - 150, "below 0"),
     (np.where(abs(np.arange(41) - 20) < 3, 90, 255).astype(np.uint8), "overexposed"),
     (np.where(abs(np.arange(41) - 20) < 15, 0, 20).astype(np.uint8), "underexposed"),
-    (profile(20.0, count=27, noise=1.0), "the profile's end"),
+    (profile(20.0, count=27, noise=1.0), "end of the profile"),
     (np.random.default_rng(0).normal(120, 4, 41), ""),
 ]
 

@@ -203,7 +203,7 @@ def test_damage_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic = write_mosaic(tmp_path / "deck.tif", wall(600, 700)[None])
     monkeypatch.setattr(GeoTiff, "write", lambda self, box, values, shown: None)
-    with pytest.raises(OutputError, match="not written whole"):
+    with pytest.raises(OutputError, match="not written completely"):
         inspect(mosaic, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

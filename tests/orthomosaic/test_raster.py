@@ -224,8 +224,8 @@ def test_a_map_of_another_planet(tmp_path: Path) -> None:
     ("crs", "place", "problem"),
     [
         ("EPSG:4326", (500_000.0, 5_300_000.0, 0.005), "degrees of latitude"),
-        ("EPSG:25832", (math.nan, 5_300_000.0, 0.005), "is no grid"),
-        ("EPSG:25832", (math.inf, 5_300_000.0, 0.005), "is no grid"),
+        ("EPSG:25832", (math.nan, 5_300_000.0, 0.005), "is not a grid"),
+        ("EPSG:25832", (math.inf, 5_300_000.0, 0.005), "is not a grid"),
     ],
 )
 def test_a_georeference_that_can_be_none(
@@ -319,7 +319,7 @@ def test_a_damaged_mask_is_damage(tmp_path: Path) -> None:
 def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
     path = write_mosaic(tmp_path / "rgb.tif", RGB)
     odd = path.rename(tmp_path / os.fsdecode(b"\xff\xe9odd.tif"))
-    with pytest.raises(RefusedImageError, match="no UTF-8"), reading(odd):
+    with pytest.raises(RefusedImageError, match="not valid UTF-8"), reading(odd):
         pass
 
 

@@ -194,7 +194,7 @@ def test_a_marker_in_view(tmp_path: Path) -> None:
 def test_a_marker_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
     photo = write(tmp_path / "pier.png", wall())
     config = ScaleConfig(marker=parse_marker("aruco:20mm"))
-    with pytest.raises(ConfigError, match=r"pier\.png: no aruco marker is to be seen"):
+    with pytest.raises(ConfigError, match=r"pier\.png: no aruco marker was found"):
         run([photo], tmp_path / "out", scale=config)
     assert not (tmp_path / "out").exists()
 
@@ -326,11 +326,11 @@ def test_a_thin_strip_of_a_photo(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gauge", "bar", "said"),
     [
-        (["0.37=0.4"], None, "which the sheet has not"),
+        (["0.37=0.4"], None, "which is not on the sheet"),
         (["0.4"], None, "the gauge reading is '0.4'"),
         (["x=0.4"], None, "the gauge reading is 'x=0.4'"),
         (["0.4=9"], None, "was read as 9 mm"),
-        ([], "3.9", "bar has 3.9 mm"),
+        ([], "3.9", "bar is 3.9 mm long"),
     ],
 )
 def test_readings_are_checked_before_any_photo(

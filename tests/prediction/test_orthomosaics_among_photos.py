@@ -138,7 +138,7 @@ def test_a_killed_run_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 def test_results_in_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
     mosaic = write_mosaic(tmp_path / "deck.tif", wall(30, 40)[None])
-    with pytest.raises(SourceError, match="no UTF-8") as caught:
+    with pytest.raises(SourceError, match="not valid UTF-8") as caught:
         predict([mosaic], tmp_path / os.fsdecode(b"\xff"))
     assert "`out`" in caught.value.remedy
 

@@ -87,7 +87,7 @@ def test_photos_of_two_sizes(photos: list[tuple[str, Image]]) -> None:
 
 def test_a_board_seen_straight_on_tells_no_focal_length() -> None:
     flat = np.asarray(cv2.resize(board_picture(), (640, 480)), np.uint8)
-    with pytest.raises(ConfigError, match="at too few angles"):
+    with pytest.raises(ConfigError, match="tilted in too few"):
         calibrate([(str(number), flat) for number in range(6)], BOARD)
 
 

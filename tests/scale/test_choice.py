@@ -26,7 +26,7 @@ LASER = PhotoFacts(range_m=5.0, calibrated_focal_px=3600.0)
         ({"mm_per_pixel": Quantity(1), "camera": CAMERA}, "give one of them"),
         ({"distance_m": Quantity(1)}, "the camera is not known"),
         ({"camera": CAMERA}, "a camera alone gives no scale"),
-        ({"mm_per_pixel": Quantity(1), "tilt_deg": Quantity(5)}, "a tilt goes with"),
+        ({"mm_per_pixel": Quantity(1), "tilt_deg": Quantity(5)}, "a tilt needs"),
         ({"camera": CAMERA, "distance_m": Quantity(1), "towards_deg": 90.0}, "is not given"),
     ],
 )

@@ -92,7 +92,7 @@ def test_two_that_contradict_each_other_are_refused() -> None:
 
 
 def test_one_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="no aruco marker is to be seen"):
+    with pytest.raises(ConfigError, match="no aruco marker was found"):
         marker_scale(gray(), KIND)
 
 

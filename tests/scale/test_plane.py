@@ -107,7 +107,9 @@ def test_a_distance_of_which_nothing_is_stated_is_said_to_be_so() -> None:
     assert not scale.local([[1.0, 1.0]], [[1.0, 0.0]]).is_stated
 
 
-@pytest.mark.parametrize(("tilt", "said"), [(80.0, "the tilt is 80"), (72.0, "past the wall")])
+@pytest.mark.parametrize(
+    ("tilt", "said"), [(80.0, "the tilt is 80"), (72.0, "does not show the wall")]
+)
 def test_too_much_of_a_tilt_is_refused(tilt: float, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         plane_scale(camera(), Quantity(1.0, 0.0), Quantity(tilt, 0.0))

@@ -77,7 +77,7 @@ def test_what_is_shown_is_read_again(value: float, share: float) -> None:
 
 
 def test_a_decimal_comma_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"'0,12', with a comma; write a point"):
+    with pytest.raises(ConfigError, match=r"'0,12', with a comma; write a decimal point"):
         parse_quantity("0,12", "the scale")
 
 

@@ -110,8 +110,8 @@ def test_what_a_gauge_says_counts_more_than_what_stands_on_the_sheet() -> None:
     [
         ({0.45: Quantity(0.4)}, None, "a crack of 0.45 mm"),
         ({0.4: Quantity(4.0)}, None, "0.4 mm was read as 4 mm"),
-        ({}, Quantity(3.94), "3.94 mm instead of 100"),
-        ({}, Quantity(float("nan")), "nan mm instead of 100"),
+        ({}, Quantity(3.94), "3.94 mm long instead of 100"),
+        ({}, Quantity(float("nan")), "nan mm long instead of 100"),
     ],
 )
 def test_what_cannot_be(
@@ -154,7 +154,7 @@ def test_with_too_little_in_view_the_check_fails() -> None:
     check = found(read_sheet(upper, straight(0.3)))
     assert check.markers == (44, 45)
     assert not check.passed
-    assert "cracks could be read and 3 are needed" in check.problems[0]
+    assert "cracks could be read; 3 are needed" in check.problems[0]
 
 
 def test_no_sheet() -> None:
