@@ -193,7 +193,7 @@ def test_another_camera_in_the_middle_begins_a_sheet(tmp_path: Path) -> None:
     sizes = [each["begins"] for each in document(tmp_path)["sheets"]]
     assert len(found.sheets.placements) == 2 * len(ways)
     if len(sizes) > 1:
-        assert "the frame has 240x160 px and the one before 300x200" in sizes[1]
+        assert "the frame has 240x160 px and the previous one 300x200" in sizes[1]
         assert any("not linked" in note for note in found.notes)
 
 
@@ -430,7 +430,7 @@ def test_a_sheet_that_is_full_is_followed_by_another(
     found = survey_run(tmp_path)
     assert len(found.sheets.sheets) > 1
     assert all(len(sheet.key_frames) <= 3 for sheet in found.sheets.sheets)
-    assert "as many as it can" in document(tmp_path)["sheets"][1]["begins"]
+    assert "the most it can hold" in document(tmp_path)["sheets"][1]["begins"]
     assert found.inventory.confirmed.low >= 1
 
 
