@@ -172,7 +172,7 @@ def repeatability(
         of_half = []
         for which, half in enumerate(halves):
             frames[which] += len(half)
-            # Widths are compared along the course from all frames, not along the half's own.
+            # Widths are compared along the course from all frames, so none are needed here.
             unmeasured = [replace(each, verdict="detect") for each in half]
             found = cracks_of_sheet(sheet, sheets.placements, unmeasured)
             found = [each for each in found if each.confirmed]
