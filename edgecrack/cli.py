@@ -14,8 +14,9 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from inspect import get_annotations
 from types import FrameType
-from typing import Annotated, NoReturn, get_type_hints
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -75,7 +76,7 @@ def _show_version(value: bool) -> None:
 
 
 # Threads that read a source; they have ended by then unless a driver hangs.
-STUCK_PREFIXES = ("edgecrack-source", "edgecrack-capture")
+STUCK_PREFIXES = ("edgecrack-source",)
 
 
 @app.callback(invoke_without_command=True)
@@ -98,7 +99,8 @@ def _add(*commands: Callable[..., None]) -> None:
     """Add commands, with the help texts of their docstrings."""
     for command in commands:
         about, _, arguments = (command.__doc__ or "").partition("\n    Args:\n")
-        hints = get_type_hints(command, include_extras=True)
+        # Not typing.get_type_hints: Python 3.10 wraps a type with the default None into Optional.
+        hints = get_annotations(command, eval_str=True)
         for name, text in _ARGUMENT.findall(arguments):
             hints[name].__metadata__[0].help = " ".join(text.split())
         command.__annotations__ = hints
