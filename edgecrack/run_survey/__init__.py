@@ -1,4 +1,4 @@
-"""The survey of a recorded run: each crack once, on a map, with what was seen of the wall."""
+"""Surveys a recorded run: each crack once, on a map, with the coverage of the wall."""
 
 from edgecrack.run_survey.surveying import SurveyConfig, Surveyed, survey_run
 

@@ -1,4 +1,4 @@
-"""How a camera sits on a robot: as six numbers, or out of the transforms that a ROS 2 bag holds."""
+"""The camera's pose on the robot, from six numbers or from the transforms of a ROS 2 bag."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _EXAMPLE = (
     "FILE.mcap:base_link:camera_link to read the bag's /tf_static"
 )
 _STATIC_TOPIC = "tf_static"
-# REP 103: such a frame looks along its z, with x to the right and y downwards.
+# REP 103: optical frames look along z, with x to the right and y downwards.
 _OPTICAL = "_optical"
-# From axes that look along x into those.
+# From axes that look along x to optical axes.
 _LOOKING = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 _MOST_NAMED = 8
 
@@ -33,11 +33,11 @@ Links = dict[str, tuple[str, NDArray[np.float64]]]
 
 @dataclass(frozen=True)
 class Mount:
-    """How the camera sits on the robot: where, and where it looks; at zero along the robot's x.
+    """The camera's pose on the robot; with zero angles it looks along the robot's x.
 
     Attributes:
-        xyz_m: in the frame of the robot's base, x forwards, y to the left, z up.
-        roll_pitch_yaw_deg: about x, y and z, in that order, as static_transform_publisher has it.
+        xyz_m: in the robot's base frame, x forwards, y to the left, z up.
+        roll_pitch_yaw_deg: about x, y and z, in that order, as in static_transform_publisher.
     """
 
     xyz_m: tuple[float, float, float]
@@ -51,11 +51,11 @@ class Mount:
 
 
 def parse_mount(text: str) -> Mount:
-    """A mount as six numbers with commas between, or as FILE.mcap:BASE:CAMERA.
+    """Parse a mount from six comma-separated numbers, or from FILE.mcap:BASE:CAMERA.
 
     Raises:
         ConfigError: it is neither.
-        SourceError: the recording cannot be read, or does not tell how the camera sits.
+        SourceError: the recording cannot be read, or lacks the transform.
         MissingDependencyError: the extra "record" is not installed.
     """
     words = text.rsplit(":", 2)
@@ -72,13 +72,13 @@ def parse_mount(text: str) -> Mount:
 
 
 def mount_of_recording(path: Path, base: str, camera: str) -> Mount:
-    """The mount by the transforms of a ROS 2 recording that do not change.
+    """Read the mount from the static transforms of a ROS 2 recording.
 
     Args:
         path: MCAP file with `/tf_static`.
-        base: the frame whose position the robot tells, such as base_link.
-        camera: the camera's frame; one whose name has "_optical" looks along its z, others along
-            their x, as REP 103 has it.
+        base: the frame whose position the robot reports, such as base_link.
+        camera: the camera's frame. According to REP 103, a frame with "_optical" in its name looks
+            along z, others along x.
 
     Raises:
         SourceError: the file cannot be read, or has no fixed transform between the two.
@@ -95,13 +95,13 @@ def mount_of_recording(path: Path, base: str, camera: str) -> Mount:
     if math.cos(pitch) > 1e-6:
         roll = math.atan2(rotation[2, 1], rotation[2, 2])
         yaw = math.atan2(rotation[1, 0], rotation[0, 0])
-    else:  # straight up or down: the two turn about one axis
+    else:  # straight up or down: roll and yaw have the same axis
         roll, yaw = 0.0, math.atan2(-rotation[0, 1], rotation[1, 1])
     return Mount((x, y, z), (math.degrees(roll), math.degrees(pitch), math.degrees(yaw)))
 
 
 def _transforms(path: Path) -> tuple[Links, set[str]]:
-    """Each fixed frame's parent and transform into it, and the frames that move."""
+    """Each fixed frame's parent and the transform into it, and the moving frames."""
     file = McapFile(path)
     try:
         channels = [each for found in channels_of(file, (TRANSFORMS,)).values() for each in found]
@@ -113,7 +113,7 @@ def _transforms(path: Path) -> tuple[Links, set[str]]:
             try:
                 found = read_transforms(message.data)
             except MalformedMessageError:
-                continue  # what is then lacking is told below
+                continue  # missing transforms are reported by `_between`
             for each in found:
                 parent, child = each.parent.strip("/"), each.child.strip("/")
                 if not is_static:
@@ -133,14 +133,14 @@ def _between(
     path: Path, links: Mapping[str, tuple[str, NDArray[np.float64]]], moving: set[str], base: str,
     camera: str,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """From the camera's frame into the base's."""
+    """The transform from the camera's frame into the base's, float64 [4, 4]."""
     known = sorted({*links, *(parent for parent, _ in links.values())})
     for name in (base, camera):
         if name not in known and name not in moving:
             some = ", ".join(known[:_MOST_NAMED]) or "none"
             raise SourceError(
                 f"{path} has no fixed transform of {name!r}; it has those of {some}",
-                "name the frames as in the bag's /tf_static, or give the mount as six numbers",
+                "use the frame names of the bag's /tf_static, or give the mount as six numbers",
             )
     to_root = [_to_root(links, name) for name in (base, camera)]
     (base_root, of_base), (camera_root, of_camera) = to_root
@@ -148,9 +148,9 @@ def _between(
         cause = "no transform links them"
         moved = sorted({base_root, camera_root} & moving)
         if moved:
-            cause = f"{moved[0]!r} moves, and a mount must not"
+            cause = f"{moved[0]!r} moves, but a mount must be fixed"
         raise SourceError(
-            f"{path} does not tell how {camera!r} sits on {base!r}: {cause}",
+            f"{path} does not say where {camera!r} is on {base!r}: {cause}",
             "choose frames that are fixed to each other, or give the mount as six numbers",
         )
     return np.asarray(np.linalg.inv(of_base) @ of_camera, np.float64)
@@ -159,12 +159,12 @@ def _between(
 def _to_root(
     links: Mapping[str, tuple[str, NDArray[np.float64]]], name: str
 ) -> tuple[str, NDArray[np.float64]]:
-    """The last frame above one by fixed transforms, and the transform into it."""
+    """The root of a frame's tree of fixed transforms, and the transform into it."""
     matrix, seen = np.eye(4), {name}
     while name in links:
         parent, step = links[name]
         if parent in seen:
-            break  # a circle is no tree; the frames then do not meet
+            break  # a cycle is not a tree; the frames then have no common root
         seen.add(parent)
         name, matrix = parent, step @ matrix
     return name, matrix
@@ -180,7 +180,7 @@ def _about(axis: str, angle: float) -> NDArray[np.float64]:
 
 
 def rotation_of(xyzw: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    """float64 [3, 3] of a quaternion x, y, z, w of any length."""
+    """Rotation matrix, float64 [3, 3], of a quaternion x, y, z, w of any length."""
     x, y, z, w = np.array(xyzw) / max(float(np.linalg.norm(xyzw)), 1e-12)
     return np.array(
         [

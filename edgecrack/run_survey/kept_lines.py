@@ -1,7 +1,7 @@
-"""What a run kept for its survey, read again from its folder; see `runtime/tracking/kept_run.py`.
+"""Reads the survey data that `runtime/tracking/kept_run.py` wrote.
 
-A line that is damaged, or of a frame that came twice, is passed over and counted. The parts of a
-run that was started again follow each other, as frames of one run between which the track is lost.
+Damaged lines and repeated frames are skipped and counted. The parts of a restarted run are
+concatenated; tracking is lost between them.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class KeptFrame:
     """A captured frame.
 
     Attributes:
-        name: as the run's other results call it.
-        part: folder of the part that it is of.
-        step: how it moved.
-        picture: of a key frame, where it was kept.
+        name: its name in the run's other results.
+        part: folder of the run's part that it belongs to.
+        step: its motion.
+        picture: of a key frame, if it was kept.
     """
 
     name: str
@@ -59,16 +59,17 @@ class KeptFrame:
 
 @dataclass(frozen=True, eq=False)
 class KeptSighting:
-    """What was found in an inspected frame.
+    """The cracks found in an inspected frame.
 
     Attributes:
-        is_fit: whether cracks can be seen in it at all.
-        missed_ratio: share of it that the network did not see although it was to, 0 to 1.
+        is_fit: whether it is fit to detect cracks.
+        missed_ratio: share that should have been inspected but was not, 0 to 1.
         ignored_ratio: share that was ignored on purpose.
-        ignored: file with where that is, white; None where nothing was, or it was not kept.
+        ignored: mask file of the ignored part, white; None if nothing was ignored or it was not
+            kept.
         cracks: without widths.
-        ids: of each crack its number while the stream ran, 0 for none.
-        position: where the robot was, if known.
+        ids: each crack's number in the stream, 0 for none.
+        position: the robot's position, if known.
     """
 
     is_fit: bool
@@ -82,17 +83,17 @@ class KeptSighting:
 
 @dataclass(frozen=True, eq=False)
 class KeptWidths:
-    """What was measured in a frame.
+    """The widths measured in a frame.
 
     Attributes:
         verdict: what it is fit for.
         boxes: of each crack.
-        rows: of each crack, those that could be measured.
-        mm_per_px: of each crack, of each row; None without a scale.
+        rows: the measured rows of each crack.
+        mm_per_px: scale of each crack's rows; None without a scale.
         terms: the scale's relative standard uncertainties, by source.
         is_stated: whether the scale's uncertainty is known; None without a scale.
-        in_middle: the frame's scale in its middle, its relative standard uncertainty and whether
-            that is known; None without one, and of older runs.
+        in_middle: scale in the frame's centre, its relative standard uncertainty and whether that
+            is known; None without a scale and in older runs.
     """
 
     verdict: Verdict
@@ -105,7 +106,7 @@ class KeptWidths:
 
 
 class Look(NamedTuple):
-    """How an inspected frame was looked at: see `KeptFrames.looks`."""
+    """How a frame was inspected; the fields are those of `KeptSighting` and `KeptWidths`."""
 
     is_fit: bool
     missed_ratio: float
@@ -116,23 +117,21 @@ class Look(NamedTuple):
 
 @dataclass(eq=False)
 class KeptFrames:
-    """A run, by the numbers of its frames, which count on from part to part.
+    """A run's survey data by frame number; numbers continue from part to part.
 
-    What was found and measured is read from its file when it is asked for, so that a run of hours
-    stays within memory.
+    Sightings and widths are read from their files on demand, which limits the memory of long runs.
 
     Attributes:
         root: folder of the run.
-        frames: in order.
-        sightings: by frame.
-        widths: by frame.
-        looks: by inspected frame, whether it is fit, what share was missed, and what it is fit for
-            where that was told.
-        live_ids: by frame and a crack's place in it, its number while the stream ran.
-        damaged_lines: that could not be used.
-        views: by crack's number, a picture of it.
-        note: what this survey lacks, as a sentence; empty else.
-        blurs_px: of frames that were looked at closely, sigma of the point spread.
+        frames: by frame number, in order.
+        sightings: by frame number.
+        widths: by frame number.
+        looks: by number of the inspected frame.
+        live_ids: by frame number and crack index, the crack's number in the stream.
+        damaged_lines: number of unusable lines.
+        views: by crack number in the stream, a picture of it.
+        note: what this survey lacks, as a sentence; empty if nothing.
+        blurs_px: sigma of the point spread of each measured frame.
     """
 
     root: Path
@@ -148,13 +147,13 @@ class KeptFrames:
 
 
 def read_kept(folder: Path) -> KeptFrames:
-    """Read what a run kept.
+    """Read a run's survey data.
 
     Args:
         folder: of the run's results.
 
     Raises:
-        SourceError: it is no such folder, or kept nothing for a survey.
+        SourceError: it is not a folder of a run, or has no data for a survey.
     """
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder", "give the folder of a run's results")
@@ -162,8 +161,8 @@ def read_kept(folder: Path) -> KeptFrames:
     parts = [part for part in parts if (part / SURVEY_NAME / TRACK_NAME).is_file()]
     if not parts:
         raise SourceError(
-            f"{folder} holds nothing for a survey",
-            "stream with `survey`, or give the video itself",
+            f"{folder} has no data for a survey",
+            "stream with `survey`, or survey the video itself",
         )
     kept = KeptFrames(folder)
     for part in parts:
@@ -171,8 +170,8 @@ def read_kept(folder: Path) -> KeptFrames:
     if not kept.frames:
         raise SourceError(
             f"no frame can be read from {folder / SURVEY_NAME / TRACK_NAME}",
-            f"its frames are smaller than {SMALLEST_PX} px, the run ended before its first one, or "
-            "the file is damaged",
+            f"stream again: its frames are smaller than {SMALLEST_PX} px, the run ended before its "
+            "first one, or the file is damaged",
         )
     return kept
 
@@ -225,7 +224,7 @@ def _read_part(kept: KeptFrames, part: Path) -> None:
                 kept.blurs_px += blur
         elif widths is None:
             kept.damaged_lines += 1
-    # A few frames were read ahead when the run ended; nobody was to look at them.
+    # The last frames may have been read ahead and never inspected; they are not part of the run.
     last = max((each for each in kept.looks if each in known), default=newest)
     ahead = [each for each in known if each > last]
     if len(ahead) <= _READ_AHEAD:
@@ -237,14 +236,14 @@ def _read_part(kept: KeptFrames, part: Path) -> None:
 
 
 def _cut_off(frame: KeptFrame) -> KeptFrame:
-    """A frame whose way from the one before is not known."""
+    """The same frame, with tracking lost."""
     step = frame.step
     cut = Step(step.number, step.time_ns, step.hw, "lost", "lines of the run are missing")
     return KeptFrame(frame.name, frame.part, cut, frame.picture)
 
 
 def _lines(kept: KeptFrames, path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """The lines that are JSON objects of a form that this program knows, and where they begin."""
+    """The lines that are JSON objects of the current schema version, with their offsets."""
     offset = 0
     try:
         with path.open("rb") as file:
@@ -287,7 +286,7 @@ def _frame(line: dict[str, Any], first: int, part: Path) -> KeptFrame | None:
         time_ns if isinstance(time_ns, int) else None,
         size,
         "tracked" if matrix is not None else "lost",
-        reason or "the run began there",
+        reason or "the run began here",
         matrix,
     )
     path = _file_in(part / SURVEY_NAME, line.get("picture"))
@@ -338,7 +337,7 @@ def _sighting(line: dict[str, Any], last_id: int, folder: Path) -> KeptSighting 
 
 
 def _file_in(folder: Path, name: Any) -> Path | None:
-    """A file that a line names; None of none, and of a name that leads outside."""
+    """A file that a line names; None without a name, or if it is outside the folder."""
     if not isinstance(name, str) or not 0 < len(name) < 200 or not name.isprintable():
         return None
     pure = PurePosixPath(name)
@@ -350,7 +349,7 @@ def _share(value: Any) -> float:
 
 
 def crack_of(each: Any) -> Crack | None:
-    """A crack without widths from its lines and box; None where they are none."""
+    """A crack without widths from its lines and box; None if they are invalid."""
     if not isinstance(each, dict) or not isinstance(each.get("lines"), list):
         return None
     lines = []
@@ -435,7 +434,7 @@ def _in_middle(given: Any) -> tuple[float, float, bool] | None:
 
 
 def _rows(values: Any) -> list[tuple[WidthRow, float | None]] | None:
-    """x, y, width, low, high, noise, depth, blur, step and millimetres per pixel of each row."""
+    """Parse rows of x, y, width, low, high, noise, depth, blur, step and millimetres per pixel."""
     if not isinstance(values, list):
         return None
     found = []
@@ -458,14 +457,14 @@ def _rows(values: Any) -> list[tuple[WidthRow, float | None]] | None:
 
 
 def chosen_frames(kept: KeptFrames, most_per_key: int) -> Sequence[int]:
-    """The inspected frames that a survey looks at: at most so many between two key frames.
+    """Choose the inspected frames that a survey uses, and limit their number.
 
-    So a robot that stands still costs nothing, and a long run stays within memory. Frames that
-    were measured are always among them.
+    So a robot that stands still costs nothing, and long runs fit in memory. Measured frames are
+    always included.
 
     Args:
         kept: the run.
-        most_per_key: between two key frames.
+        most_per_key: most frames between two key frames.
     """
     groups: list[list[int]] = [[]]
     for number, frame in kept.frames.items():

@@ -1,4 +1,4 @@
-"""Lines of JSON files by frame, read when they are asked for, so that a long run fits in memory."""
+"""Lines of JSON files by frame, read on demand so that long runs fit in memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Line = TypeVar("Line")
 
 
 class LinesByFrame(Mapping[int, Line]):
-    """Lines of files by frame, each parsed when it is asked for.
+    """Lines of files by frame, each parsed on demand.
 
     Args:
-        kept: how many parsed ones are kept.
+        kept: most parsed lines to cache.
     """
 
     def __init__(self, kept: int) -> None:
@@ -26,11 +26,11 @@ class LinesByFrame(Mapping[int, Line]):
     def add(
         self, frame: int, path: Path, offset: int, parse: Callable[[dict[str, Any]], Line | None]
     ) -> None:
-        """Note where a frame's line begins; it was parsed before, and so can be again."""
+        """Register a frame's line, which `parse` has already accepted, by its offset in a file."""
         self._at[frame] = path, offset, parse
 
     def put(self, frame: int, line: Line) -> None:
-        """Note what was never in a file."""
+        """Register a line that is not in a file."""
         self._parsed[frame] = line
 
     def __getitem__(self, frame: int) -> Line:

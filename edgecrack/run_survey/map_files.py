@@ -1,4 +1,4 @@
-"""Maps, strips and tiles as picture files, from the pictures that a run kept."""
+"""Writes maps, strips and tiles, from the pictures that a run kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Image = NDArray[np.uint8]
 
 
 def read_picture(path: Path, how: int = cv2.IMREAD_COLOR) -> Image | None:
-    """A picture, uint8 [H, W, 3] BGR or as OpenCV's flag says; None where it cannot be read."""
+    """A picture, uint8 [H, W, 3] BGR or as OpenCV's flag says; None if it cannot be read."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
         picture = cv2.imdecode(data, how) if data.size else None
@@ -43,14 +43,14 @@ def read_picture(path: Path, how: int = cv2.IMREAD_COLOR) -> Image | None:
 
 
 def read_gray(path: Path | None, hw: tuple[int, int]) -> Image | None:
-    """A picture of a size as gray, uint8 [H, W]; None where it is lost or of another size."""
+    """A picture in gray, uint8 [H, W]; None if it is lost or not of this size."""
     picture = None if path is None else read_picture(path, cv2.IMREAD_GRAYSCALE)
     return picture if picture is not None and picture.shape == hw else None
 
 
 @lru_cache(maxsize=8)
 def ignored_in(path: Path | None, hw: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Where frames of a size are ignored, bool [H, W]; None for nowhere, and of a lost file."""
+    """Where a frame is ignored, bool [H, W]; None if nowhere or the file is lost."""
     mask = read_gray(path, hw)
     return None if mask is None else mask > 127
 
@@ -63,10 +63,10 @@ _LINE = (40, 40, 230)
 
 
 def draw_strip(findings: SurveyFindings) -> Image | None:
-    """The confirmed cracks, longest first, at most 48.
+    """Draw a strip of the confirmed cracks, longest first, at most 48.
 
     Returns:
-        uint8 [H, W, 3], BGR; None where none is confirmed or no picture of any was kept.
+        uint8 [H, W, 3], BGR; None if no crack is confirmed.
     """
     confirmed = [crack for crack in findings.inventory.cracks if crack.confirmed]
     confirmed.sort(key=lambda crack: -crack.length_px)
@@ -110,7 +110,7 @@ def _words(findings: SurveyFindings, crack: SurveyCrack) -> tuple[str, str]:
 
 
 def _shown(findings: SurveyFindings, crack: SurveyCrack) -> Image | None:
-    """The key frame that shows most of a crack, cut around it, with the crack's course."""
+    """The key frame that shows most of a crack, cropped around it, with the crack's course."""
     places = np.concatenate(crack.lines)
     best: tuple[float, int] | None = None
     for frame in findings.sheets.sheets[crack.sheet].key_frames:
@@ -147,7 +147,7 @@ def _inside(points: NDArray[np.float64], hw: tuple[int, int]) -> NDArray[np.bool
 
 
 def _cut(picture: Image, points: NDArray[np.float64]) -> Image:
-    """A window of the tile's shape around points, at the tile's size."""
+    """A crop around points, resized to the tile's size."""
     height, width = picture.shape[:2]
     tall, wide = _TILE_HW
     low, high = points.min(axis=0), points.max(axis=0)
@@ -167,7 +167,7 @@ def _cut(picture: Image, points: NDArray[np.float64]) -> Image:
 _TILE_PX = 1024
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 _MOST_TILES = 4000
-# Of what was seen, BGR.
+# BGR.
 SEEN_COLOURS: dict[Seen, tuple[int, int, int]] = {
     "skipped": (200, 60, 200),
     "ignored": (160, 160, 160),
@@ -176,7 +176,7 @@ SEEN_COLOURS: dict[Seen, tuple[int, int, int]] = {
     "measure": (90, 190, 60),
 }
 _WORDS: dict[Seen, str] = {
-    "skipped": "in view, not looked at",
+    "skipped": "in view, not inspected",
     "ignored": "ignored on purpose",
     "unfit": "unfit",
     "detect": "fit to detect",
@@ -187,15 +187,15 @@ _TINT = 0.45
 
 @dataclass(frozen=True)
 class MapFiles:
-    """A map.
+    """The files of a map; names are relative to the survey's folder.
 
     Attributes:
-        sheet: its number.
-        picture: name of the map's file, relative to the survey's folder.
-        undrawn: name of the same without cracks, as JPEG, on which a report draws them.
-        coverage: name of the same with what was seen.
-        world: name of its world file.
-        tiles: name of the folder with tiles at full size; None where the picture has it.
+        sheet: sheet number.
+        picture: the map.
+        undrawn: the map without cracks, as JPEG; a report draws them itself.
+        coverage: the coverage map.
+        world: the map's world file.
+        tiles: folder with tiles at full size; None if the map itself is at full size.
         from_sheet: float64 [3, 3], from the sheet's pixels to the picture's.
     """
 
@@ -221,11 +221,11 @@ def write_map(
 
     Args:
         folder: of the survey.
-        place: of the map, from 1; it is in the names of all but the first.
+        place: number of the map, from 1; part of all file names but the first map's.
         findings: of the survey.
-        sheet: which.
-        picture_of: gives a key frame's picture by its number, None where it is lost.
-        shows_all: unconfirmed cracks are drawn, too.
+        sheet: the sheet.
+        picture_of: returns a key frame's picture by frame number; None if it is lost.
+        shows_all: whether to draw unconfirmed cracks, too.
 
     Raises:
         OutputError: a file cannot be written.
@@ -261,7 +261,7 @@ def write_map(
 
 
 def _world(mosaic: Mosaic, metres_per_px: float | None) -> str:
-    """A world file: the sheet's pixels, or metres where there is a scale; y points up."""
+    """A world file in metres, or in the sheet's pixels without a scale; y points up."""
     unit = 1.0 if metres_per_px is None else metres_per_px
     scale = unit / float(mosaic.from_sheet[0, 0])
     left, top = -mosaic.from_sheet[:2, 2] / mosaic.from_sheet[0, 0] * unit
@@ -292,7 +292,7 @@ def _write_tiles(
 
 
 def _tinted(mosaic: Mosaic, coverage: Coverage) -> Image:
-    """The map, tinted by how well each place was seen, with a legend."""
+    """The map tinted by coverage, with a legend."""
     height, width = mosaic.image.shape[:2]
     cells = np.array(
         [

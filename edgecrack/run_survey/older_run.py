@@ -1,7 +1,7 @@
-"""A run that kept nothing for a survey: what can be said of it from its overlay and its lines.
+"""Reads runs without survey data, from their overlay video and their centre lines.
 
-The overlay's frames are followed in place of the captured ones. Cracks are drawn on them, so no
-width can be measured, and a tint is on the map.
+The overlay's frames replace the captured ones. Cracks are drawn on them, so widths cannot be
+measured, and the map is tinted.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from edgecrack.survey.track import FrameTracker
 
 _OVERLAYS = "overlay*.mp4"
 NOTE = (
-    "the run kept nothing for a survey: this one is made from its overlay, without widths; stream "
-    "with --survey for them"
+    "the run has no data for a survey: this one was made from its overlay, without widths; stream "
+    "with --survey to get them"
 )
 
 
 def is_older_run(folder: Path) -> bool:
-    """Whether a folder is of a run that wrote an overlay and lines, and kept nothing else."""
+    """Whether a folder is of a run that wrote `frames.jsonl` but no survey data."""
     parts = (folder, *folder.glob(PARTS))
     kept = any((part / SURVEY_NAME / TRACK_NAME).is_file() for part in parts)
     return not kept and any((part / FRAMES_NAME).is_file() for part in parts)
 
 
 def read_older_run(folder: Path) -> KeptFrames:
-    """Follow a run's overlays, part by part, with the centre lines of its frames.
+    """Track a run's overlays, part by part, and read the centre lines of its frames.
 
     Raises:
-        SourceError: there is no overlay, or its lines hold no centre lines.
+        SourceError: there is no overlay, or there are no centre lines.
     """
     kept = KeptFrames(folder, note=NOTE)
     parts = [folder, *sorted(folder.glob(PARTS), key=lambda path: natural_key(path.name))]
@@ -57,8 +57,8 @@ def read_older_run(folder: Path) -> KeptFrames:
             _read_part(kept, part, overlays)
     if not kept.frames:
         raise SourceError(
-            f"{folder} kept no picture of what was seen, and no survey can be made of it",
-            "stream with `survey`, or give the video itself",
+            f"{folder} has neither survey data nor a readable overlay, so no survey can be made",
+            "stream with `survey`, or survey the video itself",
         )
     return kept
 
@@ -71,13 +71,13 @@ def _read_part(kept: KeptFrames, part: Path, overlays: list[Path]) -> None:
         hw = gray.shape[0], gray.shape[1]
         if hw != (line.get("height"), line.get("width")):
             raise SourceError(
-                f"the overlay in {part} has another size than the frames",
-                "stream with `survey`, or give the video itself",
+                f"the overlay in {part} differs in size from the frames",
+                "stream with `survey`, or survey the video itself",
             )
         if not isinstance(line.get("lines"), list):
             raise SourceError(
-                f"{part / FRAMES_NAME} is from before lines were written",
-                "give the video itself",
+                f"{part / FRAMES_NAME} is from a version that wrote no centre lines",
+                "survey the video itself",
             )
         step = tracker.add(gray, None, number)
         name = str(line.get("name", number))

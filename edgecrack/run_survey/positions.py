@@ -1,7 +1,7 @@
-"""Sheets placed by where the robot was, or by markers whose places were surveyed.
+"""Places sheets in space, by the robot's positions or by surveyed markers.
 
-The robot's position is that of its base. With the camera's mount and the robot's orientation it
-becomes that of the camera, and with a range that of the wall in the middle of the frame.
+The robot's position is that of its base. The camera's mount and the robot's orientation convert it
+to the camera's position; a range converts that to the point on the wall in the frame's centre.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _MOST_MARKERS, _MOST_M = 10_000, 1e7
 
 @dataclass(frozen=True)
 class KnownMarkers:
-    """Markers whose places are known.
+    """Markers with known positions.
 
     Attributes:
-        family: as `find_markers` takes it.
-        places_m: by the number that a marker shows, its middle.
+        family: as for `find_markers`.
+        places_m: centre of each marker in metres, by marker number.
     """
 
     family: str
@@ -44,7 +44,7 @@ class KnownMarkers:
 
 
 def read_markers(path: Path) -> KnownMarkers:
-    """Read a file of markers.
+    """Read a file of known markers.
 
         family: apriltag
         markers:
@@ -52,7 +52,7 @@ def read_markers(path: Path) -> KnownMarkers:
           9: [4.80, 0.00, 2.40]
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the file cannot be read or is invalid.
     """
     example = "see docs/survey.md for an example"
     try:
@@ -64,11 +64,11 @@ def read_markers(path: Path) -> KnownMarkers:
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read: {error}", example) from error
     if not isinstance(document, dict) or not isinstance(document.get("markers"), dict):
-        raise ConfigError(f"{path} names no markers", example)
+        raise ConfigError(f"{path} lists no markers", example)
     family = document.get("family", "aruco")
     if family not in MARKER_FAMILIES:
         raise ConfigError(
-            f"{path} has markers of the family {family!r}", f"give {', '.join(MARKER_FAMILIES)}"
+            f"{path} has the marker family {family!r}", f"use one of {', '.join(MARKER_FAMILIES)}"
         )
     places = {}
     if len(document["markers"]) > _MOST_MARKERS:
@@ -84,7 +84,7 @@ def read_markers(path: Path) -> KnownMarkers:
         )
         if not is_place:
             raise ConfigError(
-                f"{path} places marker {number!r} at {place!r}", "give its x, y and z in metres"
+                f"{path} has marker {number!r} at {place!r}", "give its x, y and z in metres"
             )
         x, y, z = map(float, place)
         places[number] = (x, y, z)
@@ -101,12 +101,12 @@ class PlacedSheet:
 
     Attributes:
         by: "markers", "odometry" or "gnss".
-        place: of the sheet; metres in the frame of the markers or of the odometry, or east, north
-            and up of `origin_deg`.
-        of_camera: it is the camera's path that was placed, not the wall: how far the wall is away
-            is not known.
+        place: of the sheet, in metres, in the frame of the markers or of the odometry, or east,
+            north and up of `origin_deg`.
+        of_camera: whether this is the camera's path instead of the wall, because the distance to
+            the wall is unknown.
         origin_deg: latitude, longitude and altitude of the origin; None unless by GNSS.
-        markers: numbers of the markers in view.
+        markers: numbers of the known markers in view.
     """
 
     by: str
@@ -116,7 +116,7 @@ class PlacedSheet:
     markers: tuple[int, ...] = field(default=())
 
     def of(self, point: NDArray[np.float64]) -> dict[str, Any]:
-        """Where a point of the sheet, float [2], is."""
+        """Map a point of the sheet, float [2], into space, as JSON values."""
         x, y, z = self.place.of(point[None])[0].tolist()
         found: dict[str, Any] = {
             "by": self.by,
@@ -143,15 +143,15 @@ def place_sheet(
     mount: Mount | None = None,
     markers: KnownMarkers | None = None,
 ) -> PlacedSheet | None:
-    """Place a sheet by markers in view where three are known, else by the robot's positions.
+    """Place a sheet by three or more known markers in view, else by the robot's positions.
 
     Args:
         kept: the run.
-        sheets: of it.
+        sheets: of the run.
         sheet: one of them.
-        gray_of: gives a key frame's picture by its number, None where it is lost.
-        mount: how the camera sits on the robot; None takes its place for the robot's.
-        markers: whose places are known.
+        gray_of: returns a key frame's picture by frame number; None if it is lost.
+        mount: the camera's pose on the robot; None puts it at the robot's base.
+        markers: known markers.
     """
     if markers is not None:
         points, places, numbers = _seen_markers(sheets, sheet, gray_of, markers)
@@ -187,7 +187,7 @@ def _middle(sheets: Sheets, frame: int) -> NDArray[np.float64]:
 def _ways_to_tell(
     known: list[tuple[int, Position]],
 ) -> list[tuple[str, Callable[[Position], Any], tuple[float, float, float] | None]]:
-    """Odometry first, for it is the finer one; then GNSS, in metres about its first position."""
+    """Odometry first, as it is more precise; then GNSS, in metres from its first position."""
     ways: list[tuple[str, Callable[[Position], Any], tuple[float, float, float] | None]] = [
         ("odometry", lambda one: one.xyz_m, None)
     ]
@@ -202,7 +202,7 @@ def _ways_to_tell(
 def _looked_at(
     position: Position, xyz: tuple[float, float, float], mount: Mount | None, *, at_wall: bool
 ) -> NDArray[np.float64]:
-    """Where the camera was, or the wall in the middle of what it saw."""
+    """Position of the camera, or of the point on the wall in the centre of its view."""
     place = np.array(xyz, np.float64)
     if position.quaternion_xyzw is None:
         return place
@@ -221,7 +221,7 @@ def _seen_markers(
     gray_of: Callable[[int], NDArray[np.uint8] | None],
     known: KnownMarkers,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, ...]]:
-    """Middles of known markers on the sheet and in space, and their numbers."""
+    """Centres of known markers on the sheet and in space, and their numbers."""
     points, places, numbers = [], [], set()
     for frame in sheet.key_frames:
         gray = gray_of(frame)
@@ -229,7 +229,7 @@ def _seen_markers(
             continue
         for marker in find_markers(gray, known.family):
             if marker.number in known.places_m:
-                # The diagonals of a square seen at an angle still meet in its middle.
+                # Seen at an angle, a square's diagonals still cross in its centre.
                 middle = _crossing(np.asarray(marker.corners))
                 points.append(moved(middle[None], sheets.placements[frame].homography)[0])
                 places.append(known.places_m[marker.number])
@@ -249,7 +249,7 @@ def _crossing(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _radii_m(latitude_deg: float) -> tuple[float, float]:
-    """Of the ellipsoid's curvature along the meridian and across it."""
+    """The ellipsoid's radii of curvature, along the meridian and across it."""
     squared = _EARTH_FLATTENING * (2 - _EARTH_FLATTENING)
     slant = 1 - squared * math.sin(math.radians(latitude_deg)) ** 2
     return _EARTH_RADIUS_M * (1 - squared) / slant**1.5, _EARTH_RADIUS_M / math.sqrt(slant)
@@ -258,7 +258,7 @@ def _radii_m(latitude_deg: float) -> tuple[float, float]:
 def _to_local(
     position: Position, origin: tuple[float, float, float]
 ) -> tuple[float, float, float] | None:
-    """East, north and up of an origin nearby, in metres."""
+    """Metres east, north and up of a nearby origin."""
     if position.latitude_deg is None or position.longitude_deg is None:
         return None
     along, across = _radii_m(origin[0])
@@ -273,7 +273,7 @@ def _to_local(
 def from_local(
     xyz: tuple[float, float, float], origin: tuple[float, float, float]
 ) -> tuple[float, float, float]:
-    """Latitude, longitude and altitude of a place by its metres east, north and up of an origin."""
+    """Latitude, longitude and altitude of a point in metres east, north and up of an origin."""
     along, across = _radii_m(origin[0])
     east, north, up = xyz
     return (

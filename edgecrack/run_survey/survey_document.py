@@ -1,4 +1,4 @@
-"""Reading a survey's `cracks.json` again, for what is made from a survey."""
+"""Reads and validates a survey's `cracks.json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STATES = ("confirmed", "unconfirmed")
 
 
 def survey_state(run: Path) -> tuple[int, int]:
-    """Time and size of a survey's file, which change when a run is surveyed again."""
+    """Modification time and size of a survey's file; they change when a run is surveyed again."""
     try:
         found = (run / SURVEY_NAME / DOCUMENT_NAME).stat()
     except OSError:
@@ -31,7 +31,7 @@ def read_survey(run: Path) -> dict[str, Any]:
         run: folder of the run.
 
     Raises:
-        SourceError: there is no survey, or it is damaged or of another version.
+        SourceError: there is no survey, or it is damaged or has another schema version.
     """
     path = run / SURVEY_NAME / DOCUMENT_NAME
     try:
@@ -45,8 +45,8 @@ def read_survey(run: Path) -> dict[str, Any]:
     version = found.get("schema_version") if isinstance(found, dict) else None
     if version != _VERSION:
         raise SourceError(
-            f"{path} has the form {version!r} and not {_VERSION}",
-            "run edgecrack survey again with this version",
+            f"{path} has schema version {version!r} instead of {_VERSION}",
+            "run edgecrack survey again with this version of edgecrack",
         )
     try:
         for crack in found["cracks"]:

@@ -1,4 +1,4 @@
-"""Findings of a survey: their numbers over several surveys, and what is said about them."""
+"""The findings of a survey: scales, crack ids across surveys, and notes for the user."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from edgecrack.survey.sheets import Sheets
 
 @dataclass(frozen=True, eq=False)
 class LengthScale:
-    """How long a pixel of the sheet is at a crack.
+    """The scale of the sheet's pixels at a crack.
 
     Attributes:
         mm_per_px: median over the measured frames that show it.
-        relative: standard uncertainty, as a share; that of the scale and how much frames differ.
+        relative: relative standard uncertainty, from the scale's own and the frames' spread.
         is_stated: whether the scale's own uncertainty is known.
     """
 
@@ -41,12 +41,12 @@ class LengthScale:
 
 @dataclass(frozen=True)
 class FrameScaleFound:
-    """The scale of a frame that was measured.
+    """The scale of a measured frame.
 
     Attributes:
         mm_per_px: median over its rows, in the frame's pixels.
-        relative: standard uncertainty, as a share.
-        is_stated: whether that is known.
+        relative: relative standard uncertainty.
+        is_stated: whether the uncertainty is known.
     """
 
     mm_per_px: float
@@ -55,7 +55,7 @@ class FrameScaleFound:
 
 
 def frame_scales(kept: KeptFrames) -> dict[int, FrameScaleFound]:
-    """By frame, the scale of those that were measured and have one."""
+    """Scales of the measured frames that have one, by frame number."""
     found = {}
     for number, widths in kept.widths.items():
         values = [mm for mm in widths.mm_per_px if mm is not None and mm.size]
@@ -72,17 +72,17 @@ def frame_scales(kept: KeptFrames) -> dict[int, FrameScaleFound]:
 
 @dataclass(frozen=True, eq=False)
 class SurveyFindings:
-    """All that a survey found out.
+    """All findings of a survey.
 
     Attributes:
-        kept: what the run kept.
+        kept: the run's survey data.
         sheets: the planes.
         inventory: the cracks.
         coverages: of each sheet.
-        scales: by frame, of those that have one.
-        table: by which severity is told, or None.
-        places: by sheet, where it is in space; sheets of which nobody knows are left out.
-        repeatability: how well two halves of the frames agree; None where nobody compared them.
+        scales: by frame number, for frames that have one.
+        table: severity classes, or None.
+        places: by sheet number, for sheets whose position in space is known.
+        repeatability: comparison of two halves of the frames; None if not done.
     """
 
     kept: KeptFrames
@@ -95,14 +95,14 @@ class SurveyFindings:
     repeatability: Repeatability | None = None
 
     def metres_per_px(self, sheet: int) -> float | None:
-        """Of a sheet on the whole; None without a scale."""
+        """Median scale of a whole sheet; None without a scale."""
         placements = self.sheets.placements
         own = [each for each in self.scales if placements[each].sheet == sheet]
         scale = self._scale_of(own, None)
         return None if scale is None else scale.mm_per_px / 1000
 
     def length_scale(self, crack: SurveyCrack) -> LengthScale | None:
-        """At a crack; None where no measured frame that shows it has a scale."""
+        """Scale at a crack; None if no measured frame that shows it has one."""
         middle = middle_of(crack.lines[0])[None]
         return self._scale_of([each for each in crack.frames if each in self.scales], middle)
 
@@ -127,12 +127,12 @@ class SurveyFindings:
         return LengthScale(factor, relative, stated)
 
 
-Place = tuple[int, int]  # a frame, and a crack's place among those found in it
+Place = tuple[int, int]  # frame number, and index of a crack in that frame
 _VERSION = 1
 
 
 def read_ids(run: Path) -> dict[Place, int]:
-    """By sighting, the number of its crack in the last survey; empty where there was none."""
+    """Crack numbers of the last survey, by sighting; empty if there was none."""
     try:
         document = read_json(run / SURVEY_NAME / IDS_NAME)
     except (OSError, ValueError):
@@ -153,9 +153,9 @@ def read_ids(run: Path) -> dict[Place, int]:
 
 
 def ids_with(known: Mapping[Place, int], live: Mapping[Place, int]) -> dict[Place, int]:
-    """The numbers of the last survey, and for what it had not seen those of the stream.
+    """The numbers of the last survey, completed by those of the stream for new sightings.
 
-    A number of the stream that the last survey gave to another crack is not used again.
+    A number of the stream that the last survey gave to another crack is not used.
     """
     if not known:
         return dict(live)
@@ -170,10 +170,10 @@ def ids_with(known: Mapping[Place, int], live: Mapping[Place, int]) -> dict[Plac
 
 
 def write_ids(run: Path, sightings: Mapping[int, Sequence[Place]]) -> None:
-    """Write down which sightings each number stands for.
+    """Write the sightings of each crack number.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     folder = run / SURVEY_NAME
     if not folder.is_dir():
@@ -185,12 +185,12 @@ def write_ids(run: Path, sightings: Mapping[int, Sequence[Place]]) -> None:
 
 @dataclass(frozen=True)
 class SurveyNote:
-    """A note.
+    """A note for the user.
 
     Attributes:
-        key: what it is about.
+        key: its topic, for translation.
         sentence: in English.
-        values: that it holds, plain JSON ones; `count` is what its plural goes by.
+        values: JSON values in the sentence; `count` selects singular or plural.
     """
 
     key: str
@@ -198,12 +198,12 @@ class SurveyNote:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """As JSON values."""
         return {"key": self.key, "values": dict(self.values)}
 
 
 def survey_notes(findings: SurveyFindings) -> tuple[SurveyNote, ...]:
-    """All that a person should know of a survey."""
+    """Notes on a survey that the user should read."""
     return (*_of_the_run(findings), *_of_the_sheets(findings))
 
 
@@ -215,7 +215,7 @@ def _of_the_run(findings: SurveyFindings) -> list[SurveyNote]:
     if count := kept.damaged_lines:
         what = "line of the run was" if count == 1 else "lines of the run were"
         notes.append(
-            SurveyNote("damaged_lines", f"{count} damaged {what} passed over", {"count": count})
+            SurveyNote("damaged_lines", f"{count} damaged {what} skipped", {"count": count})
         )
     lost = sum(
         frame.picture is not None and not _is_there(frame.picture) for frame in kept.frames.values()
@@ -224,7 +224,7 @@ def _of_the_run(findings: SurveyFindings) -> list[SurveyNote]:
         what = "picture of a key frame is" if lost == 1 else "pictures of key frames are"
         notes.append(
             SurveyNote(
-                "lost_pictures", f"{lost} {what} lost, and white on the map", {"count": lost}
+                "lost_pictures", f"{lost} {what} lost and left white on the map", {"count": lost}
             )
         )
     return notes
@@ -235,7 +235,7 @@ def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
     notes = []
     if len(kept.frames) == 1:
         notes.append(
-            SurveyNote("one_frame", "the run has one frame: no crack can be confirmed by others")
+            SurveyNote("one_frame", "the run has one frame, so no crack can be confirmed by others")
         )
     elif len(sheets) == 1 and len(sheets[0].key_frames) == 1:
         notes.append(SurveyNote("still", "the camera did not move: all frames show the same place"))
@@ -243,11 +243,11 @@ def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
         notes.append(not_linked(len(sheets), count.low, count.high))
     for number, placed in findings.places.items():
         if left_out := placed.place.left_out:
-            what = "position jumps, and does" if left_out == 1 else "positions jump, and do"
+            what = "position jumps and is" if left_out == 1 else "positions jump and are"
             notes.append(
                 SurveyNote(
                     "jumps",
-                    f"sheet {number}: {left_out} {what} not count",
+                    f"sheet {number}: {left_out} {what} ignored",
                     {"sheet": number, "count": left_out},
                 )
             )
@@ -256,15 +256,15 @@ def _of_the_sheets(findings: SurveyFindings) -> list[SurveyNote]:
         notes.append(
             SurveyNote(
                 "untracked",
-                "most frames could not be followed from the one before: drive more slowly, take "
-                "more frames a second, or light the wall better",
+                "most frames could not be tracked from the previous one: drive more slowly, use a "
+                "higher frame rate, or light the wall better",
             )
         )
     return notes
 
 
 def not_linked(sheets: int, low: int, high: int) -> SurveyNote:
-    """That sheets are not linked, and how many confirmed cracks they show between them."""
+    """The note that sheets are not linked, with the range of confirmed cracks."""
     if not high:
         return SurveyNote("apart", f"{sheets} sheets are not linked", {"count": sheets})
     counted = str(high) if low == high else f"{low} to {high}"

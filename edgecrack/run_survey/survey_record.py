@@ -1,7 +1,7 @@
-"""What `cracks.json` of a survey says; its form is edgecrack/schemas/survey.schema.json.
+"""Builds the content of a survey's `cracks.json`; see edgecrack/schemas/survey.schema.json.
 
-Places are in pixels of the sheet, lengths and widths in its pixels and, where frames had a scale,
-in millimetres; what is not known is null.
+Points are in pixels of the sheet, lengths and widths in its pixels and, where frames had a scale,
+in millimetres; unknown values are null.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from edgecrack.survey.sheets import Sheet
 
 SURVEY_SCHEMA_VERSION = 1
 _FIGURES = {"mean": "mean", "median": "median", "p95": "percentile_95", "max": "largest"}
-# A line through the middle of all drawings is as long as the crack within this, as a share, and its
-# ends lie within so many pixels, as standard uncertainties.
+# Standard uncertainties of a centre line: of its length, as a share, and of its ends.
 _LINE_SHARE, _ENDS_PX = 0.02, 3.0
 _IN_TABLE = ("mean_mm", "low_mm", "high_mm", "max_mm", "mean_px")
 
@@ -107,7 +106,7 @@ def _crack(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any]:
 
 
 def _profile(crack: SurveyCrack, scale: LengthScale | None) -> dict[str, Any] | None:
-    """The width along the crack's longest line: way along it, value, low and high."""
+    """The width along the crack's longest line: distance along it, value, low and high."""
     if crack.width is None:
         return None
     places = [each for each in crack.width.profile if each.line == 0]
@@ -124,7 +123,7 @@ def _profile(crack: SurveyCrack, scale: LengthScale | None) -> dict[str, Any] | 
 
 
 def _place(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None:
-    """Where its middle is in space."""
+    """The position of a crack's midpoint in space."""
     placed = findings.places.get(crack.sheet)
     return None if placed is None else placed.of(middle_of(crack.lines[0]))
 
@@ -140,14 +139,14 @@ def _length(crack: SurveyCrack, scale: LengthScale) -> Figure:
 
 
 def _end(length: Figure | None, scale: LengthScale | None, end: str) -> float | None:
-    # Without the scale's share an interval would look surer than it is.
+    # Without the scale's uncertainty, an interval would be too narrow.
     if length is None or scale is None or not scale.is_stated:
         return None
     return _rounded(float(getattr(length, end)))
 
 
 def _width(figures: WidthFigures | None, unit: str) -> dict[str, float | None]:
-    """Of each figure its value and interval; `low` and `high` are those of the mean."""
+    """Each figure's value and interval; `low` and `high` are the mean's."""
     record: dict[str, float | None] = {}
     for name, member in _FIGURES.items():
         figure: Figure | None = None if figures is None else getattr(figures, member)
@@ -160,7 +159,7 @@ def _width(figures: WidthFigures | None, unit: str) -> dict[str, float | None]:
 
 
 def _best(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None:
-    """The frame that shows most of a crack, those with a picture first."""
+    """The frame that shows most of a crack; frames with a picture are preferred."""
     kept = findings.kept
 
     def worth(sighting: tuple[int, int]) -> tuple[bool, float]:
@@ -187,7 +186,7 @@ def _best(findings: SurveyFindings, crack: SurveyCrack) -> dict[str, Any] | None
 
 
 def _relative(path: Path, root: Path) -> str:
-    """Relative to the run's folder."""
+    """A path relative to the run's folder."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
@@ -224,7 +223,7 @@ def _sheet(findings: SurveyFindings, sheet: Sheet, maps: Sequence[MapFiles]) -> 
 
 
 def _key_frame(findings: SurveyFindings, number: int, sheet: int) -> dict[str, Any]:
-    """A frame that a sheet was made of, and how its pixels lie on the sheet."""
+    """A key frame, with the homography from its pixels to the sheet's."""
     kept, placement = findings.kept.frames[number], findings.sheets.placements[number]
     return {
         "frame": number,
@@ -255,7 +254,7 @@ def _placed(placed: PlacedSheet | None) -> dict[str, Any] | None:
 
 
 def _extent(coverage: Coverage) -> list[float]:
-    """Left, top, right and bottom of what was in view, in the sheet's pixels."""
+    """Left, top, right and bottom of the area in view, in the sheet's pixels."""
     height, width = coverage.best.shape
     left, top = coverage.origin_xy
     right, bottom = left + width * coverage.cell_px, top + height * coverage.cell_px
@@ -272,7 +271,7 @@ def _coverage(coverage: Coverage, metres_per_px: float | None) -> dict[str, Any]
 
 
 def _coverage_of_all(findings: SurveyFindings) -> dict[str, Any]:
-    """Over all sheets; places that several of them show count in each."""
+    """Sums over all sheets; areas shown by several sheets count in each."""
     total = {name: sum(each.area_px[name] for each in findings.coverages) for name in SEEN}
     seen = sum(total.values())
     metres = [findings.metres_per_px(each.sheet) for each in findings.coverages]
@@ -293,7 +292,7 @@ def _blur(blurs_px: Sequence[float]) -> float | None:
 
 
 def _repeatability(found: Repeatability | None) -> dict[str, Any] | None:
-    """How well odd and even frames agree; lists of two have the odd ones first."""
+    """Agreement of odd and even frames; lists of two have the odd ones first."""
     if found is None:
         return None
     return {
@@ -335,7 +334,7 @@ def _difference(found: WidthDifference | None) -> dict[str, Any] | None:
 
 
 def crack_table(document: Mapping[str, Any]) -> str:
-    """A row for each crack, as CSV."""
+    """CSV with a row for each crack."""
     text = io.StringIO()
     names = (
         "id", "status", "sheet", "length_mm", "length_px", "width_mean_mm", "width_low_mm",

@@ -1,11 +1,11 @@
-"""From what a run kept to its survey: sheets, inventory, coverage, map, and the files of them.
+"""Surveys a run: sheets, inventory, coverage and map, and their files.
 
 out/cracks.json            edgecrack/schemas/survey.schema.json
 out/cracks.csv             a row for each crack
 out/map.png                the largest sheet with its cracks; map-2.png and so on for others
 out/map.pgw                its world file
-out/map_tiles/             where the map is larger than the picture: tiles at full size
-out/coverage.png           the same with what was seen of it, and how well
+out/map_tiles/             tiles at full size, if the map had to be reduced
+out/coverage.png           how well each part of the sheet was seen
 out/strip.png              each confirmed crack in its best picture
 """
 
@@ -67,11 +67,11 @@ _PATTERNS = (
     "coverage*.png",
     "map_tiles*/*.png",
 )
-# Inspected frames that are looked at between two key frames.
+# Most inspected frames used between two key frames.
 _MOST_PER_KEY = 12
-# A frame of which more than this was not looked at counts as not looked at at all.
+# A frame with a larger uninspected share counts as not inspected.
 _MOST_MISSED = 0.02
-# Sheets of which a map is drawn, and the least of a frame's areas that such a one shows.
+# Most sheets with a map.
 _MOST_MAPS = 12
 
 
@@ -80,11 +80,11 @@ class SurveyConfig:
     """How a run is surveyed.
 
     Attributes:
-        out: folder of the survey; None takes `survey` in the run's folder.
-        table: by which severity is told; None tells none.
+        out: folder of the survey; None uses `survey` in the run's folder.
+        table: severity classes, or None.
         unconfirmed: whether the map shows unconfirmed cracks, too.
-        mount: how the camera sits on the robot; None takes its place for the robot's.
-        markers: whose places are known.
+        mount: the camera's pose on the robot; None puts it at the robot's base.
+        markers: known markers.
     """
 
     out: Path | None = None
@@ -96,15 +96,15 @@ class SurveyConfig:
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What came of a survey.
+    """The result of a survey.
 
     Attributes:
         folder: of its files.
         inventory: the cracks.
-        sheets: the planes on which they lie.
+        sheets: the planes that they are on.
         coverages: of each sheet.
         maps: the files of each map.
-        notes: what a person should know of it, as sentences.
+        notes: notes for the user, as sentences.
         document: the content of `cracks.json`.
     """
 
@@ -118,7 +118,7 @@ class Surveyed:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is of a run's results, and not of photos."""
+    """Whether a folder contains a run's results, rather than photos."""
     names = (LEDGER_NAME, f"{SURVEY_NAME}/{TRACK_NAME}")
     try:
         return any((path / name).is_file() for name in names)
@@ -131,15 +131,15 @@ def survey_run(
     config: SurveyConfig | None = None,
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> Surveyed:
-    """Survey a recorded run, and write what is found.
+    """Survey a recorded run and write the results.
 
     Args:
         run: the folder of its results.
-        config: None takes the defaults.
-        on_progress: told what is being done.
+        config: None uses the defaults.
+        on_progress: receives progress messages.
 
     Raises:
-        SourceError: the folder holds nothing for a survey.
+        SourceError: the folder has no data for a survey.
         OutputError: a file cannot be written.
     """
     config = config or SurveyConfig()
@@ -152,14 +152,14 @@ def survey_run(
 
 
 def _emptied(folder: OutputFolder) -> OutputFolder:
-    """A survey's folder without the files of an earlier one, and no other survey's meanwhile.
+    """Lock a survey's folder and remove the files of an earlier survey.
 
     Raises:
-        OutputError: another survey writes there, or files of somebody else are in the way.
+        OutputError: another survey is writing there, or other files are in the way.
     """
     if folder.lock() == "busy":
         raise OutputError(
-            f"another survey writes into {folder.path}", "give another `out`, or wait for it"
+            f"another survey is writing to {folder.path}", "give another `out`, or wait for it"
         )
     try:
         folder.clear_own(_PATTERNS)
@@ -179,7 +179,7 @@ def _survey(
     out = folder.path
     on_progress(f"laying out {len(kept.frames)} frames")
     sheets = _sheets(kept, on_progress)
-    on_progress("telling cracks apart")
+    on_progress("identifying cracks")
     known = read_ids(run)
     keeper = InventoryKeeper(ids_with(known, kept.live_ids), max(known.values(), default=0) + 1)
     chosen = set(chosen_frames(kept, _MOST_PER_KEY))
@@ -206,7 +206,7 @@ def _survey(
         write_png(folder.claim(STRIP_NAME), strip)
     write_atomic(folder.claim(TABLE_NAME), "\ufeff" + crack_table(document))
     write_ids(run, {each.id: each.sightings for each in inventory.cracks})
-    # Last, so that one that is there tells of files that are there, too.
+    # Last, so that all files exist once this one does.
     text = json.dumps(document, indent=1, allow_nan=False)
     write_atomic(folder.claim(CRACKS_NAME), text + "\n")
     return Surveyed(out, inventory, sheets, coverages, maps, sentences(notes), document)
@@ -234,14 +234,14 @@ def _places(kept: KeptFrames, sheets: Sheets, config: SurveyConfig) -> dict[int,
 
 
 def found_in(kept: KeptFrames, number: int) -> FrameCracks:
-    """The cracks of a frame, with their widths where they were measured."""
+    """The cracks of a frame, with widths if it was measured."""
     sighting, widths = kept.sightings[number], kept.widths.get(number)
     if not sighting.is_fit:
         return FrameCracks(number, sighting.cracks, "unfit")
     ignored = ignored_in(sighting.ignored, kept.frames[number].step.hw)
     if widths is None:
         return FrameCracks(number, sighting.cracks, "detect", ignored=ignored)
-    # Both list them longest first; of those with one box each is taken once.
+    # Both list cracks longest first; among cracks with equal boxes, each entry is used once.
     left = list(range(len(widths.boxes)))
     cracks, scales = [], []
     for crack in sighting.cracks:
@@ -264,9 +264,9 @@ def found_in(kept: KeptFrames, number: int) -> FrameCracks:
 
 
 def _looks(kept: KeptFrames) -> Iterator[FrameLook]:
-    """What was made of each frame; one that was not measured counts as fit to detect at most.
+    """How each frame was inspected; frames that were not measured are at most fit to detect.
 
-    A frame of which a part was ignored and nobody knows which counts as not looked at.
+    A frame whose ignored part is unknown counts as not inspected.
     """
     for number, look in kept.looks.items():
         ignored = ignored_in(look.ignored, kept.frames[number].step.hw)

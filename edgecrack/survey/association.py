@@ -1,4 +1,4 @@
-"""When a crack counts as one: the same rule while a robot drives and in its survey."""
+"""Decides which sightings are the same crack; live streams and surveys share these rules."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from edgecrack.survey.plane_geometry import (
 from edgecrack.survey.sheets import Placement
 
 LEAST_FRAMES = 3
-# Of the fit frames that show a crack's place, so many have to show the crack.
+# Least share of the fit frames covering a crack's location that must show the crack.
 _LEAST_SHARE = 0.5
-# Shorter ones, as a share of a frame's shorter side, are pits as often as cracks.
+# Shorter marks, as a share of a frame's shorter side, are pits as often as cracks.
 _LEAST_LENGTH = 0.2
 
 
@@ -35,9 +35,9 @@ def is_confirmed(frames: int, views: int, length_px: float, side_px: float) -> b
         (True, False)
 
     Args:
-        frames: fit frames that show it.
-        views: fit frames that show its place.
-        length_px: how long it is.
+        frames: number of fit frames that show it.
+        views: number of fit frames that cover its location.
+        length_px: crack length.
         side_px: shorter side of a frame, in the same pixels.
     """
     is_seen = frames >= max(LEAST_FRAMES, _LEAST_SHARE * views)
@@ -50,21 +50,21 @@ def is_long(length_px: float, side_px: float) -> bool:
 
 
 ANGLE_DEG = 25.0
-# Of sightings of so few points the direction is not known better.
+# The direction of a sighting with this few points is less certain.
 _SHORT_POINTS, _SHORT_ANGLE_DEG = 10, 50.0
 LEAST_TOLERANCE_PX = 3.0
 _SIGMAS = 2.0
 _SHARED = 0.5
 _MARGIN_PX = 4.0
-_LEAST_POINTS = 3  # that have to meet
-# From so many views on a point lasts that was found in such a share of them.
+_LEAST_POINTS = 3  # that must coincide
+# With at least this many views, a point is lasting if it was detected in this share of them.
 _JUDGED_VIEWS, _LASTING_SHARE = 5, 0.3
-# Frames in which a sighting runs along two cracks, from which on these are one.
+# Two cracks are merged once a sighting runs along both in this many frames.
 _LEAST_VOTES = 2
-# Gaps, and how far one crack goes on beside where the other ends: as a share of a frame's shorter
-# side; and of the shorter crack's length.
+# Largest gap and largest lateral offset between two ends, as shares of a frame's shorter side; and
+# largest gap as a share of the shorter crack's length.
 _GAP, _ASIDE, _GAP_SHARE = 0.1, 0.04, 0.5
-# Over which the direction of an end is taken, as shares of the same side.
+# Distances over which the direction of an end is measured, as shares of the same side.
 _END_REACHES = (0.04, 0.1, 0.2)
 
 
@@ -73,8 +73,8 @@ class Sighting:
     """One connected crack in one frame.
 
     Attributes:
-        frame: its number.
-        lines: float64 [N, 2] each, along its middle, in the frame's pixels.
+        frame: frame number.
+        lines: its centre lines, float64 [N, 2] each, in the frame's pixels.
     """
 
     frame: int
@@ -83,13 +83,13 @@ class Sighting:
 
 @dataclass(eq=False)
 class Track:
-    """A crack on a sheet, by the sightings of it.
+    """A crack on a sheet, with its sightings.
 
     Attributes:
-        curve: where it runs, in the sheet's pixels.
-        views: int [N], how many frames showed each point's place.
-        hits: int [N], in how many of them a crack was found there.
-        members: places of its sightings in the list that was given.
+        curve: its course, in the sheet's pixels.
+        views: int [N], number of frames that cover each point.
+        hits: int [N], number of those in which a crack was detected there.
+        members: indices of its sightings in the input list.
     """
 
     curve: CrackCurve
@@ -99,19 +99,19 @@ class Track:
 
     @property
     def lasting(self) -> NDArray[np.bool_]:
-        """Points that are found again, bool [N]; all as long as few frames showed them."""
+        """Points that are detected repeatedly, bool [N]; all points while they have few views."""
         is_new = self.views < _JUDGED_VIEWS
         return np.asarray(is_new | (self.hits >= _LASTING_SHARE * self.views))
 
     def grow(self, curve: CrackCurve) -> None:
-        """Points that were not there before, seen once."""
+        """Append new points, each seen once."""
         ones = np.ones(len(curve.xy), np.int64)
         self.curve = joined([self.curve, curve])
         self.views, self.hits = (np.concatenate([each, ones]) for each in (self.views, self.hits))
 
 
 def tolerance_px(sigma_px: float) -> float:
-    """How far apart two curves of one crack may be, by the registration's standard deviation."""
+    """Largest distance between two curves of one crack, from the registration's sigma."""
     return max(LEAST_TOLERANCE_PX, _SIGMAS * sigma_px)
 
 
@@ -121,22 +121,22 @@ def associate(
     frames: Iterable[int],
     sigma_px: float,
 ) -> list[Track]:
-    """The cracks of one sheet.
+    """Group the sightings of one sheet into cracks.
 
     Args:
         sightings: in frames of this sheet.
-        placements: by frame.
-        frames: numbers of the frames that were looked at, those without a crack included.
-        sigma_px: with which a place in two frames meets.
+        placements: by frame number.
+        frames: numbers of the inspected frames, including those without a crack.
+        sigma_px: the sheet's registration error, one standard deviation.
 
     Returns:
-        By the first sighting of each.
+        Tracks, ordered by their first sighting.
     """
     by_frame: dict[int, list[tuple[int, CrackCurve]]] = {frame: [] for frame in sorted(frames)}
     for number, sighting in enumerate(sightings):
         placement = placements[sighting.frame]
         curve = curve_of(moved(line, placement.homography) for line in sighting.lines)
-        # At a frame's border half of a crack's width is cut off, and its middle is elsewhere.
+        # At a frame's border part of a crack's width is cut off, which shifts its centre line.
         curve = curve.chosen(in_view(curve.xy, placement))
         if len(curve.xy):
             by_frame[sighting.frame].append((number, curve))
@@ -148,16 +148,16 @@ def associate(
 
 @dataclass(eq=False)
 class _Part:
-    """What of a track a frame shows.
+    """The part of a track that a frame shows.
 
     Attributes:
-        at: places of the points among the track's.
+        at: indices of the points in the track.
         curve: the points.
-        inside: bool [N], in view for certain; the others lie just outside.
-        found: bool [N], where a sighting of this frame runs; filled in on the way.
-        lasting: bool [N], as the track has it.
-        low: float64 [2], the corner of the box around the points.
-        high: the other one.
+        inside: bool [N], certainly in view; the others are just outside.
+        found: bool [N], near a sighting of this frame; filled in during matching.
+        lasting: bool [N], as in the track.
+        low: float64 [2], upper left corner of the points' bounding box.
+        high: float64 [2], lower right corner.
     """
 
     at: NDArray[np.intp]
@@ -169,19 +169,19 @@ class _Part:
     high: Points
 
     def may_meet(self, low: Points, high: Points, within_px: float) -> bool:
-        """Whether points in a box can lie near any of these."""
+        """Whether points in a box can be near any of these."""
         return bool((low <= self.high + within_px).all() and (high >= self.low - within_px).all())
 
 
 class Association:
-    """What has been seen of one sheet so far.
+    """Tracks the cracks of one sheet, frame by frame.
 
     Args:
-        within_px: how far apart two curves of one crack may be.
+        within_px: largest distance between two curves of one crack.
 
     Attributes:
-        tracks: by number, in the order in which they were first seen; curves may be moved, and
-            tracks taken out, between two calls.
+        tracks: by number, in the order they were first seen; between calls, curves may be moved
+            and tracks removed.
     """
 
     def __init__(self, within_px: float) -> None:
@@ -191,14 +191,14 @@ class Association:
         self._next = 0
 
     def add(self, placement: Placement, seen: Sequence[tuple[int, CrackCurve]]) -> dict[int, int]:
-        """Lay a frame's sightings on what is there.
+        """Match a frame's sightings with the tracks.
 
         Args:
-            placement: where the frame lies.
+            placement: of the frame.
             seen: number and curve of each sighting, in the same pixels as the tracks.
 
         Returns:
-            By sighting, the number of its track.
+            Track number by sighting number.
         """
         parts = self._parts(placement)
         votes: set[tuple[int, int]] = set()
@@ -223,7 +223,7 @@ class Association:
         return chosen
 
     def groups(self) -> list[list[int]]:
-        """Numbers of tracks that are one crack each, by the lowest of each."""
+        """Groups of track numbers, one group per crack, ordered by their lowest number."""
         numbers = sorted(self.tracks)
         place = {number: at for at, number in enumerate(numbers)}
         pairs = []
@@ -236,7 +236,7 @@ class Association:
         return [[numbers[at] for at in group] for group in grouped(len(numbers), pairs)]
 
     def together(self, group: Sequence[int]) -> Track:
-        """Tracks that are one crack, as one."""
+        """Merge the tracks of one crack."""
         own = [self.tracks[each] for each in group]
         return Track(
             joined([each.curve for each in own]),
@@ -246,7 +246,7 @@ class Association:
         )
 
     def _parts(self, placement: Placement) -> dict[int, _Part]:
-        """What a frame shows of each track, by number, of those that it shows at all."""
+        """The visible parts of all tracks in view, by track number."""
         curves = [track.curve for track in self.tracks.values()]
 
         def shown(margin_px: float) -> list[NDArray[np.bool_]]:
@@ -267,7 +267,7 @@ class Association:
     def _owners(
         self, curve: CrackCurve, parts: Mapping[int, _Part]
     ) -> tuple[list[int], NDArray[np.bool_]]:
-        """The tracks that a sighting shows, most of it first, and which points none of them has."""
+        """Tracks that a sighting matches, best first, and its points that match none of them."""
         owners, missing = [], np.ones(len(curve.xy), bool)
         angle_deg = ANGLE_DEG if len(curve.xy) > _SHORT_POINTS else _SHORT_ANGLE_DEG
         low, high = curve.xy.min(axis=0, initial=np.inf), curve.xy.max(axis=0, initial=-np.inf)
@@ -288,26 +288,26 @@ class Association:
 
 
 def of_each(
-    curves: Sequence[CrackCurve], told: Callable[[Points], NDArray[np.bool_]]
+    curves: Sequence[CrackCurve], test: Callable[[Points], NDArray[np.bool_]]
 ) -> list[NDArray[np.bool_]]:
-    """What is told of the points of curves, asked once for all of them together.
+    """Test the points of all curves in a single call.
 
     Args:
         curves: any number.
-        told: bool [N] of float64 [N, 2].
+        test: maps float64 [N, 2] to bool [N].
 
     Returns:
-        bool [N] of each curve.
+        bool [N] for each curve.
     """
     ends = np.cumsum([0, *(len(curve.xy) for curve in curves)]).tolist()
-    everything = told(joined(curves).xy)
+    everything = test(joined(curves).xy)
     return [everything[first:end] for first, end in pairwise(ends)]
 
 
 def in_view(
     points: Points, placement: Placement, margin_px: float = _MARGIN_PX
 ) -> NDArray[np.bool_]:
-    """Which places of a sheet a frame shows, bool [N]."""
+    """Which points of a sheet are in a frame's view, bool [N]."""
     back = placement.back
     depth = points @ back[2, :2] + back[2, 2]
     places = moved(points, back)
@@ -319,7 +319,7 @@ def in_view(
 def looked_at(
     points: Points, placement: Placement, ignored: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
-    """Which places of a sheet a frame shows where it was not ignored, bool [N]."""
+    """Which points of a sheet are in a frame's view and not ignored, bool [N]."""
     shown = in_view(points, placement)
     if ignored is None or not shown.any():
         return shown
@@ -335,9 +335,9 @@ class _End:
     """A free end of a crack.
 
     Attributes:
-        crack: place of the crack in the list.
+        crack: index of the crack.
         xy: float64 [2].
-        out: float64 [3, 2], unit vectors outwards, over a short and longer reaches.
+        out: float64 [3, 2], outward unit vectors, measured over three distances.
         side_px: a frame's shorter side there, in pixels of the sheet.
     """
 
@@ -350,15 +350,15 @@ class _End:
 def bridged(
     lines: Sequence[Sequence[Points]], side_px: Callable[[int, Points], float]
 ) -> list[tuple[int, int, Points]]:
-    """Cracks of which one goes on where another ends.
+    """Find cracks that continue where another one ends.
 
     Args:
         lines: of each crack, float [N, 2] each.
-        side_px: tells a frame's shorter side in the same pixels, at a place of a crack in the list.
+        side_px: returns a frame's shorter side in the same pixels, for a crack's index and a point.
 
     Returns:
-        Pairs of places in the list, the lower one first, with the gap's ends, float64 [2, 2]; one
-        of the two ends is in no pair before.
+        Pairs of crack indices, the lower one first, with the ends of the gap, float64 [2, 2]. At
+        least one of the two ends is in no earlier pair.
     """
     ends = [end for crack, each in enumerate(lines) for end in _ends(crack, each, side_px)]
     lengths = [length_of(each) for each in lines]
@@ -382,7 +382,7 @@ def bridged(
 
 
 def _goes_on(one: _End, other: _End) -> bool:
-    """Whether two ends point at each other, or past each other close by."""
+    """Whether two ends point at each other, or past each other at a small lateral offset."""
     least = np.cos(np.radians(ANGLE_DEG))
     gap = other.xy - one.xy
     distance = float(np.hypot(*gap))
@@ -416,14 +416,14 @@ def _ends(
 
 
 def grouped(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Things put together in pairs.
+    """Connected components of pairs.
 
         >>> grouped(4, [(2, 3), (0, 2)])
         [[0, 2, 3], [1]]
 
     Args:
-        count: of the things, which are 0, 1, ...
-        pairs: that belong together.
+        count: number of items, which are 0, 1, ...
+        pairs: items that belong together.
     """
     parents = list(range(count))
 

@@ -1,9 +1,9 @@
-"""One width of a crack from many frames.
+"""Combines the widths of a crack from many frames.
 
-Rows of the finest frames that are fit to measure are put together by where they cross the crack.
-Each counts by 1 / u^2 of its noise; what is the same in all frames of a camera (the light from
-within the crack, the blur, the model, the scale) is not averaged, and neither is the half of the
-noise that is the surface's own. Knows arrays only.
+Rows of the finest frames that are fit to measure are grouped by where they cross the crack, and
+weighted by 1 / u^2 of their noise. Errors common to all frames of a camera (light from inside the
+crack, blur, model, scale) do not average out, nor does the half of the noise that is due to the
+surface.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from edgecrack.measurement.width import Width
 from edgecrack.survey.plane_geometry import Points
 
 _STATION_PX = 10.0  # along the crack, in pixels of the sheet
-_FINEST = 8  # frames that a place is measured in at most
-# Frames less fine than this, by the finest of a place, are left out.
+_FINEST = 8  # most frames used at one station
+# Frames coarser than this, relative to the finest at a station, are left out.
 _FINE_SHARE = 0.7
-# Of the noise's variance: the surface beside the crack is the same in every frame.
+# Share of the noise variance due to the surface beside the crack, which is the same in all frames.
 _SURFACE_SHARE = 0.5
 _LEAST_NOISE_PX = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class SeenRow:
-    """The width of a crack where one profile of one frame crosses it.
+    """The crack width at one profile of one frame.
 
     Attributes:
-        frame: its number.
-        xy: the place in the sheet's pixels.
-        width: what was measured, in the frame's pixels.
-        fineness: how many of the frame's pixels one pixel of the sheet is there.
-        mm_per_px: of the frame's pixels across the crack; None without a scale.
+        frame: frame number.
+        xy: position in the sheet's pixels.
+        width: measured width, in the frame's pixels.
+        fineness: the frame's pixels per pixel of the sheet at this position.
+        mm_per_px: of the frame, across the crack; None without a scale.
         scale_terms: the scale's relative standard uncertainties, by source.
     """
 
@@ -49,11 +49,11 @@ class SeenRow:
 
 @dataclass(frozen=True)
 class WidthPlace:
-    """The width at one place along a crack, from all frames that count there.
+    """The width at one station along a crack, from all frames used there.
 
     Attributes:
-        line: number of the crack's line.
-        along_px: from the line's beginning, in pixels of the sheet.
+        line: index of the crack's line.
+        along_px: distance from the start of the line, in pixels of the sheet.
         px: value and 95 % interval in pixels of the sheet.
         mm: the same in millimetres, without the scale's own uncertainty; None without a scale.
     """
@@ -70,10 +70,10 @@ class CombinedWidth:
 
     Attributes:
         px: in pixels of the sheet.
-        mm: None where not every place has a scale.
-        places: along the crack at which it was measured.
-        frames: numbers of the frames that counted.
-        profile: along the crack, by line.
+        mm: in millimetres; None unless every station has a scale.
+        places: number of stations at which it was measured.
+        frames: numbers of the frames used.
+        profile: all stations, ordered by line.
     """
 
     px: WidthFigures
@@ -84,14 +84,14 @@ class CombinedWidth:
 
 
 def combined_width(lines: Sequence[Points], rows: Sequence[SeenRow]) -> CombinedWidth | None:
-    """The width of a crack.
+    """Combine the widths of a crack.
 
     Args:
-        lines: float [N, 2] each, along its middle, in the sheet's pixels.
-        rows: of all frames that are fit to measure; those without a width count for nothing.
+        lines: centre lines, float [N, 2] each, in the sheet's pixels.
+        rows: of all frames that are fit to measure; those without a width are ignored.
 
     Returns:
-        None where no row has a width.
+        None if no row has a width.
     """
     measured = [row for row in rows if row.width.width_px is not None]
     if not measured or not lines:
@@ -129,7 +129,7 @@ def _ends(width: Width) -> tuple[float, float, float]:
 
 
 def _in_mm(chosen: Sequence[Sequence[SeenRow]]) -> WidthFigures | None:
-    """As in pixels, with the terms of the scale, which are one error in all frames."""
+    """In millimetres, with the scale's terms, which are fully correlated between frames."""
     scaled = [
         _one_width([_times(row.width, row.mm_per_px or 0.0) for row in group]) for group in chosen
     ]
@@ -144,7 +144,7 @@ def _in_mm(chosen: Sequence[Sequence[SeenRow]]) -> WidthFigures | None:
 
 
 def _stations(lines: Sequence[Points], rows: Sequence[SeenRow]) -> list[tuple[int, int]]:
-    """Of each row, the line that it crosses and which stretch of it."""
+    """For each row, the index of the line that it crosses and of the station along it."""
     points, labels = [], []
     for number, line in enumerate(lines):
         steps = np.hypot(*np.diff(line, axis=0).T)
@@ -157,7 +157,7 @@ def _stations(lines: Sequence[Points], rows: Sequence[SeenRow]) -> list[tuple[in
 
 
 def _finest(group: Sequence[SeenRow]) -> list[SeenRow]:
-    """Of one place, the rows of the finest frames, of each frame the surest."""
+    """The rows of the finest frames at a station, the least noisy one of each frame."""
     by_frame: dict[int, SeenRow] = {}
     for row in group:
         other = by_frame.get(row.frame)
@@ -193,7 +193,7 @@ def _times(width: Width, factor: float) -> Width:
 
 
 def _one_width(widths: Sequence[Width]) -> Width:
-    """Of one place from several frames, with what of the noise is left."""
+    """The weighted mean of one station's widths, with the remaining noise."""
     noise = np.array([_noise(each) for each in widths])
     weights = noise**-2 / (noise**-2).sum()
 
@@ -218,5 +218,5 @@ def _one_width(widths: Sequence[Width]) -> Width:
 
 
 def _less(reach: float, gained: float) -> float:
-    """One side of an interval without the share of the noise that averaged out."""
+    """One side of an interval without the noise that averaged out."""
     return float(np.sqrt(max(reach**2 - gained**2, (0.3 * reach) ** 2)))

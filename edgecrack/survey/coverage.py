@@ -1,7 +1,7 @@
-"""How much of each sheet was seen, and how well.
+"""Computes how much of each sheet was seen, and how well.
 
-A place counts as the best that any frame made of it: fit to measure, fit to detect, unfit, ignored
-on purpose, or skipped, which is in view of frames that nobody looked at. Knows arrays only.
+Each cell gets the best state that any frame reached: fit to measure, fit to detect, unfit, ignored
+on purpose, or skipped, which means in view only of frames that were not inspected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgecrack.survey.plane_geometry import Matrix, corners, moved
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
 
 Seen = Literal["skipped", "ignored", "unfit", "detect", "measure"]
-# By their numbers in `Coverage.best`, from 1; 0 is out of view of all frames.
+# In the order of their values in `Coverage.best`, from 1; 0 is out of view of all frames.
 SEEN: tuple[Seen, ...] = ("skipped", "ignored", "unfit", "detect", "measure")
 
 _CELL_PX = 8.0
@@ -29,15 +29,14 @@ _MOST_CELLS = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class FrameLook:
-    """How a frame was looked at.
+    """How a frame was inspected.
 
     Attributes:
-        frame: its number.
-        verdict: what it is fit for; None where the network did not see it.
-        ignored: bool [H, W] of the frame's size, True where it is ignored on purpose; None for
+        frame: frame number.
+        verdict: what it is fit for; None if it was not inspected.
+        ignored: bool [H, W] of the frame's size, True where it is ignored on purpose; None if
             nowhere.
-        missed: bool [H, W], True where the network did not see it although it was to; None for
-            nowhere.
+        missed: bool [H, W], True where it should have been inspected but was not; None if nowhere.
     """
 
     frame: int
@@ -51,11 +50,11 @@ class Coverage:
     """What was seen of a sheet.
 
     Attributes:
-        sheet: its number.
-        best: uint8 [H, W], for each cell 0 where it was not in view, else 1 + its place in `SEEN`.
+        sheet: sheet number.
+        best: uint8 [H, W], for each cell 0 if it was never in view, else 1 + its index in `SEEN`.
         cell_px: side of a cell in the sheet's pixels.
-        origin_xy: where the first cell begins, in the sheet's pixels.
-        area_px: by what was made of it, in square pixels of the sheet.
+        origin_xy: upper left corner of the first cell, in the sheet's pixels.
+        area_px: area by state, in square pixels of the sheet.
     """
 
     sheet: int
@@ -66,31 +65,31 @@ class Coverage:
 
     @property
     def seen_px(self) -> float:
-        """All that was in view of a frame, in square pixels of the sheet."""
+        """Area in view of any frame, in square pixels of the sheet."""
         return sum(self.area_px.values())
 
     def share(self, seen: Seen) -> float:
-        """Share of what was in view, 0 to 1."""
+        """Share of the area in view, 0 to 1."""
         return self.area_px[seen] / self.seen_px if self.seen_px else 0.0
 
 
 def coverage_of(
     sheets: Sheets, sheet: Sheet, looks: Iterable[FrameLook], cell_px: float = _CELL_PX
 ) -> Coverage:
-    """What was seen of a sheet.
+    """Compute the coverage of a sheet.
 
     Args:
         sheets: of the run.
         sheet: one of them.
-        looks: at frames, in any order; frames of the sheet that are not among them count as
-            skipped, and those of other sheets for nothing.
-        cell_px: side of a cell in the sheet's pixels; larger where the sheet is very large.
+        looks: inspected frames in any order; frames of the sheet that are missing count as
+            skipped, and those of other sheets are ignored.
+        cell_px: side of a cell in the sheet's pixels; increased for very large sheets.
 
     Raises:
-        ConfigError: the cell has no size.
+        ConfigError: `cell_px` is not positive.
     """
     if not cell_px > 0:
-        raise ConfigError(f"a cell of {cell_px} px has no size", "give more than 0")
+        raise ConfigError(f"`cell_px` is {cell_px}", "give more than 0")
     placements = {frame: sheets.placements[frame] for frame in sheet.frames}
     outlines = np.concatenate(
         [moved(corners(each.hw), each.homography) for each in placements.values()]
@@ -118,7 +117,7 @@ def coverage_of(
 
 
 def _mark(best: NDArray[np.uint8], placement: Placement, look: FrameLook, to_cells: Matrix) -> None:
-    """Raise the cells that a frame shows to what was made of it, in place."""
+    """Raise the cells that a frame shows to its state, in place."""
     outline = moved(corners(placement.hw), to_cells @ placement.homography)
     low = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 1, best.shape[::-1])
@@ -142,8 +141,8 @@ def _codes(placement: Placement, look: FrameLook, code: np.uint8) -> NDArray[np.
             continue
         if mask.shape != placement.hw:
             raise ConfigError(
-                f"frame {look.frame} has the shape {placement.hw} and its mask {mask.shape}",
-                "give the mask of this frame",
+                f"frame {look.frame} has shape {placement.hw}, but its mask has {mask.shape}",
+                "give a mask of the frame's shape",
             )
         codes[mask] = 1 + SEEN.index(name)
     return codes

@@ -1,8 +1,7 @@
-"""The inventory of a run: each crack once, with an id that stays.
+"""Builds the inventory of a run: each crack once, with a persistent id.
 
-From the cracks of each frame (`measurement.cracks`) and from where the frames lie (`sheets.py`).
-What two sheets show may be the same, as long as nothing tells; counts are then ranges. Knows arrays
-and records only.
+Combines the cracks of each frame (`measurement.cracks`) with the frames' placements (`sheets.py`).
+Sheets that are not linked may show the same cracks; counts are then ranges.
 """
 
 from __future__ import annotations
@@ -45,23 +44,23 @@ from edgecrack.survey.plane_geometry import (
 )
 from edgecrack.survey.sheets import Placement, Sheet, Sheets
 
-_FRAMES_ASKED = 8  # for the scale of a place
-# Lines that fewer of a crack's frames show are left out of its course.
+_FRAMES_ASKED = 8  # most frames used for the scale at a point
+# Lines shown by fewer of a crack's frames are left out of its course.
 _COURSE_SHARE, _COURSE_LEAST = 0.1, 2
 _SHARED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class FrameCracks:
-    """What was found in one frame.
+    """The cracks found in one frame.
 
     Attributes:
-        frame: its number, as the tracker counted.
-        cracks: as `measure_image` gave them.
-        verdict: what the frame is fit for, as `assess` gave it.
+        frame: frame number from the tracker.
+        cracks: from `measure_image`.
+        verdict: what the frame is fit for, from `assess`.
         mm_per_px: by crack and row, the scale across the crack; None without one.
-        scale_terms: by source, the scale's relative standard uncertainty.
-        ignored: bool [H, W], where nobody looked; None for nowhere.
+        scale_terms: the scale's relative standard uncertainties, by source.
+        ignored: bool [H, W], True where it was not inspected; None if nowhere.
     """
 
     frame: int
@@ -74,7 +73,7 @@ class FrameCracks:
 
 @dataclass(frozen=True)
 class Count:
-    """A number that is known to lie in a range; both ends are in it."""
+    """A count known to be in a range, both ends included."""
 
     low: int
     high: int
@@ -85,18 +84,17 @@ class SurveyCrack:
     """One crack of a run.
 
     Attributes:
-        id: stays when more frames come; of cracks that turn out to be one, the lowest.
+        id: unchanged when frames are added; merged cracks keep the lowest.
         sheet: number of its sheet.
-        lines: float64 [N, 2] each, along its middle, in the sheet's pixels, the longest first.
-        bridges: float64 [2, 2] each, gaps across which it goes on.
-        length_px: of its lines and the gaps.
-        confirmed: seen in at least three fit frames and in half of those that show its place, and
-            at least a fifth as long as a frame's shorter side.
-        sightings: of each time it was seen the frame's number and the crack's place among those
-            found in it.
-        views: how many fit frames show its place.
+        lines: centre lines, float64 [N, 2] each, in the sheet's pixels, longest first.
+        bridges: gaps across which it continues, float64 [2, 2] each.
+        length_px: of its lines and gaps.
+        confirmed: seen in at least three fit frames and half of those that cover its location,
+            and at least a fifth as long as a frame's shorter side.
+        sightings: frame number and index among the frame's cracks, for each sighting.
+        views: number of fit frames that cover its location.
         confidence: mean probability of its pixels over the frames, 0 to 1.
-        width: None where it could not be measured.
+        width: None if it could not be measured.
     """
 
     id: int
@@ -121,11 +119,11 @@ class Inventory:
     """All cracks of a run.
 
     Attributes:
-        cracks: by id.
-        confirmed: how many confirmed ones there are: a range where sheets are not linked, or
-            where a sheet has drifted so far that it may show a crack twice.
-        unconfirmed: how many others were seen.
-        unfit_frames: numbers of the frames whose cracks count for nothing.
+        cracks: ordered by id.
+        confirmed: number of confirmed cracks: a range if sheets are not linked, or if a sheet may
+            have drifted so far that it shows a crack twice.
+        unconfirmed: number of the others.
+        unfit_frames: numbers of the frames whose cracks are ignored.
     """
 
     cracks: tuple[SurveyCrack, ...]
@@ -135,14 +133,14 @@ class Inventory:
 
 
 class InventoryKeeper:
-    """Makes inventories of a run and keeps the ids from one to the next.
+    """Builds inventories of a run and keeps crack ids from one to the next.
 
         keeper = InventoryKeeper()
         inventory = keeper.update(builder.finish(), found_in_frames)
 
     Args:
-        ids: of sightings, from `ids` of an earlier keeper of the same run.
-        next_id: from `next_id` of the same.
+        ids: from `ids` of an earlier keeper of the same run.
+        next_id: from `next_id` of the same keeper.
     """
 
     def __init__(self, ids: Mapping[tuple[int, int], int] | None = None, next_id: int = 1) -> None:
@@ -151,21 +149,21 @@ class InventoryKeeper:
 
     @property
     def ids(self) -> dict[tuple[int, int], int]:
-        """By a sighting's frame and its place among the cracks found there, the crack's id."""
+        """Crack id by frame number and index among the frame's cracks."""
         return dict(self._ids)
 
     @property
     def next_id(self) -> int:
-        """What the next new crack will be called; an id is never given twice."""
+        """Id of the next new crack; ids are never reused."""
         return self._next
 
     def update(self, sheets: Sheets, found: Iterable[FrameCracks]) -> Inventory:
-        """The inventory of all frames so far.
+        """Build the inventory of all frames so far.
 
         Args:
             sheets: of the run so far.
-            found: what was found in frames so far, each frame once; frames that are on no sheet
-                count for nothing.
+            found: results of all frames so far, each frame once; frames that are on no sheet are
+                ignored.
         """
         by_sheet: dict[int, list[FrameCracks]] = {}
         for each in found:
@@ -176,11 +174,11 @@ class InventoryKeeper:
     def update_by_sheet(
         self, sheets: Sheets, found_on: Callable[[Sheet], Iterable[FrameCracks]]
     ) -> Inventory:
-        """As `update`, for whoever cannot hold what was found on all sheets at once.
+        """Like `update`, for runs too large to hold all sheets' results in memory.
 
         Args:
             sheets: of the run so far.
-            found_on: what was found in frames of a sheet; asked once for each.
+            found_on: returns the results of a sheet's frames; called once per sheet.
         """
         cracks, unfit = [], []
         for sheet in sheets.sheets:
@@ -198,7 +196,7 @@ class InventoryKeeper:
         )
 
     def _named(self, found: Sequence[SurveyCrack]) -> list[SurveyCrack]:
-        """Cracks with ids: the lowest of those of which most sightings are in it."""
+        """Give each crack the lowest id of which it has the most sightings, or a new one."""
         heirs: dict[int, Counter[int]] = {}
         for place, each in enumerate(found):
             for member in each.sightings:
@@ -227,9 +225,9 @@ def cracks_of_sheet(
     """The cracks of one sheet, without ids.
 
     Args:
-        sheet: which.
-        placements: by frame.
-        found: in frames of the sheet that are not unfit, in the order of their numbers.
+        sheet: the sheet.
+        placements: by frame number.
+        found: results of the sheet's frames that are not unfit, ordered by number.
     """
     keys = [(each.frame, number) for each in found for number in range(len(each.cracks))]
     sightings = [
@@ -260,7 +258,7 @@ def cracks_of_sheet(
 
 
 def _side_px(xy: Points, placements: Sequence[Placement]) -> float:
-    """A frame's shorter side at a place, in pixels of the sheet, by some frames that show it."""
+    """A frame's shorter side at a point, in pixels of the sheet; median of some frames there."""
     place = xy[None]
     some = [each for each in placements if in_view(place, each, 0.0)[0]] or list(placements)
     sides = [
@@ -276,7 +274,7 @@ def _course(
     placements: Mapping[int, Placement],
     sheet: Sheet,
 ) -> tuple[Points, ...]:
-    """Lines through the middle of all sightings of a crack."""
+    """Centre lines through all sightings of a crack."""
     drawings = [
         [moved(line, placements[sighting.frame].homography) for line in sighting.lines]
         for sighting in (sightings[number] for number in track.members)
@@ -329,13 +327,13 @@ def _described(
 
 
 def shows(curve: CrackCurve, placement: Placement, ignored: NDArray[np.bool_] | None) -> bool:
-    """Whether most of a crack's place was looked at in a frame."""
+    """Whether a frame inspected most of a crack's location."""
     shown = looked_at(curve.xy, placement, ignored)
     return bool(shown.size) and float(shown.mean()) >= _SHARED
 
 
 def seen_rows(found: FrameCracks, number: int, placement: Placement) -> list[SeenRow]:
-    """The widths along a crack of a frame, where they are on the sheet."""
+    """The widths along a frame's crack, with their positions on the sheet."""
     rows = found.cracks[number].rows
     if not rows:
         return []
@@ -357,7 +355,7 @@ def seen_rows(found: FrameCracks, number: int, placement: Placement) -> list[See
 
 
 def count_of(confirmed: Sequence[SurveyCrack], sheets: Sheets) -> Count:
-    """At most each is a crack; at least those of the one sheet that has most of them."""
+    """Range of the count: at most all of them, at least those of the sheet with the most."""
     fewest = [
         _apart_for_certain([each for each in confirmed if each.sheet == sheet.number], sheet)
         for sheet in sheets.sheets
@@ -366,10 +364,10 @@ def count_of(confirmed: Sequence[SurveyCrack], sheets: Sheets) -> Count:
 
 
 def _apart_for_certain(cracks: Sequence[SurveyCrack], sheet: Sheet) -> int:
-    """How many cracks of a sheet cannot be one another.
+    """Number of cracks of a sheet that are certainly different.
 
-    They are two where one frame shows both, or where they are further apart than the sheet may have
-    drifted. Of those that hang together by maybes, as many are counted as are two each.
+    Two are different if one frame shows both, or if they are further apart than the sheet's drift
+    bound. In a group of possible duplicates, only cracks that differ pairwise count.
     """
     curves = [curve_of(each.lines) for each in cracks]
     frames = [set(each.frames) for each in cracks]

@@ -1,4 +1,4 @@
-"""Where frames lie on their sheet, with loops that are closed."""
+"""Lays key frames out on a plane, closes loops, and links layouts that show the same."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from edgecrack.survey.registration import (
 )
 
 Pair = tuple[int, int]
-# Key frames that are laid out at once: their places are solved together, which takes memory by the
-# square of their number and time by its cube.
+# Most key frames in one layout: all are solved together, which takes quadratic memory and cubic
+# time.
 MOST_KEYS = 400
-# Of a distance in the plane, 95 % lie within so many of the larger standard deviation.
+# 95 % of the distances in the plane are within this many of the larger standard deviation.
 _WITHIN_95 = 2.45
-# Points of a match share what the lens and an uneven wall do to them: so many count as one.
+# Points of a match share the errors due to the lens and an uneven wall: this many count as one.
 _ALIKE = 8.0
-# What following frames between two key frames adds.
+# Tracking error between two key frames.
 _BETWEEN_KEYS_PX = 1.0
 _LEAST_SIGMA_PX = 0.3
-# A gain is drawn towards 1 as if it were measured there with this standard deviation (log).
+# Standard deviations (log) of the prior of each gain, around 1, and of a measured gain ratio.
 _GAIN_SPREAD, _GAIN_NOISE = 0.2, 0.05
-# Key frames that are asked for the reference at most; what a frame's length away counts.
+# Most candidates for the reference; cost of a distance of one frame length.
 _MOST_ASKED, _FAR = 40, 0.15
 
 
@@ -51,9 +51,9 @@ class KeyFrame:
     """A frame that a sheet is made from.
 
     Attributes:
-        number: of the frame in the run.
+        number: frame number in the run.
         hw: height and width in pixels.
-        features: by which it is found again.
+        features: for matching it with others.
     """
 
     number: int
@@ -63,16 +63,16 @@ class KeyFrame:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Key frames on one plane; each by its place in the list of a run's key frames.
+    """Key frames on one plane; each is identified by its index in the run's list of key frames.
 
     Attributes:
         homographies: by key frame, float64 [3, 3], from its pixels to the plane's.
         ties: by pair of key frames, the lower one first.
-        begins: why it is a layout of its own, as a clause; "" for a run's first.
+        begins: why a new layout began here, as a clause; "" for a run's first.
         reference: the key frame whose pixels are the plane's.
-        sigma_px: standard deviation with which a place in two frames meets.
-        drift_px: 95 % bound of how far a place is from where the reference would show it.
-        doubtful: pairs that ought to show the same and in which it was not found.
+        sigma_px: registration error between two frames, one standard deviation.
+        drift_px: 95 % bound of a point's distance from its position in the reference frame.
+        doubtful: pairs that should overlap but could not be matched.
     """
 
     homographies: dict[int, Matrix]
@@ -85,10 +85,10 @@ class Layout:
 
 
 def settled(layout: Layout, keys: Sequence[KeyFrame]) -> Layout:
-    """All key frames moved so that they agree, in the pixels of one of them.
+    """Adjust all key frames together, in the pixels of one of them.
 
     Args:
-        layout: to begin with.
+        layout: initial layout.
         keys: a run's key frames.
     """
     chosen = reference_of(layout.homographies, keys)
@@ -107,19 +107,19 @@ def settled(layout: Layout, keys: Sequence[KeyFrame]) -> Layout:
 
 
 def unit_of(key: KeyFrame) -> float:
-    """Half a frame's longer side, in which `adjust` reckons."""
+    """Half a frame's longer side, the unit of length in `adjust`."""
     return max(key.hw) / 2
 
 
 def reference_of(homographies: dict[int, Matrix], keys: Sequence[KeyFrame]) -> int | None:
-    """The key frame in whose pixels the others are least distorted, and that lies in the middle.
+    """Choose a central key frame in whose pixels the others are least distorted.
 
     Args:
         homographies: by key frame, float64 [3, 3], to one plane.
         keys: a run's key frames.
 
     Returns:
-        None where in none's pixels all others are plausible.
+        None if there is none in whose pixels all others are plausible.
     """
     numbers = list(homographies)
     costs = {}
@@ -131,22 +131,22 @@ def reference_of(homographies: dict[int, Matrix], keys: Sequence[KeyFrame]) -> i
 
 
 def based_on(reference: int, homographies: dict[int, Matrix]) -> dict[int, Matrix]:
-    """The same in the pixels of one of the key frames."""
+    """The same homographies, to the pixels of one of the key frames."""
     back = inverse(homographies[reference])
     return {key: normal(back @ each) for key, each in homographies.items()}
 
 
 def distances_px(homographies: dict[int, Matrix], tie: Tie) -> NDArray[np.float64]:
-    """How far a tie's points are from each other, float64 [N], in pixels of its second frame."""
+    """Distances between a tie's points, float64 [N], in pixels of its second frame."""
     both = inverse(homographies[tie.second]) @ homographies[tie.first]
     return np.asarray(np.hypot(*(moved(tie.first_xy, both) - tie.second_xy).T), np.float64)
 
 
 def gains_of(layout: Layout, keys: Sequence[KeyFrame]) -> dict[int, float]:
-    """By frame number of a key frame, what its grey values are multiplied by to be like the others.
+    """Gains that equalize the key frames' brightness, by frame number.
 
-    Least squares over the matches, each gain drawn a little towards 1 (M. Brown and D. Lowe,
-    "Automatic panoramic image stitching using invariant features", IJCV 74, 2007).
+    Least squares over the matches with a weak prior at 1 (M. Brown and D. Lowe, "Automatic
+    panoramic image stitching using invariant features", IJCV 74, 2007).
     """
     at = {key: place for place, key in enumerate(layout.homographies)}
     matrix = np.eye(len(at)) / _GAIN_SPREAD**2
@@ -166,7 +166,7 @@ def gains_of(layout: Layout, keys: Sequence[KeyFrame]) -> dict[int, float]:
 
 
 def _distortion(homography: Matrix, hw: tuple[int, int]) -> float:
-    """How much a frame is enlarged or shrunk, and a little of how far it is away."""
+    """Change of a frame's scale, plus a small cost for its distance."""
     height, width = hw
     middle = np.array([[width / 2, height / 2]])
     away = np.hypot(*(moved(middle, homography) - middle)[0]) / max(hw)
@@ -186,10 +186,11 @@ def _drift_px(adjusted: Adjusted, keys: Sequence[KeyFrame], unit_px: float) -> f
 
 MATCHED_SIGMA_PX = 0.7
 _ROUNDS = 2
-_LOOKED_AT, _EXPECTED = 0.15, 0.4  # overlaps
-# How far a loop may have drifted: so much, and a share of the way between the key frames.
+# Overlaps from which on a loop is searched for, and expected to be found.
+_LOOKED_AT, _EXPECTED = 0.15, 0.4
+# Largest drift of a loop: a constant, plus a share of the distance between the key frames.
 _DRIFT_PX, _DRIFT_SHARE = 25.0, 0.03
-# Root mean square of a tie's distances that is too much for one plane.
+# Largest root mean square of a tie's distances on one plane.
 _BENT_PX = 2.5
 _LEAST_LINK, _STRONG_LINK = 25, 60
 _LINKS_AGREE_PX = 12.0
@@ -198,7 +199,7 @@ _LEAST_FEATURES = 40
 
 
 class Closer:
-    """Closes loops and links layouts; remembers which key frames it has compared.
+    """Closes loops and links layouts; caches the comparisons of key frames.
 
     Args:
         keys: a run's key frames; the list may grow between calls.
@@ -210,10 +211,10 @@ class Closer:
         self._links: dict[Pair, Match | None] = {}
 
     def close(self, layout: Layout) -> Layout:
-        """A layout with its loops closed, settled.
+        """Close a layout's loops and adjust it.
 
         Args:
-            layout: as the frames were laid one after the other.
+            layout: as built frame by frame.
         """
         layout = settled(layout, self._keys)
         doubtful: dict[Pair, None] = {}
@@ -239,13 +240,13 @@ class Closer:
         return replace(layout, doubtful=tuple(doubtful))
 
     def link(self, layouts: Sequence[Layout]) -> list[Layout]:
-        """Layouts put together where they show the same.
+        """Join layouts that show the same.
 
         Args:
             layouts: each closed.
 
         Returns:
-            By the first key frame of each.
+            Ordered by the first key frame of each.
         """
         done = list(layouts)
         for one, other in list(islice(self._pairs_of_sheets(len(done)), _MOST_COMPARED)):
@@ -259,13 +260,13 @@ class Closer:
         return sorted(unique.values(), key=lambda each: min(each.homographies))
 
     def _pairs_of_sheets(self, count: int) -> Iterator[Pair]:
-        """Those that follow each other first."""
+        """All pairs, adjacent ones first."""
         for apart in range(1, count):
             for one in range(count - apart):
                 yield one, one + apart
 
     def _again_in_view(self, layout: Layout) -> Iterator[tuple[Pair, float]]:
-        """Pairs that are not tied and ought to show the same, with how much of it."""
+        """Pairs that are not tied but should overlap, with their overlap."""
         numbers = sorted(layout.homographies)
         outlines = np.array(
             [moved(corners(self._keys[key].hw), layout.homographies[key]) for key in numbers]
@@ -293,7 +294,7 @@ class Closer:
         return self._loops[pair]
 
     def _joined(self, one: Layout, other: Layout) -> Layout | None:
-        """Two layouts on one plane; None where they do not show the same for certain."""
+        """Two layouts on one plane; None unless they certainly show the same."""
         if len(one.homographies) + len(other.homographies) > MOST_KEYS:
             return None
         ties = self._agreeing(one, other)
@@ -317,7 +318,7 @@ class Closer:
         return joined
 
     def _agreeing(self, one: Layout, other: Layout) -> list[tuple[Pair, Match]]:
-        """Matches between two layouts, the best first, that say the same of how they lie."""
+        """Matches between two layouts that agree on their relative position, best first."""
         found = []
         for first, second in product(one.homographies, other.homographies):
             pair = min(first, second), max(first, second)
@@ -338,7 +339,7 @@ class Closer:
         return agreeing
 
     def _outline(self, layout: Layout, pair: Pair) -> Matrix:
-        """Where on a layout the corners of that frame of a pair lie which it holds."""
+        """Corners, on a layout, of the frame of a pair that belongs to it."""
         key = pair[0] if pair[0] in layout.homographies else pair[1]
         return moved(corners(self._keys[key].hw), layout.homographies[key])
 
@@ -368,7 +369,7 @@ def _between(layout: Layout, one: int, other: int) -> Matrix:
 
 
 def _across(one: Layout, other: Layout, pair: Pair, found: Match) -> Matrix:
-    """From the second layout's pixels to the first's, by a match between key frames of them."""
+    """From the second layout's pixels to the first's, using a match between their key frames."""
     homography = found.homography if pair[0] in other.homographies else inverse(found.homography)
     here, there = (pair[1], pair[0]) if pair[0] in other.homographies else pair
     return normal(one.homographies[here] @ homography @ inverse(other.homographies[there]))

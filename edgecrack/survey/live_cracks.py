@@ -1,8 +1,7 @@
-"""Cracks as they pass the camera: each has a number as long as it stays in view or near it.
+"""Numbers cracks as they pass the camera; each keeps its number while it is in or near the view.
 
-By the track alone, without the least squares and the loops of a survey: a crack that comes back
-after it was far away counts once more here, and `inventory.py` puts both together. Knows arrays
-only.
+Uses tracking alone, without a survey's adjustment and loop closure: a crack that returns after it
+was far away gets a new number here. `inventory.py` merges both.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ from edgecrack.survey.plane_geometry import (
 from edgecrack.survey.sheets import Placement, is_far
 from edgecrack.survey.track import Step
 
-# What following frames adds up to while a crack passes by.
+# Tracking error accumulated while a crack passes by.
 _SIGMA_PX = 2.5
-# Frames whose results may still come.
+# Most frames whose results may still be pending.
 _REMEMBERED = 512
-# A crack is forgotten when all of it is further outside than this share of the frame.
+# A crack is closed when all of it is further outside the view than this share of the frame.
 _OUTSIDE = 0.75
 _SHARED = 0.5
 
@@ -51,14 +50,14 @@ class LiveCrack:
     """One crack so far.
 
     Attributes:
-        id: from 1; of cracks that turn out to be one, the lowest.
-        closed: it is out of view for good.
-        confirmed: as `is_confirmed` says.
+        id: from 1; merged cracks keep the lowest.
+        closed: whether it has left the view for good.
+        confirmed: according to `is_confirmed`.
         first_frame: number of the first fit frame that shows it.
         last_frame: of the last.
-        frames: fit frames that show it.
-        views: fit frames that show its place.
-        length_px: of what lasts of it, in pixels of a key frame near it.
+        frames: number of fit frames that show it.
+        views: number of fit frames that cover its location.
+        length_px: length of its lasting points, in pixels of a nearby key frame.
         confidence: mean probability of its pixels over the frames, 0 to 1.
     """
 
@@ -75,7 +74,7 @@ class LiveCrack:
 
 @dataclass(eq=False)
 class _Tally:
-    """What is counted of a crack besides its curve."""
+    """Counts of a crack."""
 
     first_frame: int
     last_frame: int
@@ -97,13 +96,13 @@ class _Tally:
 
 @dataclass(eq=False)
 class _Stretch:
-    """Frames that were followed without a loss, in the pixels of the last key frame.
+    """Frames tracked without interruption, in the pixels of the last key frame.
 
     Attributes:
-        key_hw: height and width of that one.
+        key_hw: height and width of that key frame.
         from_key: from its pixels to the newest frame's.
-        placed: by frame, from its pixels to the key frame's.
-        ids: by track, the crack's number.
+        placed: by frame number, from its pixels to the key frame's.
+        ids: crack number by track.
     """
 
     key_hw: tuple[int, int]
@@ -113,7 +112,7 @@ class _Stretch:
     ids: dict[int, int] = field(default_factory=dict)
 
     def rebase(self, hw: tuple[int, int]) -> None:
-        """Go over to the pixels of the newest frame."""
+        """Change to the pixels of the newest frame."""
         way = self.from_key
         for frame, back in self.placed.items():
             self.placed[frame] = normal(way @ back)
@@ -123,7 +122,7 @@ class _Stretch:
 
 
 class LiveCracks:
-    """Numbers the cracks of a run while it goes on; for one thread.
+    """Numbers the cracks of a run while it is recorded; not thread-safe.
 
     live, tracker = LiveCracks(), FrameTracker()
     for number, gray in enumerate(grays):
@@ -139,7 +138,7 @@ class LiveCracks:
         self._next = 1
 
     def move(self, step: Step) -> bool:
-        """Take the next captured frame's step.
+        """Add the next captured frame's step.
 
         Returns:
             Whether it is a key frame.
@@ -165,16 +164,16 @@ class LiveCracks:
         cracks: Sequence[Crack],
         ignored: NDArray[np.bool_] | None = None,
     ) -> tuple[list[int], list[LiveCrack]]:
-        """Take what was found in a fit frame; frames come in order.
+        """Add the cracks of a fit frame; frames must be in order.
 
         Args:
-            frame: its number, as the step had it; one whose step was not taken counts for nothing.
+            frame: number from its step; a frame whose step was not added is ignored.
             hw: its height and width.
-            cracks: as `trace_cracks` gives them.
-            ignored: bool [H, W], where nobody looked; None for nowhere.
+            cracks: from `trace_cracks`.
+            ignored: bool [H, W], True where it was not inspected; None if nowhere.
 
         Returns:
-            Of each crack its number, 0 for none; and the cracks that are out of view for good.
+            The number of each crack, 0 for none; and the cracks that have left the view for good.
         """
         at = next((n for n, each in enumerate(self._stretches) if frame in each.placed), None)
         if at is None:
@@ -199,11 +198,11 @@ class LiveCracks:
         return ids, closed
 
     def cracks(self) -> list[LiveCrack]:
-        """Those that are in view or near it, by number."""
+        """Cracks in or near the view, ordered by number."""
         return [self._crack(number, closed=False) for number in sorted(self._tallies)]
 
     def finish(self) -> list[LiveCrack]:
-        """Close all, and give them by number."""
+        """Close all cracks and return them, ordered by number."""
         closed = [crack for each in self._stretches for crack in self._closed(each)]
         self._stretches = []
         return sorted(closed, key=lambda crack: crack.id)
@@ -215,7 +214,7 @@ class LiveCracks:
     def _count(
         self, stretch: _Stretch, track: int, frame: int, hw: tuple[int, int], crack: Crack
     ) -> int:
-        """Note a sighting, and give the crack's number."""
+        """Count a sighting and return the crack's number."""
         if track not in stretch.ids:
             stretch.ids[track] = self._next
             self._tallies[self._next] = _Tally(frame, frame, float(min(hw)))
@@ -230,7 +229,7 @@ class LiveCracks:
         return number
 
     def _merge(self, stretch: _Stretch) -> None:
-        """Cracks that turned out to be one have the lowest number."""
+        """Merge cracks that turned out to be one, under their lowest number."""
         for group in stretch.association.groups():
             numbers = sorted({stretch.ids[each] for each in group if each in stretch.ids})
             for other in numbers[1:]:
@@ -241,7 +240,7 @@ class LiveCracks:
     def _note_views(
         self, stretch: _Stretch, placement: Placement, ignored: NDArray[np.bool_] | None
     ) -> None:
-        shown = _told(stretch, lambda xy: looked_at(xy, placement, ignored))
+        shown = _by_track(stretch, lambda xy: looked_at(xy, placement, ignored))
         for number, tracks in _by_id(stretch).items():
             inside = [shown[each] for each in tracks]
             tally = self._tallies[number]
@@ -252,7 +251,7 @@ class LiveCracks:
     def _drop_passed(self, stretch: _Stretch, hw: tuple[int, int]) -> list[LiveCrack]:
         newest = Placement(0, inverse(stretch.from_key), hw)
         closed, margin_px = [], -_OUTSIDE * min(hw)
-        shown = _told(stretch, lambda xy: in_view(xy, newest, margin_px))
+        shown = _by_track(stretch, lambda xy: in_view(xy, newest, margin_px))
         for number, tracks in _by_id(stretch).items():
             if any(shown[each].any() for each in tracks):
                 continue
@@ -285,12 +284,12 @@ class LiveCracks:
         )
 
 
-def _told(
-    stretch: _Stretch, told: Callable[[Points], NDArray[np.bool_]]
+def _by_track(
+    stretch: _Stretch, test: Callable[[Points], NDArray[np.bool_]]
 ) -> dict[int, NDArray[np.bool_]]:
-    """What is told of the points of each track, by its number."""
+    """Test the points of each track, by its number."""
     tracks = stretch.association.tracks
-    return dict(zip(tracks, of_each([each.curve for each in tracks.values()], told), strict=True))
+    return dict(zip(tracks, of_each([each.curve for each in tracks.values()], test), strict=True))
 
 
 def _by_id(stretch: _Stretch) -> dict[int, list[int]]:
@@ -305,7 +304,7 @@ def _lasting_px(track: Track) -> float:
 
 
 def _move(track: Track, way: Matrix) -> None:
-    """See a curve through a homography, without what would lie behind the camera, in place."""
+    """Transform a track's curve in place; points behind the camera are dropped."""
     depth = track.curve.xy @ way[2, :2] + way[2, 2]
     before = depth > 0
     xy, along = track.curve.xy[before], track.curve.along[before]

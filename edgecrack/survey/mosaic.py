@@ -1,7 +1,6 @@
-"""The map of a sheet: its key frames on one picture, and the cracks drawn and numbered on it.
+"""Draws the map of a sheet: its key frames in one picture, with numbered cracks.
 
-Where several frames show a place, the one that shows it finest and furthest from its own border
-counts most. Knows arrays only.
+Where key frames overlap, the finest one, furthest from its own border, has the largest weight.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ Image = NDArray[np.uint8]
 
 LONGEST_PX = 3000
 _PAPER = 255
-_SHARPNESS = 4  # power of the weights: the best frame counts nearly alone
-# At a frame's border; what has less in the end was mixed with what lies beyond one.
+_SHARPNESS = 4  # power of the weights: the best frame nearly alone determines a pixel
+# Weight at a frame's border; pixels with less in total were interpolated across one.
 _AT_BORDER, _LEAST_WEIGHT = 0.02, 1e-9
 _MOST_LEVEL, _LEAST_LEVEL = 2.5, 0.4  # of a gain
 _LINE, _HALO = (40, 40, 230), (255, 255, 255)
@@ -43,7 +42,7 @@ class Mosaic:
 
     Attributes:
         image: uint8 [H, W, 3], BGR; white where nothing was seen.
-        seen: bool [H, W].
+        seen: bool [H, W], True where a key frame shows the wall.
         from_sheet: float64 [3, 3], from the sheet's pixels to the picture's.
     """
 
@@ -54,12 +53,12 @@ class Mosaic:
 
 @dataclass(frozen=True, eq=False)
 class DrawnCrack:
-    """A crack as it is drawn.
+    """A crack to draw.
 
     Attributes:
-        label: beside it.
+        label: text beside it.
         lines: float [N, 2] each, in the sheet's pixels.
-        confirmed: drawn red; orange otherwise.
+        confirmed: drawn red if True, else orange.
     """
 
     label: str
@@ -74,16 +73,16 @@ def make_mosaic(
     longest_px: int = LONGEST_PX,
     window: tuple[int, int, int, int] | None = None,
 ) -> Mosaic:
-    """Lay a sheet's key frames on one picture.
+    """Blend a sheet's key frames into one picture.
 
     Args:
         sheets: of the run.
         sheet: one of them.
-        picture_of: gives a key frame's picture, uint8 [H, W] or [H, W, 3] BGR, by the frame's
-            number; None where it is lost.
-        longest_px: of the picture's longer side; it is made smaller where the sheet is larger.
-        window: left, top, width and height of a part of the picture at full size, which is then
-            made alone; None for all of it.
+        picture_of: returns a key frame's picture, uint8 [H, W] or [H, W, 3] BGR, by frame number;
+            None if it is lost.
+        longest_px: limit of the picture's longer side; larger sheets are reduced.
+        window: left, top, width and height of a part at full size, to draw that part alone; None
+            for the whole sheet.
     """
     frames = [(frame, sheets.placements[frame]) for frame in sheet.key_frames]
     low, high = _extent(sheets, sheet)
@@ -119,7 +118,7 @@ def sheet_size(sheets: Sheets, sheet: Sheet) -> tuple[int, int]:
 
 
 def _extent(sheets: Sheets, sheet: Sheet) -> tuple[Points, Points]:
-    """Upper left and lower right of what the key frames show, in the sheet's pixels."""
+    """Upper left and lower right corners of the key frames' area, in the sheet's pixels."""
     frames = [sheets.placements[frame] for frame in sheet.key_frames]
     outline = np.concatenate([moved(corners(each.hw), each.homography) for each in frames])
     return outline.min(axis=0), outline.max(axis=0)
@@ -131,10 +130,10 @@ def _is_in(outline: Points, width: int, height: int) -> bool:
 
 
 def draw_cracks(mosaic: Mosaic, cracks: Iterable[DrawnCrack]) -> Image:
-    """The picture with cracks drawn and numbered.
+    """Draw numbered cracks on a copy of the picture.
 
     Args:
-        mosaic: of the sheet that the cracks are on; stays as it is.
+        mosaic: of the sheet that the cracks are on; not modified.
         cracks: to draw.
 
     Returns:
@@ -153,7 +152,7 @@ def draw_cracks(mosaic: Mosaic, cracks: Iterable[DrawnCrack]) -> Image:
         if lines:
             longest = max(lines, key=len)
             middle = longest[len(longest) // 2]
-            if ((middle >= 0) & (middle <= drawn.shape[1::-1])).all():  # else beside this part
+            if ((middle >= 0) & (middle <= drawn.shape[1::-1])).all():  # else outside this part
                 places.append((crack.label, middle, colour))
     for label, (x, y), colour in places:
         _write(drawn, label, (x, y), colour, letters)
@@ -181,7 +180,7 @@ def _lay(
     if right <= left or bottom <= top:
         return
     shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
-    # OpenCV's middle of the first pixel is (0, 0).
+    # OpenCV puts the centre of the first pixel at (0, 0).
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], np.float64)
     way = np.linalg.inv(half) @ shift @ placed @ half
     size = (right - left, bottom - top)
@@ -195,7 +194,7 @@ def _lay(
 
 
 def _border_weight(hw: tuple[int, int]) -> NDArray[np.float32]:
-    """1 in the middle of a frame, falling to its border, float32 [H, W]."""
+    """1 in the middle of a frame, decreasing towards its border, float32 [H, W]."""
     rows, columns = (
         np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / side for side in hw
     )
@@ -206,7 +205,7 @@ def _border_weight(hw: tuple[int, int]) -> NDArray[np.float32]:
 def _fineness(
     placed: Matrix, size: tuple[int, int], corner: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """How many of a frame's pixels show one of the map's, along a line, float32 [H, W]."""
+    """A frame's pixels per pixel of the map, along a line, float32 [H, W]."""
     columns, rows = (np.linspace(0, side, 9) for side in size)
     places = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2) + corner
     coarse = local_scale(inverse(placed), places).reshape(9, 9).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Points, transforms and curves on the plane of a wall."""
+"""Points, homographies and curves on the plane of a wall."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edgecrack.measurement.centre_lines import follow, thin
 
 Matrix = NDArray[np.float64]
 Points = NDArray[np.float64]
-# Seen through a plausible homography, a frame's sides and its area change by no more than this.
+# Largest change of a frame's sides under a plausible homography.
 _MOST_STRETCH = 6.0
-# How much nearer one corner may be to the camera than another.
+# Largest ratio of two corners' distances from the camera.
 _MOST_TILT = 3.0
 
 
 def moved(points: Points, homography: Matrix) -> Points:
-    """Points seen through a homography.
+    """Apply a homography to points.
 
         >>> moved(np.array([[1.0, 2.0]]), np.diag([2.0, 2.0, 1.0])).tolist()
         [[2.0, 4.0]]
@@ -37,29 +37,29 @@ def moved(points: Points, homography: Matrix) -> Points:
 
 
 def normal(homography: Matrix) -> Matrix:
-    """The same homography with a lower right element of 1."""
+    """The homography scaled so that its lower right element is 1."""
     return np.asarray(homography / homography[2, 2], np.float64)
 
 
 def inverse(homography: Matrix) -> Matrix:
-    """The way back."""
+    """The inverse homography, normalized."""
     return normal(np.asarray(np.linalg.inv(homography), np.float64))
 
 
 def corners(hw: tuple[int, int]) -> Points:
-    """The corners of a frame, float64 [4, 2], from the upper left, clockwise."""
+    """The corners of a frame, float64 [4, 2], clockwise from the upper left."""
     height, width = hw
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
 
 
 def through_corners(hw: tuple[int, int], places: Points) -> Matrix:
-    """The homography that brings a frame's corners to four places, float64 [4, 2]."""
+    """The homography that maps a frame's corners to four points, float64 [4, 2]."""
     found = cv2.getPerspectiveTransform(corners(hw).astype(np.float32), places.astype(np.float32))
     return np.asarray(found, np.float64)
 
 
 def overlap(hw: tuple[int, int], other_hw: tuple[int, int], homography: Matrix) -> float:
-    """Share of a frame that shows what another one shows, too.
+    """Share of a frame's area that another frame shows, too.
 
     Args:
         hw: height and width of the frame.
@@ -67,7 +67,7 @@ def overlap(hw: tuple[int, int], other_hw: tuple[int, int], homography: Matrix) 
         homography: float [3, 3], from the other's pixels to the frame's.
 
     Returns:
-        0 to 1; 0 where the homography is not plausible.
+        0 to 1; 0 if the homography is not plausible.
     """
     if implausible(other_hw, homography):
         return 0.0
@@ -77,14 +77,14 @@ def overlap(hw: tuple[int, int], other_hw: tuple[int, int], homography: Matrix) 
 
 
 def local_scale(homography: Matrix, points: Points) -> NDArray[np.float64]:
-    """By how much a homography enlarges, at places.
+    """Local magnification of a homography.
 
     Args:
         homography: float [3, 3].
         points: float [N, 2].
 
     Returns:
-        float64 [N], the root of the change of area.
+        float64 [N], the square root of the change of area.
     """
     depth = points @ homography[2, :2] + homography[2, 2]
     area = np.abs(np.linalg.det(homography) / depth**3)
@@ -99,30 +99,30 @@ def implausible(hw: tuple[int, int], homography: Matrix) -> str:
         homography: float [3, 3], from the frame's pixels.
 
     Returns:
-        A clause; "" where it can.
+        A clause; "" if it can.
     """
     outline = corners(hw)
     depth = outline @ homography[2, :2] + homography[2, 2]
     if not np.isfinite(homography).all() or depth.min() <= 0:
-        return "the plane would lie behind the camera"
+        return "the plane would be behind the camera"
     if depth.max() > _MOST_TILT * depth.min():
-        return "the plane would be seen nearly edge on"
+        return "the plane would be seen nearly edge-on"
     places = moved(outline, homography)
     sides = np.diff(np.concatenate([places, places[:1]]), axis=0)
     after = np.roll(sides, -1, axis=0)
     if (sides[:, 0] * after[:, 1] - sides[:, 1] * after[:, 0]).min() <= 0:
-        return "the picture would be mirrored or folded"
+        return "the image would be mirrored or folded"
     ratios = np.hypot(*sides.T) / np.array([hw[1], hw[0], hw[1], hw[0]])
     if ratios.max() > _MOST_STRETCH or ratios.min() < 1 / _MOST_STRETCH:
-        return f"the scale would change by more than {_MOST_STRETCH:.0f} times"
+        return f"the scale would change by more than a factor of {_MOST_STRETCH:.0f}"
     return ""
 
 
 STEP_PX = 3.0
 _TANGENT_STEPS = 3  # to either side
-_TOGETHER = 2_000_000  # distances computed at once
+_TOGETHER = 2_000_000  # distances computed at the same time
 _DRAWN_PX = 5
-_FILLED_PX = 400  # holes between two courses of one line
+_FILLED_PX = 400  # area of holes between two courses of one line
 _SPUR_PX = 20.0
 _LARGEST_PX = 40_000_000
 
@@ -133,7 +133,7 @@ class CrackCurve:
 
     Attributes:
         xy: float64 [N, 2], in pixels of the sheet.
-        along: float64 [N, 2], unit vectors; which way they point means nothing.
+        along: float64 [N, 2], unit tangents of arbitrary sign.
     """
 
     xy: Points
@@ -141,16 +141,16 @@ class CrackCurve:
 
     @property
     def length_px(self) -> float:
-        """Of all lines."""
+        """Total length of all lines."""
         return len(self.xy) * STEP_PX
 
     def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> CrackCurve:
-        """Some of the points, as bool [N] or by their numbers."""
+        """A subset of the points, by mask, bool [N], or indices."""
         return CrackCurve(self.xy[which], self.along[which])
 
 
 def curve_of(lines: Iterable[Points]) -> CrackCurve:
-    """Points at even steps along lines.
+    """Sample lines at even steps.
 
     Args:
         lines: float [N, 2] each.
@@ -172,7 +172,7 @@ def curve_of(lines: Iterable[Points]) -> CrackCurve:
 
 
 def joined(curves: Sequence[CrackCurve]) -> CrackCurve:
-    """Several curves as one."""
+    """Concatenate curves."""
     empty = np.zeros((0, 2))
     return CrackCurve(
         np.concatenate([empty, *(each.xy for each in curves)]),
@@ -183,7 +183,7 @@ def joined(curves: Sequence[CrackCurve]) -> CrackCurve:
 def near(
     curve: CrackCurve, other: CrackCurve, within_px: float, angle_deg: float
 ) -> NDArray[np.bool_]:
-    """Which points of one curve lie on which of another: near, and in the same direction.
+    """Which points of one curve match which of another: close, and with a similar direction.
 
     Returns:
         bool [N, M].
@@ -209,17 +209,17 @@ def near(
 def middle_lines(
     drawings: Sequence[Iterable[Points]], near_to: CrackCurve, least: int, fill_px: float
 ) -> tuple[Points, ...]:
-    """One set of lines through the middle of several drawings of a crack.
+    """Average several drawings of a crack into one set of lines.
 
     Args:
-        drawings: of each sighting its lines, float [N, 2] each.
-        near_to: points of the crack that last; what is not near one of them is left out.
-        least: places that fewer drawings show are left out.
-        fill_px: how wide lines are drawn, so that drawings of the same course meet.
+        drawings: lines of each sighting, float [N, 2] each.
+        near_to: lasting points of the crack; whatever is not near one of them is left out.
+        least: parts shown by fewer drawings are left out.
+        fill_px: line width, such that drawings of the same course overlap.
 
     Returns:
-        float64 [N, 2] each, the longest first; the drawings' own lines, but for the fewest, where
-        they spread over too large an area.
+        float64 [N, 2] each, longest first; the lines of the drawing with the most points if the
+        drawings cover too large an area.
     """
     drawn = [[np.asarray(line, np.float64) for line in lines] for lines in drawings]
     everything = np.concatenate([line for lines in drawn for line in lines] or [np.zeros((1, 2))])
@@ -241,13 +241,13 @@ def middle_lines(
 
 
 def middle_of(line: Points) -> Points:
-    """The point half along a line, float64 [2]."""
+    """The point halfway along a line, float64 [2]."""
     way = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     return np.array([np.interp(way[-1] / 2, way, line[:, axis]) for axis in (0, 1)])
 
 
 def length_of(lines: Iterable[Points]) -> float:
-    """Of all lines, in pixels."""
+    """Total length of lines, in pixels."""
     return float(sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in lines))
 
 
@@ -256,7 +256,7 @@ def _at(line: Points, way: NDArray[np.float64], at: NDArray[np.float64]) -> Poin
 
 
 def _vote(votes: NDArray[np.uint16], lines: Sequence[Points], thick: int) -> None:
-    """Add 1 wherever lines run, in place."""
+    """Add 1 along lines, in place."""
     outline = np.concatenate(lines)
     low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - thick, 0)
     high = np.ceil(outline.max(axis=0)).astype(int) + thick + 1
@@ -278,7 +278,7 @@ def _around(points: Points, shape: tuple[int, ...], thick: int) -> NDArray[np.ui
 
 
 def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A mask without small holes."""
+    """A mask with small holes filled."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, None, None, None, 4)
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < _FILLED_PX)
     small = small[small > 0]

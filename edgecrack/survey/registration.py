@@ -1,4 +1,4 @@
-"""Frames registered to each other: matched by features, and adjusted together."""
+"""Registers frames to each other: feature matching and joint least-squares adjustment."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LEAST_SPREAD = 0.12
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What of a frame is found again in others.
+    """SIFT features of a frame.
 
     Attributes:
         xy: float64 [N, 2], in pixels.
         descriptors: uint8 [N, 128].
         hw: height and width of the frame.
-        level: float64 [N], the mean grey value around each.
+        level: float64 [N], mean grey value around each feature.
     """
 
     xy: Points
@@ -43,10 +43,10 @@ class Match:
 
     Attributes:
         homography: float64 [3, 3], from the first frame's pixels to the second's.
-        first: float64 [N, 2], points in the first frame that agree with it, spread out.
-        second: float64 [N, 2], the same in the second.
-        inliers: how many agreed in all.
-        brighter: how many times as bright the second frame is there.
+        first: float64 [N, 2], inliers in the first frame, thinned to an even spread.
+        second: float64 [N, 2], the same points in the second.
+        inliers: number of inliers before thinning.
+        brighter: brightness of the second frame relative to the first, at the inliers.
     """
 
     homography: Matrix
@@ -57,7 +57,7 @@ class Match:
 
 
 def find_features(gray: NDArray[np.uint8]) -> Features:
-    """The features of a frame.
+    """Detect a frame's features.
 
     Args:
         gray: uint8 [H, W].
@@ -75,7 +75,7 @@ def find_features(gray: NDArray[np.uint8]) -> Features:
 
 
 def no_features(hw: tuple[int, int]) -> Features:
-    """Of a frame that shows nothing, or whose picture is lost."""
+    """Features of a frame without any, or without a picture."""
     return Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), hw, np.zeros(0))
 
 
@@ -86,18 +86,17 @@ def match(
     within_px: float = np.inf,
     least_inliers: int = _LEAST_INLIERS,
 ) -> Match | None:
-    """How one frame lies on another.
+    """Match two frames.
 
     Args:
-        first: of one frame.
-        second: of the other.
-        expected: float [3, 3], the homography that is expected; None for none.
-        within_px: how far features, and the second frame's corners, may be from where they are
-            expected.
-        least_inliers: fewer are no match.
+        first: features of one frame.
+        second: features of the other.
+        expected: float [3, 3], the expected homography, if any.
+        within_px: largest distance of features from their expected positions.
+        least_inliers: fewer are not a match.
 
     Returns:
-        None where they do not show the same plane for certain.
+        None unless both certainly show the same plane.
     """
     one, other = _paired(first, second, expected, within_px)
     if len(one) < least_inliers:
@@ -125,7 +124,7 @@ def match(
 def _paired(
     first: Features, second: Features, expected: Matrix | None, within_px: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Numbers of features that look alike and like no other, each at most once."""
+    """Indices of unambiguous feature pairs, each feature at most once."""
     none = np.zeros(0, np.intp)
     if min(len(first.xy), len(second.xy)) < 2:
         return none, none
@@ -162,7 +161,7 @@ def _is_sound(
 
 
 def _spread(points: Points, hw: tuple[int, int]) -> NDArray[np.intp]:
-    """Numbers of at most 48 points, by turns from the cells of a grid."""
+    """Indices of at most 48 points, taken in turn from the cells of a grid."""
     if len(points) <= _MOST_KEPT:
         return np.arange(len(points))
     cells = np.floor(points / (hw[1], hw[0]) * 6).astype(int) @ (1, 6)
@@ -175,10 +174,10 @@ def _spread(points: Points, hw: tuple[int, int]) -> NDArray[np.intp]:
 
 _ROUNDS = 12
 _ENOUGH_PX = 0.005
-_OUTLYING = 2.0  # standard deviations from which on a distance counts less
-_MEDIAN = 1.1774  # of the length of a vector of two normal values with deviation 1
-_SIZE = 8  # of a homography
-# Basis of the homographies near the one that changes nothing, but for those that only multiply.
+_OUTLYING = 2.0  # standard deviations beyond which a distance has less weight
+_MEDIAN = 1.1774  # of the length of a vector of two standard normal values
+_SIZE = 8  # parameters of a homography
+# Basis of the homographies near the identity, without scalar multiples.
 _BASIS = np.zeros((_SIZE, 3, 3))
 for _k, (_i, _j) in enumerate(((0, 2), (1, 2), (0, 1), (1, 0), (2, 0), (2, 1))):
     _BASIS[_k, _i, _j] = 1
@@ -188,15 +187,15 @@ _BASIS[7] = np.diag([1.0, 1.0, -2.0])
 
 @dataclass(frozen=True, eq=False)
 class Tie:
-    """Points that two frames both show.
+    """Corresponding points of two frames.
 
     Attributes:
         first: number of one frame.
         second: number of the other.
         first_xy: float64 [N, 2], in pixels of the first.
-        second_xy: float64 [N, 2], the same in the second.
-        sigma_px: standard deviation of a point's place.
-        brighter: how many times as bright the second frame is there; None where it is not known.
+        second_xy: float64 [N, 2], the same points in the second.
+        sigma_px: standard deviation of a point's position.
+        brighter: brightness of the second frame relative to the first; None if unknown.
     """
 
     first: int
@@ -209,12 +208,11 @@ class Tie:
 
 @dataclass(frozen=True, eq=False)
 class Adjusted:
-    """Frames that agree with each other.
+    """Result of an adjustment.
 
     Attributes:
         homographies: by frame, float64 [3, 3], from its pixels to the plane's.
-        covariances: by frame that was free, float64 [8, 8], of the small change that
-            `place_covariance` knows.
+        covariances: by free frame, float64 [8, 8], of its parameters; see `place_covariance`.
         sigma_px: standard deviation of the points' distances, in pixels of the frames.
     """
 
@@ -226,16 +224,16 @@ class Adjusted:
 def adjust(
     homographies: Mapping[int, Matrix], ties: Sequence[Tie], free: Sequence[int], unit_px: float
 ) -> Adjusted:
-    """Move free frames so that points which two frames show meet.
+    """Adjust free frames by least squares so that corresponding points coincide.
 
     Args:
-        homographies: by frame, float [3, 3], from its pixels to the plane's: where to begin.
-        ties: between these frames; those between frames that are not free count for nothing.
-        free: the frames that may move; at least one other has to be in `homographies`.
+        homographies: by frame, float [3, 3], from its pixels to the plane's: initial values.
+        ties: between these frames; those between two fixed frames are ignored.
+        free: the frames that may move; `homographies` must contain at least one other.
         unit_px: about half a frame's width.
 
     Returns:
-        All frames, those that were not free as they were given.
+        All frames; fixed ones are unchanged.
     """
     unit = np.diag([1 / unit_px, 1 / unit_px, 1.0])
     back = np.diag([unit_px, unit_px, 1.0])
@@ -261,13 +259,13 @@ def adjust(
 def place_covariance(
     homography: Matrix, covariance: NDArray[np.float64], points: Points, unit_px: float
 ) -> NDArray[np.float64]:
-    """How sure the places on the plane are at which a frame's points lie.
+    """Covariance of a frame's points on the plane.
 
     Args:
         homography: float [3, 3], of the frame.
-        covariance: float [8, 8], as `adjust` gave it.
+        covariance: float [8, 8], from `adjust`.
         points: float [N, 2], in the frame's pixels.
-        unit_px: as it was given to `adjust`.
+        unit_px: as passed to `adjust`.
 
     Returns:
         float64 [N, 2, 2], in square pixels of the plane.
@@ -282,7 +280,7 @@ def place_covariance(
 def _normal_equations(
     now: Mapping[int, Matrix], ties: Sequence[Tie], at: Mapping[int, int], unit_px: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The matrix, the right side, and each point's distance in pixels."""
+    """The matrix, the right-hand side, and each point's distance in pixels."""
     size = _SIZE * len(at)
     matrix, right = np.zeros((size, size)), np.zeros(size)
     distances = []
@@ -310,7 +308,7 @@ def _normal_equations(
 def _slopes(
     matrix: Matrix, points: Points, basis: NDArray[np.float64]
 ) -> tuple[Points, NDArray[np.float64]]:
-    """Points moved by a homography, and how they move with each small change before it.
+    """Points mapped by a homography, and their derivatives by small changes applied before it.
 
     Returns:
         float [N, 2] and float [N, 2, 8].
@@ -324,7 +322,7 @@ def _slopes(
 
 
 def _exponential(change: NDArray[np.float64]) -> Matrix:
-    """The homography of a small change."""
+    """The homography of a small change, by its series."""
     small = np.einsum("k,kij->ij", change, _BASIS)
     squared = small @ small
     return np.asarray(np.eye(3) + small + squared / 2 + squared @ small / 6, np.float64)
@@ -336,7 +334,7 @@ def _covariances(
     ties: Sequence[Tie],
     away: NDArray[np.float64],
 ) -> dict[int, NDArray[np.float64]]:
-    """Of each free frame; scaled by how far apart points really lie."""
+    """Covariance of each free frame, scaled by the observed distances."""
     sigma = np.concatenate([np.full(len(tie.first_xy), tie.sigma_px) for tie in ties])
     excess = max(0.2, float(np.median(away / sigma)) / _MEDIAN) ** 2
     whole = np.linalg.inv(matrix + 1e-9 * np.eye(len(matrix))) * excess

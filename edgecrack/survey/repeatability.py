@@ -1,8 +1,7 @@
-"""How well a survey agrees with itself: one half of its frames against the other.
+"""Compares two halves of a survey's frames: how repeatable the results are.
 
-Frames are dealt to two halves in turn, and each half makes an inventory of its own. Camera, model,
-scale and sheets are the same in both, so what they have in common shows in no difference: this
-tells chance, not truth. Knows arrays and records only.
+Frames are assigned to the halves alternately, and each half gets its own inventory. Camera, model,
+scale and sheets are common to both, so the differences show random errors only, not accuracy.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ Halves = tuple[list[FrameCracks], list[FrameCracks]]
 
 @dataclass(frozen=True)
 class WidthDifference:
-    """How far the widths of both halves are apart, place by place.
+    """Absolute differences of the two halves' widths at the same stations.
 
     Attributes:
         median: of the absolute differences.
         percentile_95: of the same.
-        places: that both halves measured.
+        places: number of stations that both halves measured.
     """
 
     median: float
@@ -55,13 +54,13 @@ class CrackAgreement:
 
     Attributes:
         id: of the crack.
-        views: frames that show its place, or the crack itself, whichever are more.
+        views: number of frames that cover its location or show the crack, whichever is larger.
         confirmed: whether the half confirms it, by the rule for all frames.
-        length_px: as the half has it, in the sheet's pixels; 0 where it does not confirm it.
-        mean_px: of its width as the half measured it; None where it could not.
+        length_px: from the half, in the sheet's pixels; 0 if the half does not confirm it.
+        mean_px: mean width from the half; None if not measured.
         mean_mm: the same in millimetres; None without a scale.
-        apart_px: float64 [N], absolute differences of the width where both measured it along the
-            longest line, in the sheet's pixels.
+        apart_px: float64 [N], absolute width differences at the stations of the longest line that
+            both measured, in the sheet's pixels.
         apart_mm: the same in millimetres; None without a scale.
     """
 
@@ -76,7 +75,7 @@ class CrackAgreement:
 
     @property
     def is_known(self) -> bool:
-        """Whether each half shows its place often enough to confirm it at all."""
+        """Whether each half covers its location often enough to be able to confirm it."""
         return min(self.views) >= LEAST_FRAMES
 
     @property
@@ -86,7 +85,7 @@ class CrackAgreement:
 
     @property
     def length_ratio(self) -> float | None:
-        """Its length in the odd half over that in the even one; None where one has it not."""
+        """Its length in the odd half over that in the even one; None if a half lacks it."""
         return self.length_px[0] / self.length_px[1] if self.in_both else None
 
 
@@ -95,9 +94,9 @@ class Repeatability:
     """How well two halves of a survey agree, the odd one first.
 
     Attributes:
-        frames: in each half.
-        confirmed: cracks that each half confirms by itself.
-        cracks: those that all frames together confirm.
+        frames: number in each half.
+        confirmed: number of cracks that each half confirms independently.
+        cracks: those confirmed by all frames together.
     """
 
     frames: tuple[int, int]
@@ -106,36 +105,36 @@ class Repeatability:
 
     @property
     def known(self) -> tuple[CrackAgreement, ...]:
-        """The cracks of which both halves show enough."""
+        """The cracks that both halves cover often enough."""
         return tuple(crack for crack in self.cracks if crack.is_known)
 
     @property
     def in_both(self) -> int:
-        """How many of these both halves confirm."""
+        """Number of these that both halves confirm."""
         return sum(crack.in_both for crack in self.known)
 
     @property
     def length_ratio(self) -> float | None:
-        """Of what both halves confirm, the length in the odd one over that in the even one."""
+        """Total length of the cracks that both halves confirm, odd half over even half."""
         both = [crack.length_px for crack in self.known if crack.in_both]
         odd, even = (sum(lengths) for lengths in zip(*both, strict=True)) if both else (0.0, 0.0)
         return odd / even if even else None
 
     @property
     def width_px(self) -> WidthDifference | None:
-        """Over all places of all cracks of which both halves show enough."""
+        """Over all stations of `known` cracks."""
         return width_difference([crack.apart_px for crack in self.known])
 
     @property
     def width_mm(self) -> WidthDifference | None:
-        """The same in millimetres; None where a crack has no scale."""
+        """The same in millimetres; None if a crack has no scale."""
         apart = [crack.apart_mm for crack in self.known if crack.apart_px.size]
         in_mm = [each for each in apart if each is not None]
         return width_difference(in_mm) if len(in_mm) == len(apart) else None
 
 
 def width_difference(apart: Sequence[NDArray[np.float64]]) -> WidthDifference | None:
-    """Median and 95th percentile of absolute differences; None of none.
+    """Median and 95th percentile of absolute differences; None if there are none.
 
     Args:
         apart: float64 [N] each.
@@ -152,13 +151,14 @@ def repeatability(
 ) -> Repeatability:
     """Compare two halves of a survey's frames.
 
-    Each half is held to the rule for all frames: three of its frames, and half of those that show
-    a crack's place, have to show the crack.
+    Each half must meet the rule for all frames: three of its frames, and half of those that cover
+    a crack's location, have to show the crack.
 
     Args:
-        sheets: of the run, laid out by all frames.
+        sheets: of the run, from all frames.
         inventory: of all frames.
-        found_on: what was found in frames of a sheet, as the inventory had it; asked once for each.
+        found_on: returns the results of a sheet's frames, as for the inventory; called once per
+            sheet.
     """
     frames = [0, 0]
     confirmed: tuple[list[SurveyCrack], list[SurveyCrack]] = ([], [])
@@ -172,7 +172,7 @@ def repeatability(
         of_half = []
         for which, half in enumerate(halves):
             frames[which] += len(half)
-            # Widths are compared along the course by all frames; the half's own are not needed.
+            # Widths are compared along the course from all frames, so none are needed here.
             unmeasured = [replace(each, verdict="detect") for each in half]
             found = cracks_of_sheet(sheet, sheets.placements, unmeasured)
             found = [each for each in found if each.confirmed]
@@ -188,9 +188,9 @@ def repeatability(
 
 
 def dealt(found: Iterable[FrameCracks]) -> Halves:
-    """Frames that are not unfit, in two halves: every other one, odd places first.
+    """Split the frames that are not unfit into two halves, alternately, odd positions first.
 
-    Those that are fit to measure are dealt by themselves, so that both halves have as many of them.
+    Frames fit to measure are split separately, so that both halves have equally many.
     """
     placed = sorted(found, key=lambda each: each.frame)
     halves: Halves = ([], [])
@@ -218,9 +218,9 @@ def _agreement(
     views, lengths = [], []
     for half, cracks in zip(halves, found, strict=True):
         shown = sum(shows(curve, sheets.placements[each.frame], each.ignored) for each in half)
-        # Of a crack longer than a frame no frame shows most.
+        # No frame shows most of a crack that is longer than a frame.
         views.append(max(shown, len({each.frame for each in half} & set(crack.frames))))
-        # A half may see the crack in pieces; what of it is mostly another crack is not this one.
+        # A half may see the crack in pieces; a piece that is mostly another crack does not count.
         pieces = [
             each for each in cracks if 2 * len(own & set(each.sightings)) > len(each.sightings)
         ]
@@ -242,7 +242,7 @@ def _agreement(
 def _widths(
     crack: SurveyCrack, half: Sequence[FrameCracks], placements: Mapping[int, Placement]
 ) -> CombinedWidth | None:
-    """The width that a half has along the crack's course by all frames."""
+    """The width measured by a half along the crack's course from all frames."""
     measured = {each.frame: each for each in half if each.verdict == "measure"}
     rows = [
         row
@@ -259,9 +259,9 @@ def _mean(found: CombinedWidth | None, unit: Literal["px", "mm"]) -> float | Non
 
 
 def _by_place(found: CombinedWidth | None) -> dict[float, WidthPlace]:
-    """By the way along the longest line, which a profile shows.
+    """Stations of the longest line, by their distance along it.
 
-    Beside branches a row belongs now to the one and now to the other, which is no width's error.
+    Others are left out: beside branches, rows switch between lines, which is not a width error.
     """
     places = () if found is None else found.profile
     return {place.along_px: place for place in places if place.line == 0}
@@ -270,7 +270,7 @@ def _by_place(found: CombinedWidth | None) -> dict[float, WidthPlace]:
 def _apart(
     odd: dict[float, WidthPlace], even: dict[float, WidthPlace]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Absolute differences where both measured, in pixels of the sheet and in millimetres."""
+    """Absolute differences at common stations, in pixels of the sheet and in millimetres."""
     pairs = [(odd[place], even[place]) for place in sorted(odd.keys() & even.keys())]
     apart_px = np.array([abs(one.px[0] - other.px[0]) for one, other in pairs], np.float64)
     in_mm = [

@@ -1,7 +1,6 @@
-"""Where a sheet lies in space: fitted to places of which both the sheet and the world are known.
+"""Fits a sheet to points known both on the sheet and in space.
 
-Such as where the camera was at each frame, or markers whose coordinates were surveyed. Knows arrays
-only.
+Such points are the camera's position at each frame, or surveyed markers.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from edgecrack.survey.plane_geometry import Points
 
 _FEWEST = 3
-# Places that lie along a line tell nothing of what is beside it: how long the second axis of their
-# spread has to be at least, as a share of the first.
+# Least second axis of the points' spread, as a share of the first: points along a line do not
+# determine positions beside it.
 _LEAST_BREADTH = 0.15
 _OUTLIER_SIGMAS, _ROUNDS = 3.0, 5
 _LEAST_SIGMA_M = 1e-4
@@ -28,12 +27,12 @@ class SheetPlace:
 
     Attributes:
         origin_m: float64 [3], of the sheet's pixel (0, 0).
-        axes_m: float64 [3, 2], what a pixel along x and along y is in space.
-        spread_m: standard deviation of the places about the fit, each axis.
-        used: how many places counted.
-        left_out: how many were too far from the others' fit.
-        along_only: the places lie along a line, so that how far something is beside it is not
-            known; it is placed on the line.
+        axes_m: float64 [3, 2], one pixel along x and along y, in space.
+        spread_m: standard deviation of the residuals, per axis.
+        used: number of points used.
+        left_out: number of outliers.
+        along_only: the points are on a line, so distances from it are unknown; everything is
+            placed on the line.
     """
 
     origin_m: NDArray[np.float64]
@@ -44,12 +43,12 @@ class SheetPlace:
     along_only: bool
 
     def of(self, points: Points) -> NDArray[np.float64]:
-        """Where points of the sheet, float [N, 2], are: float64 [N, 3] in metres."""
+        """Map points of the sheet, float [N, 2], into space, float64 [N, 3] in metres."""
         return np.asarray(self.origin_m + points @ self.axes_m.T, np.float64)
 
 
 def fit_place(points: Points, places_m: NDArray[np.float64]) -> SheetPlace | None:
-    """Fit a sheet to places, leaving out those that jump.
+    """Fit a sheet to points in space, leaving out outliers.
 
         >>> square = np.array([[0.0, 0], [100, 0], [0, 100], [100, 100]])
         >>> place = fit_place(square, np.c_[square / 100, np.ones(4)])
@@ -58,11 +57,11 @@ def fit_place(points: Points, places_m: NDArray[np.float64]) -> SheetPlace | Non
 
     Args:
         points: float [N, 2], in the sheet's pixels.
-        places_m: float [N, 3], where these are, in metres.
+        places_m: float [N, 3], their positions in metres.
 
     Returns:
-        None of fewer than three places, of places that do not differ, and where half of them do
-        not agree with the rest.
+        None if there are fewer than three points, all points coincide, or more than half of them
+        are outliers.
     """
     keep = np.isfinite(points).all(axis=1) & np.isfinite(places_m).all(axis=1)
     points, places = points[keep], places_m[keep]
@@ -95,7 +94,7 @@ def fit_place(points: Points, places_m: NDArray[np.float64]) -> SheetPlace | Non
 def _fitted(
     points: Points, places: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool] | None:
-    """Origin, axes, and whether the points lie along a line."""
+    """Origin, axes, and whether the points are on a line."""
     middle = np.median(points, axis=0)
     centred = points - middle
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)

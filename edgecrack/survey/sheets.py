@@ -1,9 +1,8 @@
-"""Frames laid out on planes: a wall, or each part of it that can be laid out without force.
+"""Lays a run's frames out on sheets, one plane each.
 
-Of a run's frames those become key frames that show less than 70 % of what the last one shows. Each
-is matched with those before it, and the latest are moved so that they agree. Where the track is
-lost, or what is seen is no plane, another sheet begins; `closure.py` puts sheets together where
-they show the same for certain. Knows arrays only.
+A frame that overlaps the last key frame by less than 70 % becomes a key frame. It is matched with
+the ones before it, and the latest are adjusted together. A new sheet begins where tracking is lost
+or the scene is not a plane; `layout.py` joins sheets that certainly show the same.
 """
 
 from __future__ import annotations
@@ -42,20 +41,20 @@ from edgecrack.survey.registration import Tie, adjust, find_features, match, no_
 from edgecrack.survey.track import Step
 
 _NEW_KEY_OVERLAP = 0.7
-# Key frames before it that a new one is matched with, and how many of the last ones move.
+# Earlier key frames that a new one is matched with, and number of the latest ones adjusted.
 _MATCHED, _MATCHED_OVERLAP, _WINDOW = 4, 0.25, 6
 _TRACKED_SIGMA_PX = 2.0
-# Key frames that are found again; older ones are no more, so that a long run stays within memory.
+# Key frames whose features are kept; older ones are dropped to limit the memory of long runs.
 _MOST_FEATURES = 3000
-# How far a match may be from what the track says, as a share of the frame's longer side.
+# Largest distance between match and track, as a share of the frame's longer side.
 _MATCHED_SHARE = 0.06
-# Points further apart than this on the whole are not on one plane.
+# Points with a larger median distance are not on one plane.
 _NO_PLANE_PX = 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a frame lies.
+    """The position of a frame on its sheet.
 
     Attributes:
         sheet: number of its sheet.
@@ -78,17 +77,17 @@ class Sheet:
     """One plane, in the pixels of one of its frames.
 
     Attributes:
-        number: from 0, by the first frame.
+        number: from 0, in the order of the first frames.
         frames: numbers of its frames, in order.
-        key_frames: of those, the ones it was made from.
-        reference_frame: whose pixels are the sheet's.
-        begins: why it is a sheet of its own, as a clause; "" for a run's first.
-        sigma_px: standard deviation with which the same place in two frames meets.
-        drift_px: no place is further than this from where the reference frame would show it, with
-            95 % certainty, if what is seen is a plane.
-        doubtful: pairs of key frames that ought to show the same and in which it was not found, so
-            that a crack may be there twice.
-        gains: by key frame, by what its grey values are multiplied to be as bright as the others.
+        key_frames: the key frames among them.
+        reference_frame: the frame whose pixels are the sheet's.
+        begins: why a new sheet began here, as a clause; "" for a run's first.
+        sigma_px: registration error between two frames, one standard deviation.
+        drift_px: 95 % bound of a point's distance from its position in the reference frame, if the
+            scene is a plane.
+        doubtful: pairs of key frames that should overlap but could not be matched, so that a crack
+            may appear twice.
+        gains: by key frame, factors that equalize its brightness with the others'.
     """
 
     number: int
@@ -104,11 +103,11 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Sheets:
-    """All sheets of a run; of several it is not known how they lie to each other.
+    """All sheets of a run; their relative positions are unknown.
 
     Attributes:
-        sheets: by number.
-        placements: by frame number, of every frame that was added.
+        sheets: ordered by number.
+        placements: by frame number, of all frames added.
     """
 
     sheets: tuple[Sheet, ...]
@@ -117,7 +116,7 @@ class Sheets:
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """A frame by the key frame before it, a place in the list of key frames."""
+    """A frame relative to the key frame before it; `key` is an index in the list of key frames."""
 
     hw: tuple[int, int]
     key: int
@@ -125,7 +124,7 @@ class _Frame:
 
 
 class SheetBuilder:
-    """Makes sheets of a run's frames; for one thread.
+    """Builds sheets from a run's frames; not thread-safe.
 
         tracker, builder = FrameTracker(), SheetBuilder()
         for gray in grays:
@@ -133,7 +132,7 @@ class SheetBuilder:
         for sheet in builder.finish().sheets:
             print(sheet.number, len(sheet.frames), sheet.drift_px, sheet.begins)
 
-    Keeps the features of the last 3,000 key frames, about 0.1 MB each, and no pictures.
+    Keeps the features of the last 3,000 key frames, about 0.1 MB each, but no pictures.
     """
 
     def __init__(self) -> None:
@@ -146,26 +145,26 @@ class SheetBuilder:
         self._closer = Closer(self._keys)
 
     def add(self, step: Step, gray: NDArray[np.uint8] | None) -> bool:
-        """Take the next frame.
+        """Add the next frame.
 
         Args:
-            step: what the tracker said of it.
-            gray: uint8 [H, W], the frame; None where it was not kept. Only key frames are looked
-                at: without its picture one has its place from the track alone.
+            step: from the tracker.
+            gray: uint8 [H, W], the frame; None if it was not kept. Only key frames are used;
+                without a picture, a key frame is placed by tracking alone.
 
         Returns:
-            Whether it is a key frame, so that whoever draws the map keeps its picture.
+            Whether it is a key frame, whose picture the map will need.
 
         Raises:
-            ConfigError: the step is of another frame.
+            ConfigError: the frame's size differs from the step's.
         """
         if gray is not None and gray.shape != step.hw:
             raise ConfigError(
-                f"the frame has the shape {gray.shape} and the step is of {step.hw}",
-                "give the frame that the tracker was given",
+                f"the frame has shape {gray.shape}, but the step has {step.hw}",
+                "give the same frame to the tracker and the sheet builder",
             )
         if step.homography is None or not self._keys:
-            reason = f"the track was lost: {step.reason}" if self._keys else ""
+            reason = f"tracking was lost: {step.reason}" if self._keys else ""
             self._begin(self._new_key(step, gray), reason)
             return True
         self._from_key = normal(step.homography @ self._from_key)
@@ -176,7 +175,7 @@ class SheetBuilder:
         return False
 
     def finish(self) -> Sheets:
-        """The sheets of all frames so far; more may be added afterwards."""
+        """The sheets of all frames so far; more frames may be added afterwards."""
         layouts = self._closer.link([self._closer.close(each) for each in self._layouts])
         by_key = {key: number for number, each in enumerate(layouts) for key in each.homographies}
         placements, apart_px = {}, dict.fromkeys(range(len(layouts)), 0.0)
@@ -194,7 +193,7 @@ class SheetBuilder:
         return Sheets(tuple(sheets), placements)
 
     def _begin(self, key: int, reason: str) -> None:
-        """Another sheet, of one key frame so far."""
+        """Begin a new sheet with one key frame."""
         self._layouts.append(Layout({key: np.eye(3)}, {}, reason, key))
 
     def _new_key(self, step: Step, gray: NDArray[np.uint8] | None) -> int:
@@ -211,15 +210,15 @@ class SheetBuilder:
         self._frames[step.number] = _Frame(step.hw, len(self._keys) - 1, self._from_key)
 
     def _extend(self, step: Step, gray: NDArray[np.uint8] | None) -> None:
-        """A key frame more on the sheet, or another sheet where it does not fit on it."""
+        """Add a key frame to the sheet, or begin a new sheet if it does not fit."""
         layout, last, tracked = self._layouts[-1], len(self._keys) - 1, self._from_key
         key = self._new_key(step, gray)
         if bad := implausible(self._keys[last].hw, tracked):
-            self._begin(key, f"the frame does not fit on the sheet before: {bad}")
+            self._begin(key, f"the frame does not fit on the previous sheet: {bad}")
             return
         self._tracks[last] = tracked
         if len(layout.homographies) >= MOST_KEYS:
-            self._begin(key, f"the sheet before has {MOST_KEYS} key frames, as many as it can hold")
+            self._begin(key, f"the previous sheet has {MOST_KEYS} key frames, the most it can hold")
             return
         placed = normal(layout.homographies[last] @ inverse(tracked))
         reference, places = self._fitting(layout.reference, {**layout.homographies, key: placed})
@@ -239,7 +238,7 @@ class SheetBuilder:
         )
 
     def _fitting(self, reference: int, places: dict[int, Matrix]) -> tuple[int, dict[int, Matrix]]:
-        """The same in the pixels of another key frame, where the newest fits on it only so."""
+        """Change the reference if the newest key frame is implausible in its pixels."""
         newest = max(places)
         if implausible(self._keys[newest].hw, places[newest]):
             other = reference_of(places, self._keys)
@@ -248,17 +247,17 @@ class SheetBuilder:
         return reference, places
 
     def _misfit(self, places: dict[int, Matrix], ties: Sequence[Tie]) -> str:
-        """Why the newest key frame does not belong on a sheet; "" where it does."""
+        """Why the newest key frame does not belong on the sheet; "" if it does."""
         newest = max(places)
         if bad := implausible(self._keys[newest].hw, places[newest]):
-            return f"the frame does not fit on the sheet before: {bad}"
+            return f"the frame does not fit on the previous sheet: {bad}"
         away_px = max(float(np.median(distances_px(places, tie))) for tie in ties)
         if away_px > _NO_PLANE_PX:
-            return f"what is seen is no plane: its points are {away_px:.1f} px apart"
+            return f"the scene is not a plane: matched points are {away_px:.1f} px apart"
         return ""
 
     def _ties(self, places: dict[int, Matrix], tracked: Matrix) -> list[Tie]:
-        """Points that the newest key frame and those before it both show."""
+        """Corresponding points of the newest key frame and the ones before it."""
         key, ties = max(places), []
         new = self._keys[key]
         for other in sorted(places)[-_MATCHED - 1 : -1]:
@@ -278,9 +277,9 @@ class SheetBuilder:
     def _placement(
         self, frame: _Frame, layouts: Sequence[Layout], by_key: dict[int, int]
     ) -> tuple[Placement, float]:
-        """By the key frame before it and, the nearer it is, the one after it.
+        """Interpolate between the placements by the key frames before and after it.
 
-        Also how far the two of them are apart on where its corners are: the track's own error.
+        Also returns a bound of the tracking error, from their distance at the frame's corners.
         """
         sheet, key = by_key[frame.key], frame.key
         places = layouts[sheet].homographies
@@ -293,7 +292,7 @@ class SheetBuilder:
             outline = corners(frame.hw)
             share = _share(frame.from_key, whole, frame.hw)
             one, other = moved(outline, placed), moved(outline, after)
-            # Between the two key frames, which are right, it is wrong by no more than this.
+            # The key frames themselves are exact, so the error between them is at most this.
             away_px = 2 * min(share, 1 - share) * float(np.hypot(*(one - other).T).max())
             mixed = (1 - share) * one + share * other
             placed = through_corners(frame.hw, mixed)
@@ -316,18 +315,18 @@ class SheetBuilder:
 
 
 def is_far(hw: tuple[int, int], key_hw: tuple[int, int], from_key: Matrix) -> bool:
-    """Whether a frame shows so little of what the last key frame shows that it is the next one.
+    """Whether a frame overlaps the last key frame so little that it becomes the next one.
 
     Args:
         hw: height and width of the frame.
         key_hw: of the last key frame.
-        from_key: float64 [3, 3], from that one's pixels to the frame's.
+        from_key: float64 [3, 3], from the last key frame's pixels to the frame's.
     """
     return overlap(hw, key_hw, from_key) < _NEW_KEY_OVERLAP
 
 
 def _tracked_tie(key: int, old_hw: tuple[int, int], new_hw: tuple[int, int], way: Matrix) -> Tie:
-    """Points of a grid on the key frame before, where the track says that they are now."""
+    """A grid of points on the previous key frame, with their tracked positions."""
     shares = np.linspace(0.1, 0.9, 5)
     points = np.stack(np.meshgrid(shares, shares), axis=-1).reshape(-1, 2) * (old_hw[1], old_hw[0])
     there = moved(points, way)
@@ -338,7 +337,7 @@ def _tracked_tie(key: int, old_hw: tuple[int, int], new_hw: tuple[int, int], way
 
 
 def _share(from_key: Matrix, whole: Matrix, hw: tuple[int, int]) -> float:
-    """How much of the way to the next key frame is done, 0 to 1."""
+    """Position between two key frames, 0 to 1."""
     outline = corners(hw)
     done, left = (
         float(np.hypot(*(moved(outline, from_key) - moved(outline, each)).T).mean())

@@ -448,7 +448,7 @@ def test_what_is_no_survey_is_refused(tmp_path: Path, run: Path) -> None:
     whole = document(run)
     for spoiled, message in (
         ("{", "is damaged"),
-        (json.dumps({**whole, "schema_version": 9}), "has the form 9"),
+        (json.dumps({**whole, "schema_version": 9}), "has schema version 9"),
         (json.dumps({**whole, "cracks": [{}]}), "is damaged"),
         (json.dumps({**whole, "sheets": []}), "is damaged"),
     ):

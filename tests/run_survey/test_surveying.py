@@ -172,7 +172,7 @@ def test_one_frame(tmp_path: Path) -> None:
     keep(tmp_path, views(along(100, 100, 60)))
     found = survey_run(tmp_path)
     assert found.inventory.confirmed.high == 0
-    assert "the run has one frame: no crack can be confirmed by others" in found.notes
+    assert "the run has one frame, so no crack can be confirmed by others" in found.notes
 
 
 def test_no_texture_is_said_and_each_frame_is_a_sheet(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_no_texture_is_said_and_each_frame_is_a_sheet(tmp_path: Path) -> None:
     ]
     keep(tmp_path, flat)
     found = survey_run(tmp_path)
-    assert any("most frames could not be followed" in note for note in found.notes)
+    assert any("most frames could not be tracked" in note for note in found.notes)
     assert found.inventory.confirmed.high == 0
 
 
@@ -193,7 +193,7 @@ def test_another_camera_in_the_middle_begins_a_sheet(tmp_path: Path) -> None:
     sizes = [each["begins"] for each in document(tmp_path)["sheets"]]
     assert len(found.sheets.placements) == 2 * len(ways)
     if len(sizes) > 1:
-        assert "the frame has 240x160 px and the one before 300x200" in sizes[1]
+        assert "the frame has 240x160 px and the previous one 300x200" in sizes[1]
         assert any("not linked" in note for note in found.notes)
 
 
@@ -254,7 +254,7 @@ def test_a_damaged_run_gives_what_can_be_said(run: Path, spoil: Change, note: st
 
 def test_a_run_without_its_tracks_is_refused(run: Path) -> None:
     (run / "survey" / "track.jsonl").unlink()
-    with pytest.raises(SourceError, match="holds nothing for a survey"):
+    with pytest.raises(SourceError, match="has no data for a survey"):
         survey_run(run)
     (run / "survey" / "track.jsonl").write_text("")
     with pytest.raises(SourceError, match="no frame can be read"):
@@ -369,7 +369,7 @@ def test_positions_that_jump_are_said_and_do_not_count(tmp_path: Path) -> None:
 
     keep(tmp_path, views(along(0, 440, 60), position=position))
     found = survey_run(tmp_path)
-    assert "sheet 0: 2 positions jump, and do not count" in found.notes
+    assert "sheet 0: 2 positions jump and are ignored" in found.notes
     (crack,) = (each for each in document(tmp_path)["cracks"] if each["status"] == "confirmed")
     assert crack["place"]["xyz_m"][0] == pytest.approx(0.02 * (380 - 150) / 20, abs=0.03)
 
@@ -405,10 +405,10 @@ def test_a_mount_that_is_not_six_numbers_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "names no markers"),
-        ("markers: {7: here}", "places marker 7 at 'here'"),
+        ("[1, 2]", "lists no markers"),
+        ("markers: {7: here}", "has marker 7 at 'here'"),
         ("markers: {7: [1, 2, .nan]}", "the number nan"),
-        ("family: qr\nmarkers: {7: [1, 2, 3]}", "of the family 'qr'"),
+        ("family: qr\nmarkers: {7: [1, 2, 3]}", "has the marker family 'qr'"),
         (":\n  - [", "is not YAML"),
     ],
 )
@@ -430,7 +430,7 @@ def test_a_sheet_that_is_full_is_followed_by_another(
     found = survey_run(tmp_path)
     assert len(found.sheets.sheets) > 1
     assert all(len(sheet.key_frames) <= 3 for sheet in found.sheets.sheets)
-    assert "as many as it can" in document(tmp_path)["sheets"][1]["begins"]
+    assert "the most it can hold" in document(tmp_path)["sheets"][1]["begins"]
     assert found.inventory.confirmed.low >= 1
 
 
@@ -591,7 +591,7 @@ def test_notes_are_kept_by_key_for_other_languages(tmp_path: Path) -> None:
     written = document(tmp_path)
     assert check("survey", [written]) == 1
     assert written["notes"] == list(found.notes)
-    assert "1 damaged line of the run was passed over" in written["notes"]
+    assert "1 damaged line of the run was skipped" in written["notes"]
     assert {"key": "damaged_lines", "values": {"count": 1}} in written["noted"]
     (linked,) = (each for each in written["noted"] if each["key"] == "not_linked")
     count = written["count"]

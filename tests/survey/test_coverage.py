@@ -52,7 +52,7 @@ def test_a_huge_sheet_has_larger_cells() -> None:
 
 def test_masks_of_another_size_and_cells_of_no_size_are_refused() -> None:
     look = FrameLook(0, "measure", ignored=np.zeros((5, 5), bool))
-    with pytest.raises(ConfigError, match="frame 0 has the shape"):
+    with pytest.raises(ConfigError, match="frame 0 has shape"):
         coverage_of(*_laid(0), [look])
-    with pytest.raises(ConfigError, match="has no size"):
+    with pytest.raises(ConfigError, match="`cell_px` is"):
         coverage_of(*_laid(0), [], cell_px=0)

@@ -36,7 +36,7 @@ def test_overlap(homography: Matrix, share: float) -> None:
     [
         (np.eye(3), ""),
         (np.array([[1, 0, 0], [0, 1, 0], [-1 / 100, 0, 1]]), "behind"),
-        (np.array([[1, 0, 0], [0, 1, 0], [1 / 100, 0, 1]]), "edge on"),
+        (np.array([[1, 0, 0], [0, 1, 0], [1 / 100, 0, 1]]), "edge-on"),
         (np.diag([1.0, -1.0, 1.0]), "mirrored"),
         (np.diag([8.0, 8.0, 1.0]), "scale"),
         (np.full((3, 3), np.nan), "behind"),

@@ -57,7 +57,7 @@ def test_what_shows_nothing_is_sheets_that_are_not_linked() -> None:
     builder, _ = followed([np.full(HW, level, np.uint8) for level in (100, 120, 140)])
     sheets = builder.finish().sheets
     assert [sheet.frames for sheet in sheets] == [(0,), (1,), (2,)]
-    assert "the track was lost" in sheets[1].begins
+    assert "tracking was lost" in sheets[1].begins
 
 
 def test_another_place_is_another_sheet() -> None:
@@ -122,5 +122,5 @@ def test_brightness_that_changes_is_known() -> None:
 
 def test_a_step_of_another_frame_is_refused() -> None:
     step = FrameTracker().add(np.zeros(HW, np.uint8))
-    with pytest.raises(ConfigError, match="the step is of"):
+    with pytest.raises(ConfigError, match="but the step has"):
         SheetBuilder().add(step, np.zeros((100, 100), np.uint8))

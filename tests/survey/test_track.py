@@ -48,7 +48,7 @@ def test_another_size_is_said() -> None:
     wall = rough_wall()
     tracker.add(seen(wall, shifted(0, 0)))
     step = tracker.add(seen(wall, shifted(0, 0), (180, 260)))
-    assert step.reason == "the frame has 260x180 px and the one before 300x200"
+    assert step.reason == "the frame has 260x180 px and the previous one 300x200"
 
 
 def test_odd_sizes_are_followed_exactly() -> None:
@@ -69,7 +69,7 @@ def test_odd_sizes_are_followed_exactly() -> None:
     ],
 )
 def test_what_is_no_gray_frame_is_refused(image: np.ndarray) -> None:
-    with pytest.raises(ConfigError, match="cannot be followed"):
+    with pytest.raises(ConfigError, match="cannot be tracked"):
         FrameTracker().add(image)
 
 
