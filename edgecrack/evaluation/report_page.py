@@ -34,8 +34,8 @@ def report_page(
         title: the page's title.
         context: what the scores depend on.
         pictures: file name of each overlay, `worst_*` and `best_*`, with its image's scores.
-        unlabelled: what `FalsePositives.to_dict` gave, or None.
-        widths: what `strata.labelled.by_width` gave, or None.
+        unlabelled: result of `FalsePositives.to_dict`, or None.
+        widths: result of `stratum_scores.by_width`, or None.
     """
     return page.page(
         title,
@@ -184,7 +184,7 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def unlabelled_sentence(found: Mapping[str, Any]) -> str:
-    """How much of unlabelled images was flagged, in words."""
+    """The flagged share of unlabelled images, in words."""
     return (
         f"{100 * found['flagged']:.2f} % of the pixels of {counted(found['images'], 'image')} "
         "flagged at "

@@ -15,7 +15,7 @@ from edgecrack.yardstick.strata import WIDTH_CLASSES
 
 NAMES: Mapping[Tolerance, str] = {TOLERANT: "within the 5x5 square", STRICT: "strict"}
 Documents = Mapping[str, Mapping[str, Any]]
-"""Of each model's label the scores as `StrataScores.to_dict` gives them, and "detection"."""
+"""By model label: the scores from `StrataScores.to_dict`, and "detection"."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Table:
     """Columns and rows under a heading.
 
     Attributes:
-        heading: what it is about.
-        columns: as `page.table` takes them.
-        rows: a cell for each column.
-        note: how it is to be read.
+        heading: title of the table.
+        columns: as for `page.table`.
+        rows: one cell per column.
+        note: explanation for readers.
     """
 
     heading: str
@@ -53,7 +53,7 @@ class Table:
 
 
 def markdown_text(text: str) -> str:
-    """A name as Markdown shows it, also in a table: no HTML, no further column, one line."""
+    """Text escaped for Markdown, also within a table, on one line."""
     for sign, shown in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|")):
         text = text.replace(sign, shown)
     return " ".join(text.split())
