@@ -188,7 +188,11 @@ from edgecrack.settings import from_plain, settings
             "`precision` is 'int4'; give one of: fp32, fp16, int8.",
         ),
         (Gate, {"max_drop": -1.0}, "`max_drop` is -1.0; give a number from 0 to 100."),
-        (Gate, {"max_flagged": 101.0}, "`max_flagged` is 101.0; give a number from 0 to 100."),
+        (
+            Gate,
+            {"max_flagged": 101.0},
+            "`max_flagged` is 101.0; give a number from 0 to 100, such as 0.05.",
+        ),
         (SamplerConfig, {"tiles": 3}, "`tiles` is 3; give a whole number from 64 to 4096."),
         (SamplerConfig, {"held_out": 3}, "`held_out` is 3; give a whole number from 16 to 4096."),
         (SamplerConfig, {"seed": -1}, "`seed` is -1; give a whole number, 0 or more."),

@@ -160,7 +160,9 @@ class Gate:
     """
 
     max_drop: Annotated[float, Field(ge=0, le=100)] | None = None
-    max_flagged: Annotated[float, Field(ge=0, le=100)] = defaults.MAX_FLAGGED
+    max_flagged: Annotated[
+        float, Field(ge=0, le=100, description="a number from 0 to 100, such as 0.05")
+    ] = defaults.MAX_FLAGGED
 
     def judge(
         self, kind: Kind, reference: ImageCounts, candidate: ImageCounts, seed: int, tiles: int

@@ -57,7 +57,7 @@ def verify(folder: Path) -> Checked:
     """Compare a folder's files with its list.
 
     Raises:
-        SourceError: there is no list, or it is none.
+        SourceError: the list is missing or invalid.
     """
     path = folder / MANIFEST_NAME
     try:

@@ -54,7 +54,7 @@ def drawn_record(
         peers: cracks of that sheet, which tell how sure its scale is.
 
     Raises:
-        ConfigError: it is no line, or lies outside of the frame.
+        ConfigError: it is not a line, or is outside the frame.
     """
     height, width = frame.hw
     if len(points) < 2 or not np.isfinite(points).all():

@@ -169,7 +169,7 @@ def _tags(value: Any) -> list[str]:
 def _text(value: Any) -> str:
     text = value.strip() if isinstance(value, str) else None
     if text is None or len(text) > LONGEST_NOTE or not _is_writable(text):
-        raise ConfigError("the note is no text", f"give at most {LONGEST_NOTE} characters")
+        raise ConfigError("the note is not a text", f"give at most {LONGEST_NOTE} characters")
     return text
 
 

@@ -68,7 +68,7 @@ class StreamConfig:
     model: Path | None = None
     save: tuple[str, ...] = ("overlay", "mask", "jsonl")
     max_frames: Annotated[int, Field(ge=1)] | None = None
-    threshold: float | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     min_area_px: Annotated[int, Field(ge=0)] = MIN_AREA_PX
     overlap_px: int | None = None
     scales: tuple[float, ...] | None = None

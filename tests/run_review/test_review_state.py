@@ -189,10 +189,10 @@ def test_a_later_survey_that_changed_a_crack_asks_for_its_review_again(run: Path
         ({"action": "gauge", "crack": 1, "mm": 10**400}, "the reading is"),
         ({"action": "tags", "crack": 1, "tags": ["dusty"]}, "give some of sealed"),
         ({"action": "tags", "crack": 1, "tags": "wet"}, "give some of sealed"),
-        ({"action": "note", "crack": 1, "text": None}, "the note is no text"),
+        ({"action": "note", "crack": 1, "text": None}, "the note is not a text"),
         ({"action": "note", "crack": 1, "text": "x" * 2001}, "at most 2000"),
-        ({"action": "note", "crack": 1, "text": "\x00"}, "the note is no text"),
-        ({"action": "note", "crack": 1, "text": "\ud800"}, "the note is no text"),
+        ({"action": "note", "crack": 1, "text": "\x00"}, "the note is not a text"),
+        ({"action": "note", "crack": 1, "text": "\ud800"}, "the note is not a text"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_not_kept(

@@ -39,7 +39,7 @@ INTERRUPTED = (130, "edgecrack: interrupted.\n")
 
 
 def run(number: int, moment: int, *command: str) -> tuple[int, str, str]:
-    words = [sys.executable, "-c", PROGRAM, str(number), str(moment), *(command or COMMAND)]
+    words = [sys.executable, "-c", PROGRAM, str(int(number)), str(moment), *(command or COMMAND)]
     done = subprocess.run(
         words, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -66,7 +66,7 @@ def test_signals_that_mean_nothing_to_a_service_do_nothing(
     number: signal.Signals, imports: int
 ) -> None:
     for moment in (1, imports // 2, imports - 1):
-        words = [sys.executable, "-c", PROGRAM, str(number), str(moment), *COMMAND]
+        words = [sys.executable, "-c", PROGRAM, str(int(number)), str(moment), *COMMAND]
         done = subprocess.run(
             words,
             cwd=REPOSITORY,
@@ -85,6 +85,7 @@ def test_when_its_terminal_goes_away_a_command_is_interrupted(share: float, impo
     words = [sys.executable, "-c", PROGRAM, str(int(signal.SIGHUP)), str(moment), *COMMAND]
     process, terminal = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
         os.chdir(REPOSITORY)
         os.execv(words[0], words)
     said = b""
@@ -92,7 +93,7 @@ def test_when_its_terminal_goes_away_a_command_is_interrupted(share: float, impo
         while piece := os.read(terminal, 4096):
             said += piece
     except OSError:
-        pass  # how a terminal's end is told
+        pass  # the terminal has ended
     finally:
         os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130

@@ -136,14 +136,15 @@ def test_a_new_stage_of_the_same_length_has_a_new_estimate(terminal: Terminal) -
 
 
 def test_leaving_the_block_erases_the_bar_and_shows_the_cursor_again(terminal: Terminal) -> None:
-    before = threading.active_count(), sys.stdout, sys.stderr
+    threads, streams = set(threading.enumerate()), (sys.stdout, sys.stderr)
     with StageBar(terminal.output) as bar:
         bar.show("building", 0, 3)
         bar.show("building", 3, 3)
     seen = terminal.read()
     assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l") >= 0
     assert seen.endswith("\x1b[2K")
-    assert (threading.active_count(), sys.stdout, sys.stderr) == before
+    assert not set(threading.enumerate()) - threads
+    assert (sys.stdout, sys.stderr) == streams
 
 
 def test_an_error_inside_the_block_passes_and_leaves_the_terminal_clean(

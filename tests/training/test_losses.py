@@ -108,7 +108,7 @@ def test_smoothed_labels_are_best_met_by_the_smoothed_probability(smoothing: flo
 
 @pytest.mark.parametrize("smoothing", [-0.1, 0.6, math.nan])
 def test_label_smoothing_out_of_range_is_refused(smoothing: float) -> None:
-    with pytest.raises(ConfigError, match="label smoothing is"):
+    with pytest.raises(ConfigError, match="`label_smoothing` is"):
         LossConfig(label_smoothing=smoothing)
 
 

@@ -1,5 +1,5 @@
-// A picture that is zoomed and moved, with lines over it. Knows pixels of the picture and of the
-// screen, and nothing of cracks.
+// A picture that is zoomed and moved, with lines over it, in pixels of the picture and of the
+// screen.
 
 const MOST_ZOOM = 24;
 const CLICK_PX = 6;

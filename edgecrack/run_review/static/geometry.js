@@ -1,4 +1,4 @@
-// Places on sheets, in frames and on maps, and lengths along lines. Knows no page.
+// Places on sheets, in frames and on maps, and lengths along lines.
 // A place is [x, y]; a matrix has three rows of three.
 
 export function inverse(m) {

@@ -378,7 +378,7 @@ class Guard:
         if self._access.open and not host_is_local(host):
             return _forbidden("this page answers to 127.0.0.1 and localhost only")
         if host is not None and not host_is_plain(host):
-            return JSONResponse({"error": "the Host header is no name and no address"}, 400)
+            return JSONResponse({"error": "the Host header is neither a name nor an address"}, 400)
         reads = request.scope["type"] == "http" and request.scope["method"] in ("GET", "HEAD")
         # A link on another site may lead to the page itself; nothing else is used from there.
         if (

@@ -235,7 +235,7 @@ def _read(name: str) -> bytes:
 
 def _file(content: bytes, kind: str) -> Callable[[Request], Response]:
     async def answer(request: Request) -> Response:
-        # Asked for anew each time, so that a robot's update shows at once.
+        # Not cached, so that an update of the robot shows immediately.
         return Response(content, headers={"Cache-Control": "no-cache"}, media_type=kind)
 
     return answer  # type: ignore[return-value]

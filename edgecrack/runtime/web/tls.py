@@ -1,7 +1,7 @@
-"""Certificate and key of a page that is served by HTTPS, checked before anything starts.
+"""Certificate and key of a page that is served by HTTPS, verified before anything starts.
 
-Knows files and contexts; must not know what is served. Only the standard library: what it does not
-tell of a certificate, such as whether it has expired, a handshake in memory does.
+Only the standard library: what it does not report about a certificate, such as whether it has
+expired, a handshake in memory does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PEM = "-----BEGIN "
 
 
 class RenewableTls:
-    """The context for new connections, made anew when the files were renewed.
+    """The context for new connections, rebuilt when the files were renewed.
 
     Args:
         files: certificate and key.
@@ -102,7 +102,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 def is_not_yet_valid(files: TlsFiles, context: ssl.SSLContext) -> bool:
     """Whether this machine's clock stands before the certificate's first day.
 
-    That is no error: a robot without a clock of its own wakes up in the past.
+    That is not an error: a robot without a battery-backed clock starts in the past.
     """
     return _verify_code(files, context) == _NOT_YET_VALID
 

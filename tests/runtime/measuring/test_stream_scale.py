@@ -89,7 +89,7 @@ def test_neither_a_figure_nor_a_camera_is_no_scale() -> None:
 
 def test_a_camera_alone_needs_positions_that_may_carry_a_range() -> None:
     alone = StreamScale(camera=camera())
-    with pytest.raises(ConfigError, match="a camera alone gives no scale"):
+    with pytest.raises(ConfigError, match="a camera alone sets no scale"):
         config(alone)
     assert config(alone, position="udp://127.0.0.1:5555").scale is alone
 
