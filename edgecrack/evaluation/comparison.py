@@ -210,7 +210,7 @@ def _write_pair(
 
 SPREAD_NOTE = (
     "Mean ± standard deviation (n - 1) over a group's models, in percent except thresholds. ODS, "
-    "OIS, precision, recall, AP and F1 are within the 5x5 square, strict values without tolerance."
+    "OIS, precision, recall, AP and F1 use the 5x5 square, strict values no tolerance."
 )
 INTERVAL_NOTE = (
     "Intervals: 95 %, bootstrap percentiles over images, the same for both groups, and over each "
@@ -316,7 +316,7 @@ def comparison_page(compared: Compared) -> str:
     )
     facts["protocol"] = "; ".join(protocols)
     warning = (
-        "The models were not all run in the same way, which alone can move the scores."
+        "The models were not all run with the same protocol, which alone can change the scores."
         if len(protocols) > 1
         else ""
     )

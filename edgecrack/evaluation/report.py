@@ -206,10 +206,9 @@ def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, st
     lines += [
         "",
         "All values in percent. ODS is the best F1 over thresholds of the pooled set, OIS the mean"
-        " of each image's best F1. A threshold chosen on the scored images themselves is one that"
-        " no user has in advance; rows marked `test` use the one with the best F1 under the square"
-        " tolerance. A threshold chosen on validation is the one with the best strict F1 there, as"
-        " in training.",
+        " of each image's best F1. A threshold chosen on the scored images is optimistic;"
+        " rows marked `test` use the one with the best F1 under the square tolerance. A threshold"
+        " chosen on validation has the best strict F1 there, as in training.",
     ]
     return "\n".join(lines) + "\n"
 
