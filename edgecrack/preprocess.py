@@ -1,4 +1,4 @@
-"""From a camera frame to network input: the one function that training and runtime share.
+"""Converts a camera frame to network input, in training and at runtime alike.
 
 It must run once per frame, never per tile: contrast limits computed on a tile would
 make the same crack look different on either side of a seam.
@@ -29,26 +29,26 @@ from edgecrack.images.nodata import (
 Stretch = Literal["percentile", "minmax"]
 _LIMITS = np.zeros(256, dtype=np.uint8)
 _LIMITS[[0, 255]] = 255
-# Blocks of lossy formats spread a sharp edge so far.
+# How far the blocks of lossy formats spread a sharp edge.
 _AROUND_LIMITS_PX = 8
-# Where fewer pixels would be left to count, those at the limits are part of the picture.
+# If fewer pixels would be left, those at the limits count, too.
 _LEAST_COUNTED = 0.5
 
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """Parameters of `preprocess`; they travel in every model file's sidecar.
+    """Parameters of `preprocess`, stored in every model file's sidecar.
 
     Attributes:
-        clahe_clip: contrast limit of the adaptive histogram equalisation; 0 leaves it out.
+        clahe_clip: contrast limit of the adaptive histogram equalisation; 0 disables it.
         clahe_grid: the frame is split into clahe_grid x clahe_grid cells, 1 to 64.
         gamma: exponent 1/gamma brightens dark pixels when gamma > 1, 0.1 to 10.
         stretch: "percentile" takes the range between two percentiles of the frame's gray levels,
-            widens it, maps it to 0..255 and cuts off what lies beyond; "minmax" maps the darkest
-            pixel to 0 and the brightest to 255, and heeds none of the next three.
-        low_percentile: lower one of the two, 0 to 100.
-        high_percentile: upper one, above `low_percentile`, at most 100.
-        stretch_margin: by how many times its width the range is widened at either end, 0 to 10;
+            widens it, maps it to 0..255 and clips values outside; "minmax" maps the darkest
+            pixel to 0 and the brightest to 255, and ignores the next three.
+        low_percentile: lower percentile, 0 to 100.
+        high_percentile: upper percentile, above `low_percentile`, at most 100.
+        stretch_margin: how much the range is widened at each end, as a multiple of it, 0 to 10;
             a thin crack has fewer pixels than a percentile and is darker.
     """
 
@@ -63,7 +63,7 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.clahe_clip <= 100:
             raise ConfigError(f"clahe_clip is {self.clahe_clip}", "give a number from 0 to 100")
-        # type(), because OpenCV takes neither 8.0 nor True.
+        # type(), because OpenCV accepts neither 8.0 nor True.
         if type(self.clahe_grid) is not int or not 1 <= self.clahe_grid <= 64:
             raise ConfigError(f"clahe_grid is {self.clahe_grid}", "give 1 to 64 cells per side")
         if not 0.1 <= self.gamma <= 10:
@@ -83,7 +83,7 @@ class PreprocessConfig:
             )
 
     def to_dict(self) -> dict[str, float | int | str]:
-        """The parameters as they stand in a sidecar."""
+        """The parameters as stored in a sidecar."""
         return asdict(self)
 
 
@@ -106,12 +106,12 @@ def preprocess(
     """Turn one frame into network input.
 
     Gray (0.299 R + 0.587 G + 0.114 B), stretched to 0..255 over the frame, CLAHE, gamma.
-    This is the paper's "histogram equalization, normalization and gamma adjustment"; it leaves
-    order and values open, which are chosen here.
+    This is the paper's "histogram equalization, normalization and gamma adjustment"; the paper
+    does not give their order and values.
 
     Args:
         frame: [H, W, 3] in BGR order as OpenCV delivers it, or [H, W] gray; uint8, or uint16,
-            which `to_8_bits` cuts first. A masked array where pixels are transparent.
+            which `to_8_bits` converts first. A masked array if it has transparent pixels.
         config: the parameters; the defaults are those of the preset `paper`.
 
     Returns:
@@ -128,23 +128,23 @@ def prepare(
     config: PreprocessConfig | None = None,
     ignored: IgnoredPixels | None = None,
 ) -> NDArray[np.uint8]:
-    """As `preprocess`, and say where the frame shows nothing.
+    """As `preprocess`, and mark where the frame shows nothing.
 
-    With the percentile stretch, transparent pixels, constant margins and burnt-in text count in no
-    statistic: the rest of the frame is mirrored into them and blurred. So it is with what is to be
-    ignored, whatever the stretch: the result does not depend on what a frame shows there.
+    With the percentile stretch, transparent pixels, constant margins and burnt-in text are
+    excluded from statistics: the rest of the frame is mirrored into them and blurred. Ignored
+    pixels are treated in the same way with either stretch, so the result does not depend on them.
 
     Args:
         frame: as in `preprocess`.
         config: as in `preprocess`.
-        ignored: what of the frame is to be ignored; None for nothing.
+        ignored: pixels to ignore; None for none.
 
     Returns:
         uint8 [H, W], a new array; a `numpy.ma.MaskedArray`, masked where the frame shows nothing
         or is ignored, if there is such a part.
 
     Raises:
-        ConfigError: as `preprocess`, or `ignored` is of another size.
+        ConfigError: as `preprocess`, or `ignored` has another size.
     """
     config = config or PreprocessConfig()
     gray = _gray_of(frame)
@@ -168,8 +168,8 @@ def without_nodata(
     """Crack probability uint8 [H, W], set to 0 where `prepare` found that a frame shows nothing.
 
     Args:
-        probability: uint8 [H, W], which may be written into.
-        prepared: what `prepare` gave.
+        probability: uint8 [H, W]; changed in place.
+        prepared: the result of `prepare`.
     """
     nodata = masked_pixels(prepared)
     if nodata is not None:
@@ -213,7 +213,7 @@ def _percentile_range(
     shares = np.array([config.low_percentile, config.high_percentile]) / 100
     low, high = np.searchsorted(reached, np.maximum(1, shares * reached[-1])).tolist()
     if low == high:
-        levels = np.flatnonzero(counts)  # nearly all pixels have one level: the others say it
+        levels = np.flatnonzero(counts)  # nearly all pixels have one level: use the others
         low, high = int(levels[0]), int(levels[-1])
     widened = config.stretch_margin * (high - low)
     return low - widened, high + widened
@@ -222,9 +222,9 @@ def _percentile_range(
 def _counted(gray: NDArray[np.uint8], hidden: NDArray[np.bool_] | None) -> NDArray[np.uint8] | None:
     """255 where a pixel counts in the percentiles; None where all do.
 
-    Pixels at 0 and 255 are dead, overexposed or a clock burnt into the picture, of which there
-    may be more than a percentile allows. They say nothing of where the frame's contrast lies, and
-    neither does what a lossy format made of their surroundings.
+    Pixels at 0 and 255 are dead, overexposed or part of a burnt-in clock, and there may be more of
+    them than a percentile allows. They and their surroundings, which lossy compression alters, do
+    not represent the frame's contrast.
     """
     shown = np.full(gray.shape, 255, dtype=np.uint8)
     if hidden is not None and not hidden.all():
@@ -234,8 +234,8 @@ def _counted(gray: NDArray[np.uint8], hidden: NDArray[np.bool_] | None) -> NDArr
     if not cv2.countNonZero(limits):
         return None if hidden is None else shown
     needed = cv2.countNonZero(shown) * _LEAST_COUNTED
-    # Written over where they can be: of a large frame, each of these is a large array.
-    surfaces = cv2.morphologyEx(limits, cv2.MORPH_OPEN, _box(2))  # single pixels make no waves
+    # Arrays are reused, since each is large for a large frame.
+    surfaces = cv2.morphologyEx(limits, cv2.MORPH_OPEN, _box(2))  # single pixels do no harm
     around = cv2.dilate(surfaces, _box(2 * _AROUND_LIMITS_PX + 1), dst=surfaces)
     for left_out in (cv2.bitwise_or(limits, around, dst=around), limits):
         counted = cv2.bitwise_not(left_out, dst=left_out)

@@ -1,7 +1,7 @@
 """Opens labelled image datasets and checks their files against each other.
 
-Files are read on demand. A file that does not fit is named in a `DataError`; `layouts` defines
-which files are skipped.
+Files are read on demand. A `DataError` names a file that does not fit; `layouts` defines which
+files are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["CrackDataset", "Sample", "open_dataset", "read_image"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image; files are read when asked for.
+    """One labelled image; files are read on demand.
 
     Attributes:
         name: the file's stem, unique in its dataset.
@@ -36,9 +36,9 @@ class Sample:
     read_mask: Callable[[Path], NDArray[np.uint8]] = field(repr=False)
 
     def image(self) -> NDArray[np.uint8]:
-        """The image as it is stored, uint8 [H, W, 3] in BGR order.
+        """The image as stored, uint8 [H, W, 3] in BGR order.
 
-        It is not turned by its EXIF data, because no mask has any.
+        It is not rotated by its EXIF data, since masks have none.
 
         Raises:
             DataError: the file cannot be read.
@@ -54,7 +54,7 @@ class Sample:
         return self.read_mask(self.mask_path)
 
     def load(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Image and truth, checked to be of the same size.
+        """Image and truth, checked to have the same size.
 
         Raises:
             DataError: a file cannot be read, or the sizes differ.
@@ -64,8 +64,8 @@ class Sample:
             remedy = "give a mask of the image's size"
             if read_image(self.image_path).shape[:2] == mask.shape:
                 remedy = (
-                    "the mask fits the image as its EXIF data turn it: save the image turned and "
-                    "without EXIF orientation"
+                    "the mask fits the image as rotated by its EXIF data: save the image rotated "
+                    "and without EXIF orientation"
                 )
             raise DataError(
                 f"{self.mask_path} is {mask.shape[1]}x{mask.shape[0]} px but {self.image_path.name}"
@@ -77,17 +77,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class CrackDataset:
-    """A dataset that has been opened and whose file list has been checked.
+    """An open dataset whose file list has been checked.
 
     Attributes:
         name: the folder's name.
         all_samples: every labelled image, by name.
-        splits: split name -> sample names; empty where there is neither a `splits.json` nor a
-            split of the layout.
+        splits: split name -> sample names; empty if there is neither a `splits.json` nor a split of
+            the layout.
         unlabelled: images that belong to no split and have no label (CFD's distractors).
-        layout: how the folder is laid out, one of `layouts.LAYOUT_NAMES`.
-        split_origin: where the splits come from: "splits.json", "paper", "published", "seeded",
-            or "" where there are none.
+        layout: one of `layouts.LAYOUT_NAMES`.
+        split_origin: origin of the splits: "splits.json", "paper", "published", "seeded", or "" if
+            there are none.
     """
 
     name: str
@@ -124,14 +124,14 @@ def open_dataset(
     """Open a labelled dataset.
 
     Args:
-        folder: of one of the layouts that docs/datasets.md shows.
-        split_set: which set of splits; None takes "paper" of a `splits.json` with several sets,
-            and what there is otherwise. `splits.json` goes before the layout's own split.
-        layout: the layout that the folder must be of; None finds it out.
+        folder: a folder in one of the layouts of docs/datasets.md.
+        split_set: set of splits; None uses "paper" if `splits.json` has several sets, else the
+            only one. `splits.json` takes precedence over the layout's own split.
+        layout: the required layout; None detects it.
 
     Raises:
-        DataError: a folder or file is missing, an image has no mask, the folder is not of the
-            layout, or `splits.json` cannot be used.
+        DataError: a folder or file is missing, an image has no mask, the folder does not have the
+            layout, or `splits.json` is unusable.
         ConfigError: there is no such split set or layout.
     """
     folder = Path(folder)
@@ -176,7 +176,7 @@ def _find_splits(folder: Path, listing: Listing, split_set: str | None) -> tuple
     own = listing.own_split_set
     if split_set not in (None, own):
         raise ConfigError(
-            f"there is no {path} to take split set {split_set!r} from",
-            f"leave out the split set, or take {own!r}" if own else "leave out the split set",
+            f"there is no {path} with the split set {split_set!r}",
+            f"omit the split set, or choose {own!r}" if own else "omit the split set",
         )
     return listing.own_splits(), own

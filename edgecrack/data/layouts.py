@@ -1,7 +1,7 @@
-"""How datasets are laid out on disk: one function per layout, and matching labels by name.
+"""Dataset layouts on disk: one function per layout, and matching of labels by name.
 
-A layout says which files are images, which are their labels, how a label is read, and which split
-the dataset defines. Nothing here opens a file.
+A layout defines which files are images, which are their labels, how a label is read, and which
+split the dataset has. No file is opened here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LABEL_FOLDER = re.compile(
 )
 _MARK = r"(?:gt|label|lab|mask|ground_?truth)"
 _LABEL_PREFIX = re.compile(rf"^{_MARK}[ _-]", re.IGNORECASE)
-# What lies beside images without being one. Any other file is refused, for it may be meant as one.
+# Other files that may be beside images. Any other suffix is refused, since it may be an image.
 _NO_IMAGES = frozenset(
     {
         ".txt", ".md", ".json", ".csv", ".tsv", ".xml", ".xmp", ".yaml", ".yml",
@@ -44,15 +44,15 @@ _LABEL_SUFFIX = re.compile(rf"[ _-]{_MARK}$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a dataset, before they have been checked against each other.
+    """The files of a dataset, not yet checked against each other.
 
     Attributes:
         images: image files by sample name.
         masks: label files by sample name.
         read_mask: reads one of them to uint8 [H, W], 0 or 255.
         masks_folder: where a missing label should be.
-        own_split_set: name of the split that the layout brings; "" for none.
-        own_splits: makes that split.
+        own_split_set: name of the layout's own split; "" for none.
+        own_splits: creates that split.
         distractors: whether images without label belong to the set.
     """
 
@@ -66,11 +66,11 @@ class Listing:
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """The image files of a folder by their stems, in the order of their names.
+    """The image files of a folder by stem, in the order of their names.
 
     Raises:
         DataError: the folder is missing or has no images, two of them share a name, or a file is
-            of a kind that is not read.
+            of an unsupported kind.
     """
     if not folder.is_dir():
         raise DataError(
@@ -79,12 +79,12 @@ def list_images(folder: Path) -> dict[str, Path]:
         )
     found = by_key(only_images(folder), stem_of)
     if not found:
-        raise DataError(f"folder {folder} holds no images", "add images or check the path")
+        raise DataError(f"folder {folder} contains no images", "add images or check the path")
     return found
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name; hidden files are none."""
+    """The image files directly in a folder, by name, without hidden files."""
     return [
         path
         for path in sorted(folder.iterdir())
@@ -93,10 +93,10 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def only_images(folder: Path) -> list[Path]:
-    """The image files of a folder that is there for images, in which none may be overlooked.
+    """The image files of an image folder, in which none may be overlooked.
 
     Raises:
-        DataError: it has a file that is of no kind that is read, nor surely something else.
+        DataError: a file may be an image of an unsupported kind.
     """
     known = {*DATASET_SUFFIXES, *_NO_IMAGES}
     for path in sorted(folder.iterdir()):
@@ -115,10 +115,10 @@ def stem_of(path: Path) -> str:
 
 
 def by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
-    """Files under their keys.
+    """Files by key.
 
     Raises:
-        DataError: two have the same.
+        DataError: two have the same key.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -132,12 +132,12 @@ def by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]
 
 
 def find_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folder of images and that of labels in a dataset's folder, known by their names.
+    """The image folder and the label folder of a dataset, recognized by their names.
 
-    Without a folder of images, the dataset's own is meant; without either, it is both.
+    Without an image folder, the dataset's own folder is used; without either, it is both.
 
     Returns:
-        Images and labels; None where there are none, or several that could be.
+        Images and labels; None if there are none, or if several folders fit.
     """
     inside = sorted(path for path in folder.iterdir() if path.is_dir())
     images = [path for path in inside if _IMAGE_FOLDER.fullmatch(path.name)]
@@ -157,13 +157,13 @@ def match_labels(
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Images and labels by the images' stems.
 
-    A label has its image's stem, or that with `gt`, `label`, `lab`, `mask` or `groundtruth`
-    before or behind it and `_`, `-` or a space between. In one folder for both, the labels are
-    the marked files. A label whose image is missing keeps its own stem.
+    A label has its image's stem, or the stem with the prefix or suffix `gt`, `label`, `lab`, `mask`
+    or `groundtruth`, separated by `_`, `-` or a space. In a shared folder, the labels are the files
+    with such a mark. A label without an image keeps its own stem.
 
     Raises:
-        DataError: two images, or two labels, belong to one name, or a file in one of two folders
-            is of a kind that is not read.
+        DataError: two images, or two labels, have the same name, or a file in one of two folders
+            is of an unsupported kind.
     """
     if images_folder == labels_folder:
         files = image_files(images_folder)
@@ -189,7 +189,7 @@ def _unmarked(stem: str) -> str:
 
 
 def _unpacked(folder: Path) -> Path:
-    """The folder, or the only one in it, as archives unpacked into their own name leave it."""
+    """The folder, or its only subfolder, as in an archive unpacked into a folder of its name."""
     inside = [path for path in folder.iterdir() if path.is_dir()]
     return inside[0] if len(inside) == 1 and not image_files(folder) else folder
 
@@ -202,7 +202,7 @@ def find_aiglern(folder: Path, _: bool) -> Listing | None:
     """The files of AigleRN, in the published tree, in two folders or in one.
 
     Returns:
-        None where the folder holds something else, or more than AigleRN.
+        None if the folder contains anything but AigleRN.
     """
     for base in (folder, folder / "TITS"):
         folders = find_folders(base) if base.is_dir() else None
@@ -238,7 +238,7 @@ def _key(path: Path) -> str:
 
 
 def _labels_among(matches: Mapping[Path, re.Match[str]]) -> set[Path]:
-    """The labels among files of one folder: GT_X beside Im_GT_X, or Im_GT_X beside Im_X."""
+    """The labels in a shared folder: GT_X beside Im_GT_X, or Im_GT_X beside Im_X."""
     plain = {match["key"] for match in matches.values() if not match["label"]}
     return {
         path
@@ -248,7 +248,7 @@ def _labels_among(matches: Mapping[Path, re.Match[str]]) -> set[Path]:
 
 
 def _split(images: Mapping[str, Path]) -> Splits:
-    """Sizes as the paper's, drawn from each image size alike."""
+    """A split of the paper's sizes, with the same share of each image size."""
     sizes: dict[tuple[int, ...], list[str]] = {}
     for name, path in images.items():
         sizes.setdefault(read_labelled_image(path).shape, []).append(name)
@@ -262,23 +262,23 @@ _CRACKTREE_SPLIT = (130, 206)  # training images of all, in the paper
 
 
 class UnknownLayoutError(DataError):
-    """A folder holds no dataset; another error says that a dataset in it is damaged."""
+    """A folder contains no dataset; a damaged dataset is another error."""
 
 
 def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
     """List a dataset's files.
 
     Args:
-        folder: the dataset, which is there.
-        layout: one of `LAYOUT_NAMES`; None finds it out.
+        folder: an existing dataset folder.
+        layout: one of `LAYOUT_NAMES`; None detects it.
 
     Returns:
         The layout's name and the files.
 
     Raises:
         ConfigError: there is no such layout.
-        DataError: the folder is not of the layout, or two files share a name.
-        UnknownLayoutError: the folder is of no layout.
+        DataError: the folder does not have the layout, or two files share a name.
+        UnknownLayoutError: the folder has no known layout.
     """
     if layout is not None:
         if layout not in _LAYOUTS:
@@ -287,8 +287,8 @@ def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
         listing = find(folder, True)
         if listing is None:
             raise DataError(
-                f"{folder} is not of the layout {layout}, which needs {needs}",
-                "check the path, or give the data another name to have the layout found out",
+                f"{folder} does not have the layout {layout}, which needs {needs}",
+                "check the path, or give the data another name so that the layout is detected",
             )
         return layout, listing
     for name, (_, find) in _LAYOUTS.items():
@@ -296,7 +296,7 @@ def list_dataset(folder: Path, layout: str | None) -> tuple[str, Listing]:
         if listing is not None:
             return name, listing
     raise UnknownLayoutError(
-        f"{folder} is of no known layout",
+        f"{folder} has no known layout",
         "make folders images/ and masks/, name its layout (e.g. `data` cracktree=DIR), or give "
         "images without crack as clean:DIR",
     )
@@ -371,7 +371,7 @@ def _find_generic(folder: Path, demanded: bool) -> Listing | None:
     return Listing(images, masks, read_mask_image, folder / "masks")
 
 
-# In the order in which they are tried: the most telling first.
+# In the order in which they are tried: the most specific first.
 _LAYOUTS: dict[str, tuple[str, Callable[[Path, bool], Listing | None]]] = {
     "cfd": ("images/NNN.jpg and ground_truth/NNN.mat", _find_cfd),
     "deepcrack": ("train_img/, train_lab/, test_img/ and test_lab/", _find_deepcrack),

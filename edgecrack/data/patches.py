@@ -25,11 +25,11 @@ Corners = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PatchStride:
-    """Which patches are averaged.
+    """Patch size and stride for averaging.
 
     Attributes:
         patch_px: side of a patch, a multiple of 8 from 16.
-        stride_px: distance of neighbouring patches, 1 to `patch_px`; the paper's is 1.
+        stride_px: distance between neighbouring patches, 1 to `patch_px`; the paper's is 1.
     """
 
     patch_px: int = PAPER_PATCH_PX
@@ -70,7 +70,7 @@ class PatchGrid:
 
     Attributes:
         frame_hw: the image's height and width.
-        padded_hw: the same, but no side shorter than a patch.
+        padded_hw: the same, with each side at least as long as a patch.
         patch_px: side of a patch.
         starts_y: int64 [rows], the patches' first rows.
         starts_x: int64 [columns], the patches' first columns.
@@ -101,7 +101,7 @@ class PatchGrid:
         return np.outer(*along).astype(np.int64)
 
     def batches(self, pixels: int = _BATCH_PX) -> Iterator[tuple[Corners, Corners]]:
-        """First rows and first columns of the patches, row by row, of `pixels` in all at a time."""
+        """First rows and columns of the patches, row by row, in batches of `pixels` in total."""
         size = max(1, pixels // self.patch_px**2)
         for first in range(0, len(self), size):
             number = np.arange(first, min(first + size, len(self)))
@@ -109,7 +109,7 @@ class PatchGrid:
             yield self.starts_y[row], self.starts_x[column]
 
     def pixel_numbers(self) -> Corners:
-        """Place of a patch's pixels after its corner in the flat padded image, int64 [P * P]."""
+        """Offsets of a patch's pixels from its corner in the flat padded image, int64 [P * P]."""
         inside = np.arange(self.patch_px)
         return np.add.outer(inside * self.padded_hw[1], inside).ravel().astype(np.int64)
 
@@ -127,7 +127,7 @@ def average_patches(
     config: PatchStride,
     infer: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> NDArray[np.uint8]:
-    """Mean of what a runner says of every patch that covers a pixel.
+    """Mean over all patches that cover a pixel of a runner's output.
 
     Args:
         prepared: uint8 [H, W], preprocessed as a whole.
@@ -151,7 +151,7 @@ def average_patches(
     return np.ascontiguousarray(mean[:height, :width].astype(np.uint8))
 
 
-_ORDER_STREAM = 1  # keeps the order of patches apart from what is drawn for each of them
+_ORDER_STREAM = 1  # separates the order of patches from the draws for each patch
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ PAPER_COUNTS = (
 
 @dataclass(frozen=True)
 class EpochSlots:
-    """Every patch of an epoch, not yet in order: of which image, and with crack or without.
+    """Every patch of an epoch, unordered: its image, and whether it shows crack.
 
     Attributes:
         image: int32 [N], index of the image.
@@ -204,13 +204,13 @@ class EpochSlots:
         return len(self.image)
 
     def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """The order of an epoch: a permutation, int64 [N], decided by seed and epoch alone."""
+        """The order of an epoch: a permutation, int64 [N], determined by seed and epoch alone."""
         return np.random.default_rng((seed, _ORDER_STREAM, epoch)).permutation(len(self.image))
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """What an epoch is made of.
+    """The number of patches per source in an epoch.
 
     Attributes:
         counts: one per source; the position of a count is the number of its source.
@@ -231,7 +231,7 @@ class EpochPlan:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> EpochPlan:
-        """The plan that `to_dict` gave.
+        """The plan from `to_dict`.
 
         Raises:
             ConfigError: a key is missing or unknown, or a value is out of range.
@@ -272,11 +272,11 @@ class EpochPlan:
             source_of: number of each image's source.
             crack_pixels: crack pixels of each image.
             crack_share: share of each image's patches that show crack, rounded to whole patches.
-                An image without any crack gives all of its patches to the other kind.
+                All patches of an image without crack are of the other kind.
 
         Raises:
             ConfigError: an image's source is not in the plan, or a planned source has no image.
-            DataError: a total is to be shared out over images that show no crack.
+            DataError: a total cannot be distributed, since no image shows crack.
         """
         source, cracks = np.asarray(source_of, np.int64), np.asarray(crack_pixels, np.int64)
         self._check_sources(source)
@@ -303,7 +303,7 @@ class EpochPlan:
             if number not in present:
                 raise ConfigError(
                     f"the plan names {count.source}, which has no images",
-                    "leave it out of the plan",
+                    "remove it from the plan",
                 )
 
 
@@ -312,10 +312,11 @@ def _share_out(count: PatchCount, crack_pixels: NDArray[np.int64]) -> NDArray[np
     every = int(crack_pixels.sum())
     if every == 0:
         raise DataError(
-            f"no image of {count.source} shows crack to share {count.total} patches out by",
+            f"no image of {count.source} shows crack, so {count.total} patches cannot be "
+            "distributed",
             "check its masks, or give per_image in place of total",
         )
-    # In whole numbers: a remainder is exact, and equal ones go to the earlier image.
+    # In integers remainders are exact; if they are equal, the earlier image comes first.
     parts, remainders = np.divmod(crack_pixels * count.total, every)
     left_over = count.total - int(parts.sum())
     parts[np.argsort(-remainders, kind="stable")[:left_over]] += 1

@@ -1,7 +1,6 @@
 """Reads image and label files of a dataset.
 
-A label with more than two values is refused and the values are named: it would train a network on
-nothing or on the wrong thing.
+A label with more than two values is refused, since a network would be trained on wrong labels.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _CFD_CRACK_LABEL = 2  # 1 is background, 3 and 4 are enclosed or ambiguous backg
 _STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # Compression leaves waves on both sides of an edge: up to 23 levels at quality 85, 37 at 75.
 _JPEG_SLACK = 32
-_RARE_SHARE = 0.25  # a label of which neither side is rarer than this does not say what is crack
-_CONVERT = "convert it, so that crack is 255 and the rest 0"
+_RARE_SHARE = 0.25  # if neither value of a label is rarer, it is unclear which is crack
+_CONVERT = "convert it so that crack is 255 and the rest 0"
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a camera image, turned upright where its EXIF data say so.
+    """Read a camera image and rotate it upright according to its EXIF data.
 
     Returns:
-        uint8 [H, W, 3] in BGR order, as `decode_image` gives it: 16 bits cut to 8, masked where
+        uint8 [H, W, 3] in BGR order, from `decode_image`: 16 bits reduced to 8, masked where
         transparent.
 
     Raises:
@@ -39,9 +38,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_labelled_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image that has a mask: its pixels as they are stored, not turned by EXIF data.
+    """Read an image that has a mask: its pixels as stored, not rotated by EXIF data.
 
-    A mask has no EXIF data, so the stored pixels are what the two have in common.
+    A mask has no EXIF data, so it corresponds to the stored pixels.
 
     Returns:
         As `read_image`.
@@ -53,27 +52,27 @@ def read_labelled_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask_image(path: Path) -> NDArray[np.uint8]:
-    """Read a mask image: two values, of which the bright one is crack.
+    """Read a mask image with two values; the bright one is crack.
 
     Returns:
         uint8 [H, W], 0 or 255.
 
     Raises:
-        DataError: the file is missing, cannot be decoded, or holds other values.
+        DataError: the file is missing, cannot be decoded, or contains other values.
     """
     return np.where(_read_two_values(path), 255, 0).astype(np.uint8)
 
 
 def read_mask_rare(path: Path) -> NDArray[np.uint8]:
-    """Read a label drawn on white or on black: two values, of which the rare one is crack.
+    """Read a label drawn on white or on black, with two values; the rare one is crack.
 
-    A label of one value holds no crack.
+    A label with one value contains no crack.
 
     Returns:
         uint8 [H, W], 0 or 255.
 
     Raises:
-        DataError: the file is missing, cannot be decoded, holds other values, or neither value
+        DataError: the file is missing, cannot be decoded, contains other values, or neither value
             is rare.
     """
     bright = _read_two_values(path)
@@ -96,14 +95,14 @@ def read_mask_cfd(path: Path) -> NDArray[np.uint8]:
         uint8 [H, W], 0 or 255.
 
     Raises:
-        DataError: the file is missing, damaged, or holds no `groundTruth.Segmentation`.
+        DataError: the file is missing, damaged, or has no `groundTruth.Segmentation`.
         MissingDependencyError: scipy, which reads MATLAB files, is not installed.
     """
     from edgecrack.extras import require
 
     loadmat = require("scipy.io", extra="train", purpose="reading CFD's .mat files").loadmat
     try:
-        # Read here, because the reader's own message on a missing file does not say so.
+        # Read here, because loadmat's message about a missing file is unclear.
         content = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise DataError(
@@ -119,11 +118,11 @@ def read_mask_cfd(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_two_values(path: Path) -> NDArray[np.bool_]:
-    """Where a label file is bright; bool [H, W]. Transparency does not count, colour does."""
+    """Where a label file is bright; bool [H, W]. Transparency is ignored, colour is not."""
     data = _read_bytes(path)
     pixels = _read_pixels(path, data, _STORED | cv2.IMREAD_ANYDEPTH)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"mask {path} holds {pixels.dtype} numbers", _CONVERT)
+        raise DataError(f"mask {path} contains {pixels.dtype} numbers", _CONVERT)
     gray = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     full = int(np.iinfo(pixels.dtype).max)
     values = np.flatnonzero(np.bincount(gray.ravel(), minlength=full + 1))
@@ -136,17 +135,17 @@ def _check_values(path: Path, values: NDArray[np.intp], full: int, *, is_jpeg: b
         strays = values[(values > _JPEG_SLACK) & (values < full - _JPEG_SLACK)]
         if len(strays):
             raise DataError(
-                f"mask {path} holds grays such as {_first(strays)}",
+                f"mask {path} contains grays such as {_first(strays)}",
                 "make it black and white (cut at 128), and save it as PNG",
             )
     elif len(values) > 2:
-        raise DataError(f"mask {path} holds the values {_first(values)}", _CONVERT)
+        raise DataError(f"mask {path} contains the values {_first(values)}", _CONVERT)
     darkest, brightest = int(values[0]), int(values[-1])
     if 0 < brightest <= full // 2:
-        # Labelling tools write class numbers or palettes; that would be read as an empty mask.
-        raise DataError(f"mask {path} holds no value above {brightest}", _CONVERT)
+        # Labelling tools write class numbers or palettes, which would be read as an empty mask.
+        raise DataError(f"mask {path} contains no value above {brightest}", _CONVERT)
     if darkest < brightest and darkest > full // 2:
-        raise DataError(f"mask {path} holds no value below {darkest}", _CONVERT)
+        raise DataError(f"mask {path} contains no value below {darkest}", _CONVERT)
 
 
 def _first(values: NDArray[np.intp]) -> str:

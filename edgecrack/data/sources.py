@@ -1,7 +1,7 @@
 """The training data sources: parsing `data` entries, and listing the images of each source.
 
-Datasets are split or have a share held out, crack-free folders are all background, walls are
-generated. Images are listed once and read on demand.
+A source is a dataset, a folder of crack-free images, or generated walls. Images are listed once
+and read on demand.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class DataSource:
     """One source of training images.
 
     Attributes:
-        name: stands for the source in messages and reports.
-        kind: "labelled" images with masks, "clean" images that hold no crack, or "synthetic".
-        folder: where the images lie; None for synthetic.
-        layout: the layout that the folder must be of; None takes what is there.
+        name: name of the source in messages and reports.
+        kind: "labelled" images with masks, "clean" images without cracks, or "synthetic".
+        folder: folder of the images; None for synthetic.
+        layout: the required layout of the folder; None detects it.
         count: number of training walls, 10 to 100,000; 0 unless synthetic.
-        weight: share of the patches relative to the other sources' weights, above 0; None for
+        weight: share of the patches relative to the other sources' weights, above 0; None uses
             the number of training images.
     """
 
@@ -73,12 +73,12 @@ class DataSource:
         if self.weight is not None and not (self.weight > 0 and math.isfinite(self.weight)):
             raise ConfigError(
                 f"the weight of data source {self.name!r} is {self.weight}",
-                "give a number above 0 behind the @",
+                "give a number above 0 after the @",
             )
 
     @property
     def label(self) -> str:
-        """The source as a report may show it: no folder but its name."""
+        """The source for a report: only the name of its folder."""
         weight = "" if self.weight is None else f"@{self.weight:g}"
         if self.kind == "clean":
             return f"{CLEAN}:{self.name}{weight}"
@@ -91,28 +91,27 @@ def parse_source(text: str) -> DataSource:
     """Read one data source.
 
     It is `[NAME=]DIR[@WEIGHT]`, `[NAME=]clean:DIR[@WEIGHT]` or `synthetic[:COUNT][@WEIGHT]`.
-
-    The name is the folder's where none is given. A given name that is a layout's demands that
-    layout. The longest reading whose folder exists wins, so that a folder may have "=" and "@"
-    in its path. The word "synthetic" is never a folder; "./synthetic" is.
+    The default name is the folder's. A given name that is a layout's requires that layout. The
+    longest path that is an existing folder is used, since a path may contain "=" and "@". The
+    word "synthetic" is never a folder; "./synthetic" is.
 
     Raises:
-        ConfigError: the text is none of these, or a count or a weight is out of range.
+        ConfigError: the text has another form, or a count or weight is out of range.
     """
     readings = list(_readings(text))
     for name, body, weight in readings:
         if _is_there(name, body):
             return _make_source(text, name, body, weight)
-    # None is there: the shortest says what was meant.
+    # No such folder exists: use the shortest path.
     return _make_source(text, *readings[-1])
 
 
 def parse_sources(texts: Sequence[str]) -> tuple[DataSource, ...]:
-    """Read all sources of a run and check that they go together.
+    """Read all sources of a run and check that they fit together.
 
     Raises:
-        ConfigError: as `parse_source`, or two sources share a name, or only some have a weight,
-            or there is none with cracks.
+        ConfigError: as for `parse_source`; or two sources share a name, only some have a weight,
+            or none has cracks.
     """
     sources = tuple(parse_source(text) for text in texts)
     seen: dict[str, str] = {}
@@ -120,9 +119,9 @@ def parse_sources(texts: Sequence[str]) -> tuple[DataSource, ...]:
         if source.name in seen:
             raise ConfigError(
                 f"{seen[source.name]!r} and {text!r} are both named {source.name!r}",
-                "ask for all walls at once"
+                "ask for all walls in one source"
                 if source.kind == "synthetic"
-                else "name them apart: `data` NAME=DIR",
+                else "give them different names: `data` NAME=DIR",
             )
         seen[source.name] = text
     weightless = [text for source, text in zip(sources, texts, strict=True) if not source.weight]
@@ -133,13 +132,13 @@ def parse_sources(texts: Sequence[str]) -> tuple[DataSource, ...]:
         )
     if sources and all(source.kind == "clean" for source in sources):
         raise ConfigError(
-            "all training images are without crack", "add a labelled dataset or synthetic:600"
+            "no training image has a crack", "add a labelled dataset or synthetic:600"
         )
     return sources
 
 
 def _readings(text: str) -> Iterator[tuple[str, str, str | None]]:
-    """Name ("" for none), body and weight (None for none) of each way to read a text."""
+    """Name ("" for none), body and weight (None for none) for each way to parse a text."""
     head, equals, rest = text.partition("=")
     named = bool(equals) and _NAME.fullmatch(head) is not None
     bodies = [("", text), *([(head, rest)] if named else [])]
@@ -160,7 +159,7 @@ def _is_there(name: str, body: str) -> bool:
 def _is_folder(text: str) -> bool:
     try:
         return _folder(text).is_dir()
-    except OSError:  # too long for a name, or in a folder that is not ours to see
+    except OSError:  # too long for a name, or in an unreadable folder
         return False
 
 
@@ -196,7 +195,7 @@ def _number(text: str, weight: str) -> float:
     except ValueError:
         raise ConfigError(
             f"the weight of data source {text!r} is {weight!r}",
-            "give a number above 0 behind the @",
+            "give a number above 0 after the @",
         ) from None
 
 
@@ -215,7 +214,7 @@ _WALL_SIZE_HW = (320, 320)
 _VALIDATION_SEED = 2**40  # beyond the seeds of training walls
 # People mark cracks about a pixel wider on each side than they are: median width 3 px in CFD and
 # uav315, 1 px in the exact masks of walls (benchmarks/label_widths.py). A network that learns from
-# both needs one habit.
+# both needs consistent masks.
 _LABEL_WIDENING = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.uint8)
 _MOST_READERS = 8
 
@@ -228,8 +227,8 @@ class ImageList:
 
     Attributes:
         names: unique in the source.
-        load: preprocessed image and truth of an index, uint8 [H, W] each; from any thread.
-        paths: the image files; none where images are generated.
+        load: returns the preprocessed image and truth of an index, uint8 [H, W] each; thread-safe.
+        paths: the image files; none if images are generated.
     """
 
     names: Sequence[str]
@@ -239,7 +238,7 @@ class ImageList:
     def read(self) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
         """Name, image and truth in the order of the names.
 
-        OpenCV and numpy work side by side in threads; what comes out does not depend on it.
+        Images are prepared in several threads; the result does not depend on their number.
 
         Raises:
             DataError: a file cannot be read, or does not fit its partner.
@@ -252,13 +251,13 @@ class ImageList:
 
 @dataclass(frozen=True)
 class SourceImages:
-    """What a source brings.
+    """The images of a source.
 
     Attributes:
-        train: to train on.
-        validation: to validate on.
-        message: how to say that it is being read.
-        drawn: whether validation images were drawn from those to train on; else they are the
+        train: training images.
+        validation: validation images.
+        message: text to show while they are being read.
+        drawn: whether validation images were drawn from the training images; else they are the
             dataset's own, or generated.
     """
 
@@ -297,7 +296,7 @@ def list_source(
 def split_samples(
     dataset: CrackDataset, seed: int, hold_out: float = HOLD_OUT_SHARE
 ) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples of a dataset; never any of its test split.
+    """Training and validation samples of a dataset, never from its test split.
 
     Raises:
         DataError: the splits leave nothing to train on.
@@ -308,7 +307,7 @@ def split_samples(
     train = [dataset.all_samples[name] for name in (names if listed is None else listed)]
     if not train:
         raise DataError(
-            f"the splits of {dataset.folder} leave no image to train on", "fix splits.json"
+            f"the splits of {dataset.folder} leave no training image", "fix splits.json"
         )
     if dataset.splits.get("val"):
         return train, dataset.samples("val")
@@ -329,7 +328,7 @@ def _list_samples(samples: Sequence[Sample], config: PreprocessConfig) -> ImageL
 def _list_clean(
     folder: Path, config: PreprocessConfig, seed: int, hold_out: float
 ) -> tuple[ImageList, ImageList]:
-    """All images of a folder, all background."""
+    """All images of a folder, as background."""
     if not folder.is_dir():
         raise DataError(
             f"folder {folder} of images without crack does not exist",
@@ -338,7 +337,7 @@ def _list_clean(
     files = only_images(folder)
     if not files:
         raise DataError(
-            f"folder {folder} holds no images", "give the folder in which the image files lie"
+            f"folder {folder} contains no images", "give the folder with the image files"
         )
     # With suffix: a camera's folder may hold one stem as .jpg and as .png.
     chosen = held_out((path.name for path in files), seed, hold_out)

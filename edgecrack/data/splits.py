@@ -18,21 +18,21 @@ from edgecrack.errors import ConfigError, DataError
 from edgecrack.outside_text import parse_json, read_json
 
 DEFAULT_SPLIT_SET = "paper"
-SPLIT_SEED = 2020  # of every drawn split; changing it makes reported scores incomparable
+SPLIT_SEED = 2020  # for every drawn split; changing it makes reported scores incomparable
 Splits = dict[str, list[str]]
 _APART = ("train", "val", "test")  # no image may be in two of these
 
 
 def ranked(names: Iterable[str], seed: int) -> list[str]:
-    """Names in a random order that follows from each name and the seed alone.
+    """Names in a random order that depends on each name and the seed alone.
 
-    A name keeps its place relative to all others, whichever of them come or go.
+    The relative order of two names does not depend on the others.
     """
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
 def held_out(names: Iterable[str], seed: int, share: float) -> set[str]:
-    """A share of the names, at least one where there are two or more and the share is above 0."""
+    """A share of the names; at least one if there are two or more and the share is above 0."""
     order = ranked(names, seed)
     count = max(1, round(len(order) * share)) if len(order) > 1 and share > 0 else 0
     return set(order[:count])
@@ -44,7 +44,7 @@ def draw_split(groups: Iterable[Iterable[str]], train: int, total: int) -> Split
     A pure function of the names and `SPLIT_SEED`.
 
     Returns:
-        "train" and "test", sorted; nothing where one of them would be empty.
+        "train" and "test", sorted; nothing if one of them would be empty.
     """
     chosen: Splits = {"train": [], "test": []}
     for group in groups:
@@ -58,11 +58,11 @@ def draw_split(groups: Iterable[Iterable[str]], train: int, total: int) -> Split
 
 
 def read_splits(path: Path, split_set: str | None) -> Splits:
-    """Read a `splits.json`: one set of splits, or several named ones, of which one is chosen.
+    """Read a `splits.json` with one set of splits, or choose one of several named sets.
 
     Args:
-        path: the file, which is there.
-        split_set: name of the set; None takes "paper" where there are several.
+        path: an existing file.
+        split_set: name of the set; None chooses "paper" if there are several.
 
     Raises:
         DataError: the file cannot be read or is not a split file, or a name occurs twice.
@@ -86,7 +86,7 @@ def read_splits(path: Path, split_set: str | None) -> Splits:
             raise DataError(
                 f"{path} lists {both[0]!r} in both {first!r} and {second!r}"
                 + (f" (and {len(both) - 1} more)" if len(both) > 1 else ""),
-                "list it in one of them: scores on images that were trained on mean nothing",
+                "list it in one of them: scores on training images mean nothing",
             )
     return splits
 
@@ -102,7 +102,7 @@ def _choose(path: Path, document: Any, split_set: str | None) -> Splits:
     elif split_set is not None:
         raise ConfigError(
             f"{path} has no split set {split_set!r}, only one plain list of splits",
-            "leave out the split set",
+            "omit the split set",
         )
     if not isinstance(document, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -129,7 +129,7 @@ def check_listed(path: Path, splits: Mapping[str, Iterable[str]], known: Mapping
             )
 
 
-HASH_DIGITS = 16  # 64 of SHA-256's 256 bits: chance makes no two of a million files alike
+HASH_DIGITS = 16  # 64 of SHA-256's 256 bits: a collision among a million files is unlikely
 
 
 def content_hash(path: Path) -> str:
@@ -148,17 +148,17 @@ def content_hash(path: Path) -> str:
 
 @cache
 def reserved_hashes() -> frozenset[str]:
-    """The hashes of all reserved files, as `content_hash` gives them."""
+    """The hashes of all reserved files, as returned by `content_hash`."""
     text = (resources.files("edgecrack.data") / "reserved.json").read_text(encoding="utf-8")
     return frozenset(name for names in parse_json(text)["files"].values() for name in names)
 
 
 def reserved_among(paths: Iterable[Path], more: Collection[str] = ()) -> list[Path]:
-    """Those of some files that are reserved, in their order.
+    """The reserved files among some files, in their order.
 
     Args:
         paths: image files.
-        more: further hashes that are reserved, of any length from 16 digits on.
+        more: further reserved hashes, each of 16 digits or more.
 
     Raises:
         DataError: a file cannot be read.
@@ -171,8 +171,8 @@ def refuse_reserved(source: str, paths: Iterable[Path], more: Collection[str] = 
     """Refuse to train on reserved photos.
 
     Args:
-        source: what the data source is called.
-        paths: the images that it would train on.
+        source: name of the data source.
+        paths: the images to train on.
         more: as for `reserved_among`.
 
     Raises:
@@ -183,7 +183,7 @@ def refuse_reserved(source: str, paths: Iterable[Path], more: Collection[str] = 
     if found:
         raise DataError(
             f"{len(found)} of {len(listed)} images of {source!r} belong to the yardstick, "
-            f"{found[0]} first, and a score on what was trained on says nothing",
-            "leave them out of train in splits.json, or out of the folder; "
+            f"{found[0]} first, and a score on training images means nothing",
+            "remove them from train in splits.json, or from the folder; "
             f"`edgecrack yardstick reserved {found[0].parent}` lists them",
         )

@@ -1,6 +1,6 @@
 """Training and validation images, preprocessed and kept in memory.
 
-A few hundred camera images fit easily; reading and equalising them again for every patch would be
+A few hundred camera images fit easily; reading and equalising them for every patch would be
 slow.
 """
 
@@ -27,7 +27,7 @@ class ImageSet:
 
     Attributes:
         images: uint8 [H, W] each.
-        masks: uint8 [H, W] each, 255 where there is crack.
+        masks: uint8 [H, W] each, 255 on cracks.
         names: "SOURCE/IMAGE" each, unique in a run.
         sources: index of each image's source in `TrainingSet.sources`.
     """
@@ -49,11 +49,11 @@ class ImageSet:
 
 @dataclass
 class TrainingSet:
-    """What a run trains on and what it validates on.
+    """Training and validation images of a run.
 
     Attributes:
-        sources: name and weight of each; the share of the patches that come from a source is its
-            weight over the sum of all.
+        sources: name and weight of each; a source's share of the patches is its weight divided by
+            the sum of weights.
     """
 
     train: ImageSet
@@ -71,31 +71,29 @@ def load_training_set(
 ) -> TrainingSet:
     """Read every data source of a run.
 
-    A dataset's `train` and `val` splits are used where it has them; without a `val` split, or
-    with an empty one, a seeded share of the training images is held out, as it is of images
-    without crack.
+    A dataset's `train` and `val` splits are used if it has them. If its `val` split is missing or
+    empty, a seeded share of the training images is held out, as for images without crack.
 
     Args:
         specifications: data sources as `parse_source` reads them.
-        config: how frames are prepared.
-        seed: decides hold-outs and generated walls.
-        on_message: told what is being read.
-        hold_out: the share that is held out for validation where there is no `val` split, 0 to
-            0.5. With 0, all images are trained on, and validation uses the same images.
-        reserved: hashes of further files, beside the yardstick's, that must not be trained on.
+        config: preprocessing parameters.
+        seed: determines hold-outs and generated walls.
+        on_message: called with a text about each source being read.
+        hold_out: the share held out for validation if there is no `val` split, 0 to 0.5. With 0,
+            all images are used for training and for validation.
+        reserved: hashes of further files, besides the yardstick's, that must not be trained on.
 
     Raises:
-        ConfigError: a source is malformed, or the sources do not go together.
-        DataError: a file is missing, unreadable, or does not fit its partner, or a dataset
-            leaves nothing to train on, marks no crack at all, or would train on photos that the
-            yardstick is made of.
+        ConfigError: a source is malformed, or the sources do not fit together.
+        DataError: a file is missing, unreadable, or does not fit its partner, or a dataset has
+            no training images, no marked crack, or training photos that belong to the yardstick.
     """
     sources = parse_sources(specifications)
     # Every folder is checked before the first is read, so that a mistake shows immediately.
     listed = [list_source(source, config, seed, hold_out) for source in sources]
     for source, images in zip(sources, listed, strict=True):
-        # What is drawn for validation chooses weights and threshold. A dataset's own val split
-        # may be among the yardstick's photos: uav315's is.
+        # Drawn validation images determine weights and threshold. A dataset's own val split may
+        # be among the yardstick's photos: uav315's is.
         drawn = images.validation.paths if images.drawn else ()
         refuse_reserved(source.name, [*images.train.paths, *drawn], reserved)
     shares = tuple(
@@ -114,7 +112,7 @@ def load_training_set(
 
 
 def _check_cracks(name: str, masks: Sequence[NDArray[np.uint8]]) -> None:
-    """Refuse a labelled source whose masks mark nothing, or nearly everything."""
+    """Refuse a labelled source whose masks mark nothing or nearly everything."""
     crack = sum(int(np.count_nonzero(mask)) for mask in masks)
     share = crack / sum(mask.size for mask in masks)
     if crack == 0:

@@ -1,4 +1,4 @@
-"""How several models compare: numbers, curves, a page with groups of models side by side."""
+"""Compares several models: numbers, curves, and a page with groups of models side by side."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from edgecrack.runtime.outputs.output_folder import OutputFolder, file_in
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The first group against another one.
+    """The first group and another one.
 
     Attributes:
-        groups: the two.
-        comparison: their scores' differences.
-        images: (name, mean F1 of the first, mean F1 of the second), by falling difference.
+        groups: the two groups.
+        comparison: the differences of their scores.
+        images: (name, mean F1 of the first, mean F1 of the second), by decreasing difference.
         pictures: file name and caption of the overlays where the first is better, and where worse.
     """
 
@@ -49,13 +49,13 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """All that a comparison's page shows.
+    """The content of a comparison.
 
     Attributes:
         title: one line.
-        groups: in the order of the models that were given.
+        groups: in the order of the given models.
         summaries: for each group, mean and spread by quantity.
-        pairs: the first group against each of the others.
+        pairs: the first group with each of the others.
     """
 
     title: str
@@ -83,7 +83,7 @@ def write_comparison(
     Args:
         models: at least one, all scored on `samples` in this order.
         samples: the images.
-        folder: made if it does not exist; older files of these names in a plain folder are
+        folder: created if it does not exist; older files of these names in a plain folder are
             replaced.
         title: one line.
 
@@ -98,7 +98,7 @@ def write_comparison(
     if not isinstance(folder, OutputFolder):
         make_folder(folder)
         for stale in folder.glob("pair*_*.png"):
-            stale.unlink()  # of an earlier comparison that drew more
+            stale.unlink()  # from an earlier comparison with more pictures
     groups = group_models(models)
     pairs = tuple(
         _compare_pair(number, groups[0], other, samples, folder)
@@ -178,7 +178,7 @@ def _compare_pair(
     for kind, places in (("above", above), ("below", below)):
         for rank, place in enumerate(places, start=1):
             name = f"pair{number}_{kind}_{rank}.png"
-            # Of each group the model that is nearest to its group's mean on this very image.
+            # For each group, the model nearest to the group's mean on this image.
             nearest = [
                 int(np.argmin(np.abs(values - values.mean(axis=0))[:, place])) for values in scores
             ]
@@ -210,7 +210,7 @@ def _write_pair(
 
 SPREAD_NOTE = (
     "Mean ± standard deviation (n - 1) over a group's models, in percent except thresholds. ODS, "
-    "OIS, precision, recall, AP and F1 are within the 5x5 square, strict values without tolerance."
+    "OIS, precision, recall, AP and F1 use the 5x5 square, strict values no tolerance."
 )
 INTERVAL_NOTE = (
     "Intervals: 95 %, bootstrap percentiles over images, the same for both groups, and over each "
@@ -316,7 +316,7 @@ def comparison_page(compared: Compared) -> str:
     )
     facts["protocol"] = "; ".join(protocols)
     warning = (
-        "The models were not all run in the same way, which alone can move the scores."
+        "The models were not all run with the same protocol, which alone can change the scores."
         if len(protocols) > 1
         else ""
     )

@@ -34,12 +34,12 @@ _INK_BGR = (40, 40, 40)
 
 @dataclass(frozen=True, eq=False)
 class PredictedImage:
-    """One prediction to be judged in a picture.
+    """One prediction to compare with the truth in a picture.
 
     Attributes:
         probability: uint8 [H, W].
-        threshold: from which it counts as crack, 0 to 1.
-        title: a line above its panel, or nothing.
+        threshold: minimum probability of a crack pixel, 0 to 1.
+        title: a line above its panel, or empty.
     """
 
     probability: NDArray[np.uint8]
@@ -54,10 +54,10 @@ def overlay(
     threshold: float,
     caption: str,
 ) -> NDArray[np.uint8]:
-    """Image, truth and judged prediction side by side, under a caption.
+    """Image, truth and prediction side by side, under a caption.
 
-    In the third panel hits are green, false alarms red and misses blue. A pixel within the
-    5x5 square of the truth is a hit, and a true pixel within it of the prediction no miss.
+    In the third panel hits are green, false alarms red and misses blue. A predicted pixel within
+    the 5x5 square around the truth is a hit; a true pixel without one in its square is a miss.
 
     Args:
         image: uint8 [H, W, 3] BGR.
@@ -78,7 +78,7 @@ def overlays(
     predictions: Sequence[PredictedImage],
     caption: str,
 ) -> NDArray[np.uint8]:
-    """As `overlay`, with one judged panel for each prediction, titled where one has a title.
+    """As `overlay`, with one panel for each prediction, under its title if it has one.
 
     Args:
         image: uint8 [H, W, 3] BGR.
@@ -95,7 +95,7 @@ def overlays(
     marked_truth = faded.copy()
     marked_truth[truth] = TRUTH_BGR
     judged = [_judge(faded, truth, prediction) for prediction in predictions]
-    # More panels are smaller ones, so that their titles can be read where all share a line.
+    # More panels are drawn smaller, so that their titles remain readable in one row.
     long_side_px = _PANEL_LONG_SIDE_PX * 3 // (2 + max(1, len(judged)))
     panels = [_fit(panel, long_side_px) for panel in (image, marked_truth, *judged)]
     titles = ["", "", *(prediction.title for prediction in predictions)]
@@ -136,7 +136,7 @@ _LEGENDS: tuple[_Legend, ...] = (
 
 
 def _fit(panel: NDArray[Any], long_side_px: int) -> NDArray[np.uint8]:
-    """The panel with its longer side at the common length, so that every report looks alike."""
+    """The panel scaled to the common length of the longer side."""
     height, width = panel.shape[:2]
     scale = long_side_px / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -173,7 +173,7 @@ _CURVE_STYLES: dict[Tolerance, tuple[str, str]] = {
 
 
 def require_matplotlib() -> None:
-    """Fail early where curves cannot be drawn.
+    """Fail early if curves cannot be drawn.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -203,7 +203,7 @@ def precision_recall_png(evaluation: Evaluation, title: str) -> bytes:
 def _draw_equal_f1(axes: Axes, lowest_precision: float = 0.0) -> None:
     for f1 in np.arange(1, 10) / 10:
         if f1 / (2 - f1) < lowest_precision:
-            continue  # it would be labelled outside of the picture
+            continue  # its label would be outside the picture
         recall = np.linspace(f1 / (2 - f1), 1, 200)
         precision = f1 * recall / (2 * recall - f1)
         axes.plot(recall, precision, color="#d9d9d9", linewidth=0.8, zorder=1)
@@ -223,7 +223,7 @@ def _draw_tolerance(axes: Axes, evaluation: Evaluation, tolerance: Tolerance) ->
     colour, label = _CURVE_STYLES[tolerance]
     counts = evaluation.counts(tolerance)
     values = metrics.curve(counts)
-    drawn = counts.predicted > 0  # nothing predicted has no precision to draw
+    drawn = counts.predicted > 0  # precision is undefined if nothing is predicted
     best = metrics.ods(counts)
     axes.plot(
         values.recall[drawn],
@@ -255,8 +255,8 @@ _FULL_RECALL = np.linspace(0, 1, 1001)
 def compared_curves_png(groups: Mapping[str, Sequence[Evaluation]], title: str) -> bytes:
     """The curves of several groups of models in one picture, tolerant and strict, as PNG bytes.
 
-    Every model is a thin line, and the mean of a group a bold one: the mean precision at equal
-    recall, as far as all of the group's curves reach.
+    A thin line is a model, a bold one a group's mean precision at equal recall, as far as all of
+    the group's curves extend.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -275,7 +275,7 @@ def compared_curves_png(groups: Mapping[str, Sequence[Evaluation]], title: str) 
             best = [metrics.ods(item) for item in counts]
             lowest = min([lowest, *(min(score.precision, score.recall) for score in best)])
             _draw_group(axes, counts, colour, f"{group}: best F1 {_mean_f1(best):.3f}")
-        # Near a good model's best point all curves look alike on the whole unit square.
+        # On the whole unit square all curves look alike near a good model's best point.
         start = max(0.0, float(np.floor((lowest - 0.15) * 10) / 10))
         _draw_equal_f1(axes, start)
         axes.set(xlim=(start, 1.002), ylim=(start, 1.002), xlabel="recall", ylabel="precision")
@@ -303,7 +303,7 @@ def _draw_group(axes: Axes, counts: Sequence[ThresholdCounts], colour: str, labe
 
 
 def precision_at_recall(counts: ThresholdCounts) -> NDArray[np.float64]:
-    """Precision at recall 0, 0.001 .. 1, linear between thresholds; NaN where none reaches.
+    """Precision at recall 0, 0.001 .. 1, linear between thresholds; NaN if not reached.
 
     Returns:
         float64 [1001].

@@ -44,22 +44,22 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is scored on what.
+    """Settings of an evaluation.
 
     Attributes:
         models: ONNX files and checkpoints; several are compared.
         data: dataset folder.
         out: folder of the report.
-        split: "train", "val", "test" or "all"; None takes "test" where there is one.
-        split_set: which set of splits, where the dataset has several.
-        json_file: write the scores here, too.
+        split: "train", "val", "test" or "all"; None uses "test" if it exists, else "all".
+        split_set: set of splits, if the dataset has several.
+        json_file: also write the scores here.
         prediction: how models are run.
-        threshold: where the operating threshold comes from.
-        unlabelled: whether to count what is flagged on images without a label, too.
-        layout: the layout that the dataset must be of; None finds it out.
-        name: what the dataset is called in the report; "" for its folder's name.
-        existing: what becomes of an earlier report in `out`, as `take_place` takes it.
-        named: a person chose the name `out`.
+        threshold: source of the operating threshold.
+        unlabelled: whether to count flagged pixels on images without labels, too.
+        layout: the required layout of the dataset; None detects it.
+        name: name of the dataset in the report; "" for its folder's name.
+        existing: what to do with an earlier report in `out`, as for `take_place`.
+        named: whether the user chose the name `out`.
     """
 
     models: tuple[Path, ...]
@@ -93,7 +93,7 @@ class _Images:
 
     @property
     def per_model(self) -> int:
-        """How many images each model has to see."""
+        """Number of images that each model processes."""
         tuning = len(self.validation or ())
         return len(self.scored) + tuning + len(self.unlabelled)
 
@@ -102,7 +102,7 @@ def parse_labelled(text: str) -> DataSource:
     """Read `[NAME=]DIR`, the dataset to score on, as `data.sources.parse_source` reads it.
 
     Raises:
-        ConfigError: it is something else that can be trained on, or has a weight.
+        ConfigError: it is another kind of data source, or has a weight.
     """
     source = parse_source(text)
     if source.kind != "labelled":
@@ -121,8 +121,8 @@ def parse_labelled(text: str) -> DataSource:
 def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = None) -> Report:
     """Score models, write the report, and return the scores as a short text.
 
-    One model gives its report in `out`, or beside it where an earlier one is. Several give a
-    comparison there, and each one's own report in `models/LABEL`.
+    The report of one model is written to `out`, or beside it if an earlier one exists. For several
+    models a comparison is written there, and each model's own report in `models/LABEL`.
 
     Raises:
         ConfigError: the options do not fit each other, the models or the dataset.
@@ -133,7 +133,7 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
     images = _open_images(config)
     several = len(config.models) > 1
     with ExitStack() as stack:
-        # First, for an hour of scoring must not end at a folder that cannot be made.
+        # Done first, so that a long run does not fail on the folder at its end.
         taken = take_place(config.out, _patterns(several), config.existing, named=config.named)
         stack.callback(taken.folder.discard)
         labels = _check(config, images)
@@ -170,7 +170,7 @@ def evaluate_models(config: EvaluationConfig, on_progress: Progress | None = Non
 
 
 def _check(config: EvaluationConfig, images: _Images) -> Sequence[str]:
-    """Refuse what cannot be scored, before anything is; gives the models' labels."""
+    """Refuse what cannot be scored before starting; return the models' labels."""
     if config.json_file is not None:
         make_folder(config.json_file.parent)
         if config.json_file.is_dir():
@@ -186,7 +186,7 @@ def _check(config: EvaluationConfig, images: _Images) -> Sequence[str]:
 
 
 def _patterns(several: bool) -> Sequence[str]:
-    """What is written for one model or for several, relative to the report's folder."""
+    """Patterns of the files written for one or several models, relative to the report's folder."""
     if not several:
         return REPORT_FILES
     from edgecrack.evaluation.comparison import COMPARISON_FILES
@@ -206,7 +206,7 @@ def _open_images(config: EvaluationConfig) -> _Images:
 
 
 def _check_cracks(images: _Images) -> None:
-    """Refuse labels that mark nothing, or nearly everything: scores on them mean nothing."""
+    """Refuse labels that mark nothing or nearly everything: scores on them are meaningless."""
     folder, split, scored = images.dataset.folder, images.split, images.scored
     crack = pixels = 0
     for sample in scored:
@@ -231,10 +231,10 @@ class _Place:
 
     Attributes:
         model: the model file.
-        label: what it is called beside others.
-        folder: of its report.
+        label: name of the model.
+        folder: folder of its report.
         maps: an existing folder for its probability maps.
-        replaces: earlier reports in the folder are removed when there is something to write.
+        replaces: whether to remove earlier reports in the folder once there is something to write.
     """
 
     model: Path
@@ -245,7 +245,7 @@ class _Place:
 
 
 class _Ticker:
-    """Counts one model's images into the progress of all."""
+    """Adds one model's images to the progress of all."""
 
     def __init__(self, show: Progress | None, before: int, total: int) -> None:
         self._show, self._done, self._total = show, before, total
@@ -295,7 +295,7 @@ def _score(config: EvaluationConfig, images: _Images, place: _Place, tick: _Tick
 def _flagged(
     predict: Predict, unlabelled: Sequence[Path], threshold: float, tick: Callable[[], None]
 ) -> dict[str, object] | None:
-    """What `FalsePositives.to_dict` gives for the dataset's unlabelled images, if any."""
+    """`FalsePositives.to_dict` for the dataset's unlabelled images, if any."""
     if not unlabelled:
         return None
     images = map(read_image, unlabelled)

@@ -21,7 +21,7 @@ class FalsePositives:
     """How much of crack-free images was flagged.
 
     Attributes:
-        threshold: the threshold it was flagged at.
+        threshold: the threshold.
         per_image: share of each image's pixels, 0 to 1, in the images' order.
         overall: share of all pixels of all images, 0 to 1.
         min_area_px: smaller groups of flagged pixels are specks, which `stream` drops.
@@ -60,7 +60,7 @@ def false_positive_ratio(
     min_area_px: int = MIN_AREA_PX,
     on_image: Callable[[], None] | None = None,
 ) -> FalsePositives:
-    """Measure how much a predictor flags on images that hold no crack.
+    """Measure how much a predictor flags on crack-free images.
 
     Args:
         predict: from a BGR frame to a probability map of the same height and width.

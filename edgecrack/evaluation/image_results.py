@@ -51,7 +51,7 @@ def evaluate(
         threshold: a threshold to report scores at, one of 0.01, 0.02 .. 0.99.
         validation: other images, on which a threshold is chosen by strict F1, as in training.
         operating: the threshold to report images at; see `Evaluation`.
-        given_name: what reports call `threshold`.
+        given_name: name of `threshold` in reports.
         on_progress: called with (images done, images in all) after every image, validation
             included.
 
@@ -127,10 +127,10 @@ def _evaluate_sample(
 
 
 CHOOSING_TOLERANCE: Tolerance = "square"
-"""The paper's measure: ODS and the threshold called `test` are the best by it."""
+"""The paper's tolerance: ODS and the threshold `test` are the best with it."""
 VALIDATION_TOLERANCE: Tolerance = "strict"
-"""A threshold to run with is chosen as training chooses it: a tolerance does not punish masks that
-are too wide, so the best tolerant F1 would often lie at a threshold far too low."""
+"""An operating threshold is chosen as in training: a tolerance does not penalize masks that are
+too wide, so the threshold of the best tolerant F1 would often be far too low."""
 TOLERANCE_NAMES: Mapping[Tolerance, str] = {
     "square": "5x5 square (paper)",
     "euclidean": "2.0 px radius",
@@ -141,7 +141,7 @@ Choice = Literal["test", "validation", "given"]
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """What one image contributed.
+    """The counts of one image.
 
     Attributes:
         name: the sample's name.
@@ -167,7 +167,7 @@ class ImageResult:
         return metrics.score_at(self.counts[tolerance], threshold)
 
     def row(self, threshold: float) -> dict[str, Any]:
-        """This image's line in a table: F1 and strict IoU at `threshold`, and its own best."""
+        """This image's table row: F1 and strict IoU at `threshold`, and its own best."""
         values: dict[str, Any] = {"name": self.name, "crack_ratio": self.crack_ratio}
         for tolerance in TOLERANCES:
             best = self.best(tolerance)
@@ -186,9 +186,9 @@ class Evaluation:
         images: one result per sample, in the samples' order.
         threshold: the threshold that was given, e.g. by the model's sidecar, or None.
         validation_threshold: the one with the best strict F1 on the validation samples, or None.
-        operating: which of the thresholds a user would run with; None takes the given one, else
-            that of validation, else that of test.
-        given_name: what a report calls the given threshold.
+        operating: which threshold a user would use; None chooses the given one, else that of
+            validation, else that of test.
+        given_name: name of the given threshold in reports.
     """
 
     images: tuple[ImageResult, ...]
@@ -228,8 +228,8 @@ class Evaluation:
     def thresholds(self) -> dict[Choice, float]:
         """The thresholds that scores are reported at, by how each was chosen.
 
-        `test`: best tolerant F1 on the evaluated set, which flatters; `validation` (best strict F1)
-        and `given` where there are such.
+        `test` (best tolerant F1 on the evaluated set, which is optimistic); `validation` (best
+        strict F1) and `given`, if they exist.
         """
         chosen: dict[Choice, float | None] = {
             "test": self.ods(CHOOSING_TOLERANCE).threshold,
@@ -240,7 +240,7 @@ class Evaluation:
 
     @property
     def operating_threshold(self) -> float:
-        """The threshold that a user would run with; see `operating`."""
+        """The threshold that a user would use; see `operating`."""
         return self.thresholds()[self.operating_choice]
 
     @property

@@ -20,11 +20,11 @@ class ScoredModel:
     """One model and its scores.
 
     Attributes:
-        label: what it is called beside others; its report is in `models/LABEL`.
+        label: name of the model; its report is in `models/LABEL`.
         path: the model file.
         spec: its description.
         evaluation: its scores.
-        predict: gives its probability maps of the scored images once more.
+        predict: returns its probability maps of the scored images again.
         document: its report as plain values.
     """
 
@@ -42,7 +42,7 @@ class Group:
 
     Attributes:
         name: what distinguishes it from the other groups.
-        description: all that its models share.
+        description: everything that its models have in common.
         models: at least one.
     """
 
@@ -63,10 +63,10 @@ class ScoredQuantity:
     Attributes:
         key: its name in JSON.
         title: its heading in a table.
-        at: "best" where the threshold is the best one on the scored images, else "operating".
+        at: "best" for the best threshold on the scored images, else "operating".
         value: from a model to a number from 0 to 1.
-        percent: whether readers see it in percent.
-        digits: decimals that readers see.
+        percent: whether it is shown in percent.
+        digits: number of decimals shown.
     """
 
     key: str
@@ -137,13 +137,13 @@ ODS, OIS = QUANTITIES[:2]
 
 @dataclass(frozen=True)
 class Spread:
-    """What several models gave for one quantity.
+    """The distribution of one quantity over several models.
 
     Attributes:
-        mean: their mean.
-        deviation: their standard deviation (n - 1); None for one model.
-        lowest: the least of them.
-        highest: the greatest of them.
+        mean: mean.
+        deviation: standard deviation (n - 1); None for one model.
+        lowest: lowest value.
+        highest: highest value.
     """
 
     mean: float
@@ -161,7 +161,7 @@ def spread_of(values: Sequence[float]) -> Spread:
 def summarise(group: Group) -> dict[str, Spread]:
     """Mean and spread of every quantity over a group's models.
 
-    Where the dataset has no unlabelled images, the flagged shares are left out.
+    If the dataset has no unlabelled images, the flagged shares are omitted.
     """
     has_unlabelled = all("unlabelled" in model.document for model in group.models)
     return {
@@ -172,10 +172,10 @@ def summarise(group: Group) -> dict[str, Spread]:
 
 
 def group_models(models: Sequence[ScoredModel]) -> list[Group]:
-    """Gather models by kind of file, pooling, gate bias, width and precision.
+    """Group models by kind of file, pooling, gate bias, width and precision.
 
-    A group is named by what differs between groups, e.g. "gated-scale" where all widths are
-    alike. Groups and models keep the order in which they were given.
+    A group's name contains what differs between groups, e.g. "gated-scale" if all widths are
+    equal. Groups and models keep their order.
     """
     members: dict[tuple[str, ...], list[ScoredModel]] = {}
     for model in models:
@@ -196,10 +196,10 @@ def _traits(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:
-    """A short name for each model file, all different and fit to be a folder's name.
+    """A short name for each model file, unique and valid as a folder name.
 
-    The stem where stems differ; else the folder's name, as in runs/NAME/best.safetensors, with
-    the stem where that still leaves two alike.
+    The stem if stems differ; else the folder's name, as in runs/NAME/best.safetensors, with the
+    stem if two are still equal.
     """
     stems = [path.stem for path in paths]
     folders = [path.resolve().parent.name or "root" for path in paths]
@@ -211,7 +211,7 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
 
 
 def check_distinct(paths: Sequence[Path]) -> None:
-    """See that no model is given twice: copies would look like a group without any spread.
+    """Check that no model is given twice: copies would look like a group without spread.
 
     Raises:
         ModelFileError: a file cannot be used.

@@ -1,8 +1,7 @@
 """Opens a model file as a function from a frame to a probability map; maps are cached on disk.
 
 The model runs by one of the protocols of `protocols.py`. torch is imported only for checkpoints.
-Scores are counted first and examples are drawn later from the same maps, which may not all fit
-into memory.
+Maps are cached because examples are drawn after scoring, and they may not all fit into memory.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from edgecrack.runtime.detector import CrackDetector, open_detector
 
 
 class CachedPredictor:
-    """Asks another predictor once per image and remembers its answer.
+    """Calls another predictor once per image and caches its result.
 
     Args:
         predict: the other predictor.
-        folder: an existing folder of its own, for the maps; whoever made it removes it.
+        folder: an existing, empty folder for the maps; the caller removes it.
     """
 
     def __init__(self, predict: Predict, folder: Path) -> None:
@@ -54,7 +53,7 @@ class CachedPredictor:
                 return np.asarray(found, np.uint8)
         probability = self._predict(image)
         if probability.dtype == np.uint8 and probability.shape == image.shape[:2]:
-            write_png(path, probability, durable=False)  # anything else is refused by the caller
+            write_png(path, probability, durable=False)  # the caller refuses anything else
         return probability
 
 
@@ -86,7 +85,7 @@ def open_model(model: Path, config: PredictionConfig, stack: ExitStack) -> OpenM
         ConfigError: the model cannot be run in this way.
         MissingDependencyError: a checkpoint needs packages that are not installed.
     """
-    file = read_model_file(model)  # once: what is scored is what the report names
+    file = read_model_file(model)  # once, so that the report names the model that is scored
     opener = _open_checkpoint if file.spec.kind == "checkpoint" else _open_onnx
     return opener(file, config, stack)
 
@@ -160,7 +159,7 @@ def _patches(spec: ModelSpec, protocol: Protocol, config: PredictionConfig) -> P
 
 
 def _trained_patch_px(spec: ModelSpec) -> int | None:
-    """The side of the patches that a model was trained on, where its sidecar says so."""
+    """The side of a model's training patches, if its sidecar has it."""
     recipe = spec.extra.get("training")
     patches = recipe.get("patches") if isinstance(recipe, Mapping) else None
     side = patches.get("patch_px") if isinstance(patches, Mapping) else None

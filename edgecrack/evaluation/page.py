@@ -1,7 +1,7 @@
-"""The parts that a report's HTML pages share: frame, style, tables, pictures.
+"""HTML elements shared by report pages: page frame, style, tables, pictures.
 
-A page is one file beside its pictures; it loads nothing from a network. Everything that is not
-marked as `Html` is escaped.
+A page is one file beside its pictures and loads nothing from a network. All text except `Html`
+is escaped.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ document.querySelectorAll("table.sortable").forEach(function(table){
 
 
 class Html(str):
-    """Text that is HTML already and needs no escaping."""
+    """Text that is HTML and is not escaped."""
 
     __slots__ = ()
 
@@ -92,7 +92,7 @@ class Column:
     Attributes:
         title: its heading.
         kind: "text"; "percent" shows 100 times a number, "fine" with two decimals, "points" with
-            its sign, too; "number" shows it as it is, with two decimals, "count" with none.
+            its sign, too; "number" shows it unchanged with two decimals, "count" with none.
         hint: shown when the pointer rests on the heading.
     """
 
@@ -102,7 +102,7 @@ class Column:
 
 
 def page(title: str, *sections: str) -> str:
-    """A whole page of one title and sections of HTML."""
+    """A complete page with a title and sections of HTML."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -119,7 +119,7 @@ def heading(text: str) -> str:
 
 
 def paragraph(text: str, kind: Literal["", "soft", "lead"] = "") -> str:
-    """A paragraph; "soft" for notes, "lead" for the one sentence that matters."""
+    """A paragraph; "soft" for notes, "lead" for the main statement."""
     return f'<p class="{kind}">{_text(text)}</p>'
 
 
@@ -130,7 +130,7 @@ def facts(values: Mapping[str, str]) -> str:
 
 
 def cards(values: Sequence[tuple[str, str, str]]) -> str:
-    """A few large numbers: (name, number, what it means)."""
+    """A few large numbers: (name, number, meaning)."""
     cells = (
         f'<div class="card"><span>{escape(name)}</span><b>{escape(number)}</b>'
         f"<span>{escape(note)}</span></div>"
@@ -146,10 +146,10 @@ def table(
     caption: str = "",
     sortable: bool = False,
 ) -> str:
-    """A table that scrolls sideways on a narrow screen; `sortable` by a click on a heading."""
+    """A table that scrolls horizontally on a narrow screen; `sortable` by clicking a heading."""
     heads = "".join(_head(column, sortable) for column in columns)
     body = "\n".join("<tr>" + "".join(map(_cell, columns, row)) + "</tr>" for row in rows)
-    # Beside the table and not in it, where it would scroll sideways with the columns.
+    # Outside the table, where it would scroll with the columns.
     note = paragraph(caption, "soft") if caption else ""
     kind = ' class="sortable"' if sortable else ""
     return (
@@ -159,9 +159,9 @@ def table(
 
 
 def picture(file: str, caption: str, kind: Literal["plot", "wide", "wide four"] = "wide") -> str:
-    """A picture beside the page, which opens in full size on a click.
+    """A picture beside the page; a click opens it in full size.
 
-    Wide ones take the page's width, and scroll sideways on a narrow screen.
+    Wide pictures fill the page's width, and scroll horizontally on a narrow screen.
     """
     address = escape(link_to(file))
     return (
@@ -177,7 +177,7 @@ def link(file: str, text: str) -> Html:
 
 
 def link_to(file: str) -> str:
-    """A relative path as an address, whatever bytes its name is made of."""
+    """A relative path as a URL; its name may contain any bytes."""
     return quote(os.fsencode(file))
 
 

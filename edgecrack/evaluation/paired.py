@@ -1,7 +1,7 @@
 """Compares two groups of models on the same images, with confidence intervals.
 
-Intervals are bootstrap percentiles over images, drawn once for both groups, and over each
-group's models.
+Intervals are bootstrap percentiles over images, resampled jointly for both groups, and over
+each group's models.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _Score = Callable[[Evaluation, _Numbers], float]
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of the first group less that of the second.
+    """One score of the first group minus that of the second.
 
     Attributes:
         key: the score's name in JSON.
         title: the score's name for readers.
         value: the difference, -1 to 1.
-        low: the interval's lower end, or None where there is nothing to draw from.
+        low: the interval's lower end, or None if nothing can be resampled.
         high: its upper end, or None.
     """
 
@@ -46,7 +46,7 @@ class Difference:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
@@ -58,7 +58,7 @@ class Comparison:
         first: its name.
         second: its name.
         differences: ODS first.
-        drawn: what the intervals were drawn over, in words.
+        drawn: what was resampled for the intervals, in words.
     """
 
     first: str
@@ -106,7 +106,7 @@ def _difference(key: str, title: str, score: _Score, first: Group, second: Group
             means.append(np.mean([of_model[number] for number in chosen.tolist()]))
         return float(means[0] - means[1])
 
-    # One model or one image cannot be drawn from; it stays as it is.
+    # A single model or image cannot be resampled.
     several = [numbers for numbers in seeds if len(numbers) > 1]
     value = difference(everything, *several)
     if len(everything) < 2:
@@ -121,7 +121,7 @@ def _interval(data: tuple[_Numbers, ...], statistic: Callable[..., float]) -> tu
         data,
         statistic,
         vectorized=False,
-        paired=False,  # images and models are drawn independently of each other
+        paired=False,  # images and models are resampled independently
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
@@ -153,11 +153,11 @@ def _stacked(evaluation: Evaluation, tolerance: Tolerance) -> NDArray[np.int64]:
 def _cached(
     prepare: Callable[[Evaluation], NDArray[Any]], finish: Callable[[NDArray[Any], _Numbers], float]
 ) -> _Score:
-    """A score that gathers an evaluation's numbers once, not once for each of the drawings."""
+    """A score that collects an evaluation's numbers only once for all resamples."""
     gathered: dict[int, tuple[Evaluation, NDArray[Any]]] = {}
 
     def score(evaluation: Evaluation, images: _Numbers) -> float:
-        # The evaluation is kept beside its numbers, so that its id stays its own.
+        # The evaluation is kept so that its id is not reused.
         kept = gathered.get(id(evaluation))
         if kept is None:
             kept = gathered[id(evaluation)] = (evaluation, prepare(evaluation))

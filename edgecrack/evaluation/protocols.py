@@ -1,4 +1,4 @@
-"""How a model sees an image: whole, in the runtime's tiles, or as the mean over patches."""
+"""Evaluation protocols: whole image, the runtime's tiles, or the mean over patches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Protocol:
 
     Attributes:
         name: "tiled" as on the robot, "whole" in one pass, "patch-stride" as in the paper.
-        stride_px: distance of neighbouring patches, for "patch-stride" alone.
+        stride_px: distance between neighbouring patches, for "patch-stride" only.
     """
 
     name: ProtocolName
@@ -39,11 +39,11 @@ class Protocol:
 
 
 def parse_protocol(text: str, stride_px: int | None = None) -> Protocol:
-    """The protocol of a command line's words.
+    """Parse a protocol.
 
     Args:
         text: "tiled", "whole", "patch-stride", "patch-stride-N" or "patch-stride N".
-        stride_px: N where it is given apart.
+        stride_px: N if given separately.
 
     Raises:
         ConfigError: no such protocol, or not exactly one stride for patches.
@@ -61,8 +61,8 @@ def parse_command_words(
 ) -> tuple[list[Path], Protocol | None]:
     """Model files and protocol of a command line.
 
-    In `--protocol patch-stride 8` the 8 arrives among the models; a whole number that is not a file
-    is taken for the stride where one is missing.
+    In `--protocol patch-stride 8` the 8 is parsed as a model; a whole number that is not a file is
+    used as the stride if it is missing.
 
     Raises:
         ConfigError: as `parse_protocol`; or a stride without a protocol; or no model is left.
@@ -89,8 +89,8 @@ class PredictionConfig:
     """How models are run.
 
     Attributes:
-        protocol: None takes "whole" for a checkpoint and "tiled" for an ONNX file.
-        patch_px: side of a patch; None takes the one of the model's training, else 48.
+        protocol: None uses "whole" for a checkpoint and "tiled" for an ONNX file.
+        patch_px: side of a patch; None uses that of the model's training, else 48.
         device: "auto", "cpu" or "cuda", for checkpoints.
         precision: "32", "bf16" or "16", for checkpoints.
     """
@@ -105,6 +105,6 @@ class PredictionConfig:
             if self.protocol is None or self.protocol.name != "patch-stride":
                 raise ConfigError(
                     f"a patch of {self.patch_px} px is given for a protocol without patches",
-                    "give `protocol` patch-stride-N, or leave out `patch_px`",
+                    "give `protocol` patch-stride-N, or omit `patch_px`",
                 )
             PatchStride(self.patch_px)

@@ -1,4 +1,4 @@
-"""An evaluation as a folder: text and page to read, JSON to parse."""
+"""Writes an evaluation report: text, a page and JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from edgecrack.terminal.wording import counted
 
 
 def report_text(scored: ScoredModel) -> str:
-    """Title, protocol, scores and where the threshold comes from."""
+    """Title, protocol, scores and source of the threshold."""
     document = scored.document
     context = document["context"]
     return (
@@ -72,12 +72,12 @@ REPORT_FILES = (
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written.
+    """A written report.
 
     Attributes:
         text: the scores, for a terminal.
-        folder: where it is, `index.html` first.
-        note: a sentence for a person where that is not the folder asked for; else empty.
+        folder: its folder, with `index.html`.
+        note: a sentence for the user if that is not the requested folder; else empty.
     """
 
     text: str
@@ -100,22 +100,22 @@ def write_report(
     """Write scores, a table per image, the precision-recall curve and example overlays.
 
     `scores.json`, `scores.md`, `per_image.csv`, `pr_curve.png`, `worst_1.png` .. and
-    `best_1.png` .. (by tolerant F1 at the operating threshold), and `index.html`, a page of all
-    of these. Predictions for the examples are made again, so that an evaluation need not hold
+    `best_1.png` .. (by tolerant F1 at the operating threshold), and `index.html`, a page
+    of all of these. The examples are predicted again, so that an evaluation does not have to keep
     every probability map.
 
     Args:
         evaluation: what `evaluate` returned for these samples.
-        folder: made if it does not exist; older files of these names in a plain folder are
+        folder: created if it does not exist; older files of these names in a plain folder are
             replaced.
         predict: the predictor that was evaluated.
         samples: the samples that were evaluated, in the same order.
         title: one line, e.g. the model's and the dataset's name.
         context: what the scores depend on, e.g. model file, data split, machine, date.
-        examples: how many of the best and how many of the worst images to draw; fewer where
-            the set is too small for both.
-        unlabelled: what `FalsePositives.to_dict` gave for images without labels, or None.
-        widths: what `strata.labelled.by_width` gave for the samples, or None.
+        examples: number of best and of worst images to draw; fewer if the set is too small for
+            both.
+        unlabelled: `FalsePositives.to_dict` for images without labels, or None.
+        widths: result of `stratum_scores.by_width` for the samples, or None.
 
     Returns:
         The files written, `index.html` last.
@@ -135,7 +135,7 @@ def write_report(
     if not isinstance(folder, OutputFolder):
         make_folder(folder)
         for stale in (*folder.glob("worst_*.png"), *folder.glob("best_*.png")):
-            stale.unlink()  # of an earlier report that drew more
+            stale.unlink()  # from an earlier report with more pictures
     document = report_document(evaluation, title, context, unlabelled, widths)
     texts = {
         "scores.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
@@ -206,10 +206,9 @@ def scores_markdown(evaluation: Evaluation, title: str, context: Mapping[str, st
     lines += [
         "",
         "All values in percent. ODS is the best F1 over thresholds of the pooled set, OIS the mean"
-        " of each image's best F1. A threshold chosen on the scored images themselves is one that"
-        " no user has in advance; rows marked `test` use the one with the best F1 under the square"
-        " tolerance. A threshold chosen on validation is the one with the best strict F1 there, as"
-        " in training.",
+        " of each image's best F1. A threshold chosen on the scored images is optimistic;"
+        " rows marked `test` use the one with the best F1 under the square tolerance. A threshold"
+        " chosen on validation has the best strict F1 there, as in training.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -34,8 +34,8 @@ def report_page(
         title: the page's title.
         context: what the scores depend on.
         pictures: file name of each overlay, `worst_*` and `best_*`, with its image's scores.
-        unlabelled: what `FalsePositives.to_dict` gave, or None.
-        widths: what `strata.labelled.by_width` gave, or None.
+        unlabelled: result of `FalsePositives.to_dict`, or None.
+        widths: result of `stratum_scores.by_width`, or None.
     """
     return page.page(
         title,
@@ -97,8 +97,8 @@ def _scores(evaluation: Evaluation) -> str:
     return page.table(
         columns,
         rows,
-        caption="In percent. A threshold chosen on the scored images flatters: no user has it in "
-        "advance. Scores of different tolerances must not be compared.",
+        caption="In percent. A threshold chosen on the scored images is optimistic, since nobody "
+        "has it in advance. Scores of different tolerances must not be compared.",
     )
 
 
@@ -128,12 +128,12 @@ def _by_width(widths: Mapping[str, Any] | None) -> list[str]:
             columns,
             rows,
             caption="In percent, of crack pixels of that width within 2 px of what is flagged at "
-            "the operating threshold. The width is the label's: people mark cracks about a pixel "
-            "wider on each side than they are.",
+            "the operating threshold. Widths are those of the labels, in which people mark cracks "
+            "about a pixel too wide on each side.",
         ),
         page.paragraph(
-            f"Expected calibration error: {found}. So far, on average, the share of crack lies "
-            "from the predicted probability, of pixels with a probability of 0.01 and more.",
+            f"Expected calibration error: {found}. This is the mean difference of crack share and "
+            "predicted probability, for pixels with a probability of 0.01 or more.",
             "soft",
         ),
     ]
@@ -173,7 +173,7 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
         page.heading("Images without labels"),
         page.paragraph(f"{unlabelled_sentence(found)}."),
         page.paragraph(
-            "As far as no crack is to be seen on them, all of this is false alarms. CFD's photos "
+            "If they show no cracks, these are all false alarms. CFD's photos "
             "301 to 329 do show some cracks that nobody labelled.",
             "soft",
         ),
@@ -184,7 +184,7 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def unlabelled_sentence(found: Mapping[str, Any]) -> str:
-    """How much of unlabelled images was flagged, in words."""
+    """The flagged share of unlabelled images, in words."""
     return (
         f"{100 * found['flagged']:.2f} % of the pixels of {counted(found['images'], 'image')} "
         "flagged at "

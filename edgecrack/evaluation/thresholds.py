@@ -33,12 +33,12 @@ class ThresholdSource:
     value: float | None = None
 
     def given(self, of_model: float) -> float:
-        """The threshold that is known before anything is scored, on the grid of hundredths."""
+        """The threshold known before scoring, rounded to hundredths."""
         return min(0.99, max(0.01, round(of_model, 2))) if self.value is None else self.value
 
     @property
     def given_name(self) -> str:
-        """What a report calls the threshold that `given` returns."""
+        """The name of the threshold from `given` in a report."""
         return "the model's own" if self.value is None else "given"
 
     @property
@@ -59,10 +59,10 @@ class ThresholdSource:
 
 
 def parse_threshold_source(text: str) -> ThresholdSource:
-    """The source that a command line's word names.
+    """Parse a threshold source.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not a threshold source.
     """
     if text in ("model", "val", "test"):
         return ThresholdSource(text)  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def parse_threshold_source(text: str) -> ThresholdSource:
 
 
 def validation_samples(dataset: CrackDataset, scored: Sequence[Sample]) -> list[Sample]:
-    """The validation split, known to share no image with those that are scored.
+    """The validation split, checked to share no image with the scored ones.
 
     Raises:
         ConfigError: the dataset has no validation split, or an empty one.

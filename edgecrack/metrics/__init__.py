@@ -1,4 +1,4 @@
-"""How good a crack map is: pixels counted at thresholds, and the scores made of the counts.
+"""Scores of crack maps: pixel counts at each threshold, and the scores computed from them.
 
 from edgecrack import metrics
 

@@ -87,7 +87,7 @@ def uint8_level(threshold: float) -> int:
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"the threshold is {threshold}", "give a number above 0, at most 1")
-    # 255 * 0.6 is 153 in truth and may be a hair above in floats; the rounding mends that. A
+    # 255 * 0.6 is 153 but may be slightly more in floating point, so it is rounded first. A
     # probability of 0 is never crack, however low the threshold.
     return max(1, math.ceil(round(255 * threshold, 6)))
 
@@ -136,8 +136,8 @@ def truth_mask(truth: NDArray[Any]) -> NDArray[np.bool_]:
     mixed = highest > 0 and np.count_nonzero(truth == highest) != np.count_nonzero(mask)
     if mixed or highest not in (0, 1, 255):
         raise DataError(
-            f"a truth mask holds the values {np.unique(truth)[:6].tolist()}",
-            "give 0 for background and 255 for crack, and nothing else",
+            f"a truth mask contains the values {np.unique(truth)[:6].tolist()}",
+            "give only 0 for background and 255 for crack",
         )
     return mask
 
@@ -195,7 +195,7 @@ def pool(counts: Iterable[ThresholdCounts]) -> ThresholdCounts:
 
 
 def threshold_index(threshold: float) -> int:
-    """The place of a threshold in `THRESHOLDS`.
+    """The index of a threshold in `THRESHOLDS`.
 
     Raises:
         ConfigError: it is not one of 0.01, 0.02 .. 0.99.
@@ -221,7 +221,7 @@ def _require_probability(probability: NDArray[Any]) -> None:
             f"a probability map is {kind} of shape {probability.shape}",
             "give uint8 or floating [H, W]",
         )
-    # Written so that NaN fails too.
+    # Written so that NaN fails, too.
     if kind != np.uint8 and not (probability.min() >= 0 and probability.max() <= 1):
         raise DataError(
             f"probabilities run from {probability.min()} to {probability.max()}",
@@ -252,7 +252,7 @@ def _pixels_passing(passed: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _dilate_grey(values: NDArray[np.uint8], tolerance: Tolerance) -> NDArray[np.uint8]:
-    """Each pixel's maximum within the tolerance; nothing comes in from outside the image."""
+    """Each pixel's maximum within the tolerance; pixels outside the image do not count."""
     _require_tolerance(tolerance)
     if tolerance == "strict":
         return values

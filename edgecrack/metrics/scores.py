@@ -37,8 +37,8 @@ class Curve:
 def curve(counts: ThresholdCounts) -> Curve:
     """Precision, recall and F1 at every threshold.
 
-    Nothing predicted means nothing false: precision 1. Nothing true means nothing missed:
-    recall 1. So where both are empty F1 is 1, and where only one is empty F1 is 0.
+    Without predicted pixels, precision is 1; without true pixels, recall is 1. So if both are
+    empty, F1 is 1, and if only one is empty, F1 is 0.
     """
     precision = _ratio(counts.predicted_matched, counts.predicted)
     recall = _ratio(counts.truth_matched, counts.truth)
@@ -59,8 +59,8 @@ def score_at(counts: ThresholdCounts, threshold: float) -> Score:
 def ods(counts: ThresholdCounts) -> Score:
     """The optimal dataset scale: the best F1 over thresholds of pooled counts (paper, eq. 2).
 
-    Of several thresholds with the same F1 the middle one is taken, as the one that is least
-    upset by a small shift of the probabilities.
+    If several thresholds have the same F1, the middle one is used, since a small shift of the
+    probabilities affects it least.
     """
     values = curve(counts)
     return _score(values, _middle_of_best(values.f1))
@@ -69,8 +69,8 @@ def ods(counts: ThresholdCounts) -> Score:
 def ois(counts: Sequence[ThresholdCounts]) -> float:
     """The optimal image scale: the mean of each image's best F1 (paper, eq. 3), 0 to 1.
 
-    An image without any crack counts 1 if some threshold leaves its prediction empty and 0
-    if none does (a probability of 0.99 or more somewhere), as `curve` implies.
+    An image without any crack counts as 1 if its prediction is empty at some threshold, else 0
+    (some probability is 0.99 or more), as `curve` implies.
 
     Args:
         counts: one item per image.
@@ -86,11 +86,11 @@ def ois(counts: Sequence[ThresholdCounts]) -> float:
 def average_precision(counts: ThresholdCounts) -> float:
     """The area under precision over recall, in steps between the 99 thresholds, 0 to 1.
 
-    Recall that no threshold from 0.01 up reaches adds nothing.
+    Recall that is not reached at any threshold from 0.01 up adds nothing.
     """
     values = curve(counts)
     steps = values.recall - np.append(values.recall[1:], 0.0)
-    # Nothing predicted has precision 1 by convention, which must not earn any area.
+    # Precision is 1 by convention if nothing is predicted, which must not add area.
     return float(np.sum(steps * np.where(counts.predicted > 0, values.precision, 0.0)))
 
 
@@ -105,7 +105,7 @@ def iou_curve(counts: ThresholdCounts) -> NDArray[np.float64]:
     """
     if counts.tolerance != "strict":
         raise ConfigError(
-            f"IoU was asked of counts with tolerance {counts.tolerance}", "give strict counts"
+            f"IoU was requested for counts with tolerance {counts.tolerance}", "give strict counts"
         )
     shared = counts.predicted_matched
     return _ratio(shared, counts.predicted + counts.truth - shared)

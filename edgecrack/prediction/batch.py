@@ -4,9 +4,9 @@
     out/results.jsonl     a line per image, as soon as its files are written
     out/results.csv       the same as a table, at the end
     out/NAME.KIND.png     the pictures
-    out/NAME.*.tif, NAME.cracks.gpkg    of an orthomosaic
+    out/NAME.*.tif, NAME.cracks.gpkg    for an orthomosaic
 
-An unreadable image gets a line, too, and the run continues. A killed run resumes where it stopped.
+An unreadable image also gets a line, and the run continues. A killed run can be resumed.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class PredictConfig:
     """What is written for each image, and where.
 
     Attributes:
-        out: folder of the results; made if it does not exist.
-        save: of "prob", "mask" and "overlay", at least one.
-        min_area_px: groups of crack pixels smaller than this are specks and left out of masks
-            and overlays, never out of the probability.
-        ignore: where nothing is to be inspected; None inspects everything.
-        options: the largest picture, and whether a photo's place is kept.
-        existing: what becomes of an earlier run's results in `out`: "beside" goes to `out-2`,
-            "overwrite" removes them, "continue" goes on with them.
+        out: folder of the results; created if it does not exist.
+        save: at least one of "prob", "mask" and "overlay".
+        min_area_px: smaller groups of crack pixels are omitted from masks and overlays, but not
+            from the probability.
+        ignore: the area to ignore; None inspects everything.
+        options: the largest image, and whether a photo's location is kept.
+        existing: what to do with an earlier run's results in `out`: "beside" writes to `out-2`,
+            "overwrite" removes them, "continue" resumes that run.
     """
 
     out: Path
@@ -99,18 +99,18 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in one image and which files say so.
+    """What was found in one image, and the files written.
 
     Attributes:
         source: the image's path or address, without credentials.
-        name: of its results, relative to the folder.
+        name: name of its results, relative to the folder.
         crack_pixels: number of crack pixels.
         crack_ratio: share of the pixels that are crack, 0 to 1.
         regions: number of connected groups of crack pixels.
-        files: written.
-        problem: why it could not be read; None where it was.
-        number: of the image, from 1.
-        of: how many images there are.
+        files: the files written.
+        problem: why it could not be read; None if it was read.
+        number: number of the image, from 1.
+        of: number of images.
     """
 
     source: str
@@ -126,14 +126,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class WindowProgress:
-    """How far an image is that takes long.
+    """Progress within a large image.
 
     Attributes:
-        name: of its results.
-        number: of the image, from 1.
-        of: how many images there are.
-        windows_done: parts that the network has seen.
-        windows: how many parts there are.
+        name: name of its results.
+        number: number of the image, from 1.
+        of: number of images.
+        windows_done: number of windows processed.
+        windows: number of windows.
     """
 
     name: str
@@ -145,14 +145,14 @@ class WindowProgress:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a run over images did.
+    """The outcome of a run over images.
 
     Attributes:
         folder: where the results are.
-        predictions: of this run, those that could not be read included.
-        done_earlier: images that an earlier run had done.
-        unreadable: images that could not be read, of earlier runs, too: source and why.
-        note: where the results went, if elsewhere than asked for; else empty.
+        predictions: those of this run, including unreadable images.
+        done_earlier: number of images done by an earlier run.
+        unreadable: source and reason of each unreadable image, also of earlier runs.
+        note: where the results are, if not in the requested folder; else empty.
     """
 
     folder: Path
@@ -173,15 +173,15 @@ def predict_images(
 
     Args:
         detector: an open model.
-        words: image files, folders, patterns, lists and addresses, as `find_images` takes them.
+        words: image files, folders, patterns, lists and addresses, as for `find_images`.
         config: what to write.
-        on_image: told of each image when its files are written.
-        on_window: told of each part of an orthomosaic.
+        on_image: called for each image when its files are written.
+        on_window: called for each window of an orthomosaic.
 
     Raises:
-        SourceError: a word means no image, or not one of the images could be read.
-        ConfigError: a word is not an image, the mask of what to ignore does not fit an image, or an
-            earlier run is to be gone on with that had other settings.
+        SourceError: a word matches no image, or none of the images could be read.
+        ConfigError: a word is not an image, the ignore mask does not fit an image, or the run to
+            resume had other settings.
         OutputError: a result cannot be written, or would overwrite an input.
     """
     silence_native_logs()
@@ -221,18 +221,18 @@ class _Run:
         self._lines: JsonLines | None = None
         self._earlier: dict[LineKey, dict[str, Any]] = {}
         self._predictions: list[Prediction] = []
-        # By the name of the results, or the path where it was not tried: source, why, what to do.
+        # Source, reason and remedy, by the name of the results, or by the path if it was not tried.
         self._unreadable: dict[LineKey, tuple[str, str, str]] = {}
         self._done_earlier = 0
 
     def begin(self) -> None:
-        """Begin a folder of results."""
+        """Start a folder of results."""
         path = self._folder.claim(SETTINGS_NAME)
         write_atomic(path, json.dumps(self._settings(), indent=2) + "\n")
         self._lines = JsonLines(self._folder.claim(LINES_NAME))
 
     def go_on(self) -> None:
-        """Go on with an earlier run's folder, if that had the same settings."""
+        """Resume an earlier run if it had the same settings."""
         path = self._folder.path / SETTINGS_NAME
         if not path.is_file():
             self.begin()
@@ -242,12 +242,12 @@ class _Run:
         except (OSError, ValueError) as error:
             raise OutputError(f"{path} cannot be read", "give another `out`") from error
         if not isinstance(before, dict):
-            raise OutputError(f"{path} holds no settings", "give another `out`")
+            raise OutputError(f"{path} contains no settings", "give another `out`")
         for key, value in self._settings().items():
             if before.get(key) != value:
                 raise ConfigError(
                     f"the run in {self._folder.path} had {key} {before.get(key)}, not {value}",
-                    "give the same to go on with it, or leave out `resume`",
+                    "give the same to resume it, or omit `resume`",
                 )
         self._folder.remove_torn()
         lines = self._folder.path / LINES_NAME
@@ -259,7 +259,7 @@ class _Run:
         self._lines = JsonLines(self._folder.claim(LINES_NAME), keeps=True)
 
     def all_images(self) -> None:
-        """Look at all images that no earlier run has done."""
+        """Process all images that no earlier run has done."""
         for number, one in enumerate(self._inputs, 1):
             known = self._earlier.get(("name", one.name))
             if known is not None and self._is_done(one, known):
@@ -277,7 +277,7 @@ class _Run:
             raise SourceError(f"the image {source} {problem}{also}", remedy)
 
     def refuse(self, source: str, problem: str, remedy: str) -> None:
-        """Note a picture that is not tried."""
+        """Record a picture that is not tried."""
         if ("source", source) not in self._earlier:
             self._append(result_line(source, None, problem=problem, remedy=remedy))
         self._unreadable["source", source] = (source, problem, remedy)
@@ -288,7 +288,7 @@ class _Run:
             self._lines.close()
 
     def batch(self, note: str) -> Batch:
-        """What was done."""
+        """The outcome so far."""
         return Batch(
             self._folder.path,
             tuple(self._predictions),
@@ -303,8 +303,8 @@ class _Run:
             found, files = self._look_at(one, number)
         except UnreadableImageError as error:
             return self._passed_over(one, number, str(error), error.remedy or "replace the file")
-        except (ConfigError, MissingDependencyError) as error:  # this one, and maybe no other
-            problem = f"cannot be inspected: {error.problem}"  # behind the image's name
+        except (ConfigError, MissingDependencyError) as error:  # the others may work
+            problem = f"cannot be inspected: {error.problem}"  # follows the image's name
             return self._passed_over(one, number, problem, error.remedy)
         except (MemoryError, cv2.error) as error:
             if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
@@ -320,12 +320,12 @@ class _Run:
         )  # fmt: skip
 
     def _look_at(self, one: ImageInput, number: int) -> tuple[Findings, dict[str, str]]:
-        """What is found in an image, and the files written, by kind.
+        """Find cracks in an image; return them and the files written, by kind.
 
         Raises:
             UnreadableImageError: it cannot be read.
-            ConfigError: the mask of what to ignore does not fit it.
-            MissingDependencyError: reading it takes what is not installed.
+            ConfigError: the ignore mask does not fit it.
+            MissingDependencyError: a package needed to read it is not installed.
         """
         if one.path is not None:
             if is_georeferenced(one.path):
@@ -351,12 +351,12 @@ class _Run:
     ) -> tuple[Findings, dict[str, str]]:
         if self._config.ignore is not None:
             raise RefusedImageError(
-                "is an orthomosaic, for which no ignore mask can be given",
-                "make what is to be ignored transparent in it, or give it alone",
+                "is an orthomosaic, which cannot have an ignore mask",
+                "make the area transparent in it, or give it alone",
             )
         if not self._config.options.keeps_location:
             raise RefusedImageError(
-                "is an orthomosaic, whose results are places on a map",
+                "is an orthomosaic, whose results are map locations",
                 "give it alone, without `no_location`",
             )
         kinds = (*self._config.save, "lines")
@@ -383,7 +383,7 @@ class _Run:
     def _passed_over(self, one: ImageInput, number: int, problem: str, remedy: str) -> Prediction:
         stamp = _stamp(one)
         line = result_line(one.source, one.name, stamp=stamp, problem=problem, remedy=remedy)
-        if line != self._earlier.get(("name", one.name)):  # tried again, to the same end
+        if line != self._earlier.get(("name", one.name)):  # tried again, with the same result
             self._append(line)
         self._unreadable["name", one.name] = (one.source, problem, remedy)
         count = len(self._inputs)
@@ -445,7 +445,7 @@ class _Run:
         self._lines.append(line)
 
     def _is_done(self, one: ImageInput, line: Mapping[str, Any]) -> bool:
-        """Whether an image is the one that an earlier run did, and its results are there."""
+        """Whether an earlier run did this very image and its results still exist."""
         if line["problem"] is not None or line["stamp"] != _stamp(one):
             return False
         if line["source"] != one.source or not one.is_known_by_source:
@@ -478,7 +478,7 @@ class _Run:
 
 
 def _stamp(one: ImageInput) -> list[int] | None:
-    """Size and time of change, by which a file is known again; None for an address."""
+    """Size and modification time, which identify a file; None for an address."""
     if one.path is None:
         return None
     try:

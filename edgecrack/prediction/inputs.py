@@ -29,16 +29,16 @@ _LARGEST_DOWNLOAD_BYTES = 512 * 2**20
 
 
 def downloaded(address: str, timeout_ms: int) -> bytes:
-    """What an address answers with.
+    """Download an address.
 
     Raises:
-        UnreadableImageError: nothing, or too much.
+        UnreadableImageError: the download fails or is too large.
     """
     try:
         connection = connect(address, timeout_ms)
     except SourceError as error:
         why = error.problem.rpartition(": ")[2]
-        raise UnreadableImageError(f"cannot be had: {why}", error.remedy) from error
+        raise UnreadableImageError(f"cannot be downloaded: {why}", error.remedy) from error
     parts: list[bytes] = []
     size = 0
     try:
@@ -54,31 +54,31 @@ def downloaded(address: str, timeout_ms: int) -> bytes:
                 )
             parts.append(part)
     except READ_ERRORS as error:
-        raise UnreadableImageError("came in part only", "try again") from error
+        raise UnreadableImageError("was downloaded only in part", "try again") from error
     finally:
         connection.close()
 
 
-# What `NAME.KIND.png` may be.
+# Kinds of `NAME.KIND.png`.
 RESULT_KINDS = ("prob", "mask", "overlay")
 _LIST = "@"
 _ADDRESSES = ("http://", "https://")
 _PATTERN = frozenset("*?[")
 _SHOWN_CHARACTERS = 80
-# Of a file's name most file systems hold 255 bytes; endings and those of half-written files follow.
+# Most file systems allow 255 bytes; the rest is for suffixes, also those of temporary files.
 _LONGEST_NAME_BYTES = 180
 _RESULT_ENDINGS = tuple(f".{kind}.png" for kind in RESULT_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """One image to look at.
+    """One input image.
 
     Attributes:
-        path: of the file; None for an address.
+        path: image file; None for an address.
         address: `http://...`; None for a file.
-        name: of its results, relative, without a suffix: unique among the inputs, also where case
-            is ignored; of an image in a folder it begins with the folders between.
+        name: relative path of its results without suffix; unique among the inputs, even if case is
+            ignored. For an image in a folder it includes the subfolders.
     """
 
     path: Path | None
@@ -87,12 +87,12 @@ class ImageInput:
 
     @property
     def source(self) -> str:
-        """Where it comes from, without credentials."""
+        """Its path or address, without credentials."""
         return redact(self.address) if self.address is not None else str(self.path)
 
     @property
     def is_known_by_source(self) -> bool:
-        """Whether no other input can have the same `source`: nothing of it was left out."""
+        """Whether `source` is unique because it omits no credentials."""
         return self.address is None or self.source == self.address
 
 
@@ -105,16 +105,16 @@ class _Found:
 
 
 def find_images(words: Sequence[str], out: Path) -> tuple[list[ImageInput], list[Unreadable]]:
-    """All images that the words of a command line mean, each once, and pictures that are not read.
+    """Find the images named on a command line, each once, and the pictures that cannot be read.
 
     Args:
         words: image files; folders, with all folders below them, in natural order; patterns such
-            as `photos/**/*.jpg`; `@list.txt`, a file with one of these on each line; `http://`
+            as `photos/**/*.jpg`; `@list.txt`, a file with one of these per line; `http://`
             and `https://` addresses.
-        out: where results go: the output of an earlier run is not input.
+        out: folder of the results; results of an earlier run are not input.
 
     Raises:
-        SourceError: a word means nothing that exists, or nothing at all is left.
+        SourceError: a word matches nothing, or no image is left.
         ConfigError: a word names a file that is not an image.
     """
     found: list[_Found] = []
@@ -126,7 +126,7 @@ def find_images(words: Sequence[str], out: Path) -> tuple[list[ImageInput], list
         except (OSError, ValueError) as error:  # too long, a zero byte, a broken address
             why = getattr(error, "strerror", None) or str(error)
             raise SourceError(
-                f"{redact(word)[:_SHOWN_CHARACTERS]!r} cannot be looked for: {why}",
+                f"{redact(word)[:_SHOWN_CHARACTERS]!r} cannot be searched for: {why}",
                 "check the path or address",
             ) from error
     unique = {_identity(one): one for one in reversed(found)}
@@ -147,12 +147,12 @@ def find_images(words: Sequence[str], out: Path) -> tuple[list[ImageInput], list
 def with_earlier_names(
     inputs: Sequence[ImageInput], earlier: Sequence[tuple[str, str]]
 ) -> list[ImageInput]:
-    """The inputs, named so that none takes the results of another image of an earlier run.
+    """Rename inputs so that none overwrites the results of another image of an earlier run.
 
     Args:
-        inputs: as `find_images` gives them.
-        earlier: source and name of each image of the earlier run; one that is here again keeps
-            its name.
+        inputs: from `find_images`.
+        earlier: source and name of each image of the earlier run; an image of that run keeps its
+            name.
     """
     names: dict[str, list[str]] = {}
     for source, name in earlier:
@@ -170,7 +170,7 @@ def with_earlier_names(
 
 
 def _words(words: Sequence[str]) -> Iterator[str]:
-    """The words, lists replaced by what stands in them."""
+    """The words, with lists replaced by their entries."""
     for word in words:
         if not word.startswith(_LIST) or os.path.exists(word):  # noqa: PTH110 - of any length
             yield word
@@ -182,7 +182,7 @@ def _words(words: Sequence[str]) -> Iterator[str]:
             why = getattr(error, "strerror", None) or "it is not text"
             raise SourceError(
                 f"the list {path} cannot be read: {why}",
-                "give a text file with a path on each line",
+                "give a text file with one path per line",
             ) from error
         stripped = (line.strip() for line in lines)
         yield from (line for line in stripped if line and not line.startswith("#"))
@@ -208,7 +208,7 @@ def _of_word(
         return [_of_file(path, written)]
     matches = sorted(glob.glob(word, recursive=True), key=natural_key)  # noqa: PTH207 - of any root
     if not matches:
-        raise SourceError(f"nothing fits the pattern {word}", "check the pattern")
+        raise SourceError(f"nothing matches the pattern {word}", "check the pattern")
     found: list[_Found] = []
     for match in map(Path, matches):
         is_picture = match.suffix.lower() in IMAGE_SUFFIXES
@@ -218,13 +218,13 @@ def _of_word(
 
 
 def _of_file(path: Path, written: _Written) -> _Found:
-    shown = redact(str(path))  # a slip in an address ends here, too
+    shown = redact(str(path))  # may be a mistyped address
     if not path.exists():
         raise SourceError(f"{shown} does not exist", "check the path")
     suffix = path.suffix.lower()
     if suffix in OTHER_SUFFIXES:
         raise ConfigError(
-            f"{shown} is of a kind that is not read ({suffix})", "convert it to JPEG, PNG or TIFF"
+            f"{shown} is of an unsupported kind ({suffix})", "convert it to JPEG, PNG or TIFF"
         )
     if suffix not in IMAGE_SUFFIXES:
         raise ConfigError(
@@ -241,7 +241,7 @@ def _of_file(path: Path, written: _Written) -> _Found:
 def _below(
     folder: Path, out: Path, refused: list[Unreadable], written: _Written
 ) -> Iterator[_Found]:
-    """The images in a folder and all folders below it; hidden ones and results are left out."""
+    """The images in a folder and its subfolders, without hidden files and results."""
     home = folder.resolve()
 
     def fail(error: OSError) -> None:
@@ -269,7 +269,7 @@ def _below(
 
 
 class _Written:
-    """The files that earlier runs of ours wrote, as their folders' lists say."""
+    """The files written by earlier runs, from the ledgers in their folders."""
 
     def __init__(self) -> None:
         self._ledgers: dict[Path, frozenset[Path]] = {}
@@ -279,7 +279,7 @@ class _Written:
         return path.name in self.below(place)
 
     def below(self, place: Path) -> frozenset[str]:
-        """Names of those in a folder, an absolute path without links."""
+        """Their names in a folder, given as an absolute path without links."""
         listed = (self._ledger(folder) for folder in (place, *place.parents))
         return frozenset(path.name for ledger in listed for path in ledger if path.parent == place)
 
@@ -311,7 +311,7 @@ def _fit(stem: str) -> str:
 
 
 def _short(stem: PurePosixPath) -> str:
-    """A name whose parts fit a file system, and whose folders do not look like results."""
+    """A name short enough for a file system, whose folders do not look like results."""
     *folders, last = stem.parts
     plain = [f"{one[:-4]}_png" if one.lower().endswith(_RESULT_ENDINGS) else one for one in folders]
     return "/".join(_cut(one) for one in (*plain, last))
@@ -326,7 +326,7 @@ def _cut(part: str) -> str:
 
 
 def _names(found: Sequence[_Found]) -> list[str]:
-    """Names of results: the stems; where two are equal, with the suffix, then with a number."""
+    """Names of results: the stems; if two are equal, with the suffix, then with a number."""
     short = [_short(one.stem) for one in found]
     stems = Counter(stem.lower() for stem in short)
     taken: set[str] = set()

@@ -18,7 +18,7 @@ from edgecrack.measurement.regions import Region
 from edgecrack.outside_text import parse_json
 from edgecrack.runtime.frame import FrameResult
 
-# Raised when a field of a line is taken away, renamed or given another meaning.
+# Incremented when a field is removed, renamed or redefined.
 RESULT_SCHEMA_VERSION = 1
 _TABLE = (
     "source", "name", "width", "height", "taken_at", "latitude_deg", "longitude_deg",
@@ -39,11 +39,11 @@ class Findings:
         hw: height and width of the image in pixels.
         crack_pixels: number of crack pixels.
         regions: connected groups of crack pixels, largest first.
-        threshold: crack probability from which a pixel counts.
-        inspected_ratio: share of the pixels that was inspected, 0 to 1.
-        ignored_ratio: share of the pixels that a user left out, 0 to 1.
-        photo: how the photo was taken; None where its file does not say.
-        map: where an orthomosaic lies and how long its cracks are; None for a photo.
+        threshold: minimum crack probability of a crack pixel.
+        inspected_ratio: share of the pixels inspected, 0 to 1.
+        ignored_ratio: share of the pixels ignored by the user, 0 to 1.
+        photo: how the photo was taken; None if its file does not say.
+        map: location of an orthomosaic and length of its cracks; None for a photo.
     """
 
     hw: tuple[int, int]
@@ -84,13 +84,13 @@ def result_line(
 
     Args:
         source: the image's path or address, without credentials.
-        name: of its results; None for a picture that was not tried.
-        found: None for one that was not read.
-        stamp: size and time of change of its file.
-        files: written, by their kind.
-        seconds: that it took.
+        name: name of its results; None for a picture that was not tried.
+        found: None if it was not read.
+        stamp: size and modification time of its file.
+        files: files written, by kind.
+        seconds: processing time.
         problem: why it was not read.
-        remedy: what to do about that.
+        remedy: how to fix that.
     """
     photo = None if found is None else found.photo
     facts = None if photo is None else photo.to_dict()
@@ -120,7 +120,7 @@ def result_line(
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a results.jsonl; nothing where there is none.
+    """The complete lines of a results.jsonl; none if the file does not exist.
 
     Raises:
         OutputError: the file cannot be read.
@@ -136,23 +136,23 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in content.splitlines():
         try:
             record = parse_json(line)
-        except ValueError:  # torn by a kill
+        except ValueError:  # incomplete after a kill
             continue
         if isinstance(record, dict) and _is_whole(record):
             yield record
 
 
 def key_of(line: Mapping[str, Any]) -> LineKey:
-    """By what a line is known: the name of its results, or of a picture that is not tried its path.
+    """The key of a line: the name of its results, or the path of a picture that was not tried.
 
-    Two addresses may look the same when what is secret in them is left out.
+    Addresses are no keys, since two may differ only in the credentials that are left out.
     """
     name = line["name"]
     return ("source", line["source"]) if name is None else ("name", name)
 
 
 def table_of(lines: Iterator[dict[str, Any]]) -> str:
-    """The text of results.csv; of several lines of one image the last counts."""
+    """The text of results.csv; if an image has several lines, the last one counts."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_TABLE)

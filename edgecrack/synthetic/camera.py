@@ -1,4 +1,4 @@
-"""What a camera does to a surface: perspective, lens, light and noise."""
+"""Camera effects on a surface: perspective, lens, light and noise."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def photograph(image: FloatArray, rng: np.random.Generator) -> ByteArray:
 
 
 def _expose(image: FloatArray, rng: np.random.Generator) -> None:
-    """Bring the mean brightness, in place, to where an automatic exposure would."""
+    """Set the mean brightness, in place, as an automatic exposure would."""
     mean = float(np.mean(cv2.mean(image)[:3]))
     wanted = float(np.clip(mean, rng.uniform(70.0, 100.0), rng.uniform(140.0, 175.0)))
     image *= np.float32(wanted / max(mean, 1.0))
@@ -77,7 +77,7 @@ def _optics(image: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def motion_blur(image: FloatArray, length_px: float, angle_rad: float) -> FloatArray:
-    """Smear along a line whose middle stays in place."""
+    """Blur along a line that is centred on each pixel."""
     size = 2 * int(np.ceil(length_px / 2.0)) + 1
     kernel = np.zeros((size, size), dtype=np.float32)
     middle = (size - 1) / 2.0
@@ -98,7 +98,7 @@ def add_noise(image: FloatArray, rng: np.random.Generator, sigma: float) -> None
 
 
 def compress(picture: ByteArray, quality: int) -> ByteArray:
-    """Through JPEG and back; `quality` from 1 to 100."""
+    """Encode as JPEG and decode again; `quality` from 1 to 100."""
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
 
@@ -115,13 +115,13 @@ def seen_corners(
     half_xy: tuple[float, float],
     angle_rad: float,
 ) -> Points:
-    """Where the corners of a flat rectangle appear to a camera that looks down aslant.
+    """The corners of a flat rectangle as seen by a camera at an oblique angle.
 
     Args:
         rng: source of randomness.
-        centre_xy: where the middle lies, pixels.
+        centre_xy: its centre, pixels.
         half_xy: half of the width and of the height, pixels.
-        angle_rad: how the rectangle is turned on the ground.
+        angle_rad: rotation of the rectangle on the ground.
 
     Returns:
         float64 [4, 2], x and y, in the order top left, top right, bottom right, bottom left.
@@ -130,9 +130,9 @@ def seen_corners(
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
     turned = corners @ np.array([[cosine, sine], [-sine, cosine]])
     turned[:, 1] *= rng.uniform(0.42, 1.0)
-    # What is farther away, higher in the picture, is drawn together.
+    # Distant parts, higher in the picture, are narrower.
     turned *= 1.0 + rng.uniform(0.0, 0.16) * turned[:, 1:] / max(half_xy)
-    if rng.random() < 0.2:  # The camera itself was turned by a quarter.
+    if rng.random() < 0.2:  # The camera itself was rotated by 90 degrees.
         turned = turned[:, ::-1] * [1.0, -1.0]
     return np.asarray(turned + centre_xy, dtype=np.float64)
 
@@ -140,13 +140,13 @@ def seen_corners(
 def paste(
     canvas: Canvas, picture: FloatArray, coverage: ByteArray, corners: Points, opacity: float = 1.0
 ) -> ByteArray:
-    """Lay a drawing on the canvas.
+    """Paste a drawing on the canvas.
 
     Args:
         canvas: painted on.
         picture: float32 [h, w, 3] BGR.
         coverage: uint8 [h, w], where the drawing is opaque.
-        corners: where its corners appear, as `seen_corners` gives them.
+        corners: where its corners appear, from `seen_corners`.
         opacity: 0 to 1.
 
     Returns:
@@ -161,7 +161,7 @@ def paste(
 
 
 def seen_coverage(canvas: Canvas, coverage: ByteArray, corners: Points) -> ByteArray:
-    """How a flat drawing's coverage map appears on the canvas; uint8 [H, W]."""
+    """A flat drawing's coverage map as it appears on the canvas; uint8 [H, W]."""
     size = (canvas.hw[1], canvas.hw[0])
     warped = cv2.warpPerspective(coverage, _matrix(coverage.shape, corners), size)
     return np.asarray(warped, dtype=np.uint8)
@@ -175,16 +175,16 @@ def _matrix(shape: tuple[int, ...], corners: Points) -> Points:
 
 
 def ground_view(canvas: Canvas, hw: tuple[int, int], rng: np.random.Generator) -> Canvas:
-    """See a flat surface aslant, as a survey camera sees a road.
+    """View a flat surface obliquely, as a survey camera views a road.
 
     Args:
-        canvas: the surface from straight above; best somewhat larger than `hw`.
+        canvas: the surface from straight above; preferably somewhat larger than `hw`.
         hw: height and width of the picture to take, pixels.
-        rng: source of randomness: how strong, and mostly the top being the far end.
+        rng: source of randomness for strength and direction; the far end is mostly at the top.
 
     Returns:
-        A new canvas of `hw`. Its mask is binary; a crack that is less than half a pixel
-        wide in the new picture has left it, a thin one is about a pixel wide.
+        A new canvas of `hw`. Its mask is binary; cracks less than half a pixel wide in the new
+        picture are removed from it, and thin ones are about a pixel wide.
     """
     height, width = canvas.hw
     inset = rng.uniform(0.06, 0.32) * width
@@ -212,7 +212,7 @@ def _seen_strip(
     top: int,
     size: tuple[int, int],
 ) -> _Layer:
-    """Some rows of the picture in which `corners` of the source fill the whole frame."""
+    """Some rows of the picture in which the source's `corners` are those of the frame."""
     fine = _OVERSAMPLING
     frame = np.array([[0, 0], [hw[1], 0], [hw[1], hw[0]], [0, hw[0]]], np.float32)
     frame = (frame - np.array([0, top], np.float32)) * fine - 0.5
@@ -224,10 +224,10 @@ def _seen_strip(
 
 
 def thin_mask(share: ByteArray) -> ByteArray:
-    """From how much of each pixel is crack, uint8 0 to 255, to a mask of 0 and 255.
+    """Convert the crack share of each pixel, uint8 0 to 255, to a mask of 0 and 255.
 
-    Half a pixel is enough; besides, the middle of every line that is at least half a
-    pixel wide is marked, however its width is shared between two pixels.
+    A pixel is crack if half of it is. The middle of every line at least half a pixel wide is
+    crack, too, even if it is spread over two pixels.
     """
     value = share.astype(np.float32) * np.float32(1.0 / 255.0)
     width_px = cv2.boxFilter(value, -1, (3, 3), normalize=False) / 3.0

@@ -1,4 +1,4 @@
-"""The picture being painted and its crack mask; smooth noise; coverage maps of simple shapes."""
+"""The canvas with its crack mask; smooth noise; coverage maps of simple shapes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def smooth_noise(
     Args:
         rng: source of randomness.
         hw: height and width of the field, in pixels.
-        scale_hw_px: how far apart, down and across, values are independent; at least 1.
+        scale_hw_px: vertical and horizontal distance of independent values; at least 1.
 
     Returns:
         float32 [H, W].
@@ -45,8 +45,8 @@ def fractal_noise(
 ) -> FloatArray:
     """Sum of noises, each half the scale and `gain` times the strength of the one before.
 
-    Each octave is added at its own resolution and then enlarged, so the whole costs
-    little more than the finest octave alone.
+    Each octave is added at its own resolution and then enlarged, so the total time is little more
+    than that of the finest octave.
 
     Args:
         rng: source of randomness.
@@ -138,7 +138,7 @@ class Canvas:
         region += (paint - region) * share
 
     def shade(self, coverage: ByteArray, factor: float | Colour) -> None:
-        """Multiply the picture by `factor` (one for all, or one a channel) under `coverage`."""
+        """Multiply the picture by `factor` (one for all, or one per channel) under `coverage`."""
         box = bounding_box(coverage)
         if box is None:
             return
@@ -146,7 +146,7 @@ class Canvas:
         self.image[box] *= 1.0 + share * (np.asarray(factor, dtype=np.float32) - np.float32(1.0))
 
     def hide(self, coverage: ByteArray) -> None:
-        """Something opaque lies here: cracks under it cannot be seen and are unmarked."""
+        """Remove hidden cracks from the mask under an opaque object."""
         self.mask[coverage >= 128] = 0
 
 
@@ -161,12 +161,12 @@ def bounding_box(coverage: ByteArray) -> tuple[slice, slice] | None:
 def worn(
     coverage: ByteArray, rng: np.random.Generator, amount: float, scale_px: float = 24.0
 ) -> ByteArray:
-    """The same map with patches missing, as paint wears or a stain fades.
+    """The same map with missing patches, as in worn paint or a faded stain.
 
     Args:
         coverage: uint8 [H, W].
         rng: source of randomness.
-        amount: 0 takes away nothing, 1 about everything.
+        amount: 0 removes nothing, 1 nearly everything.
         scale_px: size of the largest missing patches.
     """
     box = bounding_box(coverage)
@@ -220,7 +220,7 @@ def random_place(canvas: Canvas, rng: np.random.Generator) -> tuple[float, float
 
 
 def far_flung_place(canvas: Canvas, rng: np.random.Generator) -> tuple[float, float]:
-    """A point of the picture, x and y; as often near its border, where things are cut off."""
+    """A point of the picture, x and y; half of them near its border, where objects are cut off."""
     if rng.random() < 0.5:
         return random_place(canvas, rng)
     height, width = canvas.hw
@@ -231,7 +231,7 @@ def far_flung_place(canvas: Canvas, rng: np.random.Generator) -> tuple[float, fl
 
 
 def local_brightness(canvas: Canvas, place_xy: tuple[float, float]) -> float:
-    """Mean level of the surface around a place, 25 to 235."""
+    """Mean level of the surface around a point, 25 to 235."""
     height, width = canvas.hw
     x = int(np.clip(place_xy[0], 8, width - 8))
     y = int(np.clip(place_xy[1], 8, height - 8))
@@ -240,7 +240,7 @@ def local_brightness(canvas: Canvas, place_xy: tuple[float, float]) -> float:
 
 
 def right_angle(rng: np.random.Generator) -> float:
-    """An angle close to level or upright, radians; almost as often any other."""
+    """An angle close to horizontal or vertical, radians; almost as often any other."""
     if rng.random() < 0.45:
         return float(rng.uniform(0.0, np.pi))
     return float(rng.integers(0, 2) * np.pi / 2.0 + rng.normal(0.0, 0.05))

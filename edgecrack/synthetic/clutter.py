@@ -1,4 +1,4 @@
-"""Scenery at the border of the picture: legs of people, kerbs and what lies behind them."""
+"""Objects at the border of the picture: people's legs, kerbs and objects behind them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ PAINTS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Border:
-    """A border of the picture with a frame of its own: along it, and into the picture.
+    """A border of the picture with its own coordinates: along it, and into the picture.
 
     Attributes:
         origin: the corner where it begins, x and y in pixels.
         along: unit vector along the border.
         inward: unit vector into the picture.
-        length: how long the border is, pixels.
+        length: length of the border, pixels.
         size: the picture's shorter side, pixels.
     """
 
@@ -49,7 +49,7 @@ class Border:
     size: float
 
     def at(self, alongs: Points, inwards: Points) -> Points:
-        """Points [N, 2] of the picture from distances along and away from the border."""
+        """Picture points [N, 2] from distances along and away from the border."""
         points = self.origin + np.outer(alongs, self.along) + np.outer(inwards, self.inward)
         return np.asarray(points, dtype=np.float64)
 
@@ -91,7 +91,7 @@ CLOTHES: tuple[Colour, ...] = (
 
 
 def legs(canvas: Canvas, rng: np.random.Generator) -> None:
-    """One or two trousered legs with shoes, as of who takes the picture or walks through."""
+    """One or two legs with trousers and shoes, as of the photographer or a passer-by."""
     border = draw_border(canvas, rng, 0.25)
     middle = rng.uniform(0.1, 0.9) * border.length
     length = border.size * rng.uniform(0.06, 0.3)
@@ -125,7 +125,7 @@ def legs(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def roadside(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A kerb along one border, and behind it hedge, fence, paving or a crowd of things."""
+    """A kerb along one border, and behind it a hedge, fence, paving or several objects."""
     border = draw_border(canvas, rng, 0.6)
     us = np.linspace(-0.3, 1.3, 30) * border.length
     depth = border.size * rng.uniform(0.05, 0.24)
@@ -156,7 +156,7 @@ def roadside(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _thing(canvas: Canvas, rng: np.random.Generator, border: Border, depth: float) -> ByteArray:
-    """A post, a disc or a box behind a kerb."""
+    """A post, disc or box behind a kerb."""
     u, v = rng.uniform(0.0, 1.0) * border.length, rng.uniform(0.0, 0.9) * depth
     kind = rng.random()
     if kind < 0.4:

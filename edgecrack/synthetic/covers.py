@@ -91,7 +91,7 @@ def _cast_iron(rng: np.random.Generator, raised: ByteArray, level: float) -> Flo
 
 
 def _grid(rng: np.random.Generator, raised: ByteArray, inner: float) -> tuple[FloatArray, float]:
-    """Places of a square grid inside a circle, float32 [N, 2], and their spacing."""
+    """Points of a square grid inside a circle, float32 [N, 2], and their spacing."""
     spacing = float(rng.uniform(max(5.0, 0.06 * inner), max(8.0, 0.16 * inner)))
     steps = np.arange(-inner, inner + spacing, spacing)
     places = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
@@ -128,7 +128,7 @@ def _bars(raised: ByteArray, rng: np.random.Generator, inner: float) -> None:
 
 
 def _rays(raised: ByteArray, rng: np.random.Generator, inner: float) -> None:
-    """Bars from the middle outwards, between rings."""
+    """Radial bars between rings."""
     middle = raised.shape[0] / 2.0
     bounds = np.linspace(0.25, 1.0, int(rng.integers(2, 5))) * inner
     for first, last in itertools.pairwise(bounds.tolist()):
@@ -139,7 +139,7 @@ def _rays(raised: ByteArray, rng: np.random.Generator, inner: float) -> None:
 
 
 def _boxes(raised: ByteArray, rng: np.random.Generator, radius: float, half: float) -> None:
-    """Framed pieces of a ring, on which such covers carry names and numbers."""
+    """Framed segments of a ring, where such covers have names and numbers."""
     count = int(rng.integers(2, 7))
     for first in np.arange(count) * (2 * np.pi / count):
         turn = np.linspace(first, first + rng.uniform(0.5, 0.85) * 2 * np.pi / count, 14)
@@ -153,7 +153,7 @@ def _boxes(raised: ByteArray, rng: np.random.Generator, radius: float, half: flo
 
 
 def _letters(raised: ByteArray, rng: np.random.Generator, radius: float, height: float) -> None:
-    """Characters around a ring or an arc of it; strokes that only look like writing."""
+    """Characters around a ring or an arc; strokes that only resemble writing."""
     band = ring(raised.shape[0], radius, 1.9 * height)
     raised[band > 0] = 0
     step = 1.1 * height / max(radius, 1.0)

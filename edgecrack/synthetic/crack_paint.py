@@ -30,11 +30,11 @@ class CrackLook:
     """How a crack's pixels differ from the surface that it runs through.
 
     Attributes:
-        depth: share of the light that its darkest part swallows, 0 to 1.
+        depth: share of the light that its darkest part absorbs, 0 to 1.
         grit: how much the grains of the surface break its darkness, 0 to 1.
         rim: brightness of the spalled edge relative to the surface; 0 for none.
-        dirt: share of the light that the dirt around it swallows; 0 for none.
-        damp: share of the light that wet patches around it swallow; 0 for none.
+        dirt: share of the light that the dirt around it absorbs; 0 for none.
+        damp: share of the light that wet patches around it absorb; 0 for none.
     """
 
     depth: float
@@ -45,7 +45,7 @@ class CrackLook:
 
 
 def random_look(rng: np.random.Generator, width_px: float) -> CrackLook:
-    """A look drawn as it falls in photographs: thin cracks are often the fainter ones."""
+    """A random look distributed as in photographs: thin cracks are often fainter."""
     lowest = 0.4 if width_px < 2.5 else 0.45
     return CrackLook(
         depth=rng.uniform(lowest, 0.93),
@@ -59,10 +59,10 @@ def random_look(rng: np.random.Generator, width_px: float) -> CrackLook:
 def paint_cracks(
     canvas: Canvas, paths: Sequence[CrackPath], look: CrackLook, rng: np.random.Generator
 ) -> None:
-    """Paint paths that belong together and mark them in the mask.
+    """Paint the paths of one crack and mark them in the mask.
 
-    The mask takes a pixel when at least half of it was painted, and every pixel on a
-    centre line, so that a hairline is one connected pixel wide.
+    A pixel is marked if at least half of it was painted or if it is on a centre line, so that a
+    hairline is one pixel wide and connected.
     """
     window = _window(canvas.hw, paths)
     if window is None:
@@ -79,7 +79,7 @@ def paint_cracks(
         _paint_dirt(part, strength, look.dirt, rng)
     if look.rim > 0.0:
         _paint_rim(part, strength, look.rim, rng)
-    # Grains of the surface stand in the crack and break its line here and there.
+    # Grains of the surface interrupt the crack in places.
     grit = np.maximum(smooth_noise(rng, part.hw, (1.8, 1.8)), 0.0) * np.float32(look.grit)
     strength *= np.maximum(1.0 - grit, 0.2)
     tint = np.array([1.0, 1.0, 1.0]) + rng.normal(0.0, 0.02, 3)
@@ -91,7 +91,7 @@ def paint_cracks(
 
 
 def _window(hw: tuple[int, int], paths: Sequence[CrackPath]) -> tuple[int, int, int, int] | None:
-    """The part of the canvas that the paths and what surrounds them can touch."""
+    """The part of the canvas that the paths and their surroundings can change."""
     if not paths:
         return None
     points = np.concatenate([path.points for path in paths])

@@ -126,7 +126,7 @@ def branched_crack(
     height, width = hw
     reach = float(np.hypot(height, width))
     heading = rng.uniform(0.0, 2.0 * np.pi)
-    if rng.random() < 0.5:  # Most real cracks run about along or across what they are in.
+    if rng.random() < 0.5:  # Most real cracks run roughly along or across a structure.
         heading = rng.integers(0, 4) * np.pi / 2.0 + rng.normal(0.0, 0.25)
     centre = rng.uniform(0.15, 0.85, 2) * (width, height)
     crosses = rng.random() < (0.72 if width_px < 4.0 else 0.95)
@@ -156,7 +156,7 @@ def grow(
         faintness: as for `dress`; None draws it.
     """
     taper = (rng.uniform(0.0, 0.3), rng.uniform(0.05, 0.4))
-    if rng.random() < 0.4:  # It runs on beyond the picture, as wide as here.
+    if rng.random() < 0.4:  # It continues beyond the picture with the same width.
         taper = (0.0, 0.0)
     faintness = rng.uniform(0.0, 0.5) if faintness is None else faintness
     trunk = dress(rng, points, width_px, taper, faintness)
@@ -171,7 +171,7 @@ def grow(
 def _branch(
     rng: np.random.Generator, parent: CrackPath, jaggedness: float, faintness: float
 ) -> list[CrackPath]:
-    """A side crack, thinner than its parent, at times with one of its own."""
+    """A side crack, thinner than its parent, sometimes with its own branch."""
     at = int(rng.integers(parent.length // 8, max(parent.length // 8 + 1, parent.length - 3)))
     ahead = parent.points[min(at + 6, parent.length - 1)] - parent.points[max(at - 6, 0)]
     side = rng.choice([-1.0, 1.0])
@@ -205,7 +205,7 @@ def _island(rng: np.random.Generator, parent: CrackPath, faintness: float) -> Cr
 def stepped_crack(
     rng: np.random.Generator, hw: tuple[int, int], width_px: float, bond: BrickBond
 ) -> list[CrackPath]:
-    """A crack that climbs brickwork along the mortar, now and then through a brick."""
+    """A stepped crack in brickwork along the mortar, sometimes through a brick."""
     height, width = hw
     row = int(rng.integers(0, max(1, int(height / bond.course_px / 2))))
     column = int(rng.integers(0, max(1, int(width / bond.brick_px)))) + 1

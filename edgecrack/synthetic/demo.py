@@ -1,4 +1,4 @@
-"""The built-in demonstration: a camera that moves along a long painted wall."""
+"""The built-in demo: a camera that moves along a long painted wall."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LongWall:
     mask: ByteArray
 
     def surface_at(self, x_px: float) -> Surface:
-        """The material at a place along the wall."""
+        """The material at a position along the wall."""
         if x_px < _BORDERS_PX[0]:
             return "concrete"
         return "brick" if x_px < _BORDERS_PX[1] else "asphalt"
@@ -61,7 +61,7 @@ def build_long_wall(seed: int) -> LongWall:
 
 
 def _level(canvas: Canvas, brightness: float) -> None:
-    """Set the mean brightness of a stretch, so that the camera sees no sudden change."""
+    """Set the mean brightness of a section, so that the camera sees no sudden change."""
     mean = float(np.mean(cv2.mean(canvas.image)[:3]))
     np.multiply(canvas.image, np.float32(brightness / mean), out=canvas.image)
 
@@ -76,7 +76,7 @@ def _crack(
     branches: float,
     look: CrackLook,
 ) -> None:
-    """One crack from a given place in a given direction."""
+    """One crack from a given point in a given direction."""
     points = walk(rng, start_xy, heading_rad, length_px, 0.55)
     paint_cracks(canvas, grow(rng, points, width_px, branches, faintness=0.15), look, rng)
 
@@ -133,7 +133,7 @@ def _building_shadow(canvas: Canvas, corners: tuple[tuple[float, float], ...]) -
 
 
 def _paint_pillar(whole: Canvas, x_px: int) -> None:
-    """A pillar that parts two materials: rounded by its shading, dark where it meets them."""
+    """A pillar between two materials: shaded as round, dark at its edges."""
     part = whole.view(0, x_px - 60, whole.hw[0], x_px + 60)
     middle = (60.0, whole.hw[0] / 2.0)
     upright = np.pi / 2.0
@@ -155,17 +155,17 @@ _MARGIN_PX = 24.0
 class DemoPath:
     """A camera pan along a wall of concrete, brick and asphalt.
 
-    The wall is painted once, when this is made; a frame is one affine view of it plus
-    noise. The same arguments give the same frames.
+    The wall is painted once, on construction; a frame is an affine view of it plus noise. The
+    same arguments produce the same frames.
 
     Args:
-        seed: draws the shapes on the wall and the camera's shake; 0 or more.
+        seed: determines the shapes on the wall and the camera's shake; 0 or more.
         frame_hw: height and width of a frame in pixels, each 32 to 8192. Frames larger
-            than 480x640 see the wall enlarged, smaller ones see less of it.
+            than 480x640 show the wall enlarged, smaller ones show less of it.
         frame_count: number of frames in one pass; 1 or more.
 
     Attributes:
-        frame_rate_hz: the rate at which the pass looks like a slow walk.
+        frame_rate_hz: the rate at which the pass resembles a slow walk.
         frame_hw: as given.
 
     Raises:
@@ -194,7 +194,7 @@ class DemoPath:
         return len(self._views)
 
     def view_matrix(self, index: int) -> FloatArray:
-        """Where the wall lies in a frame: float32 [2, 3], wall x, y to frame x, y in pixels.
+        """The view of a frame: float32 [2, 3], from wall x, y to frame x, y in pixels.
 
         Raises:
             IndexError: there is no such frame.
@@ -238,7 +238,7 @@ class DemoPath:
 
 
 def _views(rng: np.random.Generator, frame_hw: tuple[int, int], count: int) -> FloatArray:
-    """One affine matrix a frame, float32 [N, 2, 3]: pan, drift, zoom, tilt and shake."""
+    """One affine matrix per frame, float32 [N, 2, 3]: pan, drift, zoom, tilt and shake."""
     height, width = frame_hw
     scale = max(1.0, height / _REFERENCE_HW[0], width / _REFERENCE_HW[1])
     along = np.linspace(0.0, 1.0, count) if count > 1 else np.zeros(1)
@@ -260,7 +260,7 @@ def _views(rng: np.random.Generator, frame_hw: tuple[int, int], count: int) -> F
 def _noise(
     rng: np.random.Generator, frame_hw: tuple[int, int]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
-    """Sensor noise to add, int8 [H + slack, W + slack, 3]; each frame takes another window."""
+    """Sensor noise to add, int8 [H + slack, W + slack, 3]; each frame uses another window."""
     hw = (frame_hw[0] + _NOISE_SLACK_PX, frame_hw[1] + _NOISE_SLACK_PX)
     gray = rng.standard_normal(hw, dtype=np.float32) * np.float32(_NOISE_SIGMA)
     return np.asarray(cv2.merge([np.rint(gray).astype(np.int8)] * 3), dtype=np.int8)

@@ -1,4 +1,4 @@
-"""What a wall may show besides cracks, and how often on which surface.
+"""Non-crack objects on a wall, with their frequency by surface.
 
 Weights are relative: a wall draws each of its distractors from all of them.
 """
@@ -15,7 +15,7 @@ from edgecrack.synthetic.surfaces import Surface
 
 Painter = Callable[[Canvas, np.random.Generator], None]
 
-# Painted before the cracks, with how often each is drawn on each surface.
+# Painted before the cracks, with the frequency of each on each surface.
 MARKINGS: dict[Painter, dict[Surface, float]] = {
     markings.straight_joint: {"concrete": 1.2, "asphalt": 1.0, "brick": 0.4},
     markings.formwork: {"concrete": 1.0, "asphalt": 0.0, "brick": 0.0},
@@ -51,7 +51,7 @@ LYING: dict[Painter, dict[Surface, float]] = {
     lettering.gauge_card: {"concrete": 0.4, "asphalt": 0.2, "brick": 0.3},
     lettering.ruler: {"concrete": 0.3, "asphalt": 0.2, "brick": 0.2},
 }
-# Painted last: they stand upright, so a slanting view of the ground does not slant them.
+# Painted last: they are upright, so the perspective of the ground does not apply to them.
 STANDING: dict[Painter, dict[Surface, float]] = {
     objects.vehicle: {"concrete": 0.2, "asphalt": 0.6, "brick": 0.1},
     objects.wheel: {"concrete": 0.2, "asphalt": 0.3, "brick": 0.1},
@@ -66,7 +66,7 @@ DISTRACTORS: tuple[Painter, ...] = (*MARKINGS, *OBJECTS)
 def draw_painters(
     surface: Surface, count: int, rng: np.random.Generator
 ) -> tuple[list[Painter], list[Painter], list[Painter]]:
-    """Which distractors a wall gets: under its cracks, over them, and standing before it."""
+    """The distractors of a wall: under its cracks, over them, and in front of it."""
     weights = np.array([(MARKINGS | OBJECTS)[painter][surface] for painter in DISTRACTORS])
     drawn = rng.choice(len(DISTRACTORS), size=count, p=weights / weights.sum())
     chosen = [DISTRACTORS[index] for index in drawn.tolist()]

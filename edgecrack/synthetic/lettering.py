@@ -1,4 +1,4 @@
-"""Printed things: lettering, crack-width gauges and rulers, survey targets."""
+"""Printed objects: lettering, crack-width gauges and rulers, survey targets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def written(text: str, font: int, height_px: float, thickness_px: float) -> Byte
         height_px: of a capital letter.
         thickness_px: of the strokes.
     """
-    fine = 4  # The fonts' strokes have whole widths: drawn large, they may have any.
+    fine = 4  # The fonts' strokes have integer widths, so draw them enlarged.
     thickness = max(1, round(fine * thickness_px))
     scale = cv2.getFontScaleFromHeight(font & 15, max(4, round(fine * height_px)), thickness)
     (width, height), below = cv2.getTextSize(text, font & 15, scale, thickness)
@@ -76,7 +76,7 @@ def written(text: str, font: int, height_px: float, thickness_px: float) -> Byte
 
 
 def stencil(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Letters sprayed through a stencil, with its bridges, at times with a frame; worn."""
+    """Letters sprayed through a stencil with bridges, sometimes with a frame; worn."""
     draw = rng.random()
     text = _WORDS[int(rng.integers(0, len(_WORDS)))]
     if draw < 0.4:
@@ -116,7 +116,7 @@ def _letter(rng: np.random.Generator) -> str:
 
 
 def _note(rng: np.random.Generator) -> str:
-    """What inspectors write beside what they find."""
+    """A typical note of an inspector."""
     kind = int(rng.integers(0, 6))
     if kind == 0:
         return f"w={rng.uniform(0.1, 2.0):.2f}"
@@ -161,7 +161,7 @@ def _apply(
     wear: float,
     opacity: float,
 ) -> None:
-    """Lay a page of strokes on the surface, seen at an angle and worn, in a colour that shows."""
+    """Paste a page of strokes on the surface, at an angle and worn, in a visible colour."""
     place = random_place(canvas, rng)
     half = (page.shape[1] / 2.0, page.shape[0] / 2.0)
     turn = right_angle(rng) if rng.random() < 0.4 else rng.normal(0.0, 0.12)
@@ -180,11 +180,11 @@ _INKS: tuple[Colour, ...] = ((25.0, 25.0, 28.0), (30.0, 30.0, 150.0), (110.0, 50
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A blank to print on, at several times the final resolution.
+    """A sheet to print on, at several times the final resolution.
 
     Attributes:
         ink: uint8 [h, w] at `_FINE` times the final size.
-        px_per_mm: of the final size.
+        px_per_mm: scale at the final size.
     """
 
     ink: ByteArray
@@ -199,7 +199,7 @@ class _Sheet:
         cv2.fillPoly(self.ink, [outline.astype(np.int32)], 255, cv2.LINE_AA, 4)
 
     def label(self, text: str, at_mm: tuple[float, float], height_mm: float) -> None:
-        """Print text with its upper left corner at a place; nothing where it would be a blot."""
+        """Print text with its upper left corner at a point, unless it would be illegible."""
         height_px = height_mm * self.px_per_mm
         if height_px < 3.5:
             return
@@ -250,7 +250,7 @@ def _scale(sheet: _Sheet, width_mm: float, height_mm: float) -> None:
 
 
 def _lay_clear(canvas: Canvas, rng: np.random.Generator, ink: ByteArray) -> None:
-    """Lay a clear card on the surface: a veil, bright edges, a sheen, a shadow, the print."""
+    """Paste a clear card on the surface: haze, bright edges, a sheen, a shadow, the print."""
     place = far_flung_place(canvas, rng)
     half = (ink.shape[1] / 2.0, ink.shape[0] / 2.0)
     corners = seen_corners(rng, place, half, right_angle(rng))
@@ -325,7 +325,7 @@ def target_sheet(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _framed(print_: ByteArray, rng: np.random.Generator) -> ByteArray:
-    """The print on its sheet: a white margin, often a number below, at times a black frame."""
+    """The print on its sheet: a white margin, often a number below, sometimes a black frame."""
     side = print_.shape[0]
     margin = max(2, int(rng.uniform(0.06, 0.25) * side))
     sheet = np.pad(print_, margin)
@@ -361,7 +361,7 @@ def _coded_square(side: int, rng: np.random.Generator) -> ByteArray:
 
 
 def _quarters(side: int, rng: np.random.Generator) -> ByteArray:
-    """A disc of which two opposite quarters are black."""
+    """A disc with two opposite black quarters."""
     disc = ring(side, 0.5 * side * rng.uniform(0.7, 0.95), None)
     rows, columns = np.mgrid[0:side, 0:side] * 2 < side
     kept = np.where(rows == columns, disc, 0).astype(np.uint8)
@@ -386,7 +386,7 @@ def _cross(side: int, rng: np.random.Generator) -> ByteArray:
 
 
 def _rings(side: int, rng: np.random.Generator) -> ByteArray:
-    """A dot in a broken ring, as photogrammetry codes its targets."""
+    """A dot in a broken ring, as in coded photogrammetry targets."""
     print_ = ring(side, 0.14 * side, None)
     outer = ring(side, rng.uniform(0.32, 0.42) * side, rng.uniform(0.08, 0.18) * side)
     rows, columns = np.mgrid[0:side, 0:side] - side / 2.0

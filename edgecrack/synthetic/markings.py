@@ -1,7 +1,7 @@
 """Flat things on a surface that are not cracks: joints, stains, streaks, paint, pits.
 
-Each painter draws one thing, at a random place and size, before the cracks: a crack
-runs on over all of these. None of them touches the mask.
+Each painter draws one object of random place and size, before the cracks, which continue over
+all of them. None of them changes the mask.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def straight_joint(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def formwork(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Board marks: parallel lines with a step in brightness, at times with tie holes."""
+    """Board marks: parallel lines with a step in brightness, sometimes with tie holes."""
     height, width = canvas.hw
     angle = float(rng.integers(0, 2) * np.pi / 2.0 + rng.normal(0.0, 0.015))
     spacing = rng.uniform(40.0, 200.0)
@@ -76,7 +76,7 @@ def stain(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def drips(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Streaks that water drew down a wall from an edge, dark or pale, fading as they fall."""
+    """Water streaks down a wall from an edge, dark or pale, fading downwards."""
     height, width = canvas.hw
     top = rng.uniform(-0.1, 0.6) * height
     left = rng.uniform(0.0, 0.9) * width

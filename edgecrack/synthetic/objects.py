@@ -144,7 +144,7 @@ def manhole(
 
 
 def object_edge(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A window frame, a kerb or a verge along one side, with the dark line where it meets."""
+    """A window frame, a kerb or a verge along one side, with a dark line at the joint."""
     height, width = canvas.hw
     side = int(rng.integers(0, 4))
     depth = rng.uniform(0.06, 0.25)
@@ -235,7 +235,7 @@ def vehicle(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def wheel(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A wheel alone, standing or lying, with its shadow."""
+    """A single wheel, upright or flat, with its shadow."""
     place = far_flung_place(canvas, rng)
     radius = rng.uniform(0.08, 0.3) * min(canvas.hw)
     fallen = oval(canvas, (place[0], place[1] + 0.5 * radius), (1.2 * radius, 0.8 * radius), 0.0)
@@ -274,7 +274,7 @@ def _wheel(
 
 
 def bicycle(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Thin dark hoops, spokes and tubes, and the same once more as a shadow."""
+    """Thin dark wheels, spokes and tubes, and their shadow."""
     x, y = far_flung_place(canvas, rng)
     radius = rng.uniform(0.06, 0.22) * min(canvas.hw)
     turn = rng.normal(0.0, 0.15) + (np.pi / 2.0 if rng.random() < 0.2 else 0.0)

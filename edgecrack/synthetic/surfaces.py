@@ -1,4 +1,4 @@
-"""Bare concrete, asphalt and brick surfaces, without cracks or other things.
+"""Bare concrete, asphalt and brick surfaces, without cracks or other objects.
 
 Colours resemble real photographs in ordinary light; `camera.py` adds camera effects.
 """
@@ -24,7 +24,7 @@ SURFACES: tuple[Surface, ...] = ("concrete", "asphalt", "brick")
 
 @dataclass(frozen=True)
 class BrickBond:
-    """Where the mortar of a brick surface lies, in pixels."""
+    """The mortar joints of a brick surface, in pixels."""
 
     course_px: float
     brick_px: float
@@ -115,7 +115,7 @@ def _asphalt(hw: tuple[int, int], rng: np.random.Generator) -> FloatArray:
     luminance = base * (1.0 + rng.uniform(0.01, 0.05) * clouds)
     luminance += contrast * (relief + np.float32(rng.uniform(1.0, 6.0)) * (bright - 0.7 * dark))
     image = _tinted(np.asarray(luminance, dtype=np.float32), _tint(rng, -0.01, 0.035))
-    # Single stones differ in hue: brown, blue and grey ones lie side by side.
+    # Single stones differ in hue: brown, blue and grey.
     hue = smooth_noise(rng, hw, (stone_px * 1.5, stone_px * 1.5)) * np.float32(base * 0.012)
     image[..., 0] -= hue
     image[..., 2] += hue
@@ -159,7 +159,7 @@ def render_brick(hw: tuple[int, int], rng: np.random.Generator, bond: BrickBond)
     mortar = _tint(rng, 0.02, 0.03) * np.float32(mortar_level)
     share = np.clip(inside + np.float32(0.5), 0.0, 1.0)[..., None]
     image = mortar + (image - mortar) * share
-    # The joint is recessed: its edge under the brick above lies in shade.
+    # The joint is recessed: its edge under the brick above is in shade.
     shade = np.exp(-np.square(inside + np.float32(0.8)) * np.float32(0.8))
     texture = 1.0 + rng.uniform(0.03, 0.08) * grain + rng.uniform(0.02, 0.07) * clouds
     texture -= rng.uniform(0.05, 0.3) * shade
@@ -167,7 +167,7 @@ def render_brick(hw: tuple[int, int], rng: np.random.Generator, bond: BrickBond)
 
 
 def _brick_faces(rows: FloatArray, columns: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One colour a brick, from a palette drawn for the wall; float32 [H, W, 3]."""
+    """One colour per brick, from the wall's random palette; float32 [H, W, 3]."""
     palette = np.array(
         [[72, 84, 138], [88, 104, 152], [62, 70, 108], [122, 148, 180], [128, 134, 140]],
         dtype=np.float32,

@@ -1,4 +1,4 @@
-"""One inspected surface from a seed, and folders of such surfaces in the layout of a dataset."""
+"""Generates a surface from a seed, and folders of such surfaces in a dataset's layout."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class WallConfig:
     """What to generate.
 
     Attributes:
-        seed: the same configuration with the same seed gives the same bytes; 0 or more.
+        seed: the same configuration and seed produce the same bytes; 0 or more.
         size_hw: height and width in pixels, each 32 to 8192.
-        surface: the material; None draws it from the seed.
+        surface: the material; None for a random one.
         crack_count: number of separate cracks; None draws 0 to 4, 0 with probability 0.24.
-        distractor_count: number of things that are not cracks; None draws 0 to 6, one
-            more where there is no crack.
+        distractor_count: number of non-crack objects; None draws 0 to 6, one more if there is no
+            crack.
         camera_effects: whether light, lens, noise and compression are simulated.
 
     Raises:
@@ -55,7 +55,7 @@ class WallConfig:
     camera_effects: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse values that no wall can have."""
+        """Validate all values."""
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}", "give 0 or a positive integer")
         check_size_hw("size_hw", self.size_hw)
@@ -130,12 +130,12 @@ def generate_wall(config: WallConfig) -> Wall:
 
 
 def _enlarged(hw: tuple[int, int]) -> tuple[int, int]:
-    """The size of a surface of which a slanting view shows the near end about as it is."""
+    """The surface size for an oblique view that shows the near end at about its own size."""
     return int(1.3 * hw[0]), int(1.3 * hw[1])
 
 
 def _cracked_surround(canvas: Canvas, rng: np.random.Generator) -> Painter:
-    """Crack the road around a place, and return who sets a manhole cover there."""
+    """Crack the road around a point, and return a painter that places a manhole cover there."""
     height, width = canvas.hw
     place = (rng.uniform(0.15, 0.85) * width, rng.uniform(0.15, 0.85) * height)
     count = int(rng.integers(50, 140))
@@ -158,12 +158,12 @@ def _cracked_surround(canvas: Canvas, rng: np.random.Generator) -> Painter:
 def add_crack(
     canvas: Canvas, rng: np.random.Generator, surface: Surface, bond: BrickBond | None
 ) -> None:
-    """Paint one random crack, with all that belongs to it, somewhere on the canvas."""
+    """Paint one random crack with its surroundings at a random place."""
     narrowest = 0.6 if surface == "concrete" else 1.2
     width_px = float(np.clip(np.exp(rng.normal(0.75, 0.55)), narrowest, 12.0))
     paths = _random_paths(canvas.hw, rng, bond, width_px)
     look = random_look(rng, width_px)
-    # Against stones or the pattern of joints, a faint crack would be invisible.
+    # Between stones or joints, a faint crack would be invisible.
     shallowest = {"concrete": 0.0, "asphalt": 0.48, "brick": 0.6}[surface]
     look = replace(look, depth=max(look.depth, shallowest))
     paint_cracks(canvas, paths, look, rng)
@@ -172,7 +172,7 @@ def add_crack(
 def _random_paths(
     hw: tuple[int, int], rng: np.random.Generator, bond: BrickBond | None, width_px: float
 ) -> list[CrackPath]:
-    """A crack's shape: mostly a branching run, at times a net, on brick often stepped."""
+    """A crack's shape: mostly branching, sometimes a net, on brick often stepped."""
     kind = rng.random()
     if bond is not None and kind < 0.45:
         return stepped_crack(rng, hw, max(1.4, min(width_px, 1.2 * bond.mortar_px)), bond)
@@ -194,11 +194,11 @@ def write_dataset(
 ) -> None:
     """Write images/NNNN.png, masks/NNNN.png and splits.json.
 
-    Wall N is `generate_wall` of seed `seed + N`. Every file is written beside its place
-    and then moved there, so a reader never sees half a file; splits.json comes last.
+    Wall N is `generate_wall` of seed `seed + N`. Every file is written to a temporary sibling
+    and renamed, so a reader never sees an incomplete file; splits.json is written last.
 
     Args:
-        folder: made if absent; files of the same names are replaced.
+        folder: created if it does not exist; files of the same names are replaced.
         count: number of walls, 1 or more.
         size_hw: height and width of each, in pixels.
         seed: seed of the first wall, 0 or more.
@@ -225,7 +225,7 @@ def write_dataset(
 
 
 def _split(names: list[str], fractions: Mapping[str, float], seed: int) -> dict[str, list[str]]:
-    """Deal the names out at random; every name lands in exactly one split."""
+    """Distribute the names at random; each name is in exactly one split."""
     shares = [fractions.get(name, 0.0) for name in SPLIT_NAMES]
     unknown = sorted(set(fractions) - set(SPLIT_NAMES))
     if unknown or min(shares) < 0.0 or abs(sum(shares) - 1.0) > 1e-6:

@@ -30,7 +30,7 @@ def outline(
     angle_rad: float,
     roughness: float,
 ) -> Points:
-    """The rim of an irregular lump, float64 [18, 2]."""
+    """The outline of an irregular lump, float64 [18, 2]."""
     turns = np.linspace(0.0, 2.0 * np.pi, 18, endpoint=False)
     reach = np.exp(roughness * rng.standard_normal(18))
     across = np.stack([reach * np.cos(turns) * axes_px[0], reach * np.sin(turns) * axes_px[1]])
@@ -105,13 +105,13 @@ def verge(canvas: Canvas, rng: np.random.Generator) -> None:
     colour = (50.0, 120.0, 95.0) if rng.random() < 0.6 else (85.0, 140.0, 160.0)
     paint = np.maximum(tone, 0.25)[..., None] * np.array(colour) * rng.uniform(0.6, 1.2)
     canvas.blend(blades, paint.astype(np.float32))
-    # Nobody could follow a crack between the blades.
+    # A crack between the blades would be invisible.
     tuft = cv2.morphologyEx(blades, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     canvas.hide(np.asarray(tuft, dtype=np.uint8))
 
 
 def wires(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Thin cords in smooth bows, one or a bundle, with highlights or a shadow."""
+    """Thin cords in smooth curves, one or a bundle, with highlights or a shadow."""
     height, width = canvas.hw
     at = np.linspace(-1.0, 1.0, 70)
     heading = rng.uniform(0.0, np.pi)
@@ -136,7 +136,7 @@ def wires(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def crazed_paint(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Thick old lane paint: edges gnawed away, and a net of fine gaps within it."""
+    """Thick old lane paint with eroded edges and a net of fine gaps."""
     angle = right_angle(rng)
     width = rng.uniform(0.06, 0.28) * min(canvas.hw)
     paint = band(canvas, random_place(canvas, rng), angle, width)
@@ -155,7 +155,7 @@ def crazed_paint(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def scars(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Pits, spalls or drops of tar: dark lumps in a row or strewn, none joined to another."""
+    """Pits, spalls or drops of tar: separate dark lumps in a row or scattered."""
     size = min(canvas.hw)
     x, y = random_place(canvas, rng)
     in_row = rng.random() < 0.55
@@ -184,7 +184,7 @@ def scars(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def damp_spots(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Drops of water or oil and mould: soft dark patches of ragged outline."""
+    """Drops of water or oil, and mould: soft dark patches with ragged outlines."""
     field = fractal_noise(rng, canvas.hw, rng.uniform(14.0, 46.0), 1.5, gain=rng.uniform(0.5, 0.75))
     region = fractal_noise(rng, canvas.hw, 0.6 * min(canvas.hw), 30.0, gain=0.5)
     edge = rng.uniform(1.3, 1.9)
@@ -216,7 +216,7 @@ def ruled_lines(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def seam(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Where two pavements meet in a smooth curve: another tone beyond it, a dirty even gap."""
+    """A smooth curved joint of two pavements of different tone, with an even, dirty gap."""
     height, width = canvas.hw
     x, y = random_place(canvas, rng)
     angle = rng.uniform(0.0, 2.0 * np.pi)

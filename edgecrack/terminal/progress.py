@@ -17,6 +17,7 @@ from typing import Any, TextIO, cast
 PLAIN_INTERVAL_S = 5.0
 _ERASE_LINE = "\r\x1b[2K"
 _FALLBACK_COLUMNS = 80
+_BAR_COLUMNS = 30  # leaves room for the two times on 80 columns
 
 
 class ProgressLine:
@@ -89,6 +90,8 @@ def takes_text(output: TextIO) -> bool:
 class StageBar:
     """A progress bar with the stage of a long command; in a file or pipe, each stage's name once.
 
+    On a terminal it shows the command's elapsed time and the stage's estimated remaining time.
+
         with StageBar(sys.stderr) as bar:
             bar.show("calibrating", 3, 10)
 
@@ -101,6 +104,7 @@ class StageBar:
         self._output = output
         self._names_stages = names_stages
         self._stage = ""
+        self._done = 0.0
         self._named: set[str] = set()
         self._bar: Any = None
         self._task: Any = None
@@ -129,6 +133,9 @@ class StageBar:
             if self._task is None:
                 self._task = self._bar.add_task(stage, total=total)
             is_new, self._stage = stage != self._stage, stage
+            if done < self._done:  # another stage; only a new total resets rich's estimate
+                self._bar.update(self._task, total=total + 1)
+            self._done = done
             self._bar.update(
                 self._task, description=stage, completed=done, total=total, refresh=is_new
             )
@@ -160,13 +167,22 @@ class _Lenient:
 
 def _rich_bar(output: TextIO) -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(_BAR_COLUMNS),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
         console=Console(file=cast(TextIO, _Lenient(output))),
         transient=True,
         redirect_stdout=False,  # results are written there

@@ -40,7 +40,7 @@ from edgecrack.yardstick.rendering import CrackConfig, RenderedCrack, render_cra
 from edgecrack.yardstick.strata import SURFACE_KINDS, WIDTH_EDGES_PX, SurfaceKind
 
 CONTRASTS = {"faint": (0.12, 0.2), "clear": (0.25, 0.45), "strong": (0.5, 0.85)}
-"""Of rendered cracks before the blur, which makes narrow ones fainter."""
+"""Contrasts of rendered cracks before the blur, which makes narrow ones fainter."""
 _WIDEST_FAINT_PX = 12  # a wide crack is as dark as its depth
 _SMALL_PX, _LARGE_PX = 320, 448
 _WIDEST_ON_SMALL_PX = 20
@@ -54,20 +54,20 @@ _POINT_STEP = 3  # every third point of a centre line is kept
 _TILES = Path("concrete_tiles/positive")
 _DRONE = Path("uav315")
 _DRONE_SPLIT = "val"
-_UNFINISHED = ".edgecrack-yardstick"  # so that what a killed build left is known as ours
+_UNFINISHED = ".edgecrack-yardstick"  # identifies the folder of a killed build
 
 
 @dataclass(frozen=True)
 class YardstickConfig:
-    """What a yardstick is built of.
+    """The contents of a yardstick.
 
     Attributes:
-        data: holds `concrete_tiles/`, `uav315/` and `road_frames/`, or some of them.
+        data: folder with `concrete_tiles/`, `uav315/` and `road_frames/`, or some of them.
         out: the folder to write; new, or an earlier yardstick, which is replaced.
         per_cell: rendered cracks of each surface, width class and contrast, 1 to 50.
-        blur_px: standard deviation of the blur of what is rendered, 0 to 5 px.
+        blur_px: standard deviation of the blur of rendered objects, 0 to 5 px.
         walls: generated walls with cracks, 0 to 10,000.
-        seed: decides everything that is drawn by chance.
+        seed: determines all random draws.
     """
 
     data: Path
@@ -102,12 +102,12 @@ def build_yardstick(
     on_picture: Callable[[int], None] = lambda count: None,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> Yardstick:
-    """Write pictures, masks and, last, the manifest that makes the folder a yardstick.
+    """Write pictures, masks and, last, the manifest.
 
     Args:
         config: what to build.
-        on_picture: told how many pictures are written.
-        on_message: told what is left out because its data are not there.
+        on_picture: called with the number of pictures written.
+        on_message: called with a text about each part omitted for lack of data.
 
     Raises:
         ConfigError: the folder is neither new nor a yardstick.
@@ -117,7 +117,7 @@ def build_yardstick(
     if not config.data.is_dir():
         raise DataError(
             f"the data folder {config.data} does not exist",
-            "give the folder that holds concrete_tiles/, uav315/ and road_frames/",
+            "give the folder with concrete_tiles/, uav315/ and road_frames/",
         )
     _clear(config.out)
     items = []
@@ -137,7 +137,7 @@ def build_yardstick(
 
 
 def _clear(folder: Path) -> None:
-    """Clear the folder for a yardstick; never touches anything but an earlier one."""
+    """Clear the folder for a yardstick; removes nothing but an earlier one."""
     parts = [folder / name for name in ("images", "masks")]
     if (folder / MANIFEST).exists() or (folder / _UNFINISHED).exists():
         (folder / _UNFINISHED).touch()
@@ -181,7 +181,7 @@ def _pictures(config: YardstickConfig, on_message: Callable[[str], None]) -> Ite
     for surface in SURFACE_KINDS:
         missing = _missing(config.data, surface)
         if missing:
-            on_message(f"{missing} is not there: nothing is rendered on {surface}")
+            on_message(f"{missing} does not exist: nothing is rendered on {surface}")
             continue
         yield from _rendered(config, surface)
         yield from _negatives(config, surface)
@@ -191,7 +191,7 @@ def _pictures(config: YardstickConfig, on_message: Callable[[str], None]) -> Ite
 def _outlined(config: YardstickConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
     folder = config.data / _TILES
     if not folder.is_dir():
-        on_message(f"{folder} is not there: no outlined photos of concrete")
+        on_message(f"{folder} does not exist: no outlined photos of concrete")
         return
     for outline in read_outlines():
         path = folder / f"{outline.tile}.jpg"
@@ -210,7 +210,7 @@ def _outlined(config: YardstickConfig, on_message: Callable[[str], None]) -> Ite
 def _labelled(config: YardstickConfig, on_message: Callable[[str], None]) -> Iterator[_Picture]:
     folder = config.data / _DRONE
     if not folder.is_dir():
-        on_message(f"{folder} is not there: no labelled photos from a drone")
+        on_message(f"{folder} does not exist: no labelled photos from a drone")
         return
     for sample in open_dataset(folder).samples(_DRONE_SPLIT):
         image, mask = sample.load()
@@ -227,7 +227,7 @@ def _missing(data: Path, surface: SurfaceKind) -> Path | None:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One crack to render: its name, the range of its width and that of its contrast."""
+    """One crack to render: its name, width range and contrast range."""
 
     name: str
     widths_px: tuple[int, int]
@@ -235,7 +235,7 @@ class _Wanted:
 
     @property
     def size_px(self) -> int:
-        """Side of the picture, which must be several times as wide as the crack."""
+        """Side of the picture, several times the crack width."""
         return _SMALL_PX if self.widths_px[1] <= _WIDEST_ON_SMALL_PX else _LARGE_PX
 
 
@@ -251,7 +251,7 @@ def _wanted(config: YardstickConfig, surface: SurfaceKind) -> list[_Wanted]:
 
 
 def _rendered(config: YardstickConfig, surface: SurfaceKind) -> Iterator[_Picture]:
-    """Cracks on clean photos, each photo in its turn."""
+    """Cracks on clean photos, which take turns."""
     for size_px in (_SMALL_PX, _LARGE_PX):
         wanted = [item for item in _wanted(config, surface) if item.size_px == size_px]
         rng = _generator(config, f"{surface} {size_px}")
@@ -314,7 +314,7 @@ def _negatives(config: YardstickConfig, surface: SurfaceKind) -> Iterator[_Pictu
 
 
 def _walls(config: YardstickConfig) -> Iterator[_Picture]:
-    """Generated walls with everything that belongs to them, cracks among it."""
+    """Generated walls with cracks and other objects."""
     surfaces = list(_WALL_SURFACES.items())
     for number in range(config.walls):
         kind, surface = surfaces[number % len(surfaces)]
@@ -345,5 +345,5 @@ def _picture(
 
 
 def _generator(config: YardstickConfig, name: str) -> np.random.Generator:
-    """Chance for one picture alone, so that adding others changes none."""
+    """A generator for one picture, so that adding others does not change it."""
     return np.random.default_rng([config.seed, zlib.crc32(name.encode())])

@@ -26,14 +26,14 @@ _FEATHER_PX = 0.7
 def quilt(
     picture: ByteArray, size_px: int, rng: np.random.Generator, keep_rows: bool = False
 ) -> ByteArray:
-    """Grow a picture of a texture.
+    """Enlarge a picture of a texture by quilting.
 
     Args:
         picture: uint8 [h, w, 3], BGR.
         size_px: width and height of the result; larger than both of the picture's sides.
         rng: source of randomness; the same state gives the same bytes.
-        keep_rows: take what is high in the result from high in the picture, as for a ground
-            seen aslant, whose texture is finer far away.
+        keep_rows: keep the vertical position of patches, as for ground in perspective, whose
+            texture is finer far away.
 
     Returns:
         uint8 [size_px, size_px, 3], BGR.
@@ -49,7 +49,7 @@ def quilt(
 def _grown(
     detail: FloatArray, size_px: int, rng: np.random.Generator, keep_rows: bool
 ) -> FloatArray:
-    """Lay patches from the upper left to the lower right, each cut to fit what lies there."""
+    """Lay patches from the upper left to the lower right, each cut to fit its neighbours."""
     patch = int(_PATCH_SHARE * min(detail.shape[:2]))
     overlap = int(_OVERLAP_SHARE * patch)
     starts = [*range(0, size_px - patch, patch - overlap), size_px - patch]
@@ -75,7 +75,7 @@ def _best_piece(
     share: float | None,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Of some pieces at random places, the one most like what is known already."""
+    """The best match for the known pixels among some random pieces."""
     room = np.array([side - patch + 1 for side in detail.shape[:2]])
     left, above = (_known_depth(known, axis) for axis in (1, 0))
     best, least = detail[:patch, :patch], np.inf
@@ -92,7 +92,7 @@ def _best_piece(
 
 
 def _cut(piece: FloatArray, there: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray:
-    """How much of a new piece shows at each pixel, 0 to 1; all where nothing is known."""
+    """Opacity of a new piece at each pixel, 0 to 1; 1 where nothing is known."""
     if not known.any():
         return np.ones(known.shape, dtype=np.float32)
     difference = np.square(piece - there).sum(axis=2)
@@ -108,13 +108,13 @@ def _cut(piece: FloatArray, there: FloatArray, known: npt.NDArray[np.bool_]) -> 
 
 
 def _known_depth(known: npt.NDArray[np.bool_], axis: int) -> int:
-    """How many columns (axis 1) or rows (axis 0) from the edge on are known throughout."""
+    """Number of completely known columns (axis 1) or rows (axis 0) from the edge."""
     whole = known.all(axis=1 - axis)
     return 0 if whole.all() else int(np.argmin(whole))
 
 
 def _beyond_path(difference: FloatArray) -> FloatArray:
-    """1 right of the path from top to bottom along which the difference is least, else 0."""
+    """1 right of the path from top to bottom with the least difference, else 0."""
     total = difference.astype(np.float64)
     for row in range(1, len(total)):
         padded = np.pad(total[row - 1], 1, constant_values=np.inf)
@@ -157,9 +157,9 @@ class CleanSurface:
     """A clean picture to render on.
 
     Attributes:
-        name: its own within one call.
-        photo: which photo it comes from; pictures of one photo are not independent.
-        sources: the files that it was made of, relative to the data folder; none if generated.
+        name: unique within one call.
+        photo: id of its photo; pictures of one photo are not independent.
+        sources: the files that it was made from, relative to the data folder; none if generated.
         image: uint8 [size, size, 3], BGR.
     """
 
@@ -171,7 +171,7 @@ class CleanSurface:
 
 @cache
 def clean_crops() -> dict[str, tuple[Crop, ...]]:
-    """The crops that were looked at, by the surface's name."""
+    """The crops that were checked by eye, by surface name."""
     listed = read_json(_CROPS)
     return {
         surface: tuple(Crop(entry["file"], tuple(entry["box"])) for entry in entries)
@@ -180,7 +180,7 @@ def clean_crops() -> dict[str, tuple[Crop, ...]]:
 
 
 def held_out_files() -> frozenset[str]:
-    """Paths within the data folder, with slashes, of all photos that must not be trained on."""
+    """Paths in the data folder, with slashes, of all photos that must not be trained on."""
     return frozenset(crop.file for crops in clean_crops().values() for crop in crops)
 
 
@@ -189,15 +189,14 @@ def clean_surfaces(
 ) -> list[CleanSurface]:
     """Clean pictures of one surface.
 
-    Photos take turns: none comes a second time before each came once. A picture is a part of
-    its crop at a random place, mirrored at random; where it is larger than the crop, it is
-    quilted from parts of it.
+    Photos take turns: none is used twice before each was used once. A picture is a random part of
+    its crop, mirrored at random; if it is larger than the crop, it is quilted from parts of it.
 
     Args:
         data: the data folder; not read for masonry, which is generated.
-        surface: which surface.
+        surface: name of the surface.
         size_px: width and height, 64 to 1024.
-        count: how many pictures.
+        count: number of pictures.
         rng: source of randomness; the same state gives the same bytes.
 
     Raises:
@@ -221,13 +220,13 @@ def clean_surfaces(
 
 
 def _order(crops: tuple[Crop, ...], rng: np.random.Generator) -> list[int]:
-    """Every crop once, at random."""
+    """Every crop once, in random order."""
     order: list[int] = rng.permutation(len(crops)).tolist()
     return order
 
 
 def _brickwork(size_px: int, number: int, rng: np.random.Generator) -> CleanSurface:
-    """A generated wall of bricks without anything on it."""
+    """A generated bare brick wall."""
     seed = int(rng.integers(0, 2**31))
     wall = generate_wall(WallConfig(seed, (size_px, size_px), "brick", 0, 0))
     return CleanSurface(f"masonry-{number:04d}", f"generated/brick-{seed}", (), wall.image)
@@ -236,7 +235,7 @@ def _brickwork(size_px: int, number: int, rng: np.random.Generator) -> CleanSurf
 def _picture(
     data: Path, surface: str, crop: Crop, size_px: int, number: int, rng: np.random.Generator
 ) -> CleanSurface:
-    """A part of a crop, or what is quilted from its parts, as large as was asked."""
+    """A part of a crop, or a quilt of its parts, of the requested size."""
     x, y, width, height = crop.box
     photo = read_image(data / crop.file)
     part = photo[y : y + height, x : x + width]
@@ -244,10 +243,10 @@ def _picture(
         raise DataError(
             f"{data / crop.file} is {photo.shape[1]}x{photo.shape[0]} pixels, "
             f"too small for the crop {crop.box}",
-            "get the data folder's own copy of it",
+            "restore the original file",
         )
     part = part[:, ::-1] if rng.random() < 0.5 else part
-    if surface != "vehicle" and rng.random() < 0.5:  # A vehicle's road has a near end, below.
+    if surface != "vehicle" and rng.random() < 0.5:  # A road is nearer at the bottom.
         part = part[::-1]
     if size_px > min(height, width):
         image = quilt(part, size_px, rng, keep_rows=surface == "vehicle")

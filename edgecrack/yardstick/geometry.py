@@ -1,8 +1,7 @@
 """Crack outlines and the exact share of each pixel that they cover.
 
-An outline is two edges, left and right of a centre line; the coverage counts sub-pixels whose
-centres are between them. Pixel centres have integer
-coordinates, so the pixel (x, y) reaches from x - 0.5 to x + 0.5.
+An outline consists of two edges, left and right of a centre line. Pixel centres have integer
+coordinates, so the pixel (x, y) extends from x - 0.5 to x + 0.5.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class CrackOutline:
 
 @dataclass(frozen=True)
 class Shape:
-    """How a crack runs; the part of a crack's configuration that geometry needs.
+    """The shape of a crack: the geometry part of its configuration.
 
     Attributes:
         width_px: median full width within the picture.
@@ -66,7 +65,7 @@ class Shape:
         swell: slow change of the width as a share of it; 0 for a constant width.
         jaggedness: standard deviation of the kinks, radians; 0 for a straight crack.
         crosses: whether it runs from border to border, or ends within the picture.
-        spalls: how many chips of its edges broke off, per length of 100 px.
+        spalls: number of chips broken off its edges per 100 px.
     """
 
     width_px: float
@@ -81,7 +80,7 @@ def draw_outline(hw: tuple[int, int], shape: Shape, rng: np.random.Generator) ->
     """A crack through a picture of `hw`; it enters it once and leaves it at most once."""
     height, width = hw
     heading = rng.uniform(0.0, 2.0 * np.pi)
-    if rng.random() < 0.4:  # Many cracks run about along or across what they are in.
+    if rng.random() < 0.4:  # Many cracks run roughly along or across a structure.
         heading = rng.integers(0, 4) * np.pi / 2.0 + rng.normal(0.0, 0.25)
     middle = rng.uniform(0.3, 0.7, 2) * (width, height)
     line = _centre_line(rng, heading, 2.2 * float(np.hypot(height, width)), shape)
@@ -100,7 +99,7 @@ def draw_branch(
     """A thinner crack that leaves `parent` within the picture and tapers to a tip.
 
     Returns:
-        Its outline, or None where the parent has no place for one.
+        Its outline, or None if the parent has no place for one.
     """
     inside = np.flatnonzero(_is_inside(parent.centre, hw, -0.1 * min(hw)))
     if len(inside) < 8:
@@ -121,7 +120,7 @@ def draw_branch(
 def _centre_line(
     rng: np.random.Generator, heading: float, length_px: float, shape: Shape
 ) -> FloatArray:
-    """Points about a pixel apart; a wide crack has its kinks at a coarser scale."""
+    """Points about a pixel apart; the kinks of a wide crack are coarser."""
     if shape.jaggedness <= 0.0:
         along = np.arange(0.0, length_px, _SPACING_PX)
         return np.outer(along, [np.cos(heading), np.sin(heading)]).astype(np.float32)
@@ -142,16 +141,16 @@ def _is_inside(points: FloatArray, hw: tuple[int, int], margin_px: float) -> npt
 
 
 def _first_outside(line: FloatArray, hw: tuple[int, int]) -> int:
-    """Index of the first point beyond the picture; the number of points where none is."""
+    """Index of the first point outside the picture, or the number of points."""
     outside = ~_is_inside(line, hw, 0.0)
     return int(np.argmax(outside)) if outside.any() else len(line)
 
 
 def _within(line: FloatArray, hw: tuple[int, int], margin_px: float) -> tuple[FloatArray, int, int]:
-    """The run through the line's middle, led straight on out of the picture at both ends.
+    """The run through the line's middle, extended straight out of the picture at both ends.
 
     Returns:
-        The points, and where in them the first inside and the first outside again are.
+        The points, the index of the first one inside, and of the first one outside again.
     """
     middle = len(line) // 2
     ahead = line[middle : middle + _first_outside(line[middle:], hw)]
@@ -163,13 +162,13 @@ def _within(line: FloatArray, hw: tuple[int, int], margin_px: float) -> tuple[Fl
 
 
 def _led_out(line: FloatArray, hw: tuple[int, int], margin_px: float) -> FloatArray:
-    """Straight on from a line's end until a disc of `margin_px` has left the picture."""
+    """The straight extension of a line's end until a disc of `margin_px` is outside the picture."""
     if len(line) < 2:
         return line[:0]
     step = line[-1] - line[max(len(line) - 9, 0)]
     nearest = np.array([line[-1][0], hw[1] - 1 - line[-1][0], line[-1][1], hw[0] - 1 - line[-1][1]])
     outwards = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])[int(np.argmin(nearest))]
-    # Along the border it would stay in the picture: it leaves at 30 degrees at least.
+    # Parallel to the border it would stay in the picture, so it leaves at 30 degrees or more.
     step = step / max(float(np.hypot(*step)), 1e-6)
     step = step + outwards * max(0.0, 0.6 - float(step @ outwards))
     step = step / np.hypot(*step)
@@ -181,7 +180,7 @@ def _led_out(line: FloatArray, hw: tuple[int, int], margin_px: float) -> FloatAr
 def _ending(
     rng: np.random.Generator, line: FloatArray, first: int, last: int, width_px: float
 ) -> FloatArray:
-    """Cut a line off within the picture: at least a few widths of it remain."""
+    """Cut off a line within the picture; at least a few widths of it remain."""
     inside = last - first
     kept = max(int(inside * rng.uniform(0.5, 0.85)), int(2.0 * width_px), 24)
     return line[: first + min(inside, kept)]
@@ -194,7 +193,7 @@ def _dressed(
     shape: Shape,
     tips: tuple[bool, bool],
 ) -> CrackOutline:
-    """Both edges along a centre line; the median width within the picture is the shape's."""
+    """Both edges along a centre line, with the shape's median width within the picture."""
     count = len(line)
     size = max(shape.width_px, 1.0)
     slow = np.clip(shape.swell * smooth_sequence(rng, count, max(40.0, 2.5 * size)), -0.5, 0.6)
@@ -206,15 +205,15 @@ def _dressed(
     for half in (left, right):
         _chip(rng, half, shape)
     across = normals(_smoothed(line, 0.7 * size + 1.5))
-    for _ in range(4):  # Another width moves the points midway between the edges a little.
+    for _ in range(4):  # Another width moves the centre points slightly.
         middle = line + across * (0.5 * (left - right))[:, None]
         scale = shape.width_px / float(np.median((left + right)[_is_inside(middle, hw, 0.0)]))
         left, right = left * scale, right * scale
-    every = 1 + int(size >= 24.0) + int(size >= 60.0)  # Fine detail of wide cracks costs much.
+    every = 1 + int(size >= 24.0) + int(size >= 60.0)  # Fine detail of wide cracks is slow.
     line, across, left, right = line[::every], across[::every], left[::every], right[::every]
     middle = line + across * (0.5 * (left - right))[:, None]
     scale = shape.width_px / float(np.median((left + right)[_is_inside(middle, hw, 0.0)]))
-    if abs(scale - 1.0) > _SCALE_TOLERANCE:  # of few points within the picture, some were left out
+    if abs(scale - 1.0) > _SCALE_TOLERANCE:  # too few points are within the picture
         left, right = left * scale, right * scale
     left, right = (np.maximum(half, 0.5 * _NARROWEST_PX)[:, None] for half in (left, right))
     return CrackOutline(
@@ -235,7 +234,7 @@ def _taper(count: int, width_px: float, tips: tuple[bool, bool]) -> FloatArray:
 
 
 def _roughness(rng: np.random.Generator, count: int, width_px: float) -> FloatArray:
-    """Fractal roughness of one edge in widths: coarse waves, and finer, weaker ones upon them."""
+    """Fractal roughness of one edge in widths: coarse waves with finer, weaker ones."""
     total = np.zeros(count, dtype=np.float32)
     scale, strength = max(3.0, 0.9 * width_px), 1.0
     while scale >= 1.5:
@@ -245,7 +244,7 @@ def _roughness(rng: np.random.Generator, count: int, width_px: float) -> FloatAr
 
 
 def _chip(rng: np.random.Generator, half: FloatArray, shape: Shape) -> None:
-    """Break chips off one edge, in place: steep at one end, running out at the other."""
+    """Break chips off one edge, in place: steep at one end, tapering off at the other."""
     for _ in range(rng.poisson(shape.spalls * len(half) / 200.0)):
         length = int(rng.uniform(0.5, 1.6) * shape.width_px) + 3
         at = int(rng.integers(0, max(1, len(half) - length)))
@@ -256,7 +255,7 @@ def _chip(rng: np.random.Generator, half: FloatArray, shape: Shape) -> None:
 
 
 def _smoothed(line: FloatArray, sigma_px: float) -> FloatArray:
-    """A line without its kinks; the ends are led straight on."""
+    """A line without its kinks; the ends are extended straight."""
     reach = min(int(3.0 * sigma_px) + 1, len(line) - 1)
     before = 2.0 * line[:1] - line[1 : reach + 1][::-1]
     after = 2.0 * line[-1:] - line[-reach - 1 : -1][::-1]
@@ -266,22 +265,22 @@ def _smoothed(line: FloatArray, sigma_px: float) -> FloatArray:
 
 
 def scan_lines(outlines: Sequence[CrackOutline]) -> int:
-    """Scan lines a pixel such that the finest crack lies across 40 of them, 4 to 80."""
+    """Scan lines per pixel so that the finest crack covers 40 of them, 4 to 80."""
     finest = min(float(np.median(outline.width_px)) for outline in outlines)
     return int(np.clip(np.ceil(_LINES_ACROSS / max(finest, 0.05)), _FEWEST_LINES, _MOST_LINES))
 
 
 def coverage(outlines: Sequence[CrackOutline], hw: tuple[int, int], lines: int) -> FloatArray:
-    """Which share of every pixel lies within the outlines.
+    """The share of every pixel that is within the outlines.
 
-    Every row of pixels is cut by `lines` horizontal lines. What of each lies in one of the
-    quadrilaterals between two neighbouring points of both edges counts, once where several
-    cover it, and exactly: a pixel's share is the mean over its lines.
+    Each row of pixels is cut by `lines` horizontal scan lines. The part of each line inside the
+    quadrilaterals between neighbouring points of both edges is calculated exactly, overlaps once.
+    A pixel's share is the mean over its lines.
 
     Args:
-        outlines: what covers.
+        outlines: the covering outlines.
         hw: height and width of the picture.
-        lines: scan lines a pixel; see `scan_lines`.
+        lines: scan lines per pixel; see `scan_lines`.
 
     Returns:
         float32 [H, W], 0 to 1.
@@ -289,7 +288,7 @@ def coverage(outlines: Sequence[CrackOutline], hw: tuple[int, int], lines: int) 
     rows, starts, stops = _separate(*_spans(outlines, lines, hw[0]))
     changes = np.zeros(hw[0] * (hw[1] + 2), dtype=np.float64)
     for ends, sign in ((starts, 1.0), (stops, -1.0)):
-        # A span's end at x counts from there on: in part in its own pixel, whole beyond.
+        # A span's end at x counts partly in its own pixel and fully beyond.
         at = np.clip(ends + 0.5, 0.0, float(hw[1]))
         column = np.floor(at).astype(np.int64)
         place = rows // lines * (hw[1] + 2) + column
@@ -297,17 +296,17 @@ def coverage(outlines: Sequence[CrackOutline], hw: tuple[int, int], lines: int) 
         changes += sign * np.bincount(place, 1.0 - part, len(changes))
         changes += sign * np.bincount(place + 1, part, len(changes))
     covered = np.cumsum(changes.reshape(hw[0], hw[1] + 2), axis=1)[:, : hw[1]] / lines
-    covered[covered < _LEAST_SHARE] = 0.0  # What rounding leaves of a sum of differences.
+    covered[covered < _LEAST_SHARE] = 0.0  # Rounding errors.
     return np.minimum(covered, 1.0).astype(np.float32)
 
 
 def _spans(
     outlines: Sequence[CrackOutline], lines: int, height_px: int
 ) -> tuple[IndexArray, Points, Points]:
-    """Where each scan line enters and leaves each quadrilateral that it meets.
+    """Where each scan line enters and leaves each quadrilateral.
 
     Returns:
-        The lines' numbers from the picture's top, and x in pixels of entry and of exit.
+        The line numbers from the picture's top, and x in pixels of entry and exit.
     """
     quads = np.concatenate([_quads(outline) for outline in outlines])
     ys = (quads[..., 1] + 0.5) * lines
@@ -331,12 +330,12 @@ def _spans(
 
 
 def _separate(rows: IndexArray, starts: Points, stops: Points) -> tuple[IndexArray, Points, Points]:
-    """The same spans without what several of a row share."""
+    """The same spans without overlaps within a row."""
     order = np.lexsort((starts, rows))
     rows, starts, stops = rows[order], starts[order], stops[order]
     if len(rows) < 2:
         return rows, starts, stops
-    # Counted on from row to row, the furthest stop so far is one running maximum.
+    # With rows placed end to end, the furthest stop so far is one running maximum.
     stride = 2.0 + float(max(np.abs(starts).max(), np.abs(stops).max())) * 2.0
     furthest = np.maximum.accumulate(rows * stride + stops)[:-1] - rows[1:] * stride
     starts[1:] = np.maximum(starts[1:], furthest)
@@ -345,22 +344,21 @@ def _separate(rows: IndexArray, starts: Points, stops: Points) -> tuple[IndexArr
 
 
 def _quads(outline: CrackOutline) -> Points:
-    """Between every two neighbouring points, float64 [N - 1, 4, 2]."""
+    """Quadrilaterals between neighbouring points, float64 [N - 1, 4, 2]."""
     left, right = outline.left.astype(np.float64), outline.right.astype(np.float64)
     return np.stack([left[:-1], left[1:], right[1:], right[:-1]], axis=1)
 
 
 def exact_mask(covered: FloatArray, outlines: Sequence[CrackOutline]) -> ByteArray:
-    """Which pixels are crack.
+    """The crack pixels.
 
-    A pixel is crack where at least half of it is covered. Besides, where the crack is a
-    hairline, narrower than 1.5 px, those pixels are crack in which a point of its centre line
-    lies, and those of the shortest 8-connected line between each two: so the mask of a crack
-    never breaks up, whatever it covers of each pixel.
+    A pixel is crack if at least half of it is covered. For hairlines, narrower than 1.5 px, the
+    pixels on the centre line and on the shortest 8-connected line between its points are crack,
+    too, so that the mask of a crack has no gaps.
 
     Args:
         covered: float32 [H, W], from `coverage`.
-        outlines: the same that were given there.
+        outlines: the same as given to `coverage`.
 
     Returns:
         uint8 [H, W], 255 for crack, else 0.

@@ -31,21 +31,21 @@ MANIFEST = "yardstick.json"
 MANIFEST_VERSION = 1
 CRACK = "crack"
 Origin = Literal["generated", "rendered", "outlined", "labelled", "photo"]
-"""A generated wall; a crack or another thing rendered on a photo; cracks of a photo outlined by
-hand for this; labelled by whoever published it; a photo as it is, without any crack."""
+"""A generated wall; a crack or other object rendered on a photo; cracks of a photo outlined by hand
+for this purpose, or labelled by its publisher; an unchanged photo without cracks."""
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 REAL_ORIGINS: frozenset[str] = frozenset({"outlined", "labelled", "photo"})
 
-_MEND = "build the yardstick again with `edgecrack yardstick build`, or fix the entry"
+_REMEDY = "build the yardstick again with `edgecrack yardstick build`, or fix the entry"
 
 
 @dataclass(frozen=True, eq=False)
 class TrueCrack:
-    """One crack whose course and width are known exactly.
+    """One crack whose centre line and width are known exactly.
 
     Attributes:
         points: float32 [N, 2], x and y of its centre line in pixels, evenly spaced and at most a
-            few pixels apart, for each stands for the same length; a pixel's centre has whole
+            few pixels apart, since each represents the same length; a pixel's centre has integer
             coordinates, as in `rendering`.
         widths_px: float32 [N], its width there.
     """
@@ -66,14 +66,14 @@ class Item:
     Attributes:
         name: unique in the yardstick.
         image_path: the picture.
-        mask_path: its truth, white = crack; None where there is no crack.
-        kind: "crack", or what the picture shows that is none: "clean", "joint", "shadow" ...
+        mask_path: its truth, white = crack; None without a crack.
+        kind: "crack", or for a crack-free picture what it shows: "clean", "joint", "shadow" ...
         origin: see `Origin`.
-        surface: one of `SURFACE_KINDS`, or another word of yours.
-        photo: what pictures of one photo share; statistics over photos count it once. "" is
+        surface: one of `SURFACE_KINDS`, or any other word.
+        photo: id shared by pictures of one photo; statistics over photos count it once. "" is
             replaced by the name.
         cracks: the cracks whose widths are known exactly; () for outlines and labels.
-        sources_sha256: hashes of the files that the picture was made of.
+        sources_sha256: hashes of the files that the picture was made from.
         read_mask: reads the truth.
     """
 
@@ -94,7 +94,7 @@ class Item:
 
     @property
     def is_real(self) -> bool:
-        """Whether the cracks, or the lack of any, are those of a photo."""
+        """Whether the picture shows real cracks or a real crack-free surface."""
         return self.origin in REAL_ORIGINS
 
     def image(self) -> NDArray[np.uint8]:
@@ -118,13 +118,13 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Yardstick:
-    """A yardstick that has been opened and checked.
+    """An open, checked yardstick.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         items: its pictures.
         blur_px: standard deviation of the blur that rendered cracks have, or None.
-        about: what else its manifest says, e.g. how it was made.
+        about: other entries of its manifest, e.g. how it was made.
     """
 
     folder: Path
@@ -139,17 +139,17 @@ class Yardstick:
 
     @property
     def crack_free(self) -> tuple[Item, ...]:
-        """The pictures without any."""
+        """The pictures without a crack."""
         return tuple(item for item in self.items if item.kind != CRACK)
 
 
 def is_yardstick(folder: Path) -> bool:
-    """Whether a folder holds a yardstick."""
+    """Whether a folder contains a yardstick."""
     return (Path(folder) / MANIFEST).is_file()
 
 
 def open_yardstick(folder: Path) -> Yardstick:
-    """Open a yardstick and check that its files are there.
+    """Open a yardstick and check that its files exist.
 
     Raises:
         DataError: the folder or its manifest is missing or damaged, is of a later version, an
@@ -159,13 +159,13 @@ def open_yardstick(folder: Path) -> Yardstick:
     document = _read(path)
     version = document.get("schema_version")
     if version != MANIFEST_VERSION or version is True:
-        remedy = origin().update() if _is_later(version) else _MEND
+        remedy = origin().update() if _is_later(version) else _REMEDY
         raise DataError(
             f"{path} has schema version {version!r}, this program reads {MANIFEST_VERSION}", remedy
         )
     entries = document.get("items")
     if not isinstance(entries, list) or not entries:
-        raise DataError(f"{path} lists no pictures", _MEND)
+        raise DataError(f"{path} lists no pictures", _REMEDY)
     items = tuple(_item(path, number, entry) for number, entry in enumerate(entries))
     _check_names(path, items)
     about = {key: value for key, value in document.items() if key not in ("items", "blur_px")}
@@ -173,7 +173,7 @@ def open_yardstick(folder: Path) -> Yardstick:
 
 
 def hashes_of(folder: Path) -> frozenset[str]:
-    """SHA-256 of a yardstick's pictures and of the files that they were made of, hexadecimal.
+    """SHA-256 of a yardstick's pictures and of the files they were made from, hexadecimal.
 
     Raises:
         DataError: the yardstick cannot be opened.
@@ -184,12 +184,12 @@ def hashes_of(folder: Path) -> frozenset[str]:
 
 
 def check_masks(yardstick: Yardstick) -> None:
-    """Refuse masks that do not fit their pictures, and those that mark nothing, or everything.
+    """Refuse masks that do not fit their pictures, or that mark nothing or everything.
 
-    Scores on them would mean nothing, and an hour of scoring must not end at one.
+    Scores on them would be meaningless, and a long run must not fail on one at its end.
 
     Raises:
-        DataError: naming the mask, or a file that cannot be read.
+        DataError: a mask is wrong, or a file cannot be read.
     """
     for item in yardstick.cracked:
         mask, shown_hw = item.mask(), item.image().shape[:2]
@@ -204,8 +204,8 @@ def check_masks(yardstick: Yardstick) -> None:
             marks = "no pixel" if share == 0 else "every pixel"
             raise DataError(
                 f"the mask {item.mask_path} marks {marks} as crack",
-                f"draw it again, or take {item.name!r} out of {MANIFEST}; where its picture holds "
-                'no crack, leave out the mask and give the kind, e.g. "clean"',
+                f"draw it again, or remove {item.name!r} from {MANIFEST}; if its picture shows "
+                'no crack, omit the mask and give the kind, e.g. "clean"',
             )
 
 
@@ -238,7 +238,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"there is no {path}", "build a yardstick with `edgecrack yardstick build`"
         ) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", _MEND) from error
+        raise DataError(f"cannot read {path}: {error}", _REMEDY) from error
     return document
 
 
@@ -248,10 +248,10 @@ def _is_later(version: object) -> bool:
 
 def _item(path: Path, number: int, entry: object) -> Item:
     if not isinstance(entry, dict):
-        raise DataError(f"{path}: entry {number + 1} is not an object", _MEND)
+        raise DataError(f"{path}: entry {number + 1} is not an object", _REMEDY)
     name = entry.get("name")
     if not _is_word(name):
-        raise DataError(f"{path}: entry {number + 1} has the name {name!r}", _MEND)
+        raise DataError(f"{path}: entry {number + 1} has the name {name!r}", _REMEDY)
     kind, origin = entry.get("kind", CRACK), entry.get("origin", "labelled")
     if not _is_word(kind) or origin not in ORIGINS:
         raise DataError(
@@ -279,7 +279,7 @@ def _item(path: Path, number: int, entry: object) -> Item:
 
 
 def _is_word(value: object) -> TypeGuard[str]:
-    """Whether a value can stand in a table: without line breaks and the like."""
+    """Whether a value can be shown in a table: printable, without line breaks."""
     return isinstance(value, str) and value != "" and value.isprintable()
 
 
@@ -291,7 +291,7 @@ def _word(path: Path, name: str, key: str, value: object) -> str:
 
 def _hashes(path: Path, name: str, values: object) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise DataError(f"{path}: {name!r} has the sources_sha256 {values!r}", _MEND)
+        raise DataError(f"{path}: {name!r} has the sources_sha256 {values!r}", _REMEDY)
     return tuple(values)
 
 
@@ -304,32 +304,32 @@ def _blur(path: Path, value: object) -> float | None:
 
 
 def _file(path: Path, name: str, relative: object) -> Path:
-    """A file below the yardstick's folder, known to be there."""
+    """An existing file in the yardstick's folder."""
     if not isinstance(relative, str) or not relative:
-        raise DataError(f"{path}: {name!r} names the file {relative!r}", _MEND)
+        raise DataError(f"{path}: {name!r} names the file {relative!r}", _REMEDY)
     parts = PurePosixPath(relative)
     found = path.parent / parts
     if parts.is_absolute() or ".." in parts.parts:
         raise DataError(
-            f"{path}: {name!r} names {relative}, which lies elsewhere",
+            f"{path}: {name!r} names {relative}, which is elsewhere",
             "give paths below the yardstick's folder",
         )
     if not _is_there(found):
-        raise DataError(f"{path}: the file {relative} of {name!r} is missing", _MEND)
+        raise DataError(f"{path}: the file {relative} of {name!r} is missing", _REMEDY)
     return found
 
 
 def _is_there(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # e.g. a name that no file system takes
+    except OSError:  # e.g. an invalid file name
         return False
 
 
 def _cracks(path: Path, name: str, kind: str, entries: object) -> tuple[TrueCrack, ...]:
     """Cracks as [[x, y, width], ...] each."""
     if entries and kind != CRACK:
-        raise DataError(f"{path}: {name!r} has the kind {kind!r} and cracks", _MEND)
+        raise DataError(f"{path}: {name!r} has the kind {kind!r} and cracks", _REMEDY)
     try:
         if not isinstance(entries, list):
             raise ValueError("not a list")
@@ -345,7 +345,7 @@ def _cracks(path: Path, name: str, kind: str, entries: object) -> tuple[TrueCrac
         if not fits:
             raise ValueError("not points of x, y and width")
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: the cracks of {name!r} are damaged ({error})", _MEND) from error
+        raise DataError(f"{path}: the cracks of {name!r} are damaged ({error})", _REMEDY) from error
     return tuple(TrueCrack(row[:, :2], row[:, 2]) for row in rows)
 
 

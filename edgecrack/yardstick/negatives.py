@@ -1,4 +1,4 @@
-"""Non-crack objects and shadows that resemble cracks, painted on clean pictures, by kind."""
+"""Paints non-crack objects and shadows that resemble cracks on clean pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgecrack.yardstick.rendering import blurred, camera_noise, check_backgroun
 
 
 def pole_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Of poles, railings or wires in the sun: straight, even, parallel."""
+    """Shadows of poles, railings or wires in the sun: straight, even, parallel."""
     angle = rng.uniform(0.0, np.pi)
     x, y = random_place(canvas, rng)
     width = rng.uniform(1.2, 0.09 * min(canvas.hw) + 2.0)
@@ -41,7 +41,7 @@ def pole_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def branch_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Of a bare branch: it forks, tapers smoothly and sways; at times with leaves."""
+    """Shadow of a bare branch: it forks, tapers smoothly and sways; sometimes with leaves."""
     shape = canvas.blank()
     height, width = canvas.hw
     heading = rng.uniform(0.0, 2.0 * np.pi)
@@ -88,7 +88,7 @@ def _grow(
 
 
 def robot_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Of the robot: a body with corners at a border, and a mast, an arm or an antenna."""
+    """Shadow of the robot: a body with corners at a border, and a mast, an arm or an antenna."""
     height, width = canvas.hw
     size = float(min(height, width))
     turn = rng.uniform(0.0, 2.0 * np.pi)
@@ -115,7 +115,7 @@ def robot_shadow(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _darken(canvas: Canvas, rng: np.random.Generator, shape: ByteArray, sigma_px: float) -> None:
-    """What the sky alone lights is darker and a little bluer."""
+    """Darken a shape and make it slightly bluer, as if lit by the sky alone."""
     light = rng.uniform(0.35, 0.72)
     canvas.shade(soft(shape, sigma_px), (light * 1.05, light, light * 0.96))
 
@@ -133,7 +133,7 @@ NegativeKind = Literal[
     "gauge",
 ]
 NEGATIVE_KINDS: tuple[NegativeKind, ...] = get_args(NegativeKind)
-# One painter of a kind is drawn for each picture, all alike often.
+# One painter of a kind is drawn for each picture, with equal probability.
 _PAINTERS: dict[NegativeKind, tuple[Painter, ...]] = {
     "clean": (),
     "joint": (markings.straight_joint, markings.formwork),
@@ -160,21 +160,21 @@ def render_negative(
 ) -> ByteArray:
     """Paint one non-crack object on a clean picture.
 
-    What was painted passes the camera's blur; the background was photographed already. Painters
-    place things at random, at times beyond the border: they try again until the thing shows, by
-    at least 12 of 255 levels on 30 pixels.
+    Only the object is blurred, since the background is a photograph. Painters place objects at
+    random, sometimes outside the border, and are called again until the object is visible: by at
+    least 12 of 255 levels on 30 pixels.
 
     Args:
         background: uint8 [H, W, 3], BGR, each side 64 px or more; not changed.
-        kind: what to paint; "clean" paints nothing.
+        kind: kind of object; "clean" paints nothing.
         rng: source of randomness; the same state gives the same bytes.
-        blur_px: standard deviation of the camera's point spread, 0 to 8 px.
+        blur_px: standard deviation of the camera's point spread function, 0 to 8 px.
 
     Returns:
         uint8 [H, W, 3], BGR.
 
     Raises:
-        ConfigError: the kind is unknown, the blur out of range, or the background no picture.
+        ConfigError: the kind is unknown, the blur out of range, or the background not a picture.
     """
     if kind not in NEGATIVE_KINDS:
         raise ConfigError(f"kind is {kind!r}", f"give one of {', '.join(NEGATIVE_KINDS)}")
@@ -191,7 +191,7 @@ def render_negative(
 
 
 def _shows(background: ByteArray, image: ByteArray) -> bool:
-    """Whether a thing is there to be seen."""
+    """Whether the object is visible."""
     change = cv2.absdiff(background, image).max(axis=2)
     return int(np.count_nonzero(change >= _LEAST_CHANGE)) >= _LEAST_CHANGED_PX
 
@@ -199,15 +199,15 @@ def _shows(background: ByteArray, image: ByteArray) -> bool:
 def _painted(
     background: ByteArray, painter: Painter, rng: np.random.Generator, blur_px: float
 ) -> ByteArray:
-    """The picture with one thing on it, blurred as the camera does."""
+    """The picture with one object on it, blurred as by the camera."""
     before = background.astype(np.float32)
-    # Painters of opaque things unmark what they hide: a full mask shows where they are.
+    # Painters of opaque objects clear the mask under them, so a full mask shows where they are.
     canvas = Canvas(before.copy(), np.full(background.shape[:2], 255, dtype=np.uint8))
     painter(canvas, rng)
     change = np.clip(canvas.image, 0.0, 255.0) - before
     opaque = blurred((canvas.mask == 0).astype(np.float32), blur_px)[..., None]
     hidden = before - blurred(before, blur_px)
-    # The surface's finest texture is not seen through an opaque thing; the camera's noise is.
+    # Opaque objects hide the surface's finest texture but not the camera noise.
     result = before + blurred(change, blur_px) - opaque * hidden
     grain = np.float32(noise_level(background)) * opaque
     result += camera_noise(rng, background.shape[:2]) * grain

@@ -27,13 +27,13 @@ _FRACTION_BITS = 4
 
 @dataclass(frozen=True)
 class Outline:
-    """The cracks of one tile as two people would draw them.
+    """The cracks of one tile, drawn twice independently.
 
     Attributes:
         tile: its file's stem in `concrete_tiles/positive`.
         size_hw: its height and width in pixels.
-        first: polygons of the first drawing, which counts as the truth.
-        second: of the second, independent one, which shows how far two drawings agree.
+        first: polygons of the first drawing, which is the ground truth.
+        second: polygons of the second drawing, which shows how far two drawings agree.
     """
 
     tile: str
@@ -43,7 +43,7 @@ class Outline:
 
 
 def read_outlines() -> tuple[Outline, ...]:
-    """The outlines that come with this package, in the order of their tiles."""
+    """The outlines included in this package, in the order of their tiles."""
     text = (resources.files("edgecrack.yardstick") / "outlines.json").read_text(encoding="utf-8")
     return tuple(
         Outline(
@@ -57,14 +57,13 @@ def read_outlines() -> tuple[Outline, ...]:
 
 
 def rasterise(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels at least half inside.
+    """The pixels that are at least half inside, by the even-odd rule.
 
-    A polygon inside another one is a hole in it, and so on: the even-odd rule. Counted in 8x8
-    sub-pixels, of which those on the border are inside: what covers three eighths of a pixel
-    and ends in it may count, and a polygon without area covers nothing.
+    Coverage is counted in 8x8 sub-pixels, and those on the border are inside: a pixel that is
+    covered by three eighths may count. A polygon without area covers nothing.
 
     Args:
-        polygons: may be none.
+        polygons: may be empty.
         size_hw: height and width of the picture in pixels.
 
     Returns:
@@ -73,7 +72,7 @@ def rasterise(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> NDArray[
     height, width = size_hw
     fine = np.zeros((height * _FINE, width * _FINE), np.uint8)
     scale = _FINE << _FRACTION_BITS
-    # Half a sub-pixel less, because OpenCV's coordinates are those of sub-pixels' centres.
+    # Minus half a sub-pixel, because OpenCV's coordinates refer to the centres of sub-pixels.
     corners = [
         np.round(np.asarray(polygon, float) * scale - scale / _FINE / 2).astype(np.int32)
         for polygon in polygons
@@ -85,6 +84,6 @@ def rasterise(polygons: Sequence[Polygon], size_hw: tuple[int, int]) -> NDArray[
 
 
 def intersection_over_union(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """How far two masks, bool [H, W], agree, 0 to 1; 1 where both are empty."""
+    """Agreement of two masks, bool [H, W], 0 to 1; 1 if both are empty."""
     union = np.count_nonzero(one | other)
     return float(np.count_nonzero(one & other) / union) if union else 1.0

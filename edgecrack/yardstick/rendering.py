@@ -57,23 +57,23 @@ _LARGEST_NOISE = 6.0
 
 @dataclass(frozen=True)
 class CrackConfig:
-    """What crack to render.
+    """The crack to render.
 
     Attributes:
         width_px: median full width within the picture, 0.5 to 80 px; at most a third of the
             picture's shorter side.
         contrast: how much darker the inside is than the surface around it, as a share of the
-            surface's value in the picture (0 to 255, as stored), 0.05 to 0.95: the mean over
-            all that the crack covers, before the blur. See `linear_share`.
-        blur_px: standard deviation of the camera's point spread, 0 to 8 px.
+            surface's value in the picture (0 to 255, as stored), 0.05 to 0.95:
+            the mean over the covered pixels, before the blur. See `linear_share`.
+        blur_px: standard deviation of the camera's point spread function, 0 to 8 px.
         ragged: roughness of each edge as a share of the width, 0 to 0.4.
         swell: slow change of the width as a share of it, 0 to 0.4.
         jaggedness: standard deviation of the kinks, radians, 0 to 0.9; 0 is a straight crack.
-        fading: how much the darkness varies along it, 0 to 0.6.
-        spalls: chips broken off each edge, per 100 px of it, 0 to 3; drawn for cracks wider
-            than 4 px. They belong to the crack, to its mask and its width.
-        crosses: whether it runs from border to border or ends within the picture in a tip.
-        branch: whether it has a branch, thinner than itself.
+        fading: how much the darkness varies along the crack, 0 to 0.6.
+        spalls: chips broken off each edge per 100 px, 0 to 3; drawn for cracks wider than 4 px.
+            They belong to the crack's mask and width.
+        crosses: whether it runs from border to border or ends in a tip within the picture.
+        branch: whether it has a thinner branch.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -91,7 +91,7 @@ class CrackConfig:
     branch: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that no crack can have."""
+        """Validate all values."""
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -100,7 +100,7 @@ class CrackConfig:
 
 @dataclass(frozen=True)
 class RenderedCrack:
-    """A picture with a crack, and all that is true of it.
+    """A picture with a crack and its exact ground truth.
 
     Attributes:
         image: uint8 [H, W, 3], BGR.
@@ -108,10 +108,10 @@ class RenderedCrack:
             half of the pixel is covered or, where the crack is narrower than 1.5 px, its centre
             line passes it.
         centre_line: float32 [N, 2], x and y in pixels, all within the picture, one to three
-            pixels apart; those of a branch follow those of the crack that it leaves.
+            pixels apart; the points of a branch follow those of its crack.
         width_px: float32 [N], the true width there, from edge to edge.
-        contrast_seen: how much darker the marked pixels are than they were without the crack,
-            as a share of their value: what blur and thin lines leave of the contrast.
+        contrast_seen: how much darker the crack makes the marked pixels, as a share of their value:
+            the contrast that remains after blur.
     """
 
     image: ByteArray
@@ -122,10 +122,10 @@ class RenderedCrack:
 
 
 def linear_share(contrast: float) -> float:
-    """Which share of the light a crack of this contrast swallows, 0 to 1.
+    """The share of the light that a crack of this contrast absorbs, 0 to 1.
 
-    A picture's values are about the 2.2nd root of the light. So a value darker by 50 % is
-    light weaker by 78 %; it is light that a pixel averages over its area.
+    A pixel value is about the 2.2nd root of the light, so a value 50 % darker means 78 % less
+    light; and a pixel averages light over its area.
     """
     return 1.0 - math.pow(1.0 - contrast, GAMMA)
 
@@ -137,7 +137,7 @@ def render_crack(
 
     Args:
         background: uint8 [H, W, 3], BGR, each side 64 px or more; not changed.
-        config: what crack.
+        config: the crack.
         rng: source of randomness; the same state gives the same bytes.
 
     Raises:
@@ -163,7 +163,7 @@ def render_crack(
 
 
 def check_background(background: ByteArray) -> None:
-    """Raise a ConfigError unless a picture can be painted on."""
+    """Raise a ConfigError unless a picture is a valid background."""
     plausible = background.ndim == 3 and background.shape[2] == 3 and background.dtype == np.uint8
     if not plausible or min(background.shape[:2]) < _SMALLEST_SIDE_PX:
         raise ConfigError(
@@ -175,7 +175,7 @@ def check_background(background: ByteArray) -> None:
 def _draw_outlines(
     hw: tuple[int, int], config: CrackConfig, rng: np.random.Generator
 ) -> list[CrackOutline]:
-    """The crack and, where asked for, its branch."""
+    """The crack and, if configured, its branch."""
     spalls = config.spalls if config.width_px > _FLAT_PX else 0.0
     shape = Shape(
         config.width_px, config.ragged, config.swell, config.jaggedness, config.crosses, spalls
@@ -190,12 +190,12 @@ def _draw_outlines(
 
 
 def _reach_px(blur_px: float) -> int:
-    """How far the point spread carries, whole pixels; it is cut off there."""
+    """Where the point spread function is cut off, in whole pixels."""
     return math.ceil(4.0 * blur_px)
 
 
 def blurred(field: FloatArray, blur_px: float) -> FloatArray:
-    """What the camera makes of a layer, float32 of the same shape."""
+    """A layer as blurred by the camera, float32 of the same shape."""
     side = 2 * _reach_px(blur_px) + 1
     if side == 1:
         return field
@@ -215,7 +215,7 @@ def _composed(
     light = _to_light(around.astype(np.float32))
     deep = float(smooth_step(np.array([config.width_px], np.float32), _FLAT_PX, _DEEP_PX)[0])
     inside = _inside(covered, outline, config, deep, rng)
-    # Where a crack is too narrow to see into, the surface's own texture stays, darkened.
+    # In a crack too narrow to see into, the surface's texture remains, darkened.
     loss = blurred(covered * (1.0 - (1.0 - deep) * inside**GAMMA), config.blur_px)
     result = light * (1.0 - loss)[..., None]
     if deep > 0.0:
@@ -231,12 +231,12 @@ def _composed(
 
 
 def _to_light(values: FloatArray) -> FloatArray:
-    """From a picture's values, 0 to 255, to light, 0 to 1."""
+    """Convert pixel values, 0 to 255, to light, 0 to 1."""
     return np.asarray(cv2.pow(values * np.float32(1.0 / 255.0), GAMMA), dtype=np.float32)
 
 
 def _to_values(light: FloatArray) -> FloatArray:
-    """From light to a picture's values, 0 to 255, not rounded."""
+    """Convert light to pixel values, 0 to 255, not rounded."""
     root = cv2.pow(np.maximum(light, 0.0), 1.0 / GAMMA)
     return np.asarray(np.float32(255.0) * root, dtype=np.float32)
 
@@ -259,7 +259,7 @@ def _inside(
 ) -> FloatArray:
     """Brightness of the inside relative to the surface, float32 [H, W], at least 0.02.
 
-    Its mean over what is covered is `1 - contrast`.
+    Its mean over the covered pixels is `1 - contrast`.
     """
     hw = (covered.shape[0], covered.shape[1])
     fading = np.float32(config.fading * (1.0 - 0.75 * deep))
@@ -270,13 +270,13 @@ def _inside(
 
 
 def _with_mean(depth: FloatArray, covered: FloatArray, contrast: float) -> FloatArray:
-    """Scale a depth such that the mean brightness over what is covered is `1 - contrast`."""
+    """Scale a depth so that the mean brightness of the covered pixels is `1 - contrast`."""
     weight = float(covered.sum())
     inside = np.full_like(depth, 1.0 - contrast)
     if weight <= 0.0:
         return inside
     scale = 1.0
-    for _ in range(4):  # Values at the floor no longer change, so once does not do.
+    for _ in range(4):  # Values at the floor no longer change, so repeat.
         mean = float((np.minimum(depth * scale * contrast, 0.98) * covered).sum()) / weight
         scale *= contrast / max(mean, 1e-6)
     return np.asarray(1.0 - np.minimum(depth * scale * contrast, 0.98), dtype=np.float32)
@@ -287,8 +287,8 @@ def _relief(
 ) -> FloatArray:
     """How deep the inside of a wide crack looks, around 1; float32 [H, W].
 
-    A dark core; the flank that faces the light is bright in patches, the other one lies in
-    shadow; stones and dirt lie in the core here and there.
+    The core is dark, with some stones and dirt; the flank that faces the light is bright in
+    patches, and the other one is in shadow.
     """
     hw = (covered.shape[0], covered.shape[1])
     across = _places(outline, hw)
@@ -303,7 +303,7 @@ def _relief(
     level = rng.uniform(0.4, 2.2)
     filled = fractal_noise(rng, hw, max(8.0, 1.8 * width), 2.0, gain=0.6)
     debris = smooth_step(filled + np.float32(0.6) * bumps, level, level + 0.6)
-    # In a deep black crack little else is to be seen.
+    # In a deep black crack little else is visible.
     clear = np.float32(1.0 - 0.5 * config.contrast)
     bright = np.maximum(rng.uniform(0.45, 0.8) * flank, rng.uniform(0.4, 0.7) * debris)
     light = lit_relief(bumps, rng) * (0.03 + 0.12 * bright)
@@ -312,7 +312,7 @@ def _relief(
 
 
 def _places(outline: CrackOutline, hw: tuple[int, int]) -> FloatArray:
-    """Where between the edges each pixel lies, -1 at the left to 1 at the right one."""
+    """Position of each pixel between the edges, from -1 at the left to 1 at the right edge."""
     distances = []
     for edge in (outline.left, outline.right):
         drawn = np.full(hw, 255, dtype=np.uint8)
@@ -323,10 +323,10 @@ def _places(outline: CrackOutline, hw: tuple[int, int]) -> FloatArray:
 
 
 def noise_level(background: ByteArray) -> float:
-    """The camera's own noise in a picture's values: that of the smoothest parts.
+    """The camera noise in a picture's values, estimated in its smoothest parts.
 
-    The deviation in blocks of 16 px after a high-pass, robustly by the median; texture only
-    adds to it, so the tenth part of the blocks counts.
+    It is the first decile of the robust deviation, by the median, in 16 px blocks after a
+    high-pass filter, since texture only adds to it.
     """
     gray = cv2.cvtColor(background, cv2.COLOR_BGR2GRAY).astype(np.float32)
     detail = np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 1.0))
@@ -346,7 +346,7 @@ def camera_noise(rng: np.random.Generator, hw: tuple[int, int]) -> FloatArray:
 def _within_picture(
     outlines: list[CrackOutline], hw: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """The centre lines' points within the picture, and the widths there."""
+    """The centre lines' points within the picture, and their widths."""
     line = np.concatenate([outline.centre for outline in outlines])
     width_px = np.concatenate([outline.width_px for outline in outlines])
     limit = np.array([hw[1] - 0.5, hw[0] - 0.5])

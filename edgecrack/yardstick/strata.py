@@ -1,7 +1,7 @@
-"""Strata: by crack width, surface and contrast, measured from a picture and its truth.
+"""Strata by crack width, surface and contrast, measured from a picture and its truth.
 
-A score over all pixels hides what matters: wide cracks have most of the pixels, and one kind of
-surface most of the pictures.
+A score over all pixels is dominated by wide cracks, which have most of the pixels, and by the
+surface with most pictures.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 SurfaceKind = Literal["concrete", "asphalt", "masonry", "drone", "vehicle"]
-"""What is seen: a material from near, or any material from a drone or from a survey vehicle."""
+"""A material close up, or any material seen from a drone or a survey vehicle."""
 SURFACE_KINDS: tuple[SurfaceKind, ...] = get_args(SurfaceKind)
 
 WIDTH_EDGES_PX = (1, 3, 5, 8, 12, 20, 40, 80)
 WIDTH_CLASSES = tuple(f"{low}-{high} px" for low, high in pairwise(WIDTH_EDGES_PX))
-"""Classes of crack width. What is narrower counts for the first, what is wider for the last."""
+"""Classes of crack width. Narrower cracks count in the first class, wider ones in the last."""
 
 CONTRAST_EDGES = (0.2, 0.45)
 CONTRAST_CLASSES = ("faint", "clear", "strong")
-"""How much darker a crack is than the surface beside it, as a share of that surface's gray."""
+"""How much darker a crack is than the adjacent surface, as a share of the surface's gray."""
 
-_CORE_SHARE = 0.5  # of a crack's greatest inner distance; what lies deeper is its inside
+_CORE_SHARE = 0.5  # of a crack's greatest inner distance; deeper pixels are its inside
 _RING_PX = (4, 12)  # from the crack: nearer is its blurred edge, farther another part of the wall
 
 
@@ -43,8 +43,8 @@ def contrast_class(contrast: float) -> int:
 def width_classes(truth: NDArray[np.bool_]) -> NDArray[np.int8]:
     """The width class of every crack pixel.
 
-    A pixel is at least as wide as a disc that covers it and lies in the crack. Cracks go on
-    beyond the picture, so its border makes none of them narrower.
+    The width at a pixel is that of the widest disc in the crack that covers it. Cracks continue
+    beyond the picture, so its border does not make them narrower.
 
     Args:
         truth: bool [H, W], crack.
@@ -67,13 +67,13 @@ def width_classes(truth: NDArray[np.bool_]) -> NDArray[np.int8]:
 
 
 def typical_width_class(classes: NDArray[np.int8]) -> int | None:
-    """The width class that most of a picture's crack length is of.
+    """The width class of most of a picture's crack length.
 
     Args:
-        classes: as from `width_classes`.
+        classes: from `width_classes`.
 
     Returns:
-        An index in `WIDTH_CLASSES`, or None where there is no crack.
+        An index in `WIDTH_CLASSES`, or None without a crack.
     """
     pixels = np.bincount(classes[classes >= 0], minlength=len(WIDTH_CLASSES))
     middles = np.sqrt(np.multiply(WIDTH_EDGES_PX[:-1], WIDTH_EDGES_PX[1:]))
@@ -81,7 +81,7 @@ def typical_width_class(classes: NDArray[np.int8]) -> int | None:
 
 
 def contrast_of(image: NDArray[np.uint8], truth: NDArray[np.bool_]) -> float | None:
-    """How much darker a picture's cracks are than the surface beside them.
+    """How much darker a picture's cracks are than the adjacent surface.
 
     Args:
         image: uint8 [H, W, 3] in BGR order, or uint8 [H, W].
@@ -89,8 +89,8 @@ def contrast_of(image: NDArray[np.uint8], truth: NDArray[np.bool_]) -> float | N
 
     Returns:
         1 - (median gray inside) / (median gray in a ring of 4 to 12 px around it): 0 for a crack
-        as bright as the surface, negative for a brighter one, at most 1. None where there is no
-        crack, or no surface beside it.
+        as bright as the surface, negative for a brighter one, at most 1. None if
+        there is no crack, or no surface beside it.
     """
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     away = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, 5)

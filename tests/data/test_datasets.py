@@ -186,7 +186,7 @@ def no_masks_folder(folder: Path) -> None:
         (remove_image, ["masks", "b.png", "has no image"]),
         (remove_mask, ["images", "b.png", "has no mask"]),
         (two_of_one_name, ["b.jpg", "b.png", "share one name"]),
-        (empty_images, ["images", "holds no images"]),
+        (empty_images, ["images", "contains no images"]),
         (no_masks_folder, ["masks", "is missing"]),
     ],
 )

@@ -58,7 +58,7 @@ def test_cfd_without_splits_json_is_split_as_in_the_paper(tmp_path: Path) -> Non
     assert dataset.splits == {"train": ["001", "041", "043", "072"], "test": ["073", "118"]}
     assert "042" in dataset.all_samples
     assert open_dataset(tmp_path, "paper").splits == dataset.splits
-    with pytest.raises(ConfigError, match=r"no .*splits\.json .* 'hitachi' from; .*take 'paper'"):
+    with pytest.raises(ConfigError, match=r"no .*splits\.json .* 'hitachi'; .*choose 'paper'"):
         open_dataset(tmp_path, "hitachi")
 
 
@@ -124,9 +124,7 @@ def test_cracktree_on_demand(tmp_path: Path, image: str, label: str) -> None:
     if (image, label) == ("images", "masks"):
         assert open_dataset(folder).layout == "generic"
     else:
-        with pytest.raises(
-            DataError, match=r"is of no known layout; make folders images/.*cracktr"
-        ):
+        with pytest.raises(DataError, match=r"has no known layout; make folders images/.*cracktr"):
             open_dataset(folder)
 
 
@@ -234,7 +232,7 @@ def test_aiglern_of_the_published_size(tmp_path: Path) -> None:
 def test_a_mixture_with_some_of_aiglern_is_not_aiglern(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, ("AIGLE_RN_C18a", "CFD_001"))
     assert open_dataset(folder).layout == "generic"
-    with pytest.raises(DataError, match=r"not of the layout aiglern, which needs files named"):
+    with pytest.raises(DataError, match=r"not have the layout aiglern, which needs files named"):
         open_dataset(folder, layout="aiglern")
 
 
@@ -291,13 +289,13 @@ def test_unknown_layout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["cfd", "deepcrack", "aiglern"])
 def test_demanded_layout_must_be_there(tmp_path: Path, layout: str) -> None:
-    with pytest.raises(DataError, match=rf"is not of the layout {layout}, which needs .*; check"):
+    with pytest.raises(DataError, match=rf"does not have the layout {layout}, which .*; check"):
         open_dataset(make_folder(tmp_path), layout=layout)
 
 
 def test_folder_of_images_alone_is_of_no_layout(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg", photo())
-    with pytest.raises(DataError, match=r"is of no known layout; .*clean:DIR"):
+    with pytest.raises(DataError, match=r"has no known layout; .*clean:DIR"):
         open_dataset(tmp_path)
 
 
@@ -318,7 +316,7 @@ def test_image_and_label_must_come_in_pairs(tmp_path: Path, layout: str) -> None
     for path in (files[-1], files[-2]):
         content = path.read_bytes()
         path.unlink()
-        with pytest.raises(DataError, match=r"has no (image|mask)|holds no images"):
+        with pytest.raises(DataError, match=r"has no (image|mask)|contains no images"):
             open_dataset(tmp_path, layout=layout)
         path.write_bytes(content)
 

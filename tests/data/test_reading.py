@@ -66,7 +66,7 @@ def test_mask_of_16_bits(tmp_path: Path) -> None:
     assert np.array_equal(read_mask_image(path), crack_mask())
     # As 8 bits that would be black.
     cv2.imwrite(str(path), crack_mask().astype(np.uint16))
-    with pytest.raises(DataError, match=r"mask\.png holds no value above 255; convert"):
+    with pytest.raises(DataError, match=r"mask\.png contains no value above 255; convert"):
         read_mask_image(path)
 
 
@@ -75,17 +75,17 @@ def test_mask_of_class_numbers_is_refused_instead_of_read_as_empty(
     tmp_path: Path, value: int
 ) -> None:
     write_image(tmp_path / "mask.png", crack_mask() // 255 * value)
-    with pytest.raises(DataError, match=rf"mask\.png holds no value above {value}; convert it"):
+    with pytest.raises(DataError, match=rf"mask\.png contains no value above {value}; convert it"):
         read_mask_image(tmp_path / "mask.png")
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ([0, 1, 2], "holds the values 0, 1, 2; convert it, so that crack is 255"),
-        ([0, 1, 127, 128, 254, 255], "holds the values 0, 1, 127, 128 and 2 more; convert"),
-        ([0, 0, 254, 255], "holds the values 0, 254, 255; convert"),
-        ([200, 255], "holds no value below 200; convert"),
+        ([0, 1, 2], "contains the values 0, 1, 2; convert it so that crack is 255"),
+        ([0, 1, 127, 128, 254, 255], "contains the values 0, 1, 127, 128 and 2 more; convert"),
+        ([0, 0, 254, 255], "contains the values 0, 254, 255; convert"),
+        ([200, 255], "contains no value below 200; convert"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
@@ -99,7 +99,9 @@ def test_other_values_are_refused(tmp_path: Path, row: list[int], words: str, su
 def test_mask_of_floating_point_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "mask.tif"), crack_mask().astype(np.float32) / 255)
     # Some versions of OpenCV decode these, others do not.
-    with pytest.raises(DataError, match=r"mask\.tif (holds float32 numbers|holds floating-point)"):
+    with pytest.raises(
+        DataError, match=r"mask\.tif (contains float32 numbers|holds floating-point)"
+    ):
         read_mask_image(tmp_path / "mask.tif")
 
 
@@ -123,13 +125,15 @@ def test_waves_around_the_edges_of_a_jpeg_are_no_grays(tmp_path: Path, name: str
 def test_grays_in_a_jpeg_are_refused(tmp_path: Path) -> None:
     blurred = cv2.GaussianBlur(crack_mask(), (0, 0), 1.5)
     write_jpeg(tmp_path / "mask.jpg", blurred, 95)
-    with pytest.raises(DataError, match=r"mask\.jpg holds grays such as \d+, .*more; .*128.*PNG"):
+    with pytest.raises(
+        DataError, match=r"mask\.jpg contains grays such as \d+, .*more; .*128.*PNG"
+    ):
         read_mask_image(tmp_path / "mask.jpg")
 
 
 def test_class_numbers_in_a_jpeg_are_refused(tmp_path: Path) -> None:
     write_jpeg(tmp_path / "mask.jpg", crack_mask() // 255 * 12, 100)
-    with pytest.raises(DataError, match=r"mask\.jpg holds no value above \d+; convert"):
+    with pytest.raises(DataError, match=r"mask\.jpg contains no value above \d+; convert"):
         read_mask_image(tmp_path / "mask.jpg")
 
 

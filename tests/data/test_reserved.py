@@ -73,7 +73,7 @@ def test_training_refuses_them_in_one_sentence(
         load_training_set([str(walls)], PREPARED, seed=0)
     text = str(caught.value)
     assert "12 of 12 images of 'walls' belong to the yardstick" in text
-    assert "leave them out of train in splits.json" in text
+    assert "remove them from train in splits.json" in text
     assert f"`edgecrack yardstick reserved {walls / 'images'}`" in text
     assert "\n" not in text
     assert ". " not in text.replace("splits.json, ", "")

@@ -119,12 +119,12 @@ def test_malformed_sources(here: Path, text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["walls", "x=walls", "walls"], "'walls' and 'walls' are both named 'walls'; name them"),
-        (["sets/uav", "uav=walls"], "'sets/uav' and 'uav=walls' are both named 'uav'; name them"),
-        (["synthetic:20", "synthetic"], "both named 'synthetic'; ask for all walls at once"),
+        (["walls", "x=walls", "walls"], "'walls' and 'walls' are both named 'walls'; give them"),
+        (["sets/uav", "uav=walls"], "'sets/uav' and 'uav=walls' are both named 'uav'; give them"),
+        (["synthetic:20", "synthetic"], "both named 'synthetic'; ask for all walls in one source"),
         (["walls@1", "sets/uav"], "'sets/uav' has no weight, but other data sources have; give"),
         (["walls", "synthetic@2"], "'walls' has no weight.*or none"),
-        (["clean:walls", "clean:sets/uav"], "all training images are without crack; add a label"),
+        (["clean:walls", "clean:sets/uav"], "no training image has a crack; add a label"),
     ],
 )
 def test_sources_that_do_not_go_together(here: Path, texts: list[str], words: str) -> None:

@@ -99,7 +99,7 @@ def test_hold_out_follows_the_seed_and_nothing_else(walls: Path, tmp_path: Path)
 @pytest.mark.parametrize("splits", [{"train": []}, {"test": numbered(0, 20)}])
 def test_splits_that_leave_nothing_to_train_on(walls: Path, tmp_path: Path, splits: Any) -> None:
     folder = with_splits(walls, tmp_path, splits)
-    with pytest.raises(DataError, match=r"copy leave no image to train on"):
+    with pytest.raises(DataError, match=r"copy leave no training image"):
         load_training_set([str(folder)], PREPARED, seed=0)
 
 
@@ -169,7 +169,9 @@ def test_given_weights_are_kept(walls: Path, tmp_path: Path) -> None:
 
 
 def test_name_of_a_layout_demands_it(walls: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"walls is not of the layout cfd, which needs .*ground_tr"):
+    with pytest.raises(
+        DataError, match=r"walls does not have the layout cfd, which needs .*ground_tr"
+    ):
         load_training_set([f"cfd={walls}"], PREPARED, seed=0)
     make_cfd(tmp_path / "roads")
     messages: list[str] = []
@@ -232,14 +234,14 @@ def test_tenth_of_the_clean_images_follows_from_names_and_seed(walls: Path, tmp_
 def test_clean_folder_must_hold_images(walls: Path, tmp_path: Path) -> None:
     for folder, words in (
         (tmp_path / "nowhere", "nowhere of images without crack does not exist; check"),
-        (walls, "walls holds no images; give the folder in which the image files lie"),
+        (walls, "walls contains no images; give the folder with the image files"),
     ):
         with pytest.raises(DataError, match=words):
             load_training_set(["synthetic:10", f"clean:{folder}"], PREPARED, seed=0)
 
 
 def test_only_clean_images_teach_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="all training images are without crack; add"):
+    with pytest.raises(ConfigError, match="no training image has a crack; add"):
         load_training_set([f"clean:{make_clean(tmp_path, 3)}"], PREPARED, seed=0)
 
 

@@ -124,10 +124,10 @@ def test_what_is_no_file_of_its_own_is_refused(tmp_path: Path) -> None:
     ("word", "kind", "problem"),
     [
         ("missing.jpg", SourceError, "missing.jpg does not exist"),
-        ("*.nothing", SourceError, "nothing fits the pattern"),
+        ("*.nothing", SourceError, "nothing matches the pattern"),
         ("@missing.txt", SourceError, "the list missing.txt cannot be read"),
         ("film.mp4", ConfigError, "film.mp4 is not a still image"),
-        ("plan.pdf", ConfigError, "of a kind that is not read"),
+        ("plan.pdf", ConfigError, "of an unsupported kind"),
         ("rtsp://bob:hunter2@host/x", ConfigError, "not an image address"),
         ("empty", SourceError, "there are no images in empty"),
         ("pipe.jpg", SourceError, "pipe"),

@@ -112,7 +112,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
             "ignore mask",
             "alone",
         ),
-        ({"options": SourceOptions(keeps_location=False)}, "places on a map", "`no_location`"),
+        ({"options": SourceOptions(keeps_location=False)}, "map locations", "`no_location`"),
     ],
 )
 def test_what_an_orthomosaic_cannot_have(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import select
 import sys
 import threading
@@ -42,6 +43,11 @@ class Terminal:
         self.hang_up()
         with suppress(OSError):  # what was written after the other end had gone
             self.output.close()
+
+
+def plain(text: str) -> str:
+    """The text without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 @pytest.fixture
@@ -112,6 +118,21 @@ def test_a_terminal_shows_the_stage_and_how_far_it_is(terminal: Terminal) -> Non
         assert "0/30" in seen
         assert "ranking layers" in seen
         assert "7/45" in seen.replace(" ", "")
+
+
+def test_a_terminal_shows_the_elapsed_and_the_remaining_time(terminal: Terminal) -> None:
+    with StageBar(terminal.output) as bar:
+        bar.show("images", 0, 30)
+        assert "0:00:00 -:--:-- left" in plain(terminal.read())
+
+
+def test_a_new_stage_of_the_same_length_has_a_new_estimate(terminal: Terminal) -> None:
+    with StageBar(terminal.output) as bar:
+        bar.show("exporting", 0, 1)
+        bar.show("exporting", 1, 1)
+        terminal.read()
+        bar.show("building", 0, 1)
+        assert "-:--:-- left" in plain(terminal.read())
 
 
 def test_leaving_the_block_erases_the_bar_and_shows_the_cursor_again(terminal: Terminal) -> None:

@@ -1,1 +1,1 @@
-"""Scores by stratum: crack width, surface, contrast, and false alarms by what they are on."""
+"""Scores by stratum: crack width, surface and contrast, and false alarms by kind of object."""

@@ -21,7 +21,7 @@ _LEVELS = 256
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How many pixels had each probability, and how many of those were crack.
+    """The number of pixels with each probability, and how many of them are crack.
 
     Attributes:
         pixels: int64 [256].
@@ -40,22 +40,22 @@ class Reliability:
 
     @classmethod
     def none(cls) -> Reliability:
-        """Of no pictures at all."""
+        """The counts of no pictures."""
         return cls(np.zeros(_LEVELS, np.int64), np.zeros(_LEVELS, np.int64))
 
     def __add__(self, other: Reliability) -> Reliability:
-        """Of both sets of pictures together."""
+        """The counts of both sets of pictures together."""
         return Reliability(self.pixels + other.pixels, self.crack + other.crack)
 
     def expected_error(self, least_level: int = LEAST_LEVEL) -> float | None:
-        """The expected calibration error, 0 to 1: the mean distance of share and probability.
+        """The expected calibration error, 0 to 1: mean difference of crack share and probability.
 
-        Over 15 bins of equal width, weighted by their pixels. Nearly all pixels of a wall are
-        sure to be none, and would make any model look calibrated: so pixels below `least_level`
-        do not count.
+        The mean is over 15 bins of equal width, weighted by their pixels. Pixels below
+        `least_level` are ignored: nearly all pixels are certain background, which would
+        make any model look calibrated.
 
         Returns:
-            The error, or None where no pixel counts.
+            The error, or None if all pixels are ignored.
         """
         rows = [row for row in self.bins(least_level) if row["pixels"]]
         total = sum(row["pixels"] for row in rows)
@@ -65,9 +65,9 @@ class Reliability:
         return float(sum(off) / total)
 
     def bins(self, least_level: int = LEAST_LEVEL) -> list[dict[str, Any]]:
-        """The curve: of each bin its range, pixels, mean probability and share of crack.
+        """The calibration curve: range, pixels, mean probability and crack share of each bin.
 
-        The last two are None where a bin has no pixels.
+        The last two are None if a bin has no pixels.
         """
         levels = np.arange(_LEVELS)
         place = np.minimum(levels * BINS // (_LEVELS - 1), BINS - 1)
@@ -98,9 +98,9 @@ class Trial:
     """One crack on one photo.
 
     Attributes:
-        photo: where the picture comes from.
+        photo: id of the picture's photo.
         width_px: the crack's true width.
-        level: the highest level of 255 at which it is found.
+        level: the highest level, 0 to 255, at which it is found.
     """
 
     photo: str
@@ -110,12 +110,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """What widths in pixels mean.
+    """Conditions of the detection probability.
 
     Attributes:
         mm_per_px: millimetres of the surface that one pixel shows, above 0.
-        blur_px: standard deviation of the cracks' blur, or None where it is not known.
-        threshold: from which a pixel counts as crack.
+        blur_px: standard deviation of the cracks' blur, or None if unknown.
+        threshold: minimum probability of a crack pixel.
     """
 
     mm_per_px: float
@@ -133,10 +133,10 @@ def lower_bound(shares: Sequence[float]) -> float:
     """The one-sided 95 % lower bound of a probability.
 
     Args:
-        shares: one number per photo, the share of its cracks that were found, 0 to 1.
+        shares: for each photo, the share of its cracks that were found, 0 to 1.
 
     Returns:
-        0 to 1; 0 where nothing was found or there are no photos.
+            0 to 1; 0 if nothing was found or there are no photos.
     """
     beta = require("scipy.stats", extra="train", purpose="bounds of detection").beta
     found, photos = float(sum(shares)), len(shares)
@@ -153,8 +153,8 @@ def detection_document(trials: Iterable[Trial], config: DetectionConfig) -> dict
         config: scale, blur and threshold.
 
     Returns:
-        The conditions, what "found" means, a row for each class of width that has cracks, and
-        how many cracks are narrower or wider than all classes.
+        The conditions, the meaning of "found", a row for each width class with cracks, and the
+        number of cracks narrower or wider than all classes.
     """
     level = uint8_level(config.threshold)
     listed = list(trials)
@@ -204,9 +204,9 @@ def _row(
 
 
 def _smallest(rows: Sequence[dict[str, Any]]) -> float | None:
-    """The width in mm from which on, up to the widest crack, every class's bound reaches it.
+    """The least width in mm from which every class's bound reaches the target.
 
-    A class without cracks between others proves nothing, so what is narrower does not count.
+    Classes narrower than a class without cracks do not count.
     """
     smallest, beyond_px = None, None
     for row in reversed(rows):

@@ -38,11 +38,11 @@ FOUND_SHARE = 0.5  # of a crack's length
 
 @dataclass(frozen=True)
 class FoundCrack:
-    """How far a threshold may rise before a crack is no longer found.
+    """The highest threshold at which a crack is found.
 
     Attributes:
         width_px: its true median width.
-        level: it counts as found where the threshold's level is at most this; 0 to 255.
+        level: highest threshold level at which it is found, 0 to 255.
     """
 
     width_px: float
@@ -51,17 +51,17 @@ class FoundCrack:
 
 @dataclass(frozen=True, eq=False)
 class ItemResult:
-    """One picture's counts, and the classes that it is sorted by.
+    """One picture's counts and classes.
 
     Attributes:
         item: the picture.
         width_class: index in `WIDTH_CLASSES` of most of its crack length, None without crack.
         contrast_class: index in `CONTRAST_CLASSES`, or None.
         size_hw: height and width in pixels.
-        counts: of `TOLERANT` and `STRICT`.
+        counts: counts for `TOLERANT` and `STRICT`.
         width_truth: int64 [7], crack pixels of each width class.
-        width_found: int64 [7, 99], those within 2 px of what is predicted at each threshold.
-        reliability: how often each probability was right.
+        width_found: int64 [7, 99], those within 2 px of the prediction at each threshold.
+        reliability: pixel and crack counts by probability.
         cracks: the cracks whose widths are known exactly.
         published_px: pixels flagged at the shipped threshold, without groups that `stream` drops.
     """
@@ -79,7 +79,7 @@ class ItemResult:
 
     @property
     def pixels(self) -> int:
-        """How many pixels the picture has."""
+        """Number of pixels of the picture."""
         return self.size_hw[0] * self.size_hw[1]
 
 
@@ -114,7 +114,7 @@ def score_item(predict: Predict, item: Item, threshold: float) -> ItemResult:
 
 
 def _width_class(item: Item, classes: NDArray[np.int8]) -> int | None:
-    """By the exact width where it is known: a hairline's mask is never under one pixel wide."""
+    """The exact width's class if known, since a hairline's mask is at least one pixel wide."""
     if item.cracks:
         longest = max(item.cracks, key=lambda crack: len(crack.points))
         return width_class(longest.width_px)
@@ -128,13 +128,13 @@ def _found_cracks(probability: NDArray[np.uint8], item: Item) -> tuple[FoundCrac
         raise DataError(
             f"{item.name}: a crack of known width lies wholly outside the picture of "
             f"{probability.shape[1]}x{probability.shape[0]} px",
-            f"take it out of {MANIFEST}, or fix its points",
+            f"remove it from {MANIFEST}, or fix its points",
         )
     return seen
 
 
 def _passing(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """int64 [99]: how many of these probabilities pass each threshold."""
+    """The number of probabilities that pass each threshold, int64 [99]."""
     least = np.array([metrics.uint8_level(value) for value in THRESHOLDS.tolist()])
     from_below = np.searchsorted(np.sort(levels.ravel()), least, side="left")
     return np.asarray(levels.size - from_below, np.int64)
@@ -143,16 +143,15 @@ def _passing(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
 def find_crack(probability: NDArray[np.uint8], crack: TrueCrack) -> FoundCrack | None:
     """The highest level at which at least half of a crack's length is found.
 
-    A point of the centre line is found where something is flagged within half the crack's width
-    of it, or in the 5x5 square around it: marking one edge of a wide crack leads an inspector to
-    it.
+    A point of the centre line is found if a pixel is flagged within half the crack's width of it,
+    or in the 5x5 square around it: one marked edge of a wide crack is enough for an inspector.
 
     Args:
         probability: uint8 [H, W].
-        crack: its points may leave the picture; what lies outside does not count.
+        crack: points outside the picture do not count.
 
     Returns:
-        None where no point of the crack is in the picture.
+            None if no point of the crack is in the picture.
     """
     height, width = probability.shape
     levels: list[int] = []

@@ -23,7 +23,7 @@ def recall_png(models: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) 
     """Recall by crack width, a colour for each model, photos and made pictures apart; PNG bytes.
 
     Args:
-        models: of each model's name what `StrataScores.recall_by_width` gives, by "real", "made".
+        models: `StrataScores.recall_by_width` by model name and "real" or "made".
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -49,7 +49,7 @@ def detection_png(documents: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Detection probability over width in mm, with the lower bound, for each model; PNG bytes.
 
     Args:
-        documents: of each model's name what `detection_document` gives.
+        documents: `detection_document` by model name.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -81,7 +81,7 @@ def calibration_png(models: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Share of crack over predicted probability, for each model; PNG bytes.
 
     Args:
-        models: of each model's name the part "calibration" of `StrataScores.to_dict`.
+        models: the "calibration" part of `StrataScores.to_dict` by model name.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -108,7 +108,7 @@ def calibration_png(models: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 def _plain(name: str) -> str:
-    """A name as matplotlib shows it: no formula, and not left out of the legend."""
+    """A name that matplotlib shows as it is: not as a formula, and not hidden from the legend."""
     return name.replace("$", r"\$").lstrip("_") or "model"
 
 

@@ -22,10 +22,10 @@ class ScoredStrata:
     """One model and its scores on a yardstick.
 
     Attributes:
-        label: what it is called beside others.
-        scores: by stratum.
-        predict: gives its probability maps once more, for pictures.
-        document: all figures as plain values, "detection" among them.
+        label: name of the model in tables.
+        scores: scores by stratum.
+        predict: returns its probability maps again, for pictures.
+        document: all figures as plain values, including "detection".
         context: what they depend on.
     """
 
@@ -48,12 +48,12 @@ def score_yardstick(
     """Score any predictor on a yardstick.
 
     Args:
-        label: what it is called in tables.
+        label: name of the model in tables.
         predict: from a BGR frame to a probability map of its size.
         yardstick: the pictures.
         threshold: the shipped one, a multiple of 0.01.
-        mm_per_px: millimetres that a pixel shows.
-        on_item: told how many pictures are done.
+        mm_per_px: millimetres per pixel.
+        on_item: called with the number of pictures done.
         context: what the figures depend on; the date and the machine are added.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The yardstick report: a page, its tables as Markdown, its numbers as JSON and CSV.
+"""The yardstick report: a page, tables as Markdown, numbers as JSON and CSV.
 
 index.html                    everything on one page, without a network
 strata.md, strata.json        the tables; every figure
@@ -50,14 +50,14 @@ def write_strata_report(
     folder: Path | OutputFolder,
     json_file: Path | None = None,
 ) -> str:
-    """Write the files that the module's head lists.
+    """Write the files listed in the module docstring.
 
     Args:
-        scored: one or more models on the same yardstick; pictures are drawn of the first.
-        yardstick: what they were scored on.
-        folder: made if it does not exist; older files of these names in a plain folder are
+        scored: one or more models on the same yardstick; pictures are drawn for the first.
+        yardstick: the yardstick.
+        folder: created if it does not exist; older files of these names in a plain folder are
             replaced.
-        json_file: `strata.json` goes here, too.
+        json_file: also write `strata.json` here.
 
     Returns:
         The first table as text for a terminal.
@@ -74,7 +74,7 @@ def write_strata_report(
     if not isinstance(folder, OutputFolder):
         make_folder(folder)
         for stale in (*folder.glob("worst_*.png"), folder / "detection.png"):
-            stale.unlink(missing_ok=True)  # of an earlier report that drew more
+            stale.unlink(missing_ok=True)  # from an earlier report with more pictures
     documents = {model.label: model.document for model in scored}
     title = f"{', '.join(documents)} on the yardstick {yardstick.folder.resolve().name}"
     facts = _facts(scored, yardstick)

@@ -29,18 +29,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class StrataConfig:
-    """What is scored on which yardstick.
+    """Settings of an evaluation on a yardstick.
 
     Attributes:
         models: ONNX files, engines and checkpoints.
-        yardstick: its folder.
+        yardstick: folder of the yardstick.
         out: folder of the report.
         prediction: how models are run.
         threshold: the model's own, or a number.
-        mm_per_px: millimetres of the surface that a pixel shows, for detection by width.
-        json_file: write all figures here, too.
-        existing: what becomes of an earlier report in `out`, as `take_place` takes it.
-        named: a person chose the name `out`.
+        mm_per_px: millimetres of the surface per pixel, for detection by width.
+        json_file: also write all figures here.
+        existing: what to do with an earlier report in `out`, as for `take_place`.
+        named: whether the user chose the name `out`.
     """
 
     models: tuple[Path, ...]
@@ -61,7 +61,7 @@ class StrataConfig:
                 f"`threshold_from` is {self.threshold.name!r} and a yardstick has no splits",
                 "give model or a number; the best threshold is reported beside it",
             )
-        DetectionConfig(self.mm_per_px, None, 0.5)  # refuses a scale that is none
+        DetectionConfig(self.mm_per_px, None, 0.5)  # refuses an invalid scale
 
 
 def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None) -> Report:
@@ -88,7 +88,7 @@ def evaluate_yardstick(config: StrataConfig, on_progress: Progress | None = None
     total = len(config.models) * len(yardstick.items)
     scored = []
     with ExitStack() as stack:
-        # Now, for an hour of scoring must not end at a folder that cannot be made.
+        # Done first, so that a long run does not fail on the folder at its end.
         place = take_place(config.out, STRATA_FILES, config.existing, named=config.named)
         stack.callback(place.folder.discard)
         for number, (model, label) in enumerate(

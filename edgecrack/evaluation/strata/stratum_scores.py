@@ -1,9 +1,9 @@
 """Scores by stratum from the counts of pictures, with mean and worst.
 
 A stratum is a set of pictures: real or made, and of one width class, surface or contrast. Its
-score is the mean over its cells, a cell being the pictures of one surface and width class pooled.
-So neither the widest cracks, which have most of the pixels, nor the surface with most pictures
-decides.
+score is the mean over its cells; a cell pools the pictures of one surface and width class. So
+neither the widest cracks, which have most of the pixels, nor the surface with most pictures
+dominates.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def by_width(predict: Predict, samples: Sequence[Sample], threshold: float) -> d
     """Recall by crack width and calibration of a predictor on labelled images.
 
     Args:
-        predict: from a BGR frame to a probability map; asked once per image.
+        predict: from a BGR frame to a probability map; called once per image.
         samples: the images.
-        threshold: what counts as flagged, a multiple of 0.01.
+        threshold: minimum probability of flagged pixels, a multiple of 0.01.
 
     Returns:
         "recall_by_width", as `StrataScores.recall_by_width`, and "calibration" with the expected
@@ -63,15 +63,15 @@ def _item(sample: Sample) -> Item:
 
 Dimension = Literal["width", "surface", "contrast"]
 DIMENSIONS: tuple[Dimension, ...] = ("width", "surface", "contrast")
-FEWEST_IMAGES = 3  # with fewer, a stratum is shown and neither averaged nor called the worst
+FEWEST_IMAGES = 3  # a stratum with fewer is shown, but counts for neither mean nor worst
 KINDS: dict[bool, str] = {True: "real", False: "made"}
 
 
 def check_enough(yardstick: Yardstick) -> None:
-    """Refuse, before anything is scored, a yardstick that cannot have a mean over strata.
+    """Refuse, before scoring, a yardstick that cannot have a mean over strata.
 
     Raises:
-        DataError: no picture has a crack, or all strata are bound to have too few pictures.
+        DataError: no picture has a crack, or all strata have too few pictures.
     """
     _require_cracks(yardstick.cracked)
     real = sum(item.is_real for item in yardstick.cracked)
@@ -82,7 +82,7 @@ def check_enough(yardstick: Yardstick) -> None:
 def _require_cracks(cracked: Sequence[Any]) -> None:
     if not cracked:
         raise DataError(
-            "no picture of the yardstick holds a crack", f'add pictures of the kind "{CRACK}"'
+            "no picture of the yardstick has a crack", f'add pictures of the kind "{CRACK}"'
         )
 
 
@@ -110,26 +110,26 @@ def mean_f1_curve(results: Sequence[ItemResult], tolerance: Tolerance) -> NDArra
 
 
 def score_of(curve: NDArray[np.float64], threshold: float) -> Score:
-    """The score that a curve of `mean_f1_curve` has at one of the 99 thresholds."""
+    """The score on a curve of `mean_f1_curve` at one of the 99 thresholds."""
     precision, recall, f1 = curve[:, threshold_index(threshold)].tolist()
     return Score(f1, precision, recall, threshold)
 
 
 def best_of(curve: NDArray[np.float64]) -> Score:
-    """The score with the highest F1; of several equal ones the middle threshold's."""
+    """The score with the highest F1; if several are equal, that of the middle threshold."""
     best = np.flatnonzero(curve[2] >= curve[2].max() - 1e-12)
     return score_of(curve, float(THRESHOLDS[best[(len(best) - 1) // 2]]))
 
 
 @dataclass(frozen=True, eq=False)
 class Stratum:
-    """Pictures that are alike in one respect.
+    """Pictures with one property in common.
 
     Attributes:
-        real: whether their cracks are those of photos.
-        by: in what respect they are alike.
-        value: in what way, e.g. "5-8 px".
-        results: one for each picture.
+        real: whether their cracks are real.
+        by: the property.
+        value: its value, e.g. "5-8 px".
+        results: one per picture.
     """
 
     real: bool
@@ -144,12 +144,12 @@ class Stratum:
 
     @property
     def photos(self) -> int:
-        """From how many photos the pictures come."""
+        """Number of photos that the pictures come from."""
         return len({result.item.photo for result in self.results})
 
     @property
     def counts_in_mean(self) -> bool:
-        """Whether it has pictures enough to be averaged, and to be the worst."""
+        """Whether it has enough pictures to count for mean and worst."""
         return len(self.results) >= FEWEST_IMAGES
 
     @cached_property
@@ -168,15 +168,15 @@ class Stratum:
 
 @dataclass(frozen=True, eq=False)
 class FalseAlarms:
-    """What is flagged on pictures without any crack.
+    """Flagged pixels on crack-free pictures.
 
     Attributes:
-        kind: what they show.
-        surface: on what; "" for all surfaces together.
-        images: how many there are.
-        flagged: share of their pixels at the shipped threshold, 0 to 1.
+        kind: what the pictures show.
+        surface: surface; "" for all together.
+        images: number of pictures.
+        flagged: flagged share of their pixels at the shipped threshold, 0 to 1.
         published: the same without groups that `stream` drops.
-        images_flagged: share of the pictures on which anything is published.
+        images_flagged: share of the pictures with any published pixel.
     """
 
     kind: str
@@ -192,8 +192,8 @@ class StrataScores:
     """The scores of one model on one yardstick.
 
     Attributes:
-        results: one for each picture.
-        threshold: the shipped one, which everything is judged at beside the best.
+        results: one per picture.
+        threshold: the shipped threshold; scores are given at it and at the best one.
 
     Raises:
         DataError: no picture has a crack.
@@ -212,7 +212,7 @@ class StrataScores:
 
     @cached_property
     def strata(self) -> tuple[Stratum, ...]:
-        """Every stratum of pictures with a crack; those without pictures are listed, too."""
+        """Every stratum of pictures with a crack, including strata without pictures."""
         surfaces: list[str] = [*SURFACE_KINDS]
         surfaces += sorted({item.item.surface for item in self.cracked} - set(surfaces))
         values: dict[Dimension, Sequence[str]] = {
@@ -231,7 +231,7 @@ class StrataScores:
 
     @cached_property
     def averaged(self) -> tuple[Stratum, ...]:
-        """The strata that have pictures enough for mean and worst.
+        """The strata that have enough pictures for mean and worst.
 
         Raises:
             DataError: none has.
@@ -247,7 +247,7 @@ class StrataScores:
         return tuple(stratum for stratum in self.strata if not stratum.results)
 
     def curve(self, tolerance: Tolerance) -> NDArray[np.float64]:
-        """The mean over strata; made ones, rendered or generated, weigh at most half.
+        """The mean over strata; made ones (rendered or generated) have at most half of the weight.
 
         Returns:
             float64 [3, 99]: precision, recall, F1, 0 to 1.
@@ -264,7 +264,7 @@ class StrataScores:
         return score_of(self.curve(tolerance), self.threshold)
 
     def best(self, tolerance: Tolerance) -> Score:
-        """The mean over strata at the one threshold that is best for it."""
+        """The mean over strata at its best threshold."""
         return best_of(self.curve(tolerance))
 
     def worst(self, tolerance: Tolerance) -> Stratum:
@@ -272,10 +272,10 @@ class StrataScores:
         return min(self.averaged, key=lambda item: item.at(tolerance, self.threshold).f1)
 
     def recall_by_width(self, *, real: bool) -> list[dict[str, Any]]:
-        """Of each width class the share of crack pixels within 2 px of what is flagged.
+        """The share of crack pixels within 2 px of flagged pixels, by width class.
 
         Every crack pixel counts for its own width, also in pictures of another stratum. `recall`
-        is None where there is no such pixel.
+        is None if there are no pixels of the class.
         """
         own = [result for result in self.cracked if result.item.is_real == real]
         place = threshold_index(self.threshold)
@@ -318,7 +318,7 @@ class StrataScores:
         )
 
     def reliability(self, chosen: Callable[[ItemResult], bool] = lambda item: True) -> Reliability:
-        """How often each probability was right, over all pictures that are chosen."""
+        """Pixel and crack counts by probability, over all chosen pictures."""
         parts = (item.reliability for item in self.results if chosen(item))
         return reduce(add, parts, Reliability.none())
 
@@ -331,7 +331,7 @@ class StrataScores:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it but the detection probability as plain values for JSON; scores 0 to 1."""
+        """Everything except the detection probability as plain values for JSON; scores 0 to 1."""
         worst = {kind: self.worst(kind) for kind in (TOLERANT, STRICT)}
         return {
             "images": len(self.results),

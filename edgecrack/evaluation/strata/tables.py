@@ -15,7 +15,7 @@ from edgecrack.yardstick.strata import WIDTH_CLASSES
 
 NAMES: Mapping[Tolerance, str] = {TOLERANT: "within the 5x5 square", STRICT: "strict"}
 Documents = Mapping[str, Mapping[str, Any]]
-"""Of each model's label the scores as `StrataScores.to_dict` gives them, and "detection"."""
+"""By model label: the scores from `StrataScores.to_dict`, and "detection"."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Table:
     """Columns and rows under a heading.
 
     Attributes:
-        heading: what it is about.
-        columns: as `page.table` takes them.
-        rows: a cell for each column.
-        note: how it is to be read.
+        heading: title of the table.
+        columns: as for `page.table`.
+        rows: one cell per column.
+        note: explanation for readers.
     """
 
     heading: str
@@ -53,7 +53,7 @@ class Table:
 
 
 def markdown_text(text: str) -> str:
-    """A name as Markdown shows it, also in a table: no HTML, no further column, one line."""
+    """Text escaped for Markdown, also within a table, on one line."""
     for sign, shown in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|")):
         text = text.replace(sign, shown)
     return " ".join(text.split())
@@ -151,8 +151,8 @@ def strata(documents: Documents, kind: Tolerance) -> Table:
                 row += _stratum_cells(document["strata"][number][kind], single)
             rows.append(row)
     note = "In percent; at the shipped threshold, and at the stratum's own best one. Real are the "
-    note += "cracks of photos, made those that were rendered or generated. Each picture counts by "
-    note += "its width, its surface and its contrast. "
+    note += "cracks of photos, made those that were rendered or generated. Each picture counts in "
+    note += "the strata of its width, surface and contrast. "
     if not all(stratum["in_mean"] for stratum in first["strata"] if stratum["images"]):
         note += f"* has fewer than {FEWEST_IMAGES} pictures and counts for neither mean nor worst. "
     return Table(f"By stratum: F1 {NAMES[kind]}", columns, rows, note + _without(first["strata"]))
@@ -250,9 +250,9 @@ def detection(documents: Documents) -> Table:
         columns,
         rows,
         "In percent, of cracks of known width. A crack is found when something is flagged within "
-        "half its width, or in the 5x5 square, of at least half of its centre line; what flags "
-        "everything finds everything, so read it beside the false alarms. Found is the mean over "
-        "photos, at least its one-sided 95 % lower bound, in which each photo counts once. "
+        "half its width, or in the 5x5 square, of at least half of its centre line. A model that "
+        "flags everything finds everything, so compare with the false alarms. Found is the mean "
+        "over photos, at least its one-sided 95 % lower bound, with one trial per photo. "
         + " ".join(_from_width(label, document) for label, document in documents.items())
         + (f" {unlisted} cracks are narrower or wider than these." if unlisted else ""),
     )
@@ -312,8 +312,8 @@ def calibration(documents: Documents) -> Table:
         "Expected calibration error",
         columns,
         rows,
-        "In percent: how far the share of crack lies from the probability, over 15 bins, of pixels "
-        "with a probability of 0.01 and more.",
+        "In percent: mean difference of crack share and probability over 15 bins, for pixels with "
+        "a probability of 0.01 or more.",
     )
 
 

@@ -261,7 +261,7 @@ def changed(yard: Path, keep: Any) -> Path:
 
 def test_what_cannot_be_averaged_is_refused_before_anything_is_scored(yard: Path) -> None:
     clean = changed(yard, lambda item: item["kind"] != "crack")
-    with pytest.raises(DataError, match="no picture of the yardstick holds a crack"):
+    with pytest.raises(DataError, match="no picture of the yardstick has a crack"):
         evaluate_yardstick(config(clean), on_progress=never)
     shutil.rmtree(clean)
     few = changed(yard, lambda item: item["name"] in ("wall_0", "wall_1", "wall_2", "crack_0"))

@@ -262,7 +262,7 @@ def test_of_several_best_thresholds_the_middle_one() -> None:
 
 def test_no_crack_at_all_and_too_few() -> None:
     none = scored(drawn("a", np.zeros(HW, bool), np.zeros(HW, np.uint8), kind="clean"))
-    with pytest.raises(DataError, match="no picture of the yardstick holds a crack"):
+    with pytest.raises(DataError, match="no picture of the yardstick has a crack"):
         StrataScores((none,), 0.5)
     few = StrataScores(tuple(four_widths("all")[:2]), 0.5)
     with pytest.raises(DataError, match="no stratum of the yardstick has 3 pictures"):
