@@ -159,7 +159,7 @@ def table(
 
 
 def picture(file: str, caption: str, kind: Literal["plot", "wide", "wide four"] = "wide") -> str:
-    """A picture beside the page, which opens in full size on a click.
+    """A picture beside the page; a click opens it in full size.
 
     Wide ones take the page's width, and scroll sideways on a narrow screen.
     """

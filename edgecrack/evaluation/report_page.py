@@ -173,11 +173,11 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
         page.heading("Images without labels"),
         page.paragraph(f"{unlabelled_sentence(found)}."),
         page.paragraph(
-            "As far as no crack is to be seen on them, all of this is false alarms. CFD's photos "
-            "301 to 329 do show some cracks that nobody labelled.",
+            "If no cracks are visible on them, all of this is false alarms. CFD's photos "
+            "301 to 329 do show some unlabelled cracks.",
             "soft",
         ),
-        "<details><summary>Every one of them</summary>"
+        "<details><summary>All images</summary>"
         + page.table(columns, rows, sortable=True)
         + "</details>",
     ]
@@ -213,5 +213,5 @@ def _per_image(evaluation: Evaluation) -> str:
         rows,
         sortable=True,
         caption=f"In percent, at threshold {evaluation.operating_threshold:.2f}, "
-        "unless a column says best. A click on a heading sorts.",
+        "unless a column says best. Click a heading to sort.",
     )

@@ -1,4 +1,4 @@
-"""What a structure is made of, so that a crack is told by element, face and distance from an edge.
+"""The parts of a structure, to locate a crack by element, face and distance from an edge.
 
 structure: Bridge over the Alm
 code: B12
@@ -33,7 +33,7 @@ _EXAMPLE = "see docs/inspection.md for an example"
 
 @dataclass(frozen=True)
 class Datum:
-    """From where offsets on a face are counted.
+    """The origin of offsets on a face.
 
     Attributes:
         name: such as "bearing".
@@ -105,7 +105,7 @@ def read_structure(path: Path) -> Structure:
     """Read a structure file.
 
     Raises:
-        ConfigError: it cannot be read or is none: a code or sheet is there twice, say.
+        ConfigError: it cannot be read or is not valid, such as when a code appears twice.
     """
     try:
         document = read_yaml(path)
@@ -115,10 +115,10 @@ def read_structure(path: Path) -> Structure:
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read: {error}", _EXAMPLE) from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} describes no structure", _EXAMPLE)
+        raise ConfigError(f"{path} does not describe a structure", _EXAMPLE)
     listed = document.get("elements") or []
     if not isinstance(listed, list) or len(listed) > _MOST:
-        raise ConfigError(f"`elements` of {path} is no list of at most {_MOST}", _EXAMPLE)
+        raise ConfigError(f"`elements` of {path} is not a list of at most {_MOST}", _EXAMPLE)
     elements = tuple(_element(path, each) for each in listed)
     _refuse_twice(path, "the code", [each.code for each in elements])
     faces = [face for each in elements for face in each.faces]
@@ -142,7 +142,7 @@ def _element(path: Path, given: Any) -> Element:
         raise ConfigError(f"{path} has the axis {axis!r}", f"give {' or '.join(_AXES)}")
     faces = given.get("faces") or []
     if not isinstance(faces, list) or len(faces) > _MOST:
-        raise ConfigError(f"`faces` of {given.get('code')!r} in {path} is no list", _EXAMPLE)
+        raise ConfigError(f"`faces` of {given.get('code')!r} in {path} is not a list", _EXAMPLE)
     code = _text(path, "code", given.get("code"))
     return Element(
         code,

@@ -257,7 +257,7 @@ def test_photos_of_the_sheet_pass_where_all_pass() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[", "is not JSON"), ("[]", "holds no check"), ('{"photos": []}', "no photo of")],
+    [("[", "is not JSON"), ("[]", "contains no check"), ('{"photos": []}', "no photo of")],
 )
 def test_a_file_without_a_check_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "cracks.json"
