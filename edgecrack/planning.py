@@ -1,7 +1,7 @@
 """What an inspection run will see, before anybody goes out: scale, blur, overlap, widths, data.
 
 The camera is a pinhole that looks square at a flat surface. What a crack needs in pixels comes from
-measurements of this project; each constant names its own. Knows numbers only.
+measurements of this project; each constant names its own.
 """
 
 from __future__ import annotations

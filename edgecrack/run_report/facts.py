@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ class RunFacts:
         review: the state of the review; None if there is none.
         about: what made the results, as `run_provenance` reports it; empty for older runs.
         site: the check on site; None where none was made.
+        recorded_at: when the first frame was taken, ISO 8601; None if the source does not say.
     """
 
     run: Path
@@ -107,6 +109,7 @@ class RunFacts:
     review: ReviewState | None = None
     about: dict[str, Any] = field(default_factory=dict)
     site: SiteResult | None = None
+    recorded_at: str | None = None
 
     @property
     def is_draft(self) -> bool:
@@ -178,7 +181,19 @@ def read_facts(
         about=_about(run),
         site=site or site_result_of_run(run, summary.get("started_at")),
         review=reviewed.state,
+        recorded_at=_recorded_at(survey / "track.jsonl"),
     )
+
+
+def _recorded_at(track: Path) -> str | None:
+    """The capture time of the first frame; not that of the processing, which may be years later."""
+    try:
+        with track.open("rb") as lines:
+            taken_ns = parse_json(lines.readline()).get("capture_time_ns")
+        taken = datetime.fromtimestamp(taken_ns / 1e9, timezone.utc)
+    except (OSError, ValueError, OverflowError, TypeError, AttributeError):
+        return None
+    return taken.isoformat(timespec="seconds")
 
 
 def _json(path: Path) -> dict[str, Any]:

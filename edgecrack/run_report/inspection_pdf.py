@@ -221,7 +221,7 @@ class _Story:
             code = f" ({structure.code})" if structure.code else ""
             parts.append(self._text(f"{structure.name}{code}", "crack"))
         model = f"{head['model']}, {words('threshold')} {head['threshold']}"
-        terms = [(words(key), str(head[key])) for key in ("run", "recorded", "source")]
+        terms = [(words(key), str(head[key])) for key in ("run", "recorded", "processed", "source")]
         return [*parts, self._terms([*terms, (words("model"), model)])]
 
     def _summary(self) -> list[Any]:
@@ -229,7 +229,7 @@ class _Story:
 
         words, head = self._words, self._content["head"]
         figures = [
-            (words("confirmed_cracks"), head["count"]),
+            (head["counted"], head["count"]),
             (words("total_length"), head["length"]),
             (words("widest"), head["widest"]),
             (words("unconfirmed_marks"), str(len(self._facts.unconfirmed))),

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgecrack.errors import ConfigError, OutputError
+from edgecrack.extras import require
 from edgecrack.files import write_atomic
 from edgecrack.run_report.facts import RunFacts, read_facts
 from edgecrack.run_report.file_hashes import MANIFEST_NAME, write_manifest
@@ -38,6 +39,7 @@ from edgecrack.runtime.outputs.output_folder import LEDGER_NAME, OutputFolder
 
 FORMATS = ("html", "pdf", "csv", "geojson", "wall", "coco")
 DEFAULT_FORMATS = ("html", "pdf", "csv", "coco")
+_LIBRARIES = {"html": "jinja2", "pdf": "reportlab"}
 REPORT_NAME = "report"
 _HIDDEN = (MANIFEST_NAME,)
 _STRUCTURE_NAME = "structure.json"
@@ -74,6 +76,10 @@ class ReportConfig:
             raise ConfigError(
                 f"the formats are {','.join(self.formats)!r}", f"give some of {', '.join(FORMATS)}"
             )
+        # Before a video is inspected for an hour, not after it.
+        for kind, library in _LIBRARIES.items():
+            if kind in self.formats:
+                require(library, extra="report", purpose=f"a report as {kind.upper()}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 import edgecrack
 from edgecrack.cli import app
-from edgecrack.errors import ConfigError, SourceError
+from edgecrack.errors import ConfigError, MissingDependencyError, SourceError
 from edgecrack.measurement.severity import severity_table
 from edgecrack.run_report.facts import read_facts
 from edgecrack.run_report.file_hashes import verify
@@ -95,7 +96,7 @@ def test_the_page_says_what_the_survey_found(run: Path) -> None:
     page = (found.folder / "report.html").read_text()
     text = text_of(page)
     assert "DRAFT, not reviewed" in text
-    assert re.search(r"Confirmed cracks\s+2", text)
+    assert re.search(r"Cracks found, not yet reviewed\s+2", text)
     for crack in found.facts.confirmed:
         assert f"Crack {crack['id']}" in text
         assert f"{crack['length_mm']:.0f} mm" in text
@@ -114,6 +115,35 @@ def test_every_language_has_the_same_words(language: str, run: Path) -> None:
         assert sorted(holes[0]) == sorted(holes[1]), key
     page = report_run(run, ReportConfig(("html",), language)).files[0].read_text()
     assert f'<html lang="{language}">' in page
+
+
+@pytest.mark.parametrize(
+    ("taken_ns", "said"),
+    [
+        (None, "unknown, the source has no capture time"),
+        (1764547200_000000000, "2025-12-01, 00:00"),
+    ],
+)
+def test_recorded_is_when_the_frames_were_taken_and_not_when_they_were_processed(
+    taken_ns: int | None, said: str, run: Path
+) -> None:
+    track = run / "survey" / "track.jsonl"
+    first, *others = track.read_text().splitlines()
+    line = json.dumps({**json.loads(first), "capture_time_ns": taken_ns})
+    track.write_text("\n".join([line, *others]) + "\n")
+    report_run(run)
+    page = " ".join(text_of((run / "report" / "report.html").read_text()).split())
+    assert f"Recorded {said}" in page
+
+
+@pytest.mark.parametrize("library", ["jinja2", "reportlab"])
+def test_a_library_that_is_missing_is_said_before_anything_is_inspected(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=library):
+        ReportConfig()
+    assert ReportConfig(formats=("csv",)).formats == ("csv",)
 
 
 def test_german_figures_have_commas(run: Path) -> None:

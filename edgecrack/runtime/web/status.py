@@ -142,7 +142,7 @@ class LatestResult:
         """Replace the previous result and wake all waiters; never waits."""
         now_ns = self._clock_ns()
         frame = result.frame
-        # A recording is read ahead: its waiting in queues is no age of the picture.
+        # A recording is read ahead: time in queues is not the picture's age.
         shown_ns = frame.monotonic_ns if frame.live else now_ns - int(result.latency_ms * 1e6)
         with self._lock:
             number = 1
