@@ -50,7 +50,7 @@ def output_error(path: Path | str, error: OSError) -> OutputError:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they do not exist.
+    """Make a folder and its missing parents.
 
     Raises:
         OutputError: it cannot be made or written into, or a file has its name.
@@ -91,7 +91,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it takes the name `path` if the block succeeds.
+    """Yield a temporary path beside `path`; it is renamed to `path` if the block succeeds.
 
         with replacing("model.onnx") as partial:
             save(partial)
@@ -137,8 +137,7 @@ def replacing(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
 def write_atomic(path: Path | str, data: bytes | str, *, durable: bool = True) -> None:
     """Write `data` to `path` whole or not at all; text is written as UTF-8.
 
-    What of a text is no character, as in a file name of any bytes, is written as an escape, the
-    same that JSON has for it.
+    Surrogates, as in a file name that is not valid UTF-8, are written as JSON escapes.
 
     Args:
         path: the file to write or replace; its folder must exist.

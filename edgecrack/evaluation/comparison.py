@@ -411,7 +411,7 @@ def _images(pair: Pair) -> str:
         rows,
         sortable=True,
         caption="F1 in percent within the 5x5 square at each model's operating threshold, mean "
-        "over a group's models. A click on a heading sorts.",
+        "over a group's models. Click a heading to sort.",
     )
 
 

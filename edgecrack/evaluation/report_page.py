@@ -174,10 +174,10 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
         page.paragraph(f"{unlabelled_sentence(found)}."),
         page.paragraph(
             "If they show no cracks, these are all false alarms. CFD's photos "
-            "301 to 329 do show some cracks that nobody labelled.",
+            "301 to 329 do show some unlabelled cracks.",
             "soft",
         ),
-        "<details><summary>Every one of them</summary>"
+        "<details><summary>All images</summary>"
         + page.table(columns, rows, sortable=True)
         + "</details>",
     ]
@@ -213,5 +213,5 @@ def _per_image(evaluation: Evaluation) -> str:
         rows,
         sortable=True,
         caption=f"In percent, at threshold {evaluation.operating_threshold:.2f}, "
-        "unless a column says best. A click on a heading sorts.",
+        "unless a column says best. Click a heading to sort.",
     )

@@ -1,4 +1,4 @@
-"""What a report says, taken from a survey's files; nothing here knows languages or pages."""
+"""The facts of a report, read from a survey's files, independent of language and layout."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CrackPlace:
 
 @dataclass(frozen=True)
 class PlaceTotal:
-    """What one element, face or sheet comes to.
+    """Totals of one element, face or sheet.
 
     Attributes:
         code: of the element; "" for a sheet.
@@ -71,7 +71,7 @@ class PlaceTotal:
 
     @property
     def density_m_per_m2(self) -> float | None:
-        """Metres of crack on a square metre."""
+        """Crack length in metres per square metre."""
         if self.length_mm is None or not self.area_m2:
             return None
         return self.length_mm / 1000 / self.area_m2
@@ -79,7 +79,7 @@ class PlaceTotal:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """All that a report is made of.
+    """All facts of a report.
 
     Attributes:
         run: folder of the run.
@@ -113,7 +113,7 @@ class RunFacts:
 
     @property
     def is_draft(self) -> bool:
-        """Whether a crack that is reported has not been decided on by a person."""
+        """Whether a reported crack has not been reviewed yet."""
         return self.review is None or not self.review.is_done
 
     @property
@@ -128,7 +128,7 @@ class RunFacts:
 
     @property
     def rejected(self) -> list[dict[str, Any]]:
-        """Marks that a reviewer took for no cracks, longest first."""
+        """Marks that a reviewer rejected, longest first."""
         return _by_length(self.document["cracks"], "rejected")
 
     @property
@@ -145,7 +145,7 @@ def _by_length(cracks: list[dict[str, Any]], status: str) -> list[dict[str, Any]
 def read_facts(
     run: Path, structure: Structure | None = None, site: SiteResult | None = None
 ) -> RunFacts:
-    """Read what a report is made of.
+    """Read the facts of a report.
 
     Args:
         run: the folder of a run that was surveyed.

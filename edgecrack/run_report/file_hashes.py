@@ -1,4 +1,4 @@
-"""A list of a report's files with their hashes, and whether they are still what they were."""
+"""A report's files with their hashes, and the check for changes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of checking a folder.
+    """The result of checking a folder.
 
     Attributes:
-        files: that are as they were.
-        changed: whose content is another.
-        missing: that are not there, or cannot be read.
+        files: unchanged ones.
+        changed: with other content.
+        missing: not found or not readable.
     """
 
     files: tuple[str, ...]
@@ -33,7 +33,7 @@ class Checked:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all are as they were."""
+        """Whether all files are unchanged."""
         return not self.changed and not self.missing
 
 
@@ -57,7 +57,7 @@ def verify(folder: Path) -> Checked:
     """Compare a folder's files with its list.
 
     Raises:
-        SourceError: the list is missing or invalid.
+        SourceError: there is no list, or it is not valid.
     """
     path = folder / MANIFEST_NAME
     try:
@@ -73,7 +73,7 @@ def verify(folder: Path) -> Checked:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version not in (None, _VERSION):
         raise SourceError(
-            f"{path} has the form {version!r} and not {_VERSION}",
+            f"{path} has schema version {version!r} instead of {_VERSION}",
             "check it with the version of edgecrack that wrote it",
         )
     listed = document.get("sha256") if isinstance(document, dict) else None
@@ -85,7 +85,7 @@ def verify(folder: Path) -> Checked:
     for name, expected in sorted(listed.items()):
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
-            problem = f"{path} lists {name!r}, which is outside of its folder"
+            problem = f"{path} lists {name!r}, which is outside its folder"
             raise SourceError(problem, "do not trust this list")
         try:
             found = _sha256(folder / name)
@@ -98,7 +98,7 @@ def verify(folder: Path) -> Checked:
 
 def _sha256(path: Path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(path)  # opening a pipe would wait for somebody to write into it
+        raise FileNotFoundError(path)  # opening a pipe would wait for a writer
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

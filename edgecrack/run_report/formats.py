@@ -19,7 +19,7 @@ _HALF_PX = 1.0  # of a line as a polygon, to either side
 
 
 def as_csv(facts: RunFacts, *, decimal_comma: bool = False) -> str:
-    """A row for each crack, rejected marks last; nothing in it is a formula."""
+    """One row per crack, rejected marks last; contains no formulas."""
     names = (
         "id", "status", "element", "face", "sheet", "from_datum_mm", "angle_deg", "length_mm",
         "length_low_mm", "length_high_mm", "length_px", "width_mean_mm", "width_low_mm",
@@ -120,7 +120,7 @@ def as_geojson(facts: RunFacts) -> dict[str, Any]:
         )
     if not placed:
         raise SourceError(
-            "no place on the earth is known, so there is nothing for GeoJSON",
+            "no sheet has geographic coordinates, so there is nothing for GeoJSON",
             "stream with `position` and GNSS, or take another format",
         )
     return {"type": "FeatureCollection", "features": features}
@@ -140,7 +140,7 @@ def _on_earth(line: np.ndarray[Any, np.dtype[np.float64]], place: Mapping[str, A
 def as_wall_lines(facts: RunFacts) -> dict[str, Any]:
     """Confirmed cracks as lines on the wall, in millimetres from the upper left of their sheets.
 
-    No GeoJSON: that is longitude and latitude. y points down, as in the pictures. Places have the
+    Not GeoJSON: that is longitude and latitude. y points down, as in the pictures. Places have the
     scale of the sheet on the whole, `length_mm` that at the crack.
 
     Raises:

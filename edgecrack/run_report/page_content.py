@@ -1,4 +1,4 @@
-"""What a report shows, in its words and units: the same for every form that it is written in."""
+"""A report's content in its language and units, for every output format."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PageContent:
         self._facts, self._words = facts, words
 
     def content(self) -> dict[str, Any]:
-        """Texts, rows and pictures by the names that the template has for them."""
+        """Texts, rows and pictures by their names in the template."""
         facts = self._facts
         confirmed, unconfirmed = facts.confirmed, facts.unconfirmed
         sheets = [self._sheet(each) for each in facts.document["sheets"]]
@@ -295,7 +295,7 @@ class PageContent:
         )
 
     def _looked(self) -> str:
-        """Whether somebody looked for what the machine missed."""
+        """Whether the surface was checked for missed cracks."""
         review, words = self._facts.review, self._words
         if review is None:
             return ""
@@ -304,7 +304,7 @@ class PageContent:
         return words("looked", name=review.looked.reviewer, time=words.moment(review.looked.at))
 
     def _review_of(self, crack: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What a person said of a crack, and what the machine had said."""
+        """A person's decision on a crack, and the machine's result."""
         words, review = self._words, crack.get("review")
         if review is None:
             return []

@@ -21,7 +21,7 @@ _LEAST_SHARE = 0.005
 
 
 def languages() -> list[str]:
-    """Those that there are, by their codes."""
+    """The codes of the available languages."""
     folder = resources.files(_PACKAGE) / "words"
     return sorted(each.name[:-5] for each in folder.iterdir() if each.name.endswith(".yaml"))
 
@@ -81,7 +81,7 @@ class Words:
 
     @property
     def known(self) -> frozenset[str]:
-        """All that it has words for."""
+        """All its keys."""
         return frozenset(self._words)
 
     def number(self, value: float, digits: int) -> str:

@@ -50,7 +50,7 @@ _NAMES = ("report.html", "report.pdf", "cracks.csv", "cracks.geojson", "cracks.w
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What a report is to be.
+    """Options of a report.
 
     Attributes:
         formats: of "html", "pdf", "csv", "geojson", "wall" and "coco".
@@ -84,7 +84,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class Reported:
-    """What was written.
+    """The report that was written.
 
     Attributes:
         folder: of the report.
@@ -102,7 +102,7 @@ def report_run(run: Path, config: ReportConfig | None = None) -> Reported:
 
     Raises:
         SourceError: there is no survey, or it does not fit what is asked for.
-        ConfigError: the site check is none.
+        ConfigError: the site check is not valid.
         MissingDependencyError: jinja2 or reportlab is not installed.
         OutputError: a file cannot be written.
     """
@@ -169,7 +169,7 @@ def _given(run: Path, config: ReportConfig) -> dict[str, bytes]:
 
 
 def _all_files(run: Path) -> Sequence[Path]:
-    """All that the report rests on: it, the survey, what the run kept, and its settings."""
+    """The report, the survey, the run's files and its settings."""
     return [
         path
         for path in sorted(run.rglob("*"))

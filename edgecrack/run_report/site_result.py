@@ -1,4 +1,4 @@
-"""What a check sheet says of a run's camera, distance and program together.
+"""The site check: camera, distance and program tested together by a check sheet.
 
 Read in the run's own measured frames where it was in view, or given as the `cracks.json` that
 `edgecrack measure` wrote of photos of it.
@@ -37,7 +37,7 @@ class SiteReason:
 
 @dataclass(frozen=True)
 class SiteResult:
-    """A check on site.
+    """The result of a site check.
 
     Attributes:
         passed: whether it did.
@@ -47,7 +47,7 @@ class SiteResult:
         cracks: on the sheet; None where that was not written down.
         read: of these, measured.
         narrowest_mm: stated width of the sheet's narrowest crack.
-        smallest_mm: stated width of the narrowest that was measured rightly; None for none.
+        smallest_mm: stated width of the narrowest that was measured correctly; None for none.
         deviation: by how much the given scale is larger than the sheet's, as a share.
         deviation_spread: of that, 95 %.
         reasons: why it failed.
@@ -92,14 +92,14 @@ def parse_site_check(data: bytes, name: str) -> SiteResult:
         name: what to call it in errors.
 
     Raises:
-        ConfigError: it holds no check.
+        ConfigError: it contains no check.
     """
     try:
         document = parse_json(data)
     except ValueError as error:
         raise ConfigError(f"{name} is not JSON", _REMEDY) from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{name} holds no check of a sheet", _REMEDY)
+        raise ConfigError(f"{name} contains no check of a sheet", _REMEDY)
     if _is_check(document):  # one check, as the library gives it
         return _result(document, [document], document["passed"], None, is_given=True)
     photos = document.get("photos")
@@ -123,7 +123,7 @@ def read_site_check(path: Path) -> bytes:
     """The content of a file with a check.
 
     Raises:
-        ConfigError: it cannot be read, or holds no check.
+        ConfigError: it cannot be read, or contains no check.
     """
     try:
         data = path.read_bytes()

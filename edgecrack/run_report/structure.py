@@ -1,4 +1,4 @@
-"""The parts of a structure: cracks are located by element, face and distance from an edge.
+"""The parts of a structure, to locate a crack by element, face and distance from an edge.
 
 structure: Bridge over the Alm
 code: B12
@@ -33,7 +33,7 @@ _EXAMPLE = "see docs/inspection.md for an example"
 
 @dataclass(frozen=True)
 class Datum:
-    """From where offsets on a face are counted.
+    """The origin of offsets on a face.
 
     Attributes:
         name: such as "bearing".
@@ -105,7 +105,7 @@ def read_structure(path: Path) -> Structure:
     """Read a structure file.
 
     Raises:
-        ConfigError: it cannot be read or is none: a code or sheet is there twice, say.
+        ConfigError: it cannot be read or is not valid, such as when a code appears twice.
     """
     try:
         document = read_yaml(path)
@@ -115,7 +115,7 @@ def read_structure(path: Path) -> Structure:
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read: {error}", _EXAMPLE) from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} describes no structure", _EXAMPLE)
+        raise ConfigError(f"{path} does not describe a structure", _EXAMPLE)
     listed = document.get("elements") or []
     if not isinstance(listed, list) or len(listed) > _MOST:
         raise ConfigError(f"`elements` of {path} is not a list of at most {_MOST}", _EXAMPLE)

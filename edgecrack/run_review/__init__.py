@@ -1,1 +1,1 @@
-"""The review of a surveyed run: what a person decides of each crack, kept beside the machine's."""
+"""The review of a surveyed run: a person's decision on each crack, kept beside the machine's."""

@@ -1,7 +1,7 @@
-"""What becomes of a crack's record when a person splits, merges or draws cracks.
+"""Crack records after a person splits, merges or draws cracks.
 
 Records are as `cracks.json` has them. Figures are taken from those of the parts, never from a new
-measurement; where nothing can be said, they are null.
+measurement; unknown ones are null.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def drawn_record(
     """A crack that a person drew in a frame.
 
     Args:
-        crack_id: what it is called.
+        crack_id: its name.
         frame: in which.
         points: float64 [N, 2] along it, in the frame's pixels.
         sheet: of the frame.
-        peers: cracks of that sheet, which tell how sure its scale is.
+        peers: cracks of that sheet, which give its scale's uncertainty.
 
     Raises:
         ConfigError: it is not a line, or is outside the frame.
@@ -61,7 +61,7 @@ def drawn_record(
         raise ConfigError(f"{len(points)} points were drawn", "draw two or more")
     if (points < -1).any() or (points > (width + 1, height + 1)).any():
         raise ConfigError(
-            f"a point lies outside of the frame of {width} x {height} px", "draw inside of it"
+            f"a point is outside the frame of {width} x {height} px", "draw inside it"
         )
     line = frame.on_sheet(points)
     length = line_length(line)
@@ -110,7 +110,7 @@ def split_record(
     Args:
         record: the crack.
         place: float64 [2], in the sheet's pixels.
-        ids: what the pieces are called.
+        ids: names of the pieces.
         frames: the survey's kept frames, by number.
         sheet: on which it lies.
 
@@ -161,7 +161,7 @@ def merged_record(
 
     Args:
         records: two or more, of which the longest gives the best picture.
-        crack_id: what it is called.
+        crack_id: its name.
         sheets: of the survey, by number.
     """
     first = max(records, key=lambda each: (each["status"] == "confirmed", each["length_px"]))

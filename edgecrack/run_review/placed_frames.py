@@ -1,4 +1,4 @@
-"""The frames of a survey that were kept as pictures, and how they lie on its sheets."""
+"""The frames of a survey that were kept as pictures, and their positions on its sheets."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def placed_frames(document: Mapping[str, Any]) -> dict[int, PlacedFrame]:
         document: content of its `cracks.json`.
 
     Raises:
-        SourceError: the survey is of a version that did not say where its frames lie, or damaged.
+        SourceError: the survey is damaged, or of a version that did not record frame positions.
     """
     listed = document.get("key_frames")
     remedy = "run edgecrack survey on the run again"
     if not isinstance(listed, list):
-        raise SourceError("the survey does not say where its frames lie", remedy)
+        raise SourceError("the survey does not record where its frames are", remedy)
     try:
         frames = [_frame(each, len(document["sheets"])) for each in listed]
     except (KeyError, TypeError, ValueError, OverflowError, np.linalg.LinAlgError) as error:

@@ -1,11 +1,11 @@
-"""What a reviewer can do, and what belongs to each action.
+"""The actions of a reviewer and their fields.
 
 confirm crack            it is a crack
-reject  crack reason     it is none
+reject  crack reason     it is not a crack
 reopen  crack            neither, again
 draw    frame points     a crack that was missed: becomes D1, D2, ...
 split   crack at         two cracks, cut at a place of the sheet: 7 becomes 7a and 7b
-merge   cracks           one crack, which is one: 3 and 7 become 3+7
+merge   cracks           they are one crack: 3 and 7 become 3+7
 gauge   crack mm         a width that was read from a gauge on the structure
 tags    crack tags       all that the crack is to have
 note    crack text       in place of the one before
@@ -44,7 +44,7 @@ def whole_entry(entry: Entry) -> Entry:
     """An entry as it was checked when it was made.
 
     Raises:
-        SourceError: it is damaged, or of a version that this one does not know.
+        SourceError: it is damaged, or of an unknown version.
     """
     action = entry.action
     kind = action.get("action")
@@ -77,12 +77,12 @@ def _drawn_id(value: Any) -> str:
 
 def _digests(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise ConfigError("its digests are none", "give a digest for each crack")
+        raise ConfigError("its digests are missing or damaged", "give a digest for each crack")
     return value
 
 
 def clean_action(action: Mapping[str, Any]) -> dict[str, Any]:
-    """An action with what belongs to it and nothing else.
+    """An action with its fields and no others.
 
     Raises:
         ConfigError: something is missing or of the wrong kind.
@@ -108,7 +108,7 @@ def _crack_id(value: Any) -> CrackId:
 def _crack_ids(value: Any) -> list[CrackId]:
     found = [_crack_id(each) for each in value] if isinstance(value, list) else []
     if not 2 <= len(set(found)) == len(found) <= 50:
-        raise ConfigError(f"{len(found)} cracks are to be one", "give 2 to 50 different ones")
+        raise ConfigError(f"{len(found)} cracks are to be merged", "give 2 to 50 different ones")
     return sorted(found, key=lambda each: (isinstance(each, str), each))
 
 
@@ -169,7 +169,7 @@ def _tags(value: Any) -> list[str]:
 def _text(value: Any) -> str:
     text = value.strip() if isinstance(value, str) else None
     if text is None or len(text) > LONGEST_NOTE or not _is_writable(text):
-        raise ConfigError("the note is not a text", f"give at most {LONGEST_NOTE} characters")
+        raise ConfigError("the note is not text", f"give at most {LONGEST_NOTE} characters")
     return text
 
 

@@ -2,8 +2,8 @@
 
     RUN/review.jsonl
 
-The first line names the run. Each line is on the disk before the page says that it is kept, so a
-killed process loses nothing that was said to be kept; half a line at the end was never said to be.
+The first line names the run. Each line is on the disk before the page shows it as saved, so a
+killed process loses nothing that was shown as saved; half a line at the end never was.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ReviewLog(Closeable):
     Args:
         run: folder of the run.
         document: content of its survey's `cracks.json`.
-        clock: gives the time as text; a test may give its own.
+        clock: returns the time as text; tests may replace it.
 
     Raises:
         SourceError: an earlier review cannot be read, or is of another run.
@@ -137,7 +137,7 @@ class ReviewLog(Closeable):
         return entry
 
     def close(self) -> None:
-        """Let others write; may be called twice."""
+        """Release the file for others; may be called twice."""
         descriptor, self._file = self._file, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -209,7 +209,7 @@ def _check_head(path: Path, head: Mapping[str, Any], identity: str) -> None:
     version = head.get("schema_version")
     if version != REVIEW_SCHEMA_VERSION:
         raise SourceError(
-            f"{path} has the form {version!r} and not {REVIEW_SCHEMA_VERSION}",
+            f"{path} has schema version {version!r} instead of {REVIEW_SCHEMA_VERSION}",
             "take the file from a copy, or use the version of edgecrack that wrote it",
         )
     if head.get("review_of") != identity:

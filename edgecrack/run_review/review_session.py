@@ -30,7 +30,7 @@ class ReviewSession(Closeable):
 
     Args:
         run: folder of a run that was surveyed.
-        clock: gives the time as text; a test may give its own.
+        clock: returns the time as text; tests may replace it.
 
     Raises:
         SourceError: there is no survey, or its review cannot be used.
@@ -54,7 +54,7 @@ class ReviewSession(Closeable):
         self._one_at_a_time = threading.Lock()
 
     def close(self) -> None:
-        """Let others write; may be called twice."""
+        """Release the review for others; may be called twice."""
         self._log.close()
 
     @property
@@ -95,7 +95,7 @@ class ReviewSession(Closeable):
         }
 
     def act(self, reviewer: Any, action: Mapping[str, Any], revision: Any = None) -> dict[str, Any]:
-        """Do something, which is on the disk when this returns.
+        """Perform an action; it is on the disk when this returns.
 
         Args:
             reviewer: who does it.
@@ -113,7 +113,9 @@ class ReviewSession(Closeable):
         with self._one_at_a_time:
             self._refuse_another_survey()
             if revision not in (None, len(self._log.entries)):
-                raise ConfigError("the review has changed meanwhile", "look at it, and try again")
+                raise ConfigError(
+                    "the review has changed in the meantime", "check it and try again"
+                )
             clean = self._reviewing.checked(self._state, action)
             self._log.append(reviewer_name(reviewer), clean)
             before, self._state = self._state, self._reviewing.state_after(self._log.entries)
@@ -130,7 +132,7 @@ class ReviewSession(Closeable):
         """The cracks that the page shows are those of the survey that it was opened with."""
         if survey_state(self.run) != self._survey_state:
             raise ConfigError(
-                "the run was surveyed again meanwhile", "end this review and start it again"
+                "the run was surveyed again in the meantime", "end this review and start it again"
             )
 
     def picture(self, frame: int) -> Path | None:

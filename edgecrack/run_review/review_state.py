@@ -1,4 +1,4 @@
-"""What a review comes to: its actions (`review_actions.py`), played on the survey's cracks.
+"""The state of a review: its actions (`review_actions.py`) applied to the survey's cracks.
 
 An action names its cracks and a digest of each one's course. Where a later survey gives a number
 to another course, the actions on it do not count, and it is to be reviewed again.
@@ -56,7 +56,7 @@ class ReviewedCrack:
             counts as until somebody decides.
         machine: what the machine said of it, or of what it was made of: "confirmed",
             "unconfirmed", or None where it did not find it.
-        origin: whence it is.
+        origin: where it comes from.
         parents: the cracks that it was made of.
         decision: None until it is decided.
         reason: for which it was rejected; "" for none given.
@@ -87,7 +87,7 @@ class ReviewedCrack:
 
     @property
     def status(self) -> str:
-        """The reviewer's word, else the machine's: confirmed, unconfirmed or rejected."""
+        """The reviewer's decision, else the machine's: confirmed, unconfirmed or rejected."""
         return str(self.decision or self.record["status"])
 
     @property
@@ -138,7 +138,7 @@ class ReviewState:
 
 
 class Reviewing:
-    """Plays actions on a survey's cracks.
+    """Applies actions to a survey's cracks.
 
     Args:
         document: content of the survey's `cracks.json`.
@@ -179,7 +179,7 @@ class Reviewing:
         kind = action.get("action")
         if kind == "undo":
             if not state.standing:
-                raise ConfigError("nothing was done yet", "there is nothing to take back")
+                raise ConfigError("there are no actions yet", "there is nothing to undo")
             return {"action": "undo", "undoes": state.standing[-1].number}
         clean = clean_action(action)
         if kind == "draw":
@@ -287,7 +287,7 @@ class Reviewing:
 
 
 def digest(record: Mapping[str, Any]) -> str:
-    """A short digest of a crack's course, by which it is known again."""
+    """A short digest that identifies a crack's course."""
     course = json.dumps([record["sheet"], record["lines"]])
     return hashlib.sha256(course.encode()).hexdigest()[:16]
 

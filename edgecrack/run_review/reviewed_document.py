@@ -1,4 +1,4 @@
-"""A survey as its review leaves it: what a report is made of.
+"""A survey with its review applied, as the report uses it.
 
 The form is that of `cracks.json`. Each crack has a `review` more, with what was decided, by whom
 and when, beside what the machine said; ids of cracks that a review made are text.
@@ -31,7 +31,7 @@ class ReviewedSurvey:
 
     @property
     def is_draft(self) -> bool:
-        """Whether a crack that is reported has not been looked at by a person."""
+        """Whether a reported crack has not been reviewed yet."""
         return self.state is None or not self.state.is_done
 
 

@@ -4,7 +4,7 @@ OUT/cracks/images/ and masks/   windows around cracks that a person confirmed or
 OUT/clean/                      windows around marks that a person rejected, without any crack
 OUT/labels.coco.json            both, for labelling tools
 
-A window is left out where a mark in it was not decided on: it would be taught as background.
+A window with an undecided mark is left out: the mark would be learned as background.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NAMES = ("cracks/images/*.png", "cracks/masks/*.png", "clean/*.png", "labels.co
 
 @dataclass(frozen=True)
 class LabelsWritten:
-    """What came of it.
+    """The result of writing labels.
 
     Attributes:
         folder: of the labels.
@@ -80,7 +80,7 @@ def export_labels(run: Path, out: Path) -> LabelsWritten:
 
     Raises:
         SourceError: there is no survey or no review, or none of it can be used.
-        OutputError: a file cannot be written, or somebody else's is in the way.
+        OutputError: a file cannot be written, or another program's file is in the way.
     """
     document = read_survey(run)
     entries = read_review(run, document)
@@ -94,8 +94,8 @@ def export_labels(run: Path, out: Path) -> LabelsWritten:
     ]
     if not windows:
         raise SourceError(
-            f"nothing of the review of {run} can be used as a label",
-            "decide on the marks beside the reviewed ones, too; pictures must not be lost",
+            f"the review of {run} has nothing that can be used as a label",
+            "decide on the marks beside the reviewed ones too; the pictures must exist",
         )
     _write(out, windows, run_identity(run, document))
     confirmed = sum(each.crack.decision == "confirmed" for each in windows)

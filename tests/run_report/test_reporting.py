@@ -243,7 +243,7 @@ def test_the_manifest_tells_of_each_file_that_changed(run: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["sha256"]["../secret"] = "0"
     (run / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(SourceError, match="outside of its folder"):
+    with pytest.raises(SourceError, match="outside its folder"):
         verify(run)
     (run / "manifest.json").write_text("[" * 50_000)
     with pytest.raises(SourceError, match="is damaged"):
@@ -282,7 +282,7 @@ def test_a_manifest_of_odd_names_is_checked_all_the_same(run: Path) -> None:
     path.write_text(json.dumps(manifest))
     assert set(verify(run).missing) == {"pipe", "nul\0name", "half \ud800", "line\nbreak"}
     path.write_text(json.dumps({**manifest, "schema_version": 99}))
-    with pytest.raises(SourceError, match="has the form 99 and not 1"):
+    with pytest.raises(SourceError, match="has schema version 99 instead of 1"):
         verify(run)
 
 
@@ -307,7 +307,7 @@ def test_geojson_lies_on_the_earth(run: Path) -> None:
 def test_geojson_without_a_place_is_refused(tmp_path: Path) -> None:
     keep(tmp_path, views(along(0, 100, 60)))
     survey_run(tmp_path)
-    with pytest.raises(SourceError, match="no place on the earth"):
+    with pytest.raises(SourceError, match="no sheet has geographic coordinates"):
         report_run(tmp_path, ReportConfig(("geojson",)))
 
 
@@ -410,7 +410,7 @@ def test_nothing_in_the_table_is_a_formula(run: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a\n- b", "describes no structure"),
+        ("- a\n- b", "does not describe a structure"),
         ("elements: []", "gives no `structure`"),
         ("structure: x\nelements: [{code: A}, {code: A}]", "the code 'A' twice"),
         (
@@ -519,13 +519,13 @@ SITE = {
 
 
 def test_a_check_on_site_is_shown_and_stays_with_the_run(run: Path, tmp_path: Path) -> None:
-    assert "No check on site was made" in text_of(report_run(run).files[0].read_text())
+    assert "No site check was made" in text_of(report_run(run).files[0].read_text())
     given = tmp_path / "cracks.json"
     given.write_text(json.dumps(SITE))
     for config in (ReportConfig(("html",), site_check=given), ReportConfig(("html",))):
         text = text_of(report_run(run, config).files[0].read_text())
         assert re.search(r"Verdict\s+passed", text)
-        assert re.search(r"read rightly\s+0\.20 mm", text)
+        assert re.search(r"read correctly\s+0\.20 mm", text)
     assert "report/site_check.json" in verify(run).files
     assert "passed" in " ".join(paper(run, ReportConfig(("pdf",))))
 

@@ -257,7 +257,7 @@ def test_photos_of_the_sheet_pass_where_all_pass() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[", "is not JSON"), ("[]", "holds no check"), ('{"photos": []}', "no photo of")],
+    [("[", "is not JSON"), ("[]", "contains no check"), ('{"photos": []}', "no photo of")],
 )
 def test_a_file_without_a_check_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "cracks.json"
@@ -308,7 +308,7 @@ def test_what_an_older_run_did_not_write_down_is_unknown() -> None:
     terms = dict(basis_section(facts(document, settings=settings), EN))
     assert terms["SHA-256 of the model"] == "ab" * 32
     assert terms["Scale"] == "0.25 \u00b1 0.01 mm/px"
-    for name in ("Precision", "Run by", "Program", "Survey", "Sizes of the frame"):
+    for name in ("Precision", "Backend", "Program", "Survey", "Sizes of the frame"):
         assert terms[name] == "not known", name
     nothing = dict(basis_section(facts({"model": {}}), EN))
     assert set(nothing.values()) == {"not known"}
@@ -343,5 +343,5 @@ def test_the_evidence_says_for_which_pictures_it_holds(
     assert does_hold is holds
     assert said in " ".join(found)
     if holds:
-        assert "narrower than 0.22 mm nothing is known" in " ".join(found)
+        assert "no figures for cracks narrower than 0.22 mm" in " ".join(found)
         assert np.any(["rendered cracks have a blur of 0.8" in each for each in found])

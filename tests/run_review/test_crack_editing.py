@@ -151,7 +151,9 @@ def test_a_drawn_line_lies_where_the_frame_lies_on_the_sheet() -> None:
 
 
 def test_frames_of_a_survey_that_did_not_place_them_are_refused() -> None:
-    with pytest.raises(SourceError, match="does not say where its frames lie; run edgecrack surv"):
+    with pytest.raises(
+        SourceError, match="does not record where its frames are; run edgecrack surv"
+    ):
         placed_frames({"sheets": []})
     frame = {"frame": 0, "name": "0", "picture": "../x.jpg", "sheet": 0, "hw": [4, 4]}
     document: dict[str, Any] = {

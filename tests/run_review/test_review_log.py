@@ -97,7 +97,7 @@ def test_a_review_of_another_run_is_refused(run: Path) -> None:
 
 def test_a_review_of_another_version_is_refused(run: Path) -> None:
     (run / REVIEW_NAME).write_text('{"schema_version": 9}\n')
-    with pytest.raises(SourceError, match="has the form 9 and not 1"):
+    with pytest.raises(SourceError, match="has schema version 9 instead of 1"):
         open_log(run)
 
 

@@ -202,43 +202,43 @@ def test_a_whole_review_by_keyboard_alone(review: Served, page: Page) -> None:
     page.says("#stamp", "DRAFT")
     page.stage("crack", 1)
     page.press("t", "1")
-    page.says("#kept", "Kept: crack 1 tagged: sealed")
+    page.says("#kept", "Saved: crack 1 tagged: sealed")
     page.press("3")
-    page.says("#kept", "Kept: crack 1 tagged: sealed, rust")
+    page.says("#kept", "Saved: crack 1 tagged: sealed, rust")
     page.press("1")
-    page.says("#kept", "Kept: crack 1 tagged: rust")
+    page.says("#kept", "Saved: crack 1 tagged: rust")
     page.press("Escape", "g")
     page.write("0,35")
     page.press("Enter")
-    page.says("#kept", "Kept: 0.35 mm read on crack 1")
+    page.says("#kept", "Saved: 0.35 mm read on crack 1")
     page.press("n")
     page.write("below the bearing")
     page.press("Shift+Enter")
     page.write("wet in winter")
     page.press("Enter")
-    page.says("#kept", "Kept: note on crack 1")
+    page.says("#kept", "Saved: note on crack 1")
     page.says(".details", "wet in winter")
     page.press("c")
-    page.says("#kept", "Kept: crack 1 confirmed")
+    page.says("#kept", "Saved: crack 1 confirmed")
     page.stage("crack", 2)  # the next open one, by itself
     page.press("r", "2")
-    page.says("#kept", "Kept: crack 2 rejected as stain")
+    page.says("#kept", "Saved: crack 2 rejected as stain")
     page.stage("crack", 3)
     page.press("j", "j", "o")
-    page.says("#kept", "Kept: crack 2 is open again")
+    page.says("#kept", "Saved: crack 2 is open again")
     page.says("#progress", "1 of 3 reviewed")
     page.press("r", "Enter")
-    page.says("#kept", "Kept: crack 2 rejected")
+    page.says("#kept", "Saved: crack 2 rejected")
     page.press("u")
-    page.says("#kept", "Kept: taken back: crack 2 rejected")
+    page.says("#kept", "Saved: undone: crack 2 rejected")
     page.stage("crack", 2)
     page.press("m")
     page.write("3 4")
     page.press("Enter")
-    page.says("#kept", "Kept: cracks 2 and 3 and 4 merged")
+    page.says("#kept", "Saved: cracks 2 and 3 and 4 merged")
     page.stage("crack", "2+3+4")
     page.press("Control+z")
-    page.says("#kept", "Kept: taken back: cracks 2 and 3 and 4 merged")
+    page.says("#kept", "Saved: undone: cracks 2 and 3 and 4 merged")
     page.says("#progress", "1 of 3 reviewed")
     assert review.lines == [
         ann(action="tags", crack=1, tags=["sealed"]),
@@ -259,36 +259,36 @@ def test_a_whole_review_by_keyboard_alone(review: Served, page: Page) -> None:
 def test_the_same_by_mouse(review: Served, page: Page) -> None:
     page.click("[data-do=tags]")
     page.click("#prompt >> text=wet")
-    page.says("#kept", "Kept: crack 1 tagged: wet")
-    page.click("#prompt >> text=Ready")
+    page.says("#kept", "Saved: crack 1 tagged: wet")
+    page.click("#prompt >> text=Done")
     page.click("[data-do=gauge]")
     page.tab.fill("#gauge", ".4")
-    page.click("text=Keep the reading")
-    page.says("#kept", "Kept: 0.4 mm")
+    page.click("text=Save reading")
+    page.says("#kept", "Saved: 0.4 mm")
     page.click("[data-do=note]")
     page.tab.fill("#note", "look again")
-    page.click("text=Keep the note")
-    page.says("#kept", "Kept: note")
+    page.click("text=Save note")
+    page.says("#kept", "Saved: note")
     page.click("[data-do=confirm]")
     page.stage("crack", 2)
     page.press(" ")  # after a click on Confirm that is no second one
     page.click("[data-do=reject]")
     page.click("#prompt >> text=joint")
-    page.says("#kept", "Kept: crack 2 rejected as joint")
+    page.says("#kept", "Saved: crack 2 rejected as joint")
     page.stage("crack", 3)
     page.click("[data-do=reject]")
     page.click("#prompt >> text=No reason")
-    page.says("#kept", "Kept: crack 3 rejected")
+    page.says("#kept", "Saved: crack 3 rejected")
     page.click(".crack[data-crack='3']")
     page.click("[data-do=reopen]")
-    page.says("#kept", "Kept: crack 3 is open again")
+    page.says("#kept", "Saved: crack 3 is open again")
     page.click("[data-do=merge]")
     page.click(".crack[data-crack='4']")
     page.says("#prompt-title", "Merge cracks 3 + 4")
     page.click("#prompt-buttons .primary")
-    page.says("#kept", "Kept: cracks 3 and 4 merged")
+    page.says("#kept", "Saved: cracks 3 and 4 merged")
     page.click("[data-do=undo]")
-    page.says("#kept", "Kept: taken back")
+    page.says("#kept", "Saved: undone")
     assert review.lines == [
         ann(action="tags", crack=1, tags=["wet"]),
         ann(action="gauge", crack=1, mm=0.4),
@@ -320,7 +320,7 @@ def test_a_crack_is_drawn_where_the_mouse_was(
     page.press("Backspace")
     page.says("#prompt-hint", "3 points")
     page.press("Enter")
-    page.says("#kept", "Kept: crack D1 drawn")
+    page.says("#kept", "Saved: crack D1 drawn")
     page.stage("crack", "D1")
     (line,) = review.lines
     assert (line["action"], line["frame"], line["crack_id"]) == ("draw", 4, "D1")
@@ -334,7 +334,7 @@ def test_a_double_click_ends_the_drawing(review: Served, page: Page) -> None:
     page.click("[data-do=draw]")
     page.put(PLACES[0])
     page.tab.mouse.dblclick(*page.point(PLACES[1]))
-    page.says("#kept", "Kept: crack D1 drawn")
+    page.says("#kept", "Saved: crack D1 drawn")
     assert near(review.lines[0]["points"], PLACES[:2], 1.0)
 
 
@@ -357,7 +357,7 @@ def test_a_drag_moves_the_picture_and_sets_no_point(review: Served, page: Page) 
     page.put(PLACES[0])
     page.put(PLACES[1])
     page.press("Enter")
-    page.says("#kept", "Kept: crack D1 drawn")
+    page.says("#kept", "Saved: crack D1 drawn")
     assert near(review.lines[0]["points"], PLACES[:2], 1.0)
 
 
@@ -365,7 +365,7 @@ def test_a_crack_is_drawn_by_keyboard(review: Served, page: Page) -> None:
     page.press("0", "d", " ")
     scale = page.scale
     page.press(*(["Shift+ArrowRight"] * 3), *(["ArrowDown"] * 5), " ", "Enter")
-    page.says("#kept", "Kept: crack D1 drawn")
+    page.says("#kept", "Saved: crack D1 drawn")
     first = (150.0, 100.0)  # the middle of the picture
     second = (150 + 3 * 24 / scale, 100 + 5 * 2 / scale)
     assert near(review.lines[0]["points"], [first, second], 1.0)
@@ -377,10 +377,10 @@ def test_a_drawing_is_left_by_escape_only(review: Served, page: Page) -> None:
     page.press("c", "j")
     page.click("[data-crack='2']")
     page.click("#frame-after")
-    page.says("#kept", "leave it with Esc")
+    page.says("#kept", "cancel it with Esc")
     page.stage("mode", "Pen")
     page.press("Enter")
-    page.says("#kept", "Set two points or more")
+    page.says("#kept", "Set at least two points")
     page.press("Escape")
     page.stage("mode", "")
     assert review.lines == []
@@ -395,7 +395,7 @@ def test_split_where_the_pointer_was(review: Served, page: Page) -> None:
     page.put((59.5, 70.0))
     page.says("#prompt-hint", "mm along this line")
     page.press("ArrowRight", "Shift+ArrowLeft", "Shift+ArrowRight", "ArrowLeft", "Enter")
-    page.says("#kept", "Kept: crack 1 split")
+    page.says("#kept", "Saved: crack 1 split")
     page.stage("crack", "1a")
     (line,) = review.lines
     assert (line["action"], line["crack"]) == ("split", 1)
@@ -410,7 +410,7 @@ def test_split_where_the_pointer_was(review: Served, page: Page) -> None:
     assert sum(lengths) == pytest.approx(crack["length_px"], abs=1)
     page.says("#progress", "0 of 4 reviewed")
     page.press("u")
-    page.says("#kept", "Kept: taken back: crack 1 split")
+    page.says("#kept", "Saved: undone: crack 1 split")
     page.stage("crack", 1)
 
 
@@ -425,7 +425,7 @@ def test_merge_by_clicks_in_the_picture(review: Served, page: Page) -> None:
     page.says("#kept", "There is no crack 9")
     page.tab.fill("#merge", "")
     page.press("Enter")
-    page.says("#kept", "Kept: cracks 1 and 3 merged")
+    page.says("#kept", "Saved: cracks 1 and 3 merged")
     assert review.lines == [ann(action="merge", cracks=[1, 3])]
 
 
@@ -537,7 +537,7 @@ def test_the_map_leads_to_cracks_and_pictures(review: Served, page: Page) -> Non
     page.put(PLACES[0])
     page.put(PLACES[1])
     page.press("Enter")
-    page.says("#kept", "Kept: crack D1 drawn")
+    page.says("#kept", "Saved: crack D1 drawn")
     assert review.lines[0]["frame"] == 0
     assert near(review.lines[0]["points"], PLACES[:2], 1.0)
 
@@ -552,22 +552,24 @@ def test_a_server_that_is_gone_is_said_and_nothing_is_shown_as_kept(
         page.press("n")
         page.write("it drips")
         page.press("Enter")
-        page.says("#problem-text", "Not kept: note on crack 1. The review's server does not answer")
-        assert page.text("#kept") == "Not kept"
+        page.says(
+            "#problem-text", "Not saved: note on crack 1. The review's server does not answer"
+        )
+        assert page.text("#kept") == "Not saved"
         assert page.tab.input_value("#note") == "it drips"
         assert "it drips" not in page.text(".details")
         page.click("#problem-again")
         page.says("#problem-text", "does not answer")
         with served(run, port=port) as again:
             page.click("#problem-again")
-            page.says("#kept", "Kept: note on crack 1")
+            page.says("#kept", "Saved: note on crack 1")
             page.shows("#problem", hidden=True)
             assert again.lines == [ann(action="note", crack=1, text="it drips")]
         page.press("c")
-        page.says("#problem-text", "Not kept: confirm crack 1")
+        page.says("#problem-text", "Not saved: confirm crack 1")
         page.says("#progress", "0 of 3 reviewed")
         page.press("]")
-        page.says("#veil", "The picture did not come: the review's server does not answer")
+        page.says("#veil", "The picture was not loaded: the review server does not respond")
         page.stage("crack", 1)
         page.says(".crack[data-crack='1']", "open")
         # It is still offered when something else was begun.
@@ -575,7 +577,7 @@ def test_a_server_that_is_gone_is_said_and_nothing_is_shown_as_kept(
         page.write("0.3")
         with served(run, port=port) as again:
             page.click("#problem-again")
-            page.says("#kept", "Kept: crack 1 confirmed")
+            page.says("#kept", "Saved: crack 1 confirmed")
             page.shows("#problem", hidden=True)
             page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
             page.stage("picture", "there")
@@ -588,14 +590,14 @@ def test_what_is_refused_is_said_and_what_was_entered_stays(review: Served, page
     page.press("g")
     page.write("wide")
     page.press("Enter")
-    page.says("#kept", "Give a number of millimetres")
+    page.says("#kept", "Enter a number of millimetres")
     page.tab.fill("#gauge", "5000")
     page.press("Enter")
-    page.says("#problem-text", "Not kept: enter 5000 mm for crack 1. The reading is '5000'")
+    page.says("#problem-text", "Not saved: enter 5000 mm for crack 1. The reading is '5000'")
     assert page.tab.input_value("#gauge") == "5000"
     page.tab.fill("#gauge", "0.5")
     page.click("#problem-again")
-    page.says("#kept", "Kept: 0.5 mm")
+    page.says("#kept", "Saved: 0.5 mm")
     assert review.lines == [ann(action="gauge", crack=1, mm=0.5)]
 
 
@@ -608,10 +610,10 @@ def test_an_answer_that_is_lost_does_nothing_twice(review: Served, page: Page) -
     page.press("g")
     page.write("0.2")
     page.press("Enter")
-    page.says("#problem-text", "Not kept: enter 0.2 mm for crack 1")
+    page.says("#problem-text", "Not saved: enter 0.2 mm for crack 1")
     page.tab.unroute("**/api/actions")
     page.click("#problem-again")
-    page.says("#kept", "Kept: 0.2 mm read on crack 1")
+    page.says("#kept", "Saved: 0.2 mm read on crack 1")
     page.says(".details", "0.2 mm")
     assert review.lines == [ann(action="gauge", crack=1, mm=0.2)]
 
@@ -620,11 +622,11 @@ def test_nothing_is_sent_while_an_action_is_being_kept(review: Served, page: Pag
     waiting: list[Any] = []
     page.tab.route("**/api/actions", lambda route: waiting.append(route))
     page.press("c", "c")
-    page.says("#kept", "still being kept")
+    page.says("#kept", "still being saved")
     page.says("#progress", "0 of 3 reviewed")
     page.stage("crack", 1)
     waiting[0].continue_()
-    page.says("#kept", "Kept: crack 1 confirmed")
+    page.says("#kept", "Saved: crack 1 confirmed")
     page.stage("crack", 2)
     assert len(waiting) == len(review.lines) == 1
 
@@ -636,7 +638,7 @@ def test_two_tabs_agree(browser: Any, review: Served, page: Page) -> None:
         other.says("#progress", "0 of 3 reviewed")
         # His own action brings what was done elsewhere along.
         other.press("j", "c")
-        other.says("#kept", "Kept: crack 2 confirmed")
+        other.says("#kept", "Saved: crack 2 confirmed")
         other.says("#progress", "2 of 3 reviewed")
         other.says(".crack[data-crack='1']", "confirmed")
         page.says("#progress", "1 of 3 reviewed")
@@ -648,10 +650,10 @@ def test_two_tabs_agree(browser: Any, review: Served, page: Page) -> None:
         page.press("Escape")
         assert len(review.lines) == 2
         page.press("u", "Enter")
-        page.says("#kept", "Kept: taken back: crack 2 confirmed")
+        page.says("#kept", "Saved: undone: crack 2 confirmed")
         # What Bob has not seen he does not take back.
         other.press("u")
-        other.says("#problem-text", "The review has changed meanwhile")
+        other.says("#problem-text", "The review has changed in the meantime")
         other.says("#progress", "1 of 3 reviewed")
     assert [each["action"] for each in review.lines] == ["confirm", "confirm", "undo"]
 
@@ -661,7 +663,7 @@ def test_a_crack_that_is_gone_elsewhere(browser: Any, review: Served, page: Page
         other.press("m")
         other.write("2")
         other.press("Enter")
-        other.says("#kept", "Kept: cracks 1 and 2 merged")
+        other.says("#kept", "Saved: cracks 1 and 2 merged")
     page.press("c")
     page.says("#problem-text", "became 1+2")
     page.says("#queue", "Crack 1+2")
@@ -684,7 +686,7 @@ def test_the_name_is_asked_for_once(browser: Any, review: Served) -> None:
         page.says("#naming-wrong", "Give a name")
         page.tab.fill("#naming-name", 'O\'Brien <b>"x"</b>')
         page.press("Enter")
-        page.says("#kept", "Kept: crack 1 confirmed")
+        page.says("#kept", "Saved: crack 1 confirmed")
         page.says("#reviewer", 'O\'Brien <b>"x"</b>')
         page.open(review.server.url)
         page.shows("#naming", hidden=True)
@@ -701,7 +703,7 @@ def test_the_name_is_asked_for_once(browser: Any, review: Served) -> None:
         page.press("Enter")
         page.shows("#naming", hidden=True)
         page.press("t", "2")
-        page.says("#kept", "Kept: crack 1 tagged: wet")
+        page.says("#kept", "Saved: crack 1 tagged: wet")
     assert [each["reviewer"] for each in review.lines] == ['O\'Brien <b>"x"</b>'] * 2 + ["Cleo"]
 
 
@@ -750,7 +752,7 @@ def test_filters_and_orders(page: Page) -> None:
     page.tab.select_option("#filter", "unconfirmed")
     assert page.tab.evaluate(rows) == ["4"]
     page.tab.select_option("#filter", "rejected")
-    page.says("#queue", "None of the cracks is of this kind")
+    page.says("#queue", "No crack matches this filter")
     page.tab.select_option("#filter", "all")
     page.tab.select_option("#order", "longest")
     assert page.tab.evaluate(rows) == ["1", "2", "3", "4"]
@@ -761,7 +763,7 @@ def test_without_a_picture_one_decides_all_the_same(browser: Any, run: Path) -> 
     with served(run) as review, Page(browser, review.server.url) as page:
         page.says("#veil", "The picture is lost")
         page.press("c")
-        page.says("#kept", "Kept: crack 1 confirmed")
+        page.says("#kept", "Saved: crack 1 confirmed")
         page.shows("#veil", hidden=True)
         assert len(review.lines) == 1
 
@@ -783,7 +785,7 @@ def test_no_pictures_at_all(browser: Any, run: Path) -> None:
         page.says("#veil", "No pictures were kept of this run")
         playwright.expect(page.tab.locator("[data-do=draw]")).to_be_disabled()
         page.press("d", "s", "[", "]", ",", ".", "0", "+", "v", "v", "c")
-        page.says("#kept", "Kept: crack 1 confirmed")
+        page.says("#kept", "Saved: crack 1 confirmed")
 
 
 def test_a_cut_out_stands_in_for_a_frame_that_was_not_kept(browser: Any, run: Path) -> None:
@@ -807,7 +809,7 @@ def test_a_cut_out_stands_in_for_a_frame_that_was_not_kept(browser: Any, run: Pa
         page.press("Escape", ",", "]")
         page.stage("frame", 8)
         page.press(",", "h", "+", "0", "v", "v", "c")
-        page.says("#kept", "Kept: crack 1 confirmed")
+        page.says("#kept", "Saved: crack 1 confirmed")
 
 
 def test_where_nothing_was_found_a_missed_crack_is_drawn(browser: Any, run: Path) -> None:
@@ -820,7 +822,7 @@ def test_where_nothing_was_found_a_missed_crack_is_drawn(browser: Any, run: Path
         page.put(PLACES[0])
         page.put(PLACES[1])
         page.press("Enter")
-        page.says("#kept", "Kept: crack D1 drawn")
+        page.says("#kept", "Saved: crack D1 drawn")
         assert [each["action"] for each in review.lines] == ["draw"]
 
 
@@ -843,7 +845,7 @@ def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> Non
         page.stage("crack", 3)
         page.stage("frame", 100)
         playwright.expect(page.tab.locator("#sheet")).to_have_value("1")
-        page.says(".details", "It lies on sheet 1")
+        page.says(".details", "It is on sheet 1")
         page.says(".details", "The sheets are <b>not</b> linked.")
         page.press("Home", "End")
         page.stage("crack", 4)
@@ -863,7 +865,7 @@ def test_each_sheet_has_its_own_map_and_pictures(browser: Any, run: Path) -> Non
         page.click(".crack[data-crack='1']")
         page.says("#prompt-title", "Merge cracks 3 + 1")
         page.click("#prompt-buttons .primary")
-        page.says("#kept", "Kept: cracks 1 and 3 merged")
+        page.says("#kept", "Saved: cracks 1 and 3 merged")
         assert review.lines == [ann(action="merge", cracks=[1, 3])]
 
 
@@ -875,7 +877,7 @@ def test_thousands_of_cracks_stay_fast(browser: Any, run: Path) -> None:
         page.says("#progress", "0 of 1500 reviewed")
         assert page.tab.locator(".crack").count() < 60
         page.press("c")
-        page.says("#kept", "Kept: crack 1 confirmed")
+        page.says("#kept", "Saved: crack 1 confirmed")
         page.stage("crack", 2)
         took_ms = page.tab.evaluate(
             """() => {
@@ -897,19 +899,19 @@ def test_a_phone_is_enough_to_decide(browser: Any, review: Served) -> None:
     touch: dict[str, Any] = {"has_touch": True, "is_mobile": True}
     with Page(browser, review.server.url, size=PHONE, **touch) as page:
         page.tab.tap("[data-do=confirm]")
-        page.says("#kept", "Kept: crack 1 confirmed")
+        page.says("#kept", "Saved: crack 1 confirmed")
         page.stage("crack", 2)
         page.tab.tap("[data-do=reject]")
         page.tab.tap("#prompt >> text=edge")
-        page.says("#kept", "Kept: crack 2 rejected as edge")
+        page.says("#kept", "Saved: crack 2 rejected as edge")
         page.tab.tap("[data-do=draw]")
         page.tab.tap("#zoom-whole")
         for place in PLACES[:2]:
             page.tab.touchscreen.tap(*page.point(place))
             page.tab.wait_for_timeout(20)
         page.says("#prompt-hint", "2 points")
-        page.tab.tap("#prompt >> text=Ready")
-        page.says("#kept", "Kept: crack D1 drawn")
+        page.tab.tap("#prompt >> text=Done")
+        page.says("#kept", "Saved: crack D1 drawn")
         assert near(review.lines[-1]["points"], PLACES[:2], 2.0)
 
 

@@ -218,7 +218,7 @@ def test_an_undo_of_what_was_not_seen_is_refused(review: Served) -> None:
         undo = {"reviewer": "Ann", "action": "undo"}
         answer = http.post("api/actions", json={**undo, "revision": 1})
         assert answer.status_code == 400
-        assert "changed meanwhile" in answer.json()["error"]
+        assert "changed in the meantime" in answer.json()["error"]
         assert http.post("api/actions", json={**undo, "revision": 2}).status_code == 200
     assert [each["action"] for each in review.lines] == ["confirm", "confirm", "undo"]
 

@@ -133,7 +133,7 @@ def test_undo_takes_back_one_action_after_the_other(run: Path) -> None:
     assert [each["id"] for each in undone["changed"]] == [1]
     acted(run, {"action": "undo"})
     assert [each["status"] for each in cracks_of(run).values()] == ["confirmed", "confirmed"]
-    with pytest.raises(ConfigError, match="nothing was done yet"):
+    with pytest.raises(ConfigError, match="there are no actions yet"):
         acted(run, {"action": "undo"})
     kept = (run / "review.jsonl").read_text().splitlines()
     assert len(kept) == 1 + 6  # nothing is ever removed
@@ -174,14 +174,14 @@ def test_a_later_survey_that_changed_a_crack_asks_for_its_review_again(run: Path
         ({"action": "draw", "frame": 0, "points": [[1, 1], [2]]}, "give x and y"),
         ({"action": "draw", "frame": 0, "points": [[1, 1], [1, 2]]}, "draw a longer one"),
         ({"action": "draw", "frame": 0, "points": [[1, 1], [1, 1e308]]}, "give x and y"),
-        ({"action": "draw", "frame": 0, "points": [[1, 1], [900, 1]]}, "outside of the frame"),
+        ({"action": "draw", "frame": 0, "points": [[1, 1], [900, 1]]}, "outside the frame"),
         ({"action": "draw", "frame": 77, "points": [[1, 1], [90, 1]]}, "no kept frame 77"),
         ({"action": "draw", "frame": "0", "points": [[1, 1], [90, 1]]}, "the frame is '0'"),
         ({"action": "draw", "frame": 0, "points": [[1, 1]] * 2001}, "2001 points"),
         ({"action": "split", "crack": 1, "at": [1]}, "the place is"),
         ({"action": "split", "crack": 1, "at": [-9000, 60]}, "at an end of crack 1"),
-        ({"action": "merge", "cracks": [1]}, "1 cracks are to be one"),
-        ({"action": "merge", "cracks": [1, 1]}, "2 cracks are to be one"),
+        ({"action": "merge", "cracks": [1]}, "1 cracks are to be merged"),
+        ({"action": "merge", "cracks": [1, 1]}, "2 cracks are to be merged"),
         ({"action": "merge", "cracks": "12"}, "0 cracks"),
         ({"action": "gauge", "crack": 1, "mm": 0}, "the reading is '0'"),
         ({"action": "gauge", "crack": 1, "mm": "0.4"}, "the reading is '0.4'"),
@@ -189,10 +189,10 @@ def test_a_later_survey_that_changed_a_crack_asks_for_its_review_again(run: Path
         ({"action": "gauge", "crack": 1, "mm": 10**400}, "the reading is"),
         ({"action": "tags", "crack": 1, "tags": ["dusty"]}, "give some of sealed"),
         ({"action": "tags", "crack": 1, "tags": "wet"}, "give some of sealed"),
-        ({"action": "note", "crack": 1, "text": None}, "the note is not a text"),
+        ({"action": "note", "crack": 1, "text": None}, "the note is not text"),
         ({"action": "note", "crack": 1, "text": "x" * 2001}, "at most 2000"),
-        ({"action": "note", "crack": 1, "text": "\x00"}, "the note is not a text"),
-        ({"action": "note", "crack": 1, "text": "\ud800"}, "the note is not a text"),
+        ({"action": "note", "crack": 1, "text": "\x00"}, "the note is not text"),
+        ({"action": "note", "crack": 1, "text": "\ud800"}, "the note is not text"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_not_kept(
@@ -386,7 +386,7 @@ def test_a_survey_made_while_the_page_is_open_is_noticed(run: Path) -> None:
     with ReviewSession(run) as session:
         session.act("Ann", {"action": "confirm", "crack": 1})
         changed_survey(run)
-        with pytest.raises(ConfigError, match="surveyed again meanwhile"):
+        with pytest.raises(ConfigError, match="surveyed again in the meantime"):
             session.act("Ann", {"action": "confirm", "crack": 2})
 
 

@@ -166,7 +166,7 @@ def test_lost_pictures_are_left_out_and_counted(run: Path, tmp_path: Path) -> No
     (run / document["cracks"][0]["best"]["picture"]).unlink()
     assert export_labels(run, tmp_path / "labels").left_out == 1
     shutil.rmtree(run / "survey" / "key_frames")
-    with pytest.raises(SourceError, match="pictures must not be lost"):
+    with pytest.raises(SourceError, match="the pictures must exist"):
         export_labels(run, tmp_path / "more")
 
 

@@ -1,4 +1,4 @@
-// What the machine and the reviewer say of a crack, side by side.
+// The machine's and the reviewer's data of a crack, side by side.
 
 import { length, made, meanWidth, sentence, stateWords, when, width } from "./words.js";
 
@@ -30,13 +30,13 @@ export function showDetails(box, crack, sheet, survey) {
   parts.push(column("The reviewer says", reviewer(crack), "reviewer"), column(isDrawn ? "From the drawing" : "The machine says", machine(crack), "machine"));
   if (crack.length_mm === null) {
     parts.push(made("p", sheet.mm_per_px
-      ? "Its length is in pixels: no scale was known where it lies."
+      ? "Its length is in pixels: there is no scale at its place."
       : "Lengths and widths are in pixels: the run has no scale.", "quiet units"));
   }
-  if (survey.sheets.length > 1) parts.push(made("p", `It lies on sheet ${sheet.number}.`, "quiet"));
+  if (survey.sheets.length > 1) parts.push(made("p", `It is on sheet ${sheet.number}.`, "quiet"));
   if (survey.notes.length) {
     const notes = made("section");
-    notes.append(made("h3", "Of the whole survey"), ...survey.notes.map((each) => made("p", sentence(each), "quiet")));
+    notes.append(made("h3", "Survey notes"), ...survey.notes.map((each) => made("p", sentence(each), "quiet")));
     parts.push(notes);
   }
   box.replaceChildren(...parts);

@@ -1,5 +1,4 @@
-// A picture that is zoomed and moved, with lines over it, in pixels of the picture and of the
-// screen.
+// A picture with zoom, pan and lines over it, in pixels of the picture and of the screen.
 
 const MOST_ZOOM = 24;
 const CLICK_PX = 6;
@@ -36,7 +35,7 @@ export class Drawing {
 
   // ---- pictures
 
-  // Loads a picture; gives false where there is none, and undefined where another is wanted now.
+  // Loads a picture; returns false if there is none, and undefined if another one is wanted by now.
   async load(url, size) {
     // Lines of one picture are never shown over another.
     if (this.wanted !== url) this.picture = null;
@@ -302,7 +301,7 @@ export class Drawing {
     context.setLineDash([]);
   }
 
-  // Numbers, that keep inside of the canvas and off each other where there is room.
+  // Numbers, that keep inside the canvas and off each other where there is room.
   paintLabels(labels) {
     const { context } = this;
     const taken = [];

@@ -12,7 +12,7 @@ export function inverse(m) {
   ].map((row) => row.map((value) => value / determinant));
 }
 
-// null for what lies behind the camera.
+// null behind the camera.
 export function moved([x, y], m) {
   const depth = m[2][0] * x + m[2][1] * y + m[2][2];
   if (!(depth > 0)) return null;

@@ -30,7 +30,7 @@ export class Keeping {
     return progress.revision !== before;
   }
 
-  // Sends an action; gives what came of it.
+  // Sends an action; returns the result.
   async act(reviewer, action) {
     this.busy = true;
     try {
@@ -50,7 +50,7 @@ export class Keeping {
       this.unsure = null;
       const { changed, gone, ...progress } = answer;
       if (progress.revision !== before + 1) {
-        // Somebody else worked meanwhile, and what he did is not in this answer.
+        // Another reviewer's changes in the meantime are not in this answer.
         await this.reload().catch(() => this.take(changed, gone, progress));
       } else {
         this.take(changed, gone, progress);
@@ -73,7 +73,7 @@ export class Keeping {
     this.progress = progress;
   }
 
-  // An action without an answer may have been kept all the same, and is not done twice.
+  // An action without an answer may have been saved anyway, and is not repeated.
   async foundAfterAll() {
     const { body, revision } = this.unsure;
     const before = new Set(this.cracks.keys());

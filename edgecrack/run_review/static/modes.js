@@ -1,5 +1,5 @@
-// What a reviewer is in the middle of: each mode has its words, keys, clicks and lines, and ends by
-// being sent or left. None of them sends anything by itself but through `page.send`.
+// The modes of the review page: each has its texts, keys, clicks and lines, and ends when it is sent or
+// cancelled. Modes send through `page.send` only.
 
 import { PEN } from "./course.js";
 import { distance, evenly, lengthOf, moved, nearest, nearestOnLine, pointAlong } from "./geometry.js";
@@ -38,7 +38,7 @@ export class Rejecting extends Mode {
   get title() { return `Reject crack ${this.crack}: what is it?`; }
   get hint() { return "1 to 6 for a reason, Enter for none, Esc to leave"; }
   get buttons() {
-    return [["No reason", () => this.submit(), "primary"], ["Leave", () => this.leave()]];
+    return [["No reason", () => this.submit(), "primary"], ["Cancel", () => this.leave()]];
   }
 
   body(box) {
@@ -66,7 +66,7 @@ export class Gauging extends Mode {
   get title() { return `Crack ${this.crack}: width on the gauge`; }
   get hint() { return "in millimetres, as 0.35; Enter keeps it, Esc leaves"; }
   get buttons() {
-    return [["Keep the reading", () => this.submit(), "primary"], ["Leave", () => this.leave()]];
+    return [["Save reading", () => this.submit(), "primary"], ["Cancel", () => this.leave()]];
   }
   get focus() { return this.input; }
   get isBegun() { return this.input.value.trim() !== ""; }
@@ -85,7 +85,7 @@ export class Gauging extends Mode {
   submit() {
     const text = this.input.value.trim().replace(",", ".");
     const mm = /^\d*\.?\d+$|^\d+\.$/.test(text) ? Number(text) : NaN;
-    if (!(mm > 0)) this.page.refuse("Give a number of millimetres, as 0.35.");
+    if (!(mm > 0)) this.page.refuse("Enter a number of millimetres, such as 0.35.");
     else this.page.send({ action: "gauge", crack: this.crack, mm });
   }
 }
@@ -133,9 +133,9 @@ export class Tagging extends Mode {
 
 export class Noting extends Mode {
   get title() { return `Note on crack ${this.crack}`; }
-  get hint() { return "Enter keeps it, Shift+Enter begins a line, Esc leaves; an empty note removes it"; }
+  get hint() { return "Enter saves it, Shift+Enter starts a new line, Esc cancels; an empty note removes it"; }
   get buttons() {
-    return [["Keep the note", () => this.submit(), "primary"], ["Leave", () => this.leave()]];
+    return [["Save note", () => this.submit(), "primary"], ["Cancel", () => this.leave()]];
   }
   get focus() { return this.input; }
   get isBegun() { return this.input.value.trim() !== this.before; }
@@ -156,7 +156,7 @@ export class Noting extends Mode {
   }
 }
 
-// Another reviewer's action is not taken back by a slip of the finger.
+// Another reviewer's action is not undone by a stray key press.
 export class Undoing extends Mode {
   constructor(page, what, who) {
     super(page);
@@ -164,9 +164,9 @@ export class Undoing extends Mode {
     this.who = who;
   }
   get title() { return `The last action is ${this.who}'s: ${this.what}`; }
-  get hint() { return "Enter takes it back, Esc leaves it"; }
+  get hint() { return "Enter undoes it, Esc cancels"; }
   get buttons() {
-    return [["Take it back", () => this.submit(), "primary"], ["Leave", () => this.leave()]];
+    return [["Undo it", () => this.submit(), "primary"], ["Cancel", () => this.leave()]];
   }
   key(event) {
     if (event.key !== "u") return false;
@@ -203,8 +203,8 @@ export class Splitting extends Mode {
     return [
       ["Cut here", () => this.submit(), "primary"],
       ["◂", () => this.step(-1, false), "", "", "Back along the crack"],
-      ["▸", () => this.step(1, false), "", "", "On along the crack"],
-      ["Leave", () => this.leave()],
+      ["▸", () => this.step(1, false), "", "", "Forward along the crack"],
+      ["Cancel", () => this.leave()],
     ];
   }
   get sizes() {
@@ -262,7 +262,7 @@ export class Splitting extends Mode {
 
   submit() {
     if (lengthOf(this.lines[this.line]) < 2 * NEAR_END_PX) {
-      this.page.refuse("This line is too short to be split.");
+      this.page.refuse("This line is too short to split.");
       return;
     }
     this.page.send({ action: "split", crack: this.crack, at: this.place });
@@ -278,9 +278,9 @@ export class Merging extends Mode {
     const all = [this.crack, ...this.chosen];
     return this.chosen.length ? `Merge cracks ${all.join(" + ")}` : `Merge crack ${this.crack} with which others?`;
   }
-  get hint() { return "Click the others in the picture, on the map or in the list, or type their numbers; Enter merges, Esc leaves"; }
+  get hint() { return "Click the others in the picture, on the map or in the list, or type their numbers; Enter merges, Esc cancels"; }
   get buttons() {
-    return [["Merge", () => this.submit(), "primary"], ["Leave", () => this.leave()]];
+    return [["Merge", () => this.submit(), "primary"], ["Cancel", () => this.leave()]];
   }
   get focus() { return this.input; }
   get isBegun() { return this.chosen.length > 0; }
@@ -330,7 +330,7 @@ export class Merging extends Mode {
     this.input.value = "";
     this.page.changed();
     if (!this.chosen.length) {
-      this.page.refuse("Choose at least one other crack.");
+      this.page.refuse("Select at least one other crack.");
       return;
     }
     // As the server orders them.
@@ -350,16 +350,16 @@ export class Pen extends Mode {
     this.cross = null;
     this.lastAt = 0;
   }
-  get title() { return "Draw a crack that was missed"; }
+  get title() { return "Draw a missed crack"; }
   get hint() {
     return `${counted(this.points.length, "point")}. Click along the crack, or move the cross by arrow keys and press Space. `
       + "Backspace removes the last; Enter or a double click ends";
   }
   get buttons() {
     return [
-      ["Ready", () => this.submit(), "primary"],
+      ["Done", () => this.submit(), "primary"],
       ["Remove last", () => this.remove()],
-      ["Leave", () => this.leave()],
+      ["Cancel", () => this.leave()],
     ];
   }
   get isBegun() { return this.points.length > 0; }
@@ -380,7 +380,7 @@ export class Pen extends Mode {
     const reach = 8 / this.page.scale;
     const [x, y] = place;
     if (x < -reach || y < -reach || x > width + reach || y > height + reach) {
-      this.page.refuse("That is outside of the picture.");
+      this.page.refuse("That is outside the picture.");
       return;
     }
     this.points.push([Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)]);
@@ -423,7 +423,7 @@ export class Pen extends Mode {
 
   submit() {
     if (this.points.length < 2) {
-      this.page.refuse("Set two points or more.");
+      this.page.refuse("Set at least two points.");
       return;
     }
     this.page.send({ action: "draw", frame: this.frame.number, points: this.points.map((each) => [...each]) });

@@ -1,4 +1,4 @@
-// The review page: which crack is looked at, in which picture, and what is sent.
+// The review page: the selected crack, its picture, and the actions sent.
 
 import { border, boxIn, chosenLayers, courseIn, frameView, otherLayers } from "./course.js";
 import { showDetails, summary } from "./details.js";
@@ -27,7 +27,7 @@ let frame = null;
 let sheet = 0;
 let picked = null; // a place of the sheet that was clicked on the map
 let mode = null;
-let failed = null; // an action that was not kept
+let failed = null; // an action that was not saved
 let waiting = null; // an action that waits for the reviewer's name
 let hides = false;
 let holds = false;
@@ -108,7 +108,7 @@ async function send(action) {
     return;
   }
   if (keeping.busy) {
-    refuse("The last action is still being kept; press again.");
+    refuse("The last action is still being saved; press again.");
     return;
   }
   tell("Keeping …");
@@ -121,19 +121,19 @@ async function send(action) {
     answer = await keeping.act(reviewer, action);
   } catch (error) {
     failed = { action, mode: sender };
-    put("problem-text", `Not kept: ${toDo(action)}. ${sentence(error.message)}`);
+    put("problem-text", `Not saved: ${toDo(action)}. ${sentence(error.message)}`);
     byId("problem").hidden = false;
-    tell("Not kept", "bad");
-    // What it was refused for may have been done elsewhere.
+    tell("Not saved", "bad");
+    // Another page may have caused the refusal.
     if (error instanceof Refusal) refresh();
     return;
   } finally {
     document.body.dataset.sending = "no";
   }
   if (failed && ((sender && failed.mode === sender) || isSame(failed.action, action))) forgetProblem();
-  const isLast = keeping.progress.done && !wasDone ? ". All is reviewed" : "";
+  const isLast = keeping.progress.done && !wasDone ? ". Review complete" : "";
   wasDone = keeping.progress.done;
-  tell(`Kept: ${action.action === "undo" ? `taken back: ${lastUndone}` : done(answer.last ?? action)}${isLast}`, "good");
+  tell(`Saved: ${action.action === "undo" ? `undone: ${lastUndone}` : done(answer.last ?? action)}${isLast}`, "good");
   if (mode === sender && mode && !(mode instanceof Tagging)) leave(false);
   update();
   goOn(action, answer, order, was);
@@ -206,7 +206,7 @@ function mapView() {
 const placing = () => (view === "map" ? mapView() : frame && !frame.isCutOut ? frameView(frame) : null);
 const cutOuts = new Map();
 
-// Chooses a crack and shows it; `stays` keeps the picture and its zoom.
+// Selects a crack and shows it; `stays` keeps the picture and its zoom.
 function choose(id, { stays = false } = {}) {
   selected = id;
   picked = null;
@@ -270,7 +270,7 @@ async function showFrame(next, area = null) {
   const loading = drawing.load(frame.url, isCutOut ? null : [frame.width, frame.height]);
   if (area) drawing.show(area, NEAREST_ZOOM);
   else if (!isCutOut) showCrack();
-  const there = await shown(loading, frame.url, "The picture is lost. What is known of the crack stands beside it, and it can be decided on all the same.");
+  const there = await shown(loading, frame.url, "The picture is lost. The crack's data are beside it, and you can still decide on it.");
   if (there && isCutOut) {
     drawing.whole();
     isWhole = true;
@@ -278,7 +278,7 @@ async function showFrame(next, area = null) {
   fetchNext();
 }
 
-// Says what there is to be said of a picture that comes late, or not at all.
+// Reports a picture that is late or missing.
 async function shown(loading, url, lost) {
   byId("stage").dataset.picture = drawing.picture ? "there" : "coming";
   const late = setTimeout(() => veil("Loading the picture …"), LATE_MS);
@@ -287,7 +287,7 @@ async function shown(loading, url, lost) {
   let text = there ? "" : lost;
   missing = null;
   if (there === false && url !== null && !(await answers(url))) {
-    text = "The picture did not come: the review's server does not answer.";
+    text = "The picture was not loaded: the review server does not respond.";
     missing = url;
     if (drawing.wanted !== url) there = undefined;
   }
@@ -295,7 +295,7 @@ async function shown(loading, url, lost) {
   return there;
 }
 
-// The picture of the crack that is likely to be looked at next.
+// The picture of the crack that is likely to be next.
 function fetchNext() {
   const id = queue.nextOpen(queue.ids, selected);
   const best = id === null ? null : keeping.cracks.get(id).best;
@@ -315,7 +315,7 @@ async function showMap(keeps = false) {
     return;
   }
   veil("");
-  const there = await shown(drawing.load(url, null), url, map ? "The map is lost." : "No map was drawn of this sheet.");
+  const there = await shown(drawing.load(url, null), url, map ? "The map is lost." : "This sheet has no map.");
   if (there === undefined) return;
   drawing.whole();
   renew();
@@ -456,7 +456,7 @@ function onClick(point, event) {
 
 function update(fromElsewhere = false) {
   const { cracks } = keeping;
-  queue.empty = cracks.size ? "None of the cracks is of this kind." : "The machine found no crack. One that it missed can be drawn: look at the map or the pictures, and press d. When all was looked over, press l.";
+  queue.empty = cracks.size ? "No crack matches this filter." : "The machine found no crack. One that it missed can be drawn: look at the map or the pictures, and press d. When all was looked over, press l.";
   queue.update(cracks);
   if (selected !== null && !cracks.has(selected)) {
     if (mode) leave();
@@ -631,10 +631,10 @@ function leave(goesHome = true) {
   renew();
 }
 
-// Points and words that were entered are not lost by a slip.
+// Entered points and text are not lost by mistake.
 function canLeave() {
   if (!mode?.isBegun) return true;
-  refuse("Something was begun here: end it, or leave it with Esc.");
+  refuse("An action is in progress: finish it, or cancel it with Esc.");
   return false;
 }
 
@@ -656,7 +656,7 @@ const ACTS = {
     const chosen = crack();
     const shows = showing.filter((each) => !each.frame.isCutOut).map((each) => each.frame);
     if (view === "map" || !shows.includes(frame)) await showFrame(shows.includes(bestFrame(chosen)) ? bestFrame(chosen) : shows[0] ?? bestFrame(chosen));
-    if (!frame || frame.isCutOut) refuse("There is no picture in which to choose a place.");
+    if (!frame || frame.isCutOut) refuse("There is no picture in which to select a place.");
     else begin(new Splitting(page));
   },
   merge: () => begin(new Merging(page)),
@@ -671,7 +671,7 @@ const ACTS = {
     const { actions, revision } = keeping.progress;
     const last = actions[actions.length - 1];
     if (!last) {
-      refuse("Nothing was done yet.");
+      refuse("There are no actions yet.");
       return;
     }
     lastUndone = done(last);
@@ -693,7 +693,7 @@ function act(what) {
 function beside(step) {
   const id = queue.beside(selected, step);
   if (id !== null) choose(id);
-  else refuse(step > 0 ? "This is the last of the list." : "This is the first of the list.");
+  else refuse(step > 0 ? "This is the last crack in the list." : "This is the first crack in the list.");
 }
 
 for (const each of document.querySelectorAll("[data-do]")) {
@@ -905,7 +905,7 @@ byId("order").addEventListener("change", (event) => {
 });
 byId("finished-copy").addEventListener("click", async () => {
   const copied = await navigator.clipboard?.writeText(byId("finished-command").textContent).then(() => true, () => false);
-  tell(copied ? "The command is copied" : "It could not be copied; select it instead", copied ? "good" : "warn");
+  tell(copied ? "Command copied" : "Copying failed; select the command instead", copied ? "good" : "warn");
 });
 
 // ---- start

@@ -1,4 +1,4 @@
-// What the page says of cracks, actions and figures.
+// Texts for cracks, actions and figures.
 
 const TO = "\u2013";
 const STATES = {
@@ -29,7 +29,7 @@ export function width(crack, name) {
 
 const size = (value, unit) => (unit === "mm" ? `${value.toFixed(2)} mm` : `${value.toFixed(1)} px`);
 
-// An interval, in one line where there is room for it.
+// An interval, kept on one line.
 const unbroken = (text) => `95 %: ${text.replaceAll(" ", "\u00a0")}`;
 
 export function meanWidth(crack) {
@@ -63,7 +63,7 @@ export function when(text) {
 
 const names = (ids) => ids.join(" and ");
 
-// What an action is, as what is to be done: "confirm crack 3".
+// An action as an instruction: "confirm crack 3".
 export function toDo(action) {
   switch (action.action) {
     case "confirm": return `confirm crack ${action.crack}`;
@@ -75,12 +75,12 @@ export function toDo(action) {
     case "gauge": return `enter ${action.mm} mm for crack ${action.crack}`;
     case "tags": return `tag crack ${action.crack}: ${action.tags.length ? action.tags.join(", ") : "none"}`;
     case "note": return `note on crack ${action.crack}`;
-    case "looked": return "say that the whole surface was looked over";
+    case "looked": return "confirm that the whole surface was checked";
     default: return "undo the last action";
   }
 }
 
-// The same, as what was done: "crack 3 confirmed".
+// An action as a result: "crack 3 confirmed".
 export function done(action) {
   switch (action.action) {
     case "confirm": return `crack ${action.crack} confirmed`;
@@ -92,8 +92,8 @@ export function done(action) {
     case "gauge": return `${action.mm} mm read on crack ${action.crack}`;
     case "tags": return `crack ${action.crack} tagged: ${action.tags.length ? action.tags.join(", ") : "none"}`;
     case "note": return `note on crack ${action.crack}`;
-    case "looked": return "the whole surface was looked over";
-    default: return "taken back";
+    case "looked": return "the whole surface was checked";
+    default: return "undone";
   }
 }
 
@@ -102,7 +102,7 @@ export const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(
 export function put(id, text) {
   const element = document.getElementById(id);
   const value = String(text);
-  // Only what changed: a screen reader would say the rest again.
+  // Only changes: a screen reader would repeat the rest.
   if (element.textContent !== value) element.textContent = value;
 }
 

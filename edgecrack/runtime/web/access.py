@@ -47,7 +47,7 @@ class Access:
 
     Args:
         token: the secret; None lets everybody in, for a page on the loopback.
-        clock: seconds that only grow; a test may give its own.
+        clock: monotonic seconds; tests may replace it.
     """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +64,7 @@ class Access:
         return self._token is None
 
     def try_token(self, given: str, address: str) -> Verdict:
-        """Whether a token is right; "wait" for a wrong one after too many.
+        """Whether a token is right; "wait" after too many wrong ones.
 
         Args:
             given: what the viewer sent.
@@ -72,7 +72,7 @@ class Access:
         """
         if self._token is None:
             return "right"
-        # Digests, for comparing texts of different lengths ends early.
+        # Digests, because comparing texts of different lengths ends early.
         if hmac.compare_digest(_digest(given), _digest(self._token)):
             return "right"
         now_s = self._clock()
@@ -98,7 +98,7 @@ class Access:
         return session
 
     def session_is_valid(self, session: str) -> bool:
-        """Whether `new_session` gave it less than a day ago; it is then the last to be given up."""
+        """Whether `new_session` made it less than a day ago; then it is the last to be evicted."""
         if self._token is None:
             return True
         key = _digest(session)
@@ -154,7 +154,7 @@ def origin_is_ours(
 ) -> bool:
     """Whether a request that changes something comes from our own page or no page at all.
 
-    Browsers say where a request comes from; programs such as curl leave all of it out.
+    Browsers send these headers; programs such as curl do not.
 
     Args:
         origin: the Origin header.
@@ -188,7 +188,7 @@ def leads_here(fetch_mode: str | None, fetch_dest: str | None) -> bool:
 
 
 LOGIN = "/login"
-# How long the answer to a wrong token too many is held back.
+# Delay of the answer after too many wrong tokens.
 HOLD_S = 1.0
 _COOKIE = "edgecrack_session"
 _LEAD_ON = (
@@ -254,7 +254,7 @@ class Login:
         return self.refuse(request, verdict)
 
     def lead_on(self, request: HTTPConnection) -> Response:
-        """To the page without the token in its address, so that it stays in no history."""
+        """Redirect to the address without the token, to keep it out of the browser's history."""
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             # After a link from another site a browser sends no new strict cookie along with a
             # redirect; a page of ours that leads on is our own step.
@@ -268,7 +268,7 @@ class Login:
         if verdict == "wrong":
             message = "That token is not right."
         elif verdict == "wait":
-            status, message = 429, "Too many wrong tokens; this one is wrong, too."
+            status, message = 429, "Too many wrong tokens; this one is wrong too."
             headers = {"Retry-After": f"{TRIES_WINDOW_S:.0f}", "Connection": "close"}
         if request.scope["path"] not in ("/", LOGIN):
             return JSONResponse(
@@ -306,7 +306,7 @@ KNOWN = "edgecrack.known"
 _HEALTH = "/healthz"
 # Needs no token: reveals nothing about the run.
 _FREE = frozenset({_HEALTH, LOGIN, "/page.css", "/icon.svg"})
-# Where a token may stand in the address: the page, and players that can send no header.
+# Paths that accept a token in the address: the page, and players that cannot send headers.
 _QUERY_TOKEN = frozenset({"/", "/stream.mjpg"})
 _POLICY = "Content-Security-Policy"
 _PAGE_POLICY = (
@@ -316,7 +316,7 @@ _PAGE_POLICY = (
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Not "no-referrer": browsers then hide the origin of our own form, too.
+    # Not "no-referrer": browsers would then also hide the origin of our own form.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -343,7 +343,7 @@ class Guard:
             answered = message["type"] == "http.response.body" and not message.get("more_body")
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
-                # A report has a policy of its own; of all else there is this one.
+                # A report has its own policy; everything else gets this one.
                 headers.setdefault(_POLICY, _PAGE_POLICY)
                 headers.update(_HEADERS)
                 headers.setdefault("Cache-Control", "no-store")
@@ -362,7 +362,7 @@ class Guard:
             else:
                 await answer(scope, receive, send_guarded)
         except ClientDisconnect:
-            _LOG.debug("a client of the page left before its request was whole")
+            _LOG.debug("a client of the page left before its request was complete")
         except Exception:
             # The server's own log is off: it would write a line for each port scanner's noise.
             _LOG.exception("a request to the live page failed: %r", path)
@@ -412,7 +412,7 @@ class Guard:
         return self._login.admit(request, self._login.lead_on(request)) if leads_on else None
 
     def _is_known(self, request: HTTPConnection) -> None:
-        """Tell the server, which keeps room for those who may use the page."""
+        """Notify the server, which reserves connections for authorised viewers."""
         tell: Callable[[], None] | None = request.scope.get(KNOWN)
         if tell is not None:
             tell()

@@ -28,8 +28,8 @@ from edgecrack.runtime.web.viewers import MjpegStream, PageViewer
 WHO = "the live page"
 _ACTION_S = 30.0
 _EVENTS = 100
-_NO_RECORDER = "nothing can be recorded; start the stream with --record FILE"
-# A report has its styles and pictures within, and needs nothing else.
+_NO_RECORDER = "recording is not available; start the stream with --record FILE"
+# A report contains its styles and pictures and loads nothing else.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'; sandbox"
@@ -73,7 +73,7 @@ class Api:
         ]
 
     async def health(self, request: Request) -> Response:
-        """Whether frames come, for a watchdog; says nothing else, for it asks for no token."""
+        """Whether frames arrive, for a watchdog; nothing else, because it needs no token."""
         if self._context.stats().source_state == "live":
             return PlainTextResponse("ok\n")
         return PlainTextResponse("no frames\n", 503)
@@ -114,7 +114,7 @@ class Api:
         raise HTTPException(404, f"finding {number} is not kept")
 
     async def events(self, request: Request) -> Response:
-        """What happened lately, newest first."""
+        """The latest events, newest first."""
         recent = self._context.events.recent(_EVENTS)
         return JSONResponse({"events": [event.to_dict() for event in reversed(recent)]})
 
@@ -129,7 +129,7 @@ class Api:
         return await self._switched()
 
     async def pause(self, request: Request) -> Response:
-        """Inspect nothing until resumed."""
+        """Pause the inspection until resumed."""
         await read_json(request)
         self._context.controls.pause(WHO)
         return await self._switched()
@@ -158,7 +158,7 @@ class Api:
         return Response(data, 200, headers, media_type)
 
     async def report(self, request: Request) -> Response:
-        """The last report that lies beside the results, as a page that may do nothing."""
+        """The newest report beside the results, as a page without any permissions."""
         report = self._context.report
         page = None if report is None else await self._act(report.read)
         if page is None:
@@ -179,14 +179,14 @@ class Api:
         return "snapshot.jpg", "image/jpeg", overlay_jpeg(newest.result)
 
     async def _act(self, action: Callable[..., Value], *arguments: Any) -> Value:
-        """Do what may wait for a disk, beside the pictures."""
+        """Run what may wait for a disk, without delaying the pictures."""
         try:
             with anyio.fail_after(_ACTION_S):
                 return await self._state.actions.run(action, *arguments)
         except TimeoutError:
             raise HTTPException(503, f"the disk has not answered for {_ACTION_S:.0f} s") from None
         except WorkerBusyError:
-            raise HTTPException(503, "too much is asked at a time; try again") from None
+            raise HTTPException(503, "too many requests at a time; try again") from None
         except OSError as error:
             raise HTTPException(500, f"the disk failed: {error.strerror or error}") from error
 
@@ -223,7 +223,7 @@ def build_app(state: PageState, patience: Patience | None = None) -> ASGIApp:
     ]
     routes.append(Route(LOGIN, login.endpoint, methods=["GET", "POST"]))
     routes.extend(Api(state, patience or Patience()).routes())
-    # Slashes are not mended by redirects: an address is right or unknown.
+    # No redirects for slashes: an address is right or unknown.
     app = Starlette(routes=routes, exception_handlers=ERROR_HANDLERS)
     app.router.redirect_slashes = False
     return Guard(app, login)
@@ -235,7 +235,7 @@ def _read(name: str) -> bytes:
 
 def _file(content: bytes, kind: str) -> Callable[[Request], Response]:
     async def answer(request: Request) -> Response:
-        # Not cached, so that an update of the robot shows immediately.
+        # Revalidated each time, so that a robot's update shows immediately.
         return Response(content, headers={"Cache-Control": "no-cache"}, media_type=kind)
 
     return answer  # type: ignore[return-value]

@@ -24,7 +24,7 @@ class TooLongError(Exception):
 
 
 async def read_body(request: Request, longest: int = LONGEST_BODY) -> bytes:
-    """The body of a request, which is short and comes soon.
+    """The body of a short request; it must arrive soon.
 
     Args:
         request: whose.
@@ -79,20 +79,20 @@ def member(values: dict[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
         HTTPException: it is missing or of another kind.
     """
     value = values.get(name)
-    # A bool is an int in Python, but no threshold.
+    # A bool is an int in Python, but not a threshold.
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise HTTPException(400, f"{name} is {json.dumps(value)}, which does not fit")
+        raise HTTPException(400, f"{name} is {json.dumps(value)}, which is not valid")
     return value
 
 
 def number_in_path(request: Request) -> int:
-    """The number that the address names; anything else is an address that there is not.
+    """The number in the address; anything else is an unknown address.
 
     Python refuses to read a number of thousands of digits, for which starlette's own conversion of
     addresses is not prepared.
 
     Raises:
-        HTTPException: it is none, or longer than any that there is.
+        HTTPException: it is not a number, or too long for one in use.
     """
     text: str = request.path_params["number"]
     if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER):
@@ -114,7 +114,7 @@ async def edgecrack_error(request: Request, error: Exception) -> Response:
 
 async def unexpected_error(request: Request, error: Exception) -> Response:
     """A defect; the guard logs it."""
-    return JSONResponse({"error": "the page has a defect; see the robot's log"}, 500)
+    return JSONResponse({"error": "internal error of the page; see the robot's log"}, 500)
 
 
 ERROR_HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {

@@ -30,7 +30,7 @@ _COUNTERS = (
     ("frames_with_cracks", "frames_with_cracks", "Frames with at least one crack pixel."),
     ("crack_pixels", "crack_pixels_total", "Crack pixels in all frames."),
     ("findings", "findings", "Cracks, each once."),
-    ("source_reconnects", "reconnects", "Times that a lost source delivered again."),
+    ("source_reconnects", "reconnects", "Times that a lost source came back."),
     ("source_stalls", "stalls", "Times that an open source delivered nothing for too long."),
     ("source_open_failures", "open_failures", "Attempts to open the source that failed."),
     ("source_size_changes", "size_changes", "Times that the frames' size changed."),
@@ -56,12 +56,12 @@ def metrics_text(collector: Collector) -> bytes:
 
 
 class StreamCollector(Collector):
-    """Reads everything at the moment of the scrape.
+    """Reads all values at the time of the scrape.
 
     Args:
         context: the stream.
-        viewers: gives how many watch.
-        pictures_made: gives how many pictures were encoded for them.
+        viewers: returns the number of viewers.
+        pictures_made: returns the number of pictures encoded for them.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ def _stream_metrics(stats: StatsSnapshot) -> Iterator[Metric]:
     yield state
     throttling = GaugeMetricFamily(
         "edgecrack_throttling_state",
-        "1 for what is known of throttling; unknown where the machine does not tell.",
+        "1 for what is known of throttling; unknown where the machine does not report it.",
         labels=["state"],
     )
     for name in get_args(ThrottleState):

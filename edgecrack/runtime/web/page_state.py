@@ -75,7 +75,7 @@ class Broadcast(Generic[Picture]):
         self.made = 0
 
     async def run(self) -> None:
-        """Make pictures while somebody waits for them; to be cancelled."""
+        """Make pictures while a viewer waits for them; runs until cancelled."""
         unsubscribe = self._results.subscribe(self._on_write)
         try:
             await self._make_all()
@@ -99,7 +99,7 @@ class Broadcast(Generic[Picture]):
             return latest
 
     def _is_due(self, latest: Made[Picture], after: int) -> bool:
-        # What was made for others a while ago is not the newest that can be had.
+        # A picture made for others a while ago may not be the newest.
         newest = self._results.newest()
         if newest is None or latest.shown.number <= after:
             return False
@@ -119,7 +119,7 @@ class Broadcast(Generic[Picture]):
             if (wait_s := due_s - self._loop.time()) > 0:
                 await asyncio.sleep(wait_s)
                 newest = self._results.newest()
-            if newest is None:  # it has become too old meanwhile
+            if newest is None:  # it became too old in the meantime
                 continue
             due_s = self._loop.time() + self._interval_s
             last = newest.number
@@ -157,7 +157,7 @@ _FAINT_TO_ZERO = np.where(np.arange(256) < FAINTEST, 0, np.arange(256)).astype(n
 
 @dataclass(frozen=True, slots=True)
 class PagePicture:
-    """One result for the page, the same bytes for all viewers but for the age.
+    """One result for the page, the same bytes for all viewers except the age.
 
     Attributes:
         header: what the page says of it, and the sizes that it needs to take `body` apart.
@@ -204,7 +204,7 @@ def page_picture(result: FrameResult) -> PagePicture:
     else:
         jpeg = result.jpeg()
     faint_gone = np.ascontiguousarray(cv2.LUT(probability, _FAINT_TO_ZERO))
-    # Runs are all that a map has to give; looking for longer matches takes time for nothing.
+    # A map compresses by runs only; searching for longer matches just takes time.
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
     packed = packer.compress(faint_gone.data) + packer.flush()
     header = {
@@ -270,7 +270,7 @@ def stale_jpeg(result: FrameResult | None, age_ms: float | None) -> bytes:
     """The last picture, in gray with its age across it, so it is not mistaken for live.
 
     Args:
-        result: None where there is none that may be shown: the picture is dark then.
+        result: None if none may be shown; the picture is then dark.
         age_ms: of it.
 
     Raises:
@@ -317,7 +317,7 @@ class Seat:
 
     @contextmanager
     def owing(self) -> Iterator[None]:
-        """While it is waited for the viewer to take or to show what was sent."""
+        """The time during which the viewer must take or show what was sent."""
         self._owes_since_s = asyncio.get_running_loop().time()
         try:
             yield
@@ -326,7 +326,7 @@ class Seat:
 
     @property
     def owes_s(self) -> float:
-        """How long it has been waited for by now."""
+        """How long the server has waited for it so far."""
         since_s = self._owes_since_s
         return 0.0 if since_s is None else asyncio.get_running_loop().time() - since_s
 
@@ -361,7 +361,7 @@ class ViewerLimit:
         return newcomer
 
     def leave(self, seat: Seat) -> None:
-        """Give a seat back; one that was lost is another's already."""
+        """Release a seat; a lost one already belongs to another viewer."""
         if seat in self._seats:
             self._seats.remove(seat)
 
@@ -399,7 +399,7 @@ class PageState:
         self.hang_up: Callable[[Client | None], None] = lambda client: None
         self.closing = asyncio.Event()
         self.viewers = ViewerLimit(config.max_viewers)
-        # Apart, so that a slow disk holds up no picture and a slow sensor no switch.
+        # Separate, so that a slow disk delays no picture and a slow sensor no switch.
         self.encoder = Worker("page-encode")
         self.actions = Worker("page-action")
         self._sensors = Worker("page-status")

@@ -69,7 +69,7 @@ class ServedPage(Closeable):
 
     @property
     def url(self) -> str:
-        """Where to find the page from this machine; never holds the token."""
+        """The page's address on this machine; never contains the token."""
         host = self.config.host
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         name = f"[{shown}]" if ":" in shown else shown
@@ -77,7 +77,7 @@ class ServedPage(Closeable):
 
     @property
     def tls(self) -> Callable[[], ssl.SSLContext] | None:
-        """Gives the context of a new connection's TLS; None where HTTP is served."""
+        """Returns the TLS context of a new connection; None for HTTP."""
         return None if self._tls is None else self._tls.context
 
     @abstractmethod
@@ -85,11 +85,11 @@ class ServedPage(Closeable):
         """Serve until asked to end; `self._server` is set before `up` is."""
 
     def failed(self, error: BaseException) -> None:
-        """Told when the page fails after it has been up."""
+        """Called when the page fails after it has started."""
         _LOG.error("%s failed", self._purpose, exc_info=error)
 
     def start(self) -> None:
-        """Bind, and serve from a thread of its own; returns when the page can be had.
+        """Bind, and serve from a separate thread; returns once the page is reachable.
 
         Raises:
             ConfigError: the address cannot be served on.
@@ -109,7 +109,7 @@ class ServedPage(Closeable):
             ) from failure
 
     def close(self) -> None:
-        """Send the viewers away and let go of the port; may be called twice."""
+        """Disconnect the viewers and release the port; may be called twice."""
         if self._loop is not None and self._thread.is_alive():
             try:
                 self._loop.call_soon_threadsafe(self.ask_to_end)
@@ -153,7 +153,7 @@ class ServedPage(Closeable):
 
 
 async def _renew(tls: RenewableTls | None) -> None:
-    """Look for a renewed certificate from time to time; to be cancelled."""
+    """Check periodically for a renewed certificate; runs until cancelled."""
     if tls is None:
         return
     worker = Worker("page-certificate")
@@ -181,7 +181,7 @@ def _bind(config: ServeConfig) -> socket.socket:
         # So that a restart need not wait for the connections of the run before.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        # Who comes when this is full tries again a second later.
+        # A client that finds the backlog full tries again a second later.
         bound.listen(_BACKLOG)
         bound.setblocking(False)
         return bound
@@ -247,7 +247,7 @@ class LiveServer(ServedPage):
         super().ask_to_end()
 
     def failed(self, error: BaseException) -> None:
-        """The stream goes on without its page, and says so where a person looks."""
-        text = f"the live page failed and is gone: {error}"
+        """The stream goes on without its page, and reports that as an event and in the log."""
+        text = f"the live page failed and has stopped: {error}"
         self._context.events.emit("page.failed", text, "error")
         _LOG.error("the live page failed", exc_info=error)

@@ -33,7 +33,7 @@ _MOST_WAITING = 32
 
 
 class WorkerBusyError(Exception):
-    """More work waits than will be done in any useful time."""
+    """Too much work is waiting."""
 
 
 class Worker:
@@ -81,7 +81,7 @@ class Worker:
         return await outcome
 
     def close(self, timeout_s: float) -> bool:
-        """End after the work under way; whether that was done in time."""
+        """Stop after the current work; returns whether it finished in time."""
         with suppress(queue.Empty):
             while True:
                 self._work.get_nowait()
@@ -139,7 +139,7 @@ class LatestResult:
         self._listeners: list[Callable[[], None]] = []
 
     def write(self, result: FrameResult) -> None:
-        """Take the next result in place of the one before; wakes who waits, and never waits."""
+        """Replace the previous result and wake all waiters; never waits."""
         now_ns = self._clock_ns()
         frame = result.frame
         # A recording is read ahead: time in queues is not the picture's age.
@@ -160,7 +160,7 @@ class LatestResult:
             listener()
 
     def close(self) -> None:
-        """The stream has ended; the last result stays to be looked at."""
+        """The stream has ended; the last result stays visible."""
         with self._lock:
             self._ended = True
 
@@ -189,7 +189,7 @@ class LatestResult:
 
     @property
     def stale_after_ms(self) -> float:
-        """Age from which the newest result must not be taken for live."""
+        """Age from which the newest result must not be shown as live."""
         newest = self.newest()
         with self._lock:
             latency_ms = newest.result.latency_ms if newest else 0.0
@@ -281,7 +281,7 @@ class LastReport:
 
 
 def _report_of(run: Path) -> FoundReport | None:
-    """The report in a run's folder; a link could lead anywhere and is none."""
+    """The report in a run's folder; links are ignored, as they could lead anywhere."""
     try:
         if run.is_symlink() or (run / _REPORT.parent).is_symlink():
             return None
@@ -375,7 +375,7 @@ class StatusBoard:
                 switched = self._switched
                 state = await self._worker.run(self._build)
                 self._text = json.dumps(state, allow_nan=False)
-                # What was switched meanwhile may not be in it yet.
+                # A switch made in the meantime may not be in it yet.
                 self._made_s = loop.time() if switched is self._switched else float("-inf")
             return self._text
 

@@ -1,7 +1,7 @@
-"""Certificate and key of a page that is served by HTTPS, verified before anything starts.
+"""Certificate and key of an HTTPS page, checked before the server starts.
 
-Only the standard library: what it does not report about a certificate, such as whether it has
-expired, a handshake in memory does.
+Uses the standard library only: what `ssl` does not report about a certificate, such as whether it
+has expired, comes from a handshake in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PEM = "-----BEGIN "
 
 
 class RenewableTls:
-    """The context for new connections, rebuilt when the files were renewed.
+    """The TLS context for new connections; reloaded when the files change.
 
     Args:
         files: certificate and key.
@@ -41,20 +41,19 @@ class RenewableTls:
             )
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that begins now."""
+        """The context for a new connection."""
         return self._context
 
     def renew(self) -> None:
-        """Look for new files; to be called again and again, in a thread that may wait for a disk.
+        """Check for new files; call it periodically from a thread that may wait for a disk.
 
-        They are taken once they have stayed the same from one call to the next, for certificate
-        and key are replaced one after the other. What cannot be used is logged, and the old ones
-        stay.
+        Certificate and key are replaced one after the other, so new files are loaded only once
+        two calls found them unchanged. Unusable files are logged, and the old ones stay.
         """
         try:
             state = self._files.state()
         except OSError:
-            return  # between two files, the old one gone and the new one not there yet
+            return  # the old file is gone and the new one is not there yet
         settled, self._seen = state == self._seen, state
         if state == self._used or not settled:
             return
@@ -62,7 +61,7 @@ class RenewableTls:
         try:
             self._context = server_context(self._files)
         except ConfigError as error:
-            _LOG.warning("the page goes on with its old certificate: %s", error)
+            _LOG.warning("the page keeps its old certificate: %s", error)
         else:
             _LOG.info("the page has a new certificate from %s", self._files.certificate)
 
@@ -78,7 +77,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
         files: certificate and key.
 
     Raises:
-        ConfigError: a file is missing, unreadable or no PEM, the key is encrypted or another
+        ConfigError: a file is missing, unreadable or not PEM, the key is encrypted or another
             certificate's, or the certificate has expired.
     """
     for path, what in ((files.certificate, "certificate"), (files.key, "key")):
@@ -100,9 +99,9 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def is_not_yet_valid(files: TlsFiles, context: ssl.SSLContext) -> bool:
-    """Whether this machine's clock stands before the certificate's first day.
+    """Whether this machine's clock is before the certificate's first day.
 
-    That is not an error: a robot without a battery-backed clock starts in the past.
+    Not an error: a robot without a battery-backed clock boots in the past.
     """
     return _verify_code(files, context) == _NOT_YET_VALID
 
@@ -132,7 +131,7 @@ def _check_file(path: Path, what: str) -> None:
         ) from error
     if _PEM.encode() not in content:
         raise ConfigError(
-            f"the {what} {path} holds no PEM",
+            f"the {what} {path} is not PEM",
             "give one that begins with -----BEGIN; openssl x509 and openssl pkey make it of a DER "
             "file, with -inform der",
         )
@@ -141,7 +140,7 @@ def _check_file(path: Path, what: str) -> None:
 def _misfit(files: TlsFiles, error: Exception) -> ConfigError:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return ConfigError(
-            f"the key {files.key} is not that of the certificate {files.certificate}",
+            f"the key {files.key} does not belong to the certificate {files.certificate}",
             "give the two files that were made together, the machine's own certificate first",
         )
     reason = getattr(error, "reason", None) or error
@@ -164,15 +163,15 @@ def _check_by_handshake(files: TlsFiles, context: ssl.SSLContext) -> None:
 
 
 def _verify_code(files: TlsFiles, context: ssl.SSLContext) -> int:
-    """What a client that trusts just these certificates finds wrong; 0 for nothing.
+    """The verification error of a client that trusts only these certificates; 0 for none.
 
     Raises:
-        ssl.SSLError: no connection comes about for another reason, such as a key that is too short.
+        ssl.SSLError: the handshake failed for another reason, such as a key that is too short.
     """
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.load_verify_locations(files.certificate)
-    # The machine's own certificate is enough; who signed it may be unknown here.
+    # The machine's own certificate is enough; its issuer may be unknown here.
     trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting.wrap_bio(to_client, to_server)

@@ -1,4 +1,4 @@
-"""The HTTP server, and how many connections it keeps for whom."""
+"""The HTTP server and its connection limits."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Connection:
     _dropped: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        """Find its network once."""
+        """Determine its network once."""
         self.network = network_of(self.client[0])
 
     @property
     def is_over(self) -> bool:
-        """Whether it holds no descriptor any more, or lets go of it in the loop's next turn."""
+        """Whether its descriptor is closed, or will be in the loop's next turn."""
         return self._dropped or self.socket.fileno() == -1
 
     @property
@@ -97,7 +97,7 @@ class Connection:
         return _is_busy(self._protocol())
 
     def look(self, now_s: float) -> None:
-        """Notice whether something happened since the last look."""
+        """Record whether anything happened since the last check."""
         protocol = self._protocol()
         request = getattr(protocol, "cycle", None)
         unsent = 0 if self.transport is None else self.transport.get_write_buffer_size()
@@ -107,7 +107,7 @@ class Connection:
         self._request, self._unsent_bytes = request, unsent
 
     def drop(self) -> None:
-        """End it at once, with what it has not taken."""
+        """Close it immediately and discard what it has not taken."""
         self._dropped = True
         if self.transport is not None:
             self.transport.abort()
@@ -139,7 +139,7 @@ class Connections:
         return len(self._all)
 
     def enter(self, accepted: socket.socket, client: Client) -> Connection | None:
-        """Take a new connection, if need be in the place of another; None where there is none."""
+        """Accept a new connection, if needed in place of another; None if no place is free."""
         self._forget()
         newcomer = Connection(accepted, client, self._clock())
         if not self._make_room(newcomer.network):
@@ -156,12 +156,12 @@ class Connections:
             each.known = True
 
     def hang_up(self, client: Client | None) -> None:
-        """Drop a client's connection, with what it has not taken."""
+        """Drop a client's connection and discard what it has not taken."""
         for each in self._of(client):
             each.drop()
 
     def drop_idle(self, idle_s: float) -> None:
-        """Drop those that for so long have asked nothing and taken nothing."""
+        """Drop connections that have asked and taken nothing for this long."""
         self._forget()
         now_s = self._clock()
         for each in self._all:
@@ -243,7 +243,7 @@ class PageServer(uvicorn.Server):
                 self._serve_request,
                 loop="asyncio",
                 interface="asgi3",
-                # Not what else may be installed: how it fails is part of what is promised.
+                # No other installed library: error behaviour is part of the API.
                 http=_PageHttp,
                 ws=_PageWebSocket,
                 lifespan="off",
@@ -274,7 +274,7 @@ class PageServer(uvicorn.Server):
         """Take connections."""
         self.servers = []
         loop = asyncio.get_running_loop()
-        # What goes wrong in a connection is the client's affair and fills no log.
+        # Connection errors are the client's and do not belong in the log.
         loop.set_exception_handler(_note)
         self._taking = [loop.create_task(self._take(each)) for each in sockets or []]
         self.started = True
@@ -306,7 +306,7 @@ class PageServer(uvicorn.Server):
             await asyncio.sleep(0)
 
     def hang_up(self, client: Client | None) -> None:
-        """Drop a client's connection, with what it has not taken."""
+        """Drop a client's connection and discard what it has not taken."""
         self.open_connections.hang_up(client)
 
     async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -321,7 +321,7 @@ class PageServer(uvicorn.Server):
                 await asyncio.sleep(0)
             try:
                 accepted, address = await loop.sock_accept(listening)
-            except OSError:  # no descriptor is left; who waits is served when one is
+            except OSError:  # no descriptor is left; waiting clients are served once one is free
                 await asyncio.sleep(_NO_FILES_S)
                 continue
             connection = self.open_connections.enter(accepted, tuple(address[:2]))
@@ -344,12 +344,12 @@ class PageServer(uvicorn.Server):
                 ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
             )
         except OSError:  # no TLS, or gone, or too slow
-            _LOG.debug("a connection to the page came to nothing", exc_info=True)
+            _LOG.debug("a connection to the page failed", exc_info=True)
             connection.drop()
             connection.socket.close()
             return
         connection.transport = transport
-        if connection.is_over:  # it had to make room meanwhile
+        if connection.is_over:  # it was dropped for another in the meantime
             transport.abort()
 
 

@@ -144,7 +144,7 @@ class PageViewer:
         self._shown.set()  # it is ready for its first
 
     async def serve(self) -> None:
-        """Until it leaves, takes nothing, or the page closes."""
+        """Serve until the viewer leaves, takes nothing, or the page closes."""
         await self._socket.accept()
         seat = self._state.viewers.take(self._socket.client)
         if seat is None:
@@ -161,7 +161,7 @@ class PageViewer:
                 asyncio.ensure_future(self._state.closing.wait()),
             )
             if seat.lost.is_set():
-                code, reason = CLOSE_SLOW, "another viewer has taken this one's place"
+                code, reason = CLOSE_SLOW, "another viewer took this one's place"
         except TimeoutError:  # first, for it is an OSError too
             code, reason = CLOSE_SLOW, "this viewer did not keep up"
         except (WebSocketDisconnect, OSError, RuntimeError):
@@ -178,7 +178,7 @@ class PageViewer:
         while True:
             try:
                 message = parse_json(await self._socket.receive_text())
-            except (ValueError, KeyError):  # no JSON, or no text at all
+            except (ValueError, KeyError):  # not JSON, or not text
                 raise StrangeMessageError from None
             if not isinstance(message, dict):
                 raise StrangeMessageError
@@ -210,7 +210,7 @@ class PageViewer:
                 await self._socket.send_bytes(message)
 
     async def _end(self, code: int, reason: str) -> None:
-        """Say good-bye, but not for long."""
+        """Send the close message, with a short timeout."""
         with (
             suppress(RuntimeError, OSError, WebSocketDisconnect),
             anyio.move_on_after(_LAST_WORDS_S),

@@ -168,7 +168,7 @@ def test_looks_opacity_and_threshold_act_at_once(rig: Rig, page: Page) -> None:
         assert page.tab.evaluate("overlay.style.opacity") == "0.3"
         # Bright pixels are 250 of 255: above 0.95, below 0.99. The background is 40.
         page.slide("#threshold", 0.1, release=False)
-        page.says("#threshold-note", "Preview. The robot still decides by 0.50")
+        page.says("#threshold-note", "Preview. The robot still uses 0.50")
         assert page.pixels("overlay")[1] == 320 * 240
         assert rig.controls.threshold == 0.5
 
@@ -212,7 +212,7 @@ def test_the_threshold_reaches_the_robot_on_release(rig: Rig, page: Page, browse
             page.slide("#threshold", value, release=False)
         page.slide("#threshold", 0.3)
         wait(page, lambda: rig.controls.threshold == 0.3)
-        page.says("#threshold-note", "On release the robot itself decides")
+        page.says("#threshold-note", "On release it becomes the robot's")
         other.says("#threshold-value", "0.30")
         assert rig.events.counts()["threshold.changed"] == 1
         page.says("#events", "the live page changed the threshold from 0.5 to 0.3")
@@ -332,7 +332,7 @@ def test_an_old_picture_is_not_shown_as_live(
         rig.health("live", "every second frame")
         with Feed(rig):
             page.says("#state", "LIVE")
-            page.says("#shedding", "OVERLOADED: leaves out every second frame")
+            page.says("#shedding", "OVERLOADED: skipping every second frame")
         rig.latest.close()
         page.says("#state", "ENDED")
 

@@ -160,10 +160,10 @@ def swapped(files: TlsFiles) -> None:
         (missing, r"the certificate .*fullchain.pem is not a file; give a file"),
         (a_folder, r"the key .*privkey.pem is not a file; give a file"),
         (expired, r"the certificate .*fullchain.pem has expired; renew it"),
-        (of_another_key, r"privkey.pem is not that of the certificate .*made together"),
+        (of_another_key, r"privkey.pem does not belong to the certificate .*made together"),
         (encrypted, r"the key .*privkey.pem is encrypted; give one without a password"),
         (encrypted_as_before, r"the key .*privkey.pem is encrypted; give one without a password"),
-        (der, r"the certificate .*fullchain.pem holds no PEM; .*-inform der"),
+        (der, r"the certificate .*fullchain.pem is not PEM; .*-inform der"),
         (torn, r"fullchain.pem and the key .* cannot be used: .*give a certificate and its key"),
         (swapped, r"cannot be used: .*give a certificate and its key"),
     ],
@@ -230,7 +230,7 @@ def test_the_command_line_says_it_before_anything_starts(files: TlsFiles) -> Non
         capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "is not that of the certificate" in done.stderr
+    assert "does not belong to the certificate" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
 
@@ -255,7 +255,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
         # What cannot be used changes nothing but the log.
         good = files.certificate.read_text()
         files.certificate.write_text(certificate(rsa_key(1), serial=2))
-        wait_until(lambda: "goes on with its old certificate" in caplog.text)
+        wait_until(lambda: "keeps its old certificate" in caplog.text)
         files.certificate.write_text(good)
         assert shown_serial(page, files) == 1
         files.certificate.write_text(certificate(rsa_key(), serial=3))

@@ -44,7 +44,7 @@ export class Findings {
     put("finding-last", newest ? `${this.confirmed} confirmed` : "none so far");
     if (!newest) return;
     const kept = new Map([...strip.querySelectorAll("li[data-id]")].map((item) => [Number(item.dataset.id), item]));
-    // What is there stays, so that focus and place in the strip stay too.
+    // Existing entries stay, to keep focus and scroll position.
     strip.replaceChildren(...this.list.map((finding) => this.item(finding, kept.get(finding.id))));
   }
 

@@ -1,9 +1,9 @@
-// Small things that all parts use: numbers as text, and requests.
+// Helpers: numbers as text, and requests.
 
 export function put(id, text) {
   const element = document.getElementById(id);
   const value = String(text);
-  // Only what changed: a screen reader would say the rest again.
+  // Only changes: a screen reader would repeat the rest.
   if (element.textContent !== value) element.textContent = value;
 }
 
@@ -14,7 +14,7 @@ export function mediaTime(milliseconds) {
   return `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 }
 
-// When something was seen: its place in a recording, else the time of day, else its frame.
+// When something was seen: recording position, else time of day, else frame number.
 export function moment(timeNs, mediaMs, frame) {
   if (mediaMs !== null) return mediaTime(mediaMs);
   return timeNs === null ? `frame ${count(frame)}` : clock(timeNs / 1e6);
@@ -48,7 +48,7 @@ export async function post(address, body) {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
   } catch {
-    throw new Error("The robot does not answer.");
+    throw new Error("The robot does not respond.");
   }
   return checked(answer);
 }

@@ -1,5 +1,5 @@
-// The connection to the robot: one WebSocket that comes back by itself.
-// Says after each picture that it was shown; the robot sends the next one only then.
+// The connection to the robot: one WebSocket that reconnects automatically.
+// Confirms each shown picture; the robot sends the next one only then.
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
@@ -49,7 +49,7 @@ export class Link {
     };
   }
 
-  // Now, not when the wait is over.
+  // Reconnect now, without waiting.
   retry() {
     if (this.socket) return;
     this.waitMs = FIRST_WAIT_MS;
@@ -67,7 +67,7 @@ export class Link {
     this.timer = setTimeout(() => this.open(), waitMs);
   }
 
-  // A refused WebSocket looks like a dead one; only a request tells them apart.
+  // A refused WebSocket looks like a dead one; only a request shows which it is.
   async checkToken() {
     try {
       if ((await fetch("/api/status")).status === 401) location.reload();
@@ -85,7 +85,7 @@ export class Link {
     }
   }
 
-  // Nobody watches a hidden page, so the robot need not work for it.
+  // A hidden page is not watched, so the robot need not send to it.
   visibility() {
     clearTimeout(this.hiding);
     if (document.hidden) {

@@ -1,4 +1,4 @@
-// The page: puts what the robot says into its places, and sends what a person switches.
+// The page: shows the robot's state and sends the user's switches.
 
 import { Link } from "./link.js";
 import { Picture } from "./picture.js";
@@ -12,7 +12,7 @@ const stage = byId("stage");
 let status = null;
 let link = null;
 let connection = { state: "waiting", reason: "", until: 0, first: true };
-let shownAt = null; // page's time of the moment that the picture shows
+let shownAt = null; // page time at which the shown picture was taken
 let staleAfterMs = 2000;
 let dragging = false;
 
@@ -67,7 +67,7 @@ function onStatus(now) {
 // ---- state
 
 function stateOf() {
-  if (connection.state === "full") return ["FULL", "bad", "All places are taken", `${sentence(connection.reason)} It is tried again by itself.`];
+  if (connection.state === "full") return ["FULL", "bad", "The page is full", `${sentence(connection.reason)} Retrying automatically.`];
   if (connection.state === "waiting") {
     const wait = Math.max(0, Math.ceil((connection.until - performance.now()) / 1000));
     const next = wait > 0 ? `Trying again in ${wait} s.` : "Trying again …";
@@ -79,7 +79,7 @@ function stateOf() {
   const since = ageMs === null ? "No picture so far." : `The last picture is ${age(ageMs)} old.`;
   if (status.picture.ended) return ["ENDED", "", "The run has ended", since];
   const source = status.stats.source_state;
-  if (source === "lost") return ["LOST – RECONNECTING", "bad", "The camera is lost", `It is tried again by itself. ${since}`];
+  if (source === "lost") return ["LOST – RECONNECTING", "bad", "The camera is lost", `Retrying automatically. ${since}`];
   if (status.paused) return ["PAUSED", "warn", "Paused", `Nothing is inspected. ${since}`];
   if (source === "ended") return ["ENDED", "", "The source has ended", since];
   if (ageMs === null || source === "connecting") return ["CONNECTING", "", "Waiting for the first picture", "The robot's program runs; its source has delivered nothing yet."];
@@ -125,8 +125,8 @@ function showWidths(measures, widths) {
   byId("too").hidden = !slow.length;
   put("too", slow.join(" · "));
   byId("too").title = [
-    widths?.too_fast ? "The picture is blurred by motion: go slower, or expose shorter." : "",
-    widths?.too_far ? "A crack of 0.3 mm is narrower than a pixel: go closer." : "",
+    widths?.too_fast ? "The picture has motion blur: move more slowly or shorten the exposure." : "",
+    widths?.too_far ? "A crack of 0.3 mm is narrower than a pixel: move closer." : "",
   ].join(" ").trim();
   if (!measures) return;
   if (!widths) {
@@ -204,17 +204,17 @@ function showStats(stats, machine) {
   tone("disk", machine.disk_free_bytes === null ? null : -machine.disk_free_bytes, -2e9, -5e8);
   spark("fps", stats.fps);
   spark("latency", stats.latency_p50_ms);
-  put("shedding", `OVERLOADED: leaves out ${stats.shedding}`);
+  put("shedding", `OVERLOADED: skipping ${stats.shedding}`);
 }
 
-// Where the machine does not tell, that is said: it is not the same as "not throttled".
+// "Not reported" is not the same as "not throttled".
 function showThrottling(stats, look) {
   const state = stats.throttling;
   const past = stats.throttle_episodes ? `throttled ${count(stats.throttle_episodes)} ${stats.throttle_episodes === 1 ? "time" : "times"}` : state;
   put("throttling", state === "throttled" ? "throttled now" : state === "unknown" ? "throttling unknown" : past);
   const reasons = (look?.evidence ?? []).map((each) => each.text).join("; ");
-  const told = look?.told_by?.length ? `This machine tells: ${look.told_by.join(", ")}.`
-    : "This machine tells nothing of throttling.";
+  const told = look?.told_by?.length ? `This machine reports: ${look.told_by.join(", ")}.`
+    : "This machine does not report throttling.";
   byId("throttling").title = `${reasons ? `${sentence(reasons)} ` : ""}${told}`;
   if (state !== "throttled") return;
   byId("temperature").closest(".card").dataset.tone = "bad";
@@ -297,7 +297,7 @@ function toast(text, bad = false) {
   toast.timer = setTimeout(() => { box.hidden = true; }, bad ? 8000 : 3000);
 }
 
-// Sends a switch; a refusal is said in the robot's own words.
+// Sends a switch; a refusal shows the robot's message.
 async function change(address, body, button) {
   if (button) button.disabled = true;
   try {
@@ -317,7 +317,7 @@ function setThreshold(value, note, noteTone = "") {
   put("threshold-value", Number(value).toFixed(2));
   slider.setAttribute("aria-valuetext", Number(value).toFixed(2));
   picture.setThreshold(Number(value));
-  put("threshold-note", note || "On release the robot itself decides by it: for its recording and for all viewers.");
+  put("threshold-note", note || "On release it becomes the robot's threshold, for the recording and all viewers.");
   byId("threshold-note").dataset.tone = noteTone;
 }
 
@@ -325,7 +325,7 @@ let commit = 0;
 byId("threshold").addEventListener("input", (event) => {
   dragging = true;
   clearTimeout(commit);
-  setThreshold(event.target.value, `Preview. The robot still decides by ${(status?.threshold ?? 0.5).toFixed(2)}; release to change that.`, "warn");
+  setThreshold(event.target.value, `Preview. The robot still uses ${(status?.threshold ?? 0.5).toFixed(2)}; release to change it.`, "warn");
 });
 byId("threshold").addEventListener("change", (event) => {
   clearTimeout(commit);

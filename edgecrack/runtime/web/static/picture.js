@@ -1,5 +1,5 @@
 // The picture: takes a message apart, draws the frame, and draws the probability map over it.
-// Look, opacity and threshold act on the map that is here already, so at once.
+// Look, opacity and threshold apply to the map already received, so immediately.
 
 const HEADER_BYTES = 4;
 
@@ -15,7 +15,7 @@ export class Picture {
     this.header = null;
   }
 
-  // Draws one message and gives its header.
+  // Draws one message and returns its header.
   async show(message) {
     const header = parseHeader(message);
     const start = HEADER_BYTES + new DataView(message).getUint32(0);
@@ -41,7 +41,7 @@ export class Picture {
     return header;
   }
 
-  // Darkens and hatches what is ignored, whatever the look; it hardly ever changes.
+  // Darkens and hatches the ignored area in every look; it rarely changes.
   async drawIgnored(bytes, { width, height }, resized) {
     const same = bytes.length === this.ignoredBytes.length && bytes.every((byte, place) => byte === this.ignoredBytes[place]);
     if (same && !resized) return;
@@ -119,7 +119,7 @@ function heatColours(level) {
     const share = place - index;
     const [red, green, blue, alpha] = STOPS[index].map(
       (from, channel) => Math.round(from + (STOPS[index + 1][channel] - from) * share));
-    // What counts is never fainter than what does not.
+    // Above the threshold is never fainter than below it.
     const shown = value >= level ? Math.max(alpha, 150) : alpha * BELOW_THRESHOLD;
     colours[value] = rgba(red, green, blue, Math.round(shown));
   }
