@@ -26,7 +26,8 @@ _BARE_USER_INFO = re.compile(
 _QUERY_VALUE = re.compile(r"(?P<key>[^?&;=#\s]+)=(?P<value>[^&;#\s]*)")
 _HARMLESS = frozenset(
     """action camera cam channel codec fps frames height live profile quality rate res resolution
-    seed size stream streamtype subtype topic transport type unicast width w h x y""".split()  # noqa: SIM905
+    seed size stream streamtype subtype topic transport type unicast
+    width w h x y""".split()  # noqa: SIM905
 )
 
 

@@ -77,7 +77,8 @@ class CheckpointNetwork:
         network, self.spec = load_network(file)
         check_runnable(file.path, self.spec)
         # channels-last is the faster layout for convolutions of few channels
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed = network.to(self.device)
+        self.network = placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @contextmanager
     def running(self) -> Iterator[None]:

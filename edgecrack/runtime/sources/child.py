@@ -208,7 +208,8 @@ _SECRET_PROPERTY = re.compile(
 )
 # GStreamer takes blanks around the sign; and cameras take secrets in the query of an address.
 _SPACED_SECRET = re.compile(
-    r"(?P<key>\b[a-z-]*(?:user|user-id|pw|psw|pas\w*|pwd|key|token|secret|sig|auth\w*|login\w*)\s*=\s*)"
+    r"(?P<key>\b[a-z-]*(?:user|user-id|pw|psw|pas\w*|pwd|key|token|secret|sig|auth\w*|login\w*)"
+    r"\s*=\s*)"
     r"(?:\"[^\"]*\"|[^\s&;]+)",
     re.IGNORECASE,
 )

@@ -50,7 +50,8 @@ _GAPS_BY_DESIGN, _BEGINNING = 3, 12
 # Codecs with inter prediction; of the others, few mark key frames.
 _PREDICTING = frozenset(
     """h263 h264 hevc vvc av1 libdav1d libaom-av1 vp8 vp9 libvpx libvpx-vp9 mpeg1video mpeg2video
-    mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 wmv3 vc1 flv theora rv30 rv40 cavs""".split()  # noqa: SIM905
+    mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 wmv3 vc1 flv theora
+    rv30 rv40 cavs""".split()  # noqa: SIM905
 )
 _CORRUPT_PACKET = re.compile(r"Packet corrupt \(stream = (?P<stream>\d+), dts = (?P<dts>-?\d+)")
 # These store an exact frame count; the others an estimate, or nothing.

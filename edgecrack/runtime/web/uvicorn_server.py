@@ -379,4 +379,5 @@ def _note(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
     error = context.get("exception")
     of_client = "transport" in context or "protocol" in context
     level = logging.DEBUG if of_client else logging.ERROR
-    _LOG.log(level, "the page: %s", context.get("message"), exc_info=error)  # type: ignore[arg-type]
+    said = context.get("message")
+    _LOG.log(level, "the page: %s", said, exc_info=error)  # type: ignore[arg-type]
