@@ -14,6 +14,7 @@ datum: {name: bearing, edge: bottom}
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,7 @@ def read_structure(path: Path) -> Structure:
         raise ConfigError(f"{path} cannot be read: {error}", _EXAMPLE) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} does not describe a structure", _EXAMPLE)
+    _refuse_unknown(path, document, ("structure", "code", "elements"))
     listed = document.get("elements") or []
     if not isinstance(listed, list) or len(listed) > _MOST:
         raise ConfigError(f"`elements` of {path} is not a list of at most {_MOST}", _EXAMPLE)
@@ -128,6 +130,15 @@ def read_structure(path: Path) -> Structure:
     return Structure(_text(path, "structure", name), str(document.get("code") or ""), elements)
 
 
+def _refuse_unknown(path: Path, given: dict[Any, Any], known: tuple[str, ...]) -> None:
+    """Refuse a misspelt field, which would otherwise be left out silently."""
+    unknown = [each for each in given if each not in known]
+    if unknown:
+        close = difflib.get_close_matches(str(unknown[0]), known, 1)
+        remedy = f"did you mean `{close[0]}`" if close else f"known are {', '.join(known)}"
+        raise ConfigError(f"{path} has the unknown field {unknown[0]!r:.40}", remedy)
+
+
 def _refuse_twice(path: Path, what: str, values: list[Any]) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
@@ -137,6 +148,7 @@ def _refuse_twice(path: Path, what: str, values: list[Any]) -> None:
 def _element(path: Path, given: Any) -> Element:
     if not isinstance(given, dict):
         raise ConfigError(f"{path} has the element {given!r}", _EXAMPLE)
+    _refuse_unknown(path, given, ("code", "name", "axis", "faces"))
     axis = given.get("axis")
     if axis is not None and axis not in _AXES:
         raise ConfigError(f"{path} has the axis {axis!r}", f"give {' or '.join(_AXES)}")
@@ -155,6 +167,7 @@ def _element(path: Path, given: Any) -> Element:
 def _face(path: Path, code: str, given: Any) -> Face:
     if not isinstance(given, dict):
         raise ConfigError(f"{path} has the face {given!r} of {code!r}", _EXAMPLE)
+    _refuse_unknown(path, given, ("name", "sheets", "markers", "datum"))
     datum = given.get("datum")
     found = None
     if datum is not None:

@@ -634,7 +634,7 @@ def test_nothing_is_sent_while_an_action_is_being_kept(review: Served, page: Pag
 def test_two_tabs_agree(browser: Any, review: Served, page: Page) -> None:
     with Page(browser, review.server.url, "Bob") as other:
         page.press("c")
-        page.says("#kept", "Kept")
+        page.says("#kept", "Saved")
         other.says("#progress", "0 of 3 reviewed")
         # His own action brings what was done elsewhere along.
         other.press("j", "c")

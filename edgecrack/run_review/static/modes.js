@@ -92,8 +92,8 @@ export class Gauging extends Mode {
 
 export class Tagging extends Mode {
   get title() { return `Tags of crack ${this.crack}`; }
-  get hint() { return "1 to 4 set or remove a tag, which is kept at once; Esc ends"; }
-  get buttons() { return [["Ready", () => this.leave()]]; }
+  get hint() { return "1 to 4 set or remove a tag, saved immediately; Esc ends"; }
+  get buttons() { return [["Done", () => this.leave()]]; }
 
   body(box) {
     const row = made("div", "", "choices");
