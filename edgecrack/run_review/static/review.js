@@ -111,7 +111,7 @@ async function send(action) {
     refuse("The last action is still being saved; press again.");
     return;
   }
-  tell("Keeping …");
+  tell("Saving …");
   document.body.dataset.sending = "yes";
   const order = [...queue.ids];
   const sender = mode;
