@@ -200,7 +200,7 @@ class TestOtherCommandsRefuse:
             (["predict", "good.png", "--out", "p", "--min-area", "-2"], 2, "-2", "0 or more"),
             (["evaluate", BUNDLED_MODEL, "--data", "none"], 3, "none does not exist", "--data"),
             (["evaluate", BUNDLED_MODEL, "--data", "empty"], 3, "no known layout", "images/"),
-            (["evaluate", BUNDLED_MODEL, "--data", "cfd=set"], 3, "not have the layout cfd", "path"),
+            (["evaluate", BUNDLED_MODEL, "--data", "cfd=set"], 3, "the layout cfd", "path"),
             (["evaluate", BUNDLED_MODEL, "--data", "set@2"], 2, "the weight 2", "leave out @"),
             (["evaluate", BUNDLED_MODEL, "--data", "clean:set"], 2, "is clean", "[NAME=]DIR"),
             (["evaluate", BUNDLED_MODEL, "--data", "synthetic"], 2, "is synthetic", "[NAME=]DIR"),
