@@ -185,7 +185,7 @@ def test_a_defect_is_logged_and_the_page_goes_on(
     with rig.server() as server, client(server) as http:
         answer = http.get("api/findings")
         assert answer.status_code == 500
-        assert "defect" in answer.json()["error"]
+        assert "internal error" in answer.json()["error"]
         assert http.get("api/events").status_code == 200
     assert "ZeroDivisionError: a defect" in caplog.text
 
