@@ -375,6 +375,8 @@ def interrupt_during_the_imports(checkout: Path, folder: Path) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Shells start background jobs with SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
         time.sleep(wait_s)
         process.send_signal(signal.SIGINT)
