@@ -20,7 +20,7 @@ import math
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeGuard
 
 MOST_LEVELS = 100
 MOST_BYTES = 1 << 28
@@ -50,6 +50,15 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 class OutsideTextError(ValueError):
     """A text is not valid; the message is a clause with the reason."""
+
+
+class RepeatedKeyError(OutsideTextError):
+    """A mapping gives a key twice."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value read from outside is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def parse_json(text: str | bytes, *, most_levels: int = MOST_LEVELS, finite: bool = True) -> Any:
@@ -166,7 +175,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for index, key in enumerate(keys) if key in keys[:index])
-        raise OutsideTextError(f"it has the key {twice[:_SHOWN]!r} twice")
+        raise RepeatedKeyError(f"it has the key {twice[:_SHOWN]!r} twice")
     return found
 
 
@@ -183,7 +192,7 @@ def _yaml_loader() -> Any:
             for index, key in enumerate(keys):
                 if key in keys[:index] and key != "<<":
                     line = node.value[index][0].start_mark.line + 1
-                    raise OutsideTextError(f"it has {key!r:.40} twice, again in line {line}")
+                    raise RepeatedKeyError(f"it sets {key!r:.40} twice, again in line {line}")
             found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
             return found
 

@@ -85,8 +85,8 @@ def test_a_byte_order_mark_is_passed_over() -> None:
     ("text", "words"),
     [
         ("a: [", "not YAML"),
-        ("a: 1\na: 2", "has 'a' twice, again in line 2"),
-        ("7: x\n0x7: y", "has 7 twice"),
+        ("a: 1\na: 2", "sets 'a' twice, again in line 2"),
+        ("7: x\n0x7: y", "sets 7 twice"),
         ("a: .inf", "inf"),
         ("a: .nan", "nan"),
         ("a: 1.0e+400", "inf"),

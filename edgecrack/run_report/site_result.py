@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from edgecrack.errors import ConfigError
-from edgecrack.outside_text import parse_json
+from edgecrack.outside_text import is_number, parse_json
 from edgecrack.site_check.verdict import FEWEST_CRACKS, MOST_SCORE
 
 SITE_CHECK_NAME = "site_check.json"
@@ -171,12 +171,8 @@ def _cracks(check: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         each
         for each in (listed if isinstance(listed, list) else [])
-        if isinstance(each, dict) and _is_number(each.get("stated_mm"))
+        if isinstance(each, dict) and is_number(each.get("stated_mm"))
     ]
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _read_count(check: Mapping[str, Any]) -> int:
@@ -205,8 +201,8 @@ def _result(
         _read_count(check) if cracks else None,
         min((each["stated_mm"] for each in cracks), default=None),
         min(right, default=None),
-        deviation if _is_number(deviation) else None,
-        spread if _is_number(spread) else None,
+        deviation if is_number(deviation) else None,
+        spread if is_number(spread) else None,
         () if passed else _reasons(check, cracks, scale),
         is_given,
     )
@@ -231,7 +227,7 @@ def _reasons(
         found.append(SiteReason("wrong", {"widths_mm": wrong}))
     mean = check.get("mean_deviation")
     value = mean.get("value") if isinstance(mean, dict) else None
-    if isinstance(mean, dict) and _is_number(value) and abs(value) > (mean.get("spread_95") or 0.0):
+    if isinstance(mean, dict) and is_number(value) and abs(value) > (mean.get("spread_95") or 0.0):
         found.append(SiteReason("mean", {"deviation": value}))
     if not found and scale.get("bar_measured") is False:
         found.append(SiteReason("bar"))

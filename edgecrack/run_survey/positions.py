@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecrack.errors import ConfigError
-from edgecrack.outside_text import read_yaml
+from edgecrack.outside_text import is_number, read_yaml
 from edgecrack.run_survey.camera_mount import Mount, rotation_of
 from edgecrack.run_survey.kept_lines import KeptFrames
 from edgecrack.runtime.frame import Position
@@ -75,12 +75,12 @@ def read_markers(path: Path) -> KnownMarkers:
         raise ConfigError(f"{path} has more than {_MOST_MARKERS} markers", "leave some out")
     for number, place in document["markers"].items():
         is_place = (
-            _is_number(number)
+            is_number(number)
             and isinstance(number, int)
             and number >= 0
             and isinstance(place, list)
             and len(place) == 3
-            and all(_is_number(each) and abs(each) < _MOST_M for each in place)
+            and all(is_number(each) and abs(each) < _MOST_M for each in place)
         )
         if not is_place:
             raise ConfigError(
@@ -89,10 +89,6 @@ def read_markers(path: Path) -> KnownMarkers:
         x, y, z = map(float, place)
         places[number] = (x, y, z)
     return KnownMarkers(family, places)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 from edgecrack.files import write_atomic
 from edgecrack.images.photo_facts import PhotoFacts
-from edgecrack.outside_text import parse_yaml
+from edgecrack.outside_text import is_number, parse_yaml
 
 SCHEMA_VERSION = 1
 _MODELS = ("plumb_bob", "rational_polynomial")
@@ -260,7 +260,7 @@ def _whole(document: dict[str, Any], name: str) -> int:
 def _numbers(value: Any, name: str) -> NDArray[np.float64]:
     data = value["data"] if isinstance(value, dict) else value
     flat = np.asarray(data, object).ravel()
-    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in flat):
+    if not all(map(is_number, flat)):
         raise ValueError(f"{name} contains values that are not numbers")
     numbers = np.asarray(data, np.float64)
     if not np.isfinite(numbers).all():

@@ -69,37 +69,14 @@ def parse_yaml(text: str, where: str) -> Any:
         ConfigError: it is not YAML, or sets something twice; names `where` and the line.
         MissingDependencyError: PyYAML is not installed.
     """
-    yaml = require("yaml", extra="train", purpose="reading a preset")
+    require("yaml", extra="train", purpose="reading a preset")
     try:
-        twice = _set_twice(yaml.compose(text, Loader=yaml.SafeLoader))
-        if twice is not None:
-            raise ConfigError(
-                f"{where} sets {twice.value!r} twice, again in line {twice.start_mark.line + 1}",
-                "leave one of them out",
-            )
         return outside_text.parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
-        first_line = " ".join(str(error).split())
-        raise ConfigError(f"{where} is not valid YAML ({first_line})", "fix it") from error
-
-
-def _set_twice(tree: Any) -> Any:
-    """The first key of a parsed YAML tree that appears in its group twice, or None."""
-    waiting, seen = [tree], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
-            continue
-        seen.add(id(node))  # a group may be referred to from many places
-        keys = set()
-        for item in node.value:
-            key, value = item if isinstance(item, tuple) else (None, item)
-            waiting.append(value)
-            if key is not None and isinstance(key.value, str):
-                if key.value in keys:
-                    return key
-                keys.add(key.value)
-    return None
+    except outside_text.RepeatedKeyError as error:
+        problem = str(error).removeprefix("it ")
+        raise ConfigError(f"{where} {problem}", "leave one of them out") from error
+    except ValueError as error:
+        raise ConfigError(f"{where} is not valid YAML ({error})", "fix it") from error
 
 
 def to_yaml(config: TrainingConfig) -> str:
