@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from edgecrack.closeable import Closeable
 from edgecrack.runtime.frame import Frame
+from edgecrack.runtime.sources.options import STALE_AFTER_S
 from edgecrack.runtime.telemetry.stats import SourceHealth
 
 
@@ -177,3 +179,42 @@ class InterruptibleSource(SourceBase):
     @abstractmethod
     def _release(self) -> None:
         """Release the device or file; may be called twice."""
+
+
+class EagerSource(InterruptibleSource):
+    """A live source whose first frame is read while it is opened, so that failures show there.
+
+    A subclass calls `_read_first` at the end of `__init__`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._delivered = 0
+        self._replaced = 0
+        self._read_s = time.monotonic()
+        self._first: Frame | None = None
+
+    def read(self) -> Frame:
+        """The next frame; after a pause in reading, a fresh one.
+
+        Raises:
+            SourceError: no frame arrived in time, the stream ended, or the source was closed.
+        """
+        frame, self._first = self._first, None
+        if self._closed or frame is None or time.monotonic() - self._read_s > STALE_AFTER_S:
+            self._replaced += frame is not None
+            frame = self._next_frame()
+        self._read_s = time.monotonic()
+        self._delivered += 1
+        return frame
+
+    def _read_first(self) -> None:
+        try:
+            self._first = self._next_frame()
+        except BaseException:
+            self.close()
+            raise
+
+    @abstractmethod
+    def _next_frame(self) -> Frame:
+        """Wait for the next frame."""

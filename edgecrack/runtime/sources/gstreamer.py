@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import EdgecrackError, MissingDependencyError, SourceError, first_line
 from edgecrack.runtime.frame import Frame
 from edgecrack.runtime.sources import gst_child
-from edgecrack.runtime.sources.base import InterruptibleSource
+from edgecrack.runtime.sources.base import EagerSource
 from edgecrack.runtime.sources.child import INSTALL, Child, Pipe, failure, without_passwords
 from edgecrack.runtime.sources.options import (
     DEFAULT_TIMEOUT_MS,
@@ -210,7 +210,7 @@ _PROGRAM = "gst-launch-1.0"
 _NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 
 
-class PipelineSource(InterruptibleSource):
+class PipelineSource(EagerSource):
     """Frames of a GStreamer pipeline in a child process.
 
     Args:
@@ -234,32 +234,13 @@ class PipelineSource(InterruptibleSource):
         self.corrupt_frames = 0
         self._timeout_s = timeout_ms / 1000
         self._raw = RawFrames()
-        self._delivered = 0
         self._pipe = Pipe()
         try:
             self._child = self._start(pipeline)
         except BaseException:
             self._pipe.close()
             raise
-        self._read_s = time.monotonic()
-        try:
-            self._first: Frame | None = self._next_frame()
-        except BaseException:
-            self.close()
-            raise
-
-    def read(self) -> Frame:
-        """The next frame; after a pause in reading, a fresh one.
-
-        Raises:
-            SourceError: no frame arrived in time, the pipeline ended, or the source was closed.
-        """
-        frame, self._first = self._first, None
-        if self._closed or frame is None or time.monotonic() - self._read_s > STALE_AFTER_S:
-            frame = self._next_frame()
-        self._read_s = time.monotonic()
-        self._delivered += 1
-        return frame
+        self._read_first()
 
     def _interrupt(self) -> None:
         self._child.stop()

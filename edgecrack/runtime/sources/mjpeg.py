@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import SourceError
 from edgecrack.images.decoding import UnreadableImageError, decode_image
 from edgecrack.runtime.frame import Frame
-from edgecrack.runtime.sources.base import InterruptibleSource, Source, SourceStatus
+from edgecrack.runtime.sources.base import EagerSource, Source, SourceStatus
 from edgecrack.runtime.sources.http_connection import READ_ERRORS, HttpConnection, connect
 from edgecrack.runtime.sources.jpeg import JpegParts, read_head
 from edgecrack.runtime.sources.options import DEFAULT_TIMEOUT_MS, STALE_AFTER_S
@@ -127,7 +127,7 @@ _PAGES = {
 _LARGEST_AREA_PX = 64_000_000
 
 
-class MjpegSource(InterruptibleSource):
+class MjpegSource(EagerSource):
     """Frames of an HTTP answer of type multipart/x-mixed-replace.
 
     Only the newest waiting image is decoded and returned. So an image waits at most for the
@@ -153,15 +153,8 @@ class MjpegSource(InterruptibleSource):
         self._connection = connection
         self._timeout_ms = timeout_ms
         self._arrivals = Arrivals(connection)
-        self._delivered = 0
         self._undecodable = 0
-        self._replaced = 0
-        self._read_s = time.monotonic()
-        try:
-            self._first: Frame | None = self._next_frame()
-        except BaseException:
-            self.close()
-            raise
+        self._read_first()
 
     @property
     def corrupt_frames(self) -> int:
@@ -177,20 +170,6 @@ class MjpegSource(InterruptibleSource):
     def status(self) -> SourceStatus:
         """Counters and notes beyond the frames."""
         return SourceStatus(passed_over=self.passed_over)
-
-    def read(self) -> Frame:
-        """The newest frame that has arrived since the last one; waits if there is none.
-
-        Raises:
-            SourceError: no frame arrived in time, the stream ended, or the source was closed.
-        """
-        first, self._first = self._first, None
-        if self._closed or first is None or time.monotonic() - self._read_s > STALE_AFTER_S:
-            self._replaced += first is not None
-            first = self._next_frame()
-        self._read_s = time.monotonic()
-        self._delivered += 1
-        return first
 
     def _interrupt(self) -> None:
         self._connection.interrupt()
