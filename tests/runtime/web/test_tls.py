@@ -315,13 +315,15 @@ def test_a_browser_signs_in_and_watches(page: GuardedPage) -> None:
         tab.fill("#token", TOKEN)
         tab.click("button")
         tab.wait_for_selector("h1:not(:text('edgecrack: sign in'))", state="attached")
-        tab.wait_for_function("document.title !== 'edgecrack: sign in'")
+        # Not wait_for_function: the page's policy forbids what that evaluates a second time.
+        title = playwright.expect(tab)
+        title.not_to_have_title("edgecrack: sign in", timeout=1000 * PATIENCE_S)
         (cookie,) = tab.context.cookies()
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
         if page.secret == "api/status":
-            tab.wait_for_function("document.body.innerText.includes('test camera')")
+            tab.get_by_text("test camera").first.wait_for()
         else:
-            tab.wait_for_function("document.querySelectorAll('canvas, img').length > 0")
+            tab.locator("canvas, img").first.wait_for(state="attached")
         browser.close()
 
 
