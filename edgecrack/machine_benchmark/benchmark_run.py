@@ -26,7 +26,7 @@ from edgecrack.machine_benchmark.sustained import (
     measure_latencies,
     sustain,
 )
-from edgecrack.runtime.backends.backend_choice import machine_facts
+from edgecrack.runtime.backends.backend_choice import has_amx, machine_facts
 from edgecrack.runtime.backends.onnx_runtime import checked_threads, default_threads
 from edgecrack.runtime.detector import CrackDetector
 from edgecrack.runtime.sources.open import open_source
@@ -137,13 +137,13 @@ class Benchmarked:
 
     @property
     def best(self) -> Row:
-        """The fastest whose values equal ONNX Runtime's."""
-        return next(row for row in self.rows if row.latencies and is_exact(row.candidate))
+        """The fastest of those that need not be asked for by name."""
+        return next(row for row in self.rows if row.latencies and is_unasked(row.candidate))
 
 
-def is_exact(candidate: Candidate) -> bool:
-    """Whether its values are exact, except for rounding."""
-    return candidate.backend != "openvino-bf16"
+def is_unasked(candidate: Candidate) -> bool:
+    """Whether `auto` may choose the backend: exact except for rounding, or bfloat16 with AMX."""
+    return candidate.backend != "openvino-bf16" or (candidate.precision == "fp32" and has_amx())
 
 
 def area_per_hour(frames_per_s: float, pixels: int, mm_per_pixel: float) -> float:
@@ -255,8 +255,12 @@ def _measured(
             rows.append(Row(candidate, "", found, detector.runner.backend, figures))
         sustained = None
         if config.minutes > 0 and opened:
-            exact = [row for row in rows if row.latencies is not None and is_exact(row.candidate)]
-            fastest = max(exact, key=lambda row: row.latencies.frames_per_s if row.latencies else 0)
+            advised = [
+                row for row in rows if row.latencies is not None and is_unasked(row.candidate)
+            ]
+            fastest = max(
+                advised, key=lambda row: row.latencies.frames_per_s if row.latencies else 0
+            )
             on_told(f"{fastest.candidate.name} for {config.minutes:g} minutes")
             detector = next(each for own, each in opened if own == fastest.candidate)
             sustained = sustain(detector, frames, 60 * config.minutes, on_moment)

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +55,7 @@ F32 = OpenVINOSettings("f32", 2, 2)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(backend_choice, "has_amx", lambda: False)
     return tmp_path / "cache" / "edgecrack" / "backends"
 
 
@@ -186,6 +188,65 @@ def test_auto_stays_with_onnx_runtime_and_says_why(
     assert choice.settings is None
     assert note in choice.note
     assert note in choose_backend(read_model_file(quick), 2).note
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "precision", "note"),
+    [
+        ((0.5, 1, ""), (0.25, 20, ""), "bf16", "4.00 times as fast as ONNX Runtime"),
+        ((0.5, 1, ""), (0.45, 20, ""), "f32", "2.00 times"),
+        ((0.5, 1, ""), (0.1, 99, "its masks agree to 40%"), "f32", "2.00 times"),
+        ((1.5, 1, ""), (0.9, 20, ""), None, "takes 1.50 of its time"),
+        ((0.5, 9, "it is apart"), (0.25, 20, ""), "bf16", "`backend` openvino keeps float32"),
+    ],
+)
+def test_with_amx_auto_takes_bfloat16_where_that_gains_much(
+    quick: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    float32: tuple[float, int, str],
+    bfloat16: tuple[float, int, str],
+    precision: str | None,
+    note: str,
+) -> None:
+    in_bfloat16 = OpenVINOSettings("bf16", 2, 2)
+
+    def fake(model: ModelFile, threads: int, precision: str) -> tuple[TriedBackend, ...]:
+        row, settings = (float32, F32) if precision == "f32" else (bfloat16, in_bfloat16)
+        return TriedBackend(None, 1.0), TriedBackend(settings, *row, 0.99)
+
+    monkeypatch.setattr(backend_choice, "has_amx", lambda: True)
+    monkeypatch.setattr(backend_choice, "self_test", fake)
+    model = read_model_file(quick)
+    for _ in range(2):  # tested, and kept
+        choice = choose_backend(model, 2)
+        assert (choice.settings and choice.settings.precision) == precision
+        assert note in choice.note
+    with pytest.raises(ModelFileError) if float32[2] else nullcontext():
+        settings = choose_backend(model, 2, "openvino").settings
+        assert settings is not None
+        assert settings.precision == "f32"
+    other = replace(model, spec=replace(model.spec, precision="fp16"))
+    assert getattr(choose_backend(other, 2).settings, "precision", "f32") == "f32"
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit", "is_able"),
+    [
+        ({"amx_bf16", "avx512f"}, None, True),
+        ({"amx_bf16"}, "AVX512_CORE_AMX", True),
+        ({"amx_bf16"}, "default", True),
+        ({"amx_bf16"}, "avx512_core_bf16", False),
+        ({"avx512_bf16"}, None, False),
+    ],
+)
+def test_amx_is_the_processors_and_no_limit_forbids_it(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], limit: str | None, is_able: bool
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(backend_choice, "_flags", lambda: flags)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert backend_choice.has_amx() == is_able
 
 
 def test_openvino_that_was_asked_for_never_becomes_another_backend(
