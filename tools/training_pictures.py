@@ -46,6 +46,7 @@ from edgecrack.yardstick.rendering import (  # noqa: E402
     noise_level,
     render_crack,
 )
+from tools.masonry_walls import masonry_wall  # noqa: E402
 
 Bytes = NDArray[np.uint8]
 Painter = Callable[[Canvas, np.random.Generator], None]
@@ -55,6 +56,7 @@ LEAST_WINDOW_PX = 160
 _FIRST_SEED = 2**40  # of walls; the yardstick's and those of `synthetic:` have others
 _KINDS = ("concrete", "drone", "road", "generated")
 _KIND_SHARES = (0.37, 0.18, 0.15, 0.3)
+_TEXTURE_STEP = 12
 _CRACK_COUNTS = (0.35, 0.43, 0.16, 0.06)
 # How many things that are no crack lie below the cracks and above them, and how many stand before
 # them; more in busy pictures.
@@ -79,6 +81,7 @@ class Style:
         blurs_px: range of the camera's blur.
         even: cracks with smooth and nearly parallel edges, without cables beside them.
         clean: no cracks, beside joints and shadows neither.
+        masonry: on walls of `masonry_walls.py` alone, whose own cracks come first.
     """
 
     cracks: tuple[float, ...] = _CRACK_COUNTS
@@ -88,6 +91,7 @@ class Style:
     blurs_px: tuple[float, float] = (0.4, 1.8)
     even: bool = False
     clean: bool = False
+    masonry: bool = False
 
 
 STYLES = {
@@ -95,6 +99,7 @@ STYLES = {
     "busy": Style(below=_BUSY_BELOW, above=_BUSY_ABOVE, standing=_BUSY_STANDING),
     "even": Style(cracks=(0.0, 0.7, 0.25, 0.05), above=(0.7, 0.3), blurs_px=(0.5, 2.4), even=True),
     "clean": Style(cracks=(1.0,), below=(0.0, 0.5, 0.3, 0.2), above=(0.4, 0.4, 0.2), clean=True),
+    "masonry": Style(cracks=(0.75, 0.25), below=(0.6, 0.4), above=(0.7, 0.3), masonry=True),
 }
 
 
@@ -113,6 +118,11 @@ class Sources:
         """Crack-free tiles that are not the yardstick's."""
         found = sorted((self.data / "concrete_tiles" / "negative").glob("*.jpg"))
         return [path for path in found if content_hash(path) not in reserved_hashes()]
+
+    @cached_property
+    def textures(self) -> list[Bytes]:
+        """Some of the crack-free tiles."""
+        return [read_image(path) for path in self.concrete[::_TEXTURE_STEP]]
 
     @cached_property
     def drone(self) -> list[Bytes]:
@@ -173,7 +183,8 @@ def background(
 ) -> tuple[Bytes, Bytes, Surface]:
     """A picture of SIDE_PX, its mask, and what material painters are to take it for.
 
-    All are clean but half of the brick walls, on which cracks step along the joints.
+    All are clean but half of the brick walls and two thirds of the masonry, whose cracks follow
+    the joints.
     """
     clean = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
     if kind == "generated":
@@ -182,6 +193,9 @@ def background(
         cracks = int(rng.integers(0, 2) * rng.integers(1, 3)) if surface == "brick" else 0
         wall = generate_wall(WallConfig(seed, (SIDE_PX, SIDE_PX), surface, cracks, 0))
         return wall.image, wall.mask, surface
+    if kind == "masonry":
+        image, mask = masonry_wall(sources.textures, SIDE_PX, rng)
+        return image, mask, "brick"
     if kind == "concrete":
         image = read_image(sources.concrete[int(rng.integers(0, len(sources.concrete)))])
     else:
@@ -330,7 +344,7 @@ def compose(sources: Sources, number: int, seed: int, style: Style) -> tuple[Byt
     def drawn(shares: tuple[float, ...]) -> range:
         return range(int(rng.choice(len(shares), p=shares)))
 
-    kind = str(rng.choice(_KINDS, p=_KIND_SHARES))
+    kind = "masonry" if style.masonry else str(rng.choice(_KINDS, p=_KIND_SHARES))
     image, mask, surface = background(sources, kind, rng)
     blur_px = float(rng.uniform(*style.blurs_px))
     cracks = drawn(style.cracks)
@@ -381,7 +395,7 @@ def main() -> None:
         choices=sorted(STYLES),
         default="usual",
         help="busy: more non-crack objects, upright ones too; even: cracks with smooth, nearly "
-        "parallel edges; clean: things that are no crack alone",
+        "parallel edges; clean: non-crack objects alone; masonry: brick, blocks and rubble",
     )
     given = parser.parse_args()
     cv2.setNumThreads(1)

@@ -10,6 +10,7 @@ import pytest
 
 from edgecrack.data.splits import content_hash, reserved_hashes
 from edgecrack.synthetic.canvas import Canvas
+from tools.masonry_walls import _weakest_way, masonry_wall
 from tools.training_pictures import SIDE_PX, STYLES, Sources, _clean_windows, compose, paint
 
 
@@ -91,3 +92,38 @@ def test_clean_pictures_show_no_painted_crack(sources: Sources) -> None:
 
 def test_even_pictures_always_have_a_crack(sources: Sources) -> None:
     assert all(compose(sources, number, 2, STYLES["even"])[1].any() for number in range(4))
+
+
+def test_masonry_is_that_of_its_seed_and_its_cracks_are_dark() -> None:
+    photos = [np.random.default_rng(1).integers(90, 160, (227, 227, 3)).astype(np.uint8)]
+    darker, cracked = [], 0
+    for seed in range(16):
+        image, mask = masonry_wall(photos, 256, np.random.default_rng(seed))
+        again = masonry_wall(photos, 256, np.random.default_rng(seed))
+        np.testing.assert_array_equal(image, again[0])
+        np.testing.assert_array_equal(mask, again[1])
+        assert image.shape == (256, 256, 3)
+        assert set(np.unique(mask)) <= {0, 255}
+        if mask.any():
+            cracked += 1
+            gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            near = cv2.dilate(mask, np.ones((25, 25), np.uint8)) > mask
+            darker.append(float(gray[mask > 0].mean() < gray[near].mean()))
+    assert 6 <= cracked <= 15
+    assert np.mean(darker) > 0.8
+
+
+@pytest.mark.parametrize("side_px", [64, 200])
+def test_a_crack_in_masonry_runs_along_the_joints(side_px: int) -> None:
+    """Where units are far stronger than mortar, most of the way is mortar."""
+    away_px = np.tile(np.abs((np.arange(side_px) + 15) % 30 - 15), (side_px, 1)).astype(np.float32)
+    away_px = np.minimum(away_px, away_px.T)
+    shares = []
+    for seed in range(12):
+        line = _weakest_way(away_px, 6.0, np.random.default_rng(seed))
+        x, y = np.clip(np.rint(line).astype(int), 0, side_px - 1).T
+        shares.append(float((away_px[y, x] <= 5.0).mean()))
+        reach = line.max(axis=0) - line.min(axis=0)
+        assert reach.max() > 0.85 * side_px
+    chance = float((away_px <= 5.0).mean())
+    assert np.mean(shares) > chance + 0.15
