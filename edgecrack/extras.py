@@ -27,6 +27,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "safetensors>=0.4.3,<1",
         "matplotlib>=3.8,<4",
         "scipy>=1.13,<2",
+        "jinja2>=3.1,<4",
     ),
     "export": (
         "torch>=2.6,<3",
@@ -53,7 +54,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 }
 # The modules that each extra needs.
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy"),
+    "train": ("torch", "lightning", "safetensors", "matplotlib", "scipy", "jinja2"),
     "export": ("torch", "lightning", "safetensors", "onnx", "onnxscript"),
     "quantize": ("onnx",),
     "cpu": ("openvino",),

@@ -324,7 +324,7 @@ def comparison_page(compared: Compared) -> str:
         compared.title,
         page.facts(facts),
         *(page.paragraph(pair.comparison.sentence(), "lead") for pair in compared.pairs),
-        page.paragraph(warning) if warning else "",
+        page.paragraph(warning) if warning else None,
         page.heading("At the best threshold on these images"),
         _groups(compared, "best"),
         page.heading("At the operating threshold"),
@@ -341,7 +341,7 @@ def comparison_page(compared: Compared) -> str:
     )
 
 
-def _groups(compared: Compared, at: str) -> str:
+def _groups(compared: Compared, at: str) -> Html:
     shown = shown_quantities(compared, at)
     columns = [
         Column("group", "text"),
@@ -361,7 +361,7 @@ def _groups(compared: Compared, at: str) -> str:
     return page.table(columns, rows)
 
 
-def _pair(pair: Pair) -> list[str]:
+def _pair(pair: Pair) -> list[Html]:
     found = pair.comparison
     columns = [Column("in points", "text"), Column("difference", "points")]
     columns.append(Column("95 % interval"))
@@ -396,7 +396,7 @@ def _pair(pair: Pair) -> list[str]:
     ]
 
 
-def _images(pair: Pair) -> str:
+def _images(pair: Pair) -> Html:
     columns = [
         Column("image", "text"),
         Column(pair.comparison.first, hint="mean F1 of its models"),
@@ -415,7 +415,7 @@ def _images(pair: Pair) -> str:
     )
 
 
-def _models(compared: Compared) -> str:
+def _models(compared: Compared) -> Html:
     columns = [Column("model", "text"), Column("group", "text"), Column("ODS"), Column("OIS")]
     columns += [Column("operating threshold", "text"), Column("protocol", "text")]
     rows: list[list[Cell]] = []

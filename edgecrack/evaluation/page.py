@@ -1,4 +1,4 @@
-"""HTML elements shared by report pages: page frame, style, tables, pictures.
+"""Elements of report pages: page frame, tables, pictures, made by macros of a template.
 
 A page is one file beside its pictures and loads nothing from a network. All text except `Html`
 is escaped.
@@ -9,76 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 from urllib.parse import quote
 
-_STYLE = """
-:root{--ink:#1d2730;--soft:#5b6873;--line:#dfe5ea;--shade:#f4f7f9;--accent:#1b6ca8}
-*{box-sizing:border-box}
-body{margin:0;background:#fff;color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",
-Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:28px 20px 60px}
-h1{font-size:1.6rem;line-height:1.25;margin:0 0 10px;overflow-wrap:anywhere}
-h2{font-size:1.15rem;margin:38px 0 10px}
-p{margin:8px 0;max-width:75ch}
-a{color:var(--accent)}
-.soft,figcaption{color:var(--soft);font-size:.88rem}
-.lead{border-left:4px solid var(--accent);background:var(--shade);padding:10px 14px;
-font-size:1.05rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:12px 0;font-size:.92rem}
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
-margin:20px 0}
-.card{border:1px solid var(--line);border-radius:8px;padding:10px 14px}
-.card b{display:block;font-size:1.7rem;line-height:1.3;font-variant-numeric:tabular-nums}
-.card span{color:var(--soft);font-size:.85rem;display:block}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:8px 0}
-th,td{padding:5px 12px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th{background:var(--shade);font-weight:600;vertical-align:bottom}
-th.text,td.text{text-align:left}
-td.text{white-space:normal;min-width:9ch;overflow-wrap:break-word}
-td small{color:var(--soft)}
-tbody tr:hover{background:var(--shade)}
-th button{all:unset;cursor:pointer}
-th button:focus-visible{outline:2px solid var(--accent)}
-th button::after{content:" \\2195";color:#aab4bc}
-th[aria-sort=ascending] button::after{content:" \\2191";color:inherit}
-th[aria-sort=descending] button::after{content:" \\2193";color:inherit}
-figure{margin:0 0 18px}
-figure img{display:block;max-width:100%;height:auto;border:1px solid var(--line);border-radius:6px}
-figure.plot img{width:640px}
-figure.wide img{width:100%;min-width:680px}
-figure.wide.four img{min-width:860px}
-@media(max-width:600px){main{padding:18px 14px 40px}h1{font-size:1.3rem}
-dl{grid-template-columns:1fr}dd{margin-bottom:6px}th,td{padding:5px 8px}}
-"""
-_SORT = """
-document.querySelectorAll("table.sortable").forEach(function(table){
-  var heads=table.querySelectorAll("thead th");
-  heads.forEach(function(head,column){
-    head.querySelector("button").addEventListener("click",function(){
-      var up=head.getAttribute("aria-sort")==="descending";
-      var body=table.tBodies[0],rows=Array.from(body.rows);
-      var value=function(row){var cell=row.cells[column];
-        return cell.dataset.value===undefined?cell.textContent:Number(cell.dataset.value)};
-      rows.sort(function(one,other){var a=value(one),b=value(other);
-        var order=typeof a==="number"?a-b:a.localeCompare(b,undefined,{numeric:true});
-        return up?order:-order});
-      heads.forEach(function(other){other.removeAttribute("aria-sort")});
-      head.setAttribute("aria-sort",up?"ascending":"descending");
-      body.append.apply(body,rows);
-    });
-  });
-});
-"""
+from edgecrack.extras import require
 
 
 class Html(str):
     """Text that is HTML and is not escaped."""
 
     __slots__ = ()
+
+    def __html__(self) -> str:
+        """Itself, by the protocol that templates know."""
+        return str(self)
 
 
 Kind = Literal["text", "percent", "fine", "points", "number", "count"]
@@ -100,43 +45,66 @@ class Column:
     kind: Kind = "percent"
     hint: str = ""
 
+    def shown(self, value: Cell) -> str:
+        """A cell as readers see it."""
+        if isinstance(value, str):
+            return value
+        if value is None:
+            return "-"
+        forms = {"percent": f"{100 * value:.1f}", "fine": f"{100 * value:.2f}"}
+        forms |= {"points": f"{100 * value:+.2f}", "count": f"{value:.0f}"}
+        return forms.get(self.kind, f"{value:.2f}")
 
-def page(title: str, *sections: str) -> str:
-    """A complete page with a title and sections of HTML."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(title)}</h1>\n"
-        + "\n".join(section for section in sections if section)
-        + f"\n</main>\n<script>{_SORT}</script>\n</body>\n</html>\n"
+    def order(self, value: float | None) -> str:
+        """What rows are sorted by; unknown values are the lowest."""
+        return "-1e9" if value is None else f"{value:.6g}"
+
+
+@cache
+def _macros() -> Any:
+    require("jinja2", extra="train", purpose="a report's page")
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("edgecrack.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
+    return environment.get_template("page.html.jinja").module
 
 
-def heading(text: str) -> str:
+def _html(element: str, *values: Any) -> Html:
+    return Html(getattr(_macros(), element)(*values))
+
+
+def page(title: str, *sections: Html | None) -> str:
+    """A complete page with a title and sections; None is left out.
+
+    Raises:
+        MissingDependencyError: jinja2 is not installed.
+    """
+    return str(_html("page", title, sections))
+
+
+def heading(text: str) -> Html:
     """A section's heading."""
-    return f"<h2>{escape(text)}</h2>"
+    return _html("heading", text)
 
 
-def paragraph(text: str, kind: Literal["", "soft", "lead"] = "") -> str:
+def paragraph(text: str, kind: Literal["", "soft", "lead"] = "") -> Html:
     """A paragraph; "soft" for notes, "lead" for the main statement."""
-    return f'<p class="{kind}">{_text(text)}</p>'
+    return _html("paragraph", text, kind)
 
 
-def facts(values: Mapping[str, str]) -> str:
+def facts(values: Mapping[str, str]) -> Html:
     """A list of names and values."""
-    rows = (f"<dt>{escape(name)}</dt><dd>{_text(value)}</dd>" for name, value in values.items())
-    return f"<dl>{''.join(rows)}</dl>"
+    return _html("facts", values)
 
 
-def cards(values: Sequence[tuple[str, str, str]]) -> str:
+def cards(values: Sequence[tuple[str, str, str]]) -> Html:
     """A few large numbers: (name, number, meaning)."""
-    cells = (
-        f'<div class="card"><span>{escape(name)}</span><b>{escape(number)}</b>'
-        f"<span>{escape(note)}</span></div>"
-        for name, number, note in values
-    )
-    return f'<div class="cards">{"".join(cells)}</div>'
+    return _html("cards", values)
 
 
 def table(
@@ -145,60 +113,30 @@ def table(
     *,
     caption: str = "",
     sortable: bool = False,
-) -> str:
+) -> Html:
     """A table that scrolls horizontally on a narrow screen; `sortable` by clicking a heading."""
-    heads = "".join(_head(column, sortable) for column in columns)
-    body = "\n".join("<tr>" + "".join(map(_cell, columns, row)) + "</tr>" for row in rows)
-    # Outside the table, where it would scroll with the columns.
-    note = paragraph(caption, "soft") if caption else ""
-    kind = ' class="sortable"' if sortable else ""
-    return (
-        f'<div class="scroll"><table{kind}><thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>{note}"
-    )
+    paired = [list(zip(columns, row, strict=True)) for row in rows]
+    return _html("table", columns, paired, caption, sortable)
 
 
-def picture(file: str, caption: str, kind: Literal["plot", "wide", "wide four"] = "wide") -> str:
+def folded(summary: str, section: Html) -> Html:
+    """A section that readers open."""
+    return _html("folded", summary, section)
+
+
+def picture(file: str, caption: str, kind: Literal["plot", "wide", "wide four"] = "wide") -> Html:
     """A picture beside the page; a click opens it in full size.
 
     Wide pictures fill the page's width, and scroll horizontally on a narrow screen.
     """
-    address = escape(link_to(file))
-    return (
-        f'<figure class="{kind}"><div class="scroll"><a href="{address}">'
-        f'<img src="{address}" alt="{escape(caption)}" loading="lazy"></a></div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    return _html("picture", link_to(file), caption, kind)
 
 
 def link(file: str, text: str) -> Html:
     """A link to a file below the page's folder."""
-    return Html(f'<a href="{escape(link_to(file))}">{escape(text)}</a>')
+    return _html("link", link_to(file), text)
 
 
 def link_to(file: str) -> str:
     """A relative path as a URL; its name may contain any bytes."""
     return quote(os.fsencode(file))
-
-
-def _text(value: str) -> str:
-    return value if isinstance(value, Html) else escape(value)
-
-
-def _head(column: Column, sortable: bool) -> str:
-    title = escape(column.title)
-    inside = f'<button type="button">{title}</button>' if sortable else title
-    kind = ' class="text"' if column.kind == "text" else ""
-    hint = f' title="{escape(column.hint)}"' if column.hint else ""
-    return f'<th scope="col"{kind}{hint}>{inside}</th>'
-
-
-def _cell(column: Column, value: Cell) -> str:
-    if isinstance(value, str):
-        kind = ' class="text"' if column.kind == "text" else ""
-        return f"<td{kind}>{_text(value)}</td>"
-    if value is None:
-        return '<td data-value="-1e9">-</td>'
-    forms = {"percent": f"{100 * value:.1f}", "fine": f"{100 * value:.2f}"}
-    forms |= {"points": f"{100 * value:+.2f}", "count": f"{value:.0f}"}
-    return f'<td data-value="{value:.6g}">{forms.get(column.kind, f"{value:.2f}")}</td>'

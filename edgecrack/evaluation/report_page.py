@@ -12,7 +12,7 @@ from edgecrack.evaluation.image_results import (
     Evaluation,
     ImageResult,
 )
-from edgecrack.evaluation.page import Cell, Column
+from edgecrack.evaluation.page import Cell, Column, Html
 from edgecrack.metrics import TOLERANCES, Score, ThresholdCounts, average_precision, iou
 from edgecrack.terminal.wording import counted
 
@@ -59,7 +59,7 @@ def report_page(
     )
 
 
-def _cards(evaluation: Evaluation) -> str:
+def _cards(evaluation: Evaluation) -> Html:
     threshold = evaluation.operating_threshold
     tolerant = evaluation.score_at(CHOOSING_TOLERANCE, threshold)
     strict = evaluation.counts("strict")
@@ -74,7 +74,7 @@ def _cards(evaluation: Evaluation) -> str:
     return page.cards([(name, f"{100 * value:.1f}", note) for name, value, note in values])
 
 
-def _scores(evaluation: Evaluation) -> str:
+def _scores(evaluation: Evaluation) -> Html:
     columns = [
         Column("tolerance", "text"),
         Column("threshold chosen", "text"),
@@ -107,7 +107,7 @@ def _row(tolerance: str, chosen: str, counts: ThresholdCounts, score: Score) -> 
     return [tolerance, chosen, score.threshold, score.f1, score.precision, score.recall, overlap]
 
 
-def _by_width(widths: Mapping[str, Any] | None) -> list[str]:
+def _by_width(widths: Mapping[str, Any] | None) -> list[Html]:
     if widths is None:
         return []
     columns = [
@@ -141,7 +141,7 @@ def _by_width(widths: Mapping[str, Any] | None) -> list[str]:
 
 def _examples(
     title: str, kind: str, evaluation: Evaluation, pictures: Mapping[str, ImageResult]
-) -> list[str]:
+) -> list[Html]:
     chosen = {file: image for file, image in pictures.items() if file.startswith(kind)}
     if not chosen:
         return []
@@ -157,7 +157,7 @@ def _examples(
     return [page.heading(title), page.paragraph(COLOURS, "soft"), *shown]
 
 
-def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
+def _unlabelled(found: Mapping[str, Any] | None) -> list[Html]:
     if found is None:
         return []
     columns = [
@@ -177,9 +177,7 @@ def _unlabelled(found: Mapping[str, Any] | None) -> list[str]:
             "301 to 329 do show some unlabelled cracks.",
             "soft",
         ),
-        "<details><summary>All images</summary>"
-        + page.table(columns, rows, sortable=True)
-        + "</details>",
+        page.folded("All images", page.table(columns, rows, sortable=True)),
     ]
 
 
@@ -193,7 +191,7 @@ def unlabelled_sentence(found: Mapping[str, Any]) -> str:
     )
 
 
-def _per_image(evaluation: Evaluation) -> str:
+def _per_image(evaluation: Evaluation) -> Html:
     columns = [
         Column("image", "text"),
         Column("crack share", hint="share of the pixels that are truly crack"),

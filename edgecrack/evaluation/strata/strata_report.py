@@ -246,7 +246,7 @@ def _page(
     return page.page(title, *sections)
 
 
-def _cards(document: Mapping[str, Any]) -> str:
+def _cards(document: Mapping[str, Any]) -> page.Html:
     """What matters most of one model, in a few large numbers."""
     mean, worst = document["mean"], document["worst"][TOLERANT]
     values = [

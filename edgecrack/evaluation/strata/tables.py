@@ -49,7 +49,7 @@ class Table:
 
     def texts(self, row: Sequence[Cell]) -> list[str]:
         """A row's cells as they are shown."""
-        return [_text(column, cell) for column, cell in zip(self.columns, row, strict=True)]
+        return [column.shown(cell) for column, cell in zip(self.columns, row, strict=True)]
 
 
 def markdown_text(text: str) -> str:
@@ -315,12 +315,3 @@ def calibration(documents: Documents) -> Table:
         "In percent: mean difference of crack share and probability over 15 bins, for pixels with "
         "a probability of 0.01 or more.",
     )
-
-
-def _text(column: Column, value: Cell) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, str):
-        return value
-    forms = {"percent": f"{100 * value:.1f}", "fine": f"{100 * value:.2f}", "count": f"{value:.0f}"}
-    return forms.get(column.kind, f"{value:.2f}")
