@@ -8,7 +8,7 @@ Runtime's values, of 255, and the share of pixels that are on the other side of 
         [--isa avx2]
 
 `--isa` holds OpenVINO to a lesser processor's instructions, and the names of the kernels that ran
-are held against it. ONNX Runtime knows no such limit: bare, it stays at all that the processor has.
+are checked. ONNX Runtime has no such limit: bare, it uses all that the processor has.
 With `--isa avx2` a copy of it that finds no AVX-512 (`mlas_without_avx512.py`) runs beside it, and
 `over_without_avx512` are the ratios over that one.
 

@@ -2,7 +2,7 @@
 
 The photos 201-208 show no crack. The others (301-329) show manholes, drains, cars and people, but
 also real cracks that nobody labelled, so what is flagged on them may not be a false alarm. Here it
-counts only within hand-drawn outlines of things that are no crack (`cfd_distractor_objects.json`).
+counts only within hand-drawn outlines of non-crack objects (`cfd_distractor_objects.json`).
 
     python benchmarks/distractors.py MODEL [--data DIR] [--picture FILE.png]
 """

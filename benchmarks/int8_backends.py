@@ -6,7 +6,7 @@
 
 - ways: each pair of ways to run the file or its parent, on the self-test's walls: the largest and
   the mean difference of 255, and intersection over union of the masks. "as written" is ONNX Runtime
-  without its optimizations, which quantizes and reckons in float32 as the graph says.
+  without its optimizations, which quantizes and computes in float32 as the graph says.
 - layers: one layer in INT8 at a time, with the file's own steps: OpenVINO against "as written".
 - concatenation: an INT8 convolution of random integers behind a concatenation and without, against
   sums in whole numbers: the mistake alone.

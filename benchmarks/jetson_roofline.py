@@ -1,7 +1,7 @@
 """What Jetson Orin modules should reach with the bundled model: an estimate, not a measurement.
 
 Nothing of this was run on a Jetson. Operations and bytes are counted from the ONNX graph, kernel by
-kernel as TensorRT would fuse it, and held against the published peaks of each module (a roofline):
+kernel as TensorRT would fuse it, compared with the published peaks of each module (a roofline):
 a kernel takes the longer of its operations over the arithmetic reached and its bytes over the
 bandwidth reached. Two cases bound it:
 
@@ -169,11 +169,11 @@ def tile_ms(kernels: list[Kernel], module: Module, case: Case, precision: str) -
         macs = kernel.macs
         if kernel.outputs:
             macs *= padded(kernel.outputs, case.outputs) / kernel.outputs
-        reckon_ms = 2e3 * macs / (case.of_peak * module.peak_tops(precision) * 1e12)
+        compute_ms = 2e3 * macs / (case.of_peak * module.peak_tops(precision) * 1e12)
         moved = bytes_of(kernel, case, precision)
         move_ms = 1e3 * moved / (case.of_bandwidth * module.bandwidth_gb_s * 1e9)
-        total += max(reckon_ms, move_ms) + case.kernel_us / 1e3 / BATCH
-        bound += move_ms if move_ms > reckon_ms else 0.0
+        total += max(compute_ms, move_ms) + case.kernel_us / 1e3 / BATCH
+        bound += move_ms if move_ms > compute_ms else 0.0
     return {"ms": total, "bound_by_memory": bound / total}
 
 

@@ -3,8 +3,8 @@
     python benchmarks/mjpeg_readers.py [--rounds 5]
 
 A camera in a separate process (benchmarks/camera_server.py) sends 25 pictures a second and draws
-the moment it makes each into it. Age of a frame when it is handed out, and CPU time per frame that
-is handed out, for a reader that keeps up and for one that needs 150 ms a frame.
+the moment it makes each into it. Age of a frame when it is returned, and CPU time per frame that
+is returned, for a reader that keeps up and for one that needs 150 ms a frame.
 """
 
 from __future__ import annotations

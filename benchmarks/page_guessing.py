@@ -1,7 +1,7 @@
 """How many tokens per second can be tried on a page without a lockout.
 
-The right token is let in at any time, so that what protects it is its length; this is the speed to
-reckon with. A page with a token is served from a separate process, on the loopback; guessers give
+The right token is accepted at any time, so its length is what protects it; this is the speed to
+expect. A page with a token is served from a separate process, on the loopback; guessers give
 a wrong token per connection.
 
 - waits: one guesser that reads each answer, which is held back after too many wrong tokens.

@@ -172,7 +172,7 @@ def parsed() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.frames = 2, 1
-        if options.picture is None:  # a single photo where there are some, in place of four
+        if options.picture is None:  # a single photo where there are some, instead of four
             photos = sorted((options.data / "survey_frames").glob("*.jpg"))
             options.picture = photos[0] if photos else None
     if options.rounds < 2 or options.frames < 1:

@@ -220,7 +220,7 @@ def seamless_network(work: Path) -> Callable[[Image], Image]:
 
 
 def mean_of_patches(infer: Infer, *, is_compared: bool = True) -> OpenPeer:
-    """On a part of each frame; its map is held against edgecrack's at the frame's own size."""
+    """On a part of each frame; its map is compared with edgecrack's at the frame's own size."""
     margin = PAPER_PATCH_PX - 1
 
     def compared(frame: Frame, output: Any) -> tuple[Image, Image] | None:
@@ -250,7 +250,7 @@ def mean_at_stride_1(work: Path, threads: int, *, network: str) -> OpenPeer:
     if network == "onnxruntime":
         return mean_of_patches(_session(work / PAPER_MODEL, threads))
     patch_hw = (PAPER_PATCH_PX, PAPER_PATCH_PX)
-    # The file was held against this network when it was exported; comparing takes it minutes.
+    # The file was compared with this network when it was exported; comparing takes it minutes.
     return mean_of_patches(_eager(work, threads, patch_hw, border="exact"), is_compared=False)
 
 

@@ -193,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("yardstick", type=Path)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
-    parser.add_argument("--threshold", type=float, help="in place of the model's own")
+    parser.add_argument("--threshold", type=float, help="instead of the model's own")
     parser.add_argument("--rules", nargs="*", default=list(RULES), choices=list(RULES))
     parser.add_argument("--name", default="scales_on_strata", help="of the file under results/")
     given = parser.parse_args()

@@ -121,7 +121,7 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("yardstick", type=Path)
-    parser.add_argument("--model", type=Path, action="append", help="in place of today's")
+    parser.add_argument("--model", type=Path, action="append", help="instead of today's")
     parser.add_argument("--report", type=Path, help="also write the page here")
     parser.add_argument("--name", default="strata", help="of the file under results/")
     given = parser.parse_args()

@@ -66,7 +66,7 @@ else:
     pause_s = 0.2 if what == "slow" else 0.0
     ages = []
     for _ in range(count):
-        frame = source.read()  # its age is that at which it is handed out
+        frame = source.read()  # its age is that at which it is returned
         made_ms = read_numbers(frame.image)[1]
         ages.append((time.monotonic_ns() // 1_000_000 - made_ms) % (1 << BITS))
         time.sleep(pause_s)

@@ -6,7 +6,7 @@
 - before: the earlier commit with the model that it bundles; the ratios are over this one.
 - the same model, onnxruntime / auto / openvino-bf16: this commit with that very file, at its one
   size; bfloat16 is left out where the processor lacks it.
-- the default model, onnxruntime / auto: this commit as it is installed, which looks at more sizes.
+- the default model, onnxruntime / auto: this commit as it is installed, which runs at more sizes.
 
 Each is a separate process, from its start to its closed files: overlay, masks, probabilities,
 JSON lines and a recording. A self-test of the backends is made and kept before the first round.

@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("yardstick", type=Path)
-    parser.add_argument("--scales", type=float, nargs="+", help="in place of the model's own")
+    parser.add_argument("--scales", type=float, nargs="+", help="instead of the model's own")
     parser.add_argument("--json", type=Path, help="also write it here")
     given = parser.parse_args()
     cv2.setNumThreads(1)

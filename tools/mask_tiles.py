@@ -222,7 +222,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/training/tiles"))
     parser.add_argument("--check", action="store_true", help="only compare with the outlines")
-    parser.add_argument("--model", type=Path, help="in place of the bundled one")
+    parser.add_argument("--model", type=Path, help="instead of the bundled one")
     parser.add_argument("--count", type=int, default=100_000, help="stop after so many tiles")
     given = parser.parse_args()
     cv2.setNumThreads(1)

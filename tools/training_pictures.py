@@ -4,9 +4,9 @@
 
 Backgrounds are crack-free tiles of concrete_tiles, windows of uav315's training photos in which
 nothing is labelled, windows of road_frames in which neither the weak labels nor the bundled model
-see anything, and generated surfaces. Nothing of the yardstick is among them. On each lie things
-that are no cracks, and where such a thing is long and dark, a crack of like width lies beside it,
-so that width and darkness alone tell nothing.
+see anything, and generated surfaces. Nothing of the yardstick is among them. Each contains
+non-crack objects, and beside a long, dark one there is a crack of similar width, so that width and
+darkness alone do not tell them apart.
 
 The yardstick's rendered cracks come from the same renderer, with other surfaces and narrower
 ranges: scores there flatter a network that was trained on these. Writes images/ and masks/.
@@ -58,7 +58,7 @@ _KINDS = ("concrete", "drone", "road", "generated")
 _KIND_SHARES = (0.37, 0.18, 0.15, 0.3)
 _TEXTURE_STEP = 12
 _CRACK_COUNTS = (0.35, 0.43, 0.16, 0.06)
-# How many things that are no crack lie below the cracks and above them, and how many stand before
+# How many non-crack objects are below the cracks and above them, and how many stand in front of
 # them; more in busy pictures.
 _BELOW, _ABOVE, _STANDING = (0.35, 0.4, 0.17, 0.08), (0.45, 0.4, 0.15, 0.0), (1.0, 0.0)
 _BUSY_BELOW, _BUSY_ABOVE = (0.15, 0.35, 0.3, 0.2), (0.0, 0.4, 0.4, 0.2)
@@ -233,7 +233,7 @@ def paint(
 def cast_shadows(canvas: Canvas, rng: np.random.Generator) -> None:
     """Sharp shadows of what stands nearby: straight bars of one direction, and plates.
 
-    Their edges are straight and their width is even, other than a crack's.
+    Unlike a crack's, their edges are straight and their width is constant.
     """
     angle = float(rng.uniform(0, np.pi))
     shade = canvas.blank()

@@ -256,6 +256,6 @@ def _warn(batch: MeasuredBatch, wants_classes: bool) -> None:
     if batch.site == "passed":
         typer.echo("millimetres checked on site: passed")
     else:
-        failed = "the check on site failed; see `site_check` in cracks.json"
+        failed = "the site check failed; see `site_check` in cracks.json"
         unchecked = "millimetres not checked on site; `edgecrack target` makes a check sheet"
         say(failed if batch.site == "failed" else unchecked)

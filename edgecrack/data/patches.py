@@ -314,7 +314,7 @@ def _share_out(count: PatchCount, crack_pixels: NDArray[np.int64]) -> NDArray[np
         raise DataError(
             f"no image of {count.source} shows crack, so {count.total} patches cannot be "
             "distributed",
-            "check its masks, or give per_image in place of total",
+            "check its masks, or give per_image instead of total",
         )
     # In integers remainders are exact; if they are equal, the earlier image comes first.
     parts, remainders = np.divmod(crack_pixels * count.total, every)

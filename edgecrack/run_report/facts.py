@@ -93,7 +93,7 @@ class RunFacts:
         evidence: what is known of how many cracks the model misses; None for nothing.
         review: the state of the review; None if there is none.
         about: what made the results, as `run_provenance` reports it; empty for older runs.
-        site: the check on site; None where none was made.
+        site: the site check; None if none was made.
         recorded_at: when the first frame was taken, ISO 8601; None if the source does not say.
     """
 
@@ -150,7 +150,7 @@ def read_facts(
     Args:
         run: the folder of a run that was surveyed.
         structure: by which cracks are placed; None leaves them on their sheets.
-        site: the check on site; None looks for one in the run's own frames.
+        site: the site check; None looks for one in the run's own frames.
 
     Raises:
         SourceError: there is no survey, it is damaged, its review is of another run, or the

@@ -6,7 +6,7 @@ RUN/report/cracks.csv        a row for each crack
 RUN/report/cracks.geojson    only where places on the earth are known
 RUN/report/cracks.wall.json  lines on the wall in millimetres, where there is a scale
 RUN/report/cracks.coco.json  for training and labelling tools
-RUN/report/site_check.json   a check on site that was given; later reports of the run have it, too
+RUN/report/site_check.json   a given site check; later reports of the run include it, too
 RUN/report/structure.json    the structure that was given
 RUN/manifest.json            SHA-256 of these, of the survey and of what the run kept
 """
@@ -59,7 +59,7 @@ class ReportConfig:
         decimal_comma: in the table.
         units: of the page, "metric" or "imperial"; the other files have millimetres, as the names
             of their fields say.
-        site_check: file of a check on site, as `edgecrack measure` wrote it of photos of the check
+        site_check: file of a site check, as `edgecrack measure` wrote it of photos of the check
             sheet; None takes that of the last report, or what the run's own frames tell.
     """
 

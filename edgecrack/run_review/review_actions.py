@@ -8,7 +8,7 @@ split   crack at         two cracks, cut at a place of the sheet: 7 becomes 7a a
 merge   cracks           they are one crack: 3 and 7 become 3+7
 gauge   crack mm         a width that was read from a gauge on the structure
 tags    crack tags       all that the crack is to have
-note    crack text       in place of the one before
+note    crack text       replaces the previous one
 looked                   the reviewer looked over the whole surface, too
 undo                     takes back the last action that stands
 """

@@ -1,4 +1,4 @@
-"""What a report says of repeatability, the check on site, what it rests on, and in which words."""
+"""What a report says of repeatability, the site check, what it rests on, and in which words."""
 
 from __future__ import annotations
 

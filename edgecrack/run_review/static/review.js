@@ -75,7 +75,7 @@ byId("naming-form").addEventListener("submit", (event) => {
   setName(name);
 });
 byId("naming").addEventListener("close", () => {
-  // It is told later, and the name may be asked for again by then.
+  // The server is informed later; by then the name may have been asked for again.
   if (byId("naming").open) return;
   const action = waiting;
   waiting = null;

@@ -52,7 +52,7 @@ def recorded_camera(
                 continue
             if found is not None and not _same(info, found):
                 raise SourceError(
-                    f"the camera on {chosen} in {path} was zoomed or set anew while it was "
+                    f"the camera on {chosen} in {path} was zoomed or adjusted while it was "
                     "recorded",
                     "give `mm_per_pixel`, or replay a part in which it stays",
                 )

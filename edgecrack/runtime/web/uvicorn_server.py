@@ -139,7 +139,7 @@ class Connections:
         return len(self._all)
 
     def enter(self, accepted: socket.socket, client: Client) -> Connection | None:
-        """Accept a new connection, if needed in place of another; None if no place is free."""
+        """Accept a new connection, replacing another if needed; None if no place is free."""
         self._forget()
         newcomer = Connection(accepted, client, self._clock())
         if not self._make_room(newcomer.network):

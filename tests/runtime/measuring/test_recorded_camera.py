@@ -85,7 +85,7 @@ def test_the_whole_picture_as_a_region_is_no_crop(tmp_path: Path) -> None:
 
 def test_a_camera_that_was_zoomed_meanwhile_is_refused(tmp_path: Path) -> None:
     later = [("/camera/camera_info", START_NS + 10 * PERIOD_NS, INFO, bags.camera_info(700.0))]
-    with pytest.raises(SourceError, match="was zoomed or set anew while it was recorded"):
+    with pytest.raises(SourceError, match="was zoomed or adjusted while it was recorded"):
         recorded_camera(bag(tmp_path, infos(), later))
 
 
