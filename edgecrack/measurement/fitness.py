@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgecrack.errors import ConfigError
 
 Verdict = Literal["measure", "detect", "unfit"]
+Cause = Literal["", "light", "contrast", "blur", "motion"]
 # Sigmas of the two re-blurs, in pixels.
 _WEAK_PX, _STRONG_PX = 1.0, 2.0
 # Variance added by differences two pixels apart.
@@ -41,7 +42,8 @@ class Fitness:
 
     Attributes:
         verdict: "measure", "detect" (cracks are found, but widths are unreliable) or "unfit".
-        reason: a clause; "" if the image is fit to measure.
+        cause: what makes it unfit to measure, for programs; "" if it is fit.
+        reason: the cause as a clause; "" if it is fit.
         blur_px: sigma of the point spread function, from the sharper edges; None without edges.
         motion_ratio: ratio of the largest to the smallest directional blur, 1 or more; None without
             edges in several directions.
@@ -50,6 +52,7 @@ class Fitness:
     """
 
     verdict: Verdict
+    cause: Cause
     reason: str
     blur_px: float | None
     motion_ratio: float | None
@@ -83,32 +86,36 @@ def assess(image: NDArray[np.uint8]) -> Fitness:
     over, mean = float((gray >= 255).mean()), float(gray.mean())
     blur_px, ratio, worst_px = _blur(np.asarray(gray, np.float32))
     moved = ratio is not None and ratio > _MOTION_RATIO and worst_px > _MOTION_PX
-    verdict, reason = _verdict(float(gray.std()), over, mean, blur_px, ratio if moved else None)
-    return Fitness(verdict, reason, blur_px, ratio, over, mean)
+    judged = _verdict(float(gray.std()), over, mean, blur_px, ratio if moved else None)
+    return Fitness(*judged, blur_px, ratio, over, mean)
 
 
 def _verdict(
     spread: float, over: float, mean: float, blur_px: float | None, moved: float | None
-) -> tuple[Verdict, str]:
+) -> tuple[Verdict, Cause, str]:
     if mean < _BLACK:
-        return "unfit", "it is nearly black"
+        return "unfit", "light", "it is nearly black"
     if over > _MOST_CLIPPED:
-        return "unfit", f"{over:.0%} of it is overexposed"
+        return "unfit", "light", f"{over:.0%} of it is overexposed"
     if spread < _FLAT:
-        return "unfit", "it has no contrast"
+        return "unfit", "contrast", "it has no contrast"
     if blur_px is not None and blur_px > _HOPELESS_BLUR_PX:
-        return "unfit", f"it is blurred by {blur_px:.1f} px"
+        return "unfit", "blur", f"it is blurred by {blur_px:.1f} px"
     if over > _CLIPPED:
-        return "detect", f"{over:.0%} of it is overexposed"
+        return "detect", "light", f"{over:.0%} of it is overexposed"
     if mean < _DARK:
-        return "detect", "it is dark"
+        return "detect", "light", "it is dark"
     if blur_px is None:
-        return "detect", "it has no edges to judge the sharpness by"
+        return "detect", "contrast", "it has no edges to judge the sharpness by"
     if moved is not None:
-        return "detect", f"it is blurred {moved:.1f} times as much in one direction, by motion"
+        return (
+            "detect",
+            "motion",
+            f"it is blurred {moved:.1f} times as much in one direction, by motion",
+        )
     if blur_px > MOST_BLUR_PX:
-        return "detect", f"it is blurred by {blur_px:.1f} px"
-    return "measure", ""
+        return "detect", "blur", f"it is blurred by {blur_px:.1f} px"
+    return "measure", "", ""
 
 
 def _blur(gray: NDArray[np.float32]) -> tuple[float | None, float | None, float]:

@@ -52,6 +52,7 @@ def test_motion_is_told_from_blur() -> None:
     kernel[7] = 1 / 15
     found = assess(np.asarray(cv2.filter2D(scene(0.8, 0.5), -1, kernel), np.uint8))
     assert found.verdict == "detect"
+    assert found.cause == "motion"
     assert "by motion" in found.reason
 
 

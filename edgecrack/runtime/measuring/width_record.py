@@ -31,7 +31,6 @@ WIDTHS_SCHEMA_VERSION = 1
 ASKED_MM, LEAST_PX = 0.3, 1.0
 _DIGITS, _DIGITS_MM, _DIGITS_SCALE = 3, 4, 6
 _FIGURES = ("mean", "median", "percentile_95", "largest")
-_BY_MOTION = "by motion"
 _NAMED = 6
 
 
@@ -103,7 +102,7 @@ def brief_record(record: Mapping[str, Any]) -> dict[str, Any]:
         "reason": fitness["reason"],
         "site": None if record["site_check"] is None else record["site_check"]["sentences"][0],
         "no_scale": "" if scale is None else scale["reason"],
-        "too_fast": _BY_MOTION in fitness["reason"],
+        "too_fast": fitness["cause"] == "motion",
         "too_far": mm_per_px is not None and ASKED_MM / mm_per_px < LEAST_PX,
         "count": len(cracks),
         "cracks": [

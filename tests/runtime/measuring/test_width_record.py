@@ -21,6 +21,7 @@ from edgecrack.runtime.measuring.width_record import (
     width_text,
 )
 from edgecrack.scale.quantity import Quantity
+from tests.measurement.test_fitness import scene
 from tests.runtime.fakes import frame
 from tests.runtime.measuring.cameras import FOCAL_PX, camera, ranged, wall
 
@@ -118,14 +119,18 @@ def test_a_pixel_larger_than_a_crack_of_three_tenths_is_too_far(
 
 
 def test_too_fast_is_said_where_the_blur_is_by_motion_alone() -> None:
-    found = width_record(wall())
-    for reason, too_fast in (
-        ("it is blurred 2.1 times as much in one direction, by motion", True),
-        ("it is blurred by 3.0 px", False),
-        ("", False),
-    ):
-        found["fitness"]["reason"] = reason
-        assert brief_record(found)["too_fast"] is too_fast
+    shown = scene(0.8, 0.5)
+    along = np.zeros((15, 15), np.float32)
+    along[7] = 1 / 15
+    pictures = (shown, False), (cv2.filter2D(shown, -1, along), True), (scene(3.5), False)
+    for picture, too_fast in pictures:
+        image = np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_GRAY2BGR), np.uint8)
+        result = wall()
+        nothing = np.zeros(image.shape[:2], np.uint8)
+        found = width_record(
+            replace(result, frame=replace(result.frame, image=image), probability=nothing)
+        )
+        assert brief_record(found)["too_fast"] is too_fast, found["fitness"]
 
 
 def test_lengths_of_metres_are_in_metres() -> None:
