@@ -226,7 +226,7 @@ def decode_image(
         if kind.hw is None:
             check_size(_jpeg_header_hw(data), max_megapixels)
         return _decode_jpeg(data, upright)
-    if kind.name in ("HEIC", "AVIF"):
+    if kind.name in ("HEIC", "AVIF", "GIF"):  # OpenCV reads no GIF before 4.11, as on a Jetson.
         # Pillow leaves AVIF as it is stored; pillow-heif turns HEIC, and says so in its EXIF data.
         pixels = _decode_by_pillow(data)
         return _turned(pixels, exif_orientation(data)) if upright else pixels
@@ -330,7 +330,7 @@ def _turned(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _decode_by_pillow(data: bytes) -> NDArray[np.uint8]:
-    """HEIC and AVIF, masked where they are transparent."""
+    """HEIC, AVIF and GIF, masked where they are transparent."""
     try:
         with opened(data) as image:
             image.load()
